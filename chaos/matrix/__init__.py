@@ -20,6 +20,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``account``   what a witness is read from
 - ``witness``   whether a letter came from the cause that its reason names
 - ``trusted_witness``  the same of what a Trust Authority gives and refuses
+- ``strangers`` who is not attested asks a Trust Authority for a key
 - ``unwrapped`` what a host and a Trust Authority said to each other. Pure
 - ``given``     what a key server and a host said to each other. Pure
 - ``order``     in which vCenter tells of things. Pure

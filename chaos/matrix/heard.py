@@ -31,6 +31,10 @@ class Heard:
             if link is not None and link.src != link.dst and node in (link.src, link.dst):
                 yield said_of(at, subject, payload)
 
+    def payloads(self) -> Iterator[bytes]:
+        """Every message as it travelled, oldest first."""
+        return (payload for _, _, payload in self._messages)
+
     def holds(self, secret: bytes) -> bool:
         """Whether any message had these bytes in it."""
         return any(secret in payload for _, _, payload in self._messages)

@@ -293,6 +293,6 @@ def _told(one: EventPlay, void: str) -> Played:
         void=void,
         parts=one.parts,
         witnesses=heard_of(one),
-        odd=one.scene.odd,
+        odd=one.scene.odd or one.odd,
         records=tuple(one.trail.records),
     )

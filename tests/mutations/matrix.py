@@ -95,7 +95,16 @@ TURNED: Final = (
     Turned("kdk_in_clear_at_rest", ("N1x F0 E1",), "new_kdk (base64) in the database"),
     # Trusted providers.
     Turned("primary_key_kept", ("T10 F1 E2", "T10 F8 E4"), "SAFE, and the table says UNSAFE"),
-    Turned("image_not_compared", ("T10 F5b E2",), "SAFE, and the table says UNSAFE"),
+    Turned("image_not_compared", ("T10 F5b E2", "T10 F5b E11"), "SAFE, and the table says UNSAFE"),
+    Turned("trusted_keys_through_vcenter", ("T10 F2 E4", "T10 F2 E6"), "orderly LK, power_loss"),
+    Turned("trusted_keys_pushed", ("T10 F1 E6", "T10 F3 E8"), "has the key of"),
+    Turned("token_not_checked", ("T10 F5b E4",), "who has no token"),
+    Turned("token_survives_reboot", ("T10 F5b E2",), "SAFE, and the table says UNSAFE"),
+    Turned("refused_token_kept", ("T10 F5b E1",), "had a new key made"),
+    Turned("refused_host_powers_on", ("T11 F5b E4",), "OK, and the table says NO"),
+    Turned("silence_blocks_keys", ("T11 F3 E4", "T10 F3 E3"), "NO, and the table says OK"),
+    Turned("unlisted_key_attested", ("T10 F0 E11",), "after_ek_image_and_remediation is None"),
+    Turned("new_host_configured_at_once", ("T10 F0 E11",), "part event is None"),
     # Encrypted vSAN.
     Turned("vsan_kek_not_persisted", ("S11 F1 E12", "S11 F4 E12"), "NO, and the table says OK"),
     Turned("vsan_keys_through_vcenter", ("S10 F2 E12",), "NO, and the table says OK"),

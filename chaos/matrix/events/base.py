@@ -47,8 +47,9 @@ class EventPlay(ABC):
 
     ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
     and when they are not; ``when_over`` is the part of such a cell that says how it is when the
-    fault is over. ``unmended``: what ``administer`` came to, empty when all is well. ``vsan``: its
-    hosts have an encrypted vSAN, whose keys are P's; no other event may be played in the same lab.
+    fault is over. ``unmended``: what ``administer`` came to, empty when all is well. ``odd``: what
+    was so of its hosts before it, and must not be. ``vsan``: its hosts have an encrypted vSAN,
+    whose keys are P's; no other event may be played in the same lab.
     """
 
     event: ClassVar[Event]
@@ -71,7 +72,7 @@ class EventPlay(ABC):
         self.went: Course | None = None
         self.power_on_at: float | None = None
         self.asked_at = self.ended_at = 0.0
-        self.unmended = ""
+        self.unmended = self.odd = ""
 
     @classmethod
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:

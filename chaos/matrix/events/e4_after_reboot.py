@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
 from chaos.matrix.evidence import Judged
-from chaos.matrix.letters import of_power_on
+from chaos.matrix.letters import of_power_on, unclear
+from chaos.matrix.strangers import given_to_strangers
 from chaos.matrix.terms import Actor, Kind
 from chaos.oracle.terms import Event, Fault
 from protocol.terms import NodeName, VmName
@@ -16,7 +17,8 @@ AFTER_BOOT_S: Final = 30.0
 
 
 class PowersOnAfterReboot(LockingPlay):
-    """The host's own VM, half a minute after its boot."""
+    """The host's own VM, half a minute after its boot. No service of a Trust Authority opens its
+    key for who is not attested: a host that is not would not even ask."""
 
     event: ClassVar[Event] = Event.E4
     cast: ClassVar[tuple[Actor, ...]] = (Actor.B,)
@@ -35,5 +37,8 @@ class PowersOnAfterReboot(LockingPlay):
         await self.scene.give(clock.AT_ONCE_S if at_once else AFTER_BOOT_S)
         asked = await self.power_on(vm, host)
         seen = await self.in_window(asked, vm, host)
+        (key,) = self.keys("off")
+        if self.scene.trusted and (given := await given_to_strangers(self.scene, key)):
+            return unclear(given)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
         return of_power_on(asked, seen, later, self.keys("off"), host=host)

@@ -75,6 +75,7 @@ def test_every_row_that_is_built_agrees() -> None:
         ("X04", "vsan_persisted_by_any_release", "OK, and the table says NO"),
         ("X14", "vsan_host_waits_for_vcenter", "NO, and the table says OK"),
         ("X15", "vsan_keys_through_vcenter", "vCenter has handed out the key"),
+        ("X12", "token_survives_reboot", "SAFE, and the table says UNSAFE"),
         ("X08", "unexported_provider_usable", "OK, and the table says NO"),
     ],
 )

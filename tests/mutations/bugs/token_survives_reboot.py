@@ -7,13 +7,16 @@ from typing import Any
 from services.esxi.host import Host
 from tests.mutations.bugs.planting import plant
 
-_kept: dict[str, Any] = {}
+_lives: dict[str, Any] = {}  # by host: the one that began last
 
 
 def _remembering(original: Any) -> Any:
     def __init__(self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
-        self.trust.tokens = _kept.setdefault(node.name, self.trust.tokens)
+        before = _lives.get(node.name)
+        if before is not None:
+            self.trust.tokens = dict(before.trust.tokens)
+        _lives[node.name] = self
 
     return __init__
 
