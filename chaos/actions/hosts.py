@@ -30,6 +30,12 @@ class EsxcliParams(On):
     command: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
+class MaintenanceParams(On):
+    """``evacuate``: VMs that run there move to other hosts of the cluster first."""
+
+    evacuate: bool = False
+
+
 class DisableParams(On):
     """``remove_all_stored_keys``: also those that are persisted now."""
 
@@ -79,10 +85,15 @@ ACTIONS: Final = (
         EsxcliParams,
         "on: esxi-001, command: system settings encryption get",
     ),
-    _on_host(
+    Action(
         "host.enter-maintenance",
-        "hosts on which no VM runs get no more VMs",
-        asks_vcenter(lambda host, _: EnterMaintenanceMode(host=NodeName(host))),
+        About.HOSTS,
+        "hosts on which no VM runs, or that are evacuated, get no more VMs",
+        asks_vcenter(
+            lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
+        ),
+        MaintenanceParams,
+        "on: esxi-001, evacuate: true",
     ),
     _on_host(
         "host.exit-maintenance",

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, On
+from pydantic import StringConstraints
+
+from chaos.actions.base import About, Acting, Action, NoParams, On
 from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
 from chaos.faults.kms_key_state import attributes, located
 from chaos.naming import named
-from chaos.observe.listing import all_vms
+from chaos.observe.listing import all_key_status, all_vms
 from chaos.observe.look import nodes_of
+from chaos.observe.vcenters import leaders
 from chaos.workload import Outcome
 from protocol import names
-from protocol.errors import NotFound
+from protocol.errors import InvalidState, NotFound
 from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
-from protocol.messages.vcenter import GenerateKey
-from protocol.terms import KmipState, NodeName, ProviderId, RevocationReason, Role, VmName
+from protocol.messages.vcenter import AddKey, GenerateKey
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KmipState,
+    NodeName,
+    ProviderId,
+    RevocationReason,
+    Role,
+    VmName,
+)
 
 
 class GenerateParams(Params):
     """Of which provider; when it is left out, of the default provider."""
 
+    provider: str | None = None
+
+
+class AddParams(Params):
+    """The key's id, and of which provider; when that is left out, of the default provider."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     provider: str | None = None
 
 
@@ -39,6 +58,12 @@ async def _generate(acting: Acting, target: str, params: Any) -> Outcome:
         return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
     # vCenter's answer does not say whether the key server had made the key already.
     return Outcome("info", {"error": made.reason})
+
+
+async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+    key = CryptoKeyId(KeyId(params.key), acting.provider(params.provider))
+    await acting.ask(await acting.vcenter(""), AddKey(key=key))
+    return Outcome("ok", {"added": str(key)})
 
 
 async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttributes]]:
@@ -77,11 +102,36 @@ async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
 async def _destroy(acting: Acting, vm: str, params: Any) -> Outcome:
     held = await _holders(acting, vm)
     for server, found in held:
-        if found.state is KmipState.ACTIVE:
-            reason = RevocationReason.UNSPECIFIED
-            await acting.ask(server, Revoke(key_id=found.key_id, reason=reason))
-        await acting.ask(server, Destroy(key_id=found.key_id))
+        await _destroyed(acting, server, found)
     return _changed(held)
+
+
+async def _destroyed(acting: Acting, server: NodeName, found: KeyAttributes) -> None:
+    """An active key is revoked first, as KMIP has it."""
+    if found.state is KmipState.ACTIVE:
+        reason = RevocationReason.UNSPECIFIED
+        await acting.ask(server, Revoke(key_id=found.key_id, reason=reason))
+    await acting.ask(server, Destroy(key_id=found.key_id))
+
+
+async def _destroy_unused(acting: Acting, target: str, params: Any) -> Outcome:
+    """All that key servers have, but what vCenters say that a VM or a host uses. ``InvalidState``
+    beside a Trust Authority: no vCenter knows of its primary keys."""
+    if nodes_of(acting.lab, Role.ATTESTATION):
+        raise InvalidState("primary keys of a Trust Authority are in use, and no vCenter says so")
+    used = {
+        status.key.key_id
+        for vcenter in leaders(acting.lab)
+        for status in await all_key_status(acting.lab, vcenter)
+        if status.encrypted_vms or status.affected_hosts
+    }
+    gone: set[str] = set()
+    for server in nodes_of(acting.lab, Role.KMS):
+        unused = tuple(key for key in await located(acting.lab, server) if key not in used)
+        for found in await attributes(acting.lab, server, unused):
+            await _destroyed(acting, server, found)
+            gone.add(str(found.key_id))
+    return Outcome("ok", {"keys": sorted(gone)})
 
 
 class BackupParams(Params):
@@ -126,6 +176,14 @@ ACTIONS: Final = (
         GenerateParams,
     ),
     Action(
+        "key.add",
+        About.NOTHING,
+        "have vCenter know a key that a provider has",
+        _add,
+        AddParams,
+        "key: 00000000-0000-4000-8000-000000000000",
+    ),
+    Action(
         "kms.key.activate",
         About.VMS,
         "activate the keys of VMs at their key servers",
@@ -146,6 +204,13 @@ ACTIONS: Final = (
         "destroy the keys of VMs at their key servers",
         _destroy,
         example="on: vm-01",
+    ),
+    Action(
+        "kms.key.destroy-unused",
+        About.NOTHING,
+        "destroy the keys of all key servers that no VM and no host uses any more",
+        _destroy_unused,
+        NoParams,
     ),
     Action(
         "kms.backup",

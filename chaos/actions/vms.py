@@ -111,7 +111,8 @@ async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
         deep=params.deep,
     )
     done = await acting.ask(await acting.vcenter(target), message)
-    return _made(done.vm, done.key)
+    made = _made(done.vm, done.key)
+    return Outcome("ok", {**made.data, "old": sorted(str(key) for key in done.old)})
 
 
 async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:

@@ -21,7 +21,7 @@ from chaos.history import Record
 
 _RESTORES: Final = "kms.key_state"  # whose cure is a backup that is put back
 _REFUSED: Final = "KS-CHAOS-108"  # it was not, since it would lose keys in use
-_STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy")
+_STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy", "kms.key.destroy-unused")
 _BACKUP: Final = "kms.backup"
 _RESTORE: Final = "kms.restore"
 _DELETED: Final = "provider.delete"

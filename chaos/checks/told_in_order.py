@@ -2,7 +2,8 @@
 host or a VM suffers from it, a host is safe again before its VMs are unlocked, and nothing ends
 that had not begun.
 
-- ``ReqEnable.KMSClusterError`` and ``VMLocked.KMSClusterError``: after ``Unreachable``, unless a
+- ``ReqEnable.KMSClusterError`` and ``VMLocked.KMSClusterError``: after ``Unreachable``, or what a
+  Trust Authority has in its place (an event of its own, or that the host is not attested); unless a
   provider was taken away
 - ``VMUnlocked``: after that VM's ``VMLocked``; on a host that could not get its key from the
   provider, after ``host.Crypto.Enabled`` of it
@@ -65,10 +66,13 @@ def _misplaced(told: Iterator[Told], *, provider_taken: bool) -> Iterator[str]:
     unreachable, owing = provider_taken, False
     locked: set[str] = set()
     asking: set[str] = set()
+    unattested: set[str] = set()
     for at, (event, host, vm) in enumerate(told, 1):
         match event:
-            case Id.KMS_UNREACHABLE:
+            case Id.KMS_UNREACHABLE | Id.KMS_TA_CLUSTER_NOT_AVAILABLE | Id.KMS_TA_CLUSTER_UNHEALTHY:
                 unreachable = True
+            case Id.TA_HOST_ATTEST_FAIL | Id.TA_HOST_ATTEST_UNSET:
+                unattested.add(host)
             case Id.KMS_NOT_BACKED_UP | Id.KMS_NOT_BACKED_UP_AFTER_UPDATE:
                 owing = True
             case Id.KMS_ALL_BACKED_UP:
@@ -77,7 +81,7 @@ def _misplaced(told: Iterator[Told], *, provider_taken: bool) -> Iterator[str]:
                 owing = False
             case Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR:
                 asking.add(host)
-                if not unreachable:
+                if not unreachable and host not in unattested:
                     yield f"event {at}: {host} cannot get its key before a provider is unreachable"
             case Id.HOST_CRYPTO_ENABLED | Id.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS:
                 asking.discard(host)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from chaos.checks import CHECKS
 from chaos.errors import ChaosError
 from chaos.experiment.lint_schedule import ScheduleLinter
+from chaos.experiment.control import MUST
 from chaos.experiment.model import (
     ONLY_IN,
     SHARED,
@@ -239,9 +240,9 @@ class _Linter(ScheduleLinter):
         if (made.patch is None) == (made.disable is None):
             self.document.add(path, "KS-CHAOS-003", "give either `patch` or `disable`")
         for place, name in enumerate(made.expect):
-            if name not in CHECKS and name not in PROBES:
+            if name not in CHECKS and name not in PROBES and name != MUST:
                 where = (*path, "expect", place)
-                self.name(where, "check or probe", name, [*CHECKS, *PROBES])
+                self.name(where, "check or probe", name, [*CHECKS, *PROBES, MUST])
         return made
 
     def _phase(self, when: str, path: Path, made: Probed) -> None:

@@ -177,7 +177,8 @@ class Abort(Section):
 
 
 class NegativeControl(Section):
-    """A planted bug, by its name, and the checks and probes that must fail with it: no others."""
+    """A planted bug, by its name, and the checks and probes that must fail with it: no others.
+    ``must`` in their place: an action ends otherwise than it must (KS-CHAOS-110)."""
 
     patch: str | None = None
     disable: str | None = None

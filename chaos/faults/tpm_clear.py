@@ -41,6 +41,9 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, (Role.ESXI,))
 
+    def written(self) -> dict[str, Any]:
+        return super().written() | ({"latent": True} if self.latent else {})
+
     def summary(self) -> str:
         how = ", not booted since" if self.latent else ""
         return f"TPM of {names(self.nodes)} cleared{how}"

@@ -28,6 +28,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     A TPM is cleared or replaced with the power off: a host that is on is stopped in order, and
     powered on again afterwards, so a sealed one then shows its screen.
 
+    ``accept``: the cure also has vCenter forget the TPM that it had recorded (ATT-09).
+
     The survey reads each host's recovery key, as an administrator is told to; it lies in the
     notes, which are never listed or recorded, and are kept as the lab keeps its secrets.
     """
@@ -36,6 +38,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     holds_power: ClassVar[bool] = True
     role: ClassVar[Role | None] = Role.ESXI
     act: ClassVar[TpmAct]
+    accept: bool = True
 
     async def survey(self, lab: Lab) -> Notes:
         notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "on": {}, "recovery": {}, "srk": {}}
@@ -110,7 +113,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
         try:
             await all_of(self.nodes, one)
-            await accept_tpms(lab, self.nodes)
+            if self.accept:
+                await accept_tpms(lab, self.nodes)
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", str(error)) from error
 

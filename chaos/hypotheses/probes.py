@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from chaos.faults.base import REFUSALS
 from chaos.hypotheses.tolerance import Unit
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import WITHIN_S, Look
 from chaos.observe.recoveries import Recoveries
 from protocol.messages.agent import NodeRunState
+from protocol.messages.host import DecryptDump, ListDumps
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
@@ -142,6 +144,11 @@ async def _host_safe(look: Look, scope: Scope, sources: Sources) -> Measured:
     return _split(scope.hosts, safe.__contains__)
 
 
+async def _host_persists(look: Look, scope: Scope, sources: Sources) -> Measured:
+    seen = await look.hosts()
+    return _split(scope.hosts, {str(h) for h, s in seen.items() if s.key_persistence}.__contains__)
+
+
 async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measured:
     listed = await look.vcenter_hosts()
     good = {
@@ -155,6 +162,26 @@ async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measure
 async def _in_state(state: NodeRunState, look: Look, scope: Scope, sources: Sources) -> Measured:
     good = {str(node) for node, seen in (await look.status()).items() if seen.state is state}
     return _split(scope.hosts, good.__contains__)
+
+
+async def _dump_readable(look: Look, scope: Scope, sources: Sources) -> Measured:
+    """Each dump is really decrypted: what its host says of it is not asked."""
+    right: list[str] = []
+    other: list[str] = []
+    for host in scope.hosts:
+        try:
+            dumps = (await look.lab.ask(host, ListDumps(), within_s=WITHIN_S)).dumps
+        except REFUSALS:
+            other.append(f"{host} (it does not answer)")
+            continue
+        for dump in dumps:
+            try:
+                await look.lab.ask(host, DecryptDump(dump=dump.dump), within_s=WITHIN_S)
+            except REFUSALS as error:
+                other.append(f"{host} {dump.dump}: {type(error).__name__}")
+            else:
+                right.append(f"{host} {dump.dump}")
+    return _ratio(right, other)
 
 
 async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
@@ -232,6 +259,7 @@ _ALL = (
     ),
     Probe("vm.locked", R, "vms", True, "share of encrypted VMs that are locked", _vm_locked),
     Probe("host.safe", R, "hosts", True, "share of hosts in crypto state safe", _host_safe),
+    Probe("host.persists", R, "hosts", True, "share that persists keys", _host_persists),
     Probe("host.connected", R, "hosts", True, "share that vCenter holds", _host_connected),
     Probe(
         "host.up",
@@ -249,6 +277,7 @@ _ALL = (
         "share stopped at their screen",
         partial(_in_state, NodeRunState.HALTED),
     ),
+    Probe("dump.readable", R, "hosts", True, "share of core dumps that open", _dump_readable),
     Probe("key.available", R, "vms", True, "share of VMs' keys the provider has", _key_available),
     Probe("provider.green", R, "", True, "share of providers with status green", _provider_green),
     Probe("node.internal_errors", C, "", True, "unexpected errors in services", _internal_errors),

@@ -33,6 +33,10 @@ _ORDERED: Final = frozenset(
         EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
         EventTypeId.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS,
         EventTypeId.HOST_CRYPTO_ENABLED,
+        EventTypeId.TA_HOST_ATTEST_FAIL,
+        EventTypeId.TA_HOST_ATTEST_UNSET,
+        EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE,
+        EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
     }
 )
 NOT_ITS_KEYS = (

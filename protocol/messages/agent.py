@@ -334,15 +334,17 @@ class HoldNode(Request[Done], frozen=True, kw_only=True):
 
 
 class DiskAct(StrEnum):
-    """What is done with the copy of a disk under a label: make it, put it back, throw it away."""
+    """What is done with the copy of a disk under a label: make it, put it back, throw it away; and
+    with the disk itself: wipe it, as an installer does (no label)."""
 
     SAVE = "save"
     RESTORE = "restore"
     DROP = "drop"
+    WIPE = "wipe"
 
 
 class DiskAction(Request[Done], frozen=True, kw_only=True):
-    """Keep or put back a copy of a node's disk under a label; the node must be off."""
+    """Keep or put back a copy of a node's disk under a label, or wipe it; the node must be off."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName

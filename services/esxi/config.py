@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from protocol.errors import InvalidArgument
+from protocol.releases import Release, release
 from protocol.terms import NodeName
-
-_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:U([0-9]{1,3}))?")
 
 
 class VsanClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,25 +35,18 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     aesni: bool = True
 
     @property
-    def release(self) -> tuple[int, int, int]:
-        """Major, minor and update, for comparison: ``7.0U3`` is (7, 0, 3)."""
+    def release(self) -> Release:
+        """For comparison."""
         return release(self.version)
-
-
-def release(version: str) -> tuple[int, int, int]:
-    """``version`` as numbers; ``InvalidArgument`` when it is not of the form 8.0U3."""
-    match = _VERSION.fullmatch(version)
-    if match is None:
-        raise InvalidArgument(f"host: {version!r} is no version such as 8.0U3")
-    return int(match[1]), int(match[2]), int(match[3] or 0)
 
 
 def esxi_config(values: Mapping[str, Any]) -> EsxiConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
     try:
         made = msgspec.convert(dict(values), EsxiConfig)
-    except msgspec.ValidationError as error:
+        early = made.release < (7, 0, 2)
+    except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"host: {error}") from None
-    if made.release < (7, 0, 2):
+    if early:
         raise InvalidArgument(f"host: {made.version} encrypts no configuration; 7.0U2 or later")
     return made

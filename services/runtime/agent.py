@@ -215,7 +215,7 @@ class Agent:
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:
-        """Keep, put back or drop a copy of a node's disk.
+        """Keep, put back or drop a copy of a node's disk, or wipe the disk.
 
         ``InvalidState`` unless the node is off, ``NotFound`` when there is no copy of that label.
         """
@@ -231,6 +231,8 @@ class Agent:
                     await store.restore(message.label)
                 case DiskAct.DROP:
                     await store.drop(message.label)
+                case DiskAct.WIPE:
+                    await store.wipe()
         except KeyError:
             raise NotFound(f"{message.node} has no disk copy {message.label!r}") from None
         return Done()

@@ -100,6 +100,10 @@ class Store(Protocol):
         """Forget the copy; no change if there is none."""
         ...
 
+    async def wipe(self) -> None:
+        """Leave an empty disk, both images of it; copies stay. The node must be off."""
+        ...
+
     def images(self) -> Iterator[tuple[str, bytes]]:
         """(path, bytes) of everything at rest, in a fixed order: ``written/...``,
         ``synced/...``, ``databases/...``. Copies kept by ``save`` are not part of it."""

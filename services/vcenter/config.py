@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
+from protocol.releases import Release, release
 
 
 class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``version``: what it calls itself; behaviour is that of 8.0 U3 in any case.
+    """``version``: what it calls itself; behaviour is that of 8.0 U3, but for what ``release`` is
+    asked about (SC-40).
 
     ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
@@ -26,12 +28,18 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     shares_at_once: int = 16
     keys_at_once: int = 256
 
+    @property
+    def release(self) -> Release:
+        """For comparison."""
+        return release(self.version)
+
 
 def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
     try:
         made = msgspec.convert(dict(values), VcenterConfig)
-    except msgspec.ValidationError as error:
+        release(made.version)
+    except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"vCenter: {error}") from None
     if min(made.passes_at_once, made.shares_at_once) < 1 or not 1 <= made.keys_at_once <= 256:
         raise InvalidArgument(

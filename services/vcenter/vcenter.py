@@ -53,7 +53,7 @@ class VCenter:
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
     ) -> None:
-        self.node, self.clock, self.rng = node, ports.clock, ports.rng
+        self.node, self.clock, self.rng, self.config = node, ports.clock, ports.rng, config
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)

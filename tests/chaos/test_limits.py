@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaos.checks.result import CheckOutcome, CheckResult
@@ -97,6 +98,11 @@ def test_exactly_the_named_checks_fail() -> None:
     assert unlike(both, names[:1]) == "failed too: truth_table"
     assert unlike(judged(0, truth_table="pass"), names) == "nothing failed: the verdict is x"
     assert unlike(judged(5, truth_table="fail"), names).startswith("nothing failed")
+    ended = msgspec.structs.replace(judged(5), reasons=("KS-CHAOS-110: x must end fail",))
+    assert unlike(ended, ["must"]) == ""
+    assert unlike(ended, names) == "did not fail: vm.running, truth_table; failed too: must"
+    other = msgspec.structs.replace(ended, reasons=(*ended.reasons, "KS-CHAOS-101: y"))
+    assert unlike(other, ["must"]).startswith("nothing failed")
 
 
 def test_a_bug_is_one_of_the_checkout() -> None:

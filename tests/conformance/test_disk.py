@@ -417,6 +417,29 @@ async def test_an_old_image_comes_back_as_it_was(bench: Bench) -> None:
 
 
 @both
+async def test_a_wiped_disk_is_empty_and_its_copies_are_not(bench: Bench) -> None:
+    life, disk = bench.boot()
+    await put(disk, "a/f", b"1")
+    await disk.write("later", b"2")
+    with pytest.raises(RuntimeError, match="is on"):
+        await bench.store.wipe()
+    life.end(CRASH)
+    await bench.store.end(life, CRASH)
+    await bench.store.save("before")
+    await bench.store.wipe()
+    assert list(bench.store.images()) == []
+    life, disk = bench.boot()
+    assert await disk.list() == ()
+    await put(disk, "b", b"3")
+    life, disk = await bench.after(life, POWER_LOSS)
+    assert await disk.read("b") == b"3"
+    life.end(STOP)
+    await bench.store.end(life, STOP)
+    await bench.store.restore("before")
+    assert await bench.boot()[1].read("a/f") == b"1"
+
+
+@both
 async def test_images_show_everything_at_rest(bench: Bench) -> None:
     life, disk = bench.boot()
     await put(disk, "a/f", b"old")

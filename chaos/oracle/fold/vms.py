@@ -35,6 +35,9 @@ FOLLOWED = frozenset(
         "host.enter-maintenance",
         "host.exit-maintenance",
         "host.clear-tpm",
+        "host.dump",
+        "host.dump.read",
+        "host.wrong-recovery-key",
         "key.generate",
     }
 )

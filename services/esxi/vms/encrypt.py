@@ -95,9 +95,13 @@ async def write_disks(
 def usable_kek(host: Host, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
     """The KEK that this host may encrypt ``vm`` under.
 
+    ``InvalidArgument`` for a reference without a key id, which is no key of anybody's (SC-39);
     ``EncryptionKeyRequired`` when it is not in the cache, ``InvalidState`` when the host is not
     safe.
     """
+    if not key.key_id:
+        text = f"{vm}: the reference to {key.provider_id} has no key id (invalid metadata)"
+        raise InvalidArgument(text)
     kek = host.keys.get(key)
     if kek is None:
         raise EncryptionKeyRequired(f"{vm}: a key is not on this host", (key,))

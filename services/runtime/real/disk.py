@@ -139,9 +139,16 @@ class LabStore(Switches, Store):
     async def drop(self, label: str) -> None:
         await self._when_off(label, lambda kept: shutil.rmtree(kept, ignore_errors=True))
 
-    async def _when_off(self, label: str, work: Callable[[Path], None]) -> None:
+    async def wipe(self) -> None:
+        self._off()
+        await self.run(self._wipe)
+
+    def _off(self) -> None:
         if self._disk is not None:
             raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
+
+    async def _when_off(self, label: str, work: Callable[[Path], None]) -> None:
+        self._off()
         kept = self.folder / "copies" / plain(label)
         await self.run(lambda: work(kept))
 
@@ -163,6 +170,11 @@ class LabStore(Switches, Store):
             shutil.rmtree(self.folder / name)
             os.rename(unfinished / name, self.folder / name)
         unfinished.rmdir()
+
+    def _wipe(self) -> None:
+        for name in (*TREES, DATABASES):
+            shutil.rmtree(self.folder / name)
+            (self.folder / name).mkdir()
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Blocking. Of databases the raw files are read, pages no longer in use included."""

@@ -100,6 +100,11 @@ class SimStore(Switches, Store):
         self._off()
         self._copies.pop(plain(label), None)
 
+    async def wipe(self) -> None:
+        self._off()
+        self.close()
+        self.on_disk = Images()
+
     def images(self) -> Iterator[tuple[str, bytes]]:
         for path, data in self.on_disk.walk(synced=False):
             yield f"written/{path}", data

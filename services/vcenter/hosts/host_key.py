@@ -125,6 +125,17 @@ class HostKeys:
             await self._enable(session, got)
         return None
 
+    async def tell_safe(self, session: HostSession) -> None:
+        """``Enabled`` of a host of which ``ReqEnable`` was told, and that got its key on its own
+        since: derived, or from a Key Provider Service."""
+        summary = session.summary
+        key = None if summary is None else summary.crypto_key_id
+        if summary is None or key is None or summary.crypto_state is not HostCryptoState.SAFE:
+            return
+        if self._once.over(session.host, "mode"):
+            self._node.record("host.safe", host=session.host, key=str(key))
+            await self._inventory.commit(events=[events.host_enabled(session.host, key)])
+
     def _fetched_from(self, row: HostRow, fallback: ProviderId | None) -> ProviderId | None:
         """The trusted provider whose services give hosts their key; None when it is another way."""
         recorded = self.recorded(row)

@@ -22,10 +22,13 @@ class OncePerBoot:
         told.add((topic, detail))
         return True
 
-    def over(self, host: NodeName, topic: str) -> None:
-        """The trouble is gone: should it come back in the same boot, it is news."""
+    def over(self, host: NodeName, topic: str) -> bool:
+        """The trouble is gone: should it come back in the same boot, it is news. Whether it had
+        been told."""
         boot, told = self._told.get(host, (0, set()))
-        self._told[host] = (boot, {entry for entry in told if entry[0] != topic})
+        left = {entry for entry in told if entry[0] != topic}
+        self._told[host] = (boot, left)
+        return left != told
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""

@@ -151,6 +151,7 @@ class Remediation:
             await self._availability.hand_out(session)
             await self._trust.see(session)
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
+            await self._host_keys.tell_safe(session)
             key_facts = await self._look_for_keys(session, removing=removing)
             absent, actions = key_facts.absent, plan_keys(key_facts)
             result.refuse(refused_by_mode(key_facts))

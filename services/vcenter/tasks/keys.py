@@ -5,9 +5,12 @@ vCenter keeps ids only (STD-15), and nothing here changes a key at its key serve
 
 from __future__ import annotations
 
+from typing import Final
+
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
+    InvalidState,
     KeyProviderUnreachable,
     ProductError,
     ResourceInUse,
@@ -22,6 +25,7 @@ from protocol.messages.vcenter import (
     ListKeys,
     RemoveKey,
 )
+from protocol.releases import Release
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
@@ -30,6 +34,9 @@ from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.tasks.encrypt import recorded
 from services.vcenter.vcenter import VCenter
+
+GENERATES_DERIVED: Final[Release] = (8, 0, 1)
+"""The first release whose GenerateKey makes keys of native providers (SC-40)."""
 
 
 async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
@@ -48,6 +55,7 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
     asked = vc.providers.asked(name) if native is None else None
     try:
         if native is not None:
+            _generates_derived(vc)
             made = vc.providers.native.new_key(native).key_id
         if asked is not None:
             made = await asked.generate_key(f"{vc.node.name}/generate/{message.operation_id}")
@@ -58,6 +66,13 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
     row = OperationRow(name=message.operation_id, kind=OperationKind.GENERATE_KEY, key=key)
     await vc.inventory.commit(put(Table.OPERATION, row.name, row), note_key(key, listed=True))
     return KeyGenerated(success=True, key=key)
+
+
+def _generates_derived(vc: VCenter) -> None:
+    """``InvalidState`` of a vCenter that is too old for it."""
+    if vc.config.release < GENERATES_DERIVED:
+        text = f"vCenter {vc.config.version} generates no keys of native providers; 8.0U1 does"
+        raise InvalidState(text)
 
 
 async def add_key(vc: VCenter, message: AddKey) -> Done:

@@ -1,0 +1,83 @@
+"""Disks of VMs: added under which key, and taken away."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field, StringConstraints
+
+from chaos.actions.base import About, Acting, Action, On, asks_vcenter
+from chaos.naming import named
+from chaos.observe.look import Look
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import NotFound
+from protocol.messages.host import HostAddDisk
+from protocol.messages.vcenter import AddDisk, RemoveDisk
+from protocol.terms import CryptoKeyId, KeyId, ProviderId, VmName
+
+
+class AddDiskParams(On):
+    """Under a key of its own of ``provider``; under the key of the VM when it is left out."""
+
+    provider: str | None = None
+
+
+class ReferenceParams(On):
+    """The reference to a key as it stands in the request: ``provider``, and ``key``, which may be
+    missing."""
+
+    provider: Annotated[str, named(names.PROVIDER)]
+    key: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+class RemoveDiskParams(On):
+    """The disk's number, as in "Hard disk 2"."""
+
+    disk: Annotated[int, Field(ge=1, strict=True)]
+
+
+async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+    provider = ProviderId(params.provider) if params.provider else None
+    message = AddDisk(operation_id=acting.name, vm=VmName(target), provider=provider)
+    done = await acting.ask(await acting.vcenter(target), message)
+    return Outcome("ok", {"disk": done.disk})
+
+
+async def _add_at_host(acting: Acting, target: str, params: Any) -> Outcome:
+    """As a request for a first-class disk reaches the VM's host, with the reference as it is."""
+    seen = await Look(acting.lab).vms()
+    if VmName(target) not in seen:
+        raise NotFound(f"no host has {target}")
+    key = CryptoKeyId(KeyId(params.key), ProviderId(params.provider))
+    message = HostAddDisk(vm=VmName(target), operation_id=acting.name, key=key)
+    await acting.ask(seen[VmName(target)][0], message)
+    return Outcome("ok", {})
+
+
+ACTIONS: Final = (
+    Action(
+        "vm.add-disk",
+        About.VMS,
+        "give powered-off VMs one more disk",
+        _add,
+        AddDiskParams,
+        "on: vm-01, provider: kms-provider",
+    ),
+    Action(
+        "vm.add-disk-at-host",
+        About.VMS,
+        "have the hosts of powered-off VMs add a disk under a reference to a key as it stands",
+        _add_at_host,
+        ReferenceParams,
+        "on: vm-01, provider: kms-provider",
+    ),
+    Action(
+        "vm.remove-disk",
+        About.VMS,
+        "take a disk with its data away from powered-off VMs",
+        asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
+        RemoveDiskParams,
+        "on: vm-01, disk: 2",
+    ),
+)

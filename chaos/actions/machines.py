@@ -1,0 +1,97 @@
+"""What a person does who stands at a host: its boot loader, an installer, its core dumps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action, On
+from chaos.faults.tpms import RECOVERY_OPTION
+from chaos.naming import named
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import InvalidState
+from protocol.messages.agent import DiskAct, NodeRunState
+from protocol.messages.host import DecryptDump, WriteDump
+from protocol.terms import NodeName
+
+NO_KEY: Final = "-".join(["000000"] * 16)
+"""Sixteen groups of six digits that no host has drawn: a recovery key in form, and of nobody."""
+
+
+class DumpParams(On):
+    """The dump's name."""
+
+    dump: Annotated[str, named(names.NODE)]
+
+
+async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
+    """Its power button, and a wrong recovery key at the loader; ``screen`` is what it then shows.
+    A host that is up is left alone."""
+    node = NodeName(host)
+    status = await acting.lab.status(node)
+    if status.state is NodeRunState.RUNNING:
+        raise InvalidState(f"{host} runs: nobody stands at its screen")
+    if status.state is not NodeRunState.OFF:
+        await acting.lab.power_off(node, "power_loss")
+    after = await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY})
+    kind = "ok" if after.state is NodeRunState.RUNNING else "fail"
+    return Outcome(kind, {"screen": after.screen or ""})
+
+
+async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
+    """Off in whatever way, an empty disk, and on: its first boot makes a configuration anew."""
+    node = NodeName(host)
+    status = await acting.lab.status(node)
+    if status.state is not NodeRunState.OFF:
+        orderly = status.state is NodeRunState.RUNNING
+        await acting.lab.power_off(node, "stop" if orderly else "power_loss")
+    await acting.lab.disk(node, DiskAct.WIPE, "")
+    after = await acting.lab.power_on(node)
+    kind = "ok" if after.state is NodeRunState.RUNNING else "fail"
+    return Outcome(kind, {"screen": after.screen or ""})
+
+
+async def _dump(acting: Acting, host: str, params: Any) -> Outcome:
+    written = await acting.ask(NodeName(host), WriteDump(dump=params.dump))
+    under = written.dump.key
+    return Outcome("ok", {"under": str(under or "")})
+
+
+async def _read_dump(acting: Acting, host: str, params: Any) -> Outcome:
+    """What was in it stays out of the history."""
+    await acting.ask(NodeName(host), DecryptDump(dump=params.dump))
+    return Outcome("ok", {})
+
+
+ACTIONS: Final = (
+    Action(
+        "host.wrong-recovery-key",
+        About.HOSTS,
+        "power hosts that stand at their screen on again, with a recovery key that is not theirs",
+        _type_wrong_key,
+        example="on: esxi-001",
+    ),
+    Action(
+        "host.reinstall",
+        About.HOSTS,
+        "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
+        _reinstall,
+        example="on: esxi-001",
+    ),
+    Action(
+        "host.dump",
+        About.HOSTS,
+        "have the agents of hosts write a core dump, encrypted under the host key",
+        _dump,
+        DumpParams,
+        "on: esxi-001, dump: hostd",
+    ),
+    Action(
+        "host.dump.read",
+        About.HOSTS,
+        "decrypt a core dump of hosts, for which they need the host key that it is under",
+        _read_dump,
+        DumpParams,
+        "on: esxi-001, dump: hostd",
+    ),
+)

@@ -1,0 +1,128 @@
+"""Trust Authority: what its administrators export on the one side and import on the other."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action, NoParams
+from chaos.faults.base import Params
+from chaos.naming import named
+from chaos.observe.look import nodes_of
+from chaos.observe.vcenters import leaders
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import AlreadyExists, NotFound
+from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
+from protocol.messages.vcenter import (
+    ExportPrincipal,
+    ExportServicesInformation,
+    ImportServicesInformation,
+    ImportToTrustAuthority,
+    RemediateTrustedCluster,
+    RemoveFromTrustAuthority,
+    RenewStsCertificate,
+)
+from protocol.terms import ClusterName, NodeName, Role
+from protocol.trust import TrustedEndorsementKey, TrustItem
+
+
+class ClusterParams(Params):
+    """Which trusted cluster."""
+
+    cluster: Annotated[str, named(names.CLUSTER)]
+
+
+def _authority(acting: Acting) -> NodeName:
+    """The vCenter of the Trust Authority: the one that leads no host (TA-01)."""
+    leading = leaders(acting.lab)
+    apart = [node for node in nodes_of(acting.lab, Role.VCENTER) if node not in leading]
+    if not apart or not nodes_of(acting.lab, Role.ATTESTATION):
+        raise NotFound("the lab has no Trust Authority")
+    return apart[0]
+
+
+async def _replace(acting: Acting, kind: TrustItem, name: str, **item: Any) -> None:
+    """Import an item in the place of the one of its name."""
+    authority = _authority(acting)
+    with suppress(NotFound):
+        await acting.ask(authority, RemoveFromTrustAuthority(kind=kind, name=name))
+    await acting.ask(authority, ImportToTrustAuthority(**item))
+
+
+async def _endorsement_key(acting: Acting, host: str, params: Any) -> Outcome:
+    told = await acting.ask(NodeName(host), ExportTpmEndorsement())
+    key = TrustedEndorsementKey(name=host, public_area=told.public_area)
+    await _replace(acting, TrustItem.ENDORSEMENT_KEY, host, endorsement_key=key)
+    return Outcome("ok", {})
+
+
+async def _base_image(acting: Acting, host: str, params: Any) -> Outcome:
+    """``AlreadyExists``, an image of that build being there, is as good."""
+    image = (await acting.ask(NodeName(host), ExportBaseImage())).image
+    with suppress(AlreadyExists):
+        await acting.ask(_authority(acting), ImportToTrustAuthority(base_image=image))
+    return Outcome("ok", {"image": image.version})
+
+
+async def _principal(acting: Acting, target: str, params: Any) -> Outcome:
+    """Of the vCenter of the trusted cluster; and what it knows of the services anew."""
+    workload = leaders(acting.lab)[0]
+    principal = (await acting.ask(workload, ExportPrincipal())).principal
+    await _replace(acting, TrustItem.PRINCIPAL, principal.name, principal=principal)
+    return Outcome("ok", {"principal": principal.name})
+
+
+async def _renew(acting: Acting, target: str, params: Any) -> Outcome:
+    await acting.ask(leaders(acting.lab)[0], RenewStsCertificate())
+    return Outcome("ok", {})
+
+
+async def _remediate(acting: Acting, target: str, params: Any) -> Outcome:
+    """What the services say of themselves now is exported, imported, and applied to the hosts."""
+    services = await acting.ask(_authority(acting), ExportServicesInformation())
+    cluster = ClusterName(params.cluster)
+    workload = await acting.vcenter("", params)
+    await acting.ask(workload, ImportServicesInformation(services=services))
+    await acting.ask(workload, RemediateTrustedCluster(cluster=cluster))
+    return Outcome("ok", {})
+
+
+ACTIONS: Final = (
+    Action(
+        "trust.import-endorsement-key",
+        About.HOSTS,
+        "make the endorsement keys of hosts known to the Trust Authority, in the place of old ones",
+        _endorsement_key,
+        example="on: esxi-001",
+    ),
+    Action(
+        "trust.import-base-image",
+        About.HOSTS,
+        "make the builds that hosts run known to the Trust Authority",
+        _base_image,
+        example="on: esxi-001",
+    ),
+    Action(
+        "trust.import-principal",
+        About.NOTHING,
+        "make the certificate of the workload vCenter known to the Trust Authority",
+        _principal,
+        NoParams,
+    ),
+    Action(
+        "trust.renew-certificate",
+        About.NOTHING,
+        "give the workload vCenter another certificate for vouching for its hosts",
+        _renew,
+        NoParams,
+    ),
+    Action(
+        "trust.remediate",
+        About.NOTHING,
+        "bring the services information to the workload vCenter, and apply it to a trusted cluster",
+        _remediate,
+        ClusterParams,
+        "cluster: cluster-a",
+    ),
+)
