@@ -1,7 +1,7 @@
 """Every action a schedule can give: commands of the API that change something, never taken back.
 
 - ``base``       what an action is
-- ``vms``, ``disks``, ``hosts``, ``machines``, ``providers``, ``keys``, ``trust``  those of each subject
+- ``vms``, ``disks``, ``hosts``, ``machines``, ``providers``, ``keys``, ``trust``: those of each
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ ACTIONS: Final = (
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
         MaintenanceParams,
-        "on: esxi-001, evacuate: true",
+        "on: esxi-001",
     ),
     _on_host(
         "host.exit-maintenance",

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from chaos.checks import CHECKS
 from chaos.errors import ChaosError
-from chaos.experiment.lint_schedule import ScheduleLinter
 from chaos.experiment.control import MUST
+from chaos.experiment.lint_schedule import ScheduleLinter
 from chaos.experiment.model import (
     ONLY_IN,
     SHARED,

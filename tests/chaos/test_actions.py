@@ -57,6 +57,22 @@ def test_what_cannot_be_is_refused(
     world.close()
 
 
+def test_an_administrator_of_a_trust_authority_gives_all_of_it_anew() -> None:
+    world = World(use="trusted", hosts=1, vms=1)
+    steps: list[tuple[str, str, dict[str, Any]]] = [
+        ("trust.import-endorsement-key", "esxi-001", {}),
+        ("trust.import-base-image", "esxi-001", {}),
+        ("trust.renew-certificate", "", {}),
+        ("trust.import-principal", "", {}),
+        ("trust.remediate", "", {"cluster": "cluster-a"}),
+    ]
+    for kind, target, fields in steps:
+        assert give(world, kind, target, **fields).kind == "ok", kind
+    with pytest.raises(InvalidState):
+        give(world, "kms.key.destroy-unused")
+    world.close()
+
+
 def test_a_dump_is_read_with_the_host_key_that_it_is_under_only() -> None:
     world = World(hosts=1, vms=1)
     assert "kms-provider" in give(world, "host.dump", "esxi-001", dump="hostd").data["under"]

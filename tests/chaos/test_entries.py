@@ -196,11 +196,23 @@ def test_every_action_is_carried_out(world: World, kind: str) -> None:
     assert [r.type for r in ends] == (["fail"] if kind in REFUSED else ["ok"]), ends
 
 
-REFUSED = {"host.enter-maintenance", "host.prepare-crypto", "host.disable-crypto"}
+OF_TRUST = {kind for kind in ACTIONS if kind.startswith("trust.")}
+REFUSED = OF_TRUST | {
+    "host.enter-maintenance",
+    "host.prepare-crypto",
+    "host.disable-crypto",
+    "host.wrong-recovery-key",
+    "key.add",
+    "vm.add-disk-at-host",
+}
 FIRST = {
     "kms.restore": "kms.backup, backup: monday",
     "host.reconnect": "host.disconnect, on: esxi-001",
     "vm.encrypt": "vm.create, name: vm-new",
+    "host.dump.read": "host.dump, on: esxi-001, dump: hostd",
+    "vm.add-disk": "vm.off, on: vm-01",
+    "vm.add-disk-at-host": "vm.off, on: vm-01",
+    "vm.remove-disk": "vm.off, on: vm-01",
     "vm.unregister": "vm.off, on: vm-01",
     "vm.destroy": "vm.off, on: vm-01",
 }
