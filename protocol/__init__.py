@@ -3,6 +3,7 @@
 - ``terms``     names and enumerations, spelled as vim25, KMIP and TCG spell them
 - ``names``     what names that people give may look like
 - ``printable`` text from outside, as people may be shown it
+- ``releases``  versions of the product, as numbers that can be compared
 - ``secret``    ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
 - ``errors``    the registry of errors that travel, each with *definite?* and its vSphere fault
 - ``envelope``  what surrounds a message on the wire    - ``codec``  msgpack with validation
