@@ -39,10 +39,11 @@ RUN_S: Final = 900.0
 RUN_STEP_S: Final = 30.0
 PAST_TOKEN_S: Final = 600.0
 """A VM that runs is looked at so long after the tokens of its host have expired."""
-HA_FIRST_S: Final = 30.0
 HA_AGAIN_S: Final = 360.0
 HA_TRIES: Final = 5
 """HA tries within a minute after the failure, then again and again, and gives up (knob C23)."""
+HA_LOOK_S: Final = 10.0
+"""How often it is looked whether HA has tried."""
 HA_SOON_S: Final = 180.0
 HA_ALL_S: Final = 1860.0
 """After the failure, a VM whose key is there runs again; and the last try is over."""

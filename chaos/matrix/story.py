@@ -125,6 +125,10 @@ def _groups(node: str, op: str, data: Data) -> str:
     )
 
 
+def _tries(node: str, op: str, data: Data) -> str:
+    return f"HA tries to start {data['vm']} on {node}: {', '.join(data['tries']) or 'never'}"
+
+
 def _profiles(node: str, op: str, data: Data) -> str:
     each = ", ".join(f"{host} {count}" for host, count in data["servers"].items())
     return f"key servers that hosts know of: {each}"
@@ -167,6 +171,7 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
         "added": _added,
         "groups": _groups,
         "profiles": _profiles,
+        "ha": _tries,
         "left": _left,
         "witness": _witness,
         "letters": _letters,

@@ -49,7 +49,12 @@ def file_of(
         "kms": [{"name": server} for server in servers],
         "providers": providers,
         "clusters": [
-            {"name": cluster_of(event), "hosts": {**hosts, "count": count}, **_vsan(event)}
+            {
+                "name": cluster_of(event),
+                "hosts": {**hosts, "count": count},
+                "ha": EVENTS[event].by_ha(staging.fault),
+                **_vsan(event),
+            }
             for event, count in counts.items()
         ],
     }

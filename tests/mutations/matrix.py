@@ -53,7 +53,7 @@ TURNED: Final = (
     Turned("archive_folder_unsynced", ("S11 F4 E4",), "orderly OK, power_loss NO"),
     Turned("host_key_not_persisted", ("S11 F1 E2",), "UNSAFE, and the table says SAFE"),
     Turned("safe_when_vcenter_comes", ("S11 F2 E2", "S11 F0 E2"), "does not refuse its dump"),
-    Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
+    Turned("restart_through_vcenter", ("S10 F2 E5",), "nobody tried"),
     Turned("power_on_asks_vcenter", ("S10 F2 E3",), "vCenter cannot be asked"),
     Turned("move_pulls_again", ("S10 F1 E7",), "NO, and the table says OK"),
     Turned("refused_move_locks", ("S10 F1 E8",), "VMLocked.KMSClusterError"),

@@ -96,6 +96,11 @@ class EventPlay(ABC):
         return
 
     @classmethod
+    def by_ha(cls, fault: Fault) -> bool:
+        """Whether the hosts of its cluster have high availability."""
+        return False
+
+    @classmethod
     def wanted(cls, block: Block) -> tuple[Wanted, ...]:
         """The VMs that it needs in this block."""
         return tuple(one for one in cls.vms if is_native(block) or not one.cold)

@@ -1,24 +1,32 @@
 """E5, E6: a host loses its power, and high availability starts its VM on another one.
 
-Until the lab has HA, the harness does what HA does there: it registers the VM whose files lie on
-the datastore at the other host and powers it on, at that host, and tries again when it is refused.
+The agents on the hosts do it; how each of their tries went is read from the log of the other host.
+A host that has just booted would first wait for those that it has not heard: where E6 is about such
+a host, an administrator does what HA does, at once. The VM whose files lie on the datastore is
+registered at that host and powered on there, again and again when that is refused.
 """
 
 from __future__ import annotations
 
 from abc import ABC
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
-from chaos.matrix.evidence import Answered, Judged, VmSeen
+from chaos.matrix.evidence import Answered, Judged, Outcome, VmSeen
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_restart
 from chaos.matrix.scene import Scene
-from chaos.matrix.terms import Actor, Kind
-from chaos.oracle.terms import Event
+from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.observe.power import LINE as POWERED
+from chaos.oracle.terms import Event, Fault
+from protocol.messages.agent import NodeRecord
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm
-from protocol.terms import NodeName, VmName
+from protocol.terms import CryptoKeyId, KeyId, NodeName, PowerState, ProviderId, VmName
+
+REFUSED: Final = "vm.refused"
+"""Of the log lines that hosts write of a VM that they were to start, and did not."""
 
 
 class Restarts(LockingPlay, ABC):
@@ -33,6 +41,10 @@ class Restarts(LockingPlay, ABC):
         super().__init__(scene, fault)
         self._lost_at = 0.0
 
+    @classmethod
+    def by_ha(cls, fault: Fault) -> bool:
+        return True
+
     @property
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("run"), self.host(self.target)
@@ -44,11 +56,39 @@ class Restarts(LockingPlay, ABC):
         self._lost_at = self.scene.lab.monotonic()
         await self.scene.lab.power_off(source, "power_loss")
 
-    async def tries(self, *, first_s: float = clock.HA_FIRST_S, of: VmName | None = None) -> Judged:
-        """As often as HA tries, from ``first_s`` seconds from now on; then the letter. ``of``: a VM
-        that is not the judged one."""
-        vm, target = of or self.subject[0], self.host(self.target)
-        await self.scene.lab.sleep(first_s)
+    async def tries_of_ha(self, of: VmName | None = None) -> Judged:
+        """HA's tries on the target until one was done or the last was refused; then the letter.
+        ``of``: a VM that is not the judged one."""
+        vm = of or self.subject[0]
+        self.asked_at = self._lost_at
+        until = self._lost_at + clock.HA_ALL_S + self.scene.patience
+        asked, ended = await self._tried(vm)
+        while not (asked and asked[-1].done) and len(asked) < clock.HA_TRIES:
+            if self.scene.lab.monotonic() > until:
+                break
+            await self.scene.lab.sleep(clock.HA_LOOK_S)
+            asked, ended = await self._tried(vm)
+        self.ended_at = ended
+        told = ["done" if one.done else one.error for one in asked]
+        self.trail.write("note", self.host(self.target), "ha", vm=str(vm), tries=told)
+        return await self._letter(vm, asked)
+
+    async def _tried(self, vm: VmName) -> tuple[list[Answered], float]:
+        """How each try on the target went, in order, as its log has it; and when the last ended."""
+        lab, target = self.scene.lab, self.host(self.target)
+        lines = [
+            line
+            for kind in (REFUSED, POWERED)
+            for line in await lab.log_lines(kind, self._lost_at)
+            if line.node == target and line.fields["vm"] == vm and _starts(line)
+        ]
+        lines.sort(key=lambda line: line.at)
+        ended = lines[-1].at if lines else lab.monotonic()
+        return [_answered(line) for line in lines], ended
+
+    async def tries_by_hand(self) -> Judged:
+        """As often as HA tries, from now on; then the letter."""
+        vm = self.subject[0]
         asked: list[Answered] = []
         began = self.scene.lab.monotonic()
         for number in range(clock.HA_TRIES):
@@ -58,8 +98,12 @@ class Restarts(LockingPlay, ABC):
             if asked[-1].done:
                 break
         self.asked_at = began
+        return await self._letter(vm, asked)
+
+    async def _letter(self, vm: VmName, asked: Sequence[Answered]) -> Judged:
+        target = self.host(self.target)
         seen = await self.looks.vm(vm, target)
-        if asked[-1].done:
+        if asked and asked[-1].done:
             seen = await self._settled(seen, vm)
         return of_restart(
             asked,
@@ -115,15 +159,15 @@ class RestartsWithKey(Restarts):
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             await self.lose_source()
-            judged = await self.tries()
+            judged = await self.tries_of_ha()
             if not self.has_other_kdk:
                 return judged
-            cold = await self.tries(first_s=0.0, of=self.vm("cold"))
+            cold = await self.tries_of_ha(self.vm("cold"))
             return self.both(judged, cold)
         source = self.host(Actor.SOURCE)
         await self.fault.survey(source)
         await self.lose_source()
-        judged = await self.tries()
+        judged = await self.tries_of_ha()
         await self.fault.up(source)
         return judged
 
@@ -137,13 +181,41 @@ class RestartsWithoutKey(Restarts):
     window: ClassVar[float] = clock.HA_ALL_S
     without_key: ClassVar[Actor | None] = Actor.D
 
+    @classmethod
+    def by_ha(cls, fault: Fault) -> bool:
+        return fault not in OF_HOSTS
+
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             await self.lose_source()
-            return await self.tries()
+            return await self.tries_of_ha()
         target = self.host(Actor.D)
         await self.fault.down(target, self.scene.boot.way)
         await self.lose_source()
         self.power_on_at = await self.fault.up(target)
-        return await self.tries(first_s=0.0)  # at once when it is up, before vCenter connects
+        return await self.tries_by_hand()  # at once when it is up, before vCenter connects
+
+
+def _starts(line: NodeRecord) -> bool:
+    """Whether a line is about a start: a refused power-on, or a guest that runs."""
+    said = line.fields
+    return said.get("command") == "powerOn" or said.get("power") == PowerState.ON.value
+
+
+def _answered(line: NodeRecord) -> Answered:
+    if line.kind == POWERED:
+        return Answered(outcome=Outcome.DONE)
+    said = line.fields
+    return Answered(
+        outcome=Outcome.REFUSED,
+        error=str(said["error"]),
+        text=str(said["reason"]),
+        keys=tuple(map(_key, said["missing"])),
+    )
+
+
+def _key(told: str) -> CryptoKeyId:
+    """A key as logs name it: no provider's name has a slash."""
+    provider, _, key = told.partition("/")
+    return CryptoKeyId(KeyId(key), ProviderId(provider))
