@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lab.api.answers.conformance import Conformance
 from lab.conformance.assertions import ASSERTIONS
-from lab.conformance.bench import Bench
+from lab.conformance.bench import Bench, Mode
 from lab.conformance.run import play_assertions
 from lab.conformance.standing import Standing
 from lab.errors import KeysteadError
@@ -16,9 +16,16 @@ from protocol.printable import told
 
 
 def conformance(
-    names: Sequence[str], *, seed: int, report: Report, quick: bool = False, patch: str = ""
+    names: Sequence[str],
+    *,
+    seed: int,
+    report: Report,
+    mode: Mode = "sim",
+    quick: bool = False,
+    patch: str = "",
 ) -> Conformance:
     """Play assertions A01 to A30; empty: all of them. ``quick``: of the truth table only a part.
+    In mode ``lab`` on real processes; an assertion that needs virtual time says so.
 
     KS-USE-002 for one that there is not.
     """
@@ -31,12 +38,14 @@ def conformance(
             raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
     asked = {name.lower() for name in names}
     chosen = [one for key, one in known.items() if not asked or key in asked]
-    items = play_assertions(chosen, Bench(seed=seed, patch=patch, quick=quick), report)
+    bench = Bench(mode=mode, seed=seed, patch=patch, quick=quick)
+    items = play_assertions(chosen, bench, report)
 
     def count(standing: Standing) -> int:
         return sum(one.standing is standing for one in items)
 
     return Conformance(
+        mode=mode,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
         passed=count(Standing.PASS),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,12 +14,13 @@ from lab.cli.progress import Style, telling
 def play(
     *,
     assertion: Annotated[list[str] | None, Parameter(help="A01 to A30; all when left out.")] = None,
-    seed: Annotated[int, Parameter(help="Fixes what happens.")] = 1,
+    mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
+    seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     quick: Annotated[bool, Parameter(help="Of the truth table (A23) only a part.")] = False,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
-    """Play the conformance assertions, each on small labs of its own in virtual time.
+    """Play the conformance assertions, each on small labs of its own, in virtual time or real.
 
             keystead conformance --quick
             keystead conformance --assertion A03 --assertion A12 -o json
@@ -32,7 +33,7 @@ def play(
 
     style = Style.NONE if options.quiet else progress
     with telling(style, "conformance") as report:
-        answer = conformance(assertion or (), seed=seed, quick=quick, report=report)
+        answer = conformance(assertion or (), mode=mode, seed=seed, quick=quick, report=report)
     if is_document(options.output):
         document(answer, options.output)
         return answer.exit_code

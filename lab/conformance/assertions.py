@@ -32,19 +32,24 @@ Play = Callable[[Bench], Awaitable[str] | str]
 
 
 class Assertion(msgspec.Struct, frozen=True, kw_only=True):
-    """``play`` finds whether it holds."""
+    """``play`` finds whether it holds; ``sim_only``: why it cannot on real processes."""
 
     id: str
     title: str
     play: Play
+    sim_only: str = ""
 
 
-def _row(id: str, title: str, play: Play) -> Assertion:
-    return Assertion(id=id, title=title, play=play)
+def _row(id: str, title: str, play: Play, sim_only: str = "") -> Assertion:
+    return Assertion(id=id, title=title, play=play, sim_only=sim_only)
+
+
+_HOURS: Final = "virtual time: it is about hours"
+_MOMENT: Final = "virtual time: it strikes at a moment"
 
 
 ASSERTIONS: Final = (
-    _row("A01", "no running VM notices who is away", standard.outage_without_reboot),
+    _row("A01", "no running VM notices who is away", standard.outage_without_reboot, _HOURS),
     _row("A02", "without stored keys a host waits after its reboot", standard.reboot_without_store),
     _row("A03", "with stored keys a host needs nobody after its reboot", store.reboot_with_store),
     _row("A04", "a key that a host never had is not there after its reboot", store.never_had),
@@ -61,7 +66,7 @@ ASSERTIONS: Final = (
         "vCenter's disk has no key of a standard or trusted provider",
         searches.vcenter_keeps_none,
     ),
-    _row("A10", "a refused, expired or foreign token gets no trusted key", trusted.tokens),
+    _row("A10", "a refused, expired or foreign token gets no trusted key", trusted.tokens, _MOMENT),
     _row("A11", "trusted hosts need no vCenter to reboot", trusted.without_vcenters),
     _row("A12", "native: all hosts reboot without vCenter", native.reboot_without_vcenter),
     _row("A13", "a native provider is used after its backup only", native.used_after_backup),
@@ -76,10 +81,15 @@ ASSERTIONS: Final = (
     ),
     _row("A19", "a deleted key provider takes nothing from what runs", providers.deleted_provider),
     _row("A20", "vSAN hosts get the keys of their disks themselves", vsan.who_mounts_disks),
-    _row("A21", "after the heal all is as if nothing had happened", healing.as_undisturbed),
+    _row("A21", "after the heal all is as if nothing had happened", healing.as_undisturbed, _HOURS),
     _row("A22", "events come in their order", told.in_order),
-    _row("A23", "the truth table is as observed", grid.truth_table),
-    _row("A24", "power loss takes the keys since the last hourly save", store.hourly_saves),
+    _row(
+        "A23",
+        "the truth table is as observed",
+        grid.truth_table,
+        "`keystead matrix --mode lab`, which plays it",
+    ),
+    _row("A24", "power loss takes the keys since the last hourly save", store.hourly_saves, _HOURS),
     _row(
         "A25", "no host's configuration opens under another's TPM", firmware.another_hosts_archive
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,11 +29,15 @@ def holds(so: bool, text: str) -> None:
         raise Violated(text)
 
 
-class Bench(msgspec.Struct, frozen=True, kw_only=True):
-    """Makes labs in virtual time. ``seed`` fixes what happens; ``patch`` is a module that is
-    imported before any node is made. ``quick``: a play that is long plays a part, and says so;
-    ``report`` hears how far it has come."""
+Mode = Literal["sim", "lab"]
 
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Makes labs, in virtual time or of real processes (``mode``). ``seed`` fixes what happens in
+    virtual time; ``patch`` is a module that is imported before any node is made. ``quick``: a play
+    that is long plays a part, and says so; ``report`` hears how far it has come."""
+
+    mode: Mode = "sim"
     seed: int = 1
     patch: str = ""
     quick: bool = False
@@ -41,9 +45,10 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     def lab(self, topology: str = "default", *, watched: bool = False, **changes: Any) -> Lab:
         """A small lab of that name; ``watched``: one that can be searched."""
-        small: dict[str, Any] = {"hosts": 2, "vms": 2, "tpm": "model", **changes}
+        tpm = "model" if self.mode == "sim" else "libtpms"
+        small: dict[str, Any] = {"hosts": 2, "vms": 2, "tpm": tpm, **changes}
         return Lab(
-            "sim",
+            self.mode,
             topology=topology,
             seed=self.seed,
             patch=self.patch,

@@ -7,9 +7,11 @@ from lab.conformance.standing import Asserted
 
 
 class Conformance(Answer, frozen=True, kw_only=True):
-    """Each assertion with what came of it; ``not_available``: how many are not built. ``seconds``
+    """Each assertion with what came of it; ``not_available``: how many cannot be played in
+    this mode. ``seconds``
     of real time. ``exit_code`` 1: one failed."""
 
+    mode: str
     seed: int
     seconds: float
     passed: int
