@@ -43,17 +43,24 @@ def unclear(why: str) -> Judged:
 
 
 def of_power_on(
-    asked: Answered, seen: VmSeen, later: VmSeen, keys: Sequence[CryptoKeyId], *, host: str
+    asked: Answered,
+    seen: VmSeen,
+    later: VmSeen,
+    keys: Sequence[CryptoKeyId],
+    *,
+    host: str,
+    locked_as: VmConnectionState = VmConnectionState.INVALID,
 ) -> Judged:
     """A power-on that was asked for on ``host``; ``later`` is a look at what must last.
 
-    ``keys`` are those that the judged VM needs and the fault keeps away, when it does.
+    ``keys`` are those that the judged VM needs and the fault keeps away, when it does;
+    ``locked_as``: how vCenter shows a VM that lacks these: the key of its home, or of a disk only.
     """
     if asked.done:
         return _ok(seen, host)
     if seen.own is not None and seen.own.on:
         return unclear(f"{asked.error}, and yet it runs on {seen.own.host}")
-    if asked.key_required and (locked := _locked(asked, seen, later, keys)):
+    if asked.key_required and (locked := _locked(asked, seen, later, keys, locked_as)):
         return locked
     return _refused(asked, seen)
 
@@ -94,7 +101,11 @@ def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
 
 
 def _locked(
-    asked: Answered, seen: VmSeen, later: VmSeen, keys: Sequence[CryptoKeyId]
+    asked: Answered,
+    seen: VmSeen,
+    later: VmSeen,
+    keys: Sequence[CryptoKeyId],
+    locked_as: VmConnectionState = VmConnectionState.INVALID,
 ) -> Judged | None:
     """LK: refused for exactly these keys, and locked; None when it is not locked.
 
@@ -110,11 +121,13 @@ def _locked(
         return Judged(
             letter=Letter.LOCKED, why="the host refuses for lack of its key, and locks it"
         )
-    if seen.vcenter is None or seen.vcenter.connection is not VmConnectionState.INVALID:
-        return unclear(f"locked, and not invalid: {_told(seen.vcenter)}")
+    if seen.vcenter is None or seen.vcenter.connection is not locked_as:
+        return unclear(f"locked, and not {locked_as.value}: {_told(seen.vcenter)}")
     if not _named_by(seen.locks, keys):
         return unclear("locked, and no event names its keys and their provider")
-    return Judged(letter=Letter.LOCKED, why=f"refused for {_names(keys)}; locked and invalid")
+    return Judged(
+        letter=Letter.LOCKED, why=f"refused for {_names(keys)}; locked and {locked_as.value}"
+    )
 
 
 def _refused(asked: Answered, seen: VmSeen) -> Judged:

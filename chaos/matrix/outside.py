@@ -207,8 +207,16 @@ ROWS: Final = (
             _as_under(Block.S10, Fault.F0, (Event.E12,), "host-cut-off", Fault.F1),
         ),
     ),
-    OutsideRow(id="X16", title="keys of two providers in one VM", needs="VMs of several disks"),
-    OutsideRow(id="X17", title="a disk's key is missing", needs="VMs of several disks"),
+    OutsideRow(
+        id="X16",
+        title="keys of two providers in one VM",
+        plays=(_same(Block.S10, Fault.F1, (Event.E1, Event.E3, Event.E4), "keys-of-two"),),
+    ),
+    OutsideRow(
+        id="X17",
+        title="a disk's key is missing",
+        plays=(_same(Block.S10, Fault.F8, (Event.E4,), "disk-key-destroyed"),),
+    ),
     OutsideRow(id="X18", title="VMs that are not encrypted", needs="a play of its own"),
     OutsideRow(
         id="X19",

@@ -241,7 +241,8 @@ async def _order(one: EventPlay) -> str:
     block, fault = scene.seen_as or (scene.block, scene.fault)
     place = (block, fault, one.event)
     wrong = wrongly_told(block, fault, one.judged.letter, told, vm, host)
-    return wrong or wrong_order(place, told, vm, host)
+    ordered = TWISTS[scene.twist].in_order
+    return wrong or (wrong_order(place, told, vm, host) if ordered else "")
 
 
 def heard_of(one: EventPlay) -> tuple[Witness, ...]:

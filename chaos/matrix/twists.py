@@ -15,6 +15,8 @@ from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix import clock, trust
+from chaos.matrix.beside import Beside
+from chaos.matrix.disk_twists import DiskKeyDestroyed, KeysOfTwo
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
 from chaos.matrix.faults.f0_none import NothingWrong
@@ -22,6 +24,7 @@ from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
+from chaos.matrix.twist import Twist
 from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_events, all_providers
@@ -35,25 +38,6 @@ from protocol.trust import TrustAttestationStatus as Status
 UNBACKED: Final = ProviderId("R")
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
 SLOW_S: Final = 2.0
-
-
-class Twist:
-    """Nothing is different. ``hosts``: what the lab's file says of hosts that it does not say
-    otherwise."""
-
-    hosts: Mapping[str, str] = MappingProxyType({})
-
-    async def prepare(self, scene: Scene) -> str:
-        """Before the fault, in a healthy lab: empty, or what was not as the row says."""
-        return ""
-
-    def fault(self, scene: Scene) -> StagedFault | None:
-        """What is made in the place of the row's fault; None: that itself."""
-        return None
-
-    async def seen(self, scene: Scene) -> str:
-        """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
-        return ""
 
 
 class _OnHosts(Twist, ABC):
@@ -116,35 +100,12 @@ async def _stored(scene: Scene, host: NodeName, wanted: bool) -> str:
     return "" if bool(found) is wanted else f"{found} keys are in its archive"
 
 
-class _Beside(NothingWrong):
-    """A lab in which one fault of ``chaos.faults`` holds, and nothing of the table's."""
-
-    def __init__(self, scene: Scene, held: Held) -> None:
-        super().__init__(scene)
-        self._held = held
-
-    async def begin(self) -> None:
-        await self._held.survey()
-        await self._held.begin()
-        self.write("fault", self.scene.vcenter, self._held.fault.kind)
-
-    async def bites(self) -> str:
-        return await self._held.bites()
-
-    async def end(self) -> None:
-        await self._held.heal()
-        self.write("heal", self.scene.vcenter, self._held.fault.kind)
-
-    async def healed(self) -> str:
-        return await self._held.healed()
-
-
 class OneServerOff(Twist):
     """One of two key servers loses its power: vCenter says which, and P is not red (STD-08)."""
 
     def fault(self, scene: Scene) -> StagedFault | None:
         off = SitePowerLoss(id="X09", nodes=SERVERS_OF_P[:1], sites=("k1",))
-        return _Beside(scene, Held(scene, off))
+        return Beside(scene, Held(scene, off))
 
     async def seen(self, scene: Scene) -> str:
         await scene.until(clock.SETTLED_S)
@@ -162,7 +123,7 @@ class SlowServers(Twist):
         late = LinkDelay(
             id="X19", a=SERVERS_OF_P, b=(scene.vcenter,), dir=Direction.TO, base=SLOW_S
         )
-        return _Beside(scene, Held(scene, late))
+        return Beside(scene, Held(scene, late))
 
 
 class NotBackedUp(Twist):
@@ -229,7 +190,7 @@ class HostCutOff(Twist):
 
     def fault(self, scene: Scene) -> StagedFault | None:
         hosts = scene.vsan_hosts[:1] or scene.hosts()
-        return _Beside(scene, Held(scene, LinkCut(id="X15", a=hosts, b=SERVERS_OF_P)))
+        return Beside(scene, Held(scene, LinkCut(id="X15", a=hosts, b=SERVERS_OF_P)))
 
     async def seen(self, scene: Scene) -> str:
         return await _connected(scene, vcenter=2, hosts=2, host_b=0)
@@ -252,7 +213,7 @@ class OneAuthorityHostOff(Twist):
 
     def fault(self, scene: Scene) -> StagedFault | None:
         gone = (scene.attesters[0], scene.key_services[0])
-        return _Beside(scene, Held(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",))))
+        return Beside(scene, Held(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",))))
 
 
 class NoKeyProviderService(Twist):
@@ -260,7 +221,7 @@ class NoKeyProviderService(Twist):
 
     def fault(self, scene: Scene) -> StagedFault | None:
         gone = scene.key_services
-        return _Beside(scene, Held(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",))))
+        return Beside(scene, Held(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",))))
 
     async def seen(self, scene: Scene) -> str:
         """The host that has booted is attested, for vCenter too."""
@@ -281,7 +242,7 @@ class NoAttestationService(Twist):
 
     def fault(self, scene: Scene) -> StagedFault | None:
         gone = scene.attesters
-        return _Beside(scene, Held(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
+        return Beside(scene, Held(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
 
 
 async def _provider(scene: Scene, name: ProviderId) -> ProviderInfo | None:
@@ -306,6 +267,8 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "one-authority-host-off": OneAuthorityHostOff(),
         "no-key-provider": NoKeyProviderService(),
         "no-attestation": NoAttestationService(),
+        "keys-of-two": KeysOfTwo(),
+        "disk-key-destroyed": DiskKeyDestroyed(),
     }
 )
 """Each by the name that plays have it under; none of them remembers anything."""

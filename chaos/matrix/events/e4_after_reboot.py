@@ -41,4 +41,5 @@ class PowersOnAfterReboot(LockingPlay):
         if self.scene.trusted and (given := await given_to_strangers(self.scene, key)):
             return unclear(given)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
-        return of_power_on(asked, seen, later, self.keys("off"), host=host)
+        keys, shown = self.keys("off"), self.scene.locked_as
+        return of_power_on(asked, seen, later, keys, host=host, locked_as=shown)

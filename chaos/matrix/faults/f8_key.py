@@ -33,6 +33,11 @@ class KeyDestroyed(StagedFault):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
+        self.know()
+
+    def know(self) -> None:
+        """Which keys are to be destroyed: those that the judged VMs have now."""
+        scene = self.scene
         self._vms = sorted(scene.judged or scene.keys)
         keys = tuple(key.key_id for vm in self._vms for key in scene.keys[vm])
         if scene.on_vsan is not None:

@@ -1,0 +1,31 @@
+"""What a row outside of the grid makes different: what every twist is to a play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from chaos.matrix.faults import StagedFault
+from chaos.matrix.scene import Scene
+
+
+class Twist:
+    """Nothing is different. ``hosts``: what the lab's file says of hosts that it does not say
+    otherwise. ``in_order``: events of vCenter come in the
+    order that is fixed for the cell."""
+
+    in_order: ClassVar[bool] = True
+    hosts: Mapping[str, str] = MappingProxyType({})
+
+    async def prepare(self, scene: Scene) -> str:
+        """Before the fault, in a healthy lab: empty, or what was not as the row says."""
+        return ""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        """What is made in the place of the row's fault; None: that itself."""
+        return None
+
+    async def seen(self, scene: Scene) -> str:
+        """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
+        return ""
