@@ -27,7 +27,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
 - ``outside``   rows outside of the grid. Pure         - ``twists``  what is different in them
-- ``twist``     what every twist is to a play          - ``beside``  a fault that is none of the table's
+- ``twist``     what every twist is to a play          - ``beside``  a fault of its own
 - ``disk_twists``  twists of VMs with a second disk
 - ``vsan``      an object on an encrypted vSAN, and what is seen of it      - ``groups``  its letter
 - ``native``    what hosts that derive keys have and have not used

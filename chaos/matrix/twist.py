@@ -12,8 +12,7 @@ from chaos.matrix.scene import Scene
 
 class Twist:
     """Nothing is different. ``hosts``: what the lab's file says of hosts that it does not say
-    otherwise. ``in_order``: events of vCenter come in the
-    order that is fixed for the cell."""
+    otherwise. ``in_order``: events of vCenter come in the order that is fixed for the cell."""
 
     in_order: ClassVar[bool] = True
     hosts: Mapping[str, str] = MappingProxyType({})

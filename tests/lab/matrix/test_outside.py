@@ -76,6 +76,8 @@ def test_every_row_that_is_built_agrees() -> None:
         ("X14", "vsan_host_waits_for_vcenter", "NO, and the table says OK"),
         ("X15", "vsan_keys_through_vcenter", "vCenter has handed out the key"),
         ("X12", "token_survives_reboot", "SAFE, and the table says UNSAFE"),
+        ("X16", "disk_key_makes_invalid", "locked, and not connected"),
+        ("X17", "disk_key_makes_invalid", "locked, and not connected"),
         ("X08", "unexported_provider_usable", "OK, and the table says NO"),
     ],
 )
