@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.terms import VmConnectionState
 from services.esxi.vms.vm import RegisteredVm
+from services.vcenter import client_info
 from tests.mutations.bugs.planting import plant
 
 
@@ -22,3 +23,4 @@ def _invalid(original: Any) -> Any:
 
 
 plant(RegisteredVm, "_summary", _invalid)
+plant(client_info, "shows_invalid", lambda original: lambda keys, event, missing: bool(missing))
