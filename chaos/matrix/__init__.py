@@ -28,7 +28,8 @@ check, and is fixed before anything is healed and before the table is read.
 - ``grid``      which stagings a part of the table takes. Pure
 - ``outside``   rows outside of the grid. Pure         - ``twists``  what is different in them
 - ``twist``     what every twist is to a play          - ``beside``  a fault of its own
-- ``disk_twists``  twists of VMs with a second disk
+- ``disk_twists``  those of second disks    - ``late_twists``  those of keys that came late
+- ``apart_twists``  those of a vCenter that does not reach one host
 - ``vsan``      an object on an encrypted vSAN, and what is seen of it      - ``groups``  its letter
 - ``native``    what hosts that derive keys have and have not used
 - ``scan``      whether something that is encrypted lies in clear

@@ -13,7 +13,7 @@ import msgspec
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, stagings_together
-from chaos.matrix.terms import Agreement
+from chaos.matrix.terms import Agreement, Boot
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -25,7 +25,8 @@ SERVED: Final = (Event.E2, Event.E3, Event.E4, Event.E6, Event.E8, Event.E9)
 
 class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     """Cells of ``block`` and ``fault`` with the twist of that name, which must be as those of
-    ``as_block`` and ``as_fault``; ``expired``: when tokens of before the fault have expired."""
+    ``as_block`` and ``as_fault``; ``expired``: when tokens of before the fault have expired.
+    ``boot``: hosts go down in that way only."""
 
     block: Block
     fault: Fault
@@ -34,6 +35,7 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     as_block: Block
     as_fault: Fault
     expired: bool = False
+    boot: Boot | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """What it is compared with: cells that apply, of events that are built."""
@@ -53,6 +55,7 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
                 expired=self.expired,
             )
             for one in made
+            if self.boot in (None, one.boot)
         )
 
 
@@ -111,9 +114,24 @@ ROWS: Final = (
         plays=(_same(Block.S00, Fault.F1, AFTER_BOOT, "enable-refused"),),
     ),
     OutsideRow(
-        id="X02", title="keys that came after the last hourly save", needs="a play of its own"
+        id="X02",
+        title="keys that came after the last hourly save",
+        plays=(
+            _same(Block.S11, Fault.F1, AFTER_BOOT, "hourly-saves"),
+            msgspec.structs.replace(
+                _like(Block.S11, Fault.F1, (Event.E4,), "late-key", Block.S10), boot=Boot.POWER_LOSS
+            ),
+            _same(Block.S11, Fault.F1, (Event.E4,), "immediate-saves"),
+        ),
     ),
-    OutsideRow(id="X03", title="a host was off while a VM was made", needs="a play of its own"),
+    OutsideRow(
+        id="X03",
+        title="a host was off while a VM was made",
+        plays=tuple(
+            _same(Block.S11, fault, (Event.E5, Event.E6), "target-was-off")
+            for fault in (Fault.F4, Fault.F1)
+        ),
+    ),
     OutsideRow(
         id="X04",
         title="persistence of 7.0 U2 and encrypted vSAN",
@@ -190,7 +208,18 @@ ROWS: Final = (
             ),
         ),
     ),
-    OutsideRow(id="X13", title="a host that vCenter does not reach", needs="a play of its own"),
+    OutsideRow(
+        id="X13",
+        title="a host that vCenter does not reach",
+        plays=tuple(
+            play
+            for block in (Block.S10, Block.S11)
+            for play in (
+                _same(block, Fault.F2, AFTER_BOOT, "host-apart"),
+                _same(block, Fault.F0, (Event.E7, Event.E9), "others-go-on"),
+            )
+        ),
+    ),
     OutsideRow(
         id="X14",
         title="vCenter reaches no key server, hosts do",

@@ -111,7 +111,8 @@ class Scene:
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``twist``: what is different in a row outside of the grid, ``seen_as`` the place of the table
     that it must be as, ``odd`` what was not as the row says,
-    ``locked_as`` how a VM that lacks its keys is to show in it. ``provider_of_new``: what a new VM
+    ``locked_as`` how a VM that lacks its keys is to show in it,
+    ``asleep`` hosts that are off until the fault holds. ``provider_of_new``: what a new VM
     names. ``on_vsan``: what lies on the encrypted vSAN, where there is one. ``b_is_up``: a host has
     booted under the fault, which events on healthy others wait for."""
 
@@ -143,6 +144,7 @@ class Scene:
     seen_as: tuple[Block, Fault] | None = None
     provider_of_new: ProviderId | None = None
     odd: str = ""
+    asleep: frozenset[NodeName] = frozenset()
     locked_as: VmConnectionState = VmConnectionState.INVALID
     on_vsan: OnVsan | None = None
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)

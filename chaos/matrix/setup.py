@@ -17,7 +17,7 @@ from chaos.observe.look import Look
 from chaos.oracle.terms import Event
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
-from protocol.messages.vcenter import AddVtpm, CreateVm, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter import AddVtpm, CreateVm, DestroyVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.each import for_each
 
@@ -28,16 +28,31 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     """Every VM of these events: encrypted ones under P, with a disk and a virtual TPM that
     only we can check."""
     await for_each(plays, lambda play: _make_of(scene, play))
-    listed = await all_vms(scene.lab, scene.vcenter)
-    for info in listed:
-        if info.key is not None:
-            scene.keys[info.vm] = (info.key,)
+    await _learn_keys(scene)
     for play in plays:
         scene.judged |= {
             vm_of(play.event, wanted.what)
             for wanted in play.wanted(scene.block)
             if wanted.judged and wanted.kind is not Kind.CLEAR
         }
+
+
+async def make_again(scene: Scene, play: type[EventPlay]) -> None:
+    """The VMs of the event go, and are made anew: under other keys, and nothing is as before."""
+    lab, vcenter, event = scene.lab, scene.vcenter, play.event
+    for wanted in play.wanted(scene.block):
+        vm = vm_of(event, wanted.what)
+        await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+        await lab.ask(vcenter, DestroyVm(vm=vm), within_s=TASK_LIMIT_S)
+        await _make(scene, event, wanted, operation="again")
+    await _learn_keys(scene)
+    await _log_so_far(scene)
+
+
+async def _learn_keys(scene: Scene) -> None:
+    for info in await all_vms(scene.lab, scene.vcenter):
+        if info.key is not None:
+            scene.keys[info.vm] = (info.key,)
 
 
 async def write_dumps(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
@@ -52,11 +67,11 @@ async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
         await _make(scene, play.event, wanted)
 
 
-async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
+async def _make(scene: Scene, event: Event, wanted: Wanted, *, operation: str = "made") -> None:
     vm, host = vm_of(event, wanted.what), scene.host(event, wanted.actor)
     encrypted = wanted.kind is not Kind.CLEAR
     made = CreateVm(
-        operation_id=f"matrix/{vm}",
+        operation_id=f"matrix/{vm}/{operation}",
         vm=vm,
         cluster=cluster_of(event),
         host=host,
@@ -66,7 +81,7 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
     lab, vcenter = scene.lab, scene.vcenter
     await lab.ask(vcenter, made, within_s=TASK_LIMIT_S)
     if encrypted:
-        vtpm = AddVtpm(operation_id=f"matrix/{vm}/vtpm", vm=vm)
+        vtpm = AddVtpm(operation_id=f"matrix/{vm}/vtpm/{operation}", vm=vm)
         await lab.ask(vcenter, vtpm, within_s=TASK_LIMIT_S)
         await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
         if wrong := await scene.guests.plant(vm, host, vtpm=True):
@@ -125,6 +140,11 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
                 await _has_keys(scene, play, wanted, vm)
     for play in plays:
         await play.check_ready(scene)
+    await _log_so_far(scene)
+
+
+async def _log_so_far(scene: Scene) -> None:
+    """What vCenter has told by now is of before the fault."""
     events = await all_events(scene.lab, scene.vcenter)
     scene.first_event = max((event.sequence for event in events), default=0)
 
@@ -148,6 +168,8 @@ async def take_key(scene: Scene, play: EventPlay) -> None:
     if play.without_key is None or scene.trusted:
         return  # a host that never asked for a trusted key has it not (KPS-02)
     host = play.host(play.without_key)
+    if host in scene.asleep:
+        return  # it was off while the key was made
     keys = tuple(key for vm in _vms(scene, play) for key in scene.keys.get(vm, ()))
     if scene.native:
         await native.take_provider(scene, host)

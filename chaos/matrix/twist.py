@@ -11,11 +11,14 @@ from chaos.matrix.scene import Scene
 
 
 class Twist:
-    """Nothing is different. ``hosts``: what the lab's file says of hosts that it does not say
-    otherwise. ``in_order``: events of vCenter come in the order that is fixed for the cell."""
+    """Nothing is different. ``hosts``, ``knobs``: what the lab's file says of hosts, and as its
+    knobs, that it does not say otherwise. ``in_order``: events of vCenter come in the order that
+    is fixed for the cell. ``spare``: how many hosts more each cluster has, that play nobody."""
 
     in_order: ClassVar[bool] = True
+    spare: ClassVar[int] = 0
     hosts: Mapping[str, str] = MappingProxyType({})
+    knobs: Mapping[str, str] = MappingProxyType({})
 
     async def prepare(self, scene: Scene) -> str:
         """Before the fault, in a healthy lab: empty, or what was not as the row says."""

@@ -15,12 +15,14 @@ from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix import clock, trust
+from chaos.matrix.apart_twists import HostApart, OthersGoOn
 from chaos.matrix.beside import Beside
 from chaos.matrix.disk_twists import DiskKeyDestroyed, KeysOfTwo
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
 from chaos.matrix.faults.f0_none import NothingWrong
 from chaos.matrix.faults.f1_key_servers import KeyServersAway
+from chaos.matrix.late_twists import HourlySaves, ImmediateSaves, LateKey, TargetWasOff
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
@@ -267,6 +269,12 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "one-authority-host-off": OneAuthorityHostOff(),
         "no-key-provider": NoKeyProviderService(),
         "no-attestation": NoAttestationService(),
+        "target-was-off": TargetWasOff(),
+        "hourly-saves": HourlySaves(),
+        "immediate-saves": ImmediateSaves(),
+        "late-key": LateKey(),
+        "host-apart": HostApart(),
+        "others-go-on": OthersGoOn(),
         "keys-of-two": KeysOfTwo(),
         "disk-key-destroyed": DiskKeyDestroyed(),
     }

@@ -28,7 +28,8 @@ def file_of(
     native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
     """
     block, events = staging.block, staged_events(staging)
-    counts = {event: len(_staged(event)) for event in events}
+    twist = TWISTS[staging.twist]
+    counts = {event: len(_staged(event)) + twist.spare for event in events}
     if sum(counts.values()) < LEAST_HOSTS:
         counts[events[0]] = LEAST_HOSTS
     sealed, persistent = is_sealed(block), block.value[2] == "1"
@@ -36,12 +37,12 @@ def file_of(
         "tpm": (tpm if sealed else TpmBackend.NONE).value,
         "secure_boot": True,
         "key_persistence": persistent,
-        **TWISTS[staging.twist].hosts,
+        **twist.hosts,
     }
     servers, providers = _providers(block)
     return {
         **_trust_authority(block, events),
-        "knobs": {**_knobs(block), **dict(staging.knobs), **(knobs or {})},
+        "knobs": {**_knobs(block), **dict(staging.knobs), **twist.knobs, **(knobs or {})},
         "apiVersion": "keystead/v1",
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
