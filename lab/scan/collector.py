@@ -67,6 +67,14 @@ class Collector:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_LOOK_S)  # what was taken from the sockets is read in the next turn
 
+    async def ended(self) -> None:
+        """Return when every process that told something has ended, at the latest after a second:
+        one that is ending has closed its line by then."""
+        for _ in range(int(1 / _LOOK_S)):
+            if not self._readers:
+                return
+            await asyncio.sleep(_LOOK_S)
+
 
 def _unread(line: socket.socket) -> int:
     """Bytes that have come and were not taken yet."""
@@ -86,4 +94,5 @@ async def collecting() -> AsyncIterator[Collector]:
         yield made
     finally:
         server.close()
+        await made.ended()
         made.secrets.clear()

@@ -46,19 +46,19 @@ EXEMPT = (
     ),
     Exempt(
         "disk",
-        r"[^/]+/(written|synced)/vmca(\.new)?",
+        r"[^/]+/.*/vmca(\.new)?",
         r"services\.runtime\.identity:.*",
         "VMCA's key lies on vCenter's own disk, as the product's does (VTPM-04)",
     ),
     Exempt(
         "disk",
-        r"(attestation|keyprovider)-\d+/(written|synced)/identity(\.new)?",
+        r"(attestation|keyprovider)-\d+/.*/identity(\.new)?",
         r"services\.runtime\.identity:.*",
         "a service of a Trust Authority keeps its signing key on its own disk (ATT-03)",
     ),
     Exempt(
         "disk",
-        r"[^/]+/(written|synced)/sts(\.new)?",
+        r"[^/]+/.*/sts(\.new)?",
         r"services\.runtime\.identity:.*",
         "the key of vCenter's STS lies on its own disk, as the product's does (HLT-05)",
     ),

@@ -69,3 +69,17 @@ def test_material_may_lie_in_an_archive_and_in_one_that_is_being_written(name: s
     other = Find("disk", f"esxi-002/written/bootbank/{name}.old", maker, "raw")
     key = Find("disk", there.name, "services.esxi.keys.cache:hold", "raw")
     assert leaks([there, other, key]) == [other, key]
+
+
+@pytest.mark.parametrize("folder", ["written", "synced", "disk/contents", "disk/synced/+"])
+@pytest.mark.parametrize(
+    ("node", "file"), [("vcenter", "sts"), ("vcenter", "vmca"), ("attestation-1", "identity")]
+)
+def test_a_signing_key_lies_on_its_own_disk_in_either_mode(
+    node: str, file: str, folder: str
+) -> None:
+    maker = "services.runtime.identity:new_signer"
+    own = Find("disk", f"{node}/{folder}/{file}", maker, "raw")
+    other = Find("disk", f"{node}/{folder}/{file}.old", maker, "raw")
+    key = Find("disk", own.name, "services.kms.core:_fresh", "raw")
+    assert leaks([own, other, key]) == [other, key]
