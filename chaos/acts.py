@@ -14,6 +14,7 @@ from chaos.lab import Lab
 from chaos.progress import Phases
 from chaos.workload import Outcome
 from protocol.errors import ProductError
+from protocol.secret import KeyMaterial
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Acts:
     phases: Phases
     name: str
     _number: int = field(default=0, init=False)
+    _exports: dict[str, KeyMaterial] = field(default_factory=dict, init=False)
 
     async def play(self, planned: PlannedAction) -> None:
         """Give the command when its time has come, to all targets at once.
@@ -58,7 +60,7 @@ class Acts:
         about = {"n": number, "action": planned.id}
         self.history.add("invoke", target, op=planned.do, **about, **planned.values)
         several = f"-{place + 1}" if len(planned.targets) > 1 else ""
-        acting = Acting(self.lab, f"{self.name}-{planned.id}{several}")
+        acting = Acting(self.lab, f"{self.name}-{planned.id}{several}", self._exports)
         try:
             params = action.params.model_validate(_fields(planned, target))
             outcome = await action.run(acting, target, params)

@@ -1,9 +1,10 @@
-"""Backups of key servers, as their administrator takes and restores them.
+"""Backups of key servers and of vCenters, as their administrator takes and restores them.
 
 A backup is a copy of the server's disk, made and put back while the server is stopped. A server
 that is started from one is told so (``restoredBackup`` at its loader): it serves although its
 anchor knows more, and its audit trail has a row Restore. Of two servers that replicate both are
 copied, and both restored: one that was not would bring the other up to its own state at once.
+A vCenter is put back as it was, and not told.
 """
 
 from __future__ import annotations
@@ -30,12 +31,25 @@ def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
 
 
 async def back_up(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
-    """Take a backup; servers that run are stopped for it, all of them before the first copy."""
+    """Take a backup of nodes; those that run are stopped for it, all before the first copy."""
     nodes = tuple(servers)
     ran = await _stopped(lab, nodes)
     try:
         for node in nodes:
             await lab.disk(node, DiskAct.SAVE, backup)
+    finally:
+        for node in ran:
+            await lab.power_on(node)
+
+
+async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
+    """Put a backup back, and start the nodes from it; ``NotFound`` when one of them has none of
+    that name: then those that ran are started as they were."""
+    every = tuple(nodes)
+    ran = await _stopped(lab, every)
+    try:
+        for node in every:
+            await lab.disk(node, DiskAct.RESTORE, backup)
     finally:
         for node in ran:
             await lab.power_on(node)

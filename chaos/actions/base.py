@@ -6,7 +6,7 @@ Adding an action: its function and its row in the file of its subject.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from chaos.observe.vcenters import vcenter_of
 from chaos.workload import WITHIN_S, Outcome
 from protocol.errors import NotFound
 from protocol.messages.base import Request
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId, Role
 
 Selected = str | list[str] | dict[str, str | int]
@@ -43,10 +44,13 @@ class On(Params):
 @dataclass(frozen=True)
 class Acting:
     """What an action acts with. ``name`` is what it makes is called when the file names nothing:
-    unique in the lab, and the id under which a repeat is the same operation."""
+    unique in the lab, and the id under which a repeat is the same operation. ``exports`` has what
+    was exported in this run, by the name of the backup: in memory only, for there are keys in it.
+    """
 
     lab: Lab
     name: str
+    exports: dict[str, KeyMaterial] = field(default_factory=dict)
 
     async def vcenter(self, target: str, params: Any = None) -> NodeName:
         """The vCenter that the file names, else that of the target or of the cluster that is

@@ -4,9 +4,10 @@ Set algebra as in queue checkers: acknowledged - available = lost; operations th
 ``info`` may go either way and are not counted. Lost ones are told by where they stand among the
 acknowledged: a prefix, the middle or the postfix, which say different things of the loser.
 
-Three things take keys away on purpose, and each only the keys that it is about: an operator
-destroys them, a provider is deleted and not added again, and an older backup is put back on a key
-server, which has no key that was made since (SC-14).
+Four things take keys away on purpose, and each only the keys that it is about: an operator
+destroys them, a provider is deleted and not added again, an older backup is put back on a key
+server, which has no key that was made since (SC-14), or on a vCenter, which has no native provider
+that was made since (SC-19).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _REFUSED: Final = "KS-CHAOS-108"  # it was not, since it would lose keys in use
 _STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy", "kms.key.destroy-unused")
 _BACKUP: Final = "kms.backup"
 _RESTORE: Final = "kms.restore"
+_VCENTER_RESTORE: Final = "vcenter.restore"
 _DELETED: Final = "provider.delete"
 _ADDED: Final = "provider.add"
 
@@ -65,6 +67,8 @@ class _Keys:
             self.struck.update(data.get("keys", ()))
         if acted and record.op == _DELETED:
             self.deleted[f"{fault_id(record)}{record.seq}"] = _provider(record)
+        if acted and record.op == _VCENTER_RESTORE:
+            self.deleted |= {f"{record.seq}/{name}": name for name in data.get("gone", ())}
         if record.op in (_BACKUP, _RESTORE):
             self._of_backup(record)
         if record.op == _ADDED and record.type == "invoke":

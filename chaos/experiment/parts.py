@@ -12,7 +12,6 @@ from typing import Any, Final
 
 MISSING: Final[Mapping[str, str]] = {
     "kmip-tls": "TLS between vCenter and key servers, with certificates that end and are replaced",
-    "load": "key servers that serve so many requests a second, and let the others wait",
 }
 """What each would be, in words."""
 

@@ -13,7 +13,7 @@ from chaos.experiment.lint import BadExperiment
 from chaos.experiment.model import Abort, Experiment, Probed
 from chaos.experiment.parse import Document
 from chaos.experiment.plan import Needs, Plan, PlannedAction, PlannedFault, PlannedProbe
-from chaos.experiment.timeline import Timeline
+from chaos.experiment.timeline import Timeline, vms_of
 from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
@@ -40,12 +40,12 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         made
         for when in ("before", "during", "after")
         for place, probed in enumerate(getattr(experiment, when))
-        for made in _probe(document, when, place, probed, directory, seed)
+        for made in _probe(experiment, when, place, probed, directory, seed)
     ]
     aborts = [
         made
         for place, abort in enumerate(experiment.guards.abort_if)
-        for made in _abort(document, place, abort, directory, seed)
+        for made in _abort(experiment, place, abort, directory, seed)
     ]
     core = _core(experiment, directory, seed)
     problems = document.problems[before:]
@@ -142,7 +142,7 @@ def _arrivals(
 
 
 def _scope(
-    probed: Probed | Abort, path: Path, directory: Directory, draws: Draws, document: Document
+    experiment: Experiment, probed: Probed | Abort, path: Path, directory: Directory, draws: Draws
 ) -> dict[str, Any] | None:
     """The fields ``vms`` and ``hosts`` of a probe; None when its selector does not fit."""
     about = PROBES[probed.probe].about
@@ -150,22 +150,24 @@ def _scope(
     hosts: tuple[NodeName, ...] = ()
     try:
         if about == "vms":
-            vms = directory.vms if probed.on is None else select_vms(probed.on, directory, draws)
+            vms = directory.vms
+            if probed.on is not None:
+                vms = vms_of(experiment, probed.on, directory, draws)
         elif about == "hosts":
             chosen = select_nodes(probed.on or "role:esxi", directory, draws)
             roles = {entry.node: entry.role for entry in directory.nodes}
             hosts = tuple(node for node in chosen if roles[node] is Role.ESXI)
     except ChaosError as error:
-        document.add(path, error.id, error.text)
+        experiment.document.add(path, error.id, error.text)
         return None
     return {"vms": vms, "hosts": hosts}
 
 
 def _abort(
-    document: Document, place: int, abort: Abort, directory: Directory, seed: int
+    experiment: Experiment, place: int, abort: Abort, directory: Directory, seed: int
 ) -> list[PlannedProbe]:
     draws = Draws(seed, f"probe/abort/{place}")
-    scope = _scope(abort, ("guards", "abort_if", place), directory, draws, document)
+    scope = _scope(experiment, abort, ("guards", "abort_if", place), directory, draws)
     if scope is None:
         return []
     return [
@@ -182,10 +184,10 @@ def _abort(
 
 
 def _probe(
-    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
+    experiment: Experiment, when: str, place: int, probed: Probed, directory: Directory, seed: int
 ) -> list[PlannedProbe]:
     draws = Draws(seed, f"probe/{when}/{place}")
-    scope = _scope(probed, ("hypothesis", when, place), directory, draws, document)
+    scope = _scope(experiment, probed, ("hypothesis", when, place), directory, draws)
     if scope is None:
         return []
     return [

@@ -239,7 +239,7 @@ class Timeline:
         draws, chosen = Draws(self._seed, f"fault/{slot.id}"), getattr(params, "on", None)
         targets: tuple[str, ...] = ("",)
         if what.about is About.VMS:
-            targets = tuple(map(str, self._vms(chosen, draws)))
+            targets = tuple(map(str, vms_of(self._experiment, chosen, self._directory, draws)))
         elif what.about is About.HOSTS:
             hosts = {entry.node for entry in self._directory.nodes if entry.role is Role.ESXI}
             nodes = select_nodes(chosen, self._directory, draws)
@@ -255,19 +255,6 @@ class Timeline:
             must=made.entry.must or "",
             cue=slot.cue,
         )
-
-    def _vms(self, selector: Any, draws: Draws) -> tuple[VmName, ...]:
-        """VMs of the lab; those that the schedule itself makes by their names."""
-        try:
-            return select_vms(selector, self._directory, draws)
-        except ChaosError as error:
-            made = [getattr(entry.params, "name", None) for entry in self._experiment.schedule]
-            more = tuple(VmName(name) for name in made if name)
-            directory = msgspec.structs.replace(self._directory, vms=self._directory.vms + more)
-            try:
-                return select_vms(selector, directory, draws)
-            except ChaosError:
-                raise error from None
 
     # Swarms --------------------------------------------------------------------------------
 
@@ -302,6 +289,23 @@ class Timeline:
             values = {**fault.values, "id": id}
             found.append(_renamed(fault, id, values))
         return found
+
+
+def vms_of(
+    experiment: Experiment, selector: Any, directory: Directory, draws: Draws
+) -> tuple[VmName, ...]:
+    """VMs of the lab; those that the schedule itself makes by their names. ``ChaosError``
+    KS-CHAOS-010 when there is none, 011 for what is no selector."""
+    try:
+        return select_vms(selector, directory, draws)
+    except ChaosError as error:
+        made = [getattr(entry.params, "name", None) for entry in experiment.schedule]
+        more = tuple(VmName(name) for name in made if name)
+        whole = msgspec.structs.replace(directory, vms=directory.vms + more)
+        try:
+            return select_vms(selector, whole, draws)
+        except ChaosError:
+            raise error from None
 
 
 def _renamed(fault: PlannedFault, id: str, values: dict[str, Any]) -> PlannedFault:

@@ -23,6 +23,7 @@ from protocol.terms import (
     HostCryptoState,
     NodeName,
     PowerState,
+    ProviderHealth,
     VmConnectionState,
     VmCryptoState,
     VmName,
@@ -198,7 +199,9 @@ async def _provider_green(look: Look, scope: Scope, sources: Sources) -> Measure
     providers = await look.providers()
     if providers is None:
         return Measured(0.0, "vCenter does not answer")
-    good = {str(p.provider) for p in providers if p.status == "green"}
+    good = {
+        str(p.provider) for p in providers if p.status == "green" or p.health is ProviderHealth.OK
+    }
     return _split([str(p.provider) for p in providers], good.__contains__)
 
 
@@ -225,6 +228,13 @@ async def _kms_calls(look: Look, scope: Scope, sources: Sources) -> Measured:
     if not done or None in counted:
         return Measured(math.nan, "no recovery was counted from its begin to its end")
     return Measured(float(sum(c for c in counted if c is not None)), f"{len(done)} recoveries")
+
+
+async def _busiest_second(look: Look, scope: Scope, sources: Sources) -> Measured:
+    given = await sources.recoveries.busiest_second()
+    if given is None:
+        return Measured(math.nan, "no host booted, or a key server could not be asked")
+    return Measured(float(given), "keys in a second")
 
 
 async def _op_ok(look: Look, scope: Scope, sources: Sources) -> Measured:
@@ -279,10 +289,25 @@ _ALL = (
     ),
     Probe("dump.readable", R, "hosts", True, "share of core dumps that open", _dump_readable),
     Probe("key.available", R, "vms", True, "share of VMs' keys the provider has", _key_available),
-    Probe("provider.green", R, "", True, "share of providers with status green", _provider_green),
+    Probe(
+        "provider.green",
+        R,
+        "",
+        True,
+        "share of providers with status green, native and trusted ones with health OK",
+        _provider_green,
+    ),
     Probe("node.internal_errors", C, "", True, "unexpected errors in services", _internal_errors),
     Probe("vm.back_within", S, "hosts", False, "longest from boot to all VMs", _back_within),
     Probe("vm.kms_calls", C, "hosts", False, "key server calls from boot to all VMs", _kms_calls),
+    Probe(
+        "kms.busiest_second",
+        C,
+        "",
+        False,
+        "most keys that key servers gave in one second since the first boot of a host",
+        _busiest_second,
+    ),
     Probe("op.ok", R, "op", False, "share of operations that ended well", _op_ok),
     Probe("op.p99", S, "op", False, "99th percentile of operations that ended well", _op_p99),
 )

@@ -4,6 +4,7 @@ any key server was asked for their keys meanwhile."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from chaos.history import History
@@ -73,7 +74,7 @@ class Recoveries:
             for host, known in self._hosts.items()
             if host in seen and seen[host].boot > known.boot and known.ran
         }
-        mark = await self._position() if booted else 0
+        mark = await self.position() if booted else 0
         for host, boot in booted.items():
             known = self._hosts[host]
             known.boot = boot
@@ -112,7 +113,7 @@ class Recoveries:
             if not recovery.missing:
                 recovery.seconds = now - up_at
                 recovered.append((known, recovery))
-        end = await self._position() if recovered else 0
+        end = await self.position() if recovered else 0
         for known, recovery in recovered:
             self._count(known, recovery, end)
             self._close(recovery)
@@ -126,8 +127,19 @@ class Recoveries:
         by_host = [r for r in rows if r.who == recovery.host and r not in asked]
         recovery.kms_calls = len(asked) + len(by_host)
 
-    async def _position(self) -> int:
+    async def position(self) -> int:
+        """So many rows of audit trails were seen by now, as a mark in them."""
         return 0 if self._tail is None else await self._tail.position()
+
+    async def busiest_second(self) -> int | None:
+        """So many keys the key servers gave in their busiest second since the first boot, by their
+        own clocks; None when there was no boot, or one of them could not be asked."""
+        if self._tail is None or not self.done:
+            return None
+        end = await self.position()
+        first = min(recovery.mark for recovery in self.done)
+        given = Counter(int(row.at) for row in self._tail.rows[first:end] if row.operation == GET)
+        return None if self._tail.blind else max(given.values(), default=0)
 
     def _close(self, recovery: Recovery) -> None:
         finished = math.isfinite(recovery.seconds)

@@ -108,7 +108,10 @@ def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
     agents += sum(-(-h["count"] // h["pack"]) for h in hosts)
     tpm: dict[str, int] = {}
     for host in hosts:
-        tpm[host["tpm"]] = tpm.get(host["tpm"], 0) + host["count"]
+        without = host.get("without_tpm", 0)
+        for backend, count in ((host["tpm"], host["count"] - without), ("none", without)):
+            if count:
+                tpm[backend] = tpm.get(backend, 0) + count
     return LabSize(
         pace=file["pace"],
         pack=max((min(h["pack"], h["count"]) for h in hosts), default=1),

@@ -69,6 +69,9 @@ class HostsModel(_Model):
     count: Whole = Field(default=3, ge=0, le=2000)
     version: Version = "8.0U3"
     tpm: TpmBackend = TpmBackend.LIBTPMS
+    without_tpm: Whole = Field(default=0, ge=0, le=2000)
+    """So many, the last ones, have no TPM, which a provider can require (NKP-12): none of the lab's
+    VMs is made there, and key persistence stays off."""
     secure_boot: bool = True
     key_persistence: bool = False
     pack: Whole = Field(default=1, ge=1, le=500)

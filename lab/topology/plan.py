@@ -89,17 +89,19 @@ def plan(file: LabFile) -> Topology:
     for cluster in file.clusters:
         first = sum(s.role is Role.ESXI for s in specs) + 1
         hosts = [host_spec(file, cluster, first + n) for n in range(cluster.hosts.count)]
+        last = len(hosts) - cluster.hosts.without_tpm
+        hosts[last:] = [msgspec.structs.replace(spec, tpm=TpmBackend.NONE) for spec in hosts[last:]]
         specs.extend(hosts)
         names = [spec.node for spec in hosts]
         pack = cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
-        vms.extend(_vms(cluster, names, len(vms)))
+        vms.extend(_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
     persistent = [
         s.node
         for c in file.clusters
         if c.hosts.key_persistence
         for s in specs
-        if s.cluster == c.name
+        if s.cluster == c.name and s.tpm is c.hosts.tpm
     ]
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
     return Topology(

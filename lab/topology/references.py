@@ -161,6 +161,10 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     elif vms.count and (vms.encrypted or vms.vtpm) and vms.provider is None:
         yield Misfit(("vms",), f"its VMs need a provider of {providers}")
     yield from _vsan(file, cluster)
+    hosts = cluster.hosts
+    if hosts.without_tpm and hosts.without_tpm >= hosts.count:
+        text = "all of its hosts would be without a TPM: write tpm: none"
+        yield Misfit(("hosts", "without_tpm"), text)
     if vms.count and not cluster.hosts.count:
         yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
 

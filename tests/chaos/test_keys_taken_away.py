@@ -107,6 +107,17 @@ def test_every_other_key_that_is_gone_is_lost(rows: tuple[Row, ...], lost: str, 
     assert found.text.startswith(f"1 of 1 lost (all): {lost}")
 
 
+VCENTER_BACK: Row = ("ok", "vcenter.restore", {"vcenter": "vc", "gone": ["p"]})
+
+
+def test_keys_of_a_provider_that_a_restored_vcenter_does_not_know_are_gone_as_told() -> None:
+    found = judged(made("k1"), made("k2", "q"), VCENTER_BACK, end("k2"))
+    told = "1 gone as told: of a deleted provider"
+    assert found.text == f"all 1 acknowledged keys are available; {told}"
+    lost = judged(made("k1"), made("k2", "q"), VCENTER_BACK, end("k1"))
+    assert lost.result is CheckOutcome.FAIL and "1 of 2 lost (the last): k2" in lost.text
+
+
 def test_one_that_is_lost_is_told_beside_those_that_are_gone_as_told() -> None:
     found = judged(made("k1"), INJECT, STRUCK, made("k2"), CURING, RESTORED, made("k3"), end())
     assert (found.result, found.records) == (CheckOutcome.FAIL, (2, 8))

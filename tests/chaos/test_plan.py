@@ -154,3 +154,15 @@ schedule:
         assert refused(clash) == [(8, "KS-CHAOS-020")], fault
         assert made(clash.replace("at: 10s", "at: 21s")).duration_s == 41.0
         assert made(clash.replace("esxi-004}", "esxi-005}")).duration_s == 30.0
+
+
+NEWER = """\
+hypothesis: {{after: [{{probe: vm.locked, is: "== 0%", on: {on}}}]}}
+schedule: [{{id: make, at: 1s, do: vm.create, name: newest}}]
+"""
+
+
+def test_a_probe_can_be_about_a_vm_that_the_schedule_makes() -> None:
+    assert made(NEWER.format(on="[newest, vm-01]")).probes[0].vms == ("vm-01", "newest")
+    assert made(NEWER.format(on="all")).probes[0].vms == DIRECTORY.vms
+    assert refused(NEWER.format(on="older")) == [(6, "KS-CHAOS-010")]

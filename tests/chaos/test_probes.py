@@ -157,6 +157,30 @@ def lost(scene: Scene) -> None:
     scene.sources.recoveries.done.append(missing)
 
 
+def storm(*hosts: NodeName) -> Callable[[Scene], None]:
+    """These hosts boot at once, and vCenter brings each of them its host key and those of both
+    VMs, which it fetches for it."""
+
+    def act(scene: Scene) -> None:
+        recoveries, lab = scene.sources.recoveries, scene.world.lab
+        scene.run(recoveries.begin())
+        mark = scene.run(recoveries.position())
+        recoveries.done.append(Recovery(FIRST, 2, mark, seconds=3.0))
+        for host in hosts:
+            scene.run(lab.power_off(host, "power_loss"))
+        for host in hosts:
+            scene.run(lab.power_on(host, wait=False))
+        scene.run(lab.sleep(30.0))
+
+    return act
+
+
+def unasked(scene: Scene) -> None:
+    """A key server is off when the run is summed up."""
+    storm(FIRST)(scene)
+    scene.run(scene.world.lab.power_off(NodeName("kms"), "stop"))
+
+
 def tried(ok: int, other: int, seconds: tuple[float, ...] = ()) -> Callable[[Scene], None]:
     def act(scene: Scene) -> None:
         operations = scene.sources.operations
@@ -184,6 +208,7 @@ YES: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("node.internal_errors", nothing, {}, 0.0),
     ("vm.back_within", booted(3.0, 0), {}, 3.0),
     ("vm.kms_calls", booted(3.0, 0), {}, 0.0),
+    ("kms.busiest_second", storm(), {}, 0.0),
     ("op.ok", tried(4, 0), {}, 1.0),
     ("op.p99", tried(2, 0, (1.0, 2.0)), {"op": "key.create"}, 2.0),
 ]
@@ -211,6 +236,7 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("node.internal_errors", broken_service, {}, 1.0),
     ("vm.back_within", booted(math.inf, None), {}, math.inf),
     ("vm.kms_calls", booted(3.0, 2), {}, 2.0),
+    ("kms.busiest_second", storm(FIRST, SECOND), {}, 6.0),
     ("op.ok", tried(3, 1), {}, 0.75),
     ("op.p99", tried(2, 0, (1.0, 90.0)), {"op": "key.create"}, 90.0),
 ]
@@ -218,6 +244,8 @@ BLIND: list[tuple[str, Callable[[Scene], None]]] = [
     ("vm.back_within", nothing),
     ("vm.kms_calls", nothing),
     ("vm.kms_calls", booted(3.0, None)),
+    ("kms.busiest_second", nothing),
+    ("kms.busiest_second", unasked),
     ("op.ok", nothing),
     ("op.p99", tried(0, 3)),
 ]
@@ -260,6 +288,8 @@ DETAILS: list[tuple[str, Callable[[Scene], None], dict[str, Any], str]] = [
     ("vm.back_within", nothing, {}, "no host with running VMs booted"),
     ("vm.kms_calls", booted(3.0, 2), {}, "1 recoveries"),
     ("vm.kms_calls", nothing, {}, "no recovery was counted from its begin to its end"),
+    ("kms.busiest_second", storm(FIRST), {}, "keys in a second"),
+    ("kms.busiest_second", nothing, {}, "no host booted, or a key server could not be asked"),
     ("op.ok", nothing, {}, "no operation was tried"),
     ("op.ok", tried(3, 1), {}, "3 ok, 1 not"),
     ("op.ok", tried(3, 1), {"op": "vm.encrypt"}, "no operation was tried"),

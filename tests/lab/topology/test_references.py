@@ -56,6 +56,10 @@ def read(text: str, folder: Path) -> str:
             "clusters.0.hosts.version: 6.7U3 encrypts",
         ),
         (
+            "clusters: [{name: a, hosts: {count: 2, without_tpm: 2}}]",
+            "clusters.0.hosts.without_tpm: cluster a: all of its hosts would be without a TPM",
+        ),
+        (
             "clusters: [{name: a, hosts: {count: true}}]",
             "hosts.count: Input should be a valid integer",
         ),
@@ -178,3 +182,15 @@ def test_each_vcenter_has_a_default_of_its_own_and_may_use_a_name_of_another(
     )
     found = [(p.vcenter, p.provider, p.default) for p in plan(load(path)).providers]
     assert found == [("west", "p", True), ("east", "p", False), ("east", "q", True)]
+
+
+def test_hosts_without_a_tpm_come_last_have_no_vm_and_persist_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    hosts = "{count: 3, without_tpm: 1, key_persistence: true}"
+    vms = "{count: 4, provider: one}"
+    path.write_text(f"{HEAD}{PROVIDERS}clusters: [{{name: a, hosts: {hosts}, vms: {vms}}}]\n")
+    made = plan(load(path, tpm="model"))
+    tpms = {spec.node: spec.tpm.value for spec in made.nodes if spec.cluster}
+    assert tpms == {"esxi-001": "model", "esxi-002": "model", "esxi-003": "none"}
+    assert {vm.host for vm in made.vms} == {"esxi-001", "esxi-002"}
+    assert made.key_persistence == ("esxi-001", "esxi-002")

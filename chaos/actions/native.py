@@ -1,0 +1,100 @@
+"""Native key providers: made, backed up, imported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action
+from chaos.faults.base import Params
+from chaos.naming import named
+from chaos.native_backups import import_backup, take_backup
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import NotFound
+from protocol.messages.vcenter import CreateNativeProvider
+from protocol.terms import ProviderId
+
+Provider = Annotated[str, named(names.PROVIDER)]
+Vcenter = Annotated[str, named(names.NODE)]
+Backup = Annotated[str, named(names.BACKUP)]
+
+
+class AddNativeParams(Params):
+    """Its name; ``tpm_required``: hosts without a TPM take no part; ``default``: make it vCenter's
+    default. At which ``vcenter``; when it is left out, at the first."""
+
+    provider: Provider
+    tpm_required: bool = False
+    default: bool = False
+    vcenter: Vcenter | None = None
+
+
+class ExportParams(Params):
+    """Which provider, and what its backup is called; it is kept until the run ends."""
+
+    provider: Provider
+    backup: Backup
+    vcenter: Vcenter | None = None
+
+
+class ImportParams(Params):
+    """Which backup of this run; ``default``: make the provider vCenter's default."""
+
+    backup: Backup
+    default: bool = False
+    vcenter: Vcenter | None = None
+
+
+async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+    message = CreateNativeProvider(
+        provider=ProviderId(params.provider),
+        tpm_required=params.tpm_required,
+        make_default=params.default,
+    )
+    await acting.ask(await acting.vcenter("", params), message)
+    return Outcome("ok", {"made": params.provider})
+
+
+async def _export(acting: Acting, target: str, params: Any) -> Outcome:
+    vcenter = await acting.vcenter("", params)
+    acting.exports[params.backup] = await take_backup(
+        acting.lab, vcenter, ProviderId(params.provider)
+    )
+    return Outcome("ok", {"exported": params.provider})
+
+
+async def _import(acting: Acting, target: str, params: Any) -> Outcome:
+    backup = acting.exports.get(params.backup)
+    if backup is None:
+        raise NotFound(f"nothing was exported as {params.backup} in this run")
+    vcenter = await acting.vcenter("", params)
+    done = await import_backup(acting.lab, vcenter, backup, make_default=params.default)
+    return Outcome("ok", {"imported": str(done.provider)})
+
+
+ACTIONS: Final = (
+    Action(
+        "provider.add-native",
+        About.NOTHING,
+        "make a native key provider; it is of no use before it is exported once",
+        _add,
+        AddNativeParams,
+        "provider: second, tpm_required: true",
+    ),
+    Action(
+        "provider.export",
+        About.NOTHING,
+        "take a backup of a native key provider",
+        _export,
+        ExportParams,
+        "provider: nkp, backup: monday",
+    ),
+    Action(
+        "provider.import",
+        About.NOTHING,
+        "make a native key provider of its backup",
+        _import,
+        ImportParams,
+        "backup: monday",
+    ),
+)

@@ -1,0 +1,108 @@
+"""What vCenter knows of keys, and its own backups, as its administrator takes and restores them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action, On
+from chaos.backups import back_up, put_back
+from chaos.faults.base import Params
+from chaos.naming import named
+from chaos.observe.listing import all_providers, all_vms
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import NotFound
+from protocol.messages.vcenter import AddKey, RemoveKey
+from protocol.terms import CryptoKeyId, NodeName, VmName
+
+
+class RemoveParams(On):
+    """The keys of which VMs; ``force``: also while something uses them."""
+
+    force: bool = False
+
+
+class VcenterBackupParams(Params):
+    """Its name, and of which vCenter it is; when that is left out, of the first."""
+
+    backup: Annotated[str, named(names.BACKUP)]
+    vcenter: Annotated[str, named(names.NODE)] | None = None
+
+
+async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId, ...]:
+    """The keys of ``vm``, as its vCenter names them; ``NotFound`` when it names none."""
+    listed = await all_vms(acting.lab, vcenter)
+    found = [one for one in listed if one.vm == VmName(vm) and one.key is not None]
+    if not found:
+        raise NotFound(f"{vcenter} knows no key of {vm}")
+    return tuple(one.key for one in found if one.key is not None)
+
+
+def _told(keys: tuple[CryptoKeyId, ...]) -> Outcome:
+    return Outcome("ok", {"keys": sorted(str(key.key_id) for key in keys)})
+
+
+async def _remove(acting: Acting, vm: str, params: Any) -> Outcome:
+    vcenter = await acting.vcenter(vm)
+    keys = await _keys(acting, vcenter, vm)
+    for key in keys:
+        await acting.ask(vcenter, RemoveKey(key=key, force=params.force))
+    return _told(keys)
+
+
+async def _add(acting: Acting, vm: str, params: Any) -> Outcome:
+    vcenter = await acting.vcenter(vm)
+    keys = await _keys(acting, vcenter, vm)
+    for key in keys:
+        await acting.ask(vcenter, AddKey(key=key))
+    return _told(keys)
+
+
+async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
+    vcenter = await acting.vcenter("", params)
+    await back_up(acting.lab, (vcenter,), params.backup)
+    return Outcome("ok", {"vcenter": str(vcenter)})
+
+
+async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
+    """``gone`` of the outcome are the providers that are gone by it."""
+    vcenter = await acting.vcenter("", params)
+    before = {str(one.provider) for one in await all_providers(acting.lab, vcenter)}
+    await put_back(acting.lab, (vcenter,), params.backup)
+    after = {str(one.provider) for one in await all_providers(acting.lab, vcenter)}
+    return Outcome("ok", {"vcenter": str(vcenter), "gone": sorted(before - after)})
+
+
+ACTIONS: Final = (
+    Action(
+        "vcenter.key.remove",
+        About.VMS,
+        "have vCenter forget the keys of VMs; by force, hosts lose them too",
+        _remove,
+        RemoveParams,
+        "on: vm-01, force: true",
+    ),
+    Action(
+        "vcenter.key.add",
+        About.VMS,
+        "have vCenter know the keys of VMs again",
+        _add,
+        example="on: vm-01",
+    ),
+    Action(
+        "vcenter.backup",
+        About.NOTHING,
+        "take a file-based backup of a vCenter; it is stopped for it",
+        _back_up,
+        VcenterBackupParams,
+        "backup: monday",
+    ),
+    Action(
+        "vcenter.restore",
+        About.NOTHING,
+        "put a backup of a vCenter back; it knows nothing of what came since",
+        _restore,
+        VcenterBackupParams,
+        "backup: monday",
+    ),
+)
