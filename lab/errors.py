@@ -46,8 +46,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "KS-USE-004": Explanation(
         "None of what was asked for can be played",
-        "The cells of the truth table that were named do not apply, or need what is not built.",
-        "`keystead matrix` plays all that is built; `-o wide` lists what is not",
+        "The cells of the truth table that were named do not apply.",
+        "`keystead matrix` plays every cell that applies",
         USAGE,
     ),
     "KS-USE-005": Explanation(

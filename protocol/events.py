@@ -39,6 +39,7 @@ class EventTypeId(StrEnum):
     KMS_ALL_BACKED_UP = _VC + "kms.crypto.AllBackedUp"
     KMS_TA_CLUSTER_NOT_AVAILABLE = _VC + "kms.crypto.TrustAuthority.ClusterNotAvailable"
     KMS_TA_CLUSTER_UNHEALTHY = _VC + "kms.crypto.TrustAuthority.ClusterUnhealthy"
+    KMS_TA_KMS_UNHEALTHY = _VC + "kms.crypto.TrustAuthority.KmsUnhealthy"
     TA_HOST_NOT_CONFIGURED = _VC + "TrustAuthority.HostNotConfigured"
     TA_DECOMMISSION_HOST = _VC + "TrustAuthority.DecommissionHost"
     TA_STS_CERTIFICATES_CHANGE = _VC + "TrustAuthority.StsCertificatesChange"

@@ -33,15 +33,6 @@ for, and no vCenter is needed (C6)."""
 NEVER: Final[Knobs] = (("persist_overrides_attestation", "never"),)
 
 
-def is_played(block: Block, fault: Fault, event: Event) -> bool:
-    """Whether this place can be played: in trusted blocks not each that is built elsewhere."""
-    if block not in BLOCKS or fault not in FAULTS or event not in EVENTS:
-        return False
-    if not is_trusted(block):
-        return True
-    return not (fault is Fault.F3 and event is Event.E11)
-
-
 class Staging(msgspec.Struct, frozen=True, kw_only=True):
     """One lab: the events that are played in it, and when.
 
@@ -106,26 +97,11 @@ def cells_of(
         for block in blocks
         for fault in faults
         for event in events
-        if is_played(block, fault, event)
+        if block in BLOCKS
+        and fault in FAULTS
+        and event in EVENTS
         and (found := cell(block, fault, event)).letter is not Letter.NONE
     )
-
-
-def left_out(
-    blocks: Iterable[Block], faults: Iterable[Fault], events: Iterable[Event]
-) -> dict[tuple[Block, Fault], tuple[Event, ...]]:
-    """Events that apply, and are not played in this block under this fault, though each of the
-    three is built."""
-    faults, events = tuple(faults), tuple(events)
-    found: dict[tuple[Block, Fault], list[Event]] = {}
-    for block in blocks:
-        for fault in faults:
-            for event in events:
-                built = block in BLOCKS and fault in FAULTS and event in EVENTS
-                if built and not is_played(block, fault, event):
-                    if cell(block, fault, event).letter is not Letter.NONE:
-                        found.setdefault((block, fault), []).append(event)
-    return {place: tuple(of) for place, of in found.items()}
 
 
 def stagings_of(

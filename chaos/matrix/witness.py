@@ -38,7 +38,8 @@ def undisturbed(about: Account) -> Found:
 def from_its_cache(about: Account) -> Found:
     """R2, R10: no key came between request and success, and the host asked no key server."""
     came = [one.name for one in keys_to(about)]
-    sent = [one.dst for one in about.said if one.dst in about.servers | about.trust]
+    services = about.servers | about.trust
+    sent = [one.dst for one in about.said if one.dst in services and one.name != HEALTH]
     if came or sent:
         return False, f"{', '.join(came) or 'no keys'} came to it, it asked {sent or 'nobody'}"
     return True, "no message carried a key to it, and it asked no key server"
@@ -194,6 +195,8 @@ def _lacks_key(record: NodeRecord) -> bool:
     return refused or record.kind in ("host_key.not_derived", "vsan.key_missing")
 
 
+HEALTH: Final = "QueryTrustedKeyProviderHealth"
+"""What vCenter has hosts ask, whatever they need (HLT-06)."""
 REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE, Letter.PARTLY})
 
 READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(

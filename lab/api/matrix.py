@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
-from chaos.matrix.grid import BLOCKS, cells_of, left_out
+from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.matrix.story import lines_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
@@ -50,7 +50,7 @@ def matrix(
     With ``knobs`` that are not at their defaults, the answer says which cells these move.
 
     KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
-    has, and for a knob or a value that there is not; KS-USE-004 when nothing of it is built.
+    has, and for a knob or a value that there is not; KS-USE-004 when none of the cells applies.
     Interrupted, it answers with what was played.
     """
     _check(jobs, knobs or {})
@@ -58,8 +58,7 @@ def matrix(
     chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
     if not cells:
-        text = "; ".join(_not_built(*chosen)) or "the table says that none of these cells applies"
-        raise KeysteadError("KS-USE-004", text)
+        raise KeysteadError("KS-USE-004", "the table says that none of these cells applies")
     wanted = Wanted(
         cells=cells,
         mode=mode,
@@ -83,7 +82,6 @@ def matrix(
         disagree=counts[Agreement.DISAGREE],
         void=counts[Agreement.VOID],
         exit_code=exit_of(result),
-        not_built=_not_built(chosen[0] or Block, chosen[1] or Fault, chosen[2] or Event),
         not_played=result.not_played,
         controls=result.controls,
         knobs=wanted.knobs,
@@ -166,18 +164,3 @@ def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
             raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}
     return tuple(member for member in kind if member in chosen)
-
-
-def _not_built(
-    blocks: Iterable[Block], faults: Iterable[Fault], events: Iterable[Event]
-) -> tuple[str, ...]:
-    """Which of these cannot be played yet, and why."""
-    provider = "its kind of key provider is not available in this version"
-    found = [f"{block}: {provider}" for block in blocks if block not in BLOCKS]
-    trust = "there is no Trust Authority in this version"
-    found += [f"{fault}: {trust}" for fault in faults if fault not in FAULTS]
-    found += [
-        f"{block} {fault}: {', '.join(of)}: not available in this version"
-        for (block, fault), of in left_out(blocks, faults, events).items()
-    ]
-    return tuple(found)

@@ -182,8 +182,6 @@ def _show(answer: Matrix, options: Options) -> None:
     for control in answer.controls:
         if not control.held:
             say(f"{control.block}: it does not hold that {control.what}: {control.seen}")
-    for text in answer.not_built if options.output is Format.WIDE else ():
-        say(f"not built: {text}")
     if answer.not_played:
         cells = answer.not_played + len(answer.items)
         say(f"interrupted: {answer.not_played} of {cells} cells were not played")

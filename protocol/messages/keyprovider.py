@@ -125,10 +125,11 @@ class KeyProviderServiceInfo(Reply, frozen=True, kw_only=True):
 class QueryTrustedKeyProviderHealth(Request["TrustedKeyProviderHealth"], frozen=True, kw_only=True):
     """Whether the primary key of ``provider`` can be used now: the service asks its key servers.
 
-    ``NotFound`` for a provider that it does not have.
+    A host shows its ``token``, as for a key. ``NotFound`` for a provider that it does not have.
     """
 
     provider: ProviderId
+    token: bytes = b""
 
 
 class KeyServerStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from protocol.errors import InvalidState
 from protocol.messages import host as m
 from services.esxi.host import Host
-from services.esxi.providers.trusted import attesting, configuration, exports, retrying, telling
+from services.esxi.providers.trusted import (
+    attesting,
+    configuration,
+    exports,
+    health,
+    retrying,
+    telling,
+)
 from services.runtime.service import Peer, Service, serves
 
 
@@ -40,6 +47,13 @@ class TrustDoor(Service):
         return m.TrustedConfigurationState(
             configuration=now, reports=telling.reports(now, self.host.trust)
         )
+
+    @serves(m.QueryTrustedServices)
+    async def query_trusted_services(
+        self, message: m.QueryTrustedServices, peer: Peer
+    ) -> m.TrustedServices:
+        """See ``health.states``."""
+        return m.TrustedServices(services=await health.states(self.host))
 
     @serves(m.AttestHost)
     async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:

@@ -1,6 +1,6 @@
 """Who may do what at a Key Provider Service. Pure.
 
-| token of a host that asks for a key | answer |
+| token of a host that asks for a key, or for a provider's health | answer |
 |---|---|
 | none, malformed, altered, of an issuer that is not accepted | 401 ``Unauthenticated`` |
 | of another host than the one that sends it | 401 |
@@ -25,11 +25,12 @@ from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,
     KeyProviderConfiguration,
+    QueryTrustedKeyProviderHealth,
 )
 from protocol.terms import NodeName
 from protocol.trust import AcceptedAttestationService, TokenType
 
-_FOR_HOSTS: Final = (GenerateWrappedKey, DecryptWrappedKey)
+_FOR_HOSTS: Final = (GenerateWrappedKey, DecryptWrappedKey, QueryTrustedKeyProviderHealth)
 
 
 def admit(message: Request[Any], sender: NodeName, vcenter: NodeName, *, local: bool) -> None:

@@ -190,8 +190,12 @@ class KeyProviderService(Service):
     async def health(
         self, message: m.QueryTrustedKeyProviderHealth, peer: Peer
     ) -> m.TrustedKeyProviderHealth:
-        """Whether the primary key can be used, by each key server."""
-        return await self.primary.health(self._provider(message.provider))
+        """Whether the primary key can be used, by each key server; a host shows its token."""
+        if peer.local or peer.node == self.config.vcenter:
+            provider = self._provider(message.provider)
+        else:
+            provider = self._authorized(message.token, message.provider, peer)
+        return await self.primary.health(provider)
 
     def _provider(self, name: ProviderId) -> TrustedKeyProvider:
         providers = () if self.configuration is None else self.configuration.providers

@@ -44,6 +44,7 @@ from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.authority import Authority
 from services.vcenter.trust.clusters import Trust
+from services.vcenter.trust.watch import TrustWatch
 from services.vcenter.vmca import Vmca
 
 
@@ -73,7 +74,10 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         self.authority = Authority(node, ports.bus, ports.clock, self.inventory)
-        self.trust = Trust(node, ports, self.inventory, self.sessions, self._once)
+        self._trust_watch = TrustWatch(node, ports.clock, self.inventory, self.sessions)
+        self.trust = Trust(
+            node, ports, self.inventory, self.sessions, self._once, self._trust_watch
+        )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
         self.availability = HaConfigurations(node, self.inventory)
@@ -123,6 +127,7 @@ class VCenter:
         self.reconciliation.start()
         self._health.start()
         self.authority.start()
+        self._trust_watch.start()
         self._reminders.start()
 
     def providers_changed(self) -> None:
@@ -216,7 +221,7 @@ class VCenter:
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
         if row.management_type is ManagementType.TRUST_AUTHORITY:
-            return provider_info(row, self.contacts, default_of, self.trust.provider_health())
+            return provider_info(row, self.contacts, default_of, self.trust.provider_health(name))
         if row.native is None:
             return provider_info(row, self.contacts, default_of)
         views = [session.summary for session in self.sessions.connected()]

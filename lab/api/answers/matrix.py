@@ -29,7 +29,6 @@ class Matrix(Answer, frozen=True, kw_only=True):
     """Cells of the truth table, observed and expected, with the verdict of each.
 
     ``controls``: for each block, what must be so for its letters to mean anything.
-    ``not_built``: what was asked for and cannot be played in this version, with why.
     ``not_played``: how many cells an interrupt has left. ``seconds`` of real time. ``knobs``: those
     that were not at their defaults; ``moved`` then says which cells came out otherwise.
     """
@@ -43,7 +42,6 @@ class Matrix(Answer, frozen=True, kw_only=True):
     disagree: int
     void: int
     exit_code: int
-    not_built: tuple[str, ...] = ()
     not_played: int = 0
     controls: tuple[Control, ...] = ()
     knobs: dict[str, Any] = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol.messages.base import Reply, Request
 from protocol.messages.host.session import Command, Done
+from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.tpm.structures import PublicArea
 from protocol.trust import BaseImage, HostTrustReport, TrustedConfiguration
 
@@ -35,6 +38,30 @@ class TrustedConfigurationState(Reply, frozen=True, kw_only=True):
 
     configuration: TrustedConfiguration | None
     reports: tuple[HostTrustReport, ...] = ()
+
+
+class QueryTrustedServices(Request["TrustedServices"], frozen=True, kw_only=True):
+    """Whether the Key Provider Services of the applied configuration serve this host now (HLT-06).
+
+    Each is asked about each provider, with the token that is at hand: nobody attests for it.
+    """
+
+
+class TrustedServiceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a service said of a provider: ``answers`` whether it serves it, ``health`` what it said
+    of its key servers (NONE: it did not say, for want of a token), ``reason`` what is wrong."""
+
+    service: NodeName
+    provider: ProviderId
+    answers: bool
+    health: ProviderHealth = ProviderHealth.NONE
+    reason: str = ""
+
+
+class TrustedServices(Reply, frozen=True, kw_only=True):
+    """One for each service and provider; none on a host that is no trusted host."""
+
+    services: tuple[TrustedServiceState, ...]
 
 
 class AttestHost(Command["HostAttested"], frozen=True, kw_only=True):

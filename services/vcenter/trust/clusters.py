@@ -57,10 +57,10 @@ from services.vcenter.trust.judgement import (
     attestation_news,
     health_of,
     is_behind,
-    provider_health,
     status_of,
     view_of,
 )
+from services.vcenter.trust.watch import TrustWatch
 
 ROW: Final = "trust"
 STS: Final = "sts"
@@ -77,11 +77,11 @@ class Trust:
         inventory: Inventory,
         sessions: HostSessions,
         once: OncePerBoot,
+        watch: TrustWatch,
     ) -> None:
-        self._node, self._ports = node, ports
+        self._node, self._ports, self._watch = node, ports, watch
         self._inventory, self._sessions, self._once = inventory, sessions, once
         self._signer: Signer | None = None
-        self._told: dict[ProviderId, ProviderHealth] = {}
 
     async def start(self) -> None:
         """Read the signing identity, where one vouches for hosts."""
@@ -274,10 +274,10 @@ class Trust:
             and self._fingerprint() != self.row.principal,
         )
 
-    def provider_health(self) -> tuple[ProviderHealth, tuple[str, ...]]:
-        """Of every trusted provider: its hosts have the same services."""
-        views = (view_of(session.summary) for session in self._sessions.connected())
-        return provider_health(view for view in views if view is not None)
+    def provider_health(self, provider: ProviderId) -> tuple[ProviderHealth, tuple[str, ...]]:
+        """Of a trusted provider, with what is wrong."""
+        found = self._watch.served(provider)
+        return found.health, found.details
 
     # ---- passes -----------------------------------------------------------------------------
 
@@ -303,25 +303,13 @@ class Trust:
                 if lacking
                 else told.decommission(row.name)
             )
-        if (provider := self._provider_news()) is not None:
-            drafts += provider
+        drafts += self._watch.news()
         if (news := attestation_news(row.name, view, row.trust_told)) is not None:
+            if status_of(view) is not TrustAttestationStatus.ATTESTED:
+                self._watch.look_now()
             edits.append(change_host(row.name, trust_told=news[0]))
             drafts.append(news[1])
         return drafts, edits
-
-    def _provider_news(self) -> list[Draft]:
-        """HLT-06: told when it becomes another one, and is not well."""
-        health, details = self.provider_health()
-        drafts = []
-        for name, row in self._inventory.providers.items():
-            if row.management_type is not ManagementType.TRUST_AUTHORITY:
-                continue
-            if self._told.get(name) is not health:
-                self._told[name] = health
-                if health in (ProviderHealth.WARNING, ProviderHealth.ERROR):
-                    drafts.append(told.provider(name, health, details))
-        return drafts
 
     def reason(self, session: HostSession, key: CryptoKeyId) -> KeyUnavailableReason:
         """Why a host has not the key of a trusted provider that a VM lacks (R48, R50, R52)."""

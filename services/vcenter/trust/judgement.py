@@ -16,9 +16,11 @@ has and one refused, else *unknown* (TA-11).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
 
-from protocol.messages.host import HostSummary, TrustView
-from protocol.terms import NodeName, ProviderHealth
+from protocol.messages.host import HostSummary, TrustedServiceState, TrustView
+from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.trust import TrustAttestationStatus, TrustedConfiguration, digest_of
 from services.vcenter.events import Draft
 from services.vcenter.trust import told
@@ -85,16 +87,59 @@ def attestation_news(
     return now, told.attested(host, status, messages)
 
 
-def provider_health(views: Iterable[TrustView]) -> tuple[ProviderHealth, tuple[str, ...]]:
-    """Of a trusted provider, by what its hosts say: their services are silent, or refuse them."""
+class Trouble(IntEnum):
+    """What is wrong with a trusted provider, the worst first (HLT-06)."""
+
+    NOT_AVAILABLE = 0  # its cluster serves no host
+    UNHEALTHY = 1  # not every service of it serves, or not every host
+    KMS_UNHEALTHY = 2  # its services do not get the primary key from every key server
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a trusted provider is served; NONE: nobody knows."""
+
+    health: ProviderHealth
+    trouble: Trouble | None = None
+    details: tuple[str, ...] = ()
+
+
+def served(provider: ProviderId, states: Iterable[TrustedServiceState]) -> Served:
+    """By what hosts were answered that asked all services about this provider."""
+    mine = [state for state in states if state.provider == provider]
+    silent = [state.reason for state in mine if not state.answers]
+    if mine and len(silent) == len(mine):
+        return Served(ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, tuple(dict.fromkeys(silent)))
+    if silent:
+        return Served(ProviderHealth.WARNING, Trouble.UNHEALTHY, tuple(dict.fromkeys(silent)))
+    bad = (ProviderHealth.WARNING, ProviderHealth.ERROR)
+    if wrong := [state.reason for state in mine if state.health in bad]:
+        return Served(ProviderHealth.WARNING, Trouble.KMS_UNHEALTHY, tuple(dict.fromkeys(wrong)))
+    well = any(state.health is ProviderHealth.OK for state in mine)
+    return Served(ProviderHealth.OK if well else ProviderHealth.NONE)
+
+
+def reported(views: Iterable[TrustView]) -> Served:
+    """By what hosts say of their attestation: services are silent, or refuse them."""
     seen = [_troubled(view) for view in views]
     if not seen:
-        return ProviderHealth.NONE, ()
+        return Served(ProviderHealth.NONE)
     bad = [why for why in seen if why]
     if not bad:
-        return ProviderHealth.OK, ()
-    health = ProviderHealth.ERROR if len(bad) == len(seen) else ProviderHealth.WARNING
-    return health, tuple(dict.fromkeys(bad))
+        return Served(ProviderHealth.OK)
+    details = tuple(dict.fromkeys(bad))
+    if len(bad) == len(seen):
+        return Served(ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, details)
+    return Served(ProviderHealth.WARNING, Trouble.UNHEALTHY, details)
+
+
+def worse(one: Served, other: Served) -> Served:
+    """The one with the worse trouble; without any, the one that is known."""
+    if one.trouble is not None and other.trouble is not None:
+        return one if one.trouble <= other.trouble else other
+    if one.trouble is not None or other.trouble is not None:
+        return one if one.trouble is not None else other
+    return other if one.health is ProviderHealth.NONE else one
 
 
 def _troubled(view: TrustView) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from protocol.events import EventTypeId
-from protocol.terms import ClusterName, NodeName, ProviderHealth, ProviderId
+from protocol.terms import ClusterName, NodeName, ProviderId
 from protocol.trust import TrustAttestationStatus
 from services.vcenter.events import Draft
 
@@ -44,14 +45,14 @@ def attested(
     return Draft(event=event, text=text, host=host)
 
 
-def provider(name: ProviderId, health: ProviderHealth, details: Sequence[str]) -> Draft:
-    """Trouble of a trusted provider: none of its hosts, or not all, are served (HLT-06)."""
-    all_of_them = health is ProviderHealth.ERROR
-    event = (
-        EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE
-        if all_of_them
-        else EventTypeId.KMS_TA_CLUSTER_UNHEALTHY
-    )
-    how = "is not available" if all_of_them else "is not healthy"
-    text = f"The Trust Authority of key provider {name} {how}: {'; '.join(details)}"
+def provider(name: ProviderId, event: EventTypeId, details: Sequence[str]) -> Draft:
+    """Trouble of a trusted provider (HLT-06)."""
+    text = f"The Trust Authority of key provider {name} {_HOW[event]}: {'; '.join(details)}"
     return Draft(event=event, text=text, provider=name)
+
+
+_HOW: Final = {
+    EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE: "is not available",
+    EventTypeId.KMS_TA_CLUSTER_UNHEALTHY: "is not healthy",
+    EventTypeId.KMS_TA_KMS_UNHEALTHY: "has key servers that are not healthy",
+}

@@ -1,3 +1,3 @@
 """How many cells of the table are played: those that apply, of blocks and events that are built."""
 
-PLAYED = 734
+PLAYED = 736

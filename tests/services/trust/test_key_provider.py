@@ -21,6 +21,7 @@ from protocol.errors import (
     WrongKeyLifecycleState,
 )
 from protocol.messages.agent import NodeSpec
+from protocol.messages.host import AttestHost, QueryTrustedServices
 from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,
@@ -335,3 +336,23 @@ def test_only_its_vcenter_configures_it(desk: Desk) -> None:
     made = SetKeyProviderConfiguration(configuration=desk.rig.key_provider_configuration())
     for sender in (A, KPS2):
         assert type(desk.rig.refused(KPS1, made, sender)) is NoPermission
+
+
+def test_a_host_learns_of_a_providers_health_with_a_token_of_its_own_only(rig: TrustRig) -> None:
+    """HLT-06: who has no token does not learn which providers there are."""
+    rig.authority()
+    rig.trusted_host()
+    for name in (TRUSTED, ProviderId("another")):
+        error = rig.refused(KPS1, QueryTrustedKeyProviderHealth(provider=name), sender=A)
+        assert isinstance(error, Unauthenticated)
+    rig.command(AttestHost())
+    held = rig.host().trust.held(GROUP, rig.loop.time())
+    assert held is not None
+    question = QueryTrustedKeyProviderHealth(provider=TRUSTED, token=held.token)
+    assert rig.ask(KPS1, question, sender=A).health is ProviderHealth.OK
+    assert {one.health for one in rig.console(QueryTrustedServices()).services} == {
+        ProviderHealth.OK
+    }
+    rig.stop_services(KPS2)
+    states = {one.service: one for one in rig.console(QueryTrustedServices()).services}
+    assert states[KPS1].answers and not states[KPS2].answers and KPS2 in states[KPS2].reason

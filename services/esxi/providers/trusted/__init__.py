@@ -6,6 +6,7 @@
 - ``keys``           making and unwrapping keys, with one service after the other (KPS-06)
 - ``admission``      whether an unattested host may power a VM on, pure
 - ``gate``           the same as a flow: it attests when there is nothing to judge by
+- ``health``         whether services serve this host
 - ``retrying``       what a host could not have, tried again
 - ``telling``        what the host tells of all that, pure
 - ``exports``        what an administrator takes from a trusted host

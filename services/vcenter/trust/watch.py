@@ -1,0 +1,111 @@
+"""How trusted providers are served: asked of hosts, each period and when one attests in vain.
+
+vCenter asks no service of a Trust Authority itself (TA-06): one host of each trusted cluster,
+another one each time, asks all of its Key Provider Services whether a primary key can be used.
+What hosts report of their own attestation counts too (HLT-06).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.errors import ProductError, SaveFailed
+from protocol.events import EventTypeId
+from protocol.messages.host import QueryTrustedServices, TrustedServiceState
+from protocol.terms import ManagementType, ProviderHealth, ProviderId
+from services.runtime.each import try_each
+from services.runtime.ports import Clock
+from services.vcenter.events import Draft
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.ticker import Ticker
+from services.vcenter.trust import told
+from services.vcenter.trust.judgement import Served, Trouble, reported, served, view_of, worse
+
+WITHIN_S: Final = 30.0
+"""A host gives up on each service by its own knob, and asks all of them at once."""
+_TELLS: Final = {
+    Trouble.NOT_AVAILABLE: EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE,
+    Trouble.UNHEALTHY: EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
+    Trouble.KMS_UNHEALTHY: EventTypeId.KMS_TA_KMS_UNHEALTHY,
+}
+_UNKNOWN: Final = Served(ProviderHealth.NONE)
+
+
+class TrustWatch:
+    """See the module's text; ``start`` begins it."""
+
+    def __init__(
+        self, node: VcenterNode, clock: Clock, inventory: Inventory, sessions: HostSessions
+    ) -> None:
+        self._node, self._inventory, self._sessions = node, inventory, sessions
+        self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
+        self._served: Mapping[ProviderId, Served] = {}
+        self._told: dict[ProviderId, Served] = {}
+        self._rounds = 0
+
+    def start(self) -> None:
+        """Look at each period from now on."""
+        self._ticker.start()
+        self._node.background("trust.watch", self._run())
+
+    def look_now(self) -> None:
+        """A host has told of trouble: see how far it goes."""
+        self._ticker.tick_now()
+
+    def served(self, provider: ProviderId) -> Served:
+        """The worse of what was asked, and of what hosts report of their attestation."""
+        views = (view_of(session.summary) for session in self._sessions.connected())
+        by_reports = reported(view for view in views if view is not None)
+        return worse(self._served.get(provider, _UNKNOWN), by_reports)
+
+    def news(self) -> list[Draft]:
+        """Of each trusted provider, when its trouble becomes another one."""
+        drafts = []
+        for name in self._providers():
+            now, before = self.served(name), self._told.get(name, _UNKNOWN)
+            self._told[name] = now
+            if now.trouble is not None and now.trouble is not before.trouble:
+                drafts.append(told.provider(name, _TELLS[now.trouble], now.details))
+        return drafts
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            if not (providers := self._providers()):
+                continue
+            states = await self._ask()
+            self._served = {name: served(name, states) for name in providers}
+            try:
+                if drafts := self.news():
+                    await self._inventory.commit(events=drafts)
+            except SaveFailed as error:  # the event of a change is lost, its cause is known
+                self._node.record("inventory.save_failed", level="warning", reason=str(error))
+
+    def _providers(self) -> list[ProviderId]:
+        trusted = ManagementType.TRUST_AUTHORITY
+        rows = self._inventory.providers.items()
+        return [name for name, row in rows if row.management_type is trusted]
+
+    async def _ask(self) -> list[TrustedServiceState]:
+        """One host of each cluster; of what a host does not answer, nothing is known."""
+        by_cluster: dict[str, list[HostSession]] = {}
+        for session in self._sessions.connected():
+            row = self._inventory.hosts.get(session.host)
+            if row is not None and view_of(session.summary) is not None:
+                by_cluster.setdefault(row.cluster, []).append(session)
+        self._rounds += 1
+        asked = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
+        message = QueryTrustedServices()
+        outcomes = await try_each(asked, lambda session: session.ask(message, within_s=WITHIN_S))
+        found: list[TrustedServiceState] = []
+        for outcome in outcomes:
+            if isinstance(outcome, ProductError):
+                continue
+            if isinstance(outcome, Exception):
+                raise outcome
+            found += outcome.services
+        return found
