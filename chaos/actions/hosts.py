@@ -19,6 +19,7 @@ from protocol.messages.vcenter import (
     PrepareCrypto,
     ReconnectHost,
 )
+from protocol.messages.vcenter.vsan import MountVsanDisks
 from protocol.terms import NodeName
 
 _PERSISTENCE: Final = ("system", "security", "keypersistence")
@@ -124,6 +125,11 @@ ACTIONS: Final = (
         "host.disable-crypto",
         "turn the encryption mode of hosts off, from their next boot on",
         asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
+    ),
+    _on_host(
+        "vsan.mount",
+        "hosts try again to mount their vSAN disk groups",
+        asks_vcenter(lambda host, _: MountVsanDisks(host=NodeName(host))),
     ),
     _on_host(
         "host.clear-tpm",

@@ -13,6 +13,7 @@ from typing import Final
 
 from chaos.faults.base import REFUSALS
 from chaos.hypotheses.tolerance import Unit
+from chaos.observe import vsan
 from chaos.observe.guests import Guests
 from chaos.observe.look import WITHIN_S, Look
 from chaos.observe.recoveries import Recoveries
@@ -185,6 +186,19 @@ async def _dump_readable(look: Look, scope: Scope, sources: Sources) -> Measured
     return _ratio(right, other)
 
 
+async def _vsan_mounted(look: Look, scope: Scope, sources: Sources) -> Measured:
+    found = await vsan.states(look.lab)
+    if not found:
+        return Measured(math.nan, "no host that answers has a disk group")
+    good = {str(host) for host, state in found.items() if vsan.mounted(state)}
+    return _split(scope.hosts, good.__contains__)
+
+
+async def _vsan_readable(look: Look, scope: Scope, sources: Sources) -> Measured:
+    found = await vsan.read(look.lab, await vsan.states(look.lab))
+    return _split(list(found), found.__getitem__)
+
+
 async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
     vms = await look.vcenter_vms()
     keys = tuple(dict.fromkeys(v.key for n, v in vms.items() if n in scope.vms and v.key))
@@ -288,6 +302,8 @@ _ALL = (
         partial(_in_state, NodeRunState.HALTED),
     ),
     Probe("dump.readable", R, "hosts", True, "share of core dumps that open", _dump_readable),
+    Probe("vsan.mounted", R, "hosts", True, "share whose disk groups are mounted", _vsan_mounted),
+    Probe("vsan.readable", R, "", True, "share of objects that can be read", _vsan_readable),
     Probe("key.available", R, "vms", True, "share of VMs' keys the provider has", _key_available),
     Probe(
         "provider.green",

@@ -13,6 +13,7 @@
 - ``power``       what hosts did to the power of VMs, from their logs
 - ``sessions``    which session of vCenter's each host obeys, heard on the bus
 - ``remains``     what lies on a host's disk after its stored keys were removed
+- ``vsan``        disk groups of an encrypted vSAN, and what lies on them
 - ``vcenters``    which vCenter has a host, a VM or a cluster
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -45,6 +45,8 @@ class States:
         without_tpm: dict[str, Any] = {"without_tpm": lacking} if asked else {}  # by NKP-12
         available = [str(entry.node) for entry in there.nodes if entry.cluster and entry.ha]
         ha: dict[str, Any] = {"ha": available} if available else {}  # by HA-01
+        encrypted = [str(entry.node) for entry in there.nodes if entry.cluster and entry.vsan]
+        vsan: dict[str, Any] = {"vsan": encrypted} if encrypted else {}  # by VSAN-03
         self._history.add(
             "state",
             op="staging",
@@ -55,6 +57,7 @@ class States:
             knobs=there.knobs,
             **without_tpm,
             **ha,
+            **vsan,
         )
         self.saw(await self._lab.statuses(counters=False))
         await self.look()

@@ -26,6 +26,7 @@ from chaos.oracle.terms import Letter
 
 OFF, BOOTING, SCREEN = "off", "booting", "halted"
 RUNS: Final = frozenset({"running"})
+BY_ITSELF: Final = Outcome(Letter.SAFE, (15,))
 _STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
 
 
@@ -136,8 +137,11 @@ class Answers:
         return NO if whole == NO else OPEN
 
     def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
-        """What state the rules give a host that is up."""
-        return self._outcomes_of(Ask.BOOT, host.key, host, name)
+        """What state the rules give a host that is up; where it may have got its host key itself,
+        it may be safe whatever vCenter could do (R15)."""
+        found = self._outcomes_of(Ask.BOOT, host.key, host, name)
+        itself = self.ways.could_ask(name, host.key.partition("/")[0])
+        return found | {BY_ITSELF} if itself else found
 
     def tries_to_start(self, vm: VmFacts) -> bool:
         """Whether the host may be trying to start what ran before its boot (B9)."""

@@ -131,6 +131,7 @@ class Fold(Operations):
         if any(found["type"] not in (STANDARD, NATIVE) for found in data["providers"]):
             self.lost = "a provider whose keys hosts fetch"
         self.available = frozenset(data.get("ha", ()))
+        self.ways.asking = frozenset(data.get("vsan", ()))
         without_tpm = frozenset(data.get("without_tpm", ()))
         for found in data["providers"]:
             if found["type"] == NATIVE:

@@ -38,6 +38,7 @@ FOLLOWED = frozenset(
         "host.dump",
         "host.dump.read",
         "host.wrong-recovery-key",
+        "vsan.mount",
         "key.generate",
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -75,10 +75,13 @@ class Ways:
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
     natives: tuple[str, ...] = ()
     """Providers that have no key server: vCenter itself brings what hosts need."""
+    asking: frozenset[str] = frozenset()
+    """Hosts with an encrypted vSAN, which ask key servers themselves (VSAN-03)."""
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
     _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
     _away: dict[tuple[str, str], Way] = field(default_factory=dict)
+    _asked: set[tuple[str, str]] = field(default_factory=set)
     _found: tuple[object, ...] = ()  # what all ways were looked at under
 
     def to(self, host: str, provider: str) -> Way:
@@ -102,6 +105,11 @@ class Ways:
             return True
         return self._key_until.get(provider, 0.0) >= since
 
+    def could_ask(self, host: str, provider: str) -> bool:
+        """Whether the host asks this provider's key servers itself, and reached one at some time of
+        its present life, or may have (R15)."""
+        return (host, provider) in self._asked
+
     def forget(self, way: Way, now: float) -> None:
         """What it had brought has come, when it has been shut for long enough."""
         way.could &= now - way.shut_since < SLACK_S
@@ -111,6 +119,8 @@ class Ways:
         for (to, _), way in (*self._ways.items(), *self._away.items()):
             if to == host:
                 way.could, way.host_since, way.led_since = False, math.inf, math.inf
+        self._asked = {(to, provider) for to, provider in self._asked if to != host}
+        self._ask((host,))
 
     def look(self, now: float, seen: str = "") -> None:
         """Take note of how all ways are now; only the one to ``seen`` is looked at when it is a
@@ -121,6 +131,7 @@ class Ways:
         only = seen in self.nodes and seen not in leaders and under == self._found
         hosts = [host for host in ((seen,) if only else self.nodes) if host not in leaders]
         self._found = under
+        self._ask(hosts)
         to_host = {host: self.disturbances.passes(self.vcenter, host) for host in hosts}
         for provider in self.servers:
             parts = Parts(
@@ -140,6 +151,15 @@ class Ways:
                 up = self.nodes[host].up
                 _note(self.to(host, provider), parts, up, now)
                 _note(self.away(host, provider), parts._replace(listed=inverse(listed)), up, now)
+
+    def _ask(self, hosts: Iterable[str]) -> None:
+        """Note which providers' key servers these hosts reach now, or may reach."""
+        for host in self.asking.intersection(hosts):
+            for provider, servers in self.servers.items():
+                passes = (self.disturbances.passes(host, server) for server in servers)
+                ways = [both((self._up(s), way)) for s, way in zip(servers, passes, strict=True)]
+                if either(ways) != NO:
+                    self._asked.add((host, provider))
 
     @property
     def _leaders(self) -> frozenset[str]:

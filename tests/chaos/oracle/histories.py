@@ -28,12 +28,14 @@ class Story:
         native: str = "",
         without_tpm: tuple[str, ...] = (),
         ha: bool = False,
+        vsan: tuple[str, ...] = (),
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
-        if some are ``without_tpm``. ``ha``: the cluster has vSphere HA."""
+        if some are ``without_tpm``. ``ha``: the cluster has vSphere HA. ``vsan``: hosts with an
+        encrypted vSAN."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -58,6 +60,7 @@ class Story:
             providers=providers,
             knobs=knobs,
             **left_out,
+            **({"vsan": list(vsan)} if vsan else {}),
         )
         for node in self.boots:
             self.node(node, "running")

@@ -272,6 +272,10 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "False and",
         "a key that was made while vCenter was down",
     ),
+    (Ways._ask, "either(ways) != NO", "True", "safe, and nobody could give it its key"),
+    (Ways._ask, "either(ways) != NO", "False", "safe by its own key, and its VM is locked"),
+    (Ways._ask, "self.asking.", "set(hosts).", "safe by its own key, and it has no vSAN"),
+    (Ways.booted, "if to != host", "", "safe by a way of the boot before"),
     (
         Ways._key_server,
         "OPEN if some == YES and both(ways) != YES else some",

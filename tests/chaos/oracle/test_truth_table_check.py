@@ -19,10 +19,21 @@ from tests.chaos.oracle import (
     moved_runs,
     native_runs,
     start_runs,
+    vsan_runs,
 )
 from tests.chaos.oracle.histories import Story
 
-RUNS = (bad_runs, good_runs, knob_runs, fold_runs, lying_runs, moved_runs, native_runs, start_runs)
+RUNS = (
+    bad_runs,
+    good_runs,
+    knob_runs,
+    fold_runs,
+    lying_runs,
+    moved_runs,
+    native_runs,
+    start_runs,
+    vsan_runs,
+)
 GOOD: dict[str, Callable[[], Story]] = {
     name: made for runs in RUNS for name, made in getattr(runs, "GOOD", {}).items()
 }
