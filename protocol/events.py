@@ -49,6 +49,7 @@ class EventTypeId(StrEnum):
     CRYPTO_OPERATION = _VC + "crypto.Operation"
     HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
     VTPM_FAILED_PROCESSING_CERTS = _VC + "vtpm.FailedProcessingVTpmCertsEvent"
+    VM_CLONED = "vim.event.VmClonedEvent"
     VM_RECONFIGURED = "vim.event.VmReconfiguredEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"
     HOST_TPM_ENDORSEMENT_KEY_MISMATCH = _VC + "host.TpmEndorsementKeyMismatch"

@@ -71,6 +71,7 @@ VM: Final = NameRule("VM name", _FREE_TEXT, _FREE, 80, _SELECTING)
 DUMP: Final = NameRule("name of a core dump", _ANY_CASE_TEXT, _ANY_CASE, 60)
 VSAN_OBJECT: Final = NameRule("name of a vSAN object", _ANY_CASE_TEXT, _ANY_CASE, 80)
 VSAN_DISK: Final = NameRule("name of a vSAN disk", _LOWER_TEXT, _LOWER, 40)
+SNAPSHOT: Final = NameRule("name of a snapshot", _ANY_CASE_TEXT, _ANY_CASE, 80)
 ROLE: Final = NameRule("name of a role", _ANY_CASE_TEXT, _ANY_CASE, 80)
 PRINCIPAL: Final = NameRule(
     "name of a user",

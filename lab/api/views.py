@@ -74,6 +74,8 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
         alarms=vm.alarms,
         stale=stale,
         vtpm=vm.vtpm is True,
+        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        template=vm.template is True,
     )
 
 
@@ -89,6 +91,8 @@ def vm_at(host: NodeName, cluster: ClusterName, vm: VmSummary) -> Vm:
         key=key_ref(vm.keys[0]) if vm.keys else None,
         missing=key_refs(vm.missing),
         vtpm=vm.vtpm is True,
+        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        template=vm.template is True,
     )
 
 

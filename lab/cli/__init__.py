@@ -19,6 +19,7 @@
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more                - ``native``    native key providers
 - ``trust``     Trust Authority, its thirteen steps
+- ``copies``    clones, templates, snapshots
 - ``roles``     roles, and users who have them
 - ``conformance``  assertions, played
 - ``matrix``    the truth table, played

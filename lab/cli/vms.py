@@ -46,6 +46,8 @@ VMS = (
 )
 VMS_WIDE = (
     ("VTPM", lambda r: "yes" if r.vtpm else "no"),
+    ("TEMPLATE", lambda r: "yes" if r.template else "no"),
+    ("SNAPSHOTS", lambda r: list(r.snapshots) or None),
     field("connection"),
     field("cluster"),
     field("key", "KEY ID"),

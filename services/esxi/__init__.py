@@ -15,6 +15,7 @@
 - ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``trust_door``      what a trusted host is told and asked
+- ``copies_door``  what it is told of clones, templates, snapshots
 - ``vtpm_door``    what it is told and asked of virtual TPMs
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
@@ -49,6 +50,8 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
+``vm.cloned`` source, recrypt · ``vm.clone_given_up`` · ``vm.template`` template ·
+``vm.snapshot`` snapshot, files · ``vm.snapshot_removed`` snapshot · ``vm.reverted`` snapshot ·
 ``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
 ``vm.powered`` power · ``vm.vtpm`` present · ``vm.refused`` command, error, reason,
 missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason ·

@@ -16,6 +16,7 @@ from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
+from services.esxi.copies_door import CopiesDoor
 from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
@@ -58,7 +59,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers, VtpmDoor):
+class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI

@@ -3,6 +3,7 @@
 - ``service``      thin handlers: who may ask what, and in whose turn
 - ``provider_handlers``  those for key providers and their keys
 - ``vsan_handlers``      those for vSAN encryption    - ``vsan`` what they do
+- ``copies_handlers``  those for clones, templates and snapshots
 - ``vtpm_handlers``  those for virtual TPMs                - ``vmca``  the CA that certifies them
 - ``vcenter``      one vCenter in one life: everything a task works with, made at start
 - ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider

@@ -102,6 +102,8 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         lock_event=lock_event,
         alarms=vm_alarms(lock_event),
         vtpm=True if row.vtpm else msgspec.UNSET,
+        snapshots=row.snapshots or msgspec.UNSET,
+        template=True if row.template else msgspec.UNSET,
     )
 
 

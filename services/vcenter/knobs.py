@@ -130,6 +130,15 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             instead="1 is how a page of 7.0 reads: a second cluster is not made a trusted one.",
         ),
     ] = 0
+    clone_tpm_provision_policy: Annotated[
+        Literal["copy", "replace"],
+        knob(
+            "What a clone that says nothing of it has for a virtual TPM: the same, or a new one "
+            "(vpxd.clone.tpmProvisionPolicy).",
+            rule="VTPM-07",
+            instead="replace: what the guest had sealed does not come along to clones.",
+        ),
+    ] = "copy"
     remediation_interval_s: Annotated[
         float,
         knob(

@@ -70,6 +70,7 @@ from services.runtime.service import Peer, serves
 from services.vcenter.authorization.handlers import AuthorizationHandlers
 from services.vcenter.authorization.needs import NEEDS
 from services.vcenter.config import VcenterConfig
+from services.vcenter.copies_handlers import CopiesHandlers
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import SCHEMA
@@ -104,7 +105,9 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers, AuthorizationHandlers):
+class VcenterService(
+    TrustHandlers, VsanHandlers, VtpmHandlers, CopiesHandlers, AuthorizationHandlers
+):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER

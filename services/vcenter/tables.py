@@ -126,6 +126,7 @@ class VmRow(Row, frozen=True, kw_only=True):
 
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
+    ``snapshots``: their names, oldest first. ``template``: it is not powered on.
     """
 
     name: VmName
@@ -138,6 +139,8 @@ class VmRow(Row, frozen=True, kw_only=True):
     destroying: bool = False
     recrypting: bool = False
     vtpm: bool = False
+    snapshots: tuple[str, ...] = ()
+    template: bool = False
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +213,7 @@ class OperationKind(StrEnum):
     GENERATE_KEY = "GenerateKey"
     ADD_DISK = "AddDisk"
     ADD_VTPM = "AddVtpm"
+    CLONE_VM = "CloneVm"
 
 
 class OperationRow(Row, frozen=True, kw_only=True):

@@ -182,7 +182,7 @@ class Vm(Answer, frozen=True, kw_only=True):
 
     ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
     ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.
-    ``vtpm``: it has a virtual TPM.
+    ``vtpm``: it has a virtual TPM. ``snapshots``: their names, oldest first.
     """
 
     vm: VmName
@@ -198,6 +198,8 @@ class Vm(Answer, frozen=True, kw_only=True):
     stale: bool = False
     vcenter: NodeName | None = None
     vtpm: bool = False
+    snapshots: tuple[str, ...] = ()
+    template: bool = False
 
 
 class VmList(Answer, frozen=True, kw_only=True):

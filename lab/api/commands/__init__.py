@@ -9,6 +9,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``at_host``      what a host's own administrator does there
 - ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
 - ``vms``          create, encrypt, on, off, unlock; the guest
+- ``copies``       clones, templates, snapshots
 - ``mobility``     VMs that move between hosts
 - ``keys``         key servers and key providers
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
@@ -29,6 +30,13 @@ from lab.api.commands.at_host import (
     HostRemoveProvider,
 )
 from lab.api.commands.base import Command, answer_type, name_of
+from lab.api.commands.copies import (
+    VmClone,
+    VmSnapshotCreate,
+    VmSnapshotRemove,
+    VmSnapshotRevert,
+    VmTemplate,
+)
 from lab.api.commands.crypto import (
     AlarmAcknowledge,
     ClusterCryptoMode,
@@ -276,6 +284,7 @@ __all__ = [
     "UserSet",
     "VmAddDisk",
     "VmAddTpm",
+    "VmClone",
     "VmCreate",
     "VmDecrypt",
     "VmDestroy",
@@ -289,6 +298,10 @@ __all__ = [
     "VmRegister",
     "VmRemoveDisk",
     "VmRemoveTpm",
+    "VmSnapshotCreate",
+    "VmSnapshotRemove",
+    "VmSnapshotRevert",
+    "VmTemplate",
     "VmUnlock",
     "VmUnregister",
     "VsanDescribe",

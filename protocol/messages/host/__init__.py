@@ -10,6 +10,7 @@ the lab's control plane) uses the same messages without a session.
 - ``attestation``  what the TPM says of itself and of the boot
 - ``migration``    vMotion, from vCenter and between two hosts
 - ``vsan``         vSAN encryption, imported from its own module
+- ``copies``       clones, templates, snapshots
 - ``vtpm``         virtual TPMs, and what guests do with them
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
@@ -28,6 +29,15 @@ from protocol.messages.host.console import (
     Esxcli,
     EsxcliResult,
     SaveConfiguration,
+)
+from protocol.messages.host.copies import (
+    SNAPSHOTS_LIMIT,
+    HostCloneVm,
+    HostCreateSnapshot,
+    HostMarkTemplate,
+    HostRemoveSnapshot,
+    HostRevertToSnapshot,
+    TpmProvisionPolicy,
 )
 from protocol.messages.host.crypto import (
     RESULT_BYTES,
@@ -155,6 +165,7 @@ __all__ = [
     "LOG_LIMIT",
     "MARKER_LIMIT",
     "RESULT_BYTES",
+    "SNAPSHOTS_LIMIT",
     "STATUS_BYTES",
     "ActivateTpmCredential",
     "AddKeys",
@@ -198,12 +209,15 @@ __all__ = [
     "HostAddDisk",
     "HostAddVtpm",
     "HostAttested",
+    "HostCloneVm",
+    "HostCreateSnapshot",
     "HostCreateVm",
     "HostDecryptVm",
     "HostDestroyVm",
     "HostEndMigration",
     "HostEnterMaintenanceMode",
     "HostExitMaintenanceMode",
+    "HostMarkTemplate",
     "HostMigrateVm",
     "HostPowerOffVm",
     "HostPowerOnVm",
@@ -211,7 +225,9 @@ __all__ = [
     "HostRecryptVm",
     "HostRegisterVm",
     "HostRemoveDisk",
+    "HostRemoveSnapshot",
     "HostRemoveVtpm",
+    "HostRevertToSnapshot",
     "HostSetVtpmCertificate",
     "HostState",
     "HostSummary",
@@ -248,6 +264,7 @@ __all__ = [
     "TpmAttestationReport",
     "TpmCredentialActivated",
     "TpmEndorsement",
+    "TpmProvisionPolicy",
     "TrustView",
     "TrustedConfigurationState",
     "TrustedServiceState",

@@ -69,8 +69,8 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A registered VM as its host sees it. ``missing`` keys are why it is locked.
 
     ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: told when
-    it has several. ``vtpm``: True of a VM with a virtual
-    TPM.
+    it has several. ``vtpm``: True of a VM with a virtual TPM. ``snapshots``: their names, oldest
+    first; ``template``: True of a template.
     """
 
     vm: VmName
@@ -83,6 +83,8 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     locked_by: NodeName | None = None
     disks: tuple[VirtualDisk, ...] | msgspec.UnsetType = msgspec.UNSET
     vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
+    snapshots: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only of one that has some
+    template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):

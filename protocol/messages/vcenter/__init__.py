@@ -4,6 +4,7 @@
 - ``clusters``   what all hosts of a cluster have in common
 - ``vms``        the inventory of VMs, and the tasks on them
 - ``mobility``   VMs that move
+- ``copies``     clones, templates, snapshots
 - ``providers``  key providers       - ``native``  native ones
 - ``keys``  their keys               - ``events``  the event log
 - ``trust``      Trust Authority, its administration at both vCenters
@@ -32,6 +33,17 @@ from protocol.messages.vcenter.clusters import (
     ClusterList,
     ListClusters,
     SetCryptoMode,
+)
+from protocol.messages.vcenter.copies import (
+    CloneVm,
+    CreateSnapshot,
+    MarkAsTemplate,
+    MarkAsVirtualMachine,
+    RemoveSnapshot,
+    RevertToSnapshot,
+    VmCloned,
+    VmMarked,
+    VmSnapshots,
 )
 from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
 from protocol.messages.vcenter.ha import (
@@ -165,10 +177,12 @@ __all__ = [
     "AuthorizationRole",
     "AuthorizationState",
     "ClearTpmRecord",
+    "CloneVm",
     "ClusterInfo",
     "ClusterList",
     "ConfigureCryptoKey",
     "CreateNativeProvider",
+    "CreateSnapshot",
     "CreateTrustedKeyProvider",
     "CreateVm",
     "CryptoKeyStatus",
@@ -214,6 +228,8 @@ __all__ = [
     "ListKmsClusters",
     "ListTasks",
     "ListVms",
+    "MarkAsTemplate",
+    "MarkAsVirtualMachine",
     "MarkDefault",
     "MigrateVm",
     "OpenTransfer",
@@ -243,8 +259,10 @@ __all__ = [
     "RemoveFromTrustAuthority",
     "RemoveHost",
     "RemoveKey",
+    "RemoveSnapshot",
     "RemoveVtpm",
     "RenewStsCertificate",
+    "RevertToSnapshot",
     "ServicesInformation",
     "SetCryptoMode",
     "SetDefaultKmsCluster",
@@ -268,16 +286,19 @@ __all__ = [
     "UpdateAuthorizationRole",
     "UpdateNativeProvider",
     "VcEvent",
+    "VmCloned",
     "VmCreated",
     "VmDecrypted",
     "VmDisks",
     "VmEncrypted",
     "VmInfo",
     "VmList",
+    "VmMarked",
     "VmPowered",
     "VmReconfigured",
     "VmRecrypted",
     "VmRegistered",
     "VmRelocated",
+    "VmSnapshots",
     "VmcaState",
 ]

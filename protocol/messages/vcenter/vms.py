@@ -223,6 +223,8 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     lock_event: EventTypeId | None = None
     alarms: tuple[str, ...] = ()
     vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
+    snapshots: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only of one that has some
+    template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):

@@ -22,8 +22,9 @@ from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """``host_key`` is the id configured last, at hand or not; ``host_key_check`` the check value of
     one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
-    ids that they have. ``trusted`` is the applied configuration of a trusted host (KPS-00).
-    ``vsan``: what vCenter said of the encryption of the cluster's vSAN;
+    ids that they have. ``cloning``: clones that it is making now. ``trusted`` is the
+    applied configuration of a trusted host (KPS-00). ``vsan``: what vCenter said of the encryption
+    of the cluster's vSAN;
     ``vsan_next``: a change of it that has begun.
     """
 
@@ -35,6 +36,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderRef, ...] = ()
     kdks: tuple[StoredKey, ...] = ()
     vms: tuple[VmName, ...] = ()
+    cloning: tuple[VmName, ...] = ()
     recovery: RecoveryKey | None = None
     maintenance: bool = False
     trusted: TrustedConfiguration | None = None
@@ -77,7 +79,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.PERSISTENCE, ("persistence",)),
     (Section.CRYPTO, ("crypto_state", "host_key", "host_key_check")),
     (Section.PROVIDERS, ("providers", "kdks")),
-    (Section.VMS, ("vms",)),
+    (Section.VMS, ("vms", "cloning")),
     (Section.RECOVERY, ("recovery",)),
     (Section.MAINTENANCE, ("maintenance",)),
     (Section.TRUST, ("trusted",)),

@@ -8,6 +8,8 @@
 - ``encrypt``       encryption of a powered-off VM that a crash cannot leave half done
 - ``recrypt``       other keys for it, or none, that a crash cannot leave half done
 - ``disks``         disks that come and go
+- ``clone``         a whole copy of a VM, of which a crash leaves all or nothing
+- ``snapshots``     disks and virtual TPM as they were     - ``template``  not powered on
 - ``power``         power on with its search for keys, and power off
 - ``autostart``     step B9: a booted host starts the VMs that were running
 - ``guest``         a running guest, which verifies its data

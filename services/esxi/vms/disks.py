@@ -29,6 +29,7 @@ from services.esxi.providers import making
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, fresh_blocks
+from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     FIRST_DISK,
@@ -55,6 +56,7 @@ async def add(host: Host, message: HostAddDisk) -> RegisteredVm:
 
 
 async def _added(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig:
+    check_none(config, "add a disk")
     if len(config.disks) >= DISKS_LIMIT:
         raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
     if config.home is None and (message.key, message.provider) != (None, None):
@@ -96,6 +98,7 @@ async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
         if len(left) != len(config.disks):
             if not left:
                 raise InvalidState(f"Hard disk {number} is the only one of {name}")
+            check_none(config, "remove a disk")
             await _home(host, config)
             config = msgspec.structs.replace(config, disks=left)
             await write_config(host.datastore, config)

@@ -22,6 +22,7 @@ from services.esxi.host import Host
 from services.esxi.providers import making
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
+from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys, encrypted_config
 from services.runtime.ports import Datastore
@@ -47,6 +48,7 @@ async def encrypt(
         if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
+            check_none(config, "encrypt it")
             key = key or await making.new_key(host, provider or ProviderId(""))
             config = await _rewrite(host, config, key)
         vm.config, vm.problem = config, ""

@@ -118,11 +118,13 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
     ``DatastoreFault`` when the datastore refuses.
     """
     vtpm = config.vtpm
-    state = "" if vtpm is None else nvram_file(config.vm, vtpm.serial)
+    serials = [one.vtpm for one in config.snapshots if one.vtpm]
+    serials += [] if vtpm is None else [vtpm.serial]
+    states = {nvram_file(config.vm, serial) for serial in serials}
     try:
         for file in await datastore.files(config.vm):
             unused = file.startswith("disk-") and file not in config.files
-            if not unused and not (file.endswith(".nvram") and file != state):
+            if not unused and not (file.endswith(".nvram") and file not in states):
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
                 await write(datastore, config.vm, file, b"")

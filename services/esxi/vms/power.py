@@ -102,6 +102,8 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
         config = msgspec.structs.replace(config, offer=None)
         await write_config(host.datastore, config)
     vm.config, vm.problem = config, ""
+    if config.template:
+        raise InvalidState(f"{vm.name} is a template: it is not powered on")
     await tidy(host.datastore, config)
     keys = await keys_of(host, config, ask=ask)
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))

@@ -22,6 +22,7 @@ from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
 from services.esxi.vms.files import locked, read_config, tidy, write_config
 from services.esxi.vms.guest import opened_blocks
 from services.esxi.vms.power import unwrapped
+from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     VmConfig,
@@ -79,6 +80,8 @@ async def _recrypted(
             await tidy(host.datastore, config)
             return
         raise InvalidState(f"{vm.name} is under {config.keys[0]}, not under {old[0]}")
+    if deep:
+        check_none(config, "recrypt it deeply")
     opened = await _opened(host, config)
     if key is None:
         key = await making.new_key(host, provider)
@@ -114,6 +117,7 @@ async def decrypt(host: Host, name: VmName) -> RegisteredVm:
         if config.vtpm is not None:
             raise InvalidState(f"{name} has a virtual TPM: remove that first")
         if config.encrypted:
+            check_none(config, "decrypt it")
             config = await _rewritten(host, config, await _opened(host, config), under=None)
             host.node.record("vm.decrypted", vm=name)
         _show(vm, config)

@@ -16,6 +16,7 @@ from protocol.errors import (
     AlreadyExists,
     DatastoreFault,
     InvalidPowerState,
+    NotFound,
     ProductError,
     SaveFailed,
 )
@@ -24,6 +25,7 @@ from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
 from services.esxi.providers import making
+from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
     locked,
@@ -49,20 +51,25 @@ from services.esxi.vms.vmx import (
 
 async def load(host: Host) -> None:
     """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
+    await clone.give_up_all(host)
     for name in host.archive.now.vms:
         vm = host.vms[name] = RegisteredVm(name)
-        await _read_files(host, vm)
+        if not await _read_files(host, vm) and await clone.given_up(host, name):
+            del host.vms[name]
 
 
-async def _read_files(host: Host, vm: RegisteredVm) -> None:
-    """Read its files again; ``problem`` says why that failed."""
+async def _read_files(host: Host, vm: RegisteredVm) -> bool:
+    """Read its files again; ``problem`` says why that failed. Whether it has any."""
+    there = True
     try:
         config = await read_config(host.datastore, vm.name)
         vm.wanted = await _wanted(host, vm.name)
         vm.config, vm.problem = config, ""
     except ProductError as error:
+        there = not isinstance(error, NotFound)
         vm.config, vm.problem = None, str(error)
         host.node.record("vm.unreadable", level="warning", vm=vm.name, reason=str(error))
+    return there
 
 
 async def _wanted(host: Host, name: VmName) -> PowerState:

@@ -81,6 +81,8 @@ class RegisteredVm:
             locked_by=locked_by,
             disks=disks_of(config) if len(config.disks) > 1 else msgspec.UNSET,
             vtpm=msgspec.UNSET if config.vtpm is None else True,
+            snapshots=tuple(one.name for one in config.snapshots) or msgspec.UNSET,
+            template=config.template or msgspec.UNSET,
         )
 
 

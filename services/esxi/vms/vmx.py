@@ -85,7 +85,19 @@ class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file(self) -> str:
         """The name of its file in force, in the VM's folder."""
-        return f"disk-{self.serial}.vmdk"
+        return disk_file(self.serial)
+
+
+class VmSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM as it was: copies of its files, under the DEKs that the VM has.
+
+    ``serials``: of the disk files, in the order of the VM's disks, which do not come or go while
+    there is a snapshot. ``vtpm``: the serial of the state of its virtual TPM, 0 without.
+    """
+
+    name: str
+    serials: tuple[int, ...]
+    vtpm: int = 0
 
 
 class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +118,8 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     vtpm: VtpmDevice | None = None
     firmware: str = EFI
     hardware: int = HARDWARE
+    snapshots: tuple[VmSnapshot, ...] = ()
+    template: bool = False
 
     @property
     def encrypted(self) -> bool:
@@ -120,8 +134,9 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the disk files in force."""
-        return tuple(disk.file for disk in self.disks)
+        """The names of the disk files that it needs: those in force, and those of snapshots."""
+        kept = (serial for one in self.snapshots for serial in one.serials)
+        return (*(disk.file for disk in self.disks), *map(disk_file, kept))
 
     def disk(self, number: int) -> VmDisk:
         """ "Hard disk ``number``"; ``NotFound`` when the VM has none of that number."""
@@ -138,6 +153,11 @@ class VmKeys:
     deks: tuple[KeyMaterial | None, ...]
     seed: bytes
     home: KeyMaterial | None = None
+
+
+def disk_file(serial: int) -> str:
+    """The name of the disk file of that number."""
+    return f"disk-{serial}.vmdk"
 
 
 def vmx_file(vm: VmName) -> str:
@@ -231,6 +251,42 @@ def decrypted_config(config: VmConfig, opened: VmKeys) -> VmConfig:
     """The same VM without encryption; its disk files are still those that it names."""
     disks = tuple(msgspec.structs.replace(disk, dek=None) for disk in config.disks)
     return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks, offer=None)
+
+
+def cloned_config(
+    config: VmConfig,
+    opened: VmKeys,
+    vm: VmName,
+    keks: Mapping[CryptoKeyId, KeyMaterial],
+    rng: Rng,
+) -> tuple[VmConfig, VmKeys]:
+    """The same VM under another name, and the same keys (CLN-01): its disks' DEKs are as they were,
+    its home has one of its own. It has no snapshots, and no virtual TPM yet."""
+    home, nvram, wrapped = None, opened.seed, None
+    if config.home is not None:
+        home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
+        nvram = wrap(home, KeyMaterial(opened.seed), _aad(vm, "nvram"), rng.token(NONCE_SIZE))
+        wrapped = wrapped_home(vm, home, config.home.key, keks[config.home.key], rng)
+    disks = tuple(
+        msgspec.structs.replace(disk, operation="")
+        if disk.dek is None or dek is None
+        else msgspec.structs.replace(
+            disk,
+            operation="",
+            dek=wrapped_dek(vm, disk.key, dek, disk.dek.key, keks[disk.dek.key], rng),
+        )
+        for disk, dek in zip(config.disks, opened.deks, strict=True)
+    )
+    made = VmConfig(
+        vm=vm,
+        disks=disks,
+        serial=config.serial,
+        nvram=nvram,
+        home=wrapped,
+        firmware=config.firmware,
+        hardware=config.hardware,
+    )
+    return made, VmKeys(opened.deks, opened.seed, home)
 
 
 def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:

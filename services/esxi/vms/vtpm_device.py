@@ -19,6 +19,7 @@ from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.nvram import closed, nvram_file
+from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     EFI,
@@ -48,6 +49,7 @@ async def add(
         config = await read_config(host.datastore, name)
         if config.vtpm is None:
             check_may_have(config)
+            check_none(config, "add a virtual TPM")
             config = await _with_new(host, config, key, provider)
             host.node.record("vm.vtpm", vm=name, present=True)
         vm.config, vm.problem = config, ""
@@ -104,6 +106,7 @@ async def remove(host: Host, name: VmName) -> RegisteredVm:
     async with locked(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:
+            check_none(config, "remove its virtual TPM")
             home = _home(host, config)
             config = msgspec.structs.replace(config, vtpm=None)
             if all(disk.dek is None for disk in config.disks):

@@ -3,8 +3,8 @@
 ``always``     whoever gives the task has these
 ``encrypted``  and these, when the VM that it is about is encrypted, or is to be
 ``on_the_way`` asked for by the task itself, when it comes to that: turning on a host's encryption
-               mode (HEM-01), fetching the keys of a VM that is registered (REG-01), the home of a
-               VM without its virtual TPM (VTPM-03)
+               mode (HEM-01), new keys for a clone (CLN-01), fetching the keys of a VM that is
+               registered (REG-01), the home of a VM without its virtual TPM (VTPM-03)
 
 A question that changes nothing is in the table when it needs more than to be a user.
 """
@@ -33,6 +33,8 @@ class Needs:
 
 
 _VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS, P.MANAGE_KEYS)
+
+_CLONE: Final = (P.CLONE_VM, P.CREATE_FROM_EXISTING)
 
 NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     # hosts
@@ -67,6 +69,14 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     m.RemoveDisk: Needs((P.REMOVE_DISK,)),
     m.AddVtpm: Needs((P.ADD_REMOVE_DEVICE, P.ENCRYPT_NEW), on_the_way=(P.REGISTER_HOST,)),
     m.RemoveVtpm: Needs((P.ADD_REMOVE_DEVICE,), on_the_way=(P.DECRYPT,)),
+    m.CloneVm: Needs(
+        (P.CLONE_VM, P.CREATE_FROM_EXISTING), (P.CLONE,), (P.REGISTER_HOST, P.RECRYPT)
+    ),
+    m.MarkAsTemplate: Needs((P.MARK_AS_TEMPLATE,)),
+    m.MarkAsVirtualMachine: Needs((P.MARK_AS_VM,)),
+    m.CreateSnapshot: Needs((P.CREATE_SNAPSHOT,)),
+    m.RemoveSnapshot: Needs((P.REMOVE_SNAPSHOT,)),
+    m.RevertToSnapshot: Needs((P.REVERT_SNAPSHOT,)),
     m.PowerOnVm: Needs((P.POWER_ON,)),
     m.PowerOffVm: Needs((P.POWER_OFF,)),
     m.CryptoUnlock: Needs((P.REGISTER_VM,)),
@@ -122,5 +132,5 @@ def needed(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
 def _is_encrypted(message: Any, vms: Mapping[VmName, VmRow]) -> bool:
     if getattr(message, "encrypted", False):
         return True
-    row = vms.get(message.vm)
+    row = vms.get(getattr(message, "source", message.vm))
     return row is not None and bool(row.keys)

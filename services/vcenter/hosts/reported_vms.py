@@ -9,6 +9,9 @@ report, which may be older than a task that just ended; but for a VM whose keys 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from protocol.messages.host import VmSummary
 from protocol.terms import NodeName, VmName
@@ -49,6 +52,8 @@ def edits_of_report(
                 edits += released([key for key in row.keys if key not in vm.keys], there)
             if vm.vtpm is True and not row.vtpm:
                 edits.append(change_vm(vm.vm, vtpm=True))
+            if _copies(vm) != {"snapshots": row.snapshots, "template": row.template}:
+                edits.append(change_vm(vm.vm, **_copies(vm)))
     return edits
 
 
@@ -60,4 +65,11 @@ def _row(host: HostRow, vm: VmSummary) -> VmRow:
         power=vm.power,
         keys=vm.keys,
         vtpm=vm.vtpm is True,
+        **_copies(vm),
     )
+
+
+def _copies(vm: VmSummary) -> dict[str, Any]:
+    """What its host alone decides of a VM: a report that is late is made good by the next."""
+    snapshots = () if vm.snapshots is msgspec.UNSET else vm.snapshots
+    return {"snapshots": snapshots, "template": vm.template is True}

@@ -6,6 +6,9 @@
 - ``recrypt``       RecryptVm, DecryptVm
 - ``disks``         AddDisk, RemoveDisk
 - ``vtpm``          AddVtpm, RemoveVtpm
+- ``clone``         CloneVm
+- ``snapshots``     CreateSnapshot, RemoveSnapshot, RevertToSnapshot, MarkAsTemplate,
+  MarkAsVirtualMachine
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``migrate``       MigrateVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,

@@ -24,6 +24,7 @@ from services.vcenter.inventory import change_vm, put
 from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import GivenKey, give_key, give_up, recorded
+from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
@@ -34,6 +35,7 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
     if before is not None and before.disk:
         return VmDisks(vm=vc.vm_info(row.name), disk=before.disk)
     session = await _ready(vc, row)
+    check_no_snapshots(row, "add a disk")
     own = message.own_key or message.provider is not None
     if own and not row.keys:
         raise InvalidState(f"{row.name} is not encrypted: encrypt it first, then its disks can be")

@@ -51,6 +51,7 @@ from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import not_wanted_there, released
 from services.vcenter.tables import OperationKind, OperationRow, Table
+from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
@@ -67,6 +68,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncry
         raise InvalidState(f"{row.name} is encrypted with {row.keys[0]} already")
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to encrypt it")
+    check_no_snapshots(row, "encrypt it")
     session = vc.sessions.usable(row.host)
     operation = before or OperationRow(
         name=message.operation_id,

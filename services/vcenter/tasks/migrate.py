@@ -47,7 +47,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
     source = vc.sessions.usable(row.host)
     session = vc.sessions.usable(target)
     if row.keys:
-        await _bring_keys(vc, session, row, caller=caller)
+        await bring_keys(vc, session, row, caller=caller)
     if row.power is PowerState.OFF:
         await _move_files_only(vc, source, session, row)
         return VmRelocated(vm=vc.vm_info(row.name))
@@ -59,7 +59,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
     )
 
 
-async def _bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller) -> None:
+async def bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller) -> None:
     """Step 2; ``EncryptionKeyRequired`` names what cannot be had."""
     await make_host_safe(vc, session, row.keys[0].provider_id, caller=caller)
     denied = await vc.remediation.provide(session, row.keys)

@@ -30,6 +30,7 @@ from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import give_key, give_up, recorded
+from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
@@ -85,6 +86,8 @@ def _check(row: VmRow, *, deep: bool) -> None:
         raise InvalidState(f"{row.name} is not encrypted")
     if deep and row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off: its data changes")
+    if deep:
+        check_no_snapshots(row, "change its data")
 
 
 async def _with_its_keys(vc: VCenter, session: HostSession, row: VmRow) -> VmRow:

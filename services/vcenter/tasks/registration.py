@@ -7,6 +7,8 @@ out. The keys leave the hosts soon afterwards, and a host that is away when it i
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol import names
 from protocol.authorization import Privilege
 from protocol.errors import (
@@ -54,6 +56,8 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
         power=vm.power,
         keys=vm.keys,
         vtpm=vm.vtpm is True,
+        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        template=vm.template is True,
     )
     await vc.inventory.commit(
         Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)

@@ -42,6 +42,7 @@ from services.vcenter.tasks.encrypt import (
     modes_afterwards,
     recorded,
 )
+from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 LEAST_HARDWARE: Final = 14
@@ -57,9 +58,10 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigu
     if row.vtpm:
         if before is None:
             raise AlreadyExists(f"{row.name} has a virtual TPM already")
-        await _certify(vc, session, row, config)
+        await certify(vc, session, row, config)
         return VmReconfigured(vm=vc.vm_info(row.name))
     _check_may_have(row, config)
+    check_no_snapshots(row, "add a virtual TPM")
     if config.home_encrypted:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         vm = await session.command_vm(HostAddVtpm(vm=row.name))
@@ -82,7 +84,7 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigu
             given.look_after_the_others(vc, session)
     edits += [change_vm(row.name, keys=keys, vtpm=True), *used_again(keys)]
     await vc.inventory.commit(*edits, events=told)
-    await _certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
+    await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
     return VmReconfigured(vm=vc.vm_info(row.name))
 
 
@@ -123,7 +125,7 @@ def _check_may_have(row: VmRow, config: VmConfigState) -> None:
         )
 
 
-async def _certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfigState) -> None:
+async def certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfigState) -> None:
     """Step 4, once: a device that has its certificate keeps it (VTPM-04)."""
     if config.certificate:
         return

@@ -33,4 +33,4 @@ def _marking(original: Any) -> Any:
     return bring_keys
 
 
-plant(migrate, "_bring_keys", _marking)
+plant(migrate, "bring_keys", _marking)

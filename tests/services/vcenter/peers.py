@@ -36,6 +36,7 @@ from protocol.messages.host import (
     Done,
     EvictKeys,
     GetCryptoKeyStatus,
+    HostCloneVm,
     HostCreateVm,
     HostDestroyVm,
     HostEnterMaintenanceMode,
@@ -213,6 +214,7 @@ class HostRecord:
     tpm: bool = False  # one that nobody asks
     bench: Bench | None = None
     attests_in_s: float = 0.0
+    cloned: list[HostCloneVm] = field(default_factory=list)
 
 
 class ScriptedHost(Service):
@@ -418,6 +420,16 @@ class ScriptedHost(Service):
         if message.key is not None and message.key not in self.record.cache:
             raise EncryptionKeyRequired("no such key here", (message.key,))
         keys = () if message.key is None else (message.key,)
+        self.record.vms.setdefault(message.vm, VmRecord(keys=keys))
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostCloneVm)
+    async def clone_vm(self, message: HostCloneVm, peer: Peer) -> VmState:
+        self.record.cloned.append(message)
+        own = () if message.key is None else (message.key,)
+        keys = own if message.recrypt else self.record.vms[message.source].keys
+        if lacking := tuple(key for key in keys if key not in self.record.cache):
+            raise EncryptionKeyRequired("no such key here", lacking)
         self.record.vms.setdefault(message.vm, VmRecord(keys=keys))
         return VmState(summary=self.vm_summary(message.vm))
 

@@ -1,0 +1,73 @@
+"""Clones, templates and snapshots, asked of vCenter as a vSphere client would."""
+
+from __future__ import annotations
+
+from lab.api import commands
+from lab.api.answers import Vm
+from lab.api.session import Session
+from lab.api.views import vm_view
+from lab.api.whereabouts import at_vm
+from protocol.messages.host import TpmProvisionPolicy
+from protocol.messages.vcenter import (
+    CloneVm,
+    CreateSnapshot,
+    MarkAsTemplate,
+    MarkAsVirtualMachine,
+    RemoveSnapshot,
+    RevertToSnapshot,
+)
+from protocol.terms import ProviderId, VmName
+
+TASK_S = 120.0  # lab seconds for a task that copies disks
+
+
+async def clone(session: Session, command: commands.VmClone) -> Vm:
+    """See ``VmClone``."""
+    lab, source = session.lab, session.vm(command.vm)
+    message = CloneVm(
+        operation_id=lab.operation_id(),
+        vm=VmName(command.clone),
+        source=source,
+        host=session.host(command.host) if command.host else None,
+        template=command.template,
+        recrypt=command.recrypt,
+        provider=ProviderId(command.provider) if command.provider else None,
+        tpm=TpmProvisionPolicy(command.tpm) if command.tpm else None,
+    )
+    vcenter = (await at_vm(session, source)).vcenter
+    made = (await session.ask(vcenter, message, within_s=TASK_S)).vm
+    lab.know_vm(made.vm)
+    return vm_view(made)
+
+
+async def template(session: Session, command: commands.VmTemplate) -> Vm:
+    """See ``VmTemplate``."""
+    vm = session.vm(command.vm)
+    message = MarkAsVirtualMachine(vm=vm) if command.off else MarkAsTemplate(vm=vm)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)
+
+
+async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) -> Vm:
+    """See ``VmSnapshotCreate``."""
+    vm = session.vm(command.vm)
+    return await _snapshot(session, CreateSnapshot(vm=vm, snapshot=command.snapshot))
+
+
+async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) -> Vm:
+    """See ``VmSnapshotRemove``."""
+    vm = session.vm(command.vm)
+    return await _snapshot(session, RemoveSnapshot(vm=vm, snapshot=command.snapshot))
+
+
+async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
+    """See ``VmSnapshotRevert``."""
+    vm = session.vm(command.vm)
+    return await _snapshot(session, RevertToSnapshot(vm=vm, snapshot=command.snapshot))
+
+
+async def _snapshot(
+    session: Session, message: CreateSnapshot | RemoveSnapshot | RevertToSnapshot
+) -> Vm:
+    vcenter = (await at_vm(session, message.vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)

@@ -1,0 +1,199 @@
+"""A whole copy of a VM at its host, made from files on the datastore (CLN-01).
+
+1. the host's configuration says that it makes this clone, and so does a mark in its folder   2. the
+source's keys are looked for by every means that this host has   3. disks and virtual TPM are
+written, under the DEKs that they have, or new ones   4. the clone is registered   5. its
+configuration is written, in one write, and the mark goes
+
+What fails takes folder and registration back. A host that fell before 5 does so when it boots: of a
+clone without a configuration, in a folder that has its mark or nothing at all (``given_up``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol import names
+from protocol.errors import (
+    AlreadyExists,
+    DatastoreFault,
+    InvalidPowerState,
+    InvalidState,
+    ProductError,
+)
+from protocol.messages.host import HostCloneVm, TpmProvisionPolicy
+from protocol.secret import KeyMaterial
+from protocol.terms import PowerState, ProviderId, VmName
+from services.esxi.configuration.sections import Section
+from services.esxi.host import Host
+from services.esxi.keys import search
+from services.esxi.providers import making
+from services.esxi.vms import vtpm_commands
+from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
+from services.esxi.vms.files import locked, read_config, write, write_config, write_power
+from services.esxi.vms.guest import opened_blocks
+from services.esxi.vms.nvram import closed, nvram_file
+from services.esxi.vms.power import unwrapped
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import (
+    VmConfig,
+    VmKeys,
+    VtpmDevice,
+    cloned_config,
+    decrypted_config,
+    encrypted_config,
+    vmx_file,
+)
+from services.esxi.vms.vtpm import read_state
+
+MARK: Final = "cloning"
+"""The file in the folder of a clone that is being made: the host that makes it."""
+
+
+async def clone(host: Host, message: HostCloneVm) -> RegisteredVm:
+    """See ``HostCloneVm`` and the module's text. The turns of both VMs are held by the caller."""
+    names.VM.check(message.vm)
+    known = host.vms.get(message.vm)
+    if known is not None and known.config is not None:
+        return known
+    host.check_takes_vms()
+    source = host.vms.get(message.source)
+    if source is not None and source.guest is not None:
+        raise InvalidPowerState(f"{message.source} is running: power it off to clone it")
+    async with locked(host.datastore, message.source):
+        config = await read_config(host.datastore, message.source)
+        if message.recrypt and config.home is None:
+            raise InvalidState(f"{message.source} is not encrypted: there is nothing to recrypt")
+        opened = await _opened(host, config)
+        async with locked(host.datastore, message.vm):
+            if vmx_file(message.vm) in await host.datastore.files(message.vm):
+                raise AlreadyExists(f"{message.vm} has files on the datastore: register it")
+            try:
+                made = await _made(host, message, config, opened)
+            except ProductError:
+                await _take_back(host, message.vm)
+                raise
+    vm = host.vms[message.vm] = RegisteredVm(message.vm, made)
+    host.node.record("vm.cloned", vm=vm.name, source=message.source, recrypt=message.recrypt)
+    return vm
+
+
+async def _opened(host: Host, config: VmConfig) -> VmKeys:
+    """The source opened, its keys looked for by every means that this host has by itself."""
+    if not config.keys:
+        return VmKeys((None,) * len(config.disks), config.nvram)
+    await search.bring(host, config.keys, subject=config.vm, ask=False)
+    return unwrapped(host, config)
+
+
+async def _made(host: Host, message: HostCloneVm, source: VmConfig, opened: VmKeys) -> VmConfig:
+    """Steps 1 to 5: all files, the configuration last."""
+    name, now = message.vm, host.archive.now
+    host.archive.change(cloning=(*_without(now.cloning, name), name))
+    await host.archive.save(Section.VMS)
+    await write(host.datastore, name, MARK, host.node.name.encode())
+    keks = {key: usable_kek(host, source.vm, key) for key in source.keys}
+    made, keys = cloned_config(source, opened, message.vm, keks, host.rng)
+    if message.recrypt:
+        made, keys = await _under_a_new_key(host, message, made, keys)
+    plain = [
+        opened_blocks(dek, await read_disk(host.datastore, source, disk))
+        for disk, dek in zip(source.disks, opened.deks, strict=True)
+    ]
+    await write_disks(host.datastore, made, keys, plain)
+    made = await _with_vtpm(host, message, source, opened, made, keys.home)
+    await write_power(host.datastore, made.vm, host.power_record(PowerState.OFF))
+    made = msgspec.structs.replace(made, template=message.template)
+    now = host.archive.now
+    host.archive.change(vms=(*_without(now.vms, name), name), cloning=_without(now.cloning, name))
+    await host.archive.save(Section.VMS)
+    await write_config(host.datastore, made)
+    await write(host.datastore, name, MARK, b"")
+    return made
+
+
+def _without(names: tuple[VmName, ...], name: VmName) -> tuple[VmName, ...]:
+    return tuple(other for other in names if other != name)
+
+
+async def _under_a_new_key(
+    host: Host, message: HostCloneVm, made: VmConfig, keys: VmKeys
+) -> tuple[VmConfig, VmKeys]:
+    """The same VM with new DEKs for its home and each encrypted disk, all under the new key."""
+    key = message.key or await making.new_key(host, message.provider or ProviderId(""))
+    encrypted = [disk.key for disk in made.disks if disk.dek is not None]
+    clear, kek = decrypted_config(made, keys), usable_kek(host, made.vm, key)
+    return encrypted_config(clear, key, kek, host.rng, encrypted)
+
+
+async def _with_vtpm(
+    host: Host,
+    message: HostCloneVm,
+    source: VmConfig,
+    opened: VmKeys,
+    made: VmConfig,
+    home: KeyMaterial | None,
+) -> VmConfig:
+    """VTPM-07. A copy has the seeds of its source, its endorsement key and the certificate of that;
+    one that replaces it has neither."""
+    device = source.vtpm
+    if device is None or opened.home is None or home is None:
+        return made
+    if message.tpm is TpmProvisionPolicy.COPY:
+        state, _ = await read_state(host.datastore, source.vm, device, opened.home)
+        device = VtpmDevice(device.ek, device.certificate)
+    else:
+        tpms = host.virtual_tpms
+        new = await tpms.make()
+        state, ek = await tpms.command(new, "vtpm.endorse", vtpm_commands.endorsement_key)
+        device = VtpmDevice(ek)
+    data = closed(made.vm, device.ek, state, 1, home, host.rng)
+    await write(host.datastore, made.vm, nvram_file(made.vm), data)
+    return msgspec.structs.replace(made, vtpm=device)
+
+
+async def _take_back(host: Host, name: VmName) -> None:
+    """Neither folder nor registration. What the disk refuses, the next boot takes back."""
+    try:
+        await host.datastore.remove(name)
+    except OSError as error:
+        host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
+        return
+    await _forget(host, name)
+
+
+async def _forget(host: Host, name: VmName) -> None:
+    now = host.archive.now
+    host.archive.change(vms=_without(now.vms, name), cloning=_without(now.cloning, name))
+    await host.archive.save(Section.VMS)
+
+
+async def give_up_all(host: Host) -> None:
+    """At boot: nothing stays of clones that were being made when this host fell."""
+    for name in host.archive.now.cloning:
+        if not await given_up(host, name):
+            await _forget(host, name)  # somebody has made a VM of that name since
+
+
+async def given_up(host: Host, name: VmName) -> bool:
+    """At boot: whether this is a clone that this host was making when it fell; what there is of it
+    is taken back then. One that another host is at, or has made, is left alone."""
+    try:
+        async with locked(host.datastore, name):
+            files = await host.datastore.files(name)
+            if vmx_file(name) in files or not await _is_ours(host, name, files):
+                return False
+            await _take_back(host, name)
+    except (DatastoreFault, OSError) as error:
+        host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
+        return False
+    host.node.record("vm.clone_given_up", level="warning", vm=name)
+    return True
+
+
+async def _is_ours(host: Host, name: VmName, files: tuple[str, ...]) -> bool:
+    if MARK not in files:
+        return not files and name in host.archive.now.cloning
+    return await host.datastore.read(name, MARK) == host.node.name.encode()

@@ -1,0 +1,26 @@
+"""A VM that is a template, and is not powered on until it is none any more."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.errors import InvalidPowerState
+from protocol.terms import VmName
+from services.esxi.host import Host
+from services.esxi.vms.files import locked, read_config, write_config
+from services.esxi.vms.vm import RegisteredVm
+
+
+async def mark(host: Host, name: VmName, *, template: bool) -> RegisteredVm:
+    """See ``HostMarkTemplate``; twice is once. Its keys are not needed: nothing is opened."""
+    vm = host.registered(name)
+    if vm.guest is not None:
+        raise InvalidPowerState(f"{name} is running: power it off to make a template of it")
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        if config.template != template:
+            config = msgspec.structs.replace(config, template=template)
+            await write_config(host.datastore, config)
+            host.node.record("vm.template", vm=name, template=template)
+        vm.config, vm.problem = config, ""
+    return vm

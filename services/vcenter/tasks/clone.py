@@ -1,0 +1,150 @@
+"""Cloning a VM (CLN-01): a whole copy, made by the host that it shall be on.
+
+1. the source is off, the host takes VMs   2. the host is made safe and gets the source's keys, if
+it has not all of them (SC-13)   3. a new key, when one is asked for, is made and given as in
+``encrypt``   4. the host makes the clone, which fails whole   5. the clone is recorded, and VMCA
+certifies a virtual TPM that is new (VTPM-07)
+
+A repeat of the operation goes to the host that was chosen the first time, under the key that was
+made then.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol import names
+from protocol.authorization import Privilege
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    InvalidPowerState,
+    InvalidState,
+    ProductError,
+)
+from protocol.events import EventTypeId
+from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy
+from protocol.messages.vcenter import CloneVm, VmCloned
+from protocol.terms import NodeName, PowerState
+from services.vcenter.authorization.roles import Caller
+from services.vcenter.events import Draft
+from services.vcenter.inventory import new_vm, put
+from services.vcenter.removals import used_again
+from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tasks.encrypt import (
+    GivenKey,
+    give_key,
+    give_up,
+    modes_afterwards,
+    recorded,
+)
+from services.vcenter.tasks.migrate import bring_keys
+from services.vcenter.tasks.vtpm import certify
+from services.vcenter.vcenter import VCenter
+
+
+async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
+    """See the module's text. Runs in the clone's turn."""
+    names.VM.check(message.vm)
+    before = await recorded(vc, message.operation_id, OperationKind.CLONE_VM, message.vm)
+    if message.vm in vc.inventory.vms:
+        if before is None or before.host is None:
+            raise AlreadyExists(f"there is a virtual machine {message.vm} already")
+        await _certify(vc, vc.vm(message.vm))
+        return VmCloned(vm=vc.vm_info(message.vm))
+    source = _source(vc, message)
+    if message.recrypt:
+        caller.check((Privilege.RECRYPT,), "a clone with new keys")
+    if before is not None and before.host in vc.inventory.hosts:
+        return await _make(vc, message, source, before, caller)
+    operation = before or OperationRow(
+        name=message.operation_id,
+        kind=OperationKind.CLONE_VM,
+        subject=message.vm,
+        provider=vc.provider_for(message.provider, source.cluster) if message.recrypt else None,
+    )
+    host = vc.placement.choose(source.cluster, message.host)
+    operation = msgspec.structs.replace(operation, host=host)
+    with vc.placement.making_on(host):
+        await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+        return await _make(vc, message, source, operation, caller)
+
+
+def _source(vc: VCenter, message: CloneVm) -> VmRow:
+    """Step 1: what may be cloned, judged before a key is made."""
+    row = vc.vm(message.source)
+    if message.provider is not None and not message.recrypt:
+        raise InvalidArgument("provider: a clone has the keys of its source, unless recrypted")
+    if row.power is not PowerState.OFF:
+        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to clone it")
+    if message.recrypt and not row.keys:
+        raise InvalidState(f"{row.name} is not encrypted: there is nothing to recrypt")
+    return row
+
+
+async def _make(
+    vc: VCenter, message: CloneVm, source: VmRow, operation: OperationRow, caller: Caller
+) -> VmCloned:
+    host = operation.host or NodeName("")
+    session, cluster = vc.sessions.usable(host), source.cluster
+    given = GivenKey(None, None, (), 0)
+    if source.keys:
+        await bring_keys(vc, session, source, caller=caller)
+    if operation.key is not None:
+        await vc.inventory.commit(*used_again((operation.key,)))
+    if operation.provider is not None:
+        given = await give_key(vc, session, operation, caller=caller)
+    command = HostCloneVm(
+        vm=message.vm,
+        source=source.name,
+        template=message.template,
+        recrypt=message.recrypt,
+        key=given.key,
+        provider=given.maker,
+        tpm=message.tpm or TpmProvisionPolicy(vc.node.knobs.clone_tpm_provision_policy),
+    )
+    try:
+        vm = await session.command_vm(command)
+    except ProductError as error:
+        if error.definite and given.key is not None:
+            await give_up(vc, cluster, (given.key,))
+        raise
+    if vm.keys and host not in vc.inventory.hosts:  # it was removed, and the clone with it
+        await give_up(vc, cluster, tuple(key for key in vm.keys if key not in source.keys))
+    made = VmRow(
+        name=vm.vm,
+        cluster=cluster,
+        host=host,
+        power=vm.power,
+        keys=vm.keys,
+        vtpm=vm.vtpm is True,
+        template=vm.template is True,
+    )
+    await vc.inventory.commit(
+        new_vm(made),
+        *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),
+        *used_again(vm.keys),
+        events=[_cloned(source, made)],
+    )
+    if vm.keys:
+        given.look_after_the_others(vc, session)
+    await _certify(vc, made)
+    return VmCloned(vm=vc.vm_info(vm.vm))
+
+
+async def _certify(vc: VCenter, row: VmRow) -> None:
+    """A virtual TPM that came along has its certificate; one that is new gets its own."""
+    if row.vtpm:
+        session = vc.sessions.usable(row.host)
+        await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
+
+
+def _cloned(source: VmRow, made: VmRow) -> Draft:
+    return Draft(
+        event=EventTypeId.VM_CLONED,
+        text=f"Virtual machine {source.name} was cloned to {made.name} on {made.host}",
+        host=made.host,
+        vm=made.name,
+        provider=made.keys[0].provider_id if made.keys else None,
+        keys=made.keys,
+    )

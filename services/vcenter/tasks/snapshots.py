@@ -1,0 +1,91 @@
+"""Snapshots and templates. Each runs in the VM's turn, and is done by the VM's host.
+
+What needs the key of an encrypted VM's home has it brought to the host first, if it can be had.
+"""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from protocol.errors import InvalidPowerState, InvalidState
+from protocol.messages.host import (
+    HostCreateSnapshot,
+    HostMarkTemplate,
+    HostPowerOffVm,
+    HostRemoveSnapshot,
+    HostRevertToSnapshot,
+    VmSummary,
+)
+from protocol.messages.vcenter import (
+    CreateSnapshot,
+    MarkAsTemplate,
+    MarkAsVirtualMachine,
+    RemoveSnapshot,
+    RevertToSnapshot,
+    VmMarked,
+    VmSnapshots,
+)
+from protocol.terms import PowerState
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import change_vm
+from services.vcenter.tables import VmRow
+from services.vcenter.vcenter import VCenter
+
+
+def check_no_snapshots(row: VmRow, what: str) -> None:
+    """``InvalidState`` before a key is made for what the host would refuse (REK-02, CLN-02)."""
+    if row.snapshots:
+        raise InvalidState(
+            f"{row.name} has snapshots ({', '.join(row.snapshots[:5])}): remove them to {what}"
+        )
+
+
+async def create_snapshot(vc: VCenter, message: CreateSnapshot) -> VmSnapshots:
+    """See ``CreateSnapshot``."""
+    row, session = await _ready(vc, vc.vm(message.vm))
+    vm = await session.command_vm(HostCreateSnapshot(vm=row.name, snapshot=message.snapshot))
+    return await _record(vc, vm)
+
+
+async def remove_snapshot(vc: VCenter, message: RemoveSnapshot) -> VmSnapshots:
+    """See ``RemoveSnapshot``."""
+    row, session = await _ready(vc, vc.vm(message.vm))
+    vm = await session.command_vm(HostRemoveSnapshot(vm=row.name, snapshot=message.snapshot))
+    return await _record(vc, vm)
+
+
+async def revert_to_snapshot(vc: VCenter, message: RevertToSnapshot) -> VmSnapshots:
+    """A VM that runs is powered off first; that is not undone when reverting fails."""
+    row, session = await _ready(vc, vc.vm(message.vm))
+    if row.power is PowerState.ON:
+        state = await session.command_vm(HostPowerOffVm(vm=row.name))
+        await vc.sessions.take_in(row.host, (state,))
+    vm = await session.command_vm(HostRevertToSnapshot(vm=row.name, snapshot=message.snapshot))
+    return await _record(vc, vm)
+
+
+async def mark(vc: VCenter, message: MarkAsTemplate | MarkAsVirtualMachine) -> VmMarked:
+    """See ``MarkAsTemplate``. Nothing of the VM is opened, so its keys are not needed."""
+    row, template = vc.vm(message.vm), isinstance(message, MarkAsTemplate)
+    if row.power is not PowerState.OFF:
+        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
+    session = vc.sessions.usable(row.host)
+    vm = await session.command_vm(HostMarkTemplate(vm=row.name, template=template))
+    await vc.inventory.commit(change_vm(row.name, template=vm.template is True))
+    return VmMarked(vm=vc.vm_info(row.name))
+
+
+async def _ready(vc: VCenter, row: VmRow) -> tuple[VmRow, HostSession]:
+    """The VM, and the session of its host, which has its keys as far as they can be had."""
+    session = vc.sessions.usable(row.host)
+    if row.keys:
+        await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
+        row = vc.vm(row.name)
+        session = vc.sessions.usable(row.host)
+    return row, session
+
+
+async def _record(vc: VCenter, vm: VmSummary) -> VmSnapshots:
+    left = () if vm.snapshots is UNSET else vm.snapshots
+    await vc.inventory.commit(change_vm(vm.vm, snapshots=left))
+    return VmSnapshots(vm=vc.vm_info(vm.vm))
