@@ -240,8 +240,8 @@ async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) 
 
 
 async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
-    """Whether all of them are connected and safe, for themselves and for vCenter, and no VM is
-    locked."""
+    """Whether all of them are connected and safe, for themselves and for vCenter, which has seen
+    their last boot, and no VM is locked."""
     try:
         hosts = await all_hosts(scene.lab, scene.vcenter)
         vms = await all_vms(scene.lab, scene.vcenter)
@@ -253,6 +253,7 @@ async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
         node in shown
         and node in own
         and shown[node].connection is HostConnectionState.CONNECTED
+        and shown[node].boot == own[node].boot
         and {shown[node].crypto_state, own[node].crypto_state} == {HostCryptoState.SAFE}
         for node in nodes
     )
