@@ -100,6 +100,26 @@ async def test_no_vcenter_takes_part(how: dict[str, Any]) -> None:
 
 
 @pytest.mark.sim
+async def test_a_try_on_a_host_without_the_key_fails_and_a_later_one_does_not() -> None:
+    """HA-02, C23: vCenter tells of the try that failed; the key comes, and so does the next try."""
+    async with ha(key_persistence=False) as lab:
+        (vm,) = await on_host(lab, A)
+        await lab.sleep(60)
+        await lab.do(c.LinkCut("vcenter", "kms"))
+        await lab.do(c.HostReboot((B, C)))
+        await lab.do(c.HostPowerLoss((A,), stay_off=True))
+        await lab.sleep(200)
+        said = [e.event for e in await lab.events() if e.vm == vm.vm]
+        assert EventTypeId.VM_FAILOVER_FAILED in said
+        assert EventTypeId.VM_RESTARTED_BY_HA not in said
+        await lab.heal()
+        await runs_on(lab, vm.vm, (B, C), seconds=800)
+        await lab.sleep(20)
+        said = [e.event for e in await lab.events() if e.vm == vm.vm]
+        assert said.index(EventTypeId.VM_RESTARTED_BY_HA) > said.index(EventTypeId.VM_UNLOCKED)
+
+
+@pytest.mark.sim
 async def test_ha_can_be_turned_off_and_on_again() -> None:
     async with ha() as lab:
         (vm,) = await on_host(lab, A)

@@ -263,3 +263,18 @@ def test_a_trust_authority_that_does_not_fit_is_refused() -> None:
         data["trust_authority"] |= change
         with pytest.raises(KeysteadError, match=said):
             read_lab(data)
+
+
+async def test_a_host_that_missed_the_end_of_trust_is_to_be_decommissioned() -> None:
+    """HLT-03: its cluster is no trusted one any more, and it was cut off; remediation wipes it."""
+    async with trusted() as lab:
+        await lab.do(c.LinkCut(WORKLOAD, "esxi-002"))
+        await lab.sleep(30)
+        assert "did not answer" in await refused(lab, c.TrustCluster("cluster-a", off=True))
+        await lab.do(c.Heal(all=True))
+        await lab.sleep(120)
+        assert "TrustAuthority.DecommissionHost" in await events(lab)
+        (left,) = (await lab.do(c.GetTrustedHosts())).items
+        assert (left.host, left.health) == ("esxi-002", ProviderHealth.ERROR)
+        await lab.do(c.TrustRemediate("cluster-a", delete=True))
+        assert not (await lab.do(c.GetTrustedHosts())).items
