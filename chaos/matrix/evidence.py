@@ -100,7 +100,7 @@ class VmSeen(Seen, frozen=True, kw_only=True):
     """A VM at one moment: by its host, by vCenter (None: it does not answer), and by its guest.
 
     ``vcenter_up``: whether vCenter answers at all. ``locks``: events that it is locked, since the
-    fault began.
+    fault began. ``clear``: it was made without encryption.
     """
 
     own: VmView | None
@@ -108,6 +108,7 @@ class VmSeen(Seen, frozen=True, kw_only=True):
     vcenter_up: bool
     works: Works
     locks: tuple[EventSeen, ...] = ()
+    clear: bool = False
 
     @property
     def shown(self) -> VmView | None:

@@ -88,6 +88,7 @@ def of_restart(
 
 def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
     """Done, on the right host, the guest answers right, and nobody says that it is locked."""
+    encrypted = encrypted and not seen.clear
     for view in (seen.own, seen.shown):
         if view is None or not view.on or view.host != host:
             return unclear(f"done, but it does not run on {host}: {_told(view)}")

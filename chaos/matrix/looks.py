@@ -92,7 +92,14 @@ class Looks:
         if own is not None and own.on:
             works = await self._works(vm, host)
         locks = tuple(e for e in await self.events(vm=vm) if e.locks) if up else ()
-        seen = VmSeen(own=own, vcenter=there, vcenter_up=up, works=works, locks=locks)
+        seen = VmSeen(
+            own=own,
+            vcenter=there,
+            vcenter_up=up,
+            works=works,
+            locks=locks,
+            clear=vm in self.scene.clear & self.scene.judged,
+        )
         self.trail.write("probe", host, "vm", vm=vm, **plain(seen))
         return seen
 

@@ -6,14 +6,15 @@ the cells of the same place of the table, or of another one, say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
-from chaos.matrix.grid import Staging, stagings_together
-from chaos.matrix.terms import Agreement, Boot
+from chaos.matrix.grid import BLOCKS, Staging, stagings_together
+from chaos.matrix.terms import Agreement, Boot, is_native, is_sealed, is_trusted
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -105,6 +106,24 @@ def _as_under(
     return OutsidePlay(
         block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=as_fault
     )
+
+
+_IN_CLEAR: Final = (Event.E1, Event.E3, Event.E4, Event.E5)
+_OF_KEYS: Final = (Fault.F1, Fault.F2, Fault.F3, Fault.F4, Fault.F7, Fault.F8)
+
+
+def _in_clear() -> Iterator[OutsidePlay]:
+    """VMs without encryption: under what befalls keys as without a fault; as the table says under
+    what stops a host; and on one that is refused for its image."""
+    for block in BLOCKS:
+        for fault in _OF_KEYS:
+            told_apart = is_native(block) and fault is Fault.F8  # of two VMs, one never used
+            if (fault is not Fault.F3 or is_trusted(block)) and not told_apart:
+                yield _as_under(block, fault, _IN_CLEAR, "in-clear", Fault.F0)
+        for fault in (Fault.F5A, Fault.F6) if is_sealed(block) else ():
+            yield _same(block, fault, (Event.E5,), "in-clear")
+        if is_trusted(block):
+            yield _as_under(block, Fault.F5B, (Event.E4,), "in-clear", Fault.F0)
 
 
 ROWS: Final = (
@@ -246,7 +265,7 @@ ROWS: Final = (
         title="a disk's key is missing",
         plays=(_same(Block.S10, Fault.F8, (Event.E4,), "disk-key-destroyed"),),
     ),
-    OutsideRow(id="X18", title="VMs that are not encrypted", needs="a play of its own"),
+    OutsideRow(id="X18", title="VMs that are not encrypted", plays=tuple(_in_clear())),
     OutsideRow(
         id="X19",
         title="every answer of a key server is two seconds late",

@@ -37,14 +37,18 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
         }
 
 
-async def make_again(scene: Scene, play: type[EventPlay]) -> None:
-    """The VMs of the event go, and are made anew: under other keys, and nothing is as before."""
+async def make_again(scene: Scene, play: type[EventPlay], *, clear: bool = False) -> None:
+    """The VMs of the event go, and are made anew: under other keys, and nothing is as before.
+    ``clear``: those that cells are about without encryption."""
     lab, vcenter, event = scene.lab, scene.vcenter, play.event
     for wanted in play.wanted(scene.block):
         vm = vm_of(event, wanted.what)
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
         await lab.ask(vcenter, DestroyVm(vm=vm), within_s=TASK_LIMIT_S)
-        await _make(scene, event, wanted, operation="again")
+        scene.keys[vm] = ()
+        scene.guests.forget(vm)
+        in_clear = clear and vm in scene.judged
+        await _make(scene, event, wanted, operation="again", encrypted=not in_clear)
     await _learn_keys(scene)
     await _log_so_far(scene)
 
@@ -67,9 +71,16 @@ async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
         await _make(scene, play.event, wanted)
 
 
-async def _make(scene: Scene, event: Event, wanted: Wanted, *, operation: str = "made") -> None:
+async def _make(
+    scene: Scene,
+    event: Event,
+    wanted: Wanted,
+    *,
+    operation: str = "made",
+    encrypted: bool = True,
+) -> None:
     vm, host = vm_of(event, wanted.what), scene.host(event, wanted.actor)
-    encrypted = wanted.kind is not Kind.CLEAR
+    encrypted = encrypted and wanted.kind is not Kind.CLEAR
     made = CreateVm(
         operation_id=f"matrix/{vm}/{operation}",
         vm=vm,
@@ -83,14 +94,15 @@ async def _make(scene: Scene, event: Event, wanted: Wanted, *, operation: str = 
     if encrypted:
         vtpm = AddVtpm(operation_id=f"matrix/{vm}/vtpm/{operation}", vm=vm)
         await lab.ask(vcenter, vtpm, within_s=TASK_LIMIT_S)
-        await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
-        if wrong := await scene.guests.plant(vm, host, vtpm=True):
-            raise Void(f"the disk of {vm} could not be filled: {wrong}")
     else:
         scene.clear.add(vm)
+    if wanted.kind is not Kind.CLEAR:
+        await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
+        if wrong := await scene.guests.plant(vm, host, vtpm=encrypted):
+            raise Void(f"the disk of {vm} could not be filled: {wrong}")
     if wanted.kind is Kind.OFF:
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
-    if scene.keyed_by_use:
+    if scene.keyed_by_use and encrypted:
         await _use_elsewhere(scene, event, wanted)
     if wanted.cold and wanted.kind is Kind.OFF:
         scene.cold[vm] = scene.host(event, wanted.actor)

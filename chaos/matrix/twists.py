@@ -17,6 +17,7 @@ from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix import clock, trust
 from chaos.matrix.apart_twists import HostApart, OthersGoOn
 from chaos.matrix.beside import Beside
+from chaos.matrix.clear_twists import InClear
 from chaos.matrix.disk_twists import DiskKeyDestroyed, KeysOfTwo
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
@@ -275,6 +276,7 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "late-key": LateKey(),
         "host-apart": HostApart(),
         "others-go-on": OthersGoOn(),
+        "in-clear": InClear(),
         "keys-of-two": KeysOfTwo(),
         "disk-key-destroyed": DiskKeyDestroyed(),
     }

@@ -91,6 +91,13 @@ class Guests:
         self._seen_on[vm] = host
         return await self.vtpms.seal(vm, host) if vtpm else ""
 
+    def forget(self, vm: VmName) -> None:
+        """The VM is gone: another one of its name has another disk, and another virtual TPM or
+        none."""
+        self._disks.pop(vm, None)
+        self._seen_on.pop(vm, None)
+        self.vtpms.forget(vm)
+
     async def challenge_found(self, vm: VmName) -> Asked | None:
         """``challenge`` at the host that has the VM: where it was seen last, else wherever it is
         seen now; None when no host that answers has it."""

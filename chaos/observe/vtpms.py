@@ -43,6 +43,10 @@ class GuestTpms:
         """Whether a secret of ours was sealed in its vTPM."""
         return vm in self._known
 
+    def forget(self, vm: VmName) -> None:
+        """The VM's virtual TPM is gone."""
+        self._known.pop(vm, None)
+
     async def seal(self, vm: VmName, host: NodeName) -> str:
         """Have the guest seal a new secret; empty when it has, else why not."""
         marker = self._draws.token(SECRET_SIZE)

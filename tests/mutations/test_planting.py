@@ -15,6 +15,7 @@ from services.runtime.sim.runner import run_in_worker
 from tests.mutations.bugs.planting import plant
 from tests.mutations.conformance import IN_CONFORMANCE
 from tests.mutations.experiments import IN_EXPERIMENTS
+from tests.mutations.outside import IN_OUTSIDE
 from tests.mutations.play import Outcome, collected, plant_all, server
 from tests.mutations.table import (
     IN_CAMPAIGNS,
@@ -49,7 +50,7 @@ def test_a_bug_that_hits_nothing_is_no_bug() -> None:
 def test_every_bug_has_a_test_that_kills_it() -> None:
     killed = {entry.mutation for entry in KILLED}
     in_runs = IN_RUNS | IN_EXPERIMENTS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
-    seen = killed | in_runs | IN_CONFORMANCE
+    seen = killed | in_runs | IN_CONFORMANCE | IN_OUTSIDE
     assert there() - NO_BUG == seen - NO_BUG
 
 

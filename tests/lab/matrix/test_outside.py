@@ -17,6 +17,7 @@ from lab.errors import KeysteadError
 from lab.matrix.outside import play_outside
 from lab.matrix.run import Wanted
 from protocol.messages.agent import TpmBackend
+from tests.mutations.outside import TURNED
 
 pytestmark = pytest.mark.sim
 
@@ -68,21 +69,7 @@ def test_every_row_that_is_built_agrees() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "bug", "told"),
-    [
-        ("X01", "enabled_without_tpm", "exit code 0"),
-        ("X05", "removal_ignored", "keys are in its archive"),
-        ("X06", "store_used_while_off", "SAFE, and the table says UNSAFE"),
-        ("X04", "vsan_persisted_by_any_release", "OK, and the table says NO"),
-        ("X14", "vsan_host_waits_for_vcenter", "NO, and the table says OK"),
-        ("X15", "vsan_keys_through_vcenter", "vCenter has handed out the key"),
-        ("X12", "token_survives_reboot", "SAFE, and the table says UNSAFE"),
-        ("X02", "persisted_at_a_stop_only", "and the table says OK"),
-        ("X03", "restart_asks_vcenter", "and the table says OK"),
-        ("X13", "power_on_asks_vcenter", "and the table says OK"),
-        ("X16", "disk_key_makes_invalid", "locked, and not connected"),
-        ("X17", "disk_key_makes_invalid", "locked, and not connected"),
-        ("X08", "unexported_provider_usable", "OK, and the table says NO"),
-    ],
+    TURNED,
 )
 def test_what_breaks_its_subject_turns_a_row_red(row: str, bug: str, told: str) -> None:
     found = played(row, patch=f"tests.mutations.bugs.{bug}")[row]
