@@ -53,7 +53,7 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
                 outside=row,
                 twist=self.twist,
                 seen_as=(self.as_block, self.as_fault),
-                expired=self.expired,
+                expired=self.expired or one.expired,
             )
             for one in made
             if self.boot in (None, one.boot)

@@ -7,7 +7,7 @@ from typing import Final
 TURNED: Final = (
     ("X01", "enabled_without_tpm", "exit code 0"),
     ("X02", "persisted_at_a_stop_only", "and the table says OK"),
-    ("X03", "restart_asks_vcenter", "and the table says OK"),
+    ("X03", "restart_through_vcenter", "and the table says OK"),
     ("X04", "vsan_persisted_by_any_release", "OK, and the table says NO"),
     ("X05", "removal_ignored", "keys are in its archive"),
     ("X06", "store_used_while_off", "SAFE, and the table says UNSAFE"),
