@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from chaos.matrix import clock, native
+from chaos.matrix import clock, native, vsan
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, Scene, cluster_of, vm_of
 from chaos.matrix.setup import settled
@@ -29,6 +29,8 @@ EVENTS: Final = (Event.E1, Event.E3, Event.E5)
 """Whose hosts and VMs are used: one VM that runs, one that is off, a cluster of two hosts."""
 NEEDS_TPM: Final = "a host without a TPM refuses to persist keys"
 REMOVED: Final = "stored keys that are removed are gone"
+VSAN_BIT: Final = "a flipped bit of a vSAN disk's ciphertext is noticed"
+VSAN_DEK: Final = "a wrapped DEK of another vSAN disk is noticed"
 NEW: Final = ProviderId("new")
 AT_ONCE_S: Final = 10.0
 """A new key is on every host of its cluster by then (STD-12)."""
@@ -44,8 +46,10 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def controls(scene: Scene) -> tuple[Control, ...]:
-    """One after another, in a lab that was staged for ``EVENTS``; damage comes last."""
+    """One after another, in a lab that was staged for ``EVENTS``, or for E12; damage comes last."""
     looks = Looks(scene, scene.book.trail("control"))
+    if scene.vsan_hosts:
+        return _written(scene, await _of_vsan(scene))
     if scene.native:
         found = [await _kdk_at_once(scene)]
     elif scene.trusted:
@@ -56,9 +60,22 @@ async def controls(scene: Scene) -> tuple[Control, ...]:
         found.append(await _marks_nobody(scene, looks))
     found += await _of_persistence(scene, looks)
     found += [await _flipped_bit(scene), await _other_dek(scene, looks)]
+    return _written(scene, found)
+
+
+def _written(scene: Scene, found: list[Control]) -> tuple[Control, ...]:
     for control in found:
         scene.book.write("probe", "", "control", **plain(control))
     return tuple(found)
+
+
+async def _of_vsan(scene: Scene) -> list[Control]:
+    """What lies on an encrypted vSAN, spoilt on the disks of two of its hosts."""
+    each = {VSAN_BIT: await vsan.flipped_bit(scene), VSAN_DEK: await vsan.other_dek(scene)}
+    return [
+        Control(block=scene.block, what=what, held=held, seen=seen)
+        for what, (held, seen) in each.items()
+    ]
 
 
 async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:

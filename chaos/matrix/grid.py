@@ -122,10 +122,17 @@ def stagings_of(
 
 
 def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
-    """The controls of each block of which a cell is played."""
+    """The controls of each block of which a cell is played, and those of its vSAN, if one is about
+    that."""
+    played: dict[Block, list[tuple[Event, ...]]] = {}
+    for one in cells:
+        found = played.setdefault(one.block, [CONTROLLED])
+        if EVENTS[one.event].vsan and (one.event,) not in found:
+            found.append((one.event,))
     return tuple(
-        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=CONTROLLED, control=True)
-        for block in dict.fromkeys(one.block for one in cells)
+        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=events, control=True)
+        for block, of in played.items()
+        for events in of
     )
 
 

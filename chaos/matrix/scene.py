@@ -79,6 +79,15 @@ class Bench(Protocol):
         """Put the wrapped DEK of another VM in the place of this one's."""
         ...
 
+    async def flip_vsan_bit(self, host: NodeName) -> None:
+        """Flip a bit of the ciphertext of a replica on the vSAN disks of a host that is off."""
+        ...
+
+    async def replace_vsan_dek(self, host: NodeName) -> None:
+        """Put the wrapped DEK of another disk of the host, which is off, in the place of that of
+        the disk with the replica."""
+        ...
+
 
 class Void(Exception):
     """The play itself failed: its letters say nothing."""

@@ -6,13 +6,13 @@ vote on V3. Every read is of blocks that are asked for under a fresh nonce.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix.evidence import GroupsSeen, Works
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import OnVsan, Scene, Void, cluster_of
-from chaos.matrix.terms import Actor
+from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import Event
 from protocol.errors import GuestFault
 from protocol.guest import challenge_digest, guest_block, guest_seed
@@ -29,6 +29,7 @@ from protocol.vsan import ComponentKind, ComponentState
 
 BLOCKS, ASKED = 64, 8
 WITHIN_S = 60.0
+OFF_S = 2.0
 HEALTH_S = 120.0  # each host waits for each of its key servers
 
 
@@ -60,10 +61,37 @@ async def check_healthy(scene: Scene) -> None:
             raise Void(f"a replica does not read right before the fault: {read.detail}")
 
 
-async def read_on(scene: Scene, host: NodeName) -> Works:
-    """What comes of the object's replica when it is read on this host, at its console."""
+async def flipped_bit(scene: Scene) -> tuple[bool, str]:
+    """Whether a bit that is flipped on a disk of V2, while it is off, is noticed; what was seen."""
+    host = scene.host(Event.E12, Actor.V2)
+    await _while_off(scene, host, scene.bench.flip_vsan_bit)
+    found = await read_on(scene, host, asked=BLOCKS)
+    return found.right is False, found.detail or "every block was read back right"
+
+
+async def other_dek(scene: Scene) -> tuple[bool, str]:
+    """Whether the wrapped DEK of another disk, put on one of B while it is off, is noticed: its
+    groups are not mounted."""
+    host = scene.host(Event.E12, Actor.B)
+    await _while_off(scene, host, scene.bench.replace_vsan_dek)
+    mounted, found = await _mounted(scene, host), await read_on(scene, host)
+    return mounted is False and found.right is None, f"mounted: {mounted}; {found.detail}"
+
+
+async def _while_off(
+    scene: Scene, host: NodeName, spoil: Callable[[NodeName], Awaitable[None]]
+) -> None:
+    await scene.lab.power_off(host, Boot.ORDERLY.way)
+    await scene.lab.sleep(OFF_S)
+    await spoil(host)
+    await scene.lab.power_on(host)
+
+
+async def read_on(scene: Scene, host: NodeName, *, asked: int = ASKED) -> Works:
+    """What comes of the object's replica when so many blocks are read on this host, at its
+    console."""
     there = marked(scene)
-    nonce, blocks = scene.draws.token(32), scene.draws.pick(range(BLOCKS), ASKED)
+    nonce, blocks = scene.draws.token(32), scene.draws.pick(range(BLOCKS), asked)
     seed = guest_seed(there.marker)
     wanted = challenge_digest(nonce, [guest_block(seed, index, 0) for index in blocks])
     message = ReadVsanObject(object=there.name, nonce=nonce, blocks=tuple(blocks))

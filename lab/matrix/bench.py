@@ -66,6 +66,12 @@ class LabBench:
     async def replace_dek(self, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
         await spoil.replace_dek(self._lab, event, vm, of)
 
+    async def flip_vsan_bit(self, host: NodeName) -> None:
+        await spoil.flip_vsan_bit(self._lab, host)
+
+    async def replace_vsan_dek(self, host: NodeName) -> None:
+        await spoil.replace_vsan_dek(self._lab, host)
+
 
 async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -> Outcome:
     """Play what was staged, look with ``scan`` for every key that was ever made in its lab, and

@@ -1,4 +1,4 @@
-"""The files of a VM, read and damaged behind every host's back."""
+"""The files of a VM, and the vSAN disks of a host, read and damaged behind every host's back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from chaos.matrix.evidence import Wrapped
 from chaos.matrix.scene import cluster_of
 from chaos.oracle.terms import Event
 from lab.core import LabCore
-from protocol.terms import VmName
+from protocol.terms import NodeName, VmName
 from services.esxi.vms.files import checked, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
+from services.esxi.vsan.groups import path_of
+from services.esxi.vsan.label import DiskImage, unpacked
 
 
 async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
@@ -44,6 +46,38 @@ async def replace_dek(lab: LabCore, event: Event, vm: VmName, of: tuple[Event, V
     disks = (msgspec.structs.replace(disk, dek=dek), *config.disks[1:])
     made = msgspec.msgpack.encode(msgspec.structs.replace(config, disks=disks))
     await lab.spoil(_store(event), vm, vmx_file(vm), with_check(made))
+
+
+async def flip_vsan_bit(lab: LabCore, host: NodeName) -> None:
+    """Flip one bit in the middle of the first block of a replica; the file's checksum fits."""
+    image, _ = await _vsan_disks(lab, host)
+    blocks = bytearray(image.blocks)
+    blocks[2048] ^= 1
+    await _put(lab, host, DiskImage(image.label, bytes(blocks)))
+
+
+async def replace_vsan_dek(lab: LabCore, host: NodeName) -> None:
+    """Put the wrapped DEK of another disk in the place of that of a replica's; the key id stays."""
+    image, other = await _vsan_disks(lab, host)
+    label = msgspec.structs.replace(image.label, wrapped=other.label.wrapped)
+    await _put(lab, host, DiskImage(label, image.blocks))
+
+
+async def _vsan_disks(lab: LabCore, host: NodeName) -> tuple[DiskImage, DiskImage]:
+    """The disk with the replica, and another one of the same group."""
+    images = []
+    for number in range(1, lab.spec(host).config["vsan"]["disks"] + 1):
+        image = unpacked(await lab.disk_file(host, path_of("group-1", f"disk-{number}")))
+        if image is None or not image.label.encrypted:
+            raise ValueError(f"disk-{number} of {host} is damaged, or not encrypted")
+        images.append(image)
+    images.sort(key=lambda image: not image.blocks)
+    return images[0], images[1]
+
+
+async def _put(lab: LabCore, host: NodeName, image: DiskImage) -> None:
+    path = path_of(image.label.group, image.label.disk)
+    await lab.put_disk_file(host, path, image.packed())
 
 
 async def _config(lab: LabCore, event: Event, vm: VmName) -> VmConfig:

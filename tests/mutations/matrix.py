@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chaos.matrix.control import NEEDS_TPM, REMOVED
+from chaos.matrix.control import NEEDS_TPM, REMOVED, VSAN_BIT, VSAN_DEK
 from chaos.oracle.terms import Block
 
 NEW_KEY: Final = "a new key is on every host of its cluster within 10 s"
@@ -22,7 +22,8 @@ DAMAGE: Final = "a flipped bit of a disk's ciphertext is noticed"
 class Turned:
     """``bug`` of ``tests/mutations/bugs`` turns each of ``cells`` red, and ``told`` is a part of
     what the row of the first says then. ``control``: what does not hold of ``block`` instead.
-    ``variants``: it shows when the fault is made in another way than the usual one.
+    ``variants``: it shows when the fault is made in another way than the usual one. ``on_vsan``:
+    the control is one of an encrypted vSAN.
     """
 
     bug: str
@@ -31,6 +32,7 @@ class Turned:
     control: str = ""
     variants: bool = False
     block: Block = Block.S10
+    on_vsan: bool = False
 
 
 TURNED: Final = (
@@ -107,6 +109,8 @@ TURNED: Final = (
     Turned("new_host_configured_at_once", ("T10 F0 E11",), "part event is None"),
     # Encrypted vSAN.
     Turned("vsan_kek_not_persisted", ("S11 F1 E12", "S11 F4 E12"), "NO, and the table says OK"),
+    Turned("vsan_read_from_memory", control=VSAN_BIT, on_vsan=True),
+    Turned("vsan_wrong_kek_opens", control=VSAN_DEK, on_vsan=True),
     Turned("vsan_keys_through_vcenter", ("S10 F2 E12",), "NO, and the table says OK"),
     # What services say, and do not do.
     Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),

@@ -40,12 +40,11 @@ def played(
     *,
     variants: bool = False,
     block: Block = Block.S10,
+    event: Event = Event.E1,
     backend: TpmBackend = TpmBackend.MODEL,
 ) -> tuple[list[CellRow], list[Control]]:
     """These cells as they are with the patch, once; without cells the controls of ``block``."""
-    stagings = stagings_of(cells, variants=variants) or controls_of(
-        [cell(block, Fault.F0, Event.E1)]
-    )
+    stagings = stagings_of(cells, variants=variants) or controls_of([cell(block, Fault.F0, event)])
     found: dict[str, Outcome] = {}
 
     def done(staging: Staging, outcome: Outcome) -> None:
@@ -74,7 +73,11 @@ def played(
 def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     bug = BUGS + entry.bug
     rows, controls = played(
-        [*map(named, entry.cells)], bug, variants=entry.variants, block=entry.block
+        [*map(named, entry.cells)],
+        bug,
+        variants=entry.variants,
+        block=entry.block,
+        event=Event.E12 if entry.on_vsan else Event.E1,
     )
     told = {f"{row.block} {row.fault} {row.event}": (row.verdict, row.why) for row in rows}
     assert {name: verdict for name, (verdict, _) in told.items()} == dict.fromkeys(

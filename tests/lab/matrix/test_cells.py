@@ -253,7 +253,7 @@ def test_every_cell_that_can_be_played_agrees() -> None:
     wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
     assert (len(result.cells), wrong) == (PLAYED, [])
     assert not [row for row in result.cells if row.finding]
-    assert len(result.controls) == 29 and all(one.held for one in result.controls)
+    assert len(result.controls) == 39 and all(one.held for one in result.controls)
 
 
 def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
