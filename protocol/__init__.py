@@ -3,7 +3,6 @@
 - ``terms``     names and enumerations, spelled as vim25, KMIP and TCG spell them
 - ``names``     what names that people give may look like
 - ``printable`` text from outside, as people may be shown it
-- ``releases``  versions of the product, as numbers that can be compared
 - ``secret``    ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
 - ``errors``    the registry of errors that travel, each with *definite?* and its vSphere fault
 - ``envelope``  what surrounds a message on the wire    - ``codec``  msgpack with validation
@@ -13,6 +12,7 @@
 - ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
 - ``authorization``  privileges, and the first user
 - ``trust``     what the parties of a Trust Authority share
+- ``releases``  the releases of vSphere, and what came with which
 - ``vsan``      vSAN encryption: configuration, disk groups, components
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
 - ``tpm``       policy digests, event log, quote verification, structures

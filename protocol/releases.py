@@ -1,21 +1,165 @@
-"""Releases of the product, as people write them, and as numbers that can be compared."""
+"""The releases of vSphere that nodes can be of, and since which release they can do what.
+
+``FEATURES`` is the one table: hosts and vCenter ask it, and a page of the documents is made from it
+(``docs/versions.md``). A host or a vCenter that is older than a feature does what ``before`` says.
+Sources: the release's documentation, API reference and catalogue of events, as the rule has it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Final, NamedTuple
 
-from protocol.errors import InvalidArgument
-
-Release = tuple[int, int, int]
-"""Major, minor and update: ``7.0U3`` is (7, 0, 3)."""
-
-_FORM: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:U([0-9]{1,3}))?")
+from protocol.errors import InvalidArgument, NotAvailable
 
 
-def release(version: str) -> Release:
-    """``version`` as numbers; ``InvalidArgument`` when it is not of the form 8.0U3."""
-    match = _FORM.fullmatch(version)
-    if match is None:
-        raise InvalidArgument(f"{version!r} is no version such as 8.0U3")
-    return int(match[1]), int(match[2]), int(match[3] or 0)
+class Release(NamedTuple):
+    """Major, minor and update, in the order of their appearance."""
+
+    major: int
+    minor: int
+    update: int
+
+    def __str__(self) -> str:
+        update = f" U{self.update}" if self.update else ""
+        return f"{self.major}.{self.minor}{update}"
+
+
+RELEASES: Final = (
+    Release(7, 0, 0),
+    Release(7, 0, 1),
+    Release(7, 0, 2),
+    Release(7, 0, 3),
+    Release(8, 0, 0),
+    Release(8, 0, 1),
+    Release(8, 0, 2),
+    Release(8, 0, 3),
+)
+"""Those that a lab file may name; nothing that is emulated here changed with 8.0 U2."""
+
+LATEST: Final = RELEASES[-1]
+_WRITTEN: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?: ?U([0-9]{1,3}))?")
+
+
+@cache
+def release_of(text: str) -> Release:
+    """The release that people write ``7.0``, ``7.0U2`` or ``7.0 U2``.
+
+    ``InvalidArgument`` names all when it is none of them.
+    """
+    match = _WRITTEN.fullmatch(text)
+    found = None if match is None else Release(int(match[1]), int(match[2]), int(match[3] or 0))
+    if found not in RELEASES or found is None:
+        known = ", ".join(map(written, RELEASES))
+        raise InvalidArgument(f"{text!r} is no version that there is here: write one of {known}")
+    return found
+
+
+def written(release: Release) -> str:
+    """As a lab file has it: ``7.0U2``."""
+    return str(release).replace(" ", "")
+
+
+class Feature(StrEnum):
+    """What not every release can do."""
+
+    TRUST_REMEDIATION = "trusted cluster remediation"
+    CONFIGURATION_ENCRYPTION = "an encrypted configuration"
+    KEY_PERSISTENCE = "key persistence"
+    NATIVE_ON_HOST = "native key providers on a host"
+    NATIVE_PROVIDER = "native key providers"
+    TRUST_PROVIDER_EVENTS = "events about trusted providers"
+    VSAN_PERSISTENCE = "key persistence for encrypted vSAN"
+    STS_EVENT = "an event when the token service's certificate changes"
+    DEFAULT_PER_CLUSTER = "default key providers of clusters"
+    NATIVE_GENERATE_KEY = "GenerateKey for native key providers"
+    KEY_REASONS = "the key status reason KeyStateManagedByNKP"
+
+
+class Side(StrEnum):
+    """Whose release decides."""
+
+    HOST = "host"
+    VCENTER = "vCenter"
+
+
+class Since(NamedTuple):
+    """``release`` is the first that has it; ``before``: what an older one does instead."""
+
+    release: Release
+    side: Side
+    before: str
+    rule: str
+
+
+_U1, _U2, _U3 = RELEASES[1:4]
+_8, _8_U1, _8_U3 = RELEASES[4], RELEASES[5], RELEASES[7]
+
+FEATURES: Final[Mapping[Feature, Since]] = {
+    Feature.TRUST_REMEDIATION: Since(
+        _U1,
+        Side.VCENTER,
+        "It is refused (NotSupported): a trusted cluster is removed and made again.",
+        "HLT-02",
+    ),
+    Feature.CONFIGURATION_ENCRYPTION: Since(
+        _U2,
+        Side.HOST,
+        "esxcli has no namespace for it, nothing is sealed and there is no recovery key: no fault "
+        "of a TPM, and no change of Secure Boot, stops a boot.",
+        "CFG-01",
+    ),
+    Feature.KEY_PERSISTENCE: Since(
+        _U2, Side.HOST, "esxcli has no namespace for it; a lab file with it is refused.", "KP-01"
+    ),
+    Feature.NATIVE_ON_HOST: Since(
+        _U2,
+        Side.HOST,
+        "vCenter does not list native providers there; a VM of one is neither encrypted, nor "
+        "started, nor moved there.",
+        "NKP-02",
+    ),
+    Feature.NATIVE_PROVIDER: Since(
+        _U2, Side.VCENTER, "Creation and import are refused (NotSupported).", "NKP-01"
+    ),
+    Feature.TRUST_PROVIDER_EVENTS: Since(
+        _U2, Side.VCENTER, "It is shown as the provider's health only.", "HLT-06"
+    ),
+    Feature.VSAN_PERSISTENCE: Since(
+        _U3, Side.HOST, "KEKs of vSAN are not persisted; those of VMs are.", "KP-08"
+    ),
+    Feature.STS_EVENT: Since(
+        _8, Side.VCENTER, "The stale principal is shown, and no event tells of it.", "HLT-05"
+    ),
+    Feature.DEFAULT_PER_CLUSTER: Since(
+        _8_U1, Side.VCENTER, "It is refused (NotSupported): one default for all.", "STD-02"
+    ),
+    Feature.NATIVE_GENERATE_KEY: Since(
+        _8_U1, Side.VCENTER, "It is refused (NotSupported), and no id is made.", "SC-40"
+    ),
+    Feature.KEY_REASONS: Since(
+        _8_U3,
+        Side.VCENTER,
+        "A key of a native provider that is there counts as available, without a reason.",
+        "STD-20",
+    ),
+}
+"""In the order of releases."""
+
+
+def has(release: Release, feature: Feature) -> bool:
+    """Whether a node of that release can do it."""
+    return release >= FEATURES[feature].release
+
+
+def check(who: str, release: Release, feature: Feature) -> None:
+    """``NotAvailable`` (NotSupported) when ``who``, of that release, is too old for it."""
+    since = FEATURES[feature]
+    if release < since.release:
+        raise NotAvailable(
+            f"{feature}: not supported by {who}, which is {since.side} {release}; "
+            f"it came with {since.release}"
+        )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from chaos.naming import named
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
-from services.esxi.config import esxi_config
+from protocol.releases import LATEST, release_of, written
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, clusters: so many of each
 
@@ -29,16 +29,19 @@ Whole = Annotated[int, Field(strict=True)]
 """A number as it is written: ``true`` is no 1, and a text is none."""
 
 
+def _as_text(value: object) -> object:
+    """An unquoted ``7.0`` is a YAML number."""
+    return f"{value:.1f}" if isinstance(value, float) else value
+
+
 def _a_release(value: str) -> str:
     try:
-        esxi_config({"version": value})
+        return written(release_of(value))
     except InvalidArgument as error:
-        text = str(error).removeprefix("host: ")
-        raise PydanticCustomError("version", "{text}", {"text": text}) from None
-    return value
+        raise PydanticCustomError("version", "{text}", {"text": str(error)}) from None
 
 
-Version = Annotated[str, AfterValidator(_a_release)]
+Version = Annotated[str, BeforeValidator(_as_text), AfterValidator(_a_release)]
 
 
 class _Named(_Model):
@@ -47,7 +50,7 @@ class _Named(_Model):
 
 
 class VcenterModel(_Named):
-    version: Version = "8.0U3"
+    version: Version = written(LATEST)
 
 
 class KmsModel(_Named):
@@ -67,7 +70,9 @@ class ProviderModel(_Model):
 
 class HostsModel(_Model):
     count: Whole = Field(default=3, ge=0, le=2000)
-    version: Version = "8.0U3"
+    version: Version = written(LATEST)
+    versions: tuple[Version, ...] = Field(default=(), max_length=2000)
+    """Of the first host, the second, and so on; the last one is that of all that follow."""
     tpm: TpmBackend = TpmBackend.LIBTPMS
     without_tpm: Whole = Field(default=0, ge=0, le=2000)
     """So many, the last ones, have no TPM, which a provider can require (NKP-12): none of the lab's
@@ -77,6 +82,10 @@ class HostsModel(_Model):
     pack: Whole = Field(default=1, ge=1, le=500)
     aesni: bool = True
     """Whether their processors have AES instructions, of which vSAN health speaks."""
+
+    def version_of(self, place: int) -> str:
+        """The version of the host at that place of the cluster, from 0 on."""
+        return self.versions[min(place, len(self.versions) - 1)] if self.versions else self.version
 
 
 class VmsModel(_Model):

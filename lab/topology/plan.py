@@ -215,6 +215,7 @@ def host_name(number: int) -> NodeName:
 def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
     """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
     vsan = cluster.vsan
+    before = [one.hosts.count for one in file.clusters[: file.clusters.index(cluster)]]
     return NodeSpec(
         node=host_name(number),
         role=Role.ESXI,
@@ -225,7 +226,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
         firmware=Firmware(secure_boot=cluster.hosts.secure_boot),
         knobs=file.knobs,
         config={
-            "version": cluster.hosts.version,
+            "version": cluster.hosts.version_of(number - sum(before) - 1),
             "vcenter": cluster.vcenter,
             "datastore": f"datastore-{cluster.name}",
             **({} if cluster.hosts.aesni else {"aesni": False}),

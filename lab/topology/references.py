@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from lab.topology.model import ClusterModel, LabFields, ProviderModel
 from lab.topology.trust_references import trust_misfits
+from lab.topology.version_references import cluster_misfits, provider_misfits
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
@@ -41,6 +42,8 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
     for place, cluster in enumerate(file.clusters):
         for path, text in _cluster(file, cluster):
             yield Misfit(("clusters", place, *path), f"cluster {cluster.name}: {text}")
+    for path, text in provider_misfits(file):
+        yield Misfit(path, text)
     for path, text in trust_misfits(file):
         yield Misfit(("trust_authority", *path), text)
     yield from _limits(file)
@@ -165,6 +168,8 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     if hosts.without_tpm and hosts.without_tpm >= hosts.count:
         text = "all of its hosts would be without a TPM: write tpm: none"
         yield Misfit(("hosts", "without_tpm"), text)
+    for path, text in cluster_misfits(file, cluster):
+        yield Misfit(path, text)
     if vms.count and not cluster.hosts.count:
         yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from protocol.errors import CryptographicFailure, InvalidState, ProductError, SaveFailed
+from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
@@ -135,12 +136,13 @@ async def _read_archive(host: Host) -> bytes | None:
 async def _first_boot(host: Host) -> None:
     """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
 
-    A boot that the TPM could not measure seals nothing.
+    A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
     If Secure Boot is on when it is sealed, it must be on to unseal (POL-01).
     """
     protection, config_key = unprotected(host.rng)
     configuration = Configuration()
-    if host.tpm is not None and host.measured:
+    seals = host.config.has(Feature.CONFIGURATION_ENCRYPTION)
+    if seals and host.tpm is not None and host.measured:
         recovery = new_recovery_key(host.rng)
         fresh = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
-from protocol.releases import Release, release
+from protocol.releases import LATEST, Feature, Release, has, release_of, written
 from protocol.terms import NodeName
 
 
@@ -27,7 +27,7 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``aesni``: whether its processor has AES instructions.
     """
 
-    version: str = "8.0U3"
+    version: str = written(LATEST)
     build: str = "24022510"
     vcenter: NodeName = NodeName("")
     datastore: str = "datastore-1"
@@ -36,17 +36,18 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def release(self) -> Release:
-        """For comparison."""
-        return release(self.version)
+        """The release of that version."""
+        return release_of(self.version)
+
+    def has(self, feature: Feature) -> bool:
+        """Whether a host of this release can do it."""
+        return has(self.release, feature)
 
 
 def esxi_config(values: Mapping[str, Any]) -> EsxiConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
     try:
         made = msgspec.convert(dict(values), EsxiConfig)
-        early = made.release < (7, 0, 2)
+        return msgspec.structs.replace(made, version=written(made.release))
     except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"host: {error}") from None
-    if early:
-        raise InvalidArgument(f"host: {made.version} encrypts no configuration; 7.0U2 or later")
-    return made

@@ -57,7 +57,7 @@ class Refused(Exception):
 async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
     """Execute one command line; exit code 1 with the text of what is wrong."""
     try:
-        line = parse(arguments)
+        line = parse(arguments, host.config.release)
         if isinstance(line.command, Help):
             return EsxcliResult(exit_code=0, output=line.command.text)
         output = await _execute(host, line.command)

@@ -16,8 +16,9 @@ from protocol.errors import (
 )
 from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
+from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType, ProviderId
 from services.esxi import dumps
 from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
@@ -191,10 +192,12 @@ async def set_providers(
 
     What this host has of a provider that is not in the list any more is its KDK, which leaves it;
     cached keys stay until they are evicted. ``InvalidArgument`` when there are more than
-    ``max_key_providers``.
+    ``max_key_providers``; ``NotAvailable`` for a native one before 7.0 U2.
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
+    if any(ref.management_type is ManagementType.NATIVE_PROVIDER for ref in providers):
+        check(host.node.name, host.config.release, Feature.NATIVE_ON_HOST)
     now, tpm_present = host.archive.now, host.tpm is not None
     kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
     for ref in providers:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from protocol.releases import LATEST, Feature, Release, has
 from protocol.terms import ProtectionMode
 from services.esxi.esxcli_output import Formatter
 
@@ -219,33 +220,48 @@ _COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
     ("system", "version", "get"): _Spec("Get version information.", lambda _: VersionGet()),
     ("vm", "process", "list"): _Spec("List the running VMs.", lambda _: VmProcessList()),
 }
+_NEEDS: Final[Mapping[tuple[str, ...], Feature]] = {
+    _PERSISTENCE: Feature.KEY_PERSISTENCE,
+    _ENCRYPTION: Feature.CONFIGURATION_ENCRYPTION,
+}
+"""Namespaces that older releases do not have."""
 _BACKUP: Final = ("/sbin/auto-backup.sh", "auto-backup.sh")
 
 
-def parse(arguments: Sequence[str]) -> Line:
-    """What these words ask for; ``UsageError`` with the console's text."""
+def parse(arguments: Sequence[str], release: Release = LATEST) -> Line:
+    """What these words ask for on a host of that release; else ``UsageError``, as it is shown."""
+    commands = _commands_of(release)
     words = tuple(arguments)
     if len(words) == 1 and words[0] in _BACKUP:
         return Line(AutoBackup())
     if words[:1] == ("esxcli",):
         words = words[1:]
     words, formatter = _formatter(words)
-    for command, spec in _COMMANDS.items():
+    for command, spec in commands.items():
         if words[: len(command)] == command:
             rest = words[len(command) :]
             if "--help" in rest:
                 return Line(Help(_command_help(command, spec)))
             return Line(spec.make(_values(rest, spec)), formatter)
     namespace = tuple(word for word in words if word != "--help")
-    below = {c[len(namespace)] for c in _COMMANDS if c[: len(namespace)] == namespace}
-    if below:
-        return Line(Help(_namespace_help(namespace)))
+    if any(command[: len(namespace)] == namespace for command in commands):
+        return Line(Help(_namespace_help(namespace, commands)))
     named = []
     for word in words:
         if word.startswith("-"):
             break
         named.append(word)
     raise UsageError("Error: Unknown command or namespace " + " ".join(named or words))
+
+
+def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
+    """The commands that a host of that release has."""
+    absent = [namespace for namespace, needs in _NEEDS.items() if not has(release, needs)]
+    return {
+        command: spec
+        for command, spec in _COMMANDS.items()
+        if not any(command[: len(namespace)] == namespace for namespace in absent)
+    }
 
 
 def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
@@ -295,12 +311,12 @@ def _truth(name: str, value: str) -> bool:
 # Help --------------------------------------------------------------------------------------
 
 
-def _namespace_help(namespace: tuple[str, ...]) -> str:
+def _namespace_help(namespace: tuple[str, ...], known: Mapping[tuple[str, ...], _Spec]) -> str:
     """The namespaces and commands right below, as ``esxcli`` lists them."""
     depth = len(namespace)
     commands: list[tuple[str, str]] = []
     namespaces: list[tuple[str, str]] = []
-    for command, spec in _COMMANDS.items():
+    for command, spec in known.items():
         if command[:depth] != namespace:
             continue
         if len(command) == depth + 1:

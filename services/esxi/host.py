@@ -6,7 +6,6 @@ State is changed in sections without ``await``; flows live in the modules that t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 
@@ -14,6 +13,7 @@ from protocol.codec import encoded_size
 from protocol.errors import InvalidState, NotAvailable, NotFound
 from protocol.messages.host import HaConfiguration, HostSummary, ProviderRef, VmSummary
 from protocol.messages.pages import PAGE_BUDGET, first_page
+from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
@@ -41,9 +41,6 @@ from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vsan.groups import DiskGroups
 from services.runtime.ports import Datastore, Ports
 from services.runtime.virtual_tpm import VirtualTpms
-
-VSAN_PERSISTS: Final = (7, 0, 3)
-"""The first release whose key persistence covers encrypted vSAN."""
 
 
 class Host:
@@ -135,7 +132,7 @@ class Host:
         return [e for e in entries if e.key not in self.derived and self._persists(e.kind)]
 
     def _persists(self, kind: KeyKind) -> bool:
-        return kind is not KeyKind.VSAN or self.config.release >= VSAN_PERSISTS
+        return kind is not KeyKind.VSAN or self.config.has(Feature.VSAN_PERSISTENCE)
 
     def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
         """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""

@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
-from protocol.releases import Release, release
+from protocol.releases import LATEST, Release, release_of, written
 
 
 class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``version``: what it calls itself; behaviour is that of 8.0 U3, but for what ``release`` is
-    asked about (SC-40).
+    """``version`` as people write it (``7.0U3``): what it cannot do yet, it refuses.
 
     ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
@@ -23,22 +22,22 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """
 
-    version: str = "8.0U3"
+    version: str = written(LATEST)
     passes_at_once: int = 8
     shares_at_once: int = 16
     keys_at_once: int = 256
 
     @property
     def release(self) -> Release:
-        """For comparison."""
-        return release(self.version)
+        """The release of that version."""
+        return release_of(self.version)
 
 
 def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
     try:
         made = msgspec.convert(dict(values), VcenterConfig)
-        release(made.version)
+        made = msgspec.structs.replace(made, version=written(made.release))
     except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"vCenter: {error}") from None
     if min(made.passes_at_once, made.shares_at_once) < 1 or not 1 <= made.keys_at_once <= 256:

@@ -17,6 +17,7 @@ from protocol.messages.vcenter import (
     CryptoKeyStatusList,
     QueryCryptoKeyStatus,
 )
+from protocol.releases import Feature, has
 from protocol.terms import (
     CryptoKeyId,
     KeyId,
@@ -62,6 +63,8 @@ async def _ask(
 ) -> Mapping[KeyId, KeyUnavailableReason | None]:
     """By who answers for keys of that provider: the provider itself, or the table alone."""
     fixed = vc.providers.capability(provider).fixed_status
+    if fixed is KeyUnavailableReason.MANAGED_BY_NKP and not has(vc.release, Feature.KEY_REASONS):
+        return dict.fromkeys(ids, None)
     if fixed is not None:
         return dict.fromkeys(ids, fixed)
     return await vc.providers.asked(provider).status(ids)

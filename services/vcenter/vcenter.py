@@ -6,6 +6,7 @@ import asyncio
 
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
+from protocol.releases import Feature, check
 from protocol.terms import (
     ClusterName,
     HostConnectionState,
@@ -54,7 +55,8 @@ class VCenter:
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
     ) -> None:
-        self.node, self.clock, self.rng, self.config = node, ports.clock, ports.rng, config
+        self.node, self.clock, self.rng = node, ports.clock, ports.rng
+        self.release = config.release
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
@@ -74,9 +76,17 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         self.authority = Authority(node, ports.bus, ports.clock, self.inventory)
-        self._trust_watch = TrustWatch(node, ports.clock, self.inventory, self.sessions)
+        self._trust_watch = TrustWatch(
+            node, ports.clock, self.inventory, self.sessions, config.release
+        )
         self.trust = Trust(
-            node, ports, self.inventory, self.sessions, self._once, self._trust_watch
+            node,
+            ports,
+            self.inventory,
+            self.sessions,
+            self._once,
+            self._trust_watch,
+            config.release,
         )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
@@ -137,6 +147,10 @@ class VCenter:
 
     async def _emit(self, draft: Draft) -> None:
         await self.inventory.commit(events=[draft])
+
+    def check_can(self, feature: Feature) -> None:
+        """``NotAvailable`` (NotSupported) when this vCenter is too old for it."""
+        check(self.node.name, self.release, feature)
 
     def next_migration(self) -> str:
         """A name for a migration that none ever had: the boot is in it."""

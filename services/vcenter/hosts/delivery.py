@@ -76,8 +76,7 @@ class KeyDelivery:
 
     async def set_providers(self, session: HostSession, providers: tuple[ProviderRef, ...]) -> None:
         """STD-10, NKP-02: the whole list, with the KDKs of native ones."""
-        tpm_present = session.summary is not None and session.summary.tpm_present
-        kdks = self._providers.kdks_for(tpm_present=tpm_present)
+        kdks = {} if session.summary is None else self._providers.kdks_for(session.summary)
         listed = tuple(ref.provider_id for ref in providers if ref.provider_id in kdks)
         material = Sealed.of(*(kdks[name] for name in listed)) if listed else None
         await session.command(SetProviders(providers=providers, kdks=listed, material=material))

@@ -27,7 +27,7 @@ from protocol.terms import (
 )
 from services.vcenter.hosts.mode import ModeStep, next_mode_step
 from services.vcenter.providers.capabilities import of_provider
-from services.vcenter.providers.native import reference
+from services.vcenter.providers.native import references
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
 
 
@@ -128,8 +128,8 @@ Action = SetProviderList | NoteRecoveryKey | NoteDisabled | ReachMode | Evict | 
 def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     """The actions on the host itself, in order; none when it is as it should be."""
     actions: list[Action] = []
-    wanted = tuple(reference(row) for row in facts.providers)
     summary = facts.summary
+    wanted = references(facts.providers, summary)
     if summary.providers != wanted or facts.lacks_kdk:
         actions.append(SetProviderList(wanted))
     if _new_recovery_key(summary, facts.row):

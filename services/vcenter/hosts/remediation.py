@@ -56,7 +56,7 @@ from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.telling import PassResult, PassTelling
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.providers.native import reference
+from services.vcenter.providers.native import references
 
 
 class Remediation:
@@ -222,10 +222,10 @@ class Remediation:
             await self._hand_out_providers(session)
 
     async def _hand_out_providers(self, session: HostSession) -> None:
-        wanted = tuple(reference(row) for row in self._inventory.providers.values())
         summary = session.summary
         if summary is None:
             return
+        wanted = references(self._inventory.providers.values(), summary)
         if summary.providers != wanted or self._delivery.lacks_kdk(summary):
             if (lost := await self._set_providers(session, wanted)) is not None:
                 raise lost

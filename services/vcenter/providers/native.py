@@ -9,6 +9,7 @@ check value of a host key, and forgotten with that.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Final
 
 from protocol.crypto.derive import derive_key
@@ -16,6 +17,7 @@ from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
 from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, Wrapping
 from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, SaveFailed
 from protocol.messages.host import HostSummary, ProviderRef
+from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
 from services.runtime.durable import replace_durably
@@ -135,20 +137,31 @@ def check_backed_up(row: ProviderRow) -> None:
         )
 
 
-def takes_kdk(row: ProviderRow, *, tpm_present: bool) -> bool:
-    """Whether a host with, or without, a TPM is given a KDK of this provider (NKP-12)."""
-    return row.native is not None and (tpm_present or not row.native.tpm_required)
+def is_known_on(row: ProviderRow, summary: HostSummary) -> bool:
+    """Whether the host of that view is told of the provider: a host before 7.0 U2 knows no native
+    ones."""
+    return row.native is None or has(release_of(summary.version), Feature.NATIVE_ON_HOST)
+
+
+def references(rows: Iterable[ProviderRow], summary: HostSummary) -> tuple[ProviderRef, ...]:
+    """The whole list of providers as the host of that view is told of it."""
+    return tuple(reference(row) for row in rows if is_known_on(row, summary))
+
+
+def takes_kdk(row: ProviderRow, summary: HostSummary) -> bool:
+    """Whether the host of that view is given a KDK of this provider (NKP-12)."""
+    if row.native is None or not is_known_on(row, summary):
+        return False
+    return summary.tpm_present or not row.native.tpm_required
 
 
 def is_on(summary: HostSummary, row: ProviderRow) -> bool:
     """Whether the host of that view has the native provider as it is now, with the KDK if it is
     to have it."""
-    if row.native is None:
+    if row.native is None or not is_known_on(row, summary):
         return True
     listed = reference(row) in summary.providers
-    return listed and (
-        row.name in summary.kdks or not takes_kdk(row, tpm_present=summary.tpm_present)
-    )
+    return listed and (row.name in summary.kdks or not takes_kdk(row, summary))
 
 
 def reference(row: ProviderRow) -> ProviderRef:

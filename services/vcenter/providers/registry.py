@@ -67,17 +67,17 @@ class Providers:
         return any(
             row.name not in summary.kdks and self.native.opens(row)
             for row in self._inventory.providers.values()
-            if takes_kdk(row, tpm_present=summary.tpm_present)
+            if takes_kdk(row, summary)
         )
 
-    def kdks_for(self, *, tpm_present: bool) -> dict[ProviderId, KeyMaterial]:
-        """The KDKs that a host with, or without, a TPM is given (NKP-02, NKP-12).
+    def kdks_for(self, summary: HostSummary) -> dict[ProviderId, KeyMaterial]:
+        """The KDKs that the host of that view is given (NKP-02, NKP-12).
 
         One that cannot be opened here is left out: hosts keep what they have of it.
         """
         found = {}
         for row in self._inventory.providers.values():
-            if takes_kdk(row, tpm_present=tpm_present):
+            if takes_kdk(row, summary):
                 with suppress(InvalidState):
                     found[row.name] = self.native.kdk(row)
         return found

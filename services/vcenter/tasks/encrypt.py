@@ -33,6 +33,7 @@ from protocol.errors import (
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys, ReconfigureVm, VmSummary
 from protocol.messages.vcenter import EncryptVm, VmEncrypted
+from protocol.releases import Feature, check, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     ClusterName,
@@ -118,8 +119,10 @@ async def make_host_safe(
     """HEM-01: the first encryption task on a host turns its encryption mode on.
 
     The host itself says how it stands: what vCenter has seen of it may be old, and no key is made
-    for a host that cannot use it.
+    for a host that cannot use it. ``NotAvailable`` for keys that no host of its release has.
     """
+    if session.summary is not None and vc.providers.derives(provider) is not None:
+        check(session.host, release_of(session.summary.version), Feature.NATIVE_ON_HOST)
     state = await session.mode_now()
     if state is HostCryptoState.PENDING_INCAPABLE:
         await vc.inventory.commit(events=[events.host_refused(session.host)])

@@ -9,6 +9,7 @@ from protocol.errors import (
     InvalidArgument,
     InvalidState,
     KeyProviderUnreachable,
+    NotAvailable,
     NotFound,
     ProductError,
 )
@@ -25,11 +26,13 @@ from protocol.messages.vcenter import (
     RemoveHost,
     SetCryptoMode,
 )
+from protocol.releases import Release, release_of
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,
     HostCryptoState,
     KeyUnavailableReason,
+    NodeName,
     PowerState,
 )
 from services.vcenter.inventory import (
@@ -65,6 +68,8 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
         if row is None:
             vc.forget_host(message.host)
         raise HostUnreachable(f"host {message.host} cannot be connected: {error}") from None
+    if row is None and session.summary is not None:
+        _check_release(vc, message.host, release_of(session.summary.version))
     if row is None:
         row = HostRow(name=message.host, cluster=message.cluster)
         await vc.inventory.commit(
@@ -77,6 +82,17 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
             for other in vc.inventory.hosts_of(row.cluster):
                 vc.passes.want(other.name)  # whom it protects is another list now
     return HostAdded(host=vc.host_info(vc.host(message.host)))
+
+
+def _check_release(vc: VCenter, host: NodeName, release: Release) -> None:
+    """``NotAvailable`` for a host that is newer than its vCenter; older ones are managed."""
+    if release <= vc.release:
+        return
+    vc.forget_host(host)
+    raise NotAvailable(
+        f"host {host} is {release}, and {vc.node.name} is {vc.release}: a vCenter manages hosts of "
+        "its own release and of older ones"
+    )
 
 
 async def _share_keys_of(vc: VCenter, row: HostRow) -> None:

@@ -5,12 +5,9 @@ vCenter keeps ids only (STD-15), and nothing here changes a key at its key serve
 
 from __future__ import annotations
 
-from typing import Final
-
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
-    InvalidState,
     KeyProviderUnreachable,
     ProductError,
     ResourceInUse,
@@ -25,7 +22,7 @@ from protocol.messages.vcenter import (
     ListKeys,
     RemoveKey,
 )
-from protocol.releases import Release
+from protocol.releases import Feature
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
@@ -34,9 +31,6 @@ from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.tasks.encrypt import recorded
 from services.vcenter.vcenter import VCenter
-
-GENERATES_DERIVED: Final[Release] = (8, 0, 1)
-"""The first release whose GenerateKey makes keys of native providers (SC-40)."""
 
 
 async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
@@ -69,10 +63,8 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
 
 
 def _generates_derived(vc: VCenter) -> None:
-    """``InvalidState`` of a vCenter that is too old for it."""
-    if vc.config.release < GENERATES_DERIVED:
-        text = f"vCenter {vc.config.version} generates no keys of native providers; 8.0U1 does"
-        raise InvalidState(text)
+    """``NotAvailable`` of a vCenter that is too old for it (SC-40)."""
+    vc.check_can(Feature.NATIVE_GENERATE_KEY)
 
 
 async def add_key(vc: VCenter, message: AddKey) -> Done:

@@ -27,6 +27,7 @@ from protocol.messages.vcenter import (
     TransferOpened,
     UpdateNativeProvider,
 )
+from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
@@ -158,6 +159,7 @@ async def _add(vc: VCenter, name: ProviderId, native: NativeConfig, *, make_defa
 
 
 def _check_new(vc: VCenter, name: ProviderId) -> None:
+    vc.check_can(Feature.NATIVE_PROVIDER)
     if name in vc.inventory.providers:
         raise AlreadyExists(f"there is a key provider {name} already")
     check_room(vc)

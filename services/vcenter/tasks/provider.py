@@ -24,6 +24,7 @@ from protocol.messages.vcenter import (
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.releases import Feature
 from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
@@ -155,6 +156,7 @@ def others_no_default(vc: VCenter, name: ProviderId) -> list[Edit]:
 
 async def set_default(vc: VCenter, message: SetDefaultKmsCluster) -> Done:
     """STD-02: tasks in this cluster that name no provider use this one from now on."""
+    vc.check_can(Feature.DEFAULT_PER_CLUSTER)
     if message.entity not in vc.inventory.clusters:
         raise NotFound(f"there is no cluster {message.entity}")
     if message.provider is not None and message.provider not in vc.inventory.providers:

@@ -13,6 +13,7 @@ from typing import Final
 from protocol.errors import ProductError, SaveFailed
 from protocol.events import EventTypeId
 from protocol.messages.host import QueryTrustedServices, TrustedServiceState
+from protocol.releases import Feature, Release, has
 from protocol.terms import ManagementType, ProviderHealth, ProviderId
 from services.runtime.each import try_each
 from services.runtime.ports import Clock
@@ -39,8 +40,14 @@ class TrustWatch:
     """See the module's text; ``start`` begins it."""
 
     def __init__(
-        self, node: VcenterNode, clock: Clock, inventory: Inventory, sessions: HostSessions
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        inventory: Inventory,
+        sessions: HostSessions,
+        release: Release,
     ) -> None:
+        self._tells = has(release, Feature.TRUST_PROVIDER_EVENTS)
         self._node, self._inventory, self._sessions = node, inventory, sessions
         self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
         self._served: Mapping[ProviderId, Served] = {}
@@ -63,12 +70,12 @@ class TrustWatch:
         return worse(self._served.get(provider, _UNKNOWN), by_reports)
 
     def news(self) -> list[Draft]:
-        """Of each trusted provider, when its trouble becomes another one."""
+        """Of each trusted provider, when its trouble becomes another one; none before 7.0 U2."""
         drafts = []
         for name in self._providers():
             now, before = self.served(name), self._told.get(name, _UNKNOWN)
             self._told[name] = now
-            if now.trouble is not None and now.trouble is not before.trouble:
+            if self._tells and now.trouble is not None and now.trouble is not before.trouble:
                 drafts.append(told.provider(name, _TELLS[now.trouble], now.details))
         return drafts
 

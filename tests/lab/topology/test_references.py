@@ -50,10 +50,10 @@ def read(text: str, folder: Path) -> str:
             "providers.0.vcenter: provider a: there is no vCenter vc",
         ),
         (f"{KMS}providers: [{{name: a, servers: [kmip]}}]", "provider a: no key server kmip"),
-        ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is no version such as 8.0U3"),
+        ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is no version that there is"),
         (
             "clusters: [{name: a, hosts: {version: 6.7U3}}]",
-            "clusters.0.hosts.version: 6.7U3 encrypts",
+            "clusters.0.hosts.version: '6.7U3' is no version that there is here: write",
         ),
         (
             "clusters: [{name: a, hosts: {count: 2, without_tpm: 2}}]",

@@ -212,6 +212,7 @@ class HostRecord:
     makes_keys_of: set[ProviderId] = field(default_factory=set)
     kdks: dict[ProviderId, bytes] = field(default_factory=dict)
     tpm: bool = False  # one that nobody asks
+    version: str = "8.0U3"
     bench: Bench | None = None
     attests_in_s: float = 0.0
     cloned: list[HostCloneVm] = field(default_factory=list)
@@ -280,7 +281,7 @@ class ScriptedHost(Service):
         return HostSummary(
             host=self.node.name,
             boot=self.node.boot,
-            version="8.0U3",
+            version=record.version,
             crypto_state=record.crypto_state,
             crypto_key_id=record.host_key,
             tpm_present=record.tpm or bool(record.recovery_id) or record.bench is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.errors import HostUnreachable, InvalidState, NotFound
+from protocol.errors import HostUnreachable, InvalidState, NotAvailable, NotFound
 from protocol.events import EventTypeId as E
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
@@ -153,6 +153,27 @@ def test_a_removed_host_takes_its_vms_and_its_marks_with_it(rig: Rig) -> None:
     assert rig.host_info(A).connection is S.CONNECTED
     assert rig.vm_info().host == A and key in rig.hosts[B].cache
     assert rig.vcenter.inventory.released == {}
+
+
+@pytest.mark.parametrize(("version", "managed"), [("7.0", True), ("7.0U3", True), ("8.0", False)])
+def test_a_vcenter_manages_hosts_that_are_not_newer(version: str, managed: bool) -> None:
+    rig = Rig(config={"version": "7.0U3"})
+    rig.provider()
+    rig.add(A, Role.ESXI)
+    rig.hosts[A].version = version
+    if managed:
+        rig.host(A)
+        assert rig.host_info(A).version == version
+    else:
+        error = rig.refused(AddHost(host=A, cluster=CLUSTER))
+        assert isinstance(error, NotAvailable)
+        assert f"host {A} is 8.0, and vcenter is 7.0 U3: a vCenter manages" in str(error)
+        assert not rig.do(ListHosts()).hosts
+        assert rig.vcenter.sessions.get(A) is None
+        rig.hosts[A].version = "7.0U2"
+        rig.host(A)  # of an older image it is taken
+    rig.healthy()
+    rig.close()
 
 
 def test_a_host_that_could_not_be_added_is_unknown(rig: Rig) -> None:

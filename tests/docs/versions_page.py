@@ -1,0 +1,69 @@
+"""Makes ``docs/versions.md`` out of the table of releases.
+
+.venv/bin/python -m tests.docs.versions_page     # writes the page anew
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from protocol.releases import FEATURES, LATEST, RELEASES, Side, has, written
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "versions.md"
+HEAD = f"""\
+# Versions
+
+A lab file names the version of each vCenter and of each host; what it leaves out is {LATEST}.
+
+```yaml
+vcenters: [{{name: vcenter, version: "8.0U3"}}]
+clusters:
+  - name: cluster-a
+    hosts: {{count: 3, version: "7.0U3"}}                     # all of them
+  - name: cluster-b
+    hosts: {{count: 3, versions: ["8.0U3", "8.0U1", "7.0U1"]}}  # the first, the second, the others
+```
+
+Known are {", ".join(f"`{written(release)}`" for release in RELEASES)}. Another
+one is refused with its line (KS-TOPO-001), and so is a file that no release fits: hosts that are
+newer than their vCenter, key persistence or VMs of a native provider on hosts that are too old, a
+native provider of a vCenter that has none yet.
+
+A vCenter manages hosts of its own release and of older ones, in one cluster too. Each does what its
+own release can do: standard keys are on every host, and an older one is left out of the rest. A
+task that needs more of it is refused as `NotSupported`, with what it needs and since when; at an
+older host's console the command does not exist.
+
+This page is made from the table in `protocol/releases.py`, which hosts and vCenter ask. A test
+plays each row with the release before and with the release that has it.
+"""
+TAIL = """
+What the product has and this lab has not, in any version: clones of VMs with a virtual TPM of their
+own (8.0), whether a host's key is managed by itself or from outside (HEM-08, 8.0 U1) and whether
+access to it is granted (8.0 U3), cluster policies that name a key or a provider (HEM-05, 8.0 U3),
+Quick Boot (UPG-03), TPM 1.2, an upgrade of a host from one version to another (UPG-01). Before
+7.0 U2 the configuration of a host is written here as on a host without a TPM: whoever has its disk
+can read it, as with the product.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, "## What came when", ""]
+    parts += ["| with | of | what | before it | rule |", "|---|---|---|---|---|"]
+    for feature, since in FEATURES.items():
+        cells = (str(since.release), since.side.value, feature.value, since.before, since.rule)
+        parts.append("| " + " | ".join(cells) + " |")
+    parts += ["", "## What each can do", ""]
+    parts.append("| | " + " | ".join(map(str, RELEASES)) + " |")
+    parts.append("|---" * (len(RELEASES) + 1) + "|")
+    for side in Side:
+        for feature, since in FEATURES.items():
+            if since.side is side:
+                marks = ["yes" if has(release, feature) else "-" for release in RELEASES]
+                parts.append(f"| {side}: {feature} | " + " | ".join(marks) + " |")
+    return "\n".join(parts) + "\n" + TAIL
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,283 @@
+"""What each release refuses, and the next one does: hosts and vCenters of a lab, side by side.
+
+``PLAYED`` has a play for each feature of the table (``protocol.releases``): it is given a lab whose
+host or vCenter is of a release, and says whether that did it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from chaos.yaml_file import read_yaml
+from lab.api import commands as c
+from lab.client import Lab
+from lab.errors import KeysteadError
+from lab.topology.lab_file import SHIPPED, load
+from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, written
+
+pytestmark = pytest.mark.sim
+
+A, B, CLUSTER, STANDARD, NATIVE = "esxi-001", "esxi-002", "cluster-a", "kms-provider", "nkp"
+_VC = "com.vmware.vc."
+Play = Callable[[Lab, Path], Awaitable[bool]]
+
+
+def file(host: str = "8.0U3", vcenter: str = "8.0U3", **hosts: Any) -> dict[str, Any]:
+    """Two hosts of one release, the standard provider, no VMs."""
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "name": "versions",
+        "vcenters": [{"name": "vcenter", "version": vcenter}],
+        "kms": [{"name": "kms"}],
+        "providers": [{"name": STANDARD, "servers": ["kms"], "default": True}],
+        "clusters": [{"name": CLUSTER, "hosts": {"count": 2, "version": host, **hosts}}],
+    }
+
+
+async def refusal(lab: Lab, command: Any) -> str:
+    """What it is refused with; empty when it is done."""
+    try:
+        await lab.do(command)
+    except KeysteadError as error:
+        return str(error)
+    return ""
+
+
+async def done(lab: Lab, command: Any) -> bool:
+    """Whether it is done; else it is refused as not supported, and nothing else."""
+    said = await refusal(lab, command)
+    assert not said or "not supported by" in said, said
+    return not said
+
+
+async def typed(lab: Lab, line: str) -> bool:
+    """Whether the console knows the command."""
+    result = await lab.do(c.Esx(A, tuple(line.split())))
+    unknown = f"Error: Unknown command or namespace {line}"
+    assert result.exit_code == 0 or result.output == unknown, result.output
+    return result.exit_code == 0
+
+
+async def native(lab: Lab, folder: Path) -> None:
+    await lab.do(c.ProviderCreate(NATIVE))
+    await lab.do(c.ProviderExport(NATIVE, str(folder / "nkp.p12")))
+
+
+async def told(lab: Lab, event: str) -> bool:
+    found = [one.event.value.removeprefix(_VC) for one in (await lab.do(c.GetEvents())).items]
+    return event in found
+
+
+async def encrypts_configuration(lab: Lab, folder: Path) -> bool:
+    sealed = (await lab.do(c.GetHostView(A))).protection_mode.value == "TPM"
+    assert await typed(lab, "system settings encryption get") is sealed
+    await lab.fault("host.boot_measure", on=A, secure_boot=False)
+    halted = (await lab.do(c.HostReboot((A,)))).halted
+    assert bool(halted) is sealed, "what is not sealed needs no Secure Boot to open"
+    return sealed
+
+
+async def persists(lab: Lab, folder: Path) -> bool:
+    enabled = await typed(lab, "system security keypersistence enable")
+    await lab.do(c.VmCreate("vm-x", host=A, encrypted=True))
+    stored = (await lab.do(c.GetHostView(A))).stored_keys
+    assert bool(stored) is enabled
+    return enabled
+
+
+async def knows_native(lab: Lab, folder: Path) -> bool:
+    await native(lab, folder)
+    await lab.sleep(30)
+    view = await lab.do(c.GetHostView(A))
+    known = NATIVE in {ref.provider_id for ref in view.providers}
+    made = c.VmCreate("vm-x", host=A, encrypted=True, provider=NATIVE)
+    assert await done(lab, made) is known
+    return known
+
+
+async def makes_native(lab: Lab, folder: Path) -> bool:
+    return await done(lab, c.ProviderCreate(NATIVE))
+
+
+async def default_of_a_cluster(lab: Lab, folder: Path) -> bool:
+    return await done(lab, c.ClusterDefaultProvider(CLUSTER, STANDARD))
+
+
+async def generates_native(lab: Lab, folder: Path) -> bool:
+    await native(lab, folder)
+    before = (await lab.do(c.KeyIds())).items
+    made = await done(lab, c.KeyGenerate(NATIVE))
+    assert (len((await lab.do(c.KeyIds())).items) > len(before)) is made
+    return made
+
+
+async def names_who_manages(lab: Lab, folder: Path) -> bool:
+    await native(lab, folder)
+    await lab.sleep(30)
+    await lab.do(c.VmCreate("vm-x", host=A, encrypted=True, provider=NATIVE))
+    [key] = [one for one in (await lab.do(c.GetKeys())).items if one.key.startswith(NATIVE)]
+    assert (key.available, key.reason) in ((True, None), (False, "KeyStateManagedByNKP"))
+    return not key.available
+
+
+async def remediates(lab: Lab, folder: Path) -> bool:
+    return await done(lab, c.TrustRemediate(CLUSTER))
+
+
+async def tells_of_providers(lab: Lab, folder: Path) -> bool:
+    await lab.do(c.VmCreate("vm-x", host=A, encrypted=True))
+    await lab.do(c.HostPowerOff(("attestation-1", "attestation-2")))
+    await lab.do(c.HostReboot((A,)))
+    await lab.sleep(400)
+    assert (await lab.do(c.GetTrustedHosts())).items[0].attestation != "attested"
+    return await told(lab, "kms.crypto.TrustAuthority.ClusterNotAvailable")
+
+
+async def tells_of_the_sts(lab: Lab, folder: Path) -> bool:
+    assert (await lab.do(c.TrustRenewCertificate())).stale_principal
+    return await told(lab, "TrustAuthority.StsCertificatesChange")
+
+
+PLAYED: Final[dict[Feature, Play]] = {
+    Feature.CONFIGURATION_ENCRYPTION: encrypts_configuration,
+    Feature.KEY_PERSISTENCE: persists,
+    Feature.NATIVE_ON_HOST: knows_native,
+    Feature.NATIVE_PROVIDER: makes_native,
+    Feature.DEFAULT_PER_CLUSTER: default_of_a_cluster,
+    Feature.NATIVE_GENERATE_KEY: generates_native,
+    Feature.KEY_REASONS: names_who_manages,
+    Feature.TRUST_REMEDIATION: remediates,
+    Feature.TRUST_PROVIDER_EVENTS: tells_of_providers,
+    Feature.STS_EVENT: tells_of_the_sts,
+}
+ELSEWHERE: Final = {
+    Feature.VSAN_PERSISTENCE: "tests/e2e/test_vsan.py::test_persistence_covers_it_from_7_0_u3"
+}
+
+
+def lab_of(feature: Feature, release: Release) -> Lab:
+    """A lab whose host, or vCenter, is of that release."""
+    version = written(release)
+    trusted = feature.name.startswith(("TRUST", "STS"))
+    if trusted:
+        whole = read_yaml((SHIPPED / "trusted.yaml").read_text()).data
+        whole["vcenters"][0]["version"] = version
+        whole["clusters"][0]["hosts"]["version"] = version
+        return Lab("sim", topology=whole, seed=5, hosts=1, vms=0, tpm="model")
+    side = FEATURES[feature].side
+    hosts = version if side is Side.HOST else "7.0U2" if release >= RELEASES[2] else version
+    made = file(host=hosts, vcenter="8.0U3" if side is Side.HOST else version)
+    return Lab("sim", topology=made, seed=5, tpm="model")
+
+
+def test_every_feature_is_played() -> None:
+    assert PLAYED.keys() | ELSEWHERE.keys() == set(Feature)
+    for id in ELSEWHERE.values():
+        path, _, name = id.partition("::")
+        assert f"def {name}(" in (Path(__file__).parents[2] / path).read_text()
+
+
+@pytest.mark.parametrize("with_it", [False, True], ids=["before", "since"])
+@pytest.mark.parametrize("feature", PLAYED, ids=lambda feature: feature.name)
+async def test_what_a_release_refuses_the_next_one_does(
+    feature: Feature, with_it: bool, tmp_path: Path
+) -> None:
+    since = FEATURES[feature].release
+    release = since if with_it else RELEASES[RELEASES.index(since) - 1]
+    async with lab_of(feature, release) as lab:
+        assert await PLAYED[feature](lab, tmp_path) is with_it
+
+
+# ---- clusters of several releases -----------------------------------------------------------
+
+
+def mixed(*versions: str, **hosts: Any) -> dict[str, Any]:
+    made = file(**hosts)
+    made["clusters"][0]["hosts"] = {"count": len(versions), "versions": list(versions), **hosts}
+    return made
+
+
+async def test_an_older_host_takes_part_in_what_it_knows(tmp_path: Path) -> None:
+    """Standard keys are everywhere, native ones only where the release has them."""
+    async with Lab("sim", topology=mixed("8.0U3", "7.0U1"), seed=5, tpm="model") as lab:
+        await lab.do(c.VmCreate("vm-s", host=A, encrypted=True))
+        await lab.do(c.VmOn(("vm-s",)))
+        await lab.sleep(5)
+        await lab.do(c.VmMigrate("vm-s", B))
+        assert (await lab.do(c.GetHostView(B))).version == "7.0U1"
+        await native(lab, tmp_path)
+        await lab.do(c.VmCreate("vm-n", host=A, encrypted=True, provider=NATIVE))
+        await lab.do(c.VmOn(("vm-n",)))
+        moved = await refusal(lab, c.VmMigrate("vm-n", B))
+        assert "native key providers on a host: not supported by esxi-002" in moved
+        assert "which is host 7.0 U1; it came with 7.0 U2" in moved
+        [vm] = [one for one in (await lab.do(c.GetVms())).items if one.vm == "vm-n"]
+        assert (vm.host, vm.power.value) == (A, "poweredOn")
+        provider = await lab.do(c.DescribeProvider(NATIVE))
+        assert (
+            provider.vcenter is not None and provider.vcenter.health.value == "OK"
+        )  # on every host that can have it
+        await lab.sleep(700)
+        alarms = (await lab.do(c.GetAlarms())).items
+        assert [alarm.alarm for alarm in alarms] == ["alarm.HostRecoveryKeyBackup"]  # of A
+
+
+async def test_only_the_host_of_the_release_that_has_it_comes_back_by_itself() -> None:
+    """An outage, and both hosts reboot: the persisted keys are on the newer one."""
+    async with Lab("sim", topology=mixed("7.0U3", "7.0U1"), seed=5, tpm="model") as lab:
+        result = await lab.do(c.Esx(A, ("system", "security", "keypersistence", "enable")))
+        assert result.exit_code == 0
+        await lab.do(c.VmCreate("vm-s", host=A, encrypted=True))
+        await lab.sleep(5)
+        await lab.do(c.HostPowerOff(("kms",)))
+        await lab.do(c.HostReboot((A, B)))
+        await lab.sleep(60)
+        states = {h.host: h.crypto_state for h in (await lab.do(c.GetHosts())).items}
+        assert {host: str(state) for host, state in states.items()} == {A: "safe", B: "prepared"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"host": "6.7U3"}, "'6.7U3' is no version that there is here: write one of 7.0, 7.0U1"),
+        ({"vcenter": "9.0"}, "'9.0' is no version that there is here"),
+        (
+            {"host": "8.0", "vcenter": "7.0U3"},
+            "its hosts are 8.0, and vCenter vcenter is 7.0 U3: a vCenter manages hosts of its own",
+        ),
+        (
+            {"host": "7.0U1", "key_persistence": True},
+            "hosts.key_persistence: cluster cluster-a: key persistence: a host is 7.0 U1;",
+        ),
+        ({"versions": ["7.0"]}, "version and versions are given"),
+    ],
+)
+def test_a_lab_file_that_no_release_fits_is_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(KeysteadError) as refused:
+        load(file(**changes))
+    assert refused.value.id == "KS-TOPO-001" and text in str(refused.value)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_each_release_can_be_named_quoted_or_as_a_number(release: Release) -> None:
+    made = load(file(host=written(release), vcenter=str(release)))
+    assert made.vcenters[0].version == made.clusters[0].hosts.version == written(release)
+    if not release.update:
+        unquoted: Any = float(f"{release.major}.{release.minor}")
+        assert load(file(host=unquoted, vcenter=unquoted)).vcenters[0].version == written(release)
+
+
+def test_native_providers_and_their_vms_need_a_release_that_has_them() -> None:
+    made = file(host="7.0U1", vcenter="7.0U1")
+    made["providers"] = [{"name": NATIVE, "type": "native"}]
+    made["kms"] = []
+    made["clusters"][0]["vms"] = {"count": 1, "provider": NATIVE}
+    with pytest.raises(KeysteadError) as refused:
+        load(made)
+    assert "provider nkp: native key providers: vCenter vcenter is 7.0 U1" in str(refused.value)
+    assert "native key providers on a host: a host is 7.0 U1" in str(refused.value)
