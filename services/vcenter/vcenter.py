@@ -56,7 +56,6 @@ class VCenter:
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
     ) -> None:
         self.node, self.clock, self.rng = node, ports.clock, ports.rng
-        self.release = config.release
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
@@ -76,18 +75,10 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         self.authority = Authority(node, ports.bus, ports.clock, self.inventory)
-        self._trust_watch = TrustWatch(
-            node, ports.clock, self.inventory, self.sessions, config.release
-        )
-        self.trust = Trust(
-            node,
-            ports,
-            self.inventory,
-            self.sessions,
-            self._once,
-            self._trust_watch,
-            config.release,
-        )
+        self.release = config.release
+        watch = TrustWatch(node, ports.clock, self.inventory, self.sessions, self.release)
+        self._trust_watch = watch
+        self.trust = Trust(node, ports, self.inventory, self.sessions, self._once, watch)
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
         self.availability = HaConfigurations(node, self.inventory)

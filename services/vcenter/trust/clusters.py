@@ -32,7 +32,7 @@ from protocol.messages.vcenter import (
     TrustedClusters,
     TrustedHost,
 )
-from protocol.releases import Feature, Release, check, has
+from protocol.releases import Feature, check, has
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -79,9 +79,8 @@ class Trust:
         sessions: HostSessions,
         once: OncePerBoot,
         watch: TrustWatch,
-        release: Release,
     ) -> None:
-        self._node, self._ports, self._watch, self._release = node, ports, watch, release
+        self._node, self._ports, self._watch = node, ports, watch
         self._inventory, self._sessions, self._once = inventory, sessions, once
         self._signer: Signer | None = None
 
@@ -134,7 +133,7 @@ class Trust:
         except OSError as error:
             raise SaveFailed(f"{STS}: {error.strerror or error}") from None
         self._signer = made
-        if has(self._release, Feature.STS_EVENT):
+        if has(self._watch.release, Feature.STS_EVENT):
             await self._inventory.commit(events=[told.certificate_changed(self._node.name)])
         return await self.principal()
 
@@ -191,7 +190,7 @@ class Trust:
     async def remediate(self, message: RemediateTrustedCluster) -> TrustedClusters:
         """HLT-02: update, or delete. Raises what the first host refuses with; ``NotAvailable``
         before 7.0 U1."""
-        check(self._node.name, self._release, Feature.TRUST_REMEDIATION)
+        check(self._node.name, self._watch.release, Feature.TRUST_REMEDIATION)
         if message.cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {message.cluster}")
         await self.signer()

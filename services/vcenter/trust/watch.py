@@ -37,7 +37,7 @@ _UNKNOWN: Final = Served(ProviderHealth.NONE)
 
 
 class TrustWatch:
-    """See the module's text; ``start`` begins it."""
+    """See the module's text; ``start`` begins it. ``release``: of this vCenter."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class TrustWatch:
         sessions: HostSessions,
         release: Release,
     ) -> None:
+        self.release = release
         self._tells = has(release, Feature.TRUST_PROVIDER_EVENTS)
         self._node, self._inventory, self._sessions = node, inventory, sessions
         self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
