@@ -1,4 +1,4 @@
-"""On which host of a cluster the next VM is made."""
+"""On which host of a cluster the next VM is made, or goes to when its host is emptied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol.errors import HostUnreachable, InvalidArgument, InvalidState, NotFound
-from protocol.terms import ClusterName, NodeName
+from protocol.terms import ClusterName, HostCryptoState, NodeName
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Inventory
@@ -20,14 +20,23 @@ class Placement:
         self._being_made: dict[NodeName, int] = {}
 
     def choose(
-        self, cluster: ClusterName, wanted: NodeName | None, *, but: NodeName | None = None
+        self,
+        cluster: ClusterName,
+        wanted: NodeName | None,
+        *,
+        but: NodeName | None = None,
+        encrypted: bool = False,
     ) -> NodeName:
         """The wanted host, or the connected one with the fewest VMs; the first added among equals.
-        Never ``but``, which is to be emptied.
+        Never ``but``, which is to be emptied. For an ``encrypted`` VM no host is chosen whose
+        encryption is disabled until it reboots (HA-03), nor, when vCenter empties a host by itself,
+        one whose mode stays off until somebody turns it on. Which keys a host has is not looked at;
+        a wanted host is left to its task to judge.
 
         ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
         ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected;
-        ``InvalidState``: it, or every one that is connected, is in maintenance mode.
+        ``InvalidState``: it, or every one that is connected, is in maintenance mode, or takes no
+        encrypted VM.
         """
         if cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {cluster}")
@@ -48,6 +57,10 @@ class Placement:
         found = [session.host for session in connected if not _in_maintenance_mode(session)]
         if not found:
             raise InvalidState(f"every connected host of cluster {cluster} is in maintenance mode")
+        if encrypted:
+            found = [host for host in found if self._takes_encrypted(host, own=but is not None)]
+            if not found:
+                raise InvalidState(f"no connected host of cluster {cluster} takes encrypted VMs")
         return min(found, key=self._load)
 
     @contextmanager
@@ -58,6 +71,12 @@ class Placement:
             yield
         finally:
             self._being_made[host] -= 1
+
+    def _takes_encrypted(self, host: NodeName, *, own: bool) -> bool:
+        session = self._sessions.connected_to(host)
+        view = None if session is None else session.summary
+        pending = view is not None and view.crypto_state is HostCryptoState.PENDING_INCAPABLE
+        return not pending and not (own and self._inventory.hosts[host].kept_off)
 
     def _load(self, host: NodeName) -> int:
         return self._inventory.index.vms_on.count(host) + self._being_made.get(host, 0)

@@ -63,7 +63,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
         subject=message.vm,
         provider=vc.provider_for(message.provider, source.cluster) if message.recrypt else None,
     )
-    host = vc.placement.choose(source.cluster, message.host)
+    host = vc.placement.choose(source.cluster, message.host, encrypted=bool(source.keys))
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):
         await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))

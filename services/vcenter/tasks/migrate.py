@@ -167,5 +167,5 @@ async def evacuate(vc: VCenter, host: NodeName) -> None:
             now = vc.inventory.vms.get(row.name)
             if now is None or now.host != host or now.power is not PowerState.ON:
                 continue
-            target = vc.placement.choose(now.cluster, None, but=host)
+            target = vc.placement.choose(now.cluster, None, but=host, encrypted=bool(now.keys))
             await migrate_vm(vc, MigrateVm(vm=now.name, host=target), SYSTEM)

@@ -39,7 +39,7 @@ async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated
         return VmCreated(vm=vc.vm_info(message.vm))
     if before is not None and before.host is not None and before.host in vc.inventory.hosts:
         return await _make(vc, message, before, before.host, caller)
-    host = vc.placement.choose(message.cluster, message.host)
+    host = vc.placement.choose(message.cluster, message.host, encrypted=message.encrypted)
     operation = before or OperationRow(
         name=message.operation_id,
         kind=OperationKind.CREATE_VM,
