@@ -58,6 +58,14 @@ class VmCryptoState(StrEnum):
     LOCKED = "locked"
 
 
+class MigrateEncryption(StrEnum):
+    """VirtualMachine.config.migrateEncryption: whether a VM's memory travels encrypted (MOB-02)."""
+
+    DISABLED = "disabled"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+
+
 class PowerState(StrEnum):
     """VirtualMachine.runtime.powerState."""
 

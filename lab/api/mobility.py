@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lab.api import commands
-from lab.api.answers import Migration
+from lab.api.answers import Migration, Vm
 from lab.api.session import Session
 from lab.api.views import vm_view
-from protocol.messages.vcenter import MigrateVm
+from lab.api.whereabouts import at_vm
+from protocol.messages.vcenter import MigrateVm, ReconfigVm
 
 TASK_S = 120.0  # lab seconds for a task that has two hosts in it
 
@@ -18,4 +19,14 @@ async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
         host=session.host(command.host),
     )
     done = await session.ask(session.lab.vcenter, message, within_s=TASK_S)
-    return Migration(vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size)
+    return Migration(
+        vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size, encrypted=done.encrypted
+    )
+
+
+async def set_stream(session: Session, command: commands.VmSetMigrateEncryption) -> Vm:
+    """See ``VmSetMigrateEncryption``."""
+    vm = session.vm(command.vm)
+    message = ReconfigVm(vm=vm, migrate_encryption=command.policy)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)

@@ -142,6 +142,7 @@ _SERVED = (
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
     _changes(commands.VmUnlock, answers.Vm, vms.unlock),
     _changes(commands.VmMigrate, answers.Migration, mobility.migrate),
+    _changes(commands.VmSetMigrateEncryption, answers.Vm, mobility.set_stream),
     _changes(commands.VmClone, answers.Vm, copies.clone),
     _changes(commands.VmTemplate, answers.Vm, copies.template),
     _changes(commands.VmSnapshotCreate, answers.Vm, copies.create_snapshot),

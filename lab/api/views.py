@@ -76,6 +76,9 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
         vtpm=vm.vtpm is True,
         snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
         template=vm.template is True,
+        migrate_encryption=(
+            None if vm.migrate_encryption is msgspec.UNSET else vm.migrate_encryption
+        ),
     )
 
 

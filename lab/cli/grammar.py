@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, str] = {
     "vm on": "vms:on",
     "vm off": "vms:off",
     "vm unlock": "vms:unlock",
+    "vm set-migrate-encryption": "mobility:set_stream",
     "vm clone": "copies:clone",
     "vm template": "copies:template",
     "vm snapshot create": "copies:create_snapshot",

@@ -6,17 +6,21 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import VmMigrate
+from lab.api.commands import VmMigrate, VmSetMigrateEncryption
 from lab.cli.connect import call
 from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import show_one
+from lab.cli.vms import VMS, VMS_WIDE
+from protocol.terms import MigrateEncryption
 
+_STREAM = {True: "encrypted", False: "clear"}
 MIGRATION = (
     ("VM", lambda r: r.vm.vm),
     ("HOST", lambda r: r.vm.host),
     ("POWER", lambda r: r.vm.power),
     ("SWITCH-OVER", lambda r: None if r.gap_s is None else f"{r.gap_s:.3f} s"),
+    ("STREAM", lambda r: None if r.encrypted is None else _STREAM[r.encrypted]),
     ("MEMORY", lambda r: None if r.size is None else f"{r.size} bytes"),
 )
 
@@ -34,3 +38,13 @@ def migrate(
     """
     answer = call(options, VmMigrate(vm, host))
     show_one(answer, options.output, MIGRATION, (), key="vm")
+
+
+def set_stream(vm: VmName, policy: MigrateEncryption, *, options: Options = DEFAULTS) -> None:
+    """Whether the memory of a VM in clear travels encrypted: disabled, opportunistic, required.
+
+    keystead vm set-migrate-encryption vm-08 disabled
+    keystead vm set-migrate-encryption vm-08 required -o json
+    """
+    answer = call(options, VmSetMigrateEncryption(vm, policy))
+    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")

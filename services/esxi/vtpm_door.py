@@ -56,6 +56,7 @@ class VtpmDoor(Service):
             hardware=config.hardware,
             home_encrypted=config.home is not None,
             disks_encrypted=any(disk.dek is not None for disk in config.disks),
+            clear_disks=sum(disk.dek is None for disk in config.disks),
             vtpm=vtpm is not None,
             ek=b"" if vtpm is None else vtpm.ek,
             certificate=b"" if vtpm is None else vtpm.certificate,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from protocol.messages.host import HostSummary
@@ -9,6 +11,7 @@ from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, TpmAt
 from protocol.terms import (
     ClusterName,
     HostConnectionState,
+    MigrateEncryption,
     PowerState,
     ProviderHealth,
     VmConnectionState,
@@ -71,6 +74,14 @@ def host_info(
     )
 
 
+_USUAL: Final = MigrateEncryption.OPPORTUNISTIC
+
+
+def stream_policy(row: VmRow) -> MigrateEncryption:
+    """MOB-02: an encrypted VM always moves encrypted, whatever was said of it before."""
+    return MigrateEncryption.REQUIRED if row.keys else row.migrate_encryption
+
+
 def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
     """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
 
@@ -104,6 +115,7 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         vtpm=True if row.vtpm else msgspec.UNSET,
         snapshots=row.snapshots or msgspec.UNSET,
         template=True if row.template else msgspec.UNSET,
+        migrate_encryption=told if (told := stream_policy(row)) is not _USUAL else msgspec.UNSET,
     )
 
 

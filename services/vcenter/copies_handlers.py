@@ -1,4 +1,4 @@
-"""vCenter's handlers for clones, templates and snapshots."""
+"""vCenter's handlers for clones, templates and snapshots, and the stream of a migration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from protocol.messages import vcenter as m
 from services.runtime.service import Peer, serves
 from services.vcenter.provider_handlers import ProviderHandlers
-from services.vcenter.tasks import clone, snapshots
+from services.vcenter.tasks import clone, migrate, snapshots
 
 
 def _vm(message: Any) -> str:
@@ -22,6 +22,13 @@ class CopiesHandlers(ProviderHandlers):
         """See ``tasks.clone``."""
         work = clone.clone_vm(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.vm, message, work)
+
+    @serves(m.ReconfigVm, turn=_vm)
+    async def reconfig_vm(self, message: m.ReconfigVm, peer: Peer) -> m.VmRelocated:
+        """See ``tasks.migrate``."""
+        return await self.task(
+            peer, message.vm, message, migrate.reconfigure(self.vcenter, message)
+        )
 
     @serves(m.MarkAsTemplate, turn=_vm)
     async def mark_as_template(self, message: m.MarkAsTemplate, peer: Peer) -> m.VmMarked:

@@ -21,6 +21,7 @@ from protocol.terms import (
     CryptoMode,
     KeyUnavailableReason,
     ManagementType,
+    MigrateEncryption,
     NodeName,
     PowerState,
     ProviderId,
@@ -127,6 +128,8 @@ class VmRow(Row, frozen=True, kw_only=True):
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
     ``snapshots``: their names, oldest first. ``template``: it is not powered on.
+    ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
+    an encrypted VM always does (``stream_policy``).
     """
 
     name: VmName
@@ -141,6 +144,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     vtpm: bool = False
     snapshots: tuple[str, ...] = ()
     template: bool = False
+    migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):

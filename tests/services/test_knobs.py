@@ -18,6 +18,7 @@ from services.vcenter.knobs import VcenterKnobs
 from tests.tidy.tree import package_sources
 
 BAD: dict[str, tuple[Any, ...]] = {
+    "clone_tpm_provision_policy": ("keep", "", 1, None),
     "host_key_scope": ("datacenter", "", 1, None),
     "host_key_renewal": ("perhaps", 2, None),
     "auto_unlock": ("perhaps", 0.5, None),

@@ -21,6 +21,7 @@ from protocol.terms import (
     KeyUnavailableReason,
     KmipState,
     ManagementType,
+    MigrateEncryption,
     NodeName,
     PowerState,
     ProtectionMode,
@@ -200,6 +201,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     vtpm: bool = False
     snapshots: tuple[str, ...] = ()
     template: bool = False
+    migrate_encryption: MigrateEncryption | None = None
 
 
 class VmList(Answer, frozen=True, kw_only=True):

@@ -8,8 +8,10 @@ from lab.api.answers.inventory import Vm
 
 class Migration(Answer, frozen=True, kw_only=True):
     """The VM on its new host. ``gap_s``: lab seconds in which its guest stood still; ``size``:
-    bytes of memory that went from host to host. None when it was off, or there already."""
+    bytes of memory that went from host to host; ``encrypted``: whether the stream was. None
+    when it was off, or there already."""
 
     vm: Vm
     gap_s: float | None = None
     size: int | None = None
+    encrypted: bool | None = None

@@ -120,7 +120,7 @@ from lab.api.commands.look import (
     GetTpm,
     GetVms,
 )
-from lab.api.commands.mobility import VmMigrate
+from lab.api.commands.mobility import VmMigrate, VmSetMigrateEncryption
 from lab.api.commands.roles import (
     GetRoles,
     GetUsers,
@@ -298,6 +298,7 @@ __all__ = [
     "VmRegister",
     "VmRemoveDisk",
     "VmRemoveTpm",
+    "VmSetMigrateEncryption",
     "VmSnapshotCreate",
     "VmSnapshotRemove",
     "VmSnapshotRevert",

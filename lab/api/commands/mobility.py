@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
+from protocol.terms import MigrateEncryption
 
 if TYPE_CHECKING:
-    from lab.api.answers import Migration
+    from lab.api.answers import Migration, Vm
 
 
 class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
@@ -26,3 +27,11 @@ class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
             raise wrong("a migration has a VM, and a host that it goes to")
         named(names.VM, self.vm)
         named(names.NODE, self.host)
+
+
+class VmSetMigrateEncryption(Command["Vm"], frozen=True, tag="vm.set-migrate-encryption"):
+    """ReconfigVM_Task, ``migrateEncryption``: whether the memory of a VM in clear travels
+    encrypted; that of an encrypted VM always does [MOB-02]."""
+
+    vm: str
+    policy: MigrateEncryption

@@ -58,6 +58,7 @@ class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
     (KEY-02); its answer names the key, and a repeat is no change. ``NotAvailable`` from a host that
     has no such provider.
 
+    Of a VM whose home is under ``key`` already (VTPM-02) its clear disks come under it too.
     ``EncryptionKeyRequired`` if the key is not cached, ``InvalidState`` if encrypted already
     with another key or the host is not safe; no change if encrypted with this key.
     """

@@ -33,12 +33,14 @@ class QueryVmConfig(Request["VmConfigState"], frozen=True, kw_only=True):
 
 class VmConfigState(Reply, frozen=True, kw_only=True):
     """``firmware`` is ``efi`` or ``bios``; ``hardware`` the virtual hardware version. ``ek`` and
-    ``certificate`` (DER) of its vTPM, empty without."""
+    ``certificate`` (DER) of its vTPM, empty without. ``disks_encrypted``: one of them is at least;
+    ``clear_disks``: how many are not."""
 
     firmware: str
     hardware: int
     home_encrypted: bool
     disks_encrypted: bool
+    clear_disks: int = 0
     vtpm: bool
     ek: bytes = b""
     certificate: bytes = b""

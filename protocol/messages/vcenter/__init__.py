@@ -83,7 +83,7 @@ from protocol.messages.vcenter.keys import (
     QueryCryptoKeyStatus,
     RemoveKey,
 )
-from protocol.messages.vcenter.mobility import MigrateVm, VmRelocated
+from protocol.messages.vcenter.mobility import MigrateVm, ReconfigVm, VmRelocated
 from protocol.messages.vcenter.native import (
     CreateNativeProvider,
     DownloadExport,
@@ -247,6 +247,7 @@ __all__ = [
     "QueryTrustAuthority",
     "QueryTrustedClusters",
     "QueryVmca",
+    "ReconfigVm",
     "ReconfigureComputeResource",
     "ReconnectHost",
     "RecryptVm",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.vcenter.vms import VmInfo
-from protocol.terms import NodeName, VmName
+from protocol.terms import MigrateEncryption, NodeName, VmName
 
 
 class MigrateVm(Request["VmRelocated"], frozen=True, kw_only=True):
@@ -25,8 +25,21 @@ class MigrateVm(Request["VmRelocated"], frozen=True, kw_only=True):
 
 class VmRelocated(Reply, frozen=True, kw_only=True):
     """The VM after the task. Of one that ran: how long its guest stood still, in lab seconds, and
-    how many bytes of memory went from host to host; None when it was off, or there already."""
+    how many bytes of memory went from host to host, and whether the stream was ``encrypted``; None
+    when it was off, or there already."""
 
     vm: VmInfo
     gap_s: float | None = None
     size: int | None = None
+    encrypted: bool | None = None
+
+
+class ReconfigVm(Request["VmRelocated"], frozen=True, kw_only=True):
+    """ReconfigVM_Task with ``migrateEncryption`` alone: whether the VM's memory travels encrypted.
+
+    ``InvalidState`` for anything but ``required`` of an encrypted VM (MOB-02).
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    migrate_encryption: MigrateEncryption

@@ -12,6 +12,7 @@ from protocol.messages.host import Done, VirtualDisk
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
+    MigrateEncryption,
     NodeName,
     PowerState,
     ProviderId,
@@ -225,6 +226,7 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
     snapshots: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only of one that has some
     template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
+    migrate_encryption: MigrateEncryption | msgspec.UnsetType = msgspec.UNSET  # if not as usual
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):

@@ -24,7 +24,14 @@ from services.esxi.vms.files import locked, read_config, tidy, write, write_conf
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys, encrypted_config
+from services.esxi.vms.vmx import (
+    VmConfig,
+    VmDisk,
+    VmKeys,
+    encrypted_config,
+    open_home,
+    with_encrypted_disks,
+)
 from services.runtime.ports import Datastore
 
 
@@ -45,6 +52,10 @@ async def encrypt(
         raise InvalidPowerState(f"{name} is running: it is encrypted while powered off")
     async with locked(host.datastore, name):
         config = await read_config(host.datastore, name)
+        clear = config.encrypted and any(disk.dek is None for disk in config.disks)
+        if clear and config.home is not None and config.home.key == key:
+            check_none(config, "encrypt its disks")
+            config = await _encrypt_disks(host, config, config.home.key)
         if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
@@ -57,9 +68,24 @@ async def encrypt(
     return vm
 
 
+async def _encrypt_disks(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+    """The clear disks of a VM whose home is encrypted, under the key of that (KEY-04)."""
+    kek = usable_kek(host, config.vm, key)
+    open_home(config, {key: kek})
+    there = [disk.file for disk in config.disks if disk.dek is not None]
+    made, keys = with_encrypted_disks(config, key, kek, host.rng)
+    clear = [
+        await read_disk(host.datastore, config, disk) if disk.dek is None else []
+        for disk in config.disks
+    ]
+    await write_disks(host.datastore, made, keys, clear, there)
+    await write_config(host.datastore, made)
+    return made
+
+
 def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | None) -> bool:
     if key is not None:
-        return config.keys == (key,)
+        return config.home is not None and config.home.key == key
     return all(of.provider_id == provider for of in config.keys)
 
 

@@ -221,6 +221,25 @@ def encrypted_config(
     return made, VmKeys(tuple(deks), seed, home)
 
 
+def with_encrypted_disks(
+    config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> tuple[VmConfig, VmKeys]:
+    """The same VM, whose home is encrypted, with its clear disks under ``kek`` too and in their
+    next files; the DEKs of these alone, None for disks that stay as they are."""
+    serial, disks = config.serial, []
+    deks: list[KeyMaterial | None] = []
+    for disk in config.disks:
+        dek = None
+        if disk.dek is None:
+            serial, dek = serial + 1, KeyMaterial(rng.token(DEK_SIZE))
+            wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, rng)
+            disk = msgspec.structs.replace(disk, serial=serial, dek=wrapped)
+        disks.append(disk)
+        deks.append(dek)
+    made = msgspec.structs.replace(config, serial=serial, disks=tuple(disks))
+    return made, VmKeys(tuple(deks), b"")
+
+
 def rewrapped_config(
     config: VmConfig,
     opened: VmKeys,

@@ -69,6 +69,7 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     m.RemoveDisk: Needs((P.REMOVE_DISK,)),
     m.AddVtpm: Needs((P.ADD_REMOVE_DEVICE, P.ENCRYPT_NEW), on_the_way=(P.REGISTER_HOST,)),
     m.RemoveVtpm: Needs((P.ADD_REMOVE_DEVICE,), on_the_way=(P.DECRYPT,)),
+    m.ReconfigVm: Needs((P.VM_SETTINGS,)),
     m.CloneVm: Needs(
         (P.CLONE_VM, P.CREATE_FROM_EXISTING), (P.CLONE,), (P.REGISTER_HOST, P.RECRYPT)
     ),

@@ -10,7 +10,7 @@
 - ``snapshots``     CreateSnapshot, RemoveSnapshot, RevertToSnapshot, MarkAsTemplate,
   MarkAsVirtualMachine
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
-- ``migrate``       MigrateVm, and the evacuation of a host
+- ``migrate``       MigrateVm, ReconfigVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``cluster``       ReconfigureComputeResource

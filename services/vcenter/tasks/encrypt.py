@@ -31,7 +31,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys, ReconfigureVm, VmSummary
+from protocol.messages.host import AddKeys, QueryVmConfig, ReconfigureVm, VmSummary
 from protocol.messages.vcenter import EncryptVm, VmEncrypted
 from protocol.releases import Feature, check, release_of
 from protocol.secret import KeyMaterial
@@ -51,7 +51,7 @@ from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import not_wanted_there, released
-from services.vcenter.tables import OperationKind, OperationRow, Table
+from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
@@ -64,9 +64,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncry
     before = await recorded(vc, message.operation_id, OperationKind.ENCRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if row.keys:
-        if before is not None and _is_of(before, row.keys):
-            return VmEncrypted(vm=vc.vm_info(row.name), key=row.keys[0])
-        raise InvalidState(f"{row.name} is encrypted with {row.keys[0]} already")
+        return await _encrypt_disks(vc, row, message, before)
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to encrypt it")
     check_no_snapshots(row, "encrypt it")
@@ -90,6 +88,35 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncry
     )
     given.look_after_the_others(vc, session)
     return VmEncrypted(vm=vc.vm_info(row.name), key=keys[0])
+
+
+async def _encrypt_disks(
+    vc: VCenter, row: VmRow, message: EncryptVm, before: OperationRow | None
+) -> VmEncrypted:
+    """Of a VM whose home is encrypted for its virtual TPM, the disks follow, under its key."""
+    session, key = vc.sessions.usable(row.host), row.keys[0]
+    config = await session.ask(QueryVmConfig(vm=row.name)) if row.vtpm else None
+    if config is None or not config.clear_disks:
+        if before is not None and _is_of(before, row.keys):
+            return VmEncrypted(vm=vc.vm_info(row.name), key=key)
+        raise InvalidState(f"{row.name} is encrypted with {key} already")
+    if row.power is not PowerState.OFF:
+        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to encrypt it")
+    if message.provider not in (None, key.provider_id):
+        raise InvalidState(
+            f"the home of {row.name} is under {key}: its disks come under that, and a recrypt "
+            f"brings them to {message.provider}"
+        )
+    check_no_snapshots(row, "encrypt its disks")
+    operation = OperationRow(
+        name=message.operation_id, kind=OperationKind.ENCRYPT_VM, subject=row.name, key=key
+    )
+    await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+    await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
+    vm = await session.command_vm(ReconfigureVm(vm=row.name, key=key))
+    told = events.vm_encrypted(row.name, session.host, key)
+    await vc.inventory.commit(change_vm(row.name, keys=vm.keys), events=[told])
+    return VmEncrypted(vm=vc.vm_info(row.name), key=key)
 
 
 def _is_of(before: OperationRow, keys: tuple[CryptoKeyId, ...]) -> bool:

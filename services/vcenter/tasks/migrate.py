@@ -15,6 +15,7 @@ from protocol.crypto.stream import KEY_SIZE, NONCE_BASE_SIZE
 from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,
+    InvalidState,
     ProductError,
     TimedOut,
 )
@@ -28,11 +29,13 @@ from protocol.messages.host import (
     StreamKey,
     VmMigrated,
 )
-from protocol.messages.vcenter import MigrateVm, VmRelocated
+from protocol.messages.vcenter import MigrateVm, ReconfigVm, VmRelocated
 from protocol.secret import KeyMaterial
-from protocol.terms import NodeName, PowerState
+from protocol.terms import MigrateEncryption, NodeName, PowerState
 from services.vcenter.authorization.roles import SYSTEM, Caller
+from services.vcenter.client_info import stream_policy
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import change_vm
 from services.vcenter.tables import VmRow
 from services.vcenter.tasks.encrypt import make_host_safe
 from services.vcenter.vcenter import VCenter
@@ -56,7 +59,17 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
         vm=vc.vm_info(row.name),
         gap_s=None if done is None else done.gap_s,
         size=None if done is None else done.size,
+        encrypted=stream_policy(row) is not MigrateEncryption.DISABLED,
     )
+
+
+async def reconfigure(vc: VCenter, message: ReconfigVm) -> VmRelocated:
+    """MOB-02: kept by vCenter with the VM. It counts from the next migration on."""
+    row = vc.vm(message.vm)
+    if row.keys and message.migrate_encryption is not MigrateEncryption.REQUIRED:
+        raise InvalidState(f"{row.name} is encrypted: its memory always travels encrypted")
+    await vc.inventory.commit(change_vm(row.name, migrate_encryption=message.migrate_encryption))
+    return VmRelocated(vm=vc.vm_info(row.name))
 
 
 async def bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller) -> None:
@@ -75,8 +88,10 @@ async def _move(
 ) -> VmMigrated | None:
     """Steps 3 to 5. None: it runs on the target, and the source's answer was lost."""
     migration = vc.next_migration()
-    stream = StreamKey(nonce_base=vc.rng.token(NONCE_BASE_SIZE))
-    key = KeyMaterial(vc.rng.token(KEY_SIZE))
+    stream, key = None, None
+    if stream_policy(row) is not MigrateEncryption.DISABLED:
+        stream = StreamKey(nonce_base=vc.rng.token(NONCE_BASE_SIZE))
+        key = KeyMaterial(vc.rng.token(KEY_SIZE))
 
     await _prepare(
         vc,
@@ -86,7 +101,7 @@ async def _move(
             migration=migration,
             source=row.host,
             stream=stream,
-            material=Sealed.of(key),
+            material=None if key is None else Sealed.of(key),
         ),
     )
     failure: ProductError | None = None
@@ -98,7 +113,7 @@ async def _move(
                 migration=migration,
                 target=session.host,
                 stream=stream,
-                material=Sealed.of(key),
+                material=None if key is None else Sealed.of(key),
             )
         )
     except ProductError as error:

@@ -25,6 +25,7 @@ from protocol.messages.vcenter import DecryptVm, RecryptVm, VmDecrypted, VmRecry
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.client_info import stream_policy
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
@@ -126,7 +127,7 @@ async def _record(
 ) -> None:
     """Step 5."""
     await vc.inventory.commit(
-        change_vm(row.name, keys=new, recrypting=False),
+        change_vm(row.name, keys=new, recrypting=False, migrate_encryption=stream_policy(row)),
         *used_again(new),
         *_leaving(vc, row, old, new),
         events=[events.vm_recrypted(row.name, row.host, old, new)],

@@ -31,6 +31,7 @@ from protocol.terms import CryptoKeyId, PowerState
 from protocol.tpm.structures import PublicArea
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.client_info import stream_policy
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
@@ -153,7 +154,14 @@ async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmRec
         hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
         vc.sharing.withdraw(gone)
         await vc.inventory.commit(
-            change_vm(row.name, keys=vm.keys, vtpm=False, lock_event=None, missing=())
+            change_vm(
+                row.name,
+                keys=vm.keys,
+                vtpm=False,
+                lock_event=None,
+                missing=(),
+                migrate_encryption=stream_policy(row),
+            )
             if gone
             else change_vm(row.name, vtpm=False),
             *released(gone, hosts),

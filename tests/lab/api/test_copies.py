@@ -17,6 +17,7 @@ from lab.api.commands import (
     UserSet,
     VmAddTpm,
     VmClone,
+    VmCreate,
     VmDecrypt,
     VmDestroy,
     VmEncrypt,
@@ -149,6 +150,21 @@ async def test_a_clones_virtual_tpm(lab: Lab, policy: Any) -> None:
     assert (copy.ek == source.ek) is (policy != "replace")
     assert copy.certificate_flaw == source.certificate_flaw == ""
     await starts(lab, "copy")
+
+
+async def test_a_vm_with_a_virtual_tpm_is_encrypted_under_the_key_of_its_home(lab: Lab) -> None:
+    """KEY-04, VTPM-02, and what is encrypted whole is not encrypted again."""
+    clear = await lab.do(VmCreate("clear"))
+    with_tpm = await lab.do(VmAddTpm("clear"))
+    assert clear.key is None and with_tpm.key is not None
+    before = await keys_made(lab)
+    await starts(lab, "clear")
+    assert "InvalidPowerState" in str(await refused(lab, VmEncrypt("clear")))
+    await lab.vm_off("clear")
+    assert (await lab.do(VmEncrypt("clear"))).key == with_tpm.key
+    assert await keys_made(lab) == before
+    assert "encrypted with" in str(await refused(lab, VmEncrypt("clear")))
+    await starts(lab, "clear")
 
 
 async def test_a_template_is_cloned_and_not_started(lab: Lab) -> None:

@@ -37,6 +37,7 @@ from protocol.messages.host import (
     HostRemoveVtpm,
     HostUnregisterVm,
     QueryVmConfig,
+    ReconfigureVm,
     RemoveKeys,
     StreamKey,
 )
@@ -425,6 +426,39 @@ def _back(rig: Rig) -> None:
     rig.connect()
     rig.make_safe()
     rig.add_keys(KEK)
+
+
+def _disks_in_clear(rig: Rig) -> None:
+    _prepared(rig)
+    rig.command(HostAddVtpm(vm=VM, key=KEK))
+    assert rig.console(QueryVmConfig(vm=VM)).clear_disks == 1
+
+
+def test_the_disks_of_a_vm_with_a_vtpm_come_under_the_key_of_its_home(rig: Rig) -> None:
+    """KEY-04: one key for all of it; afterwards removing the vTPM leaves an encrypted VM."""
+    _disks_in_clear(rig)
+    rig.add_keys(key("kek-2"))
+    stranger = ReconfigureVm(vm=VM, key=key("kek-2"))
+    assert isinstance(rig.refused_command(stranger), InvalidState)
+    assert rig.command(ReconfigureVm(vm=VM, key=KEK)).summary.keys == (KEK,)
+    assert not rig.array.folders[VM]["disk-1.vmdk"], "the clear file is emptied"
+    rig.command(HostPowerOnVm(vm=VM))
+    asker = Asker(rig)
+    asker.seal()
+    assert asker.flaw() == ""
+    rig.command(HostPowerOffVm(vm=VM))
+    assert rig.command(HostRemoveVtpm(vm=VM)).summary.crypto is VmCryptoState.UNLOCKED
+    rig.command(HostPowerOnVm(vm=VM))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_encrypting_its_disks_leaves_the_old_or_the_new_whole(way: str) -> None:
+    encrypt = ReconfigureVm(vm=VM, key=KEK)
+    for rig in sweep(way, _disks_in_clear, lambda rig: rig.command(encrypt)):
+        _back(rig)
+        rig.command(encrypt)
+        assert rig.console(QueryVmConfig(vm=VM)).clear_disks == 0
+        rig.command(HostPowerOnVm(vm=VM))
 
 
 @pytest.mark.parametrize("way", WAYS)
