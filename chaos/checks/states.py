@@ -169,7 +169,7 @@ def _judged(records: Sequence[Record]) -> Judged:
         found.breaches += _look(fold, watched, marks)
         found.breaches += _answered(fold, watched, answers)
         if record.seq == last:
-            found.at_end = {name: fold.vm_may_be(name) for name in fold.vms}
+            found.at_end = {name: fold.vm_may_be(name) for name, vm in fold.vms.items() if vm.host}
     found.vms, found.lost = len(fold.vms), fold.lost
     return found
 

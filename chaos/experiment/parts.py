@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MISSING: Final[Mapping[str, str]] = {
+    "hsm": "hardware behind a key server, without which it answers and can release no key",
     "kmip-tls": "TLS between vCenter and key servers, with certificates that end and are replaced",
 }
 """What each would be, in words."""

@@ -30,6 +30,9 @@ from protocol.terms import (
     VmName,
 )
 
+SECURITY_VIOLATION: Final = "A security violation was detected."
+"""The end of the message on the screen of a host whose TPM does not open its configuration."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -199,6 +202,16 @@ async def _vsan_readable(look: Look, scope: Scope, sources: Sources) -> Measured
     return _split(list(found), found.__getitem__)
 
 
+async def _security_violation(look: Look, scope: Scope, sources: Sources) -> Measured:
+    """Message A of B2: whatever keeps the TPM from opening the configuration ends in it."""
+    seen = {
+        str(node)
+        for node, status in (await look.status()).items()
+        if status.state is NodeRunState.HALTED and SECURITY_VIOLATION in status.screen
+    }
+    return _split(scope.hosts, seen.__contains__)
+
+
 async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
     vms = await look.vcenter_vms()
     keys = tuple(dict.fromkeys(v.key for n, v in vms.items() if n in scope.vms and v.key))
@@ -300,6 +313,14 @@ _ALL = (
         True,
         "share stopped at their screen",
         partial(_in_state, NodeRunState.HALTED),
+    ),
+    Probe(
+        "host.security_violation",
+        R,
+        "hosts",
+        True,
+        "share stopped at their screen by a security violation: no TPM opens their configuration",
+        _security_violation,
     ),
     Probe("dump.readable", R, "hosts", True, "share of core dumps that open", _dump_readable),
     Probe("vsan.mounted", R, "hosts", True, "share whose disk groups are mounted", _vsan_mounted),

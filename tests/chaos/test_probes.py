@@ -97,6 +97,14 @@ def halted(scene: Scene) -> None:
     scene.run(lab.power_on(FIRST))
 
 
+def damaged(scene: Scene) -> None:
+    """A recovery key that is not the right one: another screen than that of a violation."""
+    lab = scene.world.lab
+    scene.run(lab.power_off(FIRST, "stop"))
+    digits = "-".join(["000000"] * 16)
+    scene.run(lab.power_on(FIRST, {"encryptionRecoveryKey": digits}))
+
+
 def boot_without_keys(scene: Scene, *hosts: NodeName) -> None:
     """Without its key server and persistence, a host that boots cannot open its VMs."""
     scene.fault("link.cut", between=["vcenter", "kms"])
@@ -204,6 +212,8 @@ YES: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("host.connected", nothing, {}, 1.0),
     ("host.up", nothing, {}, 1.0),
     ("host.halted", nothing, {}, 0.0),
+    ("host.security_violation", nothing, {}, 0.0),
+    ("host.security_violation", damaged, {}, 0.0),
     ("key.available", nothing, {}, 1.0),
     ("provider.green", nothing, {}, 1.0),
     ("node.internal_errors", nothing, {}, 0.0),
@@ -229,6 +239,8 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("host.up", dark, {}, 0.5),
     ("host.up", halted, {}, 0.5),
     ("host.halted", halted, {}, 0.5),
+    ("host.halted", damaged, {}, 0.5),
+    ("host.security_violation", halted, {}, 0.5),
     ("key.available", destroyed, {}, 0.5),
     ("key.available", no_key_server, {}, 0.0),
     ("key.available", no_vcenter, {}, 0.0),

@@ -98,3 +98,10 @@ def test_a_run_without_looks_or_faults_proves_nothing() -> None:
     assert truth_table([]).result is UNKNOWN
     assert held(Story(persistence=True)).result is UNKNOWN
     assert no_needless_outage(records(Story(persistence=True))).result is UNKNOWN
+
+
+def test_a_vm_that_was_to_be_started_and_never_made_is_held_against_nothing() -> None:
+    story = Story(persistence=True).cut().op("invoke", "ghost", "vm.on", n=7)
+    story.op("fail", "ghost", "vm.on", n=7, error="NotFound").passes(40)
+    assert held(story).result is PASS
+    assert no_needless_outage(records(story)).result is PASS
