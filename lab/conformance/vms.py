@@ -92,7 +92,7 @@ async def recrypted(bench: Bench) -> str:
 
 
 async def deep_recrypt_refused(bench: Bench) -> str:
-    """A18: new data keys want a VM that is off [REK-02]."""
+    """A18: new data keys want a VM that is off, and has no snapshots [REK-02]."""
     async with bench.lab() as lab:
         vm, _ = await lab.vms()
         await refused(
@@ -102,10 +102,16 @@ async def deep_recrypt_refused(bench: Bench) -> str:
         holds(now.key == vm.key, f"{vm.vm} was refused, and has another key")
         await works(lab, vm.vm, "after its deep recrypt was refused")
         await lab.vm_off(vm.vm)
-        done = await lab.do(c.VmRecrypt(vm.vm, deep=True))
+        await lab.do(c.VmSnapshotCreate(vm.vm, "before"))
+        deep = c.VmRecrypt(vm.vm, deep=True)
+        await refused(lab, deep, "snapshot", "deep, while it has a snapshot")
+        now = await lab.vm(vm.vm)
+        holds(now.key == vm.key, f"{vm.vm} was refused, and has another key")
+        await lab.do(c.VmSnapshotRemove(vm.vm, "before"))
+        done = await lab.do(deep)
         holds(done.key != vm.key, f"{vm.vm} has its old key after a deep recrypt")
         await starts(lab, vm.vm, "after a deep recrypt")
-    return "refused while it runs, done when it is off; snapshots and space are not tried"
+    return "refused while it runs or has a snapshot, done after; a full datastore is not tried"
 
 
 async def moves_to_safe_hosts(bench: Bench) -> str:
@@ -123,6 +129,10 @@ async def moves_to_safe_hosts(bench: Bench) -> str:
         await lab.do(c.HostDisableCrypto(target))
         pending = HostCryptoState.PENDING_INCAPABLE
         await stays(lab, (target,), pending, 10, "after its encryption mode was turned off")
+        off = next(one for one in await lab.vms() if one.vm != vm.vm)
+        await lab.vm_off(off.vm)
+        clone = c.VmClone(off.vm, "copy", host=target)
+        await refused(lab, clone, "until it reboots", f"a clone on a host that is {pending.value}")
         await refused(lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover)
         await lab.reboot(target)
         incapable = HostCryptoState.INCAPABLE
@@ -135,4 +145,9 @@ async def moves_to_safe_hosts(bench: Bench) -> str:
         moved = (await lab.do(move, user=mover)).vm
         holds(str(moved.host) == target, f"{vm.vm} is on {moved.host} after its move")
         await all_run(lab, (moved,), "after its move to a host that is safe again")
-    return "refused for a host that is pendingIncapable or incapable, done when it is safe"
+        await lab.do(clone)
+        await starts(lab, "copy", "cloned to a host that is safe again")
+    return (
+        "move and clone are refused for a host that is pendingIncapable, the move for one that is "
+        "incapable; both are done when it is safe"
+    )
