@@ -3,18 +3,32 @@ for a grace after each change."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.checks.states import judged
 from chaos.history import Record
 
+NOT_REASONED: Final[Mapping[str, Any]] = {
+    "auto_unlock": True,
+    "failover_on_missing": False,
+    "store_follows_cache": True,
+    "unattested_blocks": "encrypted",
+    "vc_key_cache_s": 0.0,
+}
+"""Knobs whose other answers make a host or VM something else than the oracle knows, by default."""
+
 
 def truth_table(records: Sequence[Record]) -> Finding:
     """Pass when no look of the run found a host or VM otherwise than ``chaos.oracle`` allows.
 
-    Unknown when nothing was looked at, or nothing was ever wrong in the run.
+    Unknown when nothing was looked at, or nothing was ever wrong in the run; and of a lab with an
+    answer to an open question that the oracle does not reason about.
     """
+    if other := _not_reasoned(records):
+        text = f"the oracle does not reason about {', '.join(other)} at another value than usual"
+        return Finding(CheckOutcome.UNKNOWN, text)
     found = judged(records)
     if found.breaches:
         text = "; ".join(str(breach) for breach in found.breaches[:5])
@@ -29,3 +43,10 @@ def truth_table(records: Sequence[Record]) -> Finding:
     if not found.faults:
         return Finding(CheckOutcome.UNKNOWN, "nothing was wrong in this run")
     return Finding(CheckOutcome.PASS, f"{found.looks} looks under {found.faults} faults")
+
+
+def _not_reasoned(records: Sequence[Record]) -> list[str]:
+    """The knobs of the lab that the oracle knows at their defaults only, and are not there."""
+    staged = next((one.data for one in records if one.op == "staging"), {})
+    knobs: Mapping[str, Any] = staged.get("knobs", {})
+    return [name for name, usual in NOT_REASONED.items() if knobs.get(name, usual) != usual]
