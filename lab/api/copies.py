@@ -6,7 +6,8 @@ from lab.api import commands
 from lab.api.answers import Vm
 from lab.api.session import Session
 from lab.api.views import vm_view
-from lab.api.whereabouts import at_vm
+from lab.api.whereabouts import at_vm, listed_vms
+from lab.errors import KeysteadError
 from protocol.messages.host import TpmProvisionPolicy
 from protocol.messages.vcenter import (
     CloneVm,
@@ -51,6 +52,11 @@ async def template(session: Session, command: commands.VmTemplate) -> Vm:
 async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) -> Vm:
     """See ``VmSnapshotCreate``."""
     vm = session.vm(command.vm)
+    found = next((one for _, one in await listed_vms(session) if one.vm == vm), None)
+    if found is not None and command.snapshot in (found.snapshots or ()):
+        fix = "choose another name, or `keystead vm snapshot remove` the old one"
+        text = f"{vm} has a snapshot {command.snapshot} already, of an earlier moment"
+        raise KeysteadError("KS-USE-003", text, fix)
     return await _snapshot(session, CreateSnapshot(vm=vm, snapshot=command.snapshot))
 
 

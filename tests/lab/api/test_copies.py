@@ -188,6 +188,13 @@ async def test_a_template_is_cloned_and_not_started(lab: Lab) -> None:
 # ---- snapshots ----------------------------------------------------------------------------
 
 
+async def test_a_second_snapshot_of_one_name_is_refused(lab: Lab) -> None:
+    """The VM has changed since: nobody shall believe that this is kept."""
+    await lab.do(VmSnapshotCreate("vm-01", "before"))
+    why = await refused(lab, VmSnapshotCreate("vm-01", "before"))
+    assert "vm-01 has a snapshot before already" in str(why)
+
+
 async def test_a_vm_comes_back_as_it_was(lab: Lab) -> None:
     await lab.do(VmSnapshotCreate("vm-01", "before"))
     assert (await lab.vm("vm-01")).snapshots == ("before",)
