@@ -1,6 +1,7 @@
 """The power of a VM changes once for each command, and for nothing else but a boot of its host, at
 which VMs that were wanted start by themselves (B9), an orderly end of one, at which all stop, and
-the end of the host that ran it, after which the others of a cluster with HA restart it (HA-01).
+the end of the host that ran it, after which the others of a cluster with HA restart it (HA-01). A
+migrated VM runs on, so nothing of its power changes.
 
 Reads the ``power`` state: what the hosts have logged. A command is one of the run's operations;
 one that ended ``info`` may have its effect at any later time.
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
+from chaos.oracle.fold.vms import MIGRATE
 
 ON: Final = "poweredOn"
 _COMMANDS: Final = {
@@ -29,6 +31,8 @@ _COMMANDS: Final = {
 """Operation -> the changes that one command of it makes; True: on."""
 Life = tuple[str, int]
 """A host, and which boot of it."""
+LATE_S: Final = 3.0
+"""A host that is looked at has said by then what it is."""
 SLACK_S: Final = 1.0
 """Lab seconds by which a log line may lie outside of its command: both are stamped when written."""
 
@@ -45,12 +49,27 @@ class _Command:
 @dataclass
 class _Vm:
     """``commands`` that nothing was done for yet; when, and in which record, each was ``asked``;
-    ``runs`` is the life (host, boot) in which it does, ``started`` those in which it has."""
+    ``runs`` is the life (host, boot) in which it does, ``started`` those in which it has; ``moves``
+    where it was seen to run since, or may have come by a migration (None: nobody knows)."""
 
     commands: list[_Command] = field(default_factory=list)
     asked: list[tuple[float, int]] = field(default_factory=list)
     runs: Life | None = None
     started: set[Life] = field(default_factory=set)
+    moves: list[tuple[float, Life | None, bool]] = field(default_factory=list)
+    adrift: bool = False
+    changed_at: float = -math.inf
+
+    def come_to(self, t: float) -> None:
+        """Where it is by then. What was seen just after a change may be older than that."""
+        while self.moves and self.moves[0][0] <= t:
+            at, there, seen = self.moves.pop(0)
+            if seen and at - self.changed_at < LATE_S:
+                continue
+            self.runs = there
+            self.adrift = self.runs is None
+            if self.runs is not None:
+                self.started.add(self.runs)
 
 
 @dataclass
@@ -71,6 +90,8 @@ class _Hosts:
 
     def restart(self, vm: _Vm, to: str, t: float) -> bool:
         """Whether HA may have powered the VM on there: the host that ran it is gone."""
+        if vm.adrift and to in self.available:
+            return True
         ran_there = vm.runs is not None and {vm.runs[0], to} <= self.available
         return ran_there and vm.runs in self.ended and self.ended[vm.runs] <= t + SLACK_S
 
@@ -91,6 +112,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     where: list[int] = []
     for place, change in enumerate(changes):
         vm = vms.setdefault(change["vm"], _Vm())
+        vm.come_to(change["t"])
         final = last[change["vm"], change["host"], change["boot"]] == place
         if wrong := _judged(vm, change, hosts, final=final):
             life = f"{change['host']} (boot {change['boot']})"
@@ -116,6 +138,7 @@ def _judged(
         return "was powered on while it ran"
     by_itself = on and (life not in vm.started or hosts.restart(vm, life[0], change["t"]))
     paid = by_itself or _pay(vm.commands, on, change["t"])
+    vm.adrift, vm.changed_at = False, change["t"]
     if on:
         vm.runs = life
         vm.started.add(life)
@@ -150,6 +173,12 @@ def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], _Hosts]:
         elif record.op in _COMMANDS and record.type in ("ok", "fail"):
             for command in open_.pop(data.get("n", 0), ()):
                 command.ended = record.t
+        elif record.op == MIGRATE and record.type in ("ok", "info"):
+            if record.type == "info":
+                vms.setdefault(record.node, _Vm()).moves.append((record.t, None, False))
+            elif data["ran"]:
+                there = (str(data["host"]), hosts.lives.get(data["host"], 0))
+                vms.setdefault(record.node, _Vm()).moves.append((record.t, there, False))
         elif record.type == "state" and record.op == "node":
             over = data["state"] in ("off", "halted")
             hosts.saw(record.node, int(data["boot"]), record.t, over=over)
@@ -161,4 +190,7 @@ def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], _Hosts]:
             vm = vms.setdefault(record.node, _Vm())
             vm.runs = (data["host"], int(data["boot"]))
             vm.started.add(vm.runs)
+        elif record.type == "state" and record.op == "vm" and data["power"] == ON:
+            there = (str(data["host"]), int(data["boot"]))
+            vms.setdefault(record.node, _Vm()).moves.append((record.t, there, True))
     return vms, hosts

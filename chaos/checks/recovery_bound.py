@@ -67,7 +67,11 @@ class _Run:
             case "vm":
                 on = data["power"] == "poweredOn"
                 self.ran.setdefault(record.node, on)
-                self.on[record.node] = (str(data["host"]), int(data["boot"]), on)
+                # A host that had it before may list it still (HA-01).
+                seen = (str(data["host"]), int(data["boot"]), on)
+                known = self.on.get(record.node, seen)
+                if on or known[0] == seen[0] or not self.runs(record.node):
+                    self.on[record.node] = seen
             case "look":
                 self.end = record
                 for vm in self.ran if self.healed is not None else ():

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chaos.history import Record
-from chaos.oracle.fold.answers import Allowed
+from chaos.oracle.fold.answers import RUNS, Allowed
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.possible import lock_states
+from chaos.oracle.fold.possible import Outcomes, lock_states
 from chaos.oracle.fold.vms import POWERS
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
@@ -24,7 +24,7 @@ NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 1
 SILENT, ANSWERS = "said to run, and no guest does,", "answering"
 NOT_RUNNING = "InvalidPowerState"
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
-STARTED = "started"
+STARTED, LOST = "started", "down with its host"
 LACKS_KEY = "EncryptionKeyRequired"
 
 
@@ -68,6 +68,7 @@ class _Watched:
     states: frozenset[str] = frozenset()
     allowed_since: float = 0.0
     told: bool = False
+    lost_since: float = -1.0
 
     def look(self, seen: str, states: frozenset[str], seq: int, now: float) -> bool:
         """Whether it is a breach, told once for each state. A host that booted, or could not be
@@ -86,6 +87,13 @@ class _Watched:
         sudden = now > self.since and self.since - self.allowed_since >= GRACE_S
         self.told = overdue or sudden
         return self.told
+
+    def lost(self, since: float, owed: Outcomes) -> bool:
+        """Whether nobody has restarted it that had to, told once for each loss."""
+        new = bool(owed) and since != self.lost_since
+        if new:
+            self.lost_since = since
+        return new
 
 
 @dataclass
@@ -190,6 +198,11 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
         one = watched.get(name) or watched.setdefault(name, _Watched())
         if one.look(seen, states, vm.seq, now):
             yield _breach(fold, name, one, seen, fold.allowed_vm(name), vm=True)
+        if one.lost(vm.lost_since, owed := fold.owed(name)):
+            seq, allowed = fold.nodes[vm.host].seq, Allowed(RUNS, owed)
+            yield Breach(
+                seq, vm.lost_since, name, True, LOST, RUNNING, allowed, fold.faults.tells()
+            )
         free = bool(seen) and LOCKED not in states
         mark = marks.get(name) or marks.setdefault(name, _Mark())
         seq = mark.look(name in fold.marked, free, now, fold.marked_at)

@@ -8,6 +8,9 @@ that had not begun.
 - ``VMUnlocked``: after that VM's ``VMLocked``; on a host that could not get its key from the
   provider, after ``host.Crypto.Enabled`` of it
 - ``AllBackedUp``: after ``NotBackedUp`` or ``NotBackedUpAfterUpdate``
+
+With a trusted provider a host asks for each key by itself, and vCenter asks no key server (TA-06):
+none has to be unreachable before, and a VM may have its key before its host has.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 from protocol.events import EventTypeId as Id
+from protocol.terms import ManagementType
 
 TAKES_PROVIDERS: Final = "provider."
 """How a fault or an operation is named that takes a provider away, or brings another one."""
@@ -43,10 +47,16 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     taken = any(
         r.type in ("fault", "invoke") and (r.op or "").startswith(TAKES_PROVIDERS) for r in records
     )
+    trusted = any(
+        found["type"] == ManagementType.TRUST_AUTHORITY
+        for r in records
+        if r.op == "staging"
+        for found in r.data.get("providers", ())
+    )
     wrong = [
         (text, record.seq)
         for record in read
-        for text in _misplaced(_events(record.data["told"]), provider_taken=taken)
+        for text in _misplaced(_events(record.data["told"]), taken=taken, trusted=trusted)
     ]
     if wrong:
         return Finding(
@@ -62,8 +72,8 @@ def _events(told: Sequence[Sequence[Any]]) -> Iterator[Told]:
     return (Told(str(event), str(host), str(vm)) for event, host, vm in told)
 
 
-def _misplaced(told: Iterator[Told], *, provider_taken: bool) -> Iterator[str]:
-    unreachable, owing = provider_taken, False
+def _misplaced(told: Iterator[Told], *, taken: bool, trusted: bool) -> Iterator[str]:
+    unreachable, owing = taken or trusted, False
     locked: set[str] = set()
     asking: set[str] = set()
     unattested: set[str] = set()
@@ -88,7 +98,7 @@ def _misplaced(told: Iterator[Told], *, provider_taken: bool) -> Iterator[str]:
             case Id.VM_UNLOCKED:
                 if vm not in locked:
                     yield f"event {at}: {vm} is unlocked, and was not locked"
-                elif host in asking:
+                elif host in asking and not trusted:
                     yield f"event {at}: {vm} is unlocked before its host {host} is safe"
                 locked.discard(vm)
             case _ if ".VMLocked." in event:

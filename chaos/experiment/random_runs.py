@@ -107,6 +107,8 @@ _UNDER_WAY_S: Final = 2.0  # seconds in which an operation has commands under wa
 _CALLS: Final = {
     Role.VCENTER: ("db.commit",),
     Role.KMS: ("db.commit",),
+    Role.ATTESTATION: ("db.commit",),
+    Role.KEYPROVIDER: ("disk.append", "disk.sync", "disk.replace"),
     Role.ESXI: ("disk.append", "disk.sync", "disk.replace"),
 }
 """Storage calls in which nodes go down: those after which something was promised."""

@@ -124,7 +124,8 @@ class Look:
     async def key_status(
         self, keys: tuple[CryptoKeyId, ...]
     ) -> dict[CryptoKeyId, CryptoKeyStatus] | None:
-        """What vCenter really gets from the providers; None when it does not answer."""
+        """What the vCenters really get from the providers; None when one does not answer. One that
+        does not have a key's provider says nothing of the key where another one has it."""
         found: dict[CryptoKeyId, CryptoKeyStatus] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             for page in pages(keys):
@@ -132,7 +133,10 @@ class Look:
                     answer = await all_key_status(self.lab, vcenter, page)
                 except REFUSALS:
                     return None
-                found |= {status.key: status for status in answer}
+                for status in answer:
+                    known = found.get(status.key)
+                    if known is None or known.reason is KeyUnavailableReason.CLUSTER_INVALID:
+                        found[status.key] = status
         return found
 
 

@@ -7,12 +7,12 @@ locked) when they differ from the last one, and ``look`` each time that all were
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaos.faults.base import REFUSALS
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -47,6 +47,7 @@ class States:
         ha: dict[str, Any] = {"ha": available} if available else {}  # by HA-01
         encrypted = [str(entry.node) for entry in there.nodes if entry.cluster and entry.vsan]
         vsan: dict[str, Any] = {"vsan": encrypted} if encrypted else {}  # by VSAN-03
+        trust = _services(there, nodes_of(self._lab, Role.ATTESTATION))
         self._history.add(
             "state",
             op="staging",
@@ -58,6 +59,7 @@ class States:
             **without_tpm,
             **ha,
             **vsan,
+            **trust,
         )
         self.saw(await self._lab.statuses(counters=False))
         await self.look()
@@ -140,6 +142,20 @@ class States:
         if self._last.get((op, node)) != data:
             self._last[op, node] = data
             self._history.add("state", node, op=op, **data)
+
+
+def _services(there: Directory, attestation: Sequence[NodeName]) -> dict[str, Any]:
+    """Who serves trusted providers: the Attestation and Key Provider Services, and, for each
+    provider that a key server has, those that have it. Nothing in a lab without them."""
+    if not attestation:
+        return {}
+    keys = [str(entry.node) for entry in there.nodes if entry.role is Role.KEYPROVIDER]
+    kms: dict[str, list[str]] = {}
+    for entry in there.nodes:
+        for provider in entry.providers:
+            kms.setdefault(str(provider), []).append(str(entry.node))
+    services = {"attestation": list(map(str, attestation)), "keys": keys, "kms": kms}
+    return {"services": services}
 
 
 def _told(provider: ProviderInfo) -> dict[str, Any]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from chaos.lab import Directory, NodeEntry
 from chaos.observe.look import Look
-from protocol.terms import NodeName, PowerState, VmName
+from protocol.messages.vcenter import CryptoKeyStatus, CryptoKeyStatusList
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KeyUnavailableReason,
+    NodeName,
+    PowerState,
+    ProviderId,
+    Role,
+    VmName,
+)
 from tests.chaos.worlds import World
 
 VM = VmName("vm-01")
@@ -80,3 +92,27 @@ def test_of_two_hosts_that_list_a_vm_the_one_that_runs_it_is_its_host(world: Wor
         )
         look._hosts = {first: here, second: there}
         assert world.run(look.vms())[vm.vm] == (host, listed)
+
+
+@pytest.mark.parametrize("stranger", ["ta-vcenter", "vcenter"])
+def test_a_vcenter_without_the_provider_does_not_speak_for_the_other(stranger: str) -> None:
+    key = CryptoKeyId(KeyId("k"), ProviderId("p"))
+
+    class Two:
+        """Two vCenters, of which one has no such provider."""
+
+        def directory(self) -> Directory:
+            names = ("vcenter", "ta-vcenter")
+            nodes = [
+                NodeEntry(node=NodeName(name), role=Role.VCENTER, site="main") for name in names
+            ]
+            return Directory(nodes=tuple(nodes), vms=())
+
+        async def ask(self, node: NodeName, message: Any, *, within_s: float = 30.0) -> Any:
+            invalid = KeyUnavailableReason.CLUSTER_INVALID if node == stranger else None
+            status = CryptoKeyStatus(key=key, available=invalid is None, reason=invalid)
+            return CryptoKeyStatusList(keys=(status,))
+
+    lab: Any = Two()
+    found = asyncio.run(Look(lab).key_status((key,)))
+    assert found is not None and found[key].available

@@ -101,8 +101,39 @@ def taken_over(*, ha: bool = True, gone: float = 30.0) -> list[Event]:
     ]
 
 
+def migrated(end: str = "ok", *changes: dict[str, Any]) -> list[Event]:
+    """It went to esxi-002, which failed; HA restarted it where it had been before. ``changes`` of
+    its power before that."""
+    told = {"n": 1, "host": "esxi-002", "ran": True} if end == "ok" else {"n": 1}
+    back = {"t": 50, "vm": "vm-01", "host": HOST, "boot": 1, "power": ON}
+    return [
+        (0.0, "", "state", "staging", {"ha": [HOST, "esxi-002"]}),
+        *seen(),
+        (0.0, "esxi-002", "state", "node", {"state": "running", "boot": 1}),
+        (10.0, "vm-01", "invoke", "vm.migrate", {"n": 1}),
+        (11.0, "vm-01", end, "vm.migrate", told),
+        (30.0, "esxi-002", "state", "node", {"state": "off", "boot": 1}),
+        (99.0, "", "state", "power", {"changes": [*changes, back]}),
+    ]
+
+
+GOOD["migrated, and restarted by HA where it was"] = migrated()
+CYCLED = [
+    {"t": 9.2 + on, "vm": "vm-01", "host": HOST, "boot": 1, "power": power}
+    for on, power in enumerate((OFF, ON))
+]
+GOOD["migrated just after a cycle, and restarted by HA"] = [
+    *command(9, n=2),
+    *migrated("ok", *CYCLED),
+]
+GOOD["migrated perhaps, and restarted by HA where it was"] = migrated("info")
 GOOD["restarted by HA on a host that had it before"] = taken_over()
 BAD: dict[str, tuple[list[Event], str, int]] = {
+    "not migrated, and powered on once more": (
+        migrated("fail"),
+        "vm-01 was powered on while it ran at 50 s on esxi-001 (boot 1)",
+        9,
+    ),
     "restarted elsewhere without HA": (
         taken_over(ha=False),
         "vm-01 was powered on, and nobody asked at 50 s",

@@ -16,14 +16,19 @@ from chaos.oracle.fold.possible import (
     lock_states,
     of_derived_key,
     of_key,
+    of_trusted_key,
     of_vm,
 )
 from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.trust import Trust, TrustParts
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
+EARLY_S: Final = 2.0
+"""Nodes are seen each second: what was there so long before a boot was seen was there in it."""
+ANYHOW: Final = frozenset(Trust(known=OPEN).cases())
 OFF, BOOTING, SCREEN = "off", "booting", "halted"
 RUNS: Final = frozenset({"running"})
 BY_ITSELF: Final = Outcome(Letter.SAFE, (15,))
@@ -99,14 +104,16 @@ class Answers:
         ready = max(since + self.settings.grace_s, way.led_since + self.settings.connect_s)
         return self.now >= ready + self.settings.repair_s
 
-    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts) -> Outcomes:
-        """What an operation on a VM can come to on this host, by all that is known."""
+    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts, name: str = "") -> Outcomes:
+        """What an operation on a VM can come to on this host (``name``, when it is not the VM's),
+        by all that is known."""
+        name = name or vm.host
         if vm.unsure(self.now):
             return ANY
         if not vm.keys:
             return WORKS
-        of_keys = tuple(self._outcomes_of(ask, key, host, vm.host) for key in vm.keys)
-        return of_vm(of_keys, self.host_outcomes(vm.host, host))
+        of_keys = tuple(self._outcomes_of(ask, key, host, name) for key in vm.keys)
+        return of_vm(of_keys, self.host_outcomes(name, host))
 
     def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
         found = self._asked.get((ask, key, name))
@@ -120,6 +127,8 @@ class Answers:
         places, own = host.places_of(key), host.derivation(key)
         renews = self.settings.host_key_renewal
         renewable = self._renewable(key, name) if renews and ask is Ask.BOOT else NO
+        if isinstance(parts, TrustParts):
+            return self._of_trusted(ask, key, host, way, parts, renewable)
         if not self.settled(way):  # it has not been there long enough to be used
             part = "kms" if own is None else "to_host"
             if getattr(parts, part) == YES:
@@ -128,6 +137,30 @@ class Answers:
             return of_derived_key(ask, places, own.cases(), parts, renewable, host.sealed)
         usable = self.usable(key)
         return of_key(ask, places, parts, usable, renewable, renews, host.sealed)
+
+    def _of_trusted(
+        self, ask: Ask, key: str, host: HostFacts, way: Way, parts: TrustParts, renewable: Known
+    ) -> Outcomes:
+        if host.trust is None or (parts.service == YES and not self.asked(way)):
+            parts = parts._replace(service=OPEN)
+        cases = frozenset(() if host.trust is None else host.trust.cases())
+        return of_trusted_key(
+            ask,
+            host.places_of(key),
+            cases or ANYHOW,
+            parts,
+            self.usable(key),
+            renewable,
+            self.settings.persist_overrides_attestation,
+        )
+
+    def asked(self, way: Way) -> bool:
+        """Whether a trusted host has surely asked the services since they are there: it did at its
+        boot for its own key (B7) and those of its VMs (B9), and does from time to time."""
+        if way.open_since <= max(self.settings.begin_s, way.booting_since - EARLY_S):
+            started = way.host_since + 2 * self.settings.boot_step_s + EARLY_S
+            return self.now >= started or way.host_since <= self.settings.begin_s
+        return self.now >= max(way.open_since, way.host_since) + self.settings.again_s
 
     def _renewable(self, key: str, name: str) -> Known:
         """Whether the default provider could make another host key than this (HEM-07)."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask, Change
+from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import (
     FIRMWARE,
@@ -21,8 +22,9 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
-from chaos.oracle.fold.operations import PERSISTENCE, Operations
+from chaos.oracle.fold.operations import PERSISTENCE
 from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.trust import Services, Trust
 from chaos.oracle.fold.vms import (
     FOLLOWED,
     MOVES,
@@ -33,25 +35,26 @@ from chaos.oracle.fold.vms import (
     VmFacts,
     keys_by_host,
 )
-from chaos.oracle.fold.ways import RUNNING, Node, Way
+from chaos.oracle.fold.ways import RUNNING, Node, Parts, Way
 from chaos.oracle.terms import Letter
 from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
-"""Management types of providers whose keys are followed: vCenter brings them, hosts derive them."""
+TRUSTED = ManagementType.TRUST_AUTHORITY.value
+"""Management types of providers whose keys are followed: vCenter brings them, hosts derive them,
+hosts have them unwrapped."""
 CHANGED_S = 3.0
 """So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
 """
 
 
-class Fold(Operations):
+class Fold(Availability):
     """Takes the records of one run in their order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.available: frozenset[str] = frozenset()  # hosts of clusters with vSphere HA
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
@@ -128,8 +131,9 @@ class Fold(Operations):
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
             )
-        if any(found["type"] not in (STANDARD, NATIVE) for found in data["providers"]):
-            self.lost = "a provider whose keys hosts fetch"
+        if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
+            self.lost = "a provider of a type that is not known"
+        self._trusted(data)
         self.available = frozenset(data.get("ha", ()))
         self.ways.asking = frozenset(data.get("vsan", ()))
         without_tpm = frozenset(data.get("without_tpm", ()))
@@ -149,6 +153,16 @@ class Fold(Operations):
         }
         self.default = next((f["name"] for f in data["providers"] if f.get("default")), "")
 
+    def _trusted(self, data: dict[str, Any]) -> None:
+        services = data.get("services", {})
+        for found in data["providers"]:
+            if found["type"] == TRUSTED:
+                self.ways.trusted[found["name"]] = Services.of(found, services)
+        if self.ways.trusted:
+            self.ways.caches_primary_keys = self.settings.kps_primary_key_cache
+            for name, host in self.hosts.items():
+                host.trust = self.ways.trust[name] = Trust(frozenset(self.ways.trusted))
+
     def _fault(self, found: Disturbance, record: Record) -> None:
         for name, host in self.hosts.items():
             if not found.about(name):
@@ -157,6 +171,8 @@ class Fold(Operations):
                 self._changed[name] = record.t
             elif found.kind in TPM:
                 self._tpm(host, found, record)
+            if host.trust is not None and found.kind in (*TPM, "tpm.dead"):
+                host.trust.sealed_anew = True
             sealed_anew = any(other.about(name) for other in self.faults.of(*TPM))
             changed = any(other.about(name) for other in self.faults.of(*FIRMWARE))
             host.unsure |= sealed_anew and changed
@@ -176,12 +192,15 @@ class Fold(Operations):
     def _node(self, record: Record) -> None:
         state, boot = str(record.data["state"]), int(record.data["boot"])
         before = self.nodes.get(record.node)
-        self.nodes[record.node] = Node(state, boot, record.t, record.seq)
+        began = before.began if before is not None and before.boot == boot else record.t
+        self.nodes[record.node] = Node(state, boot, record.t, record.seq, began)
         host = self.hosts.get(record.node)
         if host is not None and (before is None or before.boot != boot):
             if before is not None:
                 host.booted(boot)
                 host.stops = self._stop_of(record.node, host)
+                if host.trust is not None:
+                    host.trust.booted(changed=self._measures_otherwise(record.node))
                 for vm in self.vms.values():
                     if vm.host == record.node:
                         vm.host_booted(others_may_run_it=record.node in self.available)
@@ -189,6 +208,11 @@ class Fold(Operations):
             self.ways.booted(record.node)
         self.ways.look(record.t, record.node)
         self._keys_on_their_way(record.node)
+
+    def _measures_otherwise(self, name: str) -> bool:
+        """Whether the boot that has just begun may measure what no service knows (ATT-02)."""
+        recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
+        return recent or any(found.about(name) for found in self.faults.of(*LATENT))
 
     def _stop_of(self, name: str, host: HostFacts) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
@@ -223,6 +247,7 @@ class Fold(Operations):
     def _look(self) -> None:
         self._looked = True
         self._keys_on_their_way()
+        self._look_for_lost()
         for name, vm in self.vms.items():
             if self.seen_vm(name) and vm.ended_at < self._looked_at:
                 vm.said_again()  # a look begins when the one before has ended
@@ -249,7 +274,7 @@ class Fold(Operations):
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
         source = self.faults.version if any(self.faults.of("kms.key_state")) else 0
-        providers = (*self.ways.servers, *self.ways.natives)
+        providers = (*self.ways.servers, *self.ways.natives, *self.ways.trusted)
         evicted = {provider: self.evicted(provider) for provider in providers}
         hosts = {seen: self.hosts[seen]} if only else self.hosts
         self._kdks_on_their_way(hosts)
@@ -260,7 +285,8 @@ class Fold(Operations):
                 own = host.native.get(provider)
                 if not way.could and taken == NO and own is None:
                     continue
-                settled = way.could and self.settled(way)
+                of_trust = provider in self.ways.trusted
+                settled = way.could and (self.asked(way) if of_trust else self.settled(way))
                 if taken == YES and not self.surely_evicted(provider, way):
                     taken = OPEN
                 kdk = None if own is None else own.kdk
@@ -279,7 +305,10 @@ class Fold(Operations):
             if own is not None:
                 host.derived(key, own, asked=way.could, surely=settled)
             elif way.could and (usable := self.usable(key)) != NO:
-                host.brought(key, surely=usable == YES and settled)
+                # A trusted host asks for the keys of its VMs when it needs them.
+                trust = None if isinstance(way.parts, Parts) else host.trust
+                comes = trust is None or (key == host.key and trust.known == YES)
+                host.brought(key, surely=usable == YES and settled and comes)
             if taken != NO:
                 host.taken_away(key, surely=taken == YES)
 

@@ -11,6 +11,7 @@ from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.trust import Trust
 from chaos.oracle.judgement import Outcome, outcome
 
 Places = frozenset[Place]
@@ -39,6 +40,7 @@ class HostFacts:
     silent: bool = True
     places: dict[str, Places] = field(default_factory=dict)
     native: dict[str, Derivation] = field(default_factory=dict)  # by provider
+    trust: Trust | None = None  # of a trusted host
     stops: Known = NO
     change: Change = Change.NOTHING
     unsure: bool = False
@@ -174,6 +176,8 @@ class HostFacts:
         own = self.derivation(key)
         if own is not None and own.excluded == YES:
             return
+        if self.trust is not None and self.trust.asks_for(key) and not (running or missing):
+            return  # nobody has asked for it yet, or it is there (KPS-02)
         if running:
             if key not in self.doubted:
                 self.seen(key, held=not missing)

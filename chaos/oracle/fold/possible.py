@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import product
 
-from chaos.oracle.facts import Ask, Held, Kdk, Kind, Place, Situation
+from chaos.oracle.facts import Ask, Held, Kdk, Kind, Overrides, Place, Situation
 from chaos.oracle.fold.known import Known
+from chaos.oracle.fold.trust import Case, TrustParts
 from chaos.oracle.fold.ways import Parts
 from chaos.oracle.judgement import Outcome, outcome, worst
 from chaos.oracle.terms import Letter
@@ -15,8 +16,10 @@ Outcomes = frozenset[Outcome]
 WORKS: Outcomes = frozenset({Outcome(Letter.OK)})
 ANY: Outcomes = WORKS | {Outcome(Letter.LOCKED), Outcome(Letter.NO)}
 """Of a VM whose key, or whose host, is not known."""
-BROUGHT_THEN = frozenset({4, 56})
-"""Reasons by which it works because vCenter brings what is missing, once it is tried."""
+BROUGHT_THEN = frozenset({4, 40, 41, 46, 56})
+"""Reasons by which it works because what is missing comes, once it is tried."""
+ASKED_IN_VAIN = frozenset({44, 48, 50, 52, 53})
+"""Reasons why a trusted host does not get a key; one that nobody asked for locks nothing."""
 
 
 @lru_cache(maxsize=16384)
@@ -93,6 +96,43 @@ def of_derived_key(
 
 
 @lru_cache(maxsize=16384)
+def of_trusted_key(
+    ask: Ask,
+    places: frozenset[Place],
+    cases: frozenset[Case],
+    parts: TrustParts,
+    usable: Known,
+    renewable: Known,
+    overrides: Overrides,
+) -> Outcomes:
+    """Of a trusted host that booted; ``cases``: what may be so of its attestation."""
+    open_ = product(places, cases, *parts, usable)
+    found = {
+        outcome(
+            Situation(
+                ask=ask,
+                kind=Kind.TRUSTED,
+                booted=True,
+                held=Held.CACHED if place.held is Held.PUSHED else place.held,  # nobody pushes it
+                listed=listed,
+                default=listed,
+                attestation=said,
+                image_known=known,
+                attestation_service=attestation,
+                key_provider_service=service,
+                kms=kms,
+                key_usable=can,
+                overrides=overrides,
+            )
+        )
+        for place, (known, said), attestation, service, kms, listed, can in open_
+    }
+    if ask is Ask.BOOT and True in renewable:
+        found.add(Outcome(Letter.SAFE, (30,)))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=16384)
 def of_vm(keys: tuple[Outcomes, ...], host: Outcomes) -> Outcomes:
     """Of a VM that needs all of these keys, on a host that may be in these states: with its keys
     there, and the host not safe, it is refused and not locked."""
@@ -109,7 +149,7 @@ def lock_states(outcomes: Outcomes) -> frozenset[str]:
     """A VM that does not run is locked while its host lacks a key of it, by the host's record."""
     states: set[str] = set()
     for found in outcomes:
-        if found.letter is Letter.LOCKED:
+        if found.letter is Letter.LOCKED and not ASKED_IN_VAIN & set(found.reasons):
             states.add("locked")
         elif found.letter is Letter.OK and not BROUGHT_THEN & set(found.reasons):
             states.add("off")

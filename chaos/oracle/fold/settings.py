@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chaos.oracle.facts import Change
+from chaos.oracle.facts import Change, Overrides
 
 PCR_FIRMWARE, PCR_SECURE_BOOT, PCR_MODULES = 0, 7, 8
 SLACK_S = 60.0
@@ -27,6 +27,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disable_keeps_store: bool = True
     evict_on_provider_delete: bool = True
     host_key_renewal: bool = True
+    trust_retry_s: float = 60.0
+    fdm_period_s: float = 5.0
+    kps_primary_key_cache: bool = False
+    persist_overrides_attestation: Overrides = Overrides.UNREACHABLE_ONLY
     seal_pcrs: tuple[int, ...] = (PCR_SECURE_BOOT,)
 
     @classmethod
@@ -51,9 +55,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return 5 * self.boot_step_s + SLACK_S
 
     @property
+    def again_s(self) -> float:
+        """So long after the services are there again, a trusted host has asked them (KPS-06)."""
+        return 1.25 * self.trust_retry_s + SLACK_S
+
+    @property
     def tries_s(self) -> float:
         """So long after it is up, a host tries to start its VMs (B9)."""
         return self.autostart_window_s + 2 * self.boot_step_s + 3 * self.request_timeout_s
+
+    @property
+    def judges_s(self) -> float:
+        """So long after its boot an HA agent judges hosts that it has not heard yet (HA-01)."""
+        return 120.0 + SLACK_S
+
+    @property
+    def restart_s(self) -> float:
+        """So long after a host has failed, its VMs run on others: an agent has to be elected, to
+        miss three heartbeats, and to look at the datastore (HA-01)."""
+        return 10 * self.fdm_period_s + SLACK_S
 
     @property
     def boot_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,7 @@ class VmFacts:
     rekeyed: set[int] = field(default_factory=set)  # operations under way that change its key
     rekeyed_until: float = -1.0  # it may be under a key that its host has not told of
     adrift_until: float = -1.0  # it may be on another host, and off, after a migration
+    lost_since: float = math.inf  # its host has failed, and others can start it
     ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
     _said_wanted: bool = False  # by its host, which repeats itself without a record

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either, inverse
 from chaos.oracle.fold.settings import SLACK_S
+from chaos.oracle.fold.trust import Services, Trust, TrustParts
 
 RUNNING = "running"
 
@@ -23,6 +24,7 @@ class Node:
     boot: int
     since: float  # of this state
     seq: int = 0  # of the record that says so
+    began: float = 0.0  # this boot, as it was first seen
 
     @property
     def up(self) -> Known:
@@ -57,11 +59,12 @@ class Way:
     the host for sure since then.
     """
 
-    parts: Parts = NOWHERE
+    parts: Parts | TrustParts = NOWHERE
     could: bool = False
     open_since: float = math.inf
     shut_since: float = math.inf
     host_since: float = math.inf
+    booting_since: float = -math.inf
     led_since: float = math.inf
 
 
@@ -77,6 +80,10 @@ class Ways:
     """Providers that have no key server: vCenter itself brings what hosts need."""
     asking: frozenset[str] = frozenset()
     """Hosts with an encrypted vSAN, which ask key servers themselves (VSAN-03)."""
+    trusted: dict[str, Services] = field(default_factory=dict)
+    """Providers whose keys hosts get by themselves, with who serves them."""
+    trust: dict[str, Trust] = field(default_factory=dict)  # of each trusted host
+    caches_primary_keys: bool = False  # by the knob of C14
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
     _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
@@ -119,6 +126,7 @@ class Ways:
         for (to, _), way in (*self._ways.items(), *self._away.items()):
             if to == host:
                 way.could, way.host_since, way.led_since = False, math.inf, math.inf
+                way.booting_since = self.nodes[host].began
         self._asked = {(to, provider) for to, provider in self._asked if to != host}
         self._ask((host,))
 
@@ -127,7 +135,8 @@ class Ways:
         host, and nothing but that node has changed since the last look."""
         vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
         leaders = self._leaders
-        under = (self.disturbances.version, self.vcenter, *self.servers.items())
+        sources = (*self.servers.items(), *self.trusted.items())
+        under = (self.disturbances.version, self.vcenter, *sources)
         only = seen in self.nodes and seen not in leaders and under == self._found
         hosts = [host for host in ((seen,) if only else self.nodes) if host not in leaders]
         self._found = under
@@ -151,6 +160,36 @@ class Ways:
                 up = self.nodes[host].up
                 _note(self.to(host, provider), parts, up, now)
                 _note(self.away(host, provider), parts._replace(listed=inverse(listed)), up, now)
+        self._look_at_services(hosts, now)
+
+    def _look_at_services(self, hosts: Iterable[str], now: float) -> None:
+        """Take note of the ways of trusted providers' keys to these hosts."""
+        for provider, services in self.trusted.items():
+            listed = self.disturbances.listed(provider)
+            # A deletion leaves vCenter's list at once, and the hosts' when they are told (KPS-00).
+            kms, known = self._kms_of(services), listed if listed == YES else OPEN
+            for host in (host for host in hosts if host in self.trust):
+                attestation, keys = (
+                    self._some(
+                        [both((self._up(s), self.disturbances.passes(host, s))) for s in nodes]
+                    )
+                    for nodes in (services.attestation, services.keys)
+                )
+                trust, up = self.trust[host], self.nodes[host].up
+                if up != NO:
+                    trust.may_attest(attestation)
+                found = TrustParts(attestation, keys, kms, known)
+                _note(self.to(host, provider), found, up, now, could=found.with_token(trust.token))
+
+    def _kms_of(self, services: Services) -> Known:
+        """Whether a Key Provider Service reaches a key server, or has the primary key (C14)."""
+        ways = [
+            both((self._up(server), self.disturbances.passes(service, server)))
+            for service in services.keys
+            for server in services.kms
+        ]
+        found = self._some(ways)
+        return OPEN if found == NO and self.caches_primary_keys else found
 
     def _ask(self, hosts: Iterable[str]) -> None:
         """Note which providers' key servers these hosts reach now, or may reach."""
@@ -163,8 +202,10 @@ class Ways:
 
     @property
     def _leaders(self) -> frozenset[str]:
-        """Nodes to which no key is brought: vCenter, and the key servers."""
-        return frozenset({self.vcenter, *chain.from_iterable(self.servers.values())})
+        """Nodes to which no key is brought: vCenter, key servers, services of a Trust Authority."""
+        of_trust = chain.from_iterable(found.nodes for found in self.trusted.values())
+        servers = chain.from_iterable(self.servers.values())
+        return frozenset({self.vcenter, *servers, *of_trust})
 
     def _note_key(self, provider: str, *, could: bool, now: float) -> None:
         if could or provider in self._key_now:
@@ -177,6 +218,10 @@ class Ways:
             both((self._up(server), self.disturbances.passes(self.vcenter, server)))
             for server in self.servers[provider]
         ]
+        return self._some(ways)
+
+    def _some(self, ways: list[Known]) -> Known:
+        """Whether one of them is there; that one of several is away may take it some time."""
         some = either(ways)
         return OPEN if some == YES and both(ways) != YES else some
 
@@ -188,14 +233,18 @@ class Ways:
         return OPEN if up == NO and not self.disturbances.held_down(node) else up
 
 
-def _note(way: Way, parts: Parts, up: Known, now: float) -> None:
-    """A way that was not there before has its time from now on."""
+def _note(
+    way: Way, parts: Parts | TrustParts, up: Known, now: float, *, could: Known | None = None
+) -> None:
+    """A way that was not there before has its time from now on. ``could``: whether something
+    comes by it, if that is not the same as being whole."""
     way.parts, whole = parts, parts.whole
     if whole != YES:
         way.open_since = math.inf
     elif way.open_since == math.inf:
         way.open_since = now
-    if both((parts.vcenter, parts.to_host, up)) != YES:
+    led = (parts.vcenter, parts.to_host) if isinstance(parts, Parts) else ()
+    if both((*led, up)) != YES:
         way.led_since = math.inf
     elif way.led_since == math.inf:
         way.led_since = now
@@ -203,7 +252,7 @@ def _note(way: Way, parts: Parts, up: Known, now: float) -> None:
         way.host_since = math.inf
     elif way.host_since == math.inf:
         way.host_since = now
-    if whole != NO and up != NO:
+    if (whole if could is None else could) != NO and up != NO:
         way.could, way.shut_since = True, math.inf
     elif way.shut_since == math.inf:
         way.shut_since = now

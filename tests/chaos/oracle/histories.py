@@ -29,13 +29,15 @@ class Story:
         without_tpm: tuple[str, ...] = (),
         ha: bool = False,
         vsan: tuple[str, ...] = (),
+        trusted: bool = False,
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
         if some are ``without_tpm``. ``ha``: the cluster has vSphere HA. ``vsan``: hosts with an
-        encrypted vSAN."""
+        encrypted vSAN. ``trusted``: p is a trusted provider, whose keys kps opens, and as attests
+        hosts."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -48,7 +50,12 @@ class Story:
             else {"name": name, "type": "vCenter", "servers": servers, "default": name == "p"}
             for name, servers in listed.items()
         ]
-        left_out = {"without_tpm": list(without_tpm)} if without_tpm else {}
+        left_out: dict[str, Any] = {"without_tpm": list(without_tpm)} if without_tpm else {}
+        if trusted:
+            self.boots |= {"as": 1, "kps": 1}
+            providers = [{"name": "p", "type": "trustAuthority", "servers": [], "default": True}]
+            services = {"attestation": ["as"], "keys": ["kps"], "kms": {"p": ["kms"]}}
+            left_out["services"] = services
         if ha:
             left_out["ha"] = ["esxi-001", "esxi-002"]
         self._state(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.vms import VmFacts
@@ -87,5 +88,47 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "self.hosts[vm.host].seen(key, held=True)",
         "pass",
         "recrypted, and locked before its host tells of its key",
+    ),
+    (
+        Availability._look_for_lost,
+        "vm.host in self.available",
+        "True",
+        "failed, and there is no HA",
+    ),
+    (
+        Availability._is_lost,
+        "and not alone",
+        "",
+        "shut down in order, and nobody restarts it",
+    ),
+    (
+        Availability._is_lost,
+        "vm.to_run == YES",
+        "True",
+        "failed, and it was not to run",
+    ),
+    (
+        Availability._look_for_lost,
+        "min(vm.lost_since, self.now)",
+        "self.now",
+        "failed, and nobody restarts it",
+    ),
+    (
+        Availability._restarts,
+        "one.letter is Letter.OK",
+        "one.letter is not None",
+        "failed, and nobody has the key",
+    ),
+    (
+        Availability._restarts,
+        "up and long",
+        "up",
+        "failed, and the other one has just booted",
+    ),
+    (
+        Availability.owed,
+        "vm.lost_since + self.settings.restart_s",
+        "vm.lost_since",
+        "failed, and restarted in time",
     ),
 )

@@ -4,6 +4,7 @@ while. Good ones, and bad ones as in ``bad_runs``."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.chaos.oracle.histories import Story, dark, locked
 
@@ -89,6 +90,63 @@ GOOD: dict[str, Callable[[], Story]] = {
     ),
     "listed by two hosts of which none runs it": lambda: nobodys(taken_over().passes(5), 60),
 }
+
+
+AVAILABLE: dict[str, Any] = {"persistence": False, "ha": True, "remediation_interval_s": 10.0}
+
+
+def failed(power: str = "host.power_loss", *, passes: int = 200, **lab: Any) -> Story:
+    """esxi-001 fails when esxi-002 is up for long, and stays off."""
+    story = Story(**{**AVAILABLE, **lab}).passes(200)
+    return story.fault("dark", power, nodes=[ONE]).node(ONE, "off").passes(passes)
+
+
+GOOD |= {
+    "failed, and restarted in time": lambda: (
+        failed(passes=90).vm("vm-01", TWO, "running").passes(100)
+    ),
+    "failed, and there is no HA": lambda: failed(ha=False),
+    "shut down in order, and nobody restarts it": lambda: failed("host.reboot"),
+    "failed, and back before others could judge": lambda: (
+        failed(passes=60)
+        .boot(ONE)
+        .heal("dark")
+        .host(ONE, "safe")
+        .vm("vm-01", ONE, "running")
+        .passes(100)
+    ),
+    "failed, and nobody has the key": lambda: (
+        Story(**AVAILABLE)
+        .passes(200)
+        .cut()
+        .fault("dark", "host.power_loss", nodes=[ONE])
+        .node(ONE, "off")
+        .passes(300)
+    ),
+    "failed, and it was not to run": lambda: (
+        Story(**AVAILABLE)
+        .passes(200)
+        .op("invoke", "vm-01", "vm.off", n=3)
+        .op("ok", "vm-01", "vm.off", n=3)
+        .vm("vm-01", ONE, "off", wanted=False)
+        .passes(5)
+        .fault("dark", "host.power_loss", nodes=[ONE])
+        .node(ONE, "off")
+        .passes(300)
+    ),
+    "failed, and the other one has just booted": lambda: (
+        Story(**{**AVAILABLE, "persistence": True})
+        .fault("two", "host.power_loss", nodes=[TWO])
+        .boot(TWO)
+        .heal("two")
+        .host(TWO, "safe")
+        .vm("vm-02", TWO, "running")
+        .passes(5)
+        .fault("dark", "host.power_loss", nodes=[ONE])
+        .node(ONE, "off")
+        .passes(220)
+    ),
+}
 GOOD |= {
     "migrated without a key server": lambda: seen_there(
         moved(Story(persistence=False).cut().passes(40))
@@ -154,6 +212,13 @@ GOOD |= {
 }
 
 BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
+    "failed, and nobody restarts it": (failed, ONE, "R2", "down with its host"),
+    "its process was killed, and nobody restarts it": (
+        lambda: failed("proc.kill"),
+        ONE,
+        "R2",
+        "down with its host",
+    ),
     "asked for at the host that is said to run it": (
         lambda: taken_over().passes(5).challenge("vm-01", OFF, host=TWO).passes(20),
         "vm-01",

@@ -14,17 +14,20 @@ from chaos.checks.result import CheckOutcome
 from chaos.checks.truth_table import truth_table
 from chaos.oracle.fold import hosts, possible
 from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.trust import Trust
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
+from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
@@ -277,13 +280,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (Ways._ask, "self.asking.", "set(hosts).", "safe by its own key, and it has no vSAN"),
     (Ways.booted, "if to != host", "", "safe by a way of the boot before"),
     (
-        Ways._key_server,
+        Ways._some,
         "OPEN if some == YES and both(ways) != YES else some",
         "some",
         "one of two key servers is away, and it takes some time",
     ),
     (
-        Ways._key_server,
+        Ways._some,
         "either(ways)",
         "both(ways)",
         "one of two key servers is away, and keys come",
@@ -303,8 +306,11 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
 )
 
-KINDS = (HostFacts, Derivation, Fold, Operations, Answers, VmFacts, Disturbances, Ways, Settings)
-ALL = PLANTED + OF_NATIVES + OF_MOVES
+KINDS = (
+    *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Answers),
+    *(VmFacts, Disturbances, Ways, Settings),
+)
+ALL = PLANTED + OF_NATIVES + OF_MOVES + OF_TRUST
 
 
 def otherwise(story: str) -> bool:
@@ -344,20 +350,6 @@ def test_the_run_is_judged_otherwise(
     function: Any, old: str, new: str, story: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not otherwise(story)
-    owner = next(
-        kind
-        for kind in (
-            HostFacts,
-            Derivation,
-            Fold,
-            Operations,
-            Answers,
-            VmFacts,
-            Disturbances,
-            Ways,
-            Settings,
-        )
-        if vars(kind).get(function.__name__) is function
-    )
+    owner = next(kind for kind in KINDS if vars(kind).get(function.__name__) is function)
     monkeypatch.setattr(owner, function.__name__, broken(function, old, new))
     assert otherwise(story)

@@ -7,6 +7,7 @@ from chaos.checks.recovery_bound import BOUND_S, recovery_bound
 from chaos.checks.result import CheckOutcome, Finding
 from tests.chaos.oracle.histories import Story
 from tests.chaos.oracle.knob_runs import unlocked_early
+from tests.chaos.oracle.moved_runs import taken_over
 from tests.chaos.oracle.test_truth_table_check import records
 
 LATE = int(BOUND_S) + 30
@@ -47,3 +48,11 @@ def test_after_an_action_that_the_oracle_cannot_follow_nobody_has_to_run() -> No
     story.op("ok", "p", "provider.set-default", n=9, action="other")
     found = bound(story.passes(LATE))
     assert found.result is not CheckOutcome.FAIL, found.text
+
+
+def test_a_host_that_lists_a_vm_which_runs_elsewhere_owes_nothing() -> None:
+    story = taken_over()
+    for _ in range(LATE):
+        story.vm("vm-01", "esxi-002", "running").vm("vm-01", "esxi-001", "off").passes(1)
+    found = bound(story)
+    assert found.result is CheckOutcome.PASS and found.text.startswith("2 VMs"), found.text

@@ -19,6 +19,7 @@ from tests.chaos.oracle import (
     moved_runs,
     native_runs,
     start_runs,
+    trusted_runs,
     vsan_runs,
 )
 from tests.chaos.oracle.histories import Story
@@ -32,6 +33,7 @@ RUNS = (
     moved_runs,
     native_runs,
     start_runs,
+    trusted_runs,
     vsan_runs,
 )
 GOOD: dict[str, Callable[[], Story]] = {
