@@ -18,6 +18,9 @@ from chaos.oracle.fold.vms import MOVES
 
 BOUND_S: Final = 60.0
 """Lab seconds from the heal of the last fault, or the end of a boot of the VM's host after it."""
+RESTARTED_S: Final = 240.0
+"""Lab seconds more for a VM that others restart: after a boot of all hosts an HA agent gives one
+that it has not heard two minutes, and then its try has to come (HA-01)."""
 _POWER: Final = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", *MOVES)
 
 
@@ -37,6 +40,8 @@ class _Run:
     put_on: dict[str, float] = field(default_factory=dict)
     healed: Record | None = None
     end: Record | None = None
+    available: frozenset[str] = frozenset()  # hosts of clusters with vSphere HA
+    restarted: set[str] = field(default_factory=set)  # VMs that came to run on another of these
 
     def take(self, record: Record) -> None:
         """Follow one record."""
@@ -60,6 +65,8 @@ class _Run:
     def _state(self, record: Record) -> None:
         data = record.data
         match record.op:
+            case "staging":
+                self.available = frozenset(data.get("ha", ()))
             case "node":
                 self.nodes[record.node] = (str(data["state"]), int(data["boot"]), record.t)
             case "host":
@@ -70,6 +77,8 @@ class _Run:
                 # A host that had it before may list it still (HA-01).
                 seen = (str(data["host"]), int(data["boot"]), on)
                 known = self.on.get(record.node, seen)
+                if on and known[0] != seen[0] and seen[0] in self.available:
+                    self.restarted.add(record.node)
                 if on or known[0] == seen[0] or not self.runs(record.node):
                     self.on[record.node] = seen
             case "look":
@@ -87,8 +96,11 @@ class _Run:
     def due(self, vm: str) -> float:
         """When it has to run, in seconds of the run."""
         healed = 0.0 if self.healed is None else self.healed.t
-        up = self.nodes.get(self.on[vm][0], ("", 0, 0.0))[2]
-        return max(healed, up, self.put_on.get(vm, 0.0)) + BOUND_S
+        host = self.on[vm][0]
+        state, _, up = self.nodes.get(host, ("", 0, 0.0))
+        away = vm in self.restarted or (host in self.available and state != "running")
+        due = max(healed, up, self.put_on.get(vm, 0.0)) + BOUND_S
+        return due + RESTARTED_S if away else due
 
 
 def recovery_bound(records: Sequence[Record]) -> Finding:

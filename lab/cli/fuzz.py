@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 10_000_000
 
+Shipped = Literal["default", "native", "ha", "trusted"]
+
 
 def fuzz(
     *,
@@ -33,9 +35,7 @@ def fuzz(
     hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
     vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
     kms: Annotated[Literal[1, 2], Parameter(help="Key servers.")] = 1,
-    lab: Annotated[
-        Literal["default", "native", "ha", "trusted"], Parameter(help="The lab.")
-    ] = "default",
+    lab: Annotated[Shipped, Parameter(help="The lab.")] = "default",
     persistence: Annotated[bool, Parameter(help="Hosts keep keys over a reboot.")] = True,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
     patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",

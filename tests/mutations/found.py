@@ -61,7 +61,7 @@ _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
 _NATIVE: Final = World(lab="native")
 _LEFT: Final = "services.kms.core:_fresh (repr) in the database"
 FOUND: Final = (
-    Found("persistence_unsynced", 5, "recovery_bound", "vm-04 had to run by"),
+    Found("persistence_unsynced", 2, "recovery_bound", "vm-04 had to run by"),
     Found("kms_answers_early", 5, "acked_key_recoverable", "1 of 1 lost"),
     Found("vcenter_answers_early", 5, "acked_key_recoverable", "1 of 1 lost"),
     Found("no_autostart", 0, "truth_table", "vm-04 is off at"),

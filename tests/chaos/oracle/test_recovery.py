@@ -56,3 +56,15 @@ def test_a_host_that_lists_a_vm_which_runs_elsewhere_owes_nothing() -> None:
         story.vm("vm-01", "esxi-002", "running").vm("vm-01", "esxi-001", "off").passes(1)
     found = bound(story)
     assert found.result is CheckOutcome.PASS and found.text.startswith("2 VMs"), found.text
+
+
+def stopped(*, ha: bool) -> Story:
+    """esxi-001 stays at its screen; its VM runs on esxi-002 after a while."""
+    story = Story(persistence=True, ha=ha).fault("dark", "host.power_loss", nodes=["esxi-001"])
+    story.node("esxi-001", "off").passes(5).node("esxi-001", "halted").heal("dark")
+    return story.passes(LATE + 60).vm("vm-01", "esxi-002", "running").passes(LATE)
+
+
+def test_agents_have_their_time_to_find_that_a_host_has_failed() -> None:
+    assert bound(stopped(ha=True)).result is CheckOutcome.PASS
+    assert bound(stopped(ha=False)).result is CheckOutcome.FAIL
