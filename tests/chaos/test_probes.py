@@ -23,7 +23,7 @@ from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import Firmware
-from protocol.messages.host import GuestWrite
+from protocol.messages.host import Esxcli, GuestWrite, WriteDump
 from protocol.messages.vcenter import CreateVm, PowerOffVm
 from protocol.terms import NodeName, VmName
 from tests.chaos.test_vsan_probes import OF_VSAN
@@ -112,6 +112,24 @@ def boot_without_keys(scene: Scene, *hosts: NodeName) -> None:
         scene.run(scene.world.lab.power_off(host, "power_loss"))
         scene.run(scene.world.lab.power_on(host))
     scene.run(scene.world.lab.sleep(400.0))
+
+
+def dumped(scene: Scene) -> None:
+    """Both hosts have a dump under their host key."""
+    for host in (FIRST, SECOND):
+        scene.run(scene.world.lab.ask(host, WriteDump(dump="core", marker=b"marker")))
+
+
+def dump_closed(scene: Scene) -> None:
+    """One of them has booted without that key."""
+    dumped(scene)
+    boot_without_keys(scene, FIRST)
+
+
+def persisting(scene: Scene) -> None:
+    for host in (FIRST, SECOND):
+        line = ("system", "security", "keypersistence", "enable")
+        scene.run(scene.world.lab.ask(host, Esxcli(arguments=line)))
 
 
 def locked(scene: Scene) -> None:
@@ -209,11 +227,13 @@ YES: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("vm.works", nothing, {}, 1.0),
     *(("vm.locked", nothing, view, 0.0) for view in BOTH),
     ("host.safe", nothing, {}, 1.0),
+    ("host.persists", persisting, {}, 1.0),
     ("host.connected", nothing, {}, 1.0),
     ("host.up", nothing, {}, 1.0),
     ("host.halted", nothing, {}, 0.0),
     ("host.security_violation", nothing, {}, 0.0),
     ("host.security_violation", damaged, {}, 0.0),
+    ("dump.readable", dumped, {}, 1.0),
     ("key.available", nothing, {}, 1.0),
     ("provider.green", nothing, {}, 1.0),
     ("node.internal_errors", nothing, {}, 0.0),
@@ -235,12 +255,15 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("vm.locked", locked_unseen, {"view": "host"}, 0.5),
     ("vm.locked", locked_unseen, {"view": "vcenter"}, 0.0),
     ("host.safe", dark, {}, 0.5),
+    ("host.persists", nothing, {}, 0.0),
     ("host.connected", no_vcenter, {}, 0.0),
     ("host.up", dark, {}, 0.5),
     ("host.up", halted, {}, 0.5),
     ("host.halted", halted, {}, 0.5),
     ("host.halted", damaged, {}, 0.5),
     ("host.security_violation", halted, {}, 0.5),
+    ("dump.readable", dump_closed, {}, 0.5),
+    ("dump.readable", dark, {}, 0.0),
     ("key.available", destroyed, {}, 0.5),
     ("key.available", no_key_server, {}, 0.0),
     ("key.available", no_vcenter, {}, 0.0),
