@@ -7,9 +7,12 @@ from typing import Annotated, Any, Final
 from pydantic import StringConstraints
 
 from chaos.actions.base import About, Acting, Action, On, Run, asks_vcenter
+from chaos.naming import named
 from chaos.workload import Outcome
+from protocol import names
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
+    AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,
     DisableCrypto,
@@ -20,7 +23,7 @@ from protocol.messages.vcenter import (
     ReconnectHost,
 )
 from protocol.messages.vcenter.vsan import MountVsanDisks
-from protocol.terms import NodeName
+from protocol.terms import ClusterName, NodeName
 
 _PERSISTENCE: Final = ("system", "security", "keypersistence")
 
@@ -29,6 +32,12 @@ class EsxcliParams(On):
     """The words of the command, without ``esxcli``."""
 
     command: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class AddParams(On):
+    """To which cluster; to the one that it has in the lab file when that is left out."""
+
+    cluster: Annotated[str, named(names.CLUSTER)] | None = None
 
 
 class MaintenanceParams(On):
@@ -64,6 +73,14 @@ async def _disable(acting: Acting, host: str, params: Any) -> Outcome:
     return await _console(acting, host, (*_PERSISTENCE, "disable", *more))
 
 
+async def _add(acting: Acting, host: str, params: Any) -> Outcome:
+    entries = {entry.node: entry for entry in acting.lab.directory().nodes}
+    own = entries[NodeName(host)].cluster
+    message = AddHost(host=NodeName(host), cluster=ClusterName(params.cluster or own))
+    await acting.ask(await acting.vcenter(host), message)
+    return Outcome("ok", {})
+
+
 def _on_host(kind: str, doc: str, run: Run) -> Action:
     return Action(kind, About.HOSTS, doc, run, example="on: esxi-001")
 
@@ -94,6 +111,14 @@ ACTIONS: Final = (
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
         MaintenanceParams,
+        "on: esxi-001",
+    ),
+    Action(
+        "host.add",
+        About.HOSTS,
+        "add hosts to a cluster of their vCenter",
+        _add,
+        AddParams,
         "on: esxi-001",
     ),
     _on_host(

@@ -1,10 +1,11 @@
-"""What a person does who stands at a host: its boot loader, an installer, its core dumps."""
+"""What a person does who stands at a machine: boot loader, installer, core dumps."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, On
+from chaos.faults.base import Params
 from chaos.faults.tpms import RECOVERY_OPTION
 from chaos.naming import named
 from chaos.workload import Outcome
@@ -16,6 +17,12 @@ from protocol.terms import NodeName
 
 NO_KEY: Final = "-".join(["000000"] * 16)
 """Sixteen groups of six digits that no host has drawn: a recovery key in form, and of nobody."""
+
+
+class VcenterParams(Params):
+    """Which vCenter; the first when it is left out."""
+
+    vcenter: Annotated[str, named(names.NODE)] | None = None
 
 
 class DumpParams(On):
@@ -39,8 +46,17 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
 
 
 async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
-    """Off in whatever way, an empty disk, and on: its first boot makes a configuration anew."""
-    node = NodeName(host)
+    """A host's first boot makes a configuration anew."""
+    return await _emptied(acting, NodeName(host))
+
+
+async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
+    """A vCenter of the same name that knows nobody."""
+    return await _emptied(acting, await acting.vcenter("", params))
+
+
+async def _emptied(acting: Acting, node: NodeName) -> Outcome:
+    """Off in whatever way, an empty disk, and on."""
     status = await acting.lab.status(node)
     if status.state is not NodeRunState.OFF:
         orderly = status.state is NodeRunState.RUNNING
@@ -77,6 +93,14 @@ ACTIONS: Final = (
         "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
         _reinstall,
         example="on: esxi-001",
+    ),
+    Action(
+        "vcenter.rebuild",
+        About.NOTHING,
+        "install a vCenter anew: nothing of its database is left",
+        _rebuild,
+        VcenterParams,
+        "vcenter: vcenter",
     ),
     Action(
         "host.dump",

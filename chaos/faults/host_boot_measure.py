@@ -2,8 +2,9 @@
 
 ``secure_boot: off`` changes PCR 7, which the sealing policy covers. ``build`` is another signed
 image (PCR 8) and ``version`` another firmware (PCR 0): the policy does not cover them by default,
-and they leave PCR 7 as it was. ``event`` with ``pcr`` measures any further event. In force from
-the next power-on: combine it with ``host.reboot``.
+and they leave PCR 7 as it was. ``event`` with ``pcr`` measures any further event, ``count`` times
+over: a TPM's log has no room for more than a thousand entries (ATT-10). In force from the next
+power-on: combine it with ``host.reboot``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class BootMeasureParams(NodesParams):
     version: str | None = Field(default=None, min_length=1)
     event: str | None = Field(default=None, min_length=1)
     pcr: int = Field(default=PCR_SECURE_BOOT, ge=0, le=7)
+    count: int = Field(default=1, ge=1, le=2000)
 
     @model_validator(mode="after")
     def _changes_something(self) -> BootMeasureParams:
@@ -59,6 +61,7 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
     version: str = ""
     event: str = ""
     pcr: int = PCR_SECURE_BOOT
+    count: int = 1
 
     @classmethod
     def of(cls, id: str, params: BootMeasureParams, targets: Targets) -> Fault:
@@ -69,6 +72,7 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
             version=params.version or "",
             event=params.event or "",
             pcr=params.pcr,
+            count=params.count,
             **cls.chosen(params, targets),
         )
 
@@ -83,6 +87,8 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
         values: dict[str, Any] = {name: value for name, value in own.items() if value}
         if self.secure_boot is not None:
             values["secure_boot"] = self.secure_boot
+        if self.count > 1:
+            values["count"] = self.count
         return super().written() | values | {"pcr": self.pcr}
 
     def summary(self) -> str:
@@ -91,7 +97,8 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
         )
         what += [f"build {self.build}"] * bool(self.build)
         what += [f"firmware {self.version}"] * bool(self.version)
-        what += [f"{self.event!r} into PCR {self.pcr}"] * bool(self.event)
+        often = f", {self.count} times" if self.count > 1 else ""
+        what += [f"{self.event!r} into PCR {self.pcr}{often}"] * bool(self.event)
         return f"next boots of {names(self.nodes)} measure: {', '.join(what)}"
 
     def changed(self, firmware: Firmware) -> Firmware:
@@ -105,7 +112,8 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
             changes["version"] = self.version
         if self.event:
             added = FirmwareEvent(self.pcr, EventType.EFI_ACTION, self.event.encode())
-            changes["extra"] = (*(e for e in firmware.extra if e != added), added)
+            others = (e for e in firmware.extra if e != added)
+            changes["extra"] = (*others, *[added] * self.count)
         return msgspec.structs.replace(firmware, **changes)
 
     def _pcrs(self, before: Firmware) -> list[int]:
