@@ -47,15 +47,15 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
 
 async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
     """A host's first boot makes a configuration anew."""
-    return await _emptied(acting, NodeName(host))
+    return await emptied(acting, NodeName(host))
 
 
 async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
     """A vCenter of the same name that knows nobody."""
-    return await _emptied(acting, await acting.vcenter("", params))
+    return await emptied(acting, await acting.vcenter("", params))
 
 
-async def _emptied(acting: Acting, node: NodeName) -> Outcome:
+async def emptied(acting: Acting, node: NodeName) -> Outcome:
     """Off in whatever way, an empty disk, and on."""
     status = await acting.lab.status(node)
     if status.state is not NodeRunState.OFF:

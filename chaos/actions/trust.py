@@ -5,7 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
+from pydantic import Field
+
 from chaos.actions.base import About, Acting, Action, NoParams
+from chaos.actions.machines import emptied
 from chaos.faults.base import Params
 from chaos.naming import named
 from chaos.observe.look import nodes_of
@@ -25,6 +28,12 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import ClusterName, NodeName, Role
 from protocol.trust import TrustedEndorsementKey, TrustItem
+
+
+class ServicesParams(Params):
+    """Which Attestation Services and Key Provider Services."""
+
+    services: Annotated[list[Annotated[str, named(names.NODE)]], Field(min_length=1)]
 
 
 class ClusterParams(Params):
@@ -78,6 +87,14 @@ async def _renew(acting: Acting, target: str, params: Any) -> Outcome:
     return Outcome("ok", {})
 
 
+async def _renew_services(acting: Acting, target: str, params: Any) -> Outcome:
+    """Their nodes are installed anew, one after another: each makes itself another certificate, and
+    is given its configuration by its vCenter."""
+    for name in params.services:
+        await emptied(acting, NodeName(name))
+    return Outcome("ok", {})
+
+
 async def _remediate(acting: Acting, target: str, params: Any) -> Outcome:
     """What the services say of themselves now is exported, imported, and applied to the hosts."""
     services = await acting.ask(_authority(acting), ExportServicesInformation())
@@ -116,6 +133,14 @@ ACTIONS: Final = (
         "give the workload vCenter another certificate for vouching for its hosts",
         _renew,
         NoParams,
+    ),
+    Action(
+        "trust.renew-services",
+        About.NOTHING,
+        "install services of the Trust Authority anew, so that they have other certificates",
+        _renew_services,
+        ServicesParams,
+        "services: [attestation-1]",
     ),
     Action(
         "trust.remediate",

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from protocol import names
 from protocol.errors import AlreadyExists, HostUnreachable, NotFound, ProductError, ResourceInUse
 from protocol.messages.attestation import (
+    AttestationServiceInfo,
     QueryAttestationConfiguration,
     QueryAttestationService,
     SetAttestationConfiguration,
@@ -48,6 +51,16 @@ from services.vcenter.trust.health import item_health
 
 ROW: Final = "authority"
 R = TypeVar("R", bound=Reply)
+
+
+def _issuers(
+    told: Sequence[AttestationServiceInfo], group: str
+) -> tuple[AcceptedAttestationService, ...]:
+    """Whose tokens are taken, by what these services say of themselves."""
+    return tuple(
+        AcceptedAttestationService(node=info.service, certificate=info.certificate, group=group)
+        for info in told
+    )
 
 
 class Authority:
@@ -105,12 +118,7 @@ class Authority:
                 revision=1,
                 attestation_services=message.attestation_services,
                 key_provider_services=message.key_provider_services,
-                issuers=tuple(
-                    AcceptedAttestationService(
-                        node=info.service, certificate=info.certificate, group=group
-                    )
-                    for info in infos
-                ),
+                issuers=_issuers(infos, group),
             )
             await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
             self.start()
@@ -145,18 +153,33 @@ class Authority:
         )
 
     async def export(self) -> ServicesInformation:
-        """The eleventh step: every service has to answer."""
+        """The eleventh step: every service has to answer. An Attestation Service that has another
+        certificate by now is accepted with that from now on (SC-30)."""
         row = self.row
         records: list[list[ServiceRecord]] = [[], []]
-        for node in row.attestation_services:
-            told = await self._ask(node, QueryAttestationService())
-            records[0].append(ServiceRecord(node=node, trusted_ca=told.trusted_ca, group=row.group))
+        told = [await self._ask(n, QueryAttestationService()) for n in row.attestation_services]
+        await self._accept(row, told)
+        for found in told:
+            records[0].append(
+                ServiceRecord(node=found.service, trusted_ca=found.trusted_ca, group=row.group)
+            )
         for node in row.key_provider_services:
             info = await self._ask(node, QueryKeyProviderService())
             records[1].append(ServiceRecord(node=node, trusted_ca=info.trusted_ca, group=row.group))
         return ServicesInformation(
             attestation_services=tuple(records[0]), key_provider_services=tuple(records[1])
         )
+
+    async def _accept(self, row: AuthorityRow, told: Sequence[AttestationServiceInfo]) -> None:
+        """Key Provider Services take tokens that are signed with these certificates."""
+        issuers = _issuers(told, row.group)
+        if issuers == row.issuers:
+            return
+        with self.alone():
+            now = self.row
+            row = msgspec.structs.replace(now, issuers=issuers, revision=now.revision + 1)
+            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            await self._push(row, self._services(row))
 
     # ---- services ---------------------------------------------------------------------------
 
