@@ -199,6 +199,11 @@ class Lab(Protocol):
         """How the host's firmware is set up."""
         ...
 
+    async def skew(self, node: NodeName, seconds: float) -> None:
+        """Set the node's wall clock so far ahead (behind, when negative); 0 is right again. What it
+        waits for takes as long as ever."""
+        ...
+
     async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
         """Save, put back or drop a copy of the node's disk called ``label``.
 

@@ -17,6 +17,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
 from chaos.faults.broker_restart import BrokerRestart
+from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.host_exec_option import HostExecOption
 from chaos.faults.host_power_loss import HostPowerLoss
@@ -56,6 +57,7 @@ FAULTS: tuple[type[Fault], ...] = (
     HostTpmDisabled,
     HostExecOption,
     BrokerRestart,
+    ClockSkew,
     VcenterDown,
     KmsKeyState,
     ProviderDelete,

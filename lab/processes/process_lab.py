@@ -33,7 +33,7 @@ from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
+from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, SkewClock, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
@@ -139,6 +139,8 @@ class ProcessLab(LabFiles, LabCore):
             if self._firmware[node] != self._specs[node].firmware:
                 change = SetFirmware(node=node, firmware=self._firmware[node])
                 await self._tell(process, change, START_LIMIT_S)
+            if skew_s := self._skew.get(node, 0.0):
+                await self._tell(process, SkewClock(node=node, skew_s=skew_s), START_LIMIT_S)
         if self._desired.epoch:
             await self._tell(process, self.desired(), START_LIMIT_S)
         process.up.set()

@@ -86,7 +86,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A node as its agent sees it. ``ended`` tells how the last life ended (WayDown value).
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
-    duplicates, requests, replies. ``rules`` are the link rules on what the node sends.
+    duplicates, requests, replies. ``rules`` are the link rules on what the node sends. ``skew_s``:
+    how far its wall clock is ahead, in lab seconds.
     """
 
     node: NodeName
@@ -98,6 +99,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     screen: str = ""
     ended: str = ""
     tpm: TpmBackend = TpmBackend.NONE
+    skew_s: float = 0.0
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
 
@@ -320,6 +322,15 @@ class SetFirmware(Request[Done], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
     firmware: Firmware
+
+
+class SkewClock(Request[Done], frozen=True, kw_only=True):
+    """Set a node's wall clock ahead by ``skew_s`` lab seconds (behind, when negative), in this
+    life and the next ones; what it waits for takes as long as ever."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    skew_s: float
 
 
 class HoldNode(Request[Done], frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ from protocol.messages.agent import (
     PowerOn,
     SetFirmware,
     SetRules,
+    SkewClock,
     TpmAct,
     TpmActed,
     TpmAction,
@@ -85,6 +86,7 @@ class Agent:
             TpmAction: self.tpm,
             SetFirmware: self.set_firmware,
             HoldNode: self.hold,
+            SkewClock: self.skew,
             DiskAction: self.disk,
         }
 
@@ -212,6 +214,11 @@ class Agent:
     async def hold(self, message: HoldNode) -> Done:
         """Let a node that runs stand still, or go on; one that is off has nothing to hold."""
         self.machine(message.node).hold(message.held)
+        return Done()
+
+    async def skew(self, message: SkewClock) -> Done:
+        """Set a node's wall clock wrong, or right again with 0."""
+        self.machine(message.node).skew(message.skew_s)
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:

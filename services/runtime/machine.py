@@ -25,7 +25,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import PowerInputs
-from services.runtime.world import World
+from services.runtime.world import MachineClock, World
 
 
 class Machine:
@@ -36,11 +36,13 @@ class Machine:
     ) -> None:
         self.spec = spec
         self.firmware: Firmware = spec.firmware
+        self.skew_s = 0.0
         self.state = NodeRunState.OFF
         self.screen = ""
         self.ended = ""
         self._world, self._recipe, self._observe = world, recipe, observe
         self._runner: NodeRunner | None = None
+        self._clock: MachineClock | None = None
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._over = asyncio.Event()  # of this life: stopped, or ended and tidied
@@ -74,6 +76,7 @@ class Machine:
             or last.state is not self.state
             or last.screen != self.screen
             or last.ended != self.ended
+            or last.skew_s != self._skewed()
         ):
             last = self._plain = NodeStatus(
                 node=self.spec.node,
@@ -85,8 +88,19 @@ class Machine:
                 screen=self.screen,
                 ended=self.ended,
                 tpm=self.spec.tpm,
+                skew_s=self._skewed(),
             )
         return last
+
+    def _skewed(self) -> float:
+        """How far the clock of this life is ahead; without a life, that of the next one."""
+        return self.skew_s if self._clock is None else self._clock.skew_s
+
+    def skew(self, seconds: float) -> None:
+        """Set the wall clock so far ahead, of this life and the next ones."""
+        self.skew_s = seconds
+        if self._clock is not None:
+            self._clock.skew_s = seconds
 
     def _counted(self) -> dict[str, int]:
         """Counters over all lives of this machine, in order of their names."""
@@ -114,7 +128,8 @@ class Machine:
     def _begin(self, options: Mapping[str, str]) -> None:
         boot = self._world.next_boot(self.spec.node)
         life = Incarnation(self.spec.node, boot)
-        clock = self._world.clock(life)
+        clock = self._clock = self._world.clock(life)
+        clock.skew_s = self.skew_s
         bus = BusPort(
             life,
             lambda: self._world.wire(life),
@@ -206,7 +221,7 @@ class Machine:
             self._counters = self._counted()
         if self._root is not None and not self._root.done():
             self._root.cancel()  # powerless in the lab; in the simulation it never runs again
-        self._runner = self._root = None
+        self._runner = self._root = self._clock = None
         self.state, self.ended = NodeRunState.OFF, way.value
 
     async def _tidy(self, life: Incarnation, way: WayDown) -> None:

@@ -21,6 +21,12 @@ from services.runtime.virtual_tpm import VirtualTpms
 from services.runtime.wire import Wire
 
 
+class MachineClock(Clock, Protocol):
+    """A node's clock as its machine has it: somebody may set it wrong."""
+
+    skew_s: float
+
+
 class World(Protocol):
     """One per process (lab) or per simulation."""
 
@@ -46,7 +52,7 @@ class World(Protocol):
         """Return after ``seconds`` lab seconds; no life is needed."""
         ...
 
-    def clock(self, life: Incarnation) -> Clock:
+    def clock(self, life: Incarnation) -> MachineClock:
         """The Clock port of ``life``."""
         ...
 

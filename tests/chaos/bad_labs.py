@@ -59,6 +59,10 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"on": "esxi-[001-002]", "event": "tampered module", "pcr": 5},
     ),
     "broker.restart": ({},),
+    "clock.skew": (
+        {"on": ["esxi-001", "kms"], "ahead": "10m"},
+        {"on": ["esxi-001", "kms"], "behind": "1h"},
+    ),
     "vcenter.down": ({},),
     "kms.key_state": (
         {"vm": ["vm-01", "vm-02"], "state": "deactivate"},
@@ -77,7 +81,7 @@ LOOKS: Final = frozenset(
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 
 ACTS: Final = frozenset(
-    "power_on power_off kill pause resume put_rules drop_rules firmware disk broker_stop "
+    "power_on power_off kill pause resume put_rules drop_rules firmware skew disk broker_stop "
     "broker_start".split()
 )
 

@@ -1,4 +1,4 @@
-"""What checks make of hosts that are installed anew, and of those that nobody attests."""
+"""What checks make of hosts that are installed anew, and of those that fetch their keys."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ def log(*events: str) -> Row:
     return ("vc", "state", "event_log", {"told": [(f"com.vmware.vc.{e}", "h", "") for e in events]})
 
 
+def staging(kind: str) -> Row:
+    return ("", "state", "staging", {"providers": [{"name": "p", "type": kind}]})
+
+
 ASKS, SAFE = "host.Crypto.ReqEnable.KMSClusterError", "host.Crypto.Enabled"
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     (UNSEAL, CheckOutcome.PASS, [SEALED, boot(1), REINSTALLED, boot(2, "bb"), boot(3, "bb")]),
     (UNSEAL, CheckOutcome.FAIL, [SEALED, boot(1), REINSTALLED, boot(2, "bb"), boot(3, "cc")]),
-    (ORDER, CheckOutcome.PASS, [log("TaHostAttestFailEvent", ASKS, SAFE)]),
-    (ORDER, CheckOutcome.PASS, [log("kms.crypto.TrustAuthority.ClusterNotAvailable", ASKS)]),
-    (ORDER, CheckOutcome.FAIL, [log(ASKS, "TaHostAttestFailEvent")]),
-    (ORDER, CheckOutcome.FAIL, [log("TaHostAttestPassEvent", ASKS)]),
+    (ORDER, CheckOutcome.PASS, [staging("trustAuthority"), log(ASKS, SAFE)]),
+    (ORDER, CheckOutcome.FAIL, [staging("vCenter"), log(ASKS, SAFE)]),
 ]
 
 

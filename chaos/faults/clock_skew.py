@@ -1,0 +1,91 @@
+"""``clock.skew``: the wall clocks of nodes go wrong, ahead or behind.
+
+What is stamped and what is valid until a time is judged by them: tokens of a Trust Authority,
+certificates. What a node waits for takes as long as ever. It is not drawn at random: in most labs
+nothing is judged by a wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
+from chaos.faults.power import NodesFault, NodesParams
+from chaos.lab import Lab
+from chaos.units import Seconds, written_s
+from protocol.terms import NodeName
+
+
+class ClockSkewParams(NodesParams):
+    """Which nodes, and how far: one of ``ahead`` and ``behind``."""
+
+    ahead: Seconds = 0.0
+    behind: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ClockSkewParams:
+        if bool(self.ahead) == bool(self.behind):
+            raise ValueError("give one of ahead, behind")
+        return self
+
+
+class ClockSkew(NodesFault, frozen=True, kw_only=True):
+    """Wall clocks are wrong, ahead or behind."""
+
+    kind: ClassVar[str] = "clock.skew"
+    example: ClassVar[str] = "on: esxi-001, ahead: 10m"
+    params: ClassVar[type[Params]] = ClockSkewParams
+    skew_s: float
+
+    @classmethod
+    def of(cls, id: str, params: ClockSkewParams, targets: Targets) -> Fault:
+        return cls(id=id, skew_s=params.ahead - params.behind, **cls.chosen(params, targets))
+
+    def written(self) -> dict[str, Any]:
+        way = "ahead" if self.skew_s > 0 else "behind"
+        return super().written() | {way: written_s(abs(self.skew_s))}
+
+    def summary(self) -> str:
+        way = "ahead" if self.skew_s > 0 else "behind"
+        return f"clock of {names(self.nodes)} {written_s(abs(self.skew_s))} {way}"
+
+    def holds(self) -> tuple[str, ...]:
+        return tuple(f"clock of {node}" for node in self.nodes)
+
+    async def survey(self, lab: Lab) -> Notes:
+        wrong = [node for node in self.nodes if (await lab.status(node)).skew_s]
+        if wrong:
+            raise ChaosError("KS-CHAOS-106", f"the clock of {names(tuple(wrong))} is wrong already")
+        return {}
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await self._set(lab, self.skew_s)
+
+    async def _set(self, lab: Lab, seconds: float) -> None:
+        async def one(node: NodeName) -> None:
+            await lab.skew(node, seconds)
+
+        await all_of(self.nodes, one)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """Each clock is so far off as it should be."""
+        return await self._off_by(lab, self.skew_s)
+
+    async def _off_by(self, lab: Lab, seconds: float) -> str:
+        for node in self.nodes:
+            status = await status_of(lab, node)
+            if status is None:
+                return f"{node} cannot be asked"
+            if status.skew_s != seconds:
+                return f"the clock of {node} is off by {status.skew_s:g} s, not {seconds:g} s"
+        return ""
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        await self._set(lab, 0.0)
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        """Each clock is right again."""
+        return await self._off_by(lab, 0.0)
