@@ -11,12 +11,19 @@ from chaos.naming import named
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import InvalidState
-from protocol.messages.agent import DiskAct, NodeRunState
+from protocol.messages.agent import DiskAct, NodeRunState, TpmAct
 from protocol.messages.host import DecryptDump, WriteDump
 from protocol.terms import NodeName
 
 NO_KEY: Final = "-".join(["000000"] * 16)
 """Sixteen groups of six digits that no host has drawn: a recovery key in form, and of nobody."""
+
+
+class ReinstallParams(On):
+    """``leftover``: a key of the installation before lies in the TPM, where the new one keeps its
+    storage root key."""
+
+    leftover: bool = False
 
 
 class VcenterParams(Params):
@@ -47,7 +54,7 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
 
 async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
     """A host's first boot makes a configuration anew."""
-    return await emptied(acting, NodeName(host))
+    return await emptied(acting, NodeName(host), leftover=params.leftover)
 
 
 async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
@@ -55,13 +62,15 @@ async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
     return await emptied(acting, await acting.vcenter("", params))
 
 
-async def emptied(acting: Acting, node: NodeName) -> Outcome:
-    """Off in whatever way, an empty disk, and on."""
+async def emptied(acting: Acting, node: NodeName, *, leftover: bool = False) -> Outcome:
+    """Off in whatever way, an empty disk, and on; see ``ReinstallParams``."""
     status = await acting.lab.status(node)
     if status.state is not NodeRunState.OFF:
         orderly = status.state is NodeRunState.RUNNING
         await acting.lab.power_off(node, "stop" if orderly else "power_loss")
     await acting.lab.disk(node, DiskAct.WIPE, "")
+    if leftover:
+        await acting.lab.tpm(node, TpmAct.OCCUPY)
     after = await acting.lab.power_on(node)
     kind = "ok" if after.state is NodeRunState.RUNNING else "fail"
     return Outcome(kind, {"screen": after.screen or ""})
@@ -92,7 +101,8 @@ ACTIONS: Final = (
         About.HOSTS,
         "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
         _reinstall,
-        example="on: esxi-001",
+        ReinstallParams,
+        "on: esxi-001",
     ),
     Action(
         "vcenter.rebuild",

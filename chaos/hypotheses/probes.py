@@ -24,6 +24,7 @@ from protocol.terms import (
     HostCryptoState,
     NodeName,
     PowerState,
+    ProtectionMode,
     ProviderHealth,
     VmConnectionState,
     VmCryptoState,
@@ -147,6 +148,12 @@ async def _host_safe(look: Look, scope: Scope, sources: Sources) -> Measured:
     seen = await look.hosts()
     safe = {str(h) for h, s in seen.items() if s.crypto_state is HostCryptoState.SAFE}
     return _split(scope.hosts, safe.__contains__)
+
+
+async def _host_sealed(look: Look, scope: Scope, sources: Sources) -> Measured:
+    seen = await look.hosts()
+    sealed = {str(h) for h, s in seen.items() if s.protection_mode is ProtectionMode.TPM}
+    return _split(scope.hosts, sealed.__contains__)
 
 
 async def _host_persists(look: Look, scope: Scope, sources: Sources) -> Measured:
@@ -296,6 +303,7 @@ _ALL = (
     ),
     Probe("vm.locked", R, "vms", True, "share of encrypted VMs that are locked", _vm_locked),
     Probe("host.safe", R, "hosts", True, "share of hosts in crypto state safe", _host_safe),
+    Probe("host.sealed", R, "hosts", True, "share in protection mode TPM", _host_sealed),
     Probe("host.persists", R, "hosts", True, "share that persists keys", _host_persists),
     Probe("host.connected", R, "hosts", True, "share that vCenter holds", _host_connected),
     Probe(

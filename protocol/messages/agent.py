@@ -282,6 +282,7 @@ class TpmAct(StrEnum):
     INFO = "info"
     CLEAR = "clear"
     SWAP = "swap"  # the mainboard is replaced: a new TPM
+    OCCUPY = "occupy"  # a key of an earlier installation in the place of the storage root key
     LOCKOUT = "lockout"  # failed tries up to the limit
     FAIL = "fail"  # NV writes fail: failure mode until the next power cycle
     UNFAIL = "unfail"

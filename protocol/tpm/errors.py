@@ -39,6 +39,8 @@ RC_LOCALITY: Final = 0x907
 """A PCR of a dynamic launch (17..22) is not the boot's to extend."""
 RC_LOCKOUT: Final = 0x921
 RC_IO_ERROR: Final = 0xA000A
+RC_ATTRIBUTES_H1: Final = 0x182
+"""TPM_RC_ATTRIBUTES of handle 1: it is no key that others can be under."""
 RC_ATTRIBUTES_1: Final = 0x282
 """TPM_RC_ATTRIBUTES of handle 2 (an NV command on the wrong sort of index)."""
 RC_HANDLE_1: Final = 0x18B

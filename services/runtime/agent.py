@@ -275,6 +275,8 @@ class Agent:
                 device.clear()
             case TpmAct.SWAP:
                 device.swap()
+            case TpmAct.OCCUPY:
+                device.occupy()
             case TpmAct.LOCKOUT:
                 device.lockout()
             case TpmAct.FAIL:

@@ -26,7 +26,7 @@ from services.runtime.sim.runner import run_in_worker
 from tests.mutations.play import run_experiment, server
 
 SCENARIOS: Final = tuple(f"SC-{number:02}" for number in range(1, 51))
-NOT_THERE: Final = frozenset({"SC-26"})
+NOT_THERE: Final[frozenset[str]] = frozenset()
 """Scenarios of the catalogue that no file plays yet."""
 BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-without-persistence"})
 """Files whose negative control is another lab: ``tests/e2e/test_experiments.py`` plays it."""

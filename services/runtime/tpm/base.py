@@ -73,6 +73,9 @@ class BaseDevice(TpmDevice):
     def _clear(self) -> None: ...
 
     @abstractmethod
+    def _occupy(self) -> None: ...
+
+    @abstractmethod
     def _lockout(self) -> None: ...
 
     @abstractmethod
@@ -198,6 +201,10 @@ class BaseDevice(TpmDevice):
     def clear(self) -> None:
         with self._with_power():
             self._clear()
+
+    def occupy(self) -> None:
+        with self._with_power():
+            self._occupy()
 
     def lockout(self) -> None:
         with self._with_power():

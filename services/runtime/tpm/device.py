@@ -158,6 +158,11 @@ class TpmDevice(Protocol):
         long. Root key, owner's NV and counters are gone; endorsement keys stay."""
         ...
 
+    def occupy(self) -> None:
+        """Put a key of an installation before this one in the place of the storage root key: it
+        seals nothing, and only ``clear`` takes it away."""
+        ...
+
     def lockout(self) -> None:
         """Fail authorizations until dictionary attack protection refuses more."""
         ...

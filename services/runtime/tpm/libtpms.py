@@ -369,6 +369,13 @@ class LibtpmsDevice(BaseDevice):
             tpm.esys.clear(ESYS_TR.PLATFORM)
             self._new_context()
 
+    def _occupy(self) -> None:
+        with self._at_work() as tpm:
+            if self.srk_name() is not None:
+                tpm.evict_srk()
+            with tpm.primary(ESYS_TR.OWNER, ak_public()) as (made, _):
+                tpm.persist_srk(made)
+
     def _lockout(self) -> None:
         attributes = int(TPMA_NV.AUTHREAD | TPMA_NV.OWNERWRITE)
         with self._at_work() as tpm, _scratch(tpm, attributes) as handle:

@@ -32,6 +32,7 @@ from protocol.tpm.credential import (
     open_credential,
 )
 from protocol.tpm.errors import (
+    RC_ATTRIBUTES_H1,
     RC_FAILURE,
     RC_HANDLE_1,
     RC_INITIALIZE,
@@ -203,6 +204,9 @@ class ModelDevice(BaseDevice):
             return self._srk(state) if state.srk else None
 
     def _srk(self, state: ModelState) -> TpmName:
+        if state.occupied:
+            left = self._keys.curve(state.owner_seed, b"left").public_key()
+            return public_name(ak_public(point_of(left)))
         key = self._keys.curve(state.owner_seed, b"srk").public_key()
         return public_name(srk_public(point_of(key)))
 
@@ -236,6 +240,8 @@ class ModelDevice(BaseDevice):
     def _need_srk(state: ModelState) -> None:
         if not state.srk:
             raise tpm_error(RC_HANDLE_1)
+        if state.occupied:
+            raise tpm_error(RC_ATTRIBUTES_H1)
 
     # Attestation -------------------------------------------------------------------------------
 
@@ -376,6 +382,10 @@ class ModelDevice(BaseDevice):
     def _clear(self) -> None:
         with self._at_work() as state:
             self._commit(state.cleared(self._entropy(_SEED)))
+
+    def _occupy(self) -> None:
+        with self._at_work() as state:
+            self._commit(msgspec.structs.replace(state, srk=True, occupied=True))
 
     def _lockout(self) -> None:
         with self._at_work() as state:

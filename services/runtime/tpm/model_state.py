@@ -22,11 +22,13 @@ class NvIndex(msgspec.Struct, frozen=True):
 class ModelState(msgspec.Struct, frozen=True):
     """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
     last power-off came after TPM2_Shutdown; ``top`` is the highest value of a counter that is
-    gone: a new one begins above it, so that a number cannot come again."""
+    gone: a new one begins above it, so that a number cannot come again. ``occupied``: another key
+    lies in the place of the storage root key."""
 
     endorsement_seed: bytes
     owner_seed: bytes
     srk: bool = False
+    occupied: bool = False
     resets: int = 0
     clock: int = 0
     orderly: bool = True

@@ -147,6 +147,12 @@ class Context:
         self._open[SRK_HANDLE] = handle
         return handle
 
+    def evict_srk(self) -> None:
+        """Take the key at the handle of the storage root key away."""
+        handle = self.opened(SRK_HANDLE)
+        self.esys.evict_control(ESYS_TR.OWNER, handle, SRK_HANDLE)
+        del self._open[SRK_HANDLE]
+
     def define(self, index: int, size: int, attributes: int, auth: bytes = b"") -> Any:
         """Define an NV index of the owner; its handle."""
         public = TPM2B_NV_PUBLIC(

@@ -227,6 +227,23 @@ def test_clear_keeps_the_endorsement_keys_and_takes_nv(tpm: TpmDevice) -> None:
     assert tpm.counter(COUNTER, bump=True) > value
 
 
+def test_a_leftover_in_the_place_of_the_root_key_seals_nothing_until_it_is_cleared(
+    tpm: TpmDevice,
+) -> None:
+    blob = booted(tpm)
+    srk, digest = tpm.ensure_srk(), tpm.ek_digest()
+    tpm.power_off(orderly=True)
+    tpm.occupy()
+    boot(tpm)
+    assert tpm.ensure_srk() == tpm.srk_name() != srk
+    assert refused(lambda: tpm.seal(SECRET, bytes(32))) == (0x182, TpmErrorKind.OTHER)
+    refused(lambda: tpm.unseal(blob, PCR_SECURE_BOOT))
+    tpm.clear()
+    assert tpm.ek_digest() == digest and tpm.srk_name() is None
+    tpm.ensure_srk()
+    assert tpm.unseal(sealed(tpm), PCR_SECURE_BOOT) == SECRET
+
+
 def test_swapped_tpm_is_another_one(tpm: TpmDevice) -> None:
     blob = booted(tpm)
     digest, (ak, _) = tpm.ek_digest(), tpm.ak()
