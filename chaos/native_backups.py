@@ -6,6 +6,8 @@ and is in clear in the caller's memory.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from chaos.lab import Lab
 from protocol.crypto.transfer import OneTimeKey, closed
 from protocol.messages.vcenter import (
@@ -20,18 +22,29 @@ from protocol.terms import NodeName, ProviderId
 
 
 async def take_backup(
-    lab: Lab, vcenter: NodeName, provider: ProviderId, password: str = ""
+    lab: Lab,
+    vcenter: NodeName,
+    provider: ProviderId,
+    password: str = "",
+    *,
+    authority: str | None = None,
 ) -> KeyMaterial:
     """The PKCS#12 file of a native provider, which counts as backed up then.
 
-    ``InvalidArgument`` for another kind of provider, ``NotFound`` when there is none.
+    ``authority``: by what vCenter is reached; by its name when it is None. ``InvalidArgument`` for
+    anything else, and for another kind of provider, ``NotFound`` when there is none.
     """
     transfer, box = "", b""
     if password:
         opened = await lab.ask(vcenter, OpenTransfer())
         transfer = opened.transfer
         box = closed(opened.public_key, KeyMaterial(password.encode()), "password")
-    export = ExportProvider(provider=provider, transfer=transfer, password=box)
+    export = ExportProvider(
+        provider=provider,
+        transfer=transfer,
+        password=box,
+        authority=UNSET if authority is None else authority,
+    )
     location = await lab.ask(vcenter, export)
     mine = OneTimeKey()
     found = await lab.ask(vcenter, DownloadExport(token=location.token, recipient=mine.public))

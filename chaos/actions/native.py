@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+from pydantic import StringConstraints
+
 from chaos.actions.base import About, Acting, Action
 from chaos.faults.base import Params
 from chaos.naming import named
@@ -30,11 +32,13 @@ class AddNativeParams(Params):
 
 
 class ExportParams(Params):
-    """Which provider, and what its backup is called; it is kept until the run ends."""
+    """Which provider, and what its backup is called; it is kept until the run ends. ``authority``:
+    by which name or address the client reaches vCenter; by its name when that is left out."""
 
     provider: Provider
     backup: Backup
     vcenter: Vcenter | None = None
+    authority: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
 
 
 class ImportParams(Params):
@@ -58,7 +62,7 @@ async def _add(acting: Acting, target: str, params: Any) -> Outcome:
 async def _export(acting: Acting, target: str, params: Any) -> Outcome:
     vcenter = await acting.vcenter("", params)
     acting.exports[params.backup] = await take_backup(
-        acting.lab, vcenter, ProviderId(params.provider)
+        acting.lab, vcenter, ProviderId(params.provider), authority=params.authority
     )
     return Outcome("ok", {"exported": params.provider})
 

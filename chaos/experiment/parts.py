@@ -13,9 +13,7 @@ from typing import Any, Final
 MISSING: Final[Mapping[str, str]] = {
     "hsm": "hardware behind a key server, without which it answers and can release no key",
     "kmip-tls": "TLS between vCenter and key servers, with certificates that end and are replaced",
-    "host-of-another-vcenter": "a host that leaves its vCenter for another one",
     "move-between-vcenters": "vMotion from a host of one vCenter to a host of another",
-    "names-of-vcenters": "a vCenter that knows by which name or address it is reached",
 }
 """What each would be, in words."""
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.vcenter.providers import ProviderInfo, ProviderState
 from protocol.terms import ProviderId
@@ -55,12 +57,15 @@ class UpdateNativeProvider(Request[ProviderState], frozen=True, kw_only=True):
 class ExportProvider(Request["ExportLocation"], frozen=True, kw_only=True):
     """Prepare a backup (NKP-03). ``password`` is sealed; without one the file is in clear.
 
-    ``InvalidArgument`` for a provider that is not native: what is exported is a KDK.
+    ``authority``: by which name or address the client has reached vCenter, as it stands in the
+    request; left out, by vCenter's name. ``InvalidArgument`` for another one than its name, and for
+    a provider that is not native: what is exported is a KDK.
     """
 
     provider: ProviderId
     transfer: str = ""
     password: bytes = b""
+    authority: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ExportLocation(Reply, frozen=True, kw_only=True):

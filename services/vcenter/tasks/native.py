@@ -83,6 +83,8 @@ async def update(vc: VCenter, message: UpdateNativeProvider) -> ProviderState:
 def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
     """See ``ExportProvider``; ``InvalidState`` when the KDK cannot be opened."""
     row, _ = _native(vc, message.provider)
+    if message.authority is not msgspec.UNSET:
+        _by_name(vc, message.authority)
     vc.providers.native.kdk(row)
     password = _NO_SECRET
     if message.password:
@@ -91,6 +93,14 @@ def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
     token, expiry = vc.exports.prepare(row.name, password)
     url = f"https://{vc.node.name}/cryptomanager/kms/{row.name}"
     return ExportLocation(url=url, token=token, expiry=expiry)
+
+
+def _by_name(vc: VCenter, authority: str) -> None:
+    """``InvalidArgument`` when vCenter was reached by something else: the address of the download
+    is made of its name, and a session holds for the name that it was opened by (NKP-03)."""
+    if authority != vc.node.name:
+        text = f"authority: a backup is exported in a session by the name {vc.node.name}"
+        raise InvalidArgument(f"{text}, not by {authority!r}")
 
 
 async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:

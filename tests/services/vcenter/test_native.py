@@ -123,6 +123,15 @@ def test_it_must_be_backed_up_before_it_is_used(rig: Rig) -> None:
     assert rig.do(GenerateKey(operation_id="g")).success
 
 
+def test_it_is_exported_under_vcenters_name_only(rig: Rig) -> None:
+    """NKP-03, SC-49."""
+    create(rig)
+    refused = rig.refused(ExportProvider(provider=NKP, authority="192.0.2.10"))
+    assert isinstance(refused, InvalidArgument) and "'192.0.2.10'" in str(refused)
+    assert listed(rig)[NKP].health is ProviderHealth.ERROR
+    assert rig.do(ExportProvider(provider=NKP, authority=VCENTER)).url
+
+
 def test_a_vcenter_that_is_started_again_goes_on_with_the_day(rig: Rig) -> None:
     """Started twice a day, it would never tell otherwise."""
     create(rig)
