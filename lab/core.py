@@ -63,7 +63,7 @@ class LabCore(ABC):
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self._specs: dict[NodeName, NodeSpec] = {s.node: s for s in topology.nodes}
-        self._skew: dict[NodeName, float] = {}
+        self._skew: dict[NodeName, SkewClock] = {}
         self._firmware: dict[NodeName, Firmware] = {s.node: s.firmware for s in topology.nodes}
         self._vms: dict[VmName, None] = {v.vm: None for v in topology.vms}
         self._desired = DesiredRules()
@@ -356,8 +356,8 @@ class LabCore(ABC):
         return self._firmware[node]
 
     async def skew(self, node: NodeName, seconds: float) -> None:
-        await self.tell(node, SkewClock(node=node, skew_s=seconds), 10.0)
-        self._skew[node] = seconds
+        skew = self._skew[node] = SkewClock(node=node, skew_s=seconds)
+        await self.tell(node, skew, 10.0)
 
     async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
         await self.tell(node, DiskAction(node=node, act=act, label=label), 60.0)

@@ -1,9 +1,8 @@
 """A lab of real processes: brokers, agents, signals. Implements ``chaos.lab.Lab``.
 
-It lives in one process, the supervisor: the background process of ``up``, or the command
-``chaos run`` itself. Everything it starts dies with it. What dies by itself is started again: a
-broker at once, on its port; the fork server with all agents, whose nodes are off then, as machines
-are that lost their kernel. When a broker or the fork server cannot be had again the lab is lost.
+It lives in one process, the supervisor: that of ``up``, or the command ``chaos run``. All it starts
+dies with it. What dies by itself is started again: a broker at once, on its port; the fork server
+with all agents, whose nodes are off then. When one cannot be had again the lab is lost.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, SkewClock, TpmBackend
+from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
@@ -136,11 +135,10 @@ class ProcessLab(LabFiles, LabCore):
         process.held.clear()
         for node in process.nodes:
             await self._tell(process, AddNode(spec=self._specs[node]), START_LIMIT_S)
-            if self._firmware[node] != self._specs[node].firmware:
-                change = SetFirmware(node=node, firmware=self._firmware[node])
-                await self._tell(process, change, START_LIMIT_S)
-            if skew_s := self._skew.get(node, 0.0):
-                await self._tell(process, SkewClock(node=node, skew_s=skew_s), START_LIMIT_S)
+            if (firmware := self._firmware[node]) != self._specs[node].firmware:
+                await self._tell(process, SetFirmware(node=node, firmware=firmware), START_LIMIT_S)
+            if node in self._skew:
+                await self._tell(process, self._skew[node], START_LIMIT_S)
         if self._desired.epoch:
             await self._tell(process, self.desired(), START_LIMIT_S)
         process.up.set()

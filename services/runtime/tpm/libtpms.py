@@ -370,11 +370,10 @@ class LibtpmsDevice(BaseDevice):
             self._new_context()
 
     def _occupy(self) -> None:
-        with self._at_work() as tpm:
+        with self._at_work() as tpm, tpm.primary(ESYS_TR.OWNER, ak_public()) as (made, _):
             if self.srk_name() is not None:
                 tpm.evict_srk()
-            with tpm.primary(ESYS_TR.OWNER, ak_public()) as (made, _):
-                tpm.persist_srk(made)
+            tpm.persist_srk(made)
 
     def _lockout(self) -> None:
         attributes = int(TPMA_NV.AUTHREAD | TPMA_NV.OWNERWRITE)

@@ -359,18 +359,7 @@ class ModelDevice(BaseDevice):
             self._need_power()
             if self._failed or self._state is None:
                 return TpmInfo(backend=self.kind.value, failed=True)
-            state = self._state
-            return TpmInfo(
-                backend=self.kind.value,
-                failed=False,
-                reset_count=state.resets,
-                restart_count=0,
-                clock=state.clock,
-                safe=state.safe,
-                lockout_counter=state.tries,
-                max_tries=MAX_TRIES,
-                lockout=state.tries >= MAX_TRIES,
-            )
+            return self._state.told(self.kind.value)
 
     def _first_setup(self) -> bytes:
         # As with the real one: which banks of PCRs there are holds from the next power-on.

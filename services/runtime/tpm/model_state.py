@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from protocol.tpm.structures import TpmInfo
+
 CAPACITY: Final = 68 * 2048
 """Bytes that all NV indices hold together, about what libtpms has room for."""
 MAX_TRIES: Final = 3
@@ -36,6 +38,20 @@ class ModelState(msgspec.Struct, frozen=True):
     tries: int = 0
     top: int = 0
     indices: tuple[NvIndex, ...] = ()
+
+    def told(self, backend: str) -> TpmInfo:
+        """What a TPM that works says of itself."""
+        return TpmInfo(
+            backend=backend,
+            failed=False,
+            reset_count=self.resets,
+            restart_count=0,
+            clock=self.clock,
+            safe=self.safe,
+            lockout_counter=self.tries,
+            max_tries=MAX_TRIES,
+            lockout=self.tries >= MAX_TRIES,
+        )
 
     def find(self, index: int) -> NvIndex | None:
         """The NV index; None when it is not defined."""
