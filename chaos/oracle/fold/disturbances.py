@@ -7,7 +7,7 @@ its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -161,6 +161,11 @@ class Disturbances:
             if found.phase is not Phase.ON and node in found.values.get("servers", ())
         ]
         return both(held + copied)
+
+    def agree(self, nodes: Iterable[str]) -> Known:
+        """Whether the clocks of these nodes agree so far that each takes the others' tokens."""
+        wrong = frozenset(node for found in self.of("clock.skew") for node in found.nodes)
+        return YES if wrong.isdisjoint(nodes) else OPEN
 
     def may_be_off(self, node: str) -> bool:
         """Whether a fault may have taken its power, or its process: others go down with that."""

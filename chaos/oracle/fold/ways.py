@@ -175,6 +175,9 @@ class Ways:
                     )
                     for nodes in (services.attestation, services.keys)
                 )
+                keys = both(
+                    (keys, self.disturbances.agree((*services.attestation, *services.keys)))
+                )
                 trust, up = self.trust[host], self.nodes[host].up
                 if up != NO:
                     trust.may_attest(attestation)
