@@ -27,18 +27,11 @@ class Moving:
     async def judged(
         self, vm: VmName, source: NodeName, target: NodeName, *, patient: bool = False
     ) -> Judged:
-        """The task of vCenter; then the letter. ``patient``: the target has just booted, so it is
-        asked again while vCenter is not connected to it, as long as the event lasts."""
-        looks, lab = self._looks, self._scene.lab
+        """The task of vCenter; then the letter. ``patient``: see ``until_answered``."""
+        looks = self._looks
         before = await looks.vm(vm, source)
         run = self._scene.guests.run_of(vm)
-        until = lab.monotonic() + clock.MOVE_S
-        asked = await self.ask(vm, target)
-        while patient and asked.error in ("HostUnreachable", "TimedOut"):
-            if lab.monotonic() > until:
-                break
-            await lab.sleep(clock.AGAIN_S)
-            asked = await self.ask(vm, target)
+        asked = await (self.until_answered(vm, target) if patient else self.ask(vm, target))
         here, there = await looks.vm(vm, source), await looks.vm(vm, target)
         moved = Moved(
             asked=asked,
@@ -62,6 +55,17 @@ class Moving:
         judged = await self.judged(vm, source, target)
         known: dict[str, str] = {Letter.OK: OK, Letter.NO: REFUSED}
         return known.get(judged.letter, judged.why)
+
+    async def until_answered(self, vm: VmName, target: NodeName) -> Answered:
+        """The task, to a host that has just booted: again while vCenter is not connected to it, as
+        long as a move may take."""
+        lab = self._scene.lab
+        until = lab.monotonic() + clock.MOVE_S
+        asked = await self.ask(vm, target)
+        while asked.error in ("HostUnreachable", "TimedOut") and lab.monotonic() < until:
+            await lab.sleep(clock.AGAIN_S)
+            asked = await self.ask(vm, target)
+        return asked
 
     async def ask(self, vm: VmName, target: NodeName) -> Answered:
         """The task alone."""

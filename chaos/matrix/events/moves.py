@@ -49,7 +49,7 @@ class Moves(EventPlay, ABC):
         return wrong
 
     async def _goes_now(self, vm: VmName) -> str:
-        asked = await Moving(self.looks).ask(vm, self.host(self.target))
+        asked = await Moving(self.looks).until_answered(vm, self.host(self.target))
         if not asked.done:
             return f"{vm} does not move: {asked.error}: {asked.text}"
         seen: VmSeen = await self.looks.vm(vm, self.host(self.target))
