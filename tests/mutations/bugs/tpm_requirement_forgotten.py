@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from services.esxi.host import Host
 from services.esxi.providers import native as on_host
 from services.vcenter.providers import native as at_vcenter
@@ -12,7 +14,10 @@ from tests.mutations.bugs.planting import plant
 
 
 def _any_host(original: Any) -> Any:
-    return lambda row, *, tpm_present: original(row, tpm_present=True)
+    def takes_kdk(row: Any, summary: Any) -> Any:
+        return original(row, msgspec.structs.replace(summary, tpm_present=True))
+
+    return takes_kdk
 
 
 plant(on_host, "is_excluded", lambda original: lambda ref, *, tpm_present: False)
