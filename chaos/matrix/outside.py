@@ -181,7 +181,9 @@ ROWS: Final = (
         ),
     ),
     OutsideRow(
-        id="X07", title="a provider that requires a TPM, and a host without", needs="vMotion"
+        id="X07",
+        title="a provider that requires a TPM, and a host without",
+        needs="a cluster in which one host has no TPM",
     ),
     OutsideRow(
         id="X08",
