@@ -53,6 +53,15 @@ async def test_trouble_is_told_within_a_period_though_nobody_needs_a_key(
         assert len(await told(lab)) == 1
 
 
+async def test_a_silent_host_does_not_hold_up_the_deletion_of_a_provider() -> None:
+    """It is done, and the others know it (DEL-01); the one that was silent learns it later."""
+    async with trusted() as lab:
+        await lab.sleep(10)
+        await lab.do(c.FaultInject("proc.pause", {"on": "esxi-001"}))
+        await lab.do(c.ProviderDelete("trusted-provider"))
+        assert not (await lab.do(c.GetProviders())).items
+
+
 async def test_the_first_host_that_attests_in_vain_has_all_of_them_looked_at() -> None:
     services = ("attestation-1", "attestation-2", "keyprovider-1", "keyprovider-2")
     async with trusted() as lab:

@@ -217,9 +217,12 @@ class Trust:
         await session.look()
 
     async def providers_changed(self) -> None:
-        """Hosts that are configured learn which trusted providers there are (KPS-00, R52)."""
-        for session in self._sessions.connected():
-            await self._bring_up_to_date(session)
+        """Hosts that are configured learn which trusted providers there are (KPS-00, R52).
+
+        The change is made, whatever a host says: one that does not answer learns it when it is
+        seen again (``see``), and keeps no other one waiting (DEL-01).
+        """
+        await try_each(self._sessions.connected(), self._bring_up_to_date, name="trust.providers")
 
     async def _bring_up_to_date(self, session: HostSession) -> None:
         summary = session.summary
