@@ -28,7 +28,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.host import Dump as DumpOnHost
 from protocol.printable import told
-from protocol.terms import NodeName, ProviderId
+from protocol.terms import NodeName, ProviderId, VmName
 
 
 async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
@@ -70,19 +70,20 @@ async def remove_provider(session: Session, command: commands.HostRemoveProvider
 async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
-    dump = command.dump or _next_name(await _listed(session, host))
-    done = await session.ask(host, WriteDump(dump=dump, marker=command.marker))
+    vm = VmName(command.vm) if command.vm else None
+    dump = command.dump or _next_name(await _listed(session, host), _PROCESS if vm else _NAMED)
+    done = await session.ask(host, WriteDump(dump=dump, marker=command.marker, vm=vm))
     return _view(host, done.dump)
 
 
-def _next_name(there: tuple[DumpOnHost, ...]) -> str:
-    """``hostd-zdump.NNN`` with the first number above those that are there."""
+def _next_name(there: tuple[DumpOnHost, ...], of: str) -> str:
+    """``of.NNN`` with the first number above those that are there."""
     named = [each.dump.rpartition(".") for each in there]
-    last = [int(number) for head, _, number in named if head == _NAMED and number.isdecimal()]
-    return f"{_NAMED}.{max(last, default=-1) + 1:03d}"
+    last = [int(number) for head, _, number in named if head == of and number.isdecimal()]
+    return f"{of}.{max(last, default=-1) + 1:03d}"
 
 
-_NAMED = "hostd-zdump"
+_NAMED, _PROCESS = "hostd-zdump", "vmx-zdump"
 
 
 async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:

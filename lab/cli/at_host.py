@@ -49,14 +49,16 @@ def dump_write(
     dump: Annotated[str, Parameter(help="Its name; the next number when left out.")] = "",
     *,
     marker: Annotated[str, Parameter(help="Text that goes into it.")] = "",
+    vm: Annotated[str, Parameter(help="Of the process of this VM, under the VM's key.")] = "",
     options: Options = DEFAULTS,
 ) -> None:
     """Write a core dump of the host's agent: encrypted under the host key when the host is safe.
 
     keystead host dump write esxi-001
     keystead host dump write esxi-001 before-the-outage --marker 'found again'
+    keystead host dump write esxi-001 --vm vm-01
     """
-    answer = call(options, HostDumpWrite(host, dump, marker.encode()))
+    answer = call(options, HostDumpWrite(host, dump, marker.encode(), vm))
     show_one(answer, options.output, DUMPS, key="dump")
 
 

@@ -1,10 +1,11 @@
-"""Core dumps: memory of the host's agent, encrypted on a safe host (DUMP-01 to DUMP-04).
+"""Core dumps: memory of the host's agent, or of a VM's process (DUMP-01 to DUMP-04).
 
 A dump is one file of the host's disk. Its data is under a key of its own (AES-256-GCM), which is
 wrapped under the host key; both are bound to host, dump and use. The id of the host key stands in
 clear beside them. Without that key in memory nothing on the host reads the dump: after a reboot
 that is when persistence has kept it or vCenter has brought it again. A host without a host key in
-memory, which is one that is not safe, dumps in clear.
+memory, which is one that is not safe, dumps in clear. The process of an encrypted VM is dumped
+under the VM's key instead.
 
 A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
 done before the change is saved, so that a crash in between leaves them under the newer key, which
@@ -23,13 +24,14 @@ from protocol.errors import (
     CryptographicFailure,
     EncryptionKeyRequired,
     InvalidArgument,
+    InvalidPowerState,
     InvalidState,
     NotFound,
     ResourceInUse,
 )
 from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, NodeName
+from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.esxi.host import Host
 from services.runtime.durable import replace_durably
 
@@ -52,7 +54,7 @@ class DumpFile(msgspec.Struct, frozen=True, kw_only=True):
 _decode = msgspec.msgpack.Decoder(DumpFile).decode
 
 
-async def write(host: Host, dump: str, marker: bytes) -> Dump:
+async def write(host: Host, dump: str, marker: bytes, vm: VmName | None = None) -> Dump:
     """Write a dump, durably; the one that is there when the name is taken. See ``WriteDump``."""
     names.DUMP.check(dump)
     if len(marker) > MARKER_LIMIT:
@@ -62,7 +64,10 @@ async def write(host: Host, dump: str, marker: bytes) -> Dump:
         return _told(host, await _read(host, dump))
     if sum(name.endswith(_SUFFIX) for name in there) >= DUMPS_LIMIT:
         raise ResourceInUse(f"{host.node.name} has {DUMPS_LIMIT} dumps: remove one first")
-    made = _made(host, dump, _content(host, marker))
+    if vm is None:
+        made = _made(host, dump, _content(host, marker), _host_key(host))
+    else:
+        made = _made(host, dump, _process(host, vm, marker), _key_of(host, vm))
     await _put(host, made)
     key = None if made.key is None else str(made.key)
     host.node.record("dump.written", dump=dump, key=key, file=f"{FOLDER}/{_file(dump)}")
@@ -91,7 +96,7 @@ async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
     key = _in_memory(host, found.key)
     if key is None:
         raise EncryptionKeyRequired(
-            f"{dump}: the host key that it is under is not in the memory of {host.node.name}",
+            f"{dump}: the key that it is under is not in the memory of {host.node.name}",
             (found.key,),
         )
     try:
@@ -136,17 +141,36 @@ async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyM
             host.node.record("dump.rewrapped", dump=dump, key=str(new))
 
 
-def _made(host: Host, dump: str, content: bytes) -> DumpFile:
-    clear = DumpFile(dump=dump, boot=host.node.boot, at=host.clock.now(), data=content)
+def _host_key(host: Host) -> tuple[CryptoKeyId, KeyMaterial] | None:
+    """The host key in memory; None on a host that is not safe."""
     key = host.archive.now.host_key
-    if key is None or host.host_key is None:
+    return None if key is None or host.host_key is None else (key, host.host_key)
+
+
+def _key_of(host: Host, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
+    """The key of a running VM's home; None when it is not encrypted."""
+    config = host.registered(vm).config
+    if config is None or not config.keys:
+        return None
+    key = config.keys[0]
+    if (value := host.keys.get(key)) is None:
+        raise EncryptionKeyRequired(f"{vm}: its key is not in the memory of this host", (key,))
+    return key, value
+
+
+def _made(
+    host: Host, dump: str, content: bytes, under: tuple[CryptoKeyId, KeyMaterial] | None
+) -> DumpFile:
+    clear = DumpFile(dump=dump, boot=host.node.boot, at=host.clock.now(), data=content)
+    if under is None:
         return clear
+    key, value = under
     own = KeyMaterial(host.rng.token(KEK_SIZE))
     name = host.node.name
     return msgspec.structs.replace(
         clear,
         key=key,
-        wrapped=wrap(host.host_key, own, _aad(name, dump, "key"), host.rng.token(NONCE_SIZE)),
+        wrapped=wrap(value, own, _aad(name, dump, "key"), host.rng.token(NONCE_SIZE)),
         data=wrap(own, KeyMaterial(content), _aad(name, dump, "data"), host.rng.token(NONCE_SIZE)),
     )
 
@@ -178,8 +202,15 @@ def _content(host: Host, marker: bytes) -> bytes:
     return "\n".join([*lines, ""]).encode() + marker
 
 
+def _process(host: Host, vm: VmName, marker: bytes) -> bytes:
+    """The memory of a running VM's process as text, never a key (DUMP-04)."""
+    if host.registered(vm).guest is None:
+        raise InvalidPowerState(f"{vm} does not run on {host.node.name}: it has no process")
+    return f"vmx of {vm} on {host.node.name}, boot {host.node.boot}\n".encode() + marker
+
+
 def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
-    """A host key by id: the one in force, or one that was brought as any key is."""
+    """A key by id: the host key in force, or one that is in the cache, as any key is."""
     if key == host.archive.now.host_key and host.host_key is not None:
         return host.host_key
     return host.keys.get(key)

@@ -362,7 +362,8 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(m.WriteDump, turn=_keystore)
     async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
         """See ``dumps.write``."""
-        return m.DumpWritten(dump=await dumps.write(self.host, message.dump, message.marker))
+        dump = await dumps.write(self.host, message.dump, message.marker, message.vm)
+        return m.DumpWritten(dump=dump)
 
     @serves(m.ListDumps)
     async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:

@@ -53,15 +53,18 @@ class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
     """Write a core dump of the host's agent to its disk: encrypted when the host is safe [DUMP-01].
 
     ``dump`` empty: the next ``hostd-zdump.NNN``; one that is there is not written again.
-    ``marker`` goes into it, so that who reads it can tell.
+    ``marker`` goes into it, so that who reads it can tell. ``vm``: of the process of that running
+    VM instead, under the VM's key if it has one, ``vmx-zdump.NNN``.
     """
 
     host: str
     dump: str = ""
     marker: bytes = b""
+    vm: str = ""
 
     def __post_init__(self) -> None:
         named(names.DUMP, self.dump)
+        named(names.VM, self.vm)
         if len(self.marker) > MARKER_LIMIT:
             raise wrong(f"a marker has at most {MARKER_LIMIT} bytes")
 

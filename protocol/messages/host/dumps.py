@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host.session import Done
-from protocol.terms import CryptoKeyId
+from protocol.terms import CryptoKeyId, VmName
 
 MARKER_LIMIT: Final = 4096  # bytes
 DUMPS_LIMIT: Final = 16
@@ -19,7 +19,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """A dump as it lies on the host's disk, by name.
 
     ``boot`` and ``at`` (Unix seconds of the host's clock) say which life of the host wrote it.
-    ``key`` is the host key that it is under; None: it is in clear, for the host was not safe.
+    ``key`` is the key that it is under, the host's or a VM's; None: it is in clear.
     ``readable``: that key is in the host's memory now. ``problem``: the file is damaged, and
     nothing else is known of it.
     """
@@ -34,16 +34,18 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 
 class WriteDump(Request["DumpWritten"], frozen=True, kw_only=True):
     """Dump the host's agent: a safe host encrypts it under a key of its own, and that under the
-    host key; durable on return.
+    host key; durable on return. With ``vm`` the process of that running VM: under the VM's key, if
+    it is encrypted (DUMP-01).
 
     ``marker`` (at most ``MARKER_LIMIT`` bytes) goes into it, so that who reads it can tell. A
     repeat finds the dump of that name there, and changes nothing. ``ResourceInUse`` when there
-    are ``DUMPS_LIMIT`` dumps.
+    are ``DUMPS_LIMIT`` dumps; ``EncryptionKeyRequired`` when the VM's key is not in the cache.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     dump: str
     marker: bytes = b""
+    vm: VmName | None = None
 
 
 class DumpWritten(Reply, frozen=True, kw_only=True):

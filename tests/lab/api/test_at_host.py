@@ -207,6 +207,9 @@ async def test_a_core_dump_is_read_again_when_its_host_key_is_back(lab: Lab) -> 
     assert (first.dump, first.boot, first.readable) == ("hostd-zdump.000", 1, True)
     assert first.key == (await lab.host(A)).crypto_key_id is not None
     assert (await lab.do(HostDumpWrite(A))).dump == "hostd-zdump.001"
+    process = await lab.do(HostDumpWrite(A, vm="vm-01"))
+    assert process.dump == "vmx-zdump.000" and process.key == (await lab.vm(VM)).key
+    await lab.do(HostDumpRemove(A, process.dump))
     read = await lab.do(HostDumpDecrypt(A, first.dump))
     assert read.content.endswith(b"of this test") and b"vm-01 poweredOn" in read.content
     await lab.do(HostPowerOff(("vcenter",)))

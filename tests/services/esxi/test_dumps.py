@@ -11,6 +11,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,
     InvalidName,
+    InvalidPowerState,
     InvalidState,
     NoPermission,
     NotFound,
@@ -26,13 +27,15 @@ from protocol.messages.host import (
     CryptoManagerHostDisable,
     DecryptDump,
     Dump,
+    HostCreateVm,
+    HostPowerOnVm,
     ListDumps,
     RemoveDump,
     RemoveKeys,
     WriteDump,
 )
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyId
-from tests.services.esxi.rig import HOST_KEY, PROVIDER, A, Rig, material
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
+from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, A, Rig, key, material
 
 DUMP = "hostd-zdump.000"
 FILE = f"core/{DUMP}.zdump"
@@ -252,3 +255,56 @@ def test_disabling_the_mode_leaves_the_dump_behind(rig: Rig) -> None:
     assert content(rig).endswith(MARKER), "until the reboot the key is in memory"
     rig.reboot()
     assert isinstance(rig.refused_door(DecryptDump(dump=DUMP)), EncryptionKeyRequired)
+
+
+# ---- the process of a VM --------------------------------------------------------------------
+
+
+def of_vm(rig: Rig, dump: str = "vmx-zdump.000") -> Dump:
+    return rig.console(WriteDump(dump=dump, marker=MARKER, vm=VM)).dump
+
+
+def test_the_process_of_an_encrypted_vm_is_dumped_under_its_key(rig: Rig) -> None:
+    """DUMP-01: after a reboot that key opens it, and the host key alone does not."""
+    safe(rig)
+    rig.encrypted_vm()
+    dump = of_vm(rig)
+    assert (dump.key, dump.readable) == (key("kek-1"), True)
+    assert MARKER not in on_disk(rig)
+    assert content(rig, dump.dump) == b"vmx of vm-01 on esxi-001, boot 1\n" + MARKER
+    rig.reboot()
+    rig.connect()
+    rig.make_safe()
+    refused = rig.refused_door(DecryptDump(dump=dump.dump))
+    assert isinstance(refused, EncryptionKeyRequired) and refused.keys == (key("kek-1"),)
+    rig.add_keys(key("kek-1"))
+    assert content(rig, dump.dump).endswith(MARKER)
+
+
+def test_a_new_host_key_leaves_the_dump_of_a_vm_where_it_is(rig: Rig) -> None:
+    safe(rig)
+    rig.encrypted_vm()
+    of_vm(rig)
+    written(rig)
+    rig.command(change_to(OTHER))
+    assert {d.dump: d.key for d in listed(rig)} == {DUMP: OTHER, "vmx-zdump.000": key("kek-1")}
+    assert content(rig, "vmx-zdump.000").endswith(MARKER)
+
+
+def test_whose_process_is_dumped(rig: Rig) -> None:
+    """A VM without encryption is dumped in clear; one that does not run has no process."""
+    safe(rig)
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    assert isinstance(rig.refused_door(WriteDump(dump="v", vm=VM)), InvalidPowerState)
+    assert isinstance(rig.refused_door(WriteDump(dump="v", vm=VmName("no"))), NotFound)
+    rig.command(HostPowerOnVm(vm=VM))
+    assert of_vm(rig).key is None and MARKER in on_disk(rig)
+
+
+def test_without_the_key_of_a_running_vm_there_is_no_dump(rig: Rig) -> None:
+    safe(rig)
+    rig.encrypted_vm()
+    rig.command(RemoveKeys(keys=(key("kek-1"),)))
+    refused = rig.refused_door(WriteDump(dump="v", vm=VM))
+    assert isinstance(refused, EncryptionKeyRequired) and refused.keys == (key("kek-1"),)
+    assert listed(rig) == []
