@@ -29,7 +29,7 @@ from protocol.errors import (
     NotFound,
     ResourceInUse,
 )
-from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump
+from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump, WriteDump
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.esxi.host import Host
@@ -54,8 +54,9 @@ class DumpFile(msgspec.Struct, frozen=True, kw_only=True):
 _decode = msgspec.msgpack.Decoder(DumpFile).decode
 
 
-async def write(host: Host, dump: str, marker: bytes, vm: VmName | None = None) -> Dump:
+async def write(host: Host, message: WriteDump) -> Dump:
     """Write a dump, durably; the one that is there when the name is taken. See ``WriteDump``."""
+    dump, marker, vm = message.dump, message.marker, message.vm
     names.DUMP.check(dump)
     if len(marker) > MARKER_LIMIT:
         raise InvalidArgument(f"marker: at most {MARKER_LIMIT} bytes")

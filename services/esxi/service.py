@@ -362,8 +362,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(m.WriteDump, turn=_keystore)
     async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
         """See ``dumps.write``."""
-        dump = await dumps.write(self.host, message.dump, message.marker, message.vm)
-        return m.DumpWritten(dump=dump)
+        return m.DumpWritten(dump=await dumps.write(self.host, message))
 
     @serves(m.ListDumps)
     async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:
