@@ -74,6 +74,7 @@ class Feature(StrEnum):
     TRUST_PROVIDER_EVENTS = "events about trusted providers"
     VSAN_PERSISTENCE = "key persistence for encrypted vSAN"
     STS_EVENT = "an event when the token service's certificate changes"
+    VTPM_REPLACE = "a clone with a virtual TPM of its own"
     DEFAULT_PER_CLUSTER = "default key providers of clusters"
     NATIVE_GENERATE_KEY = "GenerateKey for native key providers"
     KEY_REASONS = "the key status reason KeyStateManagedByNKP"
@@ -133,6 +134,12 @@ FEATURES: Final[Mapping[Feature, Since]] = {
     ),
     Feature.STS_EVENT: Since(
         _8, Side.VCENTER, "The stale principal is shown, and no event tells of it.", "HLT-05"
+    ),
+    Feature.VTPM_REPLACE: Since(
+        _8,
+        Side.VCENTER,
+        "A clone has the same virtual TPM; another one is refused (NotSupported).",
+        "VTPM-07",
     ),
     Feature.DEFAULT_PER_CLUSTER: Since(
         _8_U1, Side.VCENTER, "It is refused (NotSupported): one default for all.", "STD-02"

@@ -67,7 +67,8 @@ def _question(id: str, title: str, row: KnobRow) -> str:
 
 def _knob(row: KnobRow) -> str:
     readers = ", ".join(row.read_by)
-    cells = (f"`{row.name}`", row.text, _written(row.default), row.values, readers, row.rule)
+    said = row.text if re.fullmatch(r"C\d+", row.rule) else f"{row.text} {row.instead}".strip()
+    cells = (f"`{row.name}`", said, _written(row.default), row.values, readers, row.rule)
     return "| " + " | ".join(cells) + " |"
 
 

@@ -143,11 +143,17 @@ async def tells_of_the_sts(lab: Lab, folder: Path) -> bool:
     return await told(lab, "TrustAuthority.StsCertificatesChange")
 
 
+async def replaces_vtpm(lab: Lab, folder: Path) -> bool:
+    await lab.do(c.VmCreate("vm-x", host=A, encrypted=True))
+    return await done(lab, c.VmClone("vm-x", "vm-c", tpm="replace"))
+
+
 PLAYED: Final[dict[Feature, Play]] = {
     Feature.CONFIGURATION_ENCRYPTION: encrypts_configuration,
     Feature.KEY_PERSISTENCE: persists,
     Feature.NATIVE_ON_HOST: knows_native,
     Feature.NATIVE_PROVIDER: makes_native,
+    Feature.VTPM_REPLACE: replaces_vtpm,
     Feature.DEFAULT_PER_CLUSTER: default_of_a_cluster,
     Feature.NATIVE_GENERATE_KEY: generates_native,
     Feature.KEY_REASONS: names_who_manages,

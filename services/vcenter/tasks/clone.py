@@ -25,6 +25,7 @@ from protocol.errors import (
 from protocol.events import EventTypeId
 from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy
 from protocol.messages.vcenter import CloneVm, VmCloned
+from protocol.releases import Feature, has
 from protocol.terms import NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.events import Draft
@@ -45,6 +46,7 @@ from services.vcenter.vcenter import VCenter
 
 async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
     """See the module's text. Runs in the clone's turn."""
+    _policy(vc, message)
     names.VM.check(message.vm)
     before = await recorded(vc, message.operation_id, OperationKind.CLONE_VM, message.vm)
     if message.vm in vc.inventory.vms:
@@ -68,6 +70,16 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
     with vc.placement.making_on(host):
         await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
         return await _make(vc, message, source, operation, caller)
+
+
+def _policy(vc: VCenter, message: CloneVm) -> TpmProvisionPolicy:
+    """What the clone has for a virtual TPM; before 8.0 the same, and ``NotAvailable`` for another."""
+    if message.tpm is None and not has(vc.release, Feature.VTPM_REPLACE):
+        return TpmProvisionPolicy.COPY
+    wanted = message.tpm or TpmProvisionPolicy(vc.node.knobs.clone_tpm_provision_policy)
+    if wanted is TpmProvisionPolicy.REPLACE:
+        vc.check_can(Feature.VTPM_REPLACE)
+    return wanted
 
 
 def _source(vc: VCenter, message: CloneVm) -> VmRow:
@@ -101,7 +113,7 @@ async def _make(
         recrypt=message.recrypt,
         key=given.key,
         provider=given.maker,
-        tpm=message.tpm or TpmProvisionPolicy(vc.node.knobs.clone_tpm_provision_policy),
+        tpm=_policy(vc, message),
     )
     try:
         vm = await session.command_vm(command)
