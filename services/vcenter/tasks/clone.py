@@ -73,7 +73,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
 
 
 def _policy(vc: VCenter, message: CloneVm) -> TpmProvisionPolicy:
-    """What the clone has for a virtual TPM; before 8.0 the same, and ``NotAvailable`` for another."""
+    """What the clone has for a virtual TPM; before 8.0 no other, or it is ``NotAvailable``."""
     if message.tpm is None and not has(vc.release, Feature.VTPM_REPLACE):
         return TpmProvisionPolicy.COPY
     wanted = message.tpm or TpmProvisionPolicy(vc.node.knobs.clone_tpm_provision_policy)
