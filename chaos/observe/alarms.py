@@ -25,14 +25,14 @@ def may_have_rung(history: History) -> bool:
 
 
 async def look_at_alarms(lab: Lab, history: History) -> None:
-    """Of every host and VM: alarms, and what its host says of it. What vCenter shows otherwise just
-    after the hosts were asked is left out, and so is what does not answer."""
+    """Of every host and VM: alarms, and what the host that vCenter names says of it. What vCenter
+    shows otherwise just after the hosts were asked is left out, and so is what does not answer."""
     before = Look(lab)
     hosts, vms = await before.vcenter_hosts(), await before.vcenter_vms()
     own = await before.hosts()
     after = Look(lab)
     hosts_then, vms_then = await after.vcenter_hosts(), await after.vcenter_vms()
-    at_host = await before.vms()
+    told = {(host, vm.vm): vm for host, summary in own.items() for vm in summary.vms}
     history.add(
         "state",
         op="alarms",
@@ -42,9 +42,9 @@ async def look_at_alarms(lab: Lab, history: History) -> None:
             if name in own and _shown(info) == _shown(hosts_then.get(name))
         },
         vms={
-            str(name): _vm(info, at_host[name][1].crypto, at_host[name][1].power)
+            str(name): _vm(info, found.crypto, found.power)
             for name, info in vms.items()
-            if name in at_host and info == vms_then.get(name)
+            if (found := told.get((info.host, name))) is not None and info == vms_then.get(name)
         },
     )
 
