@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,9 +52,11 @@ def find(name: str) -> Path:
                 return path
         except OSError:  # a name too long, a folder that may not be entered
             continue
-    known = ", ".join(p.stem for p in shipped())
-    text = f"there is no experiment {told(name)}; shipped ones: {known}"
-    raise KeysteadError("KS-USE-002", text)
+    near = difflib.get_close_matches(str(name)[:80], [p.stem for p in shipped()], n=2, cutoff=0.5)
+    text = f"there is no experiment {told(name)}"
+    if near:
+        text += f"; did you mean {' or '.join(near)}?"
+    raise KeysteadError("KS-USE-002", text, "`keystead chaos list` shows those that are shipped")
 
 
 def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:

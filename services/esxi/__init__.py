@@ -32,7 +32,7 @@ Kinds of records (ids and names only, never key bytes):
 ``boot.step`` step, text, ... · ``boot.stopped`` screen, reason · ``boot.no_archive`` boot ·
 ``boot.options_damaged`` · ``keys.loaded`` · ``keys.added`` · ``keys.removed`` ·
 ``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new · ``crypto.host_key`` ·
-``persistence.enabled`` ·
+``persistence.enabled`` · ``persistence.unprotected`` ·
 ``keys.disproved`` keys · ``host_key.not_derived`` reason · ``native.tpm_required`` provider,
 reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recovery.rotated`` ·
 ``config.protection`` mode, pcrs ·

@@ -203,10 +203,14 @@ REFUSED = OF_TRUST | {
     "host.disable-crypto",
     "host.wrong-recovery-key",
     "key.add",
+    "provider.import",
     "vm.add-disk-at-host",
 }
 FIRST = {
     "kms.restore": "kms.backup, backup: monday",
+    "provider.export": "provider.add-native, provider: nkp",
+    "vcenter.key.add": "vcenter.key.remove, on: vm-01, force: true",
+    "vcenter.restore": "vcenter.backup, backup: monday",
     "host.reconnect": "host.disconnect, on: esxi-001",
     "vm.encrypt": "vm.create, name: vm-new",
     "host.dump.read": "host.dump, on: esxi-001, dump: hostd",

@@ -40,6 +40,7 @@ REVERSIBLE: list[Case] = [
     ("tpm.dead", {"on": "esxi-001"}),
     ("host.tpm_disabled", {"on": "esxi-002"}),
     ("host.exec_option_removed", {"on": "esxi-001"}),
+    ("clock.skew", {"on": "esxi-001", "ahead": "10m"}),
 ]
 IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),

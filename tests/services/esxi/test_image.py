@@ -379,6 +379,7 @@ OTHERS: dict[str, Any] = {
     "providers": (ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER),),
     "recovery": new_recovery_key(SimRng(1, Incarnation(A, 1))),
     "maintenance": True,
+    "cloning": (VmName("vm-2"),),
     "trusted": TrustedConfiguration(revision="r1"),
     "vsan": VsanEncryption(encryption_enabled=True),
     "vsan_next": VsanEncryption(encryption_enabled=True),
