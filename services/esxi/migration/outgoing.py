@@ -115,8 +115,11 @@ async def _send(host: Host, message: HostMigrateVm, memory: bytes) -> None:
 async def _offer(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> None:
     """Written while the lock is held still: who takes it next finds the offer."""
     config = await read_config(host.datastore, vm.name)
-    offer = MigrationOffer(message.migration, message.target)
-    await write_config(host.datastore, msgspec.structs.replace(config, offer=offer))
+    await write_config(host.datastore, msgspec.structs.replace(config, offer=_offer_of(message)))
+
+
+def _offer_of(message: HostMigrateVm) -> MigrationOffer:
+    return MigrationOffer(message.migration, message.target)
 
 
 async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
@@ -127,12 +130,11 @@ async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) ->
     VM meanwhile, or its configuration cannot be read or written now; it is not running here, and
     can be started.
     """
-    offer = MigrationOffer(message.migration, message.target)
     try:
         if not await _lock_comes_back(host, vm, message):
             return False
         config = await read_config(host.datastore, vm.name)
-        if config.offer == offer:
+        if config.offer == _offer_of(message):
             await write_config(host.datastore, msgspec.structs.replace(config, offer=None))
             return True
         why = f"{message.target} had taken it over, and does not run it any more"
@@ -147,7 +149,6 @@ async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) ->
 async def _lock_comes_back(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
     """False: the target has the lock and the VM. While it has the lock and the offer stands, it may
     still fail, and nobody would run the guest: that is waited for, as long as a target waits."""
-    offer = MigrationOffer(message.migration, message.target)
     until = host.clock.monotonic() + LIMIT_REQUESTS * host.node.knobs.request_timeout_s
     while True:
         try:
@@ -155,7 +156,7 @@ async def _lock_comes_back(host: Host, vm: RegisteredVm, message: HostMigrateVm)
         except ProductError:
             if await _holder(host, vm.name) != message.target or host.clock.monotonic() > until:
                 raise
-            if (await read_config(host.datastore, vm.name)).offer != offer:
+            if (await read_config(host.datastore, vm.name)).offer != _offer_of(message):
                 return False
             await host.clock.sleep(RETRY_S)
         else:
