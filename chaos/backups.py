@@ -32,24 +32,21 @@ def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
 
 async def back_up(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
     """Take a backup of nodes; those that run are stopped for it, all before the first copy."""
-    nodes = tuple(servers)
-    ran = await _stopped(lab, nodes)
-    try:
-        for node in nodes:
-            await lab.disk(node, DiskAct.SAVE, backup)
-    finally:
-        for node in ran:
-            await lab.power_on(node)
+    await _while_off(lab, tuple(servers), DiskAct.SAVE, backup)
 
 
 async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
     """Put a backup back, and start the nodes from it; ``NotFound`` when one of them has none of
     that name: then those that ran are started as they were."""
-    every = tuple(nodes)
-    ran = await _stopped(lab, every)
+    await _while_off(lab, tuple(nodes), DiskAct.RESTORE, backup)
+
+
+async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup: str) -> None:
+    """Do it to the disk of each; those that ran are started again, whatever came of it."""
+    ran = await _stopped(lab, nodes)
     try:
-        for node in every:
-            await lab.disk(node, DiskAct.RESTORE, backup)
+        for node in nodes:
+            await lab.disk(node, act, backup)
     finally:
         for node in ran:
             await lab.power_on(node)
