@@ -33,8 +33,7 @@ from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import (
-    GivenKey,
-    give_key,
+    give_key_of_new_vm,
     give_up,
     modes_afterwards,
     recorded,
@@ -99,13 +98,9 @@ async def _make(
 ) -> VmCloned:
     host = operation.host or NodeName("")
     session, cluster = vc.sessions.usable(host), source.cluster
-    given = GivenKey(None, None, (), 0)
     if source.keys:
         await bring_keys(vc, session, source, caller=caller)
-    if operation.key is not None:
-        await vc.inventory.commit(*used_again((operation.key,)))
-    if operation.provider is not None:
-        given = await give_key(vc, session, operation, caller=caller)
+    given = await give_key_of_new_vm(vc, session, operation, caller=caller)
     command = HostCloneVm(
         vm=message.vm,
         source=source.name,

@@ -50,7 +50,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
-from services.vcenter.removals import not_wanted_there, released
+from services.vcenter.removals import not_wanted_there, released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -218,6 +218,18 @@ def modes_afterwards(vc: VCenter, session: HostSession, *, caller: Caller) -> li
         if off and not row.kept_off:
             edits.append(change_host(row.name, kept_off=True))
     return edits
+
+
+async def give_key_of_new_vm(
+    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: Caller
+) -> GivenKey:
+    """As ``give_key``; none for an operation that names no provider. The key that an earlier try
+    has made is in use again."""
+    if operation.key is not None:
+        await vc.inventory.commit(*used_again((operation.key,)))
+    if operation.provider is None:
+        return GivenKey(None, None, (), 0)
+    return await give_key(vc, session, operation, caller=caller)
 
 
 async def give_key(

@@ -20,8 +20,7 @@ from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import (
-    GivenKey,
-    give_key,
+    give_key_of_new_vm,
     give_up,
     modes_afterwards,
     recorded,
@@ -58,11 +57,7 @@ async def _make(
     vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName, caller: Caller
 ) -> VmCreated:
     session, cluster = vc.sessions.usable(host), vc.host(host).cluster
-    given = GivenKey(None, None, (), 0)
-    if operation.key is not None:
-        await vc.inventory.commit(*used_again((operation.key,)))
-    if operation.provider is not None:
-        given = await give_key(vc, session, operation, caller=caller)
+    given = await give_key_of_new_vm(vc, session, operation, caller=caller)
     command = HostCreateVm(
         vm=message.vm,
         blocks=message.blocks,
