@@ -11,14 +11,14 @@ from tests.mutations.bugs.planting import plant
 
 
 def _untidy(original: Any) -> Any:
-    async def give_key(vc: Any, session: Any, operation: Any, **how: Any) -> Any:
+    async def give_key_of_new_vm(vc: Any, session: Any, operation: Any, **how: Any) -> Any:
         try:
             return await original(vc, session, operation, **how)
         except ProductError:
             await session.command_vm(HostCreateVm(vm=operation.subject))
             raise
 
-    return give_key
+    return give_key_of_new_vm
 
 
-plant(vm, "give_key", _untidy)
+plant(vm, "give_key_of_new_vm", _untidy)
