@@ -30,6 +30,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``twist``     what every twist is to a play          - ``beside``  a fault of its own
 - ``disk_twists``  those of second disks    - ``late_twists``  those of keys that came late
 - ``apart_twists``  those of one host apart    - ``clear_twists``  those of VMs without encryption
+- ``tpm_twists``  those of a host without the TPM that its provider requires
 - ``vsan``      an object on an encrypted vSAN, and what is seen of it      - ``groups``  its letter
 - ``native``    what hosts that derive keys have and have not used
 - ``scan``      whether something that is encrypted lies in clear

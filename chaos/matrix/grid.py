@@ -10,7 +10,7 @@ import msgspec
 from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS, variants_of
-from chaos.matrix.terms import Boot, Knobs, Variant, is_trusted
+from chaos.matrix.terms import Boot, Knobs, Place, Variant, is_trusted
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -41,7 +41,7 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
     played, their hosts and VMs are used for controls (``chaos.matrix.control``). ``variant``: how
     the fault is made. ``outside``: the row outside of the grid that it is of, with its ``twist``;
-    ``seen_as``: the place of the table that it must be as. ``knobs``: those of its lab that are not
+    ``seen_as``: the place that it must be as. ``knobs``: those of its lab that are not
     as usual.
     """
 
@@ -56,8 +56,12 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = Variant.USUAL
     outside: str = ""
     twist: str = ""
-    seen_as: tuple[Block, Fault] | None = None
+    seen_as: Place | None = None
     knobs: Knobs = ()
+
+    def cell_of(self, event: Event) -> Cell:
+        """The cell that this event of it is compared with."""
+        return (self.seen_as or Place(self.block, self.fault)).cell(event)
 
     @property
     def case(self) -> tuple[bool, bool, Knobs]:

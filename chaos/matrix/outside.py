@@ -14,8 +14,8 @@ import msgspec
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import BLOCKS, Staging, stagings_together
-from chaos.matrix.terms import Agreement, Boot, is_native, is_sealed, is_trusted
-from chaos.oracle.table import Cell, cell
+from chaos.matrix.terms import Agreement, Boot, Place, is_native, is_sealed, is_trusted
+from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
 ALL: Final = tuple(EVENTS)
@@ -24,10 +24,14 @@ SERVED: Final = (Event.E2, Event.E3, Event.E4, Event.E6, Event.E8, Event.E9)
 """What a Key Provider Service is needed for, or a key in a cache is enough for."""
 
 
+TAKES_PART: Final = (Event.E2, Event.E3, Event.E4, Event.E7, Event.E9, Event.E10)
+"""What hosts of a cluster do of which another is left out."""
+
+
 class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     """Cells of ``block`` and ``fault`` with the twist of that name, which must be as those of
-    ``as_block`` and ``as_fault``; ``expired``: when tokens of before the fault have expired.
-    ``boot``: hosts go down in that way only."""
+    ``as_block`` and ``as_fault``, or have the ``letter`` for these ``reasons``. ``expired``: when
+    tokens of before the fault have expired. ``boot``: hosts go down in that way only."""
 
     block: Block
     fault: Fault
@@ -37,10 +41,17 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     as_fault: Fault
     expired: bool = False
     boot: Boot | None = None
+    letter: Letter | None = None
+    reasons: tuple[int, ...] = ()
+
+    @property
+    def seen_as(self) -> Place:
+        """Where the cells that it is compared with stand."""
+        return Place(self.as_block, self.as_fault, self.letter, self.reasons)
 
     def cells(self) -> tuple[Cell, ...]:
         """What it is compared with: cells that apply, of events that are built."""
-        found = (cell(self.as_block, self.as_fault, event) for event in self.events)
+        found = (self.seen_as.cell(event) for event in self.events)
         return tuple(one for one in found if one.letter is not Letter.NONE)
 
     def stagings(self, row: str) -> tuple[Staging, ...]:
@@ -52,7 +63,7 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
                 one,
                 outside=row,
                 twist=self.twist,
-                seen_as=(self.as_block, self.as_fault),
+                seen_as=self.seen_as,
                 expired=self.expired or one.expired,
             )
             for one in made
@@ -61,23 +72,21 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutsideRow(msgspec.Struct, frozen=True, kw_only=True):
-    """``id`` as the table's page has it. Without plays it is not built: it ``needs`` something."""
+    """``id`` as the table's page has it."""
 
     id: str
     title: str
-    plays: tuple[OutsidePlay, ...] = ()
-    needs: str = ""
+    plays: tuple[OutsidePlay, ...]
 
 
 class RowPlayed(msgspec.Struct, frozen=True, kw_only=True):
     """A row outside of the grid: its cells as they were played, each compared with the one that it
-    must be as. ``verdict`` None: it is not built, and ``needs`` something."""
+    must be as."""
 
     id: str
     title: str
-    verdict: Agreement | None = None
-    needs: str = ""
-    cells: tuple[CellRow, ...] = ()
+    verdict: Agreement
+    cells: tuple[CellRow, ...]
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -106,6 +115,12 @@ def _as_under(
     return OutsidePlay(
         block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=as_fault
     )
+
+
+def _refused(fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
+    """By a host that takes no part in its provider."""
+    play = _same(Block.N1X, fault, events, twist)
+    return msgspec.structs.replace(play, letter=Letter.NO, reasons=(57,))
 
 
 _IN_CLEAR: Final = (Event.E1, Event.E3, Event.E4, Event.E5)
@@ -183,7 +198,13 @@ ROWS: Final = (
     OutsideRow(
         id="X07",
         title="a provider that requires a TPM, and a host without",
-        needs="a cluster in which one host has no TPM",
+        plays=(
+            _refused(Fault.F0, (Event.E6, Event.E8), "target-left-out"),
+            _refused(Fault.F4, (Event.E6,), "target-left-out"),
+            _refused(Fault.F0, (Event.E9,), "host-left-out"),
+            _same(Block.N1X, Fault.F0, (Event.E3,), "clear-on-left-out"),
+            _same(Block.N1X, Fault.F0, TAKES_PART, "others-take-part"),
+        ),
     ),
     OutsideRow(
         id="X08",
@@ -286,5 +307,5 @@ ROWS: Final = (
 
 
 def all_stagings() -> tuple[Staging, ...]:
-    """Those of every row that is built."""
+    """Those of every row."""
     return tuple(one for row in ROWS for play in row.plays for one in play.stagings(row.id))

@@ -227,7 +227,7 @@ async def _aftermath(one: EventPlay) -> str:
     if one.judged is None:
         return ""
     try:
-        return one.unmended or await one.aftermath()
+        return one.unmended or TWISTS[one.scene.twist].over(await one.aftermath())
     except REFUSALS as error:
         return f"{type(error).__name__}: {error}"
 
@@ -238,7 +238,7 @@ async def _order(one: EventPlay) -> str:
         return ""
     scene, told = one.scene, await one.looks.events()
     vm, host = one.subject
-    block, fault = scene.seen_as or (scene.block, scene.fault)
+    block, fault = scene.cell_of(one.event).block, scene.cell_of(one.event).fault
     place = (block, fault, one.event)
     wrong = wrongly_told(block, fault, one.judged.letter, told, vm, host)
     ordered = TWISTS[scene.twist].in_order

@@ -13,9 +13,9 @@ from chaos.matrix import clock
 from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
-from chaos.matrix.terms import Actor, Boot, Variant, is_native, is_trusted
+from chaos.matrix.terms import Actor, Boot, Place, Variant, is_native, is_trusted
 from chaos.observe.guests import Guests
-from chaos.oracle.table import Cell, cell
+from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
 from protocol.crypto.provider_backup import ProviderBackup
 from protocol.messages.agent import NodeRecord
@@ -57,6 +57,10 @@ class Bench(Protocol):
 
     async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         """The keys in the configuration archive of a running host, opened from outside."""
+        ...
+
+    async def archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
+        """The providers of whose key derivation keys one is in that archive."""
         ...
 
     async def at_rest(self) -> list[tuple[str, bytes]]:
@@ -118,10 +122,11 @@ class Scene:
     that are off, whose key their host must not have used, by host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
-    ``twist``: what is different in a row outside of the grid, ``seen_as`` the place of the table
+    ``twist``: what is different in a row outside of the grid, ``seen_as`` the place
     that it must be as, ``odd`` what was not as the row says,
     ``locked_as`` how a VM that lacks its keys is to show in it,
-    ``asleep`` hosts that are off until the fault holds. ``provider_of_new``: what a new VM
+    ``asleep`` hosts that are off until the fault holds, ``left_out`` those without the TPM that P
+    requires in it. ``provider_of_new``: what a new VM
     names. ``on_vsan``: what lies on the encrypted vSAN, where there is one. ``b_is_up``: a host has
     booted under the fault, which events on healthy others wait for."""
 
@@ -150,10 +155,11 @@ class Scene:
     patience: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     twist: str = ""
-    seen_as: tuple[Block, Fault] | None = None
+    seen_as: Place | None = None
     provider_of_new: ProviderId | None = None
     odd: str = ""
     asleep: frozenset[NodeName] = frozenset()
+    left_out: frozenset[NodeName] = frozenset()
     locked_as: VmConnectionState = VmConnectionState.INVALID
     on_vsan: OnVsan | None = None
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -176,7 +182,7 @@ class Scene:
 
     def cell_of(self, event: Event) -> Cell:
         """The cell that this event is compared with."""
-        return cell(*(self.seen_as or (self.block, self.fault)), event)
+        return (self.seen_as or Place(self.block, self.fault)).cell(event)
 
     def hosts(self) -> tuple[NodeName, ...]:
         """Every host that is there now."""

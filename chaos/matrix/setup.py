@@ -53,6 +53,19 @@ async def make_again(scene: Scene, play: type[EventPlay], *, clear: bool = False
     await _log_so_far(scene)
 
 
+async def make_in_clear(
+    scene: Scene, play: type[EventPlay], wanted: Wanted, host: NodeName
+) -> None:
+    """This VM of the event goes, and is made anew on that host, without encryption."""
+    vm = vm_of(play.event, wanted.what)
+    for message in (PowerOffVm(vm=vm), DestroyVm(vm=vm)):
+        await scene.lab.ask(scene.vcenter, message, within_s=TASK_LIMIT_S)
+    scene.keys[vm] = ()
+    scene.guests.forget(vm)
+    await _make(scene, play.event, wanted, operation="again", encrypted=False, on=host)
+    await _log_so_far(scene)
+
+
 async def _learn_keys(scene: Scene) -> None:
     for info in await all_vms(scene.lab, scene.vcenter):
         if info.key is not None:
@@ -78,8 +91,9 @@ async def _make(
     *,
     operation: str = "made",
     encrypted: bool = True,
+    on: NodeName | None = None,
 ) -> None:
-    vm, host = vm_of(event, wanted.what), scene.host(event, wanted.actor)
+    vm, host = vm_of(event, wanted.what), on or scene.host(event, wanted.actor)
     encrypted = encrypted and wanted.kind is not Kind.CLEAR
     made = CreateVm(
         operation_id=f"matrix/{vm}/{operation}",
@@ -140,7 +154,8 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     for info in await all_hosts(scene.lab, scene.vcenter):
         if info.connection is not HostConnectionState.CONNECTED:
             raise Void(f"{info.host} is {info.connection.value} before the fault")
-        if info.crypto_state is not HostCryptoState.SAFE:
+        safe = info.crypto_state is HostCryptoState.SAFE
+        if not safe and info.host not in scene.left_out:
             raise Void(f"{info.host} is {info.crypto_state} before the fault")
     for play in plays:
         for wanted in play.wanted(scene.block):
@@ -155,6 +170,11 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     await _log_so_far(scene)
 
 
+def _whole(scene: Scene, host: NodeName) -> HostCryptoState:
+    """What a host is to which nothing is done: safe, unless P leaves it out."""
+    return HostCryptoState.PREPARED if host in scene.left_out else HostCryptoState.SAFE
+
+
 async def _log_so_far(scene: Scene) -> None:
     """What vCenter has told by now is of before the fault."""
     events = await all_events(scene.lab, scene.vcenter)
@@ -165,7 +185,8 @@ async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmN
     keys, hosts = scene.keys[vm], tuple(scene.casts[play.event].values())
     if scene.native:
         for host in hosts:
-            await native.check_has_kdks(scene, host)
+            if host not in scene.left_out:
+                await native.check_has_kdks(scene, host)
     if scene.keyed_by_use:
         used = (wanted.actor, wanted.used_on)
         hosts = tuple(scene.host(play.event, actor) for actor in used if actor is not None)
@@ -180,8 +201,8 @@ async def take_key(scene: Scene, play: EventPlay) -> None:
     if play.without_key is None or scene.trusted:
         return  # a host that never asked for a trusted key has it not (KPS-02)
     host = play.host(play.without_key)
-    if host in scene.asleep:
-        return  # it was off while the key was made
+    if host in scene.asleep or host in scene.left_out:
+        return  # it was off while the key was made, or gets none
     keys = tuple(key for vm in _vms(scene, play) for key in scene.keys.get(vm, ()))
     if scene.native:
         await native.take_provider(scene, host)
@@ -196,7 +217,7 @@ async def lacks_key(scene: Scene, play: EventPlay) -> None:
         return
     host = play.host(play.without_key)
     archived = await scene.bench.archived_keys(host)
-    if scene.native:
+    if scene.native and host not in scene.left_out:
         await native.check_lacks_provider(scene, host)
     for vm in _vms(scene, play):
         keys = scene.keys.get(vm, ())
@@ -252,8 +273,8 @@ async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) 
 
 
 async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
-    """Whether all of them are connected and safe, for themselves and for vCenter, which has seen
-    their last boot, and no VM is locked."""
+    """Whether all of them are connected, and safe if they can be, for themselves and for vCenter,
+    which has seen their last boot, and no VM is locked."""
     try:
         hosts = await all_hosts(scene.lab, scene.vcenter)
         vms = await all_vms(scene.lab, scene.vcenter)
@@ -266,7 +287,7 @@ async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
         and node in own
         and shown[node].connection is HostConnectionState.CONNECTED
         and shown[node].boot == own[node].boot
-        and {shown[node].crypto_state, own[node].crypto_state} == {HostCryptoState.SAFE}
+        and {shown[node].crypto_state, own[node].crypto_state} == {_whole(scene, node)}
         for node in nodes
     )
     return well and not any(vm.lock_event for vm in vms)

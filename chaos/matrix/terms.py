@@ -5,7 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from chaos.oracle.terms import Block, Fault
+import msgspec
+
+from chaos.oracle.table import Cell, cell
+from chaos.oracle.terms import Block, Event, Fault, Letter
 
 UNCLEAR: Final = "??"
 """The letter of evidence that fits none: it never agrees."""
@@ -32,6 +35,23 @@ def is_sealed(block: Block) -> bool:
 
 Knobs = tuple[tuple[str, str], ...]
 """Knobs of a lab that are not as usual, each with its value."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where in the table cells stand; ``letter`` with its ``reasons``: what they come to there in a
+    lab outside of the grid, where no cell of the table is of these reasons."""
+
+    block: Block
+    fault: Fault
+    letter: Letter | None = None
+    reasons: tuple[int, ...] = ()
+
+    def cell(self, event: Event) -> Cell:
+        """What this event is compared with."""
+        found = cell(self.block, self.fault, event)
+        if self.letter is None:
+            return found
+        return msgspec.structs.replace(found, letter=self.letter, reasons=self.reasons)
 
 
 class Actor(StrEnum):

@@ -13,11 +13,13 @@ from chaos.matrix.scene import Scene
 class Twist:
     """Nothing is different. ``hosts``, ``knobs``: what the lab's file says of hosts, and as its
     knobs, that it does not say otherwise. ``in_order``: events of vCenter come in the order that
-    is fixed for the cell. ``spare``: how many hosts more each cluster has, that play nobody."""
+    is fixed for the cell. ``spare``: how many hosts more each cluster has, that play nobody.
+    ``tpm_required``: P is a native provider that leaves out hosts without a TPM."""
 
     in_order: ClassVar[bool] = True
     spare: ClassVar[int] = 0
-    hosts: Mapping[str, str] = MappingProxyType({})
+    tpm_required: ClassVar[bool] = False
+    hosts: Mapping[str, object] = MappingProxyType({})
     knobs: Mapping[str, str] = MappingProxyType({})
 
     async def prepare(self, scene: Scene) -> str:
@@ -31,3 +33,8 @@ class Twist:
     async def seen(self, scene: Scene) -> str:
         """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
         return ""
+
+    def over(self, found: str) -> str:
+        """What the aftermath of an event has ``found``, as this row has it: empty when it is well
+        there."""
+        return found

@@ -27,6 +27,12 @@ from chaos.matrix.late_twists import HourlySaves, ImmediateSaves, LateKey, Targe
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
+from chaos.matrix.tpm_twists import (
+    ClearOnLeftOut,
+    HostLeftOut,
+    OthersTakePart,
+    TargetLeftOut,
+)
 from chaos.matrix.twist import Twist
 from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
@@ -279,6 +285,10 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "in-clear": InClear(),
         "keys-of-two": KeysOfTwo(),
         "disk-key-destroyed": DiskKeyDestroyed(),
+        "others-take-part": OthersTakePart(),
+        "target-left-out": TargetLeftOut(),
+        "host-left-out": HostLeftOut(),
+        "clear-on-left-out": ClearOnLeftOut(),
     }
 )
 """Each by the name that plays have it under; none of them remembers anything."""

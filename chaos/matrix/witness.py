@@ -162,6 +162,12 @@ def kdk_brought(about: Account) -> Found:
     return not came, "a KDK was brought" if came else "no KDK was brought, and it was not done"
 
 
+def left_out(about: Account) -> Found:
+    """R57: no KDK of the provider has come to the host, whatever was asked of it."""
+    came = any(_brings_kdk(one) for one in (*about.earlier, *about.said))
+    return not came, "a KDK came to it" if came else "no KDK has come to it"
+
+
 def kdk_gone(about: Account) -> Found:
     """R64: no KDK has come since the deletion, and the host says that it lacks it."""
     if any(_brings_kdk(one) for one in (*about.earlier, *about.said)):
@@ -230,6 +236,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         54: not_attested,
         55: derived,
         56: kdk_brought,
+        57: left_out,
         59: kdk_brought,
         60: mounted_alone,
         64: kdk_gone,

@@ -132,7 +132,7 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
         together = (*stagings_of([expected]), *stagings_of([expected], isolate=True))
         if outside := [one for one in all_stagings() if one.name in named]:
             together = tuple(outside)
-            expected = cell(*(outside[0].seen_as or place[:2]), place[2])
+            expected = outside[0].cell_of(place[2])
         plays = [
             (staging, _written(histories.get(staging.name, ()), place[2]))
             for staging in together

@@ -24,7 +24,7 @@ def outside(
     jobs: int,
     report: Report,
 ) -> Outside:
-    """Play rows X01 to X20; empty: all of them. One that is not built says what it needs.
+    """Play rows X01 to X20; empty: all of them.
 
     KS-USE-002 for a row that there is not.
     """

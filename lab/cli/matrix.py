@@ -214,18 +214,14 @@ def _show_rows(answer: Outside, options: Options) -> int:
         if options.output is Format.NAME:
             plain(row.id)
             continue
-        if row.verdict is None:
-            plain(f"{row.id} not available: {row.title}; it needs {row.needs}")
-            continue
         seen = " ".join(f"{cell.event} {cell.observed}" for cell in row.cells)
         plain(f"{row.id} {SIGNS[row.verdict]} {row.verdict}: {row.title}: {seen}")
         for cell in row.cells:
             if cell.verdict != "agree":
                 _line(cell)
-    built = sum(row.verdict is not None for row in answer.items)
     left = f", {answer.not_played} not played" if answer.not_played else ""
     say(
-        f"{built} of {len(answer.items)} rows are built{left}; run {answer.run}, {answer.mode}, "
+        f"{len(answer.items)} rows{left}; run {answer.run}, {answer.mode}, "
         f"tpm {answer.tpm}, {answer.seconds:g} s"
     )
     return answer.exit_code

@@ -16,7 +16,7 @@ from lab.core import LabCore
 from protocol.errors import CryptographicFailure
 from protocol.messages.host import Esxcli
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, NodeName, ProtectionMode
+from protocol.terms import CryptoKeyId, NodeName, ProtectionMode, ProviderId
 from services.esxi.configuration.archive import FILE
 from services.esxi.configuration.image import Protection, read_protection, unpack
 from services.esxi.configuration.recovery import parse_digits, unwrap_config_key
@@ -28,11 +28,12 @@ _DIGITS = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive holds, ids only. ``stored`` are the entries of the key store, used or not;
-    ``persistence``: they are loaded at the next boot."""
+    ``persistence``: they are loaded at the next boot. ``kdks``: the providers whose KDK it has."""
 
     mode: ProtectionMode
     persistence: bool
     stored: tuple[CryptoKeyId, ...]
+    kdks: tuple[ProviderId, ...]
     host_key: CryptoKeyId | None
     vms: tuple[str, ...]
 
@@ -46,6 +47,7 @@ def opened(data: bytes, recovery_key: str = "") -> Archived:
         mode=protection.mode,
         persistence=found.persistence,
         stored=tuple(entry.key for entry in found.store),
+        kdks=tuple(entry.key.provider_id for entry in found.kdks),
         host_key=found.host_key,
         vms=found.vms,
     )

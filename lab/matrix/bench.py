@@ -18,6 +18,7 @@ from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import Played, play
 from chaos.matrix.scene import Scene
+from chaos.matrix.twists import TWISTS
 from chaos.oracle.terms import Event
 from lab.core import LabCore
 from lab.matrix import spoil
@@ -26,7 +27,7 @@ from lab.matrix.outcome import Outcome
 from lab.matrix.topologies import casts_of
 from lab.scan.simulated import Scan
 from protocol.messages.agent import NodeRecord
-from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
 
 PATIENCE_REAL_S: Final = 3.0
 """Real seconds that a window is longer where messages and boots take real time: a time limit of a
@@ -50,6 +51,9 @@ class LabBench:
 
     async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         return (await archive_of(self._lab, host)).stored
+
+    async def archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
+        return (await archive_of(self._lab, host)).kdks
 
     async def at_rest(self) -> list[tuple[str, bytes]]:
         return await self._lab.at_rest()
@@ -103,6 +107,13 @@ def searched(played: Played, found: Finding) -> Played:
             assert_never(found.result)
 
 
+def _left_out(staging: Staging, lab: LabCore) -> frozenset[NodeName]:
+    if not TWISTS[staging.twist].tpm_required:
+        return frozenset()
+    nodes = lab.directory().nodes
+    return frozenset(one.node for one in nodes if one.role is Role.ESXI and not one.tpm)
+
+
 def scene_of(
     staging: Staging,
     lab: LabCore,
@@ -125,6 +136,7 @@ def scene_of(
         variant=staging.variant,
         twist=staging.twist,
         seen_as=staging.seen_as,
+        left_out=_left_out(staging, lab),
         patience=lab.in_lab_s(PATIENCE_REAL_S),
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),

@@ -71,8 +71,6 @@ def _says_nothing(played: tuple[Played, ...]) -> bool:
 
 def _row(row: OutsideRow, run: str, found: dict[str, tuple[Played, ...]]) -> RowPlayed | None:
     """None when not all of it was played."""
-    if not row.plays:
-        return RowPlayed(id=row.id, title=row.title, needs=row.needs)
     if not all(one.name in found for play in row.plays for one in play.stagings(row.id)):
         return None
     cells = tuple(cell for play in row.plays for cell in _cells(play, row.id, run, found))

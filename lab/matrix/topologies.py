@@ -39,7 +39,7 @@ def file_of(
         "key_persistence": persistent,
         **twist.hosts,
     }
-    servers, providers = _providers(block)
+    servers, providers = _providers(block, tpm_required=twist.tpm_required)
     return {
         **_trust_authority(block, events),
         "knobs": {**_knobs(block), **dict(staging.knobs), **twist.knobs, **(knobs or {})},
@@ -61,11 +61,13 @@ def file_of(
     }
 
 
-def _providers(block: Block) -> tuple[tuple[NodeName, ...], list[dict[str, Any]]]:
+def _providers(
+    block: Block, *, tpm_required: bool
+) -> tuple[tuple[NodeName, ...], list[dict[str, Any]]]:
     """Key servers, and key providers, of the block's lab."""
     if is_native(block):
         return SERVERS_OF_P, [
-            {"name": P, "type": "native", "default": True},
+            {"name": P, "type": "native", "default": True, "tpm_required": tpm_required},
             {"name": Q, "type": "native"},
             {"name": BESIDE, "servers": list(SERVERS_OF_P)},
         ]

@@ -11,6 +11,8 @@ TURNED: Final = (
     ("X04", "vsan_persisted_by_any_release", "OK, and the table says NO"),
     ("X05", "removal_ignored", "keys are in its archive"),
     ("X06", "store_used_while_off", "SAFE, and the table says UNSAFE"),
+    ("X07", "tpm_requirement_forgotten", "OK, and the table says NO"),
+    ("X07", "left_out_lacks_a_key", "LK, and the table says NO"),
     ("X08", "unexported_provider_usable", "OK, and the table says NO"),
     ("X12", "token_survives_reboot", "SAFE, and the table says UNSAFE"),
     ("X13", "power_on_asks_vcenter", "and the table says OK"),

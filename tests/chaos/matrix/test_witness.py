@@ -161,7 +161,7 @@ def test_a_destroyed_key_was_asked_for_and_not_had(reason: int) -> None:
 def test_reasons_without_a_witness_have_none() -> None:
     assert witnesses([5, 6, 20, 38], about()) == ()
     of_trusted = {40, 41, 42, 44, 45, 46, 47, 48, 49, 50, 53, 54}
-    of_native = {55, 56, 59, 60, 64, 65}
+    of_native = {55, 56, 57, 59, 60, 64, 65}
     of_both = {1, 2, 3, 4, 10, 18, 19, 21, 29, 34, 35, 36, 39}
     of_vsan = {15, 37}
     assert of_both | of_native | of_trusted | of_vsan == set(READERS)
@@ -192,6 +192,12 @@ def test_a_host_without_the_kdk_was_brought_it_or_was_not_done(reason: int) -> N
     assert not holds(reason, about(said=[kdk(35, "Q"), push(36, ID)]))
     assert holds(reason, about(letter="LK"))
     assert not holds(reason, about(letter="LK", said=[kdk(35, "P")]))
+
+
+def test_a_host_that_is_left_out_is_brought_no_kdk() -> None:
+    assert holds(57, about(letter="NO", said=[kdk(35, "Q")], earlier=[kdk(5)]))
+    assert not holds(57, about(letter="NO", said=[kdk(35, "P")]))
+    assert not holds(57, about(letter="NO", earlier=[kdk(5, "P")]))
 
 
 def test_a_deleted_kdk_did_not_come_and_is_missed() -> None:
