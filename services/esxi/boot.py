@@ -119,6 +119,7 @@ async def _measure(host: Host) -> None:
         except TpmError as error:
             reason = "; ".join((str(error), *getattr(error, "__notes__", ())))
             host.node.record("tpm.unusable", level="warning", reason=reason)
+            host.problems.tpm_unusable(error)
     host.node.record("boot.step", step="B1", text="measured", events=len(events))
 
 
@@ -158,6 +159,7 @@ async def _first_boot(host: Host) -> None:
             config_key, configuration = fresh, Configuration(recovery=recovery)
         except TpmError as error:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
+            host.problems.tpm_unusable(error)
     host.archive = Archive(
         host.disk, host.rng, protection, config_key, configuration, counter=_counter(host)
     )

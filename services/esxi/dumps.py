@@ -70,8 +70,10 @@ async def write(host: Host, message: WriteDump) -> Dump:
     else:
         made = _made(host, dump, _process(host, vm, marker), _key_of(host, vm))
     await _put(host, made)
-    key = None if made.key is None else str(made.key)
-    host.node.record("dump.written", dump=dump, key=key, file=f"{FOLDER}/{_file(dump)}")
+    key, path = None if made.key is None else str(made.key), f"{FOLDER}/{_file(dump)}"
+    host.node.record("dump.written", dump=dump, key=key, file=path)
+    if made.key is not None:
+        host.problems.dumped(path, made.key, vm)
     return _told(host, made)
 
 

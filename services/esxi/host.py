@@ -33,6 +33,7 @@ from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
+from services.esxi.problems import Problems
 from services.esxi.providers.trusted.state import TrustState
 from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
@@ -69,6 +70,7 @@ class Host:
         self.vms: dict[VmName, RegisteredVm] = {}
         self.migrations = Migrations()
         self.vsan = DiskGroups()
+        self.problems = Problems()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
         self._view: HostSummary | None = None
@@ -233,6 +235,7 @@ class Host:
             recovery_id=self.archive.protection.recovery_id,
             in_maintenance_mode=now.maintenance,
             trusted=trust_view(now.trusted, self.trust),
+            problems=self.problems.latest or msgspec.UNSET,
         )
 
     def view(self) -> HostSummary:

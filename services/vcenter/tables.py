@@ -105,7 +105,8 @@ class HostRow(Row, frozen=True, kw_only=True):
 
     ``trust_told``: which attestation by a Trust Authority the last event told of (ATT-05).
     ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09). ``disconnected``:
-    by an administrator, on whose word alone vCenter connects it again.
+    by an administrator, on whose word alone vCenter connects it again. ``problems_told``: of which
+    boot of the host, up to which number, events have told its problems.
     """
 
     name: NodeName
@@ -120,6 +121,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     tpm: TpmRecord | None = None
     attestation: Attestation | None = None
     trust_told: str = ""
+    problems_told: tuple[int, int] = (0, 0)
 
 
 class VmRow(Row, frozen=True, kw_only=True):

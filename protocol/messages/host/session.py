@@ -6,6 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
+from protocol.events import EventTypeId
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import (
     CryptoKeyId,
@@ -87,11 +88,24 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
 
 
+class HostProblem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event that a host tells of itself (``esx.problem.*``), the ``number``-th of its boot.
+
+    ``text`` is what vCenter's event says; ``vm`` and ``key``: what it is about, if anything.
+    """
+
+    number: int
+    event: EventTypeId
+    text: str
+    vm: VmName | None = None
+    key: CryptoKeyId | None = None
+
+
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A host's own view of itself.
 
     ``vms`` are by name; ``more_vms``: those after the last one did not fit into the message, and
-    ``QueryHost(after=...)`` has them.
+    ``QueryHost(after=...)`` has them. ``problems``: the latest of this boot, in order.
     """
 
     host: NodeName
@@ -113,6 +127,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     recovery_id: str = ""
     in_maintenance_mode: bool = False
     trusted: TrustView | msgspec.UnsetType = msgspec.UNSET  # only of a trusted host
+    problems: tuple[HostProblem, ...] | msgspec.UnsetType = msgspec.UNSET  # only if there are some
 
 
 class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):

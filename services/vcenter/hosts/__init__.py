@@ -30,6 +30,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``availability``    vSphere HA: what its agents are told, and what they tell
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host
 - ``once_per_boot``   which events about a host were told in its present boot
+- ``problems``        what hosts tell of themselves, as events (pure)
 
 Made in this order, each knowing only earlier ones: ``PassQueue``, ``GatheredPasses``,
 ``OncePerBoot``, ``HostSessions``, ``HostKeys``, ``HeldKeys``, ``KeyDelivery``, ``Remediation``,

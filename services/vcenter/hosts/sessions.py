@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
-from protocol.messages.host import VmSummary
+from protocol.messages.host import HostSummary, VmSummary
 from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
 from services.vcenter.beats import Beats
@@ -18,11 +18,12 @@ from services.vcenter.hosts.disbelief import believed, disbelief
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.problems import problem_event, problems_untold
 from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import Place, Word, place_of
-from services.vcenter.inventory import Inventory
+from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.trust.judgement import attestation_news, view_of
 
@@ -172,9 +173,19 @@ class HostSessions:
         self._registrations.view(session.host, session.opened_at, vms, *times)
         try:
             await self.take_in(session.host, vms)
+            await self._tell_problems(session.host, session.summary)
         except SaveFailed as error:  # vCenter's own trouble, not the host's: the next view tells
             self.node.record(
                 "inventory.save_failed", level="warning", host=session.host, reason=str(error)
+            )
+
+    async def _tell_problems(self, host: NodeName, summary: HostSummary) -> None:
+        """An event for each problem of the host that none has told of."""
+        row = self._inventory.hosts.get(host)
+        if row is not None and (untold := problems_untold(row, summary)):
+            await self._inventory.commit(
+                change_host(host, problems_told=(summary.boot, untold[-1].number)),
+                events=[problem_event(row, problem) for problem in untold],
             )
 
     def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:

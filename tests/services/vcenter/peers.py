@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import msgspec
+
 from protocol.errors import (
     AlreadyExists,
     CryptographicFailure,
@@ -43,6 +45,7 @@ from protocol.messages.host import (
     HostExitMaintenanceMode,
     HostPowerOffVm,
     HostPowerOnVm,
+    HostProblem,
     HostRegisterVm,
     HostState,
     HostSummary,
@@ -206,6 +209,7 @@ class HostRecord:
     maintenance: bool = False
     persistence: bool = False
     recovery_id: str = ""
+    problems: list[HostProblem] = field(default_factory=list)  # of its present boot
     cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
     errors: dict[str, ProductError] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
@@ -294,6 +298,7 @@ class ScriptedHost(Service):
             more_vms=len(page) < len(left),
             session=self.guard.session,
             in_maintenance_mode=record.maintenance,
+            problems=tuple(record.problems) or msgspec.UNSET,
         )
 
     @serves(OpenSession)

@@ -6,6 +6,7 @@ import pytest
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId as E
+from protocol.messages.host import HostProblem
 from protocol.messages.vcenter import ListEvents, PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
@@ -254,6 +255,39 @@ def test_a_new_recovery_key_is_told_once(rig: Rig) -> None:
     rig.hosts[A].recovery_id = "{ID-2}"
     rig.sleep(301)
     assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 2
+
+
+def problem(number: int) -> HostProblem:
+    text = f"/bin/hostd crashed ({number} time(s) so far)"
+    key = CryptoKeyId(KeyId("host-key"), P)
+    return HostProblem(number=number, event=E.HOSTD_CORE_DUMPED, text=text, key=key)
+
+
+def test_a_problem_without_key_and_vm_is_told_of_the_host(rig: Rig) -> None:
+    rig.up(A)
+    no_room = HostProblem(number=1, event=E.TPM2_PROVISIONING, text="it could not be provisioned")
+    rig.hosts[A].problems.append(no_room)
+    rig.sleep(20)
+    (told,) = [e for e in rig.events() if e.event is E.TPM2_PROVISIONING]
+    assert (told.host, told.vm, told.provider, told.keys) == (A, None, None, ())
+
+
+def test_a_problem_of_a_host_is_told_once_in_each_boot(rig: Rig) -> None:
+    """DUMP-02: at the next heartbeat; a restart of vCenter tells nothing again."""
+    rig.up(A)
+    rig.hosts[A].problems.append(problem(1))
+    rig.sleep(20)
+    (told,) = [e for e in rig.events() if e.event is E.HOSTD_CORE_DUMPED]
+    assert (told.host, told.provider) == (A, P) and "1 time(s)" in told.text
+    rig.reboot(VCENTER)
+    rig.sleep(30)
+    rig.hosts[A].problems.append(problem(2))
+    rig.sleep(20)
+    assert rig.ids().count(E.HOSTD_CORE_DUMPED) == 2
+    rig.hosts[A].problems[:] = [problem(1)]
+    rig.reboot(A)
+    rig.sleep(30)
+    assert rig.ids().count(E.HOSTD_CORE_DUMPED) == 3
 
 
 def test_a_host_without_vms_of_its_own_is_told_of_by_send_key_error(rig: Rig) -> None:

@@ -1,0 +1,66 @@
+"""What a host has to tell of itself since it booted: dumps that were written, a TPM that fails.
+
+They travel in the host's view; vCenter tells each as an event, once. A boot begins with none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.events import EventTypeId
+from protocol.messages.host import HostProblem
+from protocol.terms import CryptoKeyId, VmName
+from protocol.tpm.errors import RC_ATTRIBUTES_H1, TpmError, TpmErrorKind
+
+KEPT: Final = 32
+"""The latest that a view has; earlier ones are lost to a vCenter that was away all the time."""
+
+
+class Problems:
+    """Of one boot of one host, in order of their numbers."""
+
+    def __init__(self) -> None:
+        self._latest: list[HostProblem] = []
+        self._count = 0
+
+    @property
+    def latest(self) -> tuple[HostProblem, ...]:
+        """At most ``KEPT``."""
+        return tuple(self._latest)
+
+    def note(
+        self,
+        event: EventTypeId,
+        text: str,
+        *,
+        vm: VmName | None = None,
+        key: CryptoKeyId | None = None,
+    ) -> None:
+        """One more."""
+        self._count += 1
+        problem = HostProblem(number=self._count, event=event, text=text, vm=vm, key=key)
+        self._latest = [*self._latest, problem][-KEPT:]
+
+    def dumped(self, path: str, key: CryptoKeyId, vm: VmName | None) -> None:
+        """A process crashed, and its memory lies encrypted at ``path`` (DUMP-02)."""
+        crashed = (
+            EventTypeId.HOSTD_CORE_DUMPED if vm is None else EventTypeId.APPLICATION_CORE_DUMPED
+        )
+        times = 1 + sum(told.event is crashed and told.vm == vm for told in self._latest)
+        process = "/bin/hostd" if vm is None else f"/bin/vmx ({vm})"
+        text = (
+            f"{process} crashed ({times} time(s) so far) and an encrypted core file using keyId "
+            f"{key} may have been created at {path}"
+        )
+        self.note(crashed, text, vm=vm, key=key)
+
+    def tpm_unusable(self, error: TpmError) -> None:
+        """The boot could not use its TPM 2.0: it does not answer, a key of an earlier installation
+        is in the way (``TpmAct.OCCUPY``), or it refuses to be provisioned."""
+        if error.kind in (TpmErrorKind.GONE, TpmErrorKind.FAILURE):
+            event, why = EventTypeId.TPM2_CONNECTION, "a connection cannot be established"
+        elif error.rc == RC_ATTRIBUTES_H1:
+            event, why = EventTypeId.TPM2_OWNERSHIP, "ownership cannot be acquired: clear the TPM"
+        else:
+            event, why = EventTypeId.TPM2_PROVISIONING, "it could not be provisioned"
+        self.note(event, f"TPM 2.0 device detected but {why} ({error})")

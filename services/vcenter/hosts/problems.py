@@ -1,0 +1,31 @@
+"""What hosts tell of themselves, as events: each once, also over a restart of vCenter."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.messages.host import HostProblem, HostSummary
+from services.vcenter.events import Draft
+from services.vcenter.tables import HostRow
+
+
+def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ...]:
+    """Those of the host's boot of which no event has told, in order."""
+    if summary.problems is msgspec.UNSET:
+        return ()
+    boot, number = row.problems_told
+    told = number if boot == summary.boot else 0
+    return tuple([problem for problem in summary.problems if problem.number > told])
+
+
+def problem_event(row: HostRow, problem: HostProblem) -> Draft:
+    """The event of one."""
+    keys = () if problem.key is None else (problem.key,)
+    return Draft(
+        event=problem.event,
+        text=f"{row.name}: {problem.text}",
+        host=row.name,
+        vm=problem.vm,
+        provider=None if problem.key is None else problem.key.provider_id,
+        keys=keys,
+    )
