@@ -12,6 +12,7 @@
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
 - ``dumps``          core dumps, encrypted under the host key
+- ``problems``        dumps and a failing TPM, as it tells vCenter of them
 - ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``trust_door``      what a trusted host is told and asked
