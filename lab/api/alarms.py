@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chaos.observe.listing import all_hosts, all_providers, all_vms
+from chaos.observe.listing import all_clusters, all_hosts, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import Alarm, AlarmList, Host
 from lab.api.machines import seen
@@ -16,6 +16,7 @@ from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
 from protocol.terms import HostConnectionState, HostCryptoState, ManagementType, NodeName
 
 KEY_SERVER_ALARM: Final = "alarm.KeyServerHealth"
+VSAN_ALARM: Final = "alarm.VsanEncryptionHealth"
 NOT_BACKED_UP_ALARM: Final = "alarm.NativeKeyProviderNotBackedUp"
 _NOT_BACKED_UP: Final = "NotBackedUp"
 """In the id of a detail of a native provider's health."""
@@ -40,6 +41,9 @@ async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
         found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
     for provider in await all_providers(session, vcenter):
         found += _of_provider(provider)
+    for cluster in await all_clusters(session, vcenter):
+        if problems := cluster.vsan_problems or ():
+            found.append(Alarm(of=cluster.cluster, alarm=VSAN_ALARM, why="; ".join(problems)))
     return found
 
 

@@ -119,7 +119,9 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
     )
 
 
-def cluster_info(row: ClusterRow, *, hosts: int, vms: int) -> ClusterInfo:
+def cluster_info(
+    row: ClusterRow, *, hosts: int, vms: int, vsan_problems: tuple[str, ...]
+) -> ClusterInfo:
     """``hosts`` and ``vms``: how many it has."""
     return ClusterInfo(
         cluster=row.name,
@@ -129,6 +131,7 @@ def cluster_info(row: ClusterRow, *, hosts: int, vms: int) -> ClusterInfo:
         das_enabled=row.ha,
         hosts=hosts,
         vms=vms,
+        vsan_problems=vsan_problems or msgspec.UNSET,
     )
 
 

@@ -295,7 +295,8 @@ class VcenterService(
     async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:
         rows = self.vcenter.inventory.clusters
         left = self.vcenter.inventory.index.clusters.after(message.after)
-        page = first_page(self.vcenter.cluster_info(rows[name]) for name in left)
+        info = self.vcenter.cluster_info
+        page = first_page(info(rows[name], self.vsan.problems(name)) for name in left)
         return ClusterList(clusters=page, more=len(page) < len(left))
 
     @serves(ListHosts)

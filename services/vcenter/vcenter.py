@@ -193,11 +193,14 @@ class VCenter:
 
     # ---- what clients are told --------------------------------------------------------------
 
-    def cluster_info(self, row: ClusterRow) -> ClusterInfo:
+    def cluster_info(self, row: ClusterRow, vsan_problems: tuple[str, ...] = ()) -> ClusterInfo:
         """The cluster as a client sees it."""
         index = self.inventory.index
         return cluster_info(
-            row, hosts=index.hosts_of.count(row.name), vms=index.vms_of.count(row.name)
+            row,
+            hosts=index.hosts_of.count(row.name),
+            vms=index.vms_of.count(row.name),
+            vsan_problems=vsan_problems,
         )
 
     def host_info(self, row: HostRow) -> HostInfo:

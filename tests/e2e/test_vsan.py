@@ -292,14 +292,22 @@ async def test_vcenter_tells_when_a_way_to_the_key_servers_closes_and_when_it_is
         events = (await lab.do(c.GetEvents())).items
         return [e.text for e in events if e.event == EventTypeId.VSAN_KMS_CONNECTION]
 
+    async def alarms() -> list[tuple[str, str]]:
+        found = [a for a in (await lab.do(c.GetAlarms())).items if "Vsan" in a.alarm]
+        return [(a.of, a.why) for a in found]
+
     async with vsan(topology=lab_file()) as lab:
         assert await told() == []
+        assert await alarms() == []
         await lab.do(c.LinkCut(B, "kms"))
         (closed,) = await told()
+        ((cluster, why),) = await alarms()
+        assert cluster == CLUSTER and why.startswith("kmsconnection is red") and B in why
         assert "connection is red" in closed and f"{B}: 0 of 1 key servers" in closed
         assert f"{A}: 1 of 1" in closed and "vcenter: 1 of 1" in closed
         await lab.do(c.Heal(all=True))
         assert [text.partition(": vcenter")[0][-5:] for text in await told()] == ["s red", "green"]
+        assert await alarms() == []
 
 
 @pytest.mark.sim

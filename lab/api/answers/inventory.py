@@ -161,7 +161,7 @@ class ClusterList(Answer, frozen=True, kw_only=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm that stands now; ``of`` is the host, the VM or the key provider that it is about."""
+    """An alarm that stands now; ``of`` is the host, VM, key provider or cluster it is about."""
 
     of: str
     alarm: str
@@ -170,7 +170,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlarmList(Answer, frozen=True, kw_only=True):
-    """Alarms of hosts, then of VMs, then of key providers; each stands as long as its cause."""
+    """Alarms of hosts, of VMs, of key providers, of clusters; each stands as long as its cause."""
 
     items: tuple[Alarm, ...]
 

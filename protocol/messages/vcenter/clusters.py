@@ -26,6 +26,7 @@ class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A cluster; ``host_key`` is that of its hosts that have none of their own (HEM-06).
 
     ``default_provider``: its own, None when it has vCenter's. ``das_enabled``: vSphere HA is on.
+    ``vsan_problems``: what was wrong with its vSAN encryption at vCenter's last look (VSAN-14).
     """
 
     cluster: ClusterName
@@ -35,6 +36,7 @@ class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     das_enabled: bool = False
     hosts: int = 0
     vms: int = 0
+    vsan_problems: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if there are some
 
 
 class ListClusters(Request["ClusterList"], frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from services.vcenter.vsan.handed import handed
 from services.vcenter.vsan.rows import VsanKeys
 
 HOST_S = 600.0  # lab seconds: a host waits for each of its key servers, and real time has a floor
+_BOTH = "dualencryption"
 _ORDER = (
     VsanHealthState.GREEN,
     VsanHealthState.UNKNOWN,
@@ -47,6 +48,21 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
     hosts = tuple(host_issues(name, told.get(name), wished) for name in names)
     worst = max((*(t.health for t in tests), *(h.health for h in hosts)), key=_ORDER.index)
     return VsanClusterHealth(cluster=cluster, health=worst, tests=tests, hosts=hosts)
+
+
+def problems(found: VsanClusterHealth) -> tuple[str, ...]:
+    """What is red or yellow, a text for each; that VMs are encrypted, too, is none. Pure."""
+    tests = [
+        f"{test.test} is {test.health.value}: {', '.join(test.details)}"
+        for test in found.tests
+        if test.health in (VsanHealthState.YELLOW, VsanHealthState.RED) and test.test != _BOTH
+    ]
+    hosts = [
+        f"{host.host}: {', '.join(issue.value for issue in host.issues)}"
+        for host in found.hosts
+        if host.issues
+    ]
+    return (*tests, *hosts)
 
 
 async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHostHealth]:
@@ -108,7 +124,7 @@ def _dual(keys: VsanKeys, holds_keys: bool) -> VsanTest:
     both = keys.encryption_enabled and holds_keys
     details = ("encrypted VMs are in a cluster with vSAN encryption",) if both else ()
     colour = VsanHealthState.YELLOW if both else VsanHealthState.GREEN
-    return VsanTest(test="dualencryption", health=colour, details=details)
+    return VsanTest(test=_BOTH, health=colour, details=details)
 
 
 def _disks(found: Mapping[NodeName, VsanState]) -> VsanTest:

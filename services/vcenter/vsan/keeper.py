@@ -16,7 +16,7 @@ from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S, carry_on
 from services.vcenter.vsan.conditions import members, states
 from services.vcenter.vsan.handed import handed
-from services.vcenter.vsan.health import health
+from services.vcenter.vsan.health import health, problems
 
 
 class VsanKeeper:
@@ -27,6 +27,11 @@ class VsanKeeper:
         self._ticker = vc.vsan_ticker
         self._started = False
         self._connection: dict[ClusterName, VsanHealthState] = {}
+        self._problems: dict[ClusterName, tuple[str, ...]] = {}
+
+    def problems(self, cluster: ClusterName) -> tuple[str, ...]:
+        """What was wrong with its encryption at the last look."""
+        return self._problems.get(cluster, ())
 
     def start_if_needed(self) -> None:
         """Look from now on if a cluster has vSAN; a change may be on its way since before this
@@ -79,8 +84,9 @@ class VsanKeeper:
                 self._vc.node.record("vsan.repaired", host=host)
 
     async def _look(self, cluster: ClusterName) -> None:
-        """The event of a change of ``kmsconnection``."""
+        """The event of a change of ``kmsconnection``, and what an alarm is raised for."""
         found = await health(self._vc, cluster)
+        self._problems[cluster] = problems(found)
         test = next((t for t in found.tests if t.test == "kmsconnection"), None)
         if test is None:
             return
