@@ -40,8 +40,11 @@ from protocol.messages.vcenter.vsan import (
     VsanClusterReconfig,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
+from services.esxi.knobs import EsxiKnobs
+from services.runtime.knobs import read
 
-BOOTS_AT_ONCE = 64  # on a real machine; where virtual time waits for nobody there is no crowd
+BOOTS_A_SECOND = 64  # of a real machine; where virtual time waits for nobody there is no crowd
+BOOT_WAITS = 5  # a host's boot waits ``boot_step_s`` so often until it serves: B0, and B4 to B7
 PARALLEL = 8  # tasks at once: a person's script would not do more either
 HOSTS_PER_TASK = 16  # but in a large lab each waits for a host of its own, and most of them idle
 LOOK_EVERY_REAL_S = 0.25  # a look at all hosts and VMs is work for vCenter
@@ -55,7 +58,7 @@ async def provision(lab: LabCore, report: Report) -> None:
     topology = lab.topology
     at_once = max(PARALLEL, len(lab.hosts()) // HOSTS_PER_TASK)
     course = Course(lab, report, 5)
-    await start_nodes(lab, course, at_once=BOOTS_AT_ONCE if lab.in_lab_s(1.0) else None)
+    await start_nodes(lab, course, at_once=boots_at_once(lab))
     course.begin(2, "register key providers")
     for provider in topology.providers:
         if provider.type != "trusted":  # its hosts have to be there
@@ -100,6 +103,19 @@ _WAVES = (
     (Role.VCENTER, "vCenter servers"),
     (Role.ESXI, "hosts"),
 )
+
+
+def boots_at_once(lab: LabCore) -> int | None:
+    """How many hosts boot together, so that ``BOOTS_A_SECOND`` begin in a second; None: all.
+
+    The longest part of a boot is waiting, the more so the slower the lab's pace is, and hosts that
+    wait are no crowd.
+    """
+    a_real_s = lab.in_lab_s(1.0)
+    if not a_real_s:
+        return None
+    steps_s = (read(EsxiKnobs, lab.spec(host).knobs).boot_step_s for host in lab.hosts())
+    return round(BOOTS_A_SECOND * max(1.0, BOOT_WAITS * max(steps_s, default=0.0) / a_real_s))
 
 
 async def start_nodes(

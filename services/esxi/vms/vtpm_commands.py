@@ -56,13 +56,14 @@ def endorsement_key(tpm: GuestTpm) -> bytes:
 def power_on(tpm: GuestTpm, secret: bytes) -> bytes:
     """The VM's firmware measures its boot, and the guest unseals: SHA-256 of what it found.
 
-    A guest that has sealed nothing yet seals ``secret``.
+    A guest that has sealed nothing yet seals ``secret``, and knows what that is.
     """
     tpm.power_on()
     tpm.extend_log(BOOT)
     tpm.ensure_srk()
     if counted(tpm) == 0:
         _seal(tpm, secret)
+        return digest_of(secret)
     return unsealed_digest(tpm)
 
 
