@@ -10,6 +10,7 @@
 - ``memory``      what a process of a service takes
 - ``roundtrips``  requests over the broker, beside a bare client; ``echo`` is its other end
 - ``raw``         the least that such a request can cost
+- ``keys``        keys derived, and wrapped
 - ``creations``   durable keys from a key server
 - ``boot``        a host's boot with a full key store
 - ``attestation`` attestations of hosts with real TPMs

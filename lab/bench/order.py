@@ -9,6 +9,7 @@ from lab.bench.benchmark import Benchmark
 from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
+from lab.bench.keys import KeyDerivation
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.rows import ROWS
@@ -24,6 +25,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     UpFiftyPacked,
     ProcessMemory,
     RoundTrips,
+    KeyDerivation,
     KeyCreations,
     HostBoot,
     Attestations,

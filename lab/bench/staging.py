@@ -20,7 +20,7 @@ import msgspec
 from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import no_room, state_home
-from lab.topology.lab_file import load
+from lab.topology.lab_file import LabFile, load
 from lab.topology.plan import plan
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
@@ -63,9 +63,14 @@ def need_tpm() -> None:
         raise CannotRun(f"no real TPM: {missing}")
 
 
-def make_lab(where: Path, *, beside: tuple[NodeSpec, ...] = (), **changes: Any) -> ProcessLab:
-    """A lab of the default file with ``changes``, with nodes ``beside`` its own; not started."""
-    topology = plan(load("default", **changes))
+def make_lab(
+    where: Path, *, beside: tuple[NodeSpec, ...] = (), vtpm: bool = False, **changes: Any
+) -> ProcessLab:
+    """A lab of the default file with ``changes``, with nodes ``beside`` its own; not started.
+
+    ``vtpm``: each VM has a virtual TPM.
+    """
+    topology = plan(_with_vtpms(load("default", **changes), vtpm=vtpm))
     topology = msgspec.structs.replace(
         topology,
         nodes=(*topology.nodes, *beside),
@@ -75,6 +80,14 @@ def make_lab(where: Path, *, beside: tuple[NodeSpec, ...] = (), **changes: Any) 
         need_tpm()
     clock = LabTime(time.monotonic(), time.time(), topology.pace)
     return ProcessLab(where, topology, clock, SEED)
+
+
+def _with_vtpms(file: LabFile, *, vtpm: bool) -> LabFile:
+    clusters = [
+        of.model_copy(update={"vms": of.vms.model_copy(update={"vtpm": vtpm})})
+        for of in file.clusters
+    ]
+    return file.model_copy(update={"clusters": tuple(clusters)})
 
 
 @dataclass(frozen=True)

@@ -154,5 +154,5 @@ def test_a_host_that_waits_for_its_keys_to_be_brought_is_caught(
                 host.keys.remove(key)
         await start(host)
 
-    monkeypatch.setattr(boot.autostart, "start_wanted_vms", forgetful)
+    monkeypatch.setattr(autostart, "start_wanted_vms", forgetful)
     assert "AddKeys" in rebooted(lab).brought()

@@ -6,7 +6,7 @@ from lab.bench.benchmark import Benchmark
 from lab.bench.scale.beginnings import SnapshotRuns
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
 from lab.bench.scale.command import WholeCommand
-from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
+from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand, UpVirtualTpms
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
 from lab.bench.scale.schedules import SchedulesWithLibtpms, SchedulesWithModel
@@ -28,5 +28,6 @@ ROWS: tuple[type[Benchmark], ...] = (
     IdleHost,
     SiteOutage,
     UpFourHundred,
+    UpVirtualTpms,
     UpThousand,
 )

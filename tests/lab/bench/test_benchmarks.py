@@ -14,13 +14,20 @@ from lab.bench.benchmark import Benchmark, Figures, NotMeasured
 from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
+from lab.bench.keys import KeyDerivation
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.beginnings import SnapshotRuns
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
 from lab.bench.scale.command import WholeCommand
-from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
+from lab.bench.scale.living import (
+    IdleHost,
+    SiteOutage,
+    UpFourHundred,
+    UpThousand,
+    UpVirtualTpms,
+)
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
 from lab.bench.scale.rows import ROWS
@@ -42,6 +49,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     UpFiftyPacked: STEPS,
     ProcessMemory: {"ks-kms_mib", "ks-vcenter_mib", "ks-esxi-001_mib", "largest_private_mib"},
     RoundTrips: {"bare_per_s", "port_per_s", "node_per_s"},
+    KeyDerivation: {"derive_us", "wrap_us", "unwrap_us"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
     Attestations: {"p50_ms", "p99_ms"},
@@ -60,9 +68,10 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     IdleHost: {"up_s", "up_cpu_s", "lab_percent"},
     SiteOutage: {"booted_s", "cpu_s"},
     UpFourHundred: {"up_cpu_s"},
+    UpVirtualTpms: {"up_cpu_s", "pss_gib", "idle_percent"},
     UpThousand: {"up_cpu_s", "pss_gib", "idle_percent"},
 }
-LIVING = (IdleHost, SiteOutage, UpFourHundred, UpThousand)
+LIVING = (IdleHost, SiteOutage, UpFourHundred, UpVirtualTpms, UpThousand)
 REAL_TPM = (
     SimulatedWithLibtpms,
     SchedulesWithLibtpms,
