@@ -46,7 +46,7 @@ from services.runtime.knobs import read
 BOOTS_A_SECOND = 64  # of a real machine; where virtual time waits for nobody there is no crowd
 BOOT_WAITS = 5  # a host's boot waits ``boot_step_s`` so often until it serves: B0, and B4 to B7
 PARALLEL = 8  # tasks at once: a person's script would not do more either
-HOSTS_PER_TASK = 16  # but in a large lab each waits for a host of its own, and most of them idle
+HOSTS_PER_TASK = 4  # but in a large lab each waits for the disk of a host of its own
 LOOK_EVERY_REAL_S = 0.25  # a look at all hosts and VMs is work for vCenter
 
 

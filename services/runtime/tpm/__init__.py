@@ -9,6 +9,7 @@ Map:
 - ``base``     what every backend shares: power, its lock, its NV image, the lab's commands.
 - ``checks``   what every backend refuses before it asks its TPM.
 - ``library``  private copies of libtpms, many TPMs in one process.
+- ``tss_crypto``  the TSS's end of a session: hashes, HMACs, ECDH, AES.
 - ``tss``      one ESAPI context of tpm2-pytss: handles, sessions, templates.
 - ``libtpms``  the real backend: libtpms commanded through tpm2-pytss.
 - ``model``    the fast backend, pure Python: same return codes, real cryptography.
