@@ -1,44 +1,78 @@
-"""Counts of iterations in a file of DER that is not trusted: looked at before anything is derived.
+"""A file of DER (X.690) that is not trusted, as elements, and the counts of iterations in it.
 
 A PKCS#12 file names how often its password is hashed, and a reader does that before it can know
 whether the password is right. In the parameters of PBKDF2 (RFC 8018), of PKCS#12's own scheme and
 in MacData (RFC 7292) the count is an INTEGER that follows the salt, an OCTET STRING, in a SEQUENCE.
+Readers take BER too, in which the same things can be written in ways that hide a count from who
+looks for it: here that is no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-_INTEGER, _OCTETS, _SEQUENCE = 0x02, 0x04, 0x30
+INTEGER: Final = 0x02
+OCTETS: Final = 0x04
+OID: Final = 0x06
+SEQUENCE: Final = 0x30
 _CONSTRUCTED: Final = 0x20
+_LONG_TAG: Final = 0x1F
 _DEPTH: Final = 32
+_OPAQUE: Final = 64  # bytes: no OCTET STRING that is longer, and begins as a SEQUENCE, is opaque
 
 
-def iterations(data: bytes, *, depth: int = _DEPTH) -> Iterator[int]:
-    """Every count of iterations that stands in clear in ``data``; none where it is no DER."""
-    for tag, content in _elements(data):
-        if depth and (tag & _CONSTRUCTED or tag == _OCTETS):
-            yield from iterations(content, depth=depth - 1)
-        if tag == _SEQUENCE:
-            parts = list(_elements(content))
-            for (before, _), (kind, number) in pairwise(parts):
-                if (before, kind) == (_OCTETS, _INTEGER):
-                    yield int.from_bytes(number, "big")
+class NotDer(ValueError):
+    """These bytes are no DER."""
 
 
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of each element one after the other; it ends where something is no DER."""
-    at = 0
-    while at + 2 <= len(data):
-        tag, size, at = data[at], data[at + 1], at + 2
-        if size & 0x80:
-            many = size & 0x7F
-            if not 0 < many <= 4 or at + many > len(data):
-                return
-            size, at = int.from_bytes(data[at : at + many], "big"), at + many
-        if at + size > len(data):
-            return
-        yield tag, data[at : at + size]
-        at += size
+class Element(NamedTuple):
+    """One element: ``content`` as it stands there, and the ``parts`` that it is made of, if any.
+
+    An OCTET STRING has parts when there is DER in it.
+    """
+
+    tag: int
+    content: bytes
+    parts: tuple[Element, ...] = ()
+
+
+def elements(data: bytes, *, depth: int = _DEPTH) -> tuple[Element, ...]:
+    """All of ``data``, element by element; ``NotDer`` where it is not, down to every part."""
+    found, at = [], 0
+    while at < len(data):
+        tag, content, at = _element(data, at)
+        parts: tuple[Element, ...] = ()
+        nested = tag == OCTETS and len(content) > _OPAQUE and content[0] == SEQUENCE
+        if tag & _CONSTRUCTED or nested:
+            if not depth or tag == OCTETS | _CONSTRUCTED:
+                raise NotDer("it is nested too deeply, or a string is in pieces")
+            parts = elements(content, depth=depth - 1)
+        found.append(Element(tag, content, parts))
+    return tuple(found)
+
+
+def iterations(found: Sequence[Element]) -> Iterator[int]:
+    """Every count of iterations among these elements and their parts."""
+    for element in found:
+        yield from iterations(element.parts)
+        if element.tag == SEQUENCE:
+            for before, after in pairwise(element.parts):
+                if (before.tag, after.tag) == (OCTETS, INTEGER):
+                    yield int.from_bytes(after.content, "big")
+
+
+def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
+    """The tag and the content of the element there, and where the next one begins."""
+    if at + 2 > len(data) or data[at] & _LONG_TAG == _LONG_TAG:
+        raise NotDer("it ends too early, or has a tag of several bytes")
+    tag, size, at = data[at], data[at + 1], at + 2
+    if size & 0x80:
+        many = size & 0x7F
+        if not 0 < many <= 4 or at + many > len(data):
+            raise NotDer("a length is indefinite, or none")
+        size, at = int.from_bytes(data[at : at + many], "big"), at + many
+    if at + size > len(data):
+        raise NotDer("it ends too early")
+    return tag, data[at : at + size], at + size

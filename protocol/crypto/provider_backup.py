@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +20,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
@@ -28,14 +34,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from protocol.crypto.der import iterations
+from protocol.crypto import der
+from protocol.crypto.der import Element, NotDer, elements, iterations
 from protocol.errors import InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
 _ROUNDS: Final = 20_000  # of PBKDF2
 MOST_ROUNDS: Final = 600_000
-"""Of a file that is read: who reads it does nothing else meanwhile."""
+"""Of a file that is read, in all of it: who reads it does nothing else meanwhile."""
+_DATA: Final = bytes.fromhex("2a864886f70d010706")  # encryptedData (RFC 2315), the OID's content
+_PBES2: Final = bytes.fromhex("2a864886f70d01050d")  # RFC 8018
+_PBKDF2: Final = bytes.fromhex("2a864886f70d01050c")
 _TPM_REQUIRED: Final = x509.ObjectIdentifier("2.25.257813902144219417033406318117225064201")
 _NAME: Final = x509.ObjectIdentifier("2.5.4.41")  # X520name
 _COMMON_NAME: Final = 64
@@ -99,11 +109,8 @@ def _encryption(password: str) -> KeySerializationEncryption:
 def read_backup(data: bytes, password: str) -> ProviderBackup:
     """What the file holds; ``InvalidArgument`` for a wrong password, or a file that is none."""
     secret = password.encode() if password else None
-    if (most := max(iterations(data), default=0)) > MOST_ROUNDS:
-        raise InvalidArgument(
-            f"config: it asks for {most} rounds of hashing its password; at most {MOST_ROUNDS}"
-        )
     try:
+        _check_rounds(data, secret or b"")
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what is not DER is no file of ours
             key, certificate, _ = pkcs12.load_key_and_certificates(data, secret)
@@ -135,3 +142,56 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
         ValueError,
     ):
         raise InvalidArgument("config: its certificate is not as a backup's is") from None
+
+
+def _check_rounds(data: bytes, password: bytes) -> None:
+    """``InvalidArgument`` for a file that asks for too much hashing, in clear or in what is
+    encrypted in it; ``ValueError`` when it is not of the form in which backups are written."""
+    found = elements(data)
+    if (rounds := sum(iterations(found))) > MOST_ROUNDS:
+        raise InvalidArgument(
+            f"config: it asks for {rounds} rounds of hashing its password; at most {MOST_ROUNDS}"
+        )
+    for content in _encrypted(found):
+        clear = elements(_decrypted(content, password))
+        if any(iterations(clear)) or any(_encrypted(clear)):
+            raise NotDer("something is encrypted again in what is encrypted")
+
+
+def _encrypted(found: Sequence[Element]) -> Iterator[Element]:
+    """EncryptedContentInfo (RFC 7292, 4.2) of every part that is encrypted as a whole; ``NotDer``
+    for a password that is hashed in another way than PBKDF2's."""
+    for element in found:
+        yield from _encrypted(element.parts)
+        match element.parts:
+            case (Element(der.OID, oid), Element(parts=(Element(parts=(_, info)),))) if (
+                oid == _DATA
+            ):
+                yield info
+            case (Element(der.OID, oid), *_) if oid == _DATA:
+                raise NotDer("what is encrypted is not as in a backup")
+            case (Element(der.OID, oid), Element(parts=(Element(parts=(kdf, *_)), *_))) if (
+                oid == _PBES2 and kdf.content == _PBKDF2
+            ):
+                pass
+            case (Element(der.OID, oid), *_) if oid == _PBES2:
+                raise NotDer("its password is hashed in another way than in a backup")
+            case _:
+                pass
+
+
+def _decrypted(content: Element, password: bytes) -> bytes:
+    """What is in it: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC, as backups have it."""
+    try:
+        _, scheme, box = content.parts
+        derivation, cipher = scheme.parts[1].parts
+        salt, count, *_ = derivation.parts[1].parts
+        vector = cipher.parts[1]
+    except (ValueError, IndexError):
+        raise NotDer("what is encrypted is not as in a backup") from None
+    rounds = int.from_bytes(count.content, "big")
+    key = PBKDF2HMAC(SHA256(), AES256.key_size // 8, salt.content, rounds).derive(password)
+    decryptor = Cipher(AES256(key), CBC(vector.content)).decryptor()
+    unpadder = PKCS7(AES256.block_size).unpadder()
+    clear = unpadder.update(decryptor.update(box.content) + decryptor.finalize())
+    return clear + unpadder.finalize()
