@@ -1,4 +1,4 @@
-"""Backup files that were cut, changed or made to hurt who reads them: told, and at no great cost."""
+"""Backup files that were cut, changed or made to hurt: who reads them tells, at no great cost."""
 
 from __future__ import annotations
 
