@@ -27,12 +27,14 @@ from protocol.secret import KeyMaterial
 from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
 from services.esxi.host import Host
+from services.esxi.service import EsxiService
 from services.esxi.vms.encrypt import read_disk
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import opened_blocks
 from services.esxi.vms.vmx import VmConfig, open_vm
-from services.vcenter.tables import VmRow
 from services.runtime.sim.gate import StorageCall
+from services.vcenter.service import VcenterService
+from services.vcenter.tables import VmRow
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -45,8 +47,8 @@ LIMIT = 60  # moments of one task
 
 
 class Falls:
-    """Ends the life of ``node`` at the ``nth`` moment from now on: before and after each call of its
-    storage, and when a message of it, or for it, was let in. ``nth`` 0: never."""
+    """Ends the life of ``node`` at the ``nth`` moment from now on: before and after each call of
+    its storage, and when a message of it, or for it, was let in."""
 
     def __init__(self, lab: SimLab, node: NodeName, way: str, nth: int) -> None:
         self.happened = False
@@ -80,8 +82,11 @@ class Falls:
         if self.moments != self._nth:
             return False
         self.happened = True
-        self._lab.world.spawn(None, "fall", self._lab.power_off(self._node, self._way))
+        self._lab.world.spawn(None, "fall", self._fall())
         return True
+
+    async def _fall(self) -> None:
+        await self._lab.power_off(self._node, self._way)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -134,16 +139,15 @@ class Play:
 
     @property
     def host(self) -> Host:
-        found = self.lab.agent.machine(A).runner.service.host  # type: ignore[union-attr]
-        assert isinstance(found, Host)
-        return found
+        service = self.lab.agent.machine(A).runner.service
+        assert isinstance(service, EsxiService)
+        return service.host
 
     @property
     def row(self) -> VmRow:
-        inventory = self.lab.agent.machine(VCENTER).runner.service.vcenter.inventory  # type: ignore[union-attr]
-        found = inventory.vms[VM]
-        assert isinstance(found, VmRow)
-        return found
+        service = self.lab.agent.machine(VCENTER).runner.service
+        assert isinstance(service, VcenterService)
+        return service.vcenter.inventory.vms[VM]
 
     async def config(self) -> VmConfig:
         return await read_config(self.host.datastore, VM)
