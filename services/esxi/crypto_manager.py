@@ -181,7 +181,7 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
 
 def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:
     """The status of each of these keys, in their order; ``present`` means in the key cache."""
-    stored = host.archive.now.store
+    stored = host.archive.stored
     return tuple(KeyStatus(key=key, present=key in host.keys, stored=key in stored) for key in keys)
 
 

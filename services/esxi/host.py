@@ -227,7 +227,7 @@ class Host:
             protection_mode=self.archive.protection.mode,
             key_persistence=now.persistence,
             cached_keys=len(self.keys),
-            stored_keys=len(now.store),
+            stored_keys=len(self.archive.stored),
             providers=now.providers,
             kdks=tuple(entry.key.provider_id for entry in now.kdks),
             vms=vms,

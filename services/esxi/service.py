@@ -195,7 +195,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
         if message.keys:
             _check_answer(message.keys, m.STATUS_BYTES, peer)
             return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
-        here = {*self.host.keys.ids(), *(entry.key for entry in self.host.archive.now.store)}
+        here = {*self.host.keys.ids(), *(entry.key for entry in self.host.archive.stored)}
         left = [key for key in sorted(here) if _is_after(key, message.after)]
         page = tuple(left) if peer.local else first_page(left, extra=m.STATUS_BYTES)
         found = crypto_manager.key_status(self.host, page)

@@ -140,7 +140,7 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     key: CryptoKeyId
     present: bool
-    stored: bool = False  # in the persisted store (the lab's addition)
+    stored: bool = False  # in the persisted store on its disk (the lab's addition)
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ from services.esxi.configuration.sections import (
     addition,
     merged,
 )
+from services.esxi.configuration.stored_keys import StoredKeys
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.nv_counter import next_count
 from services.runtime.ports import Disk, Rng, Tpm
@@ -112,6 +113,11 @@ class Archive:
         if not found.torn and not found.of_old:
             archive._file = _File(found.first_size, found.size, found.last_tag)
         return archive
+
+    @property
+    def stored(self) -> StoredKeys:
+        """The persisted store as it lies on the disk: what a save has put there, or left there."""
+        return StoredKeys() if self._saved is None else self._saved.store
 
     def change(self, **fields: Any) -> None:
         """Change fields of the configuration in memory; ``save`` makes it durable."""

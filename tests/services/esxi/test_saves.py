@@ -127,6 +127,25 @@ def test_a_full_disk_refuses_each_of_a_flood_and_is_tried_twice(keeper: Rig) -> 
     assert len(here(rig)) == FLOOD + 1
 
 
+def test_stored_is_what_lies_on_the_disk(keeper: Rig) -> None:
+    """A key that the disk refused is not called stored, one whose removal it refused is."""
+    rig = keeper
+    rig.add_keys(key("old"))
+    rig.store().full = True
+    assert isinstance(rig.refused_command(add(key("new"))), SaveFailed)
+    assert isinstance(rig.refused_command(RemoveKeys(keys=(key("old"),))), SaveFailed)
+    said = {"host-key": (True, True), "old": (False, True), "new": (True, False)}
+    assert (here(rig), rig.summary().stored_keys) == (said, 2)
+    rig.reboot(A, "power_loss")
+    assert here(rig) == {"host-key": (True, True), "old": (True, True)}, "as it was said"
+    rig.store().full = False
+    rig.connect()
+    rig.add_keys(key("new"))
+    rig.command(RemoveKeys(keys=(key("old"),)))
+    assert here(rig) == {"host-key": (True, True), "new": (True, True)}
+    assert rig.summary().stored_keys == 2
+
+
 def test_what_was_refused_and_removed_again_is_in_no_later_write(keeper: Rig) -> None:
     rig = keeper
     rig.store().fail = True
