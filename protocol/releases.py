@@ -77,6 +77,7 @@ class Feature(StrEnum):
     VTPM_REPLACE = "a clone with a virtual TPM of its own"
     DEFAULT_PER_CLUSTER = "default key providers of clusters"
     NATIVE_GENERATE_KEY = "GenerateKey for native key providers"
+    KEY_MANAGEMENT = "where a host's key is managed"
     KEY_REASONS = "the key status reason KeyStateManagedByNKP"
 
 
@@ -146,6 +147,9 @@ FEATURES: Final[Mapping[Feature, Since]] = {
     ),
     Feature.NATIVE_GENERATE_KEY: Since(
         _8_U1, Side.VCENTER, "It is refused (NotSupported), and no id is made.", "SC-40"
+    ),
+    Feature.KEY_MANAGEMENT: Since(
+        _8_U1, Side.HOST, "The status of a key on the host does not say it.", "HEM-08"
     ),
     Feature.KEY_REASONS: Since(
         _8_U3,

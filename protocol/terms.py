@@ -33,6 +33,14 @@ class ManagementType(StrEnum):
     NATIVE_PROVIDER = "nativeProvider"
 
 
+class KeyManagement(StrEnum):
+    """CryptoManagerHostKeyManagementType: where a host's key is managed (HEM-08)."""
+
+    UNKNOWN = "unknown"
+    INTERNAL = "internal"  # the host makes it of what it has
+    EXTERNAL = "external"  # it is had from somewhere else
+
+
 class ProviderHealth(StrEnum):
     """Health of a key provider in vCenter's REST interface (NKP-01)."""
 

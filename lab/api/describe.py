@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
+
 from chaos.observe.listing import all_events, all_hosts, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import (
@@ -120,12 +122,16 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
     up = await vcenter_up(session)
     listed = await _host_in_vcenter(session, name) if up else None
     machine = await seen(session, name)
+    configured = (own.crypto_key_id,) if own and own.crypto_key_id else ()
     return HostDescription(
         host=name,
         machine=machine,
         vcenter=host_view(listed, machine) if listed else None,
         host_view=own_view(own) if own else None,
         keys=await _keys_on(session, name) if own else (),
+        host_key=next(iter(await _keys_on(session, name, *configured)), None)
+        if configured
+        else None,
         tpm=await tpm_of(session, name),
         reasons=tuple(of_host(facts, await _vcenter(session))),
         events=await _last_events(session, host=name),
@@ -161,14 +167,19 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
     )
 
 
-async def _keys_on(session: Session, host: NodeName) -> tuple[KeyOnHost, ...]:
-    """Every key in the host's cache or store, of which it is asked itself."""
+async def _keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tuple[KeyOnHost, ...]:
+    """Every key in the host's cache or store, or those named, of which it is asked itself."""
     try:
-        listed = await session.lab.ask(host, GetCryptoKeyStatus())
+        listed = await session.lab.ask(host, GetCryptoKeyStatus(keys=named, managed=True))
     except ProductError:
         return ()
     return tuple(
-        KeyOnHost(key=key_ref(key.key), cached=key.present, stored=key.stored)
+        KeyOnHost(
+            key=key_ref(key.key),
+            cached=key.present,
+            stored=key.stored,
+            managed=None if key.management_type is msgspec.UNSET else key.management_type,
+        )
         for key in listed.keys
     )
 

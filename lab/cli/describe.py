@@ -22,7 +22,7 @@ from lab.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from lab.api.answers import EventLine, Reason, VirtualTpm, VmDescription
+    from lab.api.answers import EventLine, KeyOnHost, Reason, VirtualTpm, VmDescription
 
 
 def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
@@ -96,6 +96,7 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
             ("vcenter says", _view(listed, "connection", "crypto_state")),
             ("crypto mode", own.crypto_state if own else None),
             ("protection", own.protection_mode if own else None),
+            ("host key", _host_key(answer.host_key)),
             ("key persistence", _switch(own.key_persistence if own else None)),
             ("keys", f"{keys[0]} in the cache, {keys[1]} stored"),
             ("tpm", f"{tpm.backend}, {tpm.state}"),
@@ -114,6 +115,13 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
     _why(answer.reasons)
     _faults(answer.faults)
     _events(answer.events)
+
+
+def _host_key(key: KeyOnHost | None) -> str | None:
+    if key is None:
+        return None
+    managed = f"; management: {key.managed}" if key.managed else ""
+    return f"{key.key}, {'present' if key.cached else 'absent'}{managed}"
 
 
 def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:

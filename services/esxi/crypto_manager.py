@@ -15,7 +15,7 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
+from protocol.messages.host import CryptoKeyResult, ProviderRef
 from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType, ProviderId
@@ -177,12 +177,6 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
     if cached or stored:
         host.node.record("keys.evicted", provider=provider, cached=len(cached), stored=stored)
     return len(cached), stored
-
-
-def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:
-    """The status of each of these keys, in their order; ``present`` means in the key cache."""
-    stored = host.archive.stored
-    return tuple(KeyStatus(key=key, present=key in host.keys, stored=key in stored) for key in keys)
 
 
 async def set_providers(

@@ -12,7 +12,7 @@ from protocol.errors import InvalidPowerState, ProductError, ResponseTooLarge
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
-from protocol.messages.pages import first_page, fits
+from protocol.messages.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
@@ -21,6 +21,7 @@ from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import Host, page
+from services.esxi.keys import status
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
@@ -44,10 +45,6 @@ def _maintenance(_: Any) -> str:
 
 def _vm(message: Any) -> str:
     return queue_of(message.vm)
-
-
-def _is_after(key: CryptoKeyId, cursor: CryptoKeyId | None) -> bool:
-    return cursor is None or key > cursor
 
 
 def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
@@ -193,13 +190,11 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
         """Which keys are here: those named, or all in cache or store, page by page."""
         if message.keys:
-            _check_answer(message.keys, m.STATUS_BYTES, peer)
-            return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
-        here = {*self.host.keys.ids(), *(entry.key for entry in self.host.archive.stored)}
-        left = [key for key in sorted(here) if _is_after(key, message.after)]
-        page = tuple(left) if peer.local else first_page(left, extra=m.STATUS_BYTES)
-        found = crypto_manager.key_status(self.host, page)
-        return m.KeyStatusList(keys=found, more=len(page) < len(left))
+            _check_answer(message.keys, status.room(managed=message.managed), peer)
+            return status.of(self.host, message.keys, managed=message.managed)
+        return status.of_all(
+            self.host, message.after, managed=message.managed, in_pages=not peer.local
+        )
 
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:

@@ -125,6 +125,18 @@ async def names_who_manages(lab: Lab, folder: Path) -> bool:
     return not key.available
 
 
+async def says_where_keys_are_managed(lab: Lab, folder: Path) -> bool:
+    await native(lab, folder)
+    await lab.sleep(30)
+    await lab.do(c.VmCreate("vm-n", host=A, encrypted=True, provider=NATIVE))
+    await lab.do(c.VmCreate("vm-s", host=A, encrypted=True, provider=STANDARD))
+    found = {
+        key.key.partition("/")[0]: key.managed for key in (await lab.do(c.DescribeHost(A))).keys
+    }
+    assert found in ({NATIVE: "internal", STANDARD: "external"}, {NATIVE: None, STANDARD: None})
+    return found[NATIVE] is not None
+
+
 async def remediates(lab: Lab, folder: Path) -> bool:
     return await done(lab, c.TrustRemediate(CLUSTER))
 
@@ -156,6 +168,7 @@ PLAYED: Final[dict[Feature, Play]] = {
     Feature.VTPM_REPLACE: replaces_vtpm,
     Feature.DEFAULT_PER_CLUSTER: default_of_a_cluster,
     Feature.NATIVE_GENERATE_KEY: generates_native,
+    Feature.KEY_MANAGEMENT: says_where_keys_are_managed,
     Feature.KEY_REASONS: names_who_manages,
     Feature.TRUST_REMEDIATION: remediates,
     Feature.TRUST_PROVIDER_EVENTS: tells_of_providers,

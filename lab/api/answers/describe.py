@@ -9,7 +9,7 @@ from lab.api.answers.hosts import Tpm
 from lab.api.answers.inventory import Host, HostView, Provider, Vm, VmOnHost
 from lab.api.answers.lab import Node
 from protocol.events import EventTypeId
-from protocol.terms import KmipState, NodeName, ProviderId, VmName
+from protocol.terms import KeyManagement, KmipState, NodeName, ProviderId, VmName
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -32,11 +32,15 @@ class KeyOfVm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyOnHost(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that a host has in its key cache, in its persisted store, or in both."""
+    """A key that a host has in its key cache, in its persisted store, or in both; or its host key.
+
+    ``managed``: by itself or from outside, from 8.0 U1 on [HEM-08].
+    """
 
     key: KeyRef
     cached: bool
     stored: bool
+    managed: KeyManagement | None = None
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,8 @@ class VmDescription(Answer, frozen=True, kw_only=True):
 class HostDescription(Answer, frozen=True, kw_only=True):
     """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer.
 
-    ``keys`` by id; none when the host does not answer.
+    ``keys`` by id; none when the host does not answer. ``host_key``: the one that is configured,
+    in its cache or not [HEM-08].
     """
 
     host: NodeName
@@ -87,6 +92,7 @@ class HostDescription(Answer, frozen=True, kw_only=True):
     vcenter: Host | None
     host_view: HostView | None
     keys: tuple[KeyOnHost, ...]
+    host_key: KeyOnHost | None
     tpm: Tpm
     reasons: tuple[Reason, ...]
     events: tuple[EventLine, ...]

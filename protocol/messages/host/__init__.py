@@ -40,6 +40,7 @@ from protocol.messages.host.copies import (
     TpmProvisionPolicy,
 )
 from protocol.messages.host.crypto import (
+    MANAGED_STATUS_BYTES,
     RESULT_BYTES,
     STATUS_BYTES,
     AddKeys,
@@ -164,6 +165,7 @@ __all__ = [
     "DISKS_LIMIT",
     "DUMPS_LIMIT",
     "LOG_LIMIT",
+    "MANAGED_STATUS_BYTES",
     "MARKER_LIMIT",
     "RESULT_BYTES",
     "SNAPSHOTS_LIMIT",

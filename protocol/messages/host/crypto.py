@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Reply, Request, Sealed
 from protocol.messages.host.session import Command, Done, ProviderRef
-from protocol.terms import CryptoKeyId, KeyKind, ProviderId
+from protocol.terms import CryptoKeyId, KeyKind, KeyManagement, ProviderId
 
 
 class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
@@ -124,23 +124,29 @@ class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
     """Whether keys are in key cache and store; all that are in either, by id, when none are named.
 
     ``after``: of all keys, those after this id. Named keys are as many as the answer has
-    room for (``STATUS_BYTES`` each beyond their ids), else ``ResponseTooLarge``.
+    room for (``STATUS_BYTES`` each beyond their ids, ``MANAGED_STATUS_BYTES`` with ``managed``),
+    else ``ResponseTooLarge``. ``managed``: say where they are managed, too.
     """
 
     keys: tuple[CryptoKeyId, ...] = ()
     after: CryptoKeyId | None = None
+    managed: bool = False
 
 
 STATUS_BYTES: Final = 32
 """What one key weighs in ``KeyStatusList`` beyond its id."""
+MANAGED_STATUS_BYTES: Final = 64
+"""The same where it says who manages it."""
 
 
 class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """vim25 KeyStatus; ``present`` means *in the host key cache*."""
+    """vim25 KeyStatus; ``present`` means *in the host key cache*. ``management_type``: UNSET when
+    nobody asked, and of hosts before 8.0 U1 (HEM-08)."""
 
     key: CryptoKeyId
     present: bool
     stored: bool = False  # in the persisted store on its disk (the lab's addition)
+    management_type: KeyManagement | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):

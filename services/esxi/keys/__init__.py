@@ -4,5 +4,6 @@
 - ``persistence``  the persisted store: what is stored when, pure
 - ``resolve``      the order in which a host looks for a key, pure
 - ``fingerprints`` which keys are where, told to a checker at the console
+- ``status``       what a host says of its keys
 - ``search``       that order as a flow over all keys that an object needs
 """

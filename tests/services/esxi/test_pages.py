@@ -9,6 +9,7 @@ from protocol.envelope import SIZE_LIMIT
 from protocol.errors import ResponseTooLarge
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
+    MANAGED_STATUS_BYTES,
     RESULT_BYTES,
     STATUS_BYTES,
     AddKeys,
@@ -28,7 +29,15 @@ from protocol.messages.host import (
 )
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, ManagementType, PowerState, ProviderId, VmName
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KeyManagement,
+    ManagementType,
+    PowerState,
+    ProviderId,
+    VmName,
+)
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmDisk, WrappedDek
@@ -176,6 +185,9 @@ def test_what_a_key_weighs_in_an_answer_beyond_its_id() -> None:
         bare = encoded_size(identifier)
         status = KeyStatus(key=identifier, present=True, stored=True)
         assert encoded_size(status) <= bare + STATUS_BYTES
+        for each in KeyManagement:
+            managed = KeyStatus(key=identifier, present=True, stored=True, management_type=each)
+            assert encoded_size(managed) <= bare + MANAGED_STATUS_BYTES
         for result in (
             CryptoKeyResult(
                 key=identifier,

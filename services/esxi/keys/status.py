@@ -1,0 +1,57 @@
+"""What a host says of keys: whether they are at hand, on its disk, and where they are managed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.messages.host import MANAGED_STATUS_BYTES, STATUS_BYTES, KeyStatus, KeyStatusList
+from protocol.messages.pages import first_page
+from protocol.releases import Feature
+from protocol.terms import CryptoKeyId, KeyManagement, ManagementType
+from services.esxi.host import Host
+from services.esxi.providers.capabilities import KeySource, capability
+
+
+def room(*, managed: bool) -> int:
+    """What the status of one key weighs in an answer beyond its id."""
+    return MANAGED_STATUS_BYTES if managed else STATUS_BYTES
+
+
+def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
+    """The status of each of these keys, in their order; ``present`` means in the key cache.
+
+    ``managed``: with where it is managed, from the release on that says so (HEM-08).
+    """
+    stored, says = host.archive.stored, managed and host.config.has(Feature.KEY_MANAGEMENT)
+    return KeyStatusList(
+        keys=tuple(
+            KeyStatus(
+                key=key,
+                present=key in host.keys,
+                stored=key in stored,
+                management_type=_management(host, key) if says else msgspec.UNSET,
+            )
+            for key in keys
+        )
+    )
+
+
+def of_all(
+    host: Host, after: CryptoKeyId | None, *, managed: bool, in_pages: bool
+) -> KeyStatusList:
+    """The status of all keys that are in the cache or stored, by id; those after ``after``, and of
+    these as many as a message holds, ``in_pages``."""
+    here = {*host.keys.ids(), *(entry.key for entry in host.archive.stored)}
+    left = [key for key in sorted(here) if after is None or key > after]
+    page = first_page(left, extra=room(managed=managed)) if in_pages else tuple(left)
+    found = of(host, page, managed=managed)
+    return msgspec.structs.replace(found, more=len(page) < len(left))
+
+
+def _management(host: Host, key: CryptoKeyId) -> KeyManagement:
+    """``unknown`` of a provider that this host was not told of."""
+    kind = host.management_type(key)
+    if kind is ManagementType.UNKNOWN:
+        return KeyManagement.UNKNOWN
+    derived = capability(kind).source is KeySource.DERIVATION
+    return KeyManagement.INTERNAL if derived else KeyManagement.EXTERNAL
