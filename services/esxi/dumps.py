@@ -3,7 +3,7 @@
 A dump is one file of the host's disk. Its data is under a key of its own (AES-256-GCM), which is
 wrapped under the host key; both are bound to host, dump and use. The id of the host key stands in
 clear beside them. Without that key in memory nothing on the host reads the dump: after a reboot
-that is when persistence has kept it or vCenter has brought it again. A host without a host key in
+that is when persistence has kept it or vCenter has brought it again, or the host derives it. A host without a host key in
 memory, which is one that is not safe, dumps in clear. The process of an encrypted VM is dumped
 under the VM's key instead.
 
@@ -33,15 +33,16 @@ from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump, WriteDump
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.esxi.host import Host
+from services.esxi.providers import native
 from services.runtime.durable import replace_durably
 
 FOLDER: Final = "core"
 _SUFFIX: Final = ".zdump"
 
 
-class DumpFile(msgspec.Struct, frozen=True, kw_only=True):
+class DumpFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Contents of a dump's file. ``wrapped`` is the dump's own key under ``key``; without a key
-    ``data`` is in clear."""
+    ``data`` is in clear. A field that nobody knows is damage: what it was is missed elsewhere."""
 
     dump: str
     boot: int
@@ -213,10 +214,12 @@ def _process(host: Host, vm: VmName, marker: bytes) -> bytes:
 
 
 def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
-    """A key by id: the host key in force, or one that is in the cache, as any key is."""
+    """A key by id: the host key in force, or one that is in the cache, as any key is; or that
+    this host derives, which leaves it where it was."""
     if key == host.archive.now.host_key and host.host_key is not None:
         return host.host_key
-    return host.keys.get(key)
+    cached = host.keys.get(key)
+    return cached if cached is not None or key in host.disproved else native.derived(host, key)
 
 
 def _told(host: Host, found: DumpFile) -> Dump:
@@ -234,6 +237,8 @@ async def _read(host: Host, dump: str) -> DumpFile:
         found = _decode(raw)
     except (msgspec.DecodeError, ValueError):
         raise InvalidState(f"{dump} is damaged") from None
+    if (found.key is None) is not (found.wrapped == b""):
+        raise InvalidState(f"{dump} is damaged")
     if found.dump != dump:
         raise InvalidState(f"{dump} is damaged: it says that it is {found.dump}")
     return found

@@ -194,6 +194,30 @@ def test_a_damaged_dump_is_told_and_keeps_nothing_from_going_on(rig: Rig, at: in
     assert rig.summary().crypto_state is HostCryptoState.SAFE
 
 
+def test_no_changed_bit_of_a_dump_is_taken_for_its_content(rig: Rig) -> None:
+    """In the names of its fields neither: what is wrapped is not told as what was in clear."""
+    safe(rig)
+    written(rig)
+    whole, before = file_of(rig), content(rig)
+    noticed = 0
+    for at in range(len(whole)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[at] ^= 1 << bit
+            damage(rig, bytes(data))
+            try:
+                found = content(rig)
+            except (InvalidState, EncryptionKeyRequired) as told:
+                assert DUMP in str(told)
+                noticed += 1
+                continue
+            assert found == before, (at, bit)
+    assert noticed > 6 * len(whole)
+    for size in range(len(whole)):
+        damage(rig, whole[:size])
+        assert isinstance(rig.refused_door(DecryptDump(dump=DUMP)), InvalidState)
+
+
 def test_a_dump_under_another_name_does_not_open(rig: Rig) -> None:
     safe(rig)
     written(rig)

@@ -20,17 +20,20 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import (
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
+    DecryptDump,
     EvictKeys,
     GetCryptoKeyStatus,
     GuestWrite,
     HostCreateVm,
     HostPowerOffVm,
     HostPowerOnVm,
+    ListDumps,
     ProviderRef,
     ReconfigureVm,
     RemoveKeys,
     RemoveProvider,
     SetProviders,
+    WriteDump,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -283,6 +286,25 @@ def test_a_key_that_is_withheld_is_missing_until_the_next_boot(rig: Rig) -> None
     rig.reboot()
     rig.console(HostPowerOnVm(vm=VM))
     assert rig.works()
+
+
+def test_a_dump_under_a_derived_key_is_read_by_who_can_derive_it(rig: Rig) -> None:
+    """DUMP-02: nobody has to bring such a key back, and without its KDK the dump is closed."""
+    ready(rig)
+    encrypted(rig)
+    rig.command(HostPowerOnVm(vm=VM))
+    dump = rig.console(WriteDump(dump="vmx", marker=MARKER, vm=VM)).dump
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.reboot()
+    assert dump.key is not None and status(rig, dump.key) == (False, False)
+    assert [found.readable for found in rig.console(ListDumps()).dumps] == [True]
+    assert rig.console(DecryptDump(dump="vmx")).content.endswith(MARKER)
+    rig.connect()
+    rig.command(push(OTHER, "2"))
+    refused = rig.refused_door(DecryptDump(dump="vmx"))
+    assert isinstance(refused, InvalidState) and "another one" in str(refused)
+    rig.command(SetProviders(providers=()))
+    assert isinstance(rig.refused_door(DecryptDump(dump="vmx")), EncryptionKeyRequired)
 
 
 @pytest.mark.parametrize(
