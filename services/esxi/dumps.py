@@ -3,9 +3,9 @@
 A dump is one file of the host's disk. Its data is under a key of its own (AES-256-GCM), which is
 wrapped under the host key; both are bound to host, dump and use. The id of the host key stands in
 clear beside them. Without that key in memory nothing on the host reads the dump: after a reboot
-that is when persistence has kept it or vCenter has brought it again, or the host derives it. A host without a host key in
-memory, which is one that is not safe, dumps in clear. The process of an encrypted VM is dumped
-under the VM's key instead.
+that is when persistence has kept it or vCenter has brought it again, or the host derives it. A
+host without a host key in memory, which is one that is not safe, dumps in clear. The process of an
+encrypted VM is dumped under the VM's key instead.
 
 A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
 done before the change is saved, so that a crash in between leaves them under the newer key, which
