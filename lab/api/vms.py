@@ -140,6 +140,7 @@ async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
             vm=vm,
             provider=ProviderId(command.provider) if command.provider else None,
             deep=command.deep,
+            disk=command.disk,
         ),
         within_s=TASK_S,
     )

@@ -123,14 +123,17 @@ def recrypt(
         bool, Parameter(negative="", help="New data keys too: powered off, data rewritten.")
     ] = False,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    disk: Annotated[
+        int | None, Parameter(help="Of this hard disk alone; all when left out.")
+    ] = None,
     options: Options = DEFAULTS,
 ) -> None:
     """Put an encrypted VM under a new key, also while it runs, also of another provider.
 
     keystead vm recrypt vm-01
-    keystead vm recrypt vm-01 --provider second-provider
+    keystead vm recrypt vm-01 --disk 2 --provider second-provider
     """
-    answer = call(options, VmRecrypt(vm, provider, deep))
+    answer = call(options, VmRecrypt(vm, provider, deep, disk))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 

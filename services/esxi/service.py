@@ -245,8 +245,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(m.HostRecryptVm, turn=_vm)
     async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
         """See ``recrypt.recrypt``."""
-        new = (message.old, message.key, message.provider)
-        vm = await recrypt.recrypt(self.host, message.vm, *new, deep=message.deep)
+        vm = await recrypt.recrypt(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostDecryptVm, turn=_vm)

@@ -227,6 +227,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
 
     ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
     under when it was to be recrypted. ``disk``: the one that an operation which has ended added.
+    ``ended``: a recrypt that has.
     """
 
     name: str
@@ -237,6 +238,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
     provider: ProviderId | None = None
     old: tuple[CryptoKeyId, ...] = ()
     disk: int = 0
+    ended: bool = False
 
 
 class AuthorityRow(Row, frozen=True, kw_only=True):

@@ -51,12 +51,13 @@ class VmRecrypt(Command["Vm"], frozen=True, tag="vm.recrypt"):
     """Put an encrypted VM under a new key of ``provider`` (empty: the default one) [REK-01].
 
     Its data keys are wrapped anew, also while it runs. ``deep``: new data keys too, and its data
-    rewritten, while it is powered off [REK-02].
+    rewritten, while it is powered off [REK-02]. ``disk``: of "Hard disk ``disk``" alone [KEY-04].
     """
 
     vm: str
     provider: str = ""
     deep: bool = False
+    disk: int | None = None
 
 
 class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):

@@ -73,9 +73,10 @@ class HostRecryptVm(Command["VmState"], frozen=True, kw_only=True):
     keys ``old``, comes under ``key``; None: under one that the host makes of ``provider`` (KEY-02).
 
     Shallow: its DEKs are wrapped anew, also while it runs (REK-01). Deep: new DEKs, data rewritten,
-    VM powered off (REK-02). No change when it is under other keys of that provider already.
+    VM powered off (REK-02). ``disk``: of that one alone. No change when it is under ``key``, or
+    under other keys of that provider, already.
     ``EncryptionKeyRequired`` when an old key or the new one is not cached, ``InvalidPowerState``,
-    ``InvalidState`` when it is not encrypted or under keys that are not ``old``.
+    ``InvalidState`` when it, or the disk, is not encrypted or under keys that are not ``old``.
     """
 
     vm: VmName
@@ -83,6 +84,7 @@ class HostRecryptVm(Command["VmState"], frozen=True, kw_only=True):
     provider: ProviderId
     key: CryptoKeyId | None = None
     deep: bool = False
+    disk: int | None = None
 
 
 class HostDecryptVm(Command["VmState"], frozen=True, kw_only=True):

@@ -106,7 +106,8 @@ class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
 class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
     """CryptoSpecShallowRecrypt of a VM: a new KEK of ``provider`` (the default when None), its
     DEKs wrapped anew, also while it runs (REK-01). ``deep``: CryptoSpecDeepRecrypt, with new DEKs
-    and its data rewritten while it is powered off (REK-02).
+    and its data rewritten while it is powered off (REK-02). ``disk``: of "Hard disk ``disk``"
+    alone, which is under a key of its own then (KEY-04); ``NotFound`` when there is none.
 
     The old key stays at its key server (REK-03); what fails leaves it in force (REK-04).
     ``EncryptionKeyRequired`` of a locked VM (REK-05).
@@ -117,10 +118,11 @@ class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
     vm: VmName
     provider: ProviderId | None = None
     deep: bool = False
+    disk: int | None = None
 
 
 class VmRecrypted(Reply, frozen=True, kw_only=True):
-    """The VM after the task, the key that it is under, and those that it was under."""
+    """The VM after the task, the key that it or its disk is under, and those that it was under."""
 
     vm: VmInfo
     key: CryptoKeyId

@@ -9,12 +9,16 @@ DEKs, or in clear, as new files  3. write the configuration that names them  4. 
 The configuration is written in one go, so a crash leaves either keys; what lies there then is made
 up for when the VM is opened next, as with encryption. A repeat finds that the VM is under other
 keys than it was, and changes nothing.
+
+One disk alone may be recrypted too: the home and the other disks stay under the keys that they
+have. All of these are needed all the same.
 """
 
 from __future__ import annotations
 
 from protocol.errors import DatastoreFault, InvalidPowerState, InvalidState
-from protocol.terms import CryptoKeyId, ProviderId, VmName
+from protocol.messages.host import HostRecryptVm
+from protocol.terms import CryptoKeyId, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import making
@@ -26,81 +30,84 @@ from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     VmConfig,
+    VmDisk,
     VmKeys,
     decrypted_config,
     encrypted_config,
     rewrapped_config,
+    with_new_deks,
     with_new_files,
 )
 from services.esxi.vms.vtpm_device import with_moved_vtpm
 
 
-async def recrypt(
-    host: Host,
-    name: VmName,
-    old: tuple[CryptoKeyId, ...],
-    key: CryptoKeyId | None,
-    provider: ProviderId,
-    *,
-    deep: bool,
-) -> RegisteredVm:
-    """Put the VM, which is under the keys ``old``, under ``key``, or a key that the host makes of
-    ``provider`` (KEY-02). No change when it is under others of that provider already.
-
-    ``EncryptionKeyRequired``: an old KEK or the new one is not here (REK-05); ``InvalidState``: it
-    is not encrypted, under keys that neither are ``old`` nor come of this task, or the host is not
-    safe; ``InvalidPowerState``: a deep one while it runs.
-    """
-    vm = host.registered(name)
-    if deep and vm.guest is not None:
-        raise InvalidPowerState(f"{name} is running: its data is rewritten while powered off")
+async def recrypt(host: Host, message: HostRecryptVm) -> RegisteredVm:
+    """See ``HostRecryptVm``. ``EncryptionKeyRequired`` names keys that are not here (REK-05)."""
+    vm = host.registered(message.vm)
+    if message.deep and vm.guest is not None:
+        raise InvalidPowerState(f"{vm.name} is running: its data is rewritten while powered off")
     if vm.guest is not None:  # the lock is held by the guest's run
-        await _recrypted(host, vm, old, key, provider, deep=deep)
+        await _recrypted(host, vm, message)
     else:
-        async with locked(host.datastore, name):
-            await _recrypted(host, vm, old, key, provider, deep=deep)
+        async with locked(host.datastore, vm.name):
+            await _recrypted(host, vm, message)
     return vm
 
 
-async def _recrypted(
-    host: Host,
-    vm: RegisteredVm,
-    old: tuple[CryptoKeyId, ...],
-    key: CryptoKeyId | None,
-    provider: ProviderId,
-    *,
-    deep: bool,
-) -> None:
-    config = await read_config(host.datastore, vm.name)
+async def _recrypted(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> None:
+    config, running = await read_config(host.datastore, vm.name), vm.guest is not None
     if not config.encrypted:
         raise InvalidState(f"{vm.name} is not encrypted")
-    if config.keys != old:
-        if config.keys == (key,) or (key is None and _all_of(config, provider)):
-            _show(vm, config)
-            await tidy(host.datastore, config)
-            return
-        raise InvalidState(f"{vm.name} is under {config.keys[0]}, not under {old[0]}")
-    if deep:
+    only = None if message.disk is None else _encrypted_disk(config, message.disk).key
+    if config.keys != message.old:
+        if not _is_done(config, message):
+            now, then = config.keys[0], message.old[0]
+            raise InvalidState(f"{vm.name} is under {now}, not under {then}")
+        _show(vm, config)
+        await tidy(host.datastore, config)
+        return
+    if message.deep:
         check_none(config, "recrypt it deeply")
     opened = await _opened(host, config)
-    if key is None:
-        key = await making.new_key(host, provider)
+    key = message.key or await making.new_key(host, message.provider)
     kek = usable_kek(host, vm.name, key)
-    if deep:
-        config = await _rewritten(host, config, opened, under=key)
+    if running and vm.guest is None:
+        raise InvalidPowerState(f"{vm.name} was stopped meanwhile, and its lock was given up")
+    if message.deep:
+        config = await _rewritten(host, config, opened, under=key, only=only)
     else:
-        config = rewrapped_config(config, opened, key, kek, host.rng)
+        disks = None if only is None else (only,)
+        config = rewrapped_config(config, opened, key, kek, host.rng, disks)
         await write_config(host.datastore, config)
     _show(vm, config)
-    if deep:
+    if message.deep:
         await tidy(host.datastore, config)
     host.node.record(
-        "vm.recrypted", vm=vm.name, key=str(key), old=[str(each) for each in old], deep=deep
+        "vm.recrypted",
+        vm=vm.name,
+        key=str(key),
+        old=[str(each) for each in message.old],
+        deep=message.deep,
+        disk=message.disk,
     )
 
 
-def _all_of(config: VmConfig, provider: ProviderId) -> bool:
-    return all(key.provider_id == provider for key in config.keys)
+def _encrypted_disk(config: VmConfig, number: int) -> VmDisk:
+    disk = config.disk(number)
+    if disk.dek is None:
+        raise InvalidState(f"{disk.label} of {config.vm} is not encrypted")
+    return disk
+
+
+def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
+    """Whether the keys, which are others than they were, are those that this task gives."""
+    keys = config.keys
+    if message.disk is not None:
+        dek = config.disk(message.disk).dek
+        keys = () if dek is None else (dek.key,)
+    if message.key is not None:
+        return keys == (message.key,)
+    return all(key.provider_id == message.provider for key in keys)
 
 
 async def decrypt(host: Host, name: VmName) -> RegisteredVm:
@@ -132,27 +139,39 @@ async def _opened(host: Host, config: VmConfig) -> VmKeys:
 
 
 async def _rewritten(
-    host: Host, config: VmConfig, opened: VmKeys, *, under: CryptoKeyId | None
+    host: Host,
+    config: VmConfig,
+    opened: VmKeys,
+    *,
+    under: CryptoKeyId | None,
+    only: int | None = None,
 ) -> VmConfig:
     """Its encrypted disks as new files, under new DEKs or in clear, and then the configuration.
+    ``only``: the device key of the one disk that is; the home stays as it is then.
 
     ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in
     force, and what was written of the new ones is emptied.
     """
+    rewritten = [d.key for d in config.disks if d.dek is not None and only in (None, d.key)]
     plain = [
         opened_blocks(dek, await read_disk(host.datastore, config, disk))
+        if disk.key in rewritten
+        else []
         for disk, dek in zip(config.disks, opened.deks, strict=True)
     ]
-    clear = decrypted_config(config, opened)
-    rewritten = [disk.key for disk in config.disks if disk.dek is not None]
-    there: tuple[str, ...] = tuple(disk.file for disk in config.disks if disk.dek is None)
-    if under is None:
-        made, keys = with_new_files(clear, rewritten), VmKeys((None,) * len(plain), b"")
+    there: tuple[str, ...] = tuple(d.file for d in config.disks if d.key not in rewritten)
+    kek = None if under is None else usable_kek(host, config.vm, under)
+    if under is None or kek is None:
+        made = with_new_files(decrypted_config(config, opened), rewritten)
+        keys = VmKeys((None,) * len(plain), b"")
+    elif only is not None:
+        made, keys = with_new_deks(config, under, kek, host.rng, rewritten)
     else:
-        kek = usable_kek(host, config.vm, under)
+        clear = decrypted_config(config, opened)
         made, keys = encrypted_config(clear, under, kek, host.rng, rewritten)
     try:
-        made = await with_moved_vtpm(host, made, opened.home, keys.home)
+        if only is None:
+            made = await with_moved_vtpm(host, made, opened.home, keys.home)
         await write_disks(host.datastore, made, keys, plain, there)
         await write_config(host.datastore, made)
     except DatastoreFault:

@@ -226,11 +226,20 @@ def with_encrypted_disks(
 ) -> tuple[VmConfig, VmKeys]:
     """The same VM, whose home is encrypted, with its clear disks under ``kek`` too and in their
     next files; the DEKs of these alone, None for disks that stay as they are."""
+    clear = [disk.key for disk in config.disks if disk.dek is None]
+    return with_new_deks(config, key, kek, rng, clear)
+
+
+def with_new_deks(
+    config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng, only: Collection[int]
+) -> tuple[VmConfig, VmKeys]:
+    """The same VM whose disks of these device keys have new DEKs under ``kek``, and lie in their
+    next files; these DEKs alone, None for disks that stay as they are."""
     serial, disks = config.serial, []
     deks: list[KeyMaterial | None] = []
     for disk in config.disks:
         dek = None
-        if disk.dek is None:
+        if disk.key in only:
             serial, dek = serial + 1, KeyMaterial(rng.token(DEK_SIZE))
             wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, rng)
             disk = msgspec.structs.replace(disk, serial=serial, dek=wrapped)

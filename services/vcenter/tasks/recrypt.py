@@ -3,7 +3,7 @@
 1. the keys that the VM is under are brought to its host, if they can be had (REK-01)
 2. a new key is made and given as in ``encrypt``; it may be of another provider
 3. the row says that the VM's keys are changing, so that what its host reports of them counts
-4. the host wraps the DEKs anew, or rewrites the data
+4. the host wraps the DEKs anew, or rewrites the data; of one disk, or of all and of the home
 5. the new keys are recorded, and those that no VM uses any more leave the hosts (STD-17); nothing
    is deleted at the key server (REK-03)
 
@@ -12,6 +12,8 @@ operation after a crash goes on with the key that was made for it.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from protocol.errors import (
     DatastoreFault,
@@ -27,9 +29,9 @@ from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.client_info import stream_policy
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.inventory import Edit, change_vm
+from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import released, used_again
-from services.vcenter.tables import OperationKind, OperationRow, VmRow
+from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import give_key, give_up, recorded
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -39,12 +41,16 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecry
     """See the module's text. ``EncryptionKeyRequired`` of a locked VM (REK-05)."""
     before = await recorded(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
-    if before is not None and row.keys and row.keys != before.old and not row.recrypting:
-        await vc.inventory.commit(*_leaving(vc, row, before.old, row.keys))
-        return VmRecrypted(vm=vc.vm_info(row.name), key=row.keys[0], old=before.old)
+    if before is not None and _is_done(row, before):
+        told = [] if before.ended else [_told(row, before.old, row.keys)]
+        leaving = _leaving(vc, row, before.old, row.keys)
+        await vc.inventory.commit(*leaving, *_ended(before), events=told)
+        return VmRecrypted(vm=vc.vm_info(row.name), key=_key_of(row, before), old=before.old)
     _check(row, deep=message.deep)
     session = vc.sessions.usable(row.host)
     row = await _with_its_keys(vc, session, row)
+    if before is not None and not row.recrypting and row.keys != before.old:
+        raise InvalidState(f"{row.name} has come under {row.keys[0]} meanwhile: recrypt it anew")
     operation = before or OperationRow(
         name=message.operation_id,
         kind=OperationKind.RECRYPT_VM,
@@ -53,20 +59,55 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecry
         old=row.keys,
     )
     provider = operation.provider or ProviderId("")
+    made = () if operation.key is None else (operation.key,)
     try:
+        await vc.inventory.commit(*used_again(made))
         given = await give_key(vc, session, operation, caller=caller)
         await vc.inventory.commit(change_vm(row.name, recrypting=True))
         command = HostRecryptVm(
-            vm=row.name, old=operation.old, provider=provider, key=given.key, deep=message.deep
+            vm=row.name,
+            old=operation.old,
+            provider=provider,
+            key=given.key,
+            deep=message.deep,
+            disk=message.disk,
         )
     except ProductError as error:
         await vc.inventory.commit(events=[_failed(row, error)])
         raise
     vm = await _commanded(vc, session, row, command, (given.key,) if given.key else ())
-    keys = given.keys_of(vm)
-    await _record(vc, row, operation.old, keys)
+    keys = given.keys_of(vm) if message.disk is None else vm.keys
+    operation = msgspec.structs.replace(operation, key=given.key)
+    await _record(vc, row, operation.old, keys, operation)
     given.look_after_the_others(vc, session)
-    return VmRecrypted(vm=vc.vm_info(row.name), key=keys[0], old=operation.old)
+    key = given.key or _key_of(vc.vm(row.name), operation)
+    return VmRecrypted(vm=vc.vm_info(row.name), key=key, old=operation.old)
+
+
+def _is_done(row: VmRow, before: OperationRow) -> bool:
+    """Whether that operation has ended, or its host has told that the VM is under what it gives."""
+    if before.ended:
+        return bool(row.keys)
+    if row.recrypting or row.keys == before.old:
+        return False
+    if before.key is not None:
+        return before.key in row.keys
+    return any(k.provider_id == before.provider and k not in before.old for k in row.keys)
+
+
+def _key_of(row: VmRow, operation: OperationRow) -> CryptoKeyId:
+    """The key that the operation has brought the VM, or a disk of it, under; its first one if a
+    later operation has replaced that."""
+    if operation.key in row.keys:
+        return operation.key
+    new = (key for key in row.keys if key not in operation.old)
+    return next(new, row.keys[0])
+
+
+def _ended(operation: OperationRow) -> tuple[Edit, ...]:
+    """A repeat of it is told what has come of it, whatever comes later."""
+    done = msgspec.structs.replace(operation, ended=True)
+    return () if operation.ended else (put(Table.OPERATION, done.name, done),)
 
 
 async def decrypt_vm(vc: VCenter, message: DecryptVm) -> VmDecrypted:
@@ -123,18 +164,30 @@ async def _commanded(
 
 
 async def _record(
-    vc: VCenter, row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
+    vc: VCenter,
+    row: VmRow,
+    old: tuple[CryptoKeyId, ...],
+    new: tuple[CryptoKeyId, ...],
+    operation: OperationRow | None = None,
 ) -> None:
     """Step 5."""
+    told = [_told(row, old, new)]
+    if len(new) > 1:
+        told.append(events.mixed_keys(row.name, row.host, new))
     await vc.inventory.commit(
         change_vm(row.name, keys=new, recrypting=False, migrate_encryption=stream_policy(row)),
         *used_again(new),
         *_leaving(vc, row, old, new),
-        events=[events.vm_recrypted(row.name, row.host, old, new)],
+        *(() if operation is None else _ended(operation)),
+        events=told,
     )
     vc.sharing.withdraw([key for key in old if key not in new])
     for host in vc.inventory.hosts_of(row.cluster):
         vc.gathered.want(host.name)
+
+
+def _told(row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]) -> events.Draft:
+    return events.vm_recrypted(row.name, row.host, old, new)
 
 
 def _leaving(

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lab.api.commands import (
+    DescribeVm,
     GetEvents,
     GetKeys,
     HostReboot,
     KmsKeyDestroy,
     KmsKeyShow,
+    VmAddDisk,
     VmCreate,
     VmDecrypt,
     VmGuestChallenge,
@@ -107,3 +109,28 @@ async def test_a_locked_vm_is_refused_with_the_keys_that_it_needs(lab: Lab) -> N
     failed = await refused(lab, VmRecrypt("one", provider="kms-provider-2"))
     assert "EncryptionKeyRequired" in str(failed) and old in str(failed)
     assert (await lab.vm("one")).key == old
+
+
+async def disk_keys(lab: Lab) -> list[str | None]:
+    described = await lab.do(DescribeVm("one"))
+    assert described.host_view is not None
+    return [disk.key for disk in described.host_view.disks]
+
+
+async def test_a_disk_alone_comes_under_another_provider(lab: Lab) -> None:
+    """KEY-04: the VM needs both then, and a recrypt of the whole gives it one key again."""
+    await lab.do(VmOff(("one",)))
+    await lab.do(VmAddDisk("one", blocks=4))
+    await lab.do(VmOn(("one",)))
+    home = (await lab.vm("one")).key
+    await lab.do(VmRecrypt("one", provider="kms-provider-2", disk=2))
+    keys = await disk_keys(lab)
+    assert [str(key).partition("/")[0] for key in keys] == ["kms-provider", "kms-provider-2"]
+    assert (await lab.vm("one")).key == home and await works(lab)
+    assert "vm.crypto.DiskchainUsingMixedKeys" in await told(lab)
+    assert "Hard disk 3" in str(await refused(lab, VmRecrypt("one", disk=3)))
+    await lab.do(VmRecrypt("one", provider="kms-provider-2"))
+    assert len(set(await disk_keys(lab))) == 1
+    await lab.do(HostReboot((A,)))
+    await lab.sleep(120)
+    assert await works(lab)

@@ -23,6 +23,7 @@ from protocol.errors import (
     NotFound,
     ProductError,
     ResourceInUse,
+    TimedOut,
 )
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
@@ -46,6 +47,7 @@ from protocol.messages.host import (
     HostPowerOffVm,
     HostPowerOnVm,
     HostProblem,
+    HostRecryptVm,
     HostRegisterVm,
     HostState,
     HostSummary,
@@ -220,6 +222,7 @@ class HostRecord:
     bench: Bench | None = None
     attests_in_s: float = 0.0
     cloned: list[HostCloneVm] = field(default_factory=list)
+    silent: bool = False  # it does what it is told, and the answer is lost
 
 
 class ScriptedHost(Service):
@@ -500,6 +503,22 @@ class ScriptedHost(Service):
         if not vm.keys:
             vm.keys = (CryptoKeyId(KeyId(f"made on {self.node.name}"), provider),)
             self.record.cache[vm.keys[0]] = b"?" * 32
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostRecryptVm)
+    async def recrypt(self, message: HostRecryptVm, peer: Peer) -> VmState:
+        """All of it under the key that it is given, or one that this host makes; a disk of it
+        comes under a key beside."""
+        vm = self._vm(message.vm)
+        key = message.key or CryptoKeyId(KeyId(f"made on {self.node.name}"), message.provider)
+        if vm.keys == message.old and vm.keys:
+            if message.key is not None and key not in self.record.cache:
+                raise EncryptionKeyRequired("no such key here", (key,))
+            vm.keys = (key,) if message.disk is None else (vm.keys[0], key)
+        elif key not in vm.keys:
+            raise InvalidState(f"{message.vm} is under {vm.keys}")
+        if self.record.silent:
+            raise TimedOut("the answer is lost")
         return VmState(summary=self.vm_summary(message.vm))
 
     @serves(HostPowerOnVm)
