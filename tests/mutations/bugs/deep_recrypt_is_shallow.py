@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from services.esxi.vms import recrypt as at_host
 from services.vcenter.tasks import recrypt as at_vcenter
 from tests.mutations.bugs.planting import plant
@@ -17,11 +19,10 @@ def _taken(original: Any) -> Any:
 
 
 def _shallow(original: Any) -> Any:
-    async def recrypt(
-        host: Any, name: Any, old: Any, key: Any, provider: Any, *, deep: bool
-    ) -> Any:
-        runs = host.registered(name).guest is not None
-        return await original(host, name, old, key, provider, deep=deep and not runs)
+    async def recrypt(host: Any, message: Any) -> Any:
+        runs = host.registered(message.vm).guest is not None
+        deep = message.deep and not runs
+        return await original(host, msgspec.structs.replace(message, deep=deep))
 
     return recrypt
 

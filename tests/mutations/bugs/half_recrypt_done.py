@@ -12,8 +12,8 @@ from tests.mutations.bugs.planting import plant
 
 
 def _half(original: Any) -> Any:
-    def rewrapped_config(config: Any, opened: Any, key: Any, kek: Any, rng: Any) -> Any:
-        made = original(config, opened, key, kek, rng)
+    def rewrapped_config(config: Any, opened: Any, key: Any, kek: Any, rng: Any, only: Any) -> Any:
+        made = original(config, opened, key, kek, rng, only)
         disks = tuple(
             msgspec.structs.replace(disk, dek=disk.dek and WrappedDek(key, disk.dek.wrapped))
             for disk in config.disks

@@ -11,9 +11,9 @@ from tests.mutations.bugs.planting import plant
 
 
 def _same(original: Any) -> Any:
-    async def recrypt_vm(vc: Any, message: Any) -> Any:
+    async def recrypt_vm(vc: Any, message: Any, *rest: Any) -> Any:
         provider = vc.vm(message.vm).keys[0].provider_id
-        return await original(vc, msgspec.structs.replace(message, provider=provider))
+        return await original(vc, msgspec.structs.replace(message, provider=provider), *rest)
 
     return recrypt_vm
 

@@ -6,20 +6,18 @@ from typing import Any
 
 import msgspec
 
-from services.esxi import crypto_manager
-from services.esxi.keys import persistence
+from services.esxi.keys import persistence, status
 from tests.mutations.bugs.planting import plant
 
 
 def _told(original: Any) -> Any:
-    def key_status(host: Any, keys: Any) -> Any:
-        on = host.archive.now.persistence
-        return tuple(
-            msgspec.structs.replace(key, stored=on and key.present) for key in original(host, keys)
-        )
+    def of(host: Any, keys: Any, **how: Any) -> Any:
+        on, found = host.archive.now.persistence, original(host, keys, **how)
+        said = (msgspec.structs.replace(key, stored=on and key.present) for key in found.keys)
+        return msgspec.structs.replace(found, keys=tuple(said))
 
-    return key_status
+    return of
 
 
 plant(persistence, "with_keys", lambda original: lambda config, new: config)
-plant(crypto_manager, "key_status", _told)
+plant(status, "of", _told)
