@@ -78,6 +78,7 @@ class Feature(StrEnum):
     DEFAULT_PER_CLUSTER = "default key providers of clusters"
     NATIVE_GENERATE_KEY = "GenerateKey for native key providers"
     KEY_MANAGEMENT = "where a host's key is managed"
+    CRYPTO_POLICY = "a host key that a cluster's policy names"
     KEY_REASONS = "the key status reason KeyStateManagedByNKP"
 
 
@@ -150,6 +151,12 @@ FEATURES: Final[Mapping[Feature, Since]] = {
     ),
     Feature.KEY_MANAGEMENT: Since(
         _8_U1, Side.HOST, "The status of a key on the host does not say it.", "HEM-08"
+    ),
+    Feature.CRYPTO_POLICY: Since(
+        _8_U3,
+        Side.VCENTER,
+        "It is refused (NotSupported): the default provider makes it.",
+        "HEM-05",
     ),
     Feature.KEY_REASONS: Since(
         _8_U3,

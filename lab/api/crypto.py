@@ -26,6 +26,7 @@ from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     AddKey,
     ConfigureCryptoKey,
+    CryptoModePolicy,
     DisableCrypto,
     GenerateKey,
     PrepareCrypto,
@@ -88,7 +89,15 @@ async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> 
     """See ``ClusterCryptoMode``."""
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
-    message = SetCryptoMode(cluster=name, crypto_mode=command.mode)
+    policy = CryptoModePolicy(
+        key=key_id(command.key) if command.key else None,
+        provider=ProviderId(command.provider) if command.provider else None,
+    )
+    message = SetCryptoMode(
+        cluster=name,
+        crypto_mode=command.mode,
+        policy=policy if command.key or command.provider else None,
+    )
     await session.ask(session.vcenter, message)
     return await _cluster_now(session, name)
 

@@ -39,6 +39,7 @@ from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
 from protocol.messages.kms import PairStatus
 from protocol.messages.vcenter import (
     ClusterInfo,
+    CryptoModePolicy,
     HostInfo,
     ProviderInfo,
     TaskInfo,
@@ -220,6 +221,13 @@ def pair_text(pair: PairStatus) -> str:
     return f"{pair.peer} marked as down since {since}Z, {keys} for it"
 
 
+def _policy(policy: CryptoModePolicy | msgspec.UnsetType) -> str:
+    """The key or the provider that it names; empty without one."""
+    if policy is msgspec.UNSET:
+        return ""
+    return key_ref(policy.key) if policy.key else policy.provider or ""
+
+
 def cluster_view(cluster: ClusterInfo) -> Cluster:
     """A cluster of vCenter's inventory."""
     return Cluster(
@@ -227,6 +235,7 @@ def cluster_view(cluster: ClusterInfo) -> Cluster:
         crypto_mode=cluster.crypto_mode,
         host_key=key_ref(cluster.host_key) if cluster.host_key else None,
         default_provider=cluster.default_provider,
+        policy=_policy(cluster.policy),
         ha=cluster.das_enabled,
         hosts=cluster.hosts,
         vms=cluster.vms,

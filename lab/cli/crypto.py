@@ -40,7 +40,7 @@ CLUSTERS = (
     field("hosts"),
     field("vms"),
 )
-CLUSTERS_WIDE = (field("host_key", "HOST KEY"),)
+CLUSTERS_WIDE = (field("host_key", "HOST KEY"), ("POLICY", lambda r: r.policy or None))
 TASKS = (
     field("task"),
     field("name"),
@@ -141,13 +141,20 @@ def disable_crypto(host: str, *, options: Options = DEFAULTS) -> None:
     _host(HostDisableCrypto(host), options)
 
 
-def crypto_mode(cluster: str, mode: CryptoMode, *, options: Options = DEFAULTS) -> None:
-    """Which hosts of a cluster are kept safe: onDemand or forceEnable.
+def crypto_mode(
+    cluster: str,
+    mode: CryptoMode,
+    *,
+    key: Annotated[str, Parameter(help="Host key of all, PROVIDER/ID.")] = "",
+    provider: Annotated[str, Parameter(help="Who makes it; the default when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Which hosts of a cluster are kept safe, onDemand or forceEnable, and with which host key.
 
     keystead cluster crypto-mode cluster-a forceEnable
-    keystead cluster crypto-mode cluster-a onDemand
+    keystead cluster crypto-mode cluster-a onDemand --provider second-provider
     """
-    answer = call(options, ClusterCryptoMode(cluster, mode))
+    answer = call(options, ClusterCryptoMode(cluster, mode, key, provider))
     show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
 
 

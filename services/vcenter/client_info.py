@@ -7,7 +7,14 @@ from typing import Final
 import msgspec
 
 from protocol.messages.host import HostSummary
-from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, TpmAttestation, VmInfo
+from protocol.messages.vcenter import (
+    ClusterInfo,
+    CryptoModePolicy,
+    HostInfo,
+    ProviderInfo,
+    TpmAttestation,
+    VmInfo,
+)
 from protocol.terms import (
     ClusterName,
     HostConnectionState,
@@ -131,6 +138,7 @@ def cluster_info(
         das_enabled=row.ha,
         hosts=hosts,
         vms=vms,
+        policy=row.policy if row.policy != CryptoModePolicy() else msgspec.UNSET,
         vsan_problems=vsan_problems or msgspec.UNSET,
     )
 

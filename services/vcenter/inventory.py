@@ -244,6 +244,17 @@ class Inventory:
             return self.providers[row.default_provider]
         return next((row for row in self.providers.values() if row.default), None)
 
+    def host_key_provider(
+        self, cluster: ClusterName, fallback: ProviderId | None = None
+    ) -> ProviderId | None:
+        """Who makes the host keys of the cluster: whom its policy names, there or not (HEM-05),
+        else the default, else ``fallback``."""
+        row = self.clusters.get(cluster)
+        if row is not None and row.policy.provider is not None:
+            return row.policy.provider
+        default = self.default_provider(cluster)
+        return fallback if default is None else default.name
+
     def is_forgotten(self, key: CryptoKeyId) -> bool:
         """Whether it was removed by force, and not added again since."""
         return key in self.index.forgotten

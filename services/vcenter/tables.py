@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import KmipServer, ServicesInformation
+from protocol.messages.vcenter import CryptoModePolicy, KmipServer, ServicesInformation
 from protocol.terms import (
     AttestationStatus,
     ClusterName,
@@ -49,7 +49,8 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     ``generation`` counts the host keys made for it: it is part of the operation id under which
     the key server knows the next one, so that a repeat after a crash finds the same key.
     ``host_key_check``: the check value of one that hosts derive.
-    ``crypto_mode``: which of its hosts are kept safe (HEM-05). ``default_provider``: of tasks in
+    ``crypto_mode``: which of its hosts are kept safe (HEM-05), and ``policy`` with which host key.
+    ``default_provider``: of tasks in
     this cluster that name none; None: vCenter's own default (STD-02).
     ``ha``: its hosts restart each other's VMs; ``ha_epoch`` counts how often that was turned on.
     ``vsan``: None as long as nobody has asked for its encryption.
@@ -60,6 +61,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     host_key_check: str = ""
     generation: int = 0
     crypto_mode: CryptoMode = CryptoMode.ON_DEMAND
+    policy: CryptoModePolicy = CryptoModePolicy()
     default_provider: ProviderId | None = None
     ha: bool = False
     ha_epoch: int = 0

@@ -18,6 +18,7 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
 from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, written
+from protocol.terms import CryptoMode
 
 pytestmark = pytest.mark.sim
 
@@ -137,6 +138,15 @@ async def says_where_keys_are_managed(lab: Lab, folder: Path) -> bool:
     return found[NATIVE] is not None
 
 
+async def names_the_host_key(lab: Lab, folder: Path) -> bool:
+    await lab.do(c.VmCreate("vm-s", host=A, encrypted=True))
+    key = (await lab.do(c.KeyGenerate(STANDARD))).key
+    named = await done(lab, c.ClusterCryptoMode(CLUSTER, CryptoMode.FORCE_ENABLE, key=key))
+    await lab.sleep(30)
+    assert ((await lab.do(c.GetHostView(A))).crypto_key_id == key) is named
+    return named
+
+
 async def remediates(lab: Lab, folder: Path) -> bool:
     return await done(lab, c.TrustRemediate(CLUSTER))
 
@@ -169,6 +179,7 @@ PLAYED: Final[dict[Feature, Play]] = {
     Feature.DEFAULT_PER_CLUSTER: default_of_a_cluster,
     Feature.NATIVE_GENERATE_KEY: generates_native,
     Feature.KEY_MANAGEMENT: says_where_keys_are_managed,
+    Feature.CRYPTO_POLICY: names_the_host_key,
     Feature.KEY_REASONS: names_who_manages,
     Feature.TRUST_REMEDIATION: remediates,
     Feature.TRUST_PROVIDER_EVENTS: tells_of_providers,

@@ -140,13 +140,15 @@ class HostView(Answer, frozen=True, kw_only=True):
 class Cluster(Answer, frozen=True, kw_only=True):
     """A cluster: ``crypto_mode`` is which of its hosts are kept safe [HEM-05].
 
-    ``host_key`` is that of its hosts without one of their own; ``default_provider`` empty:
+    ``host_key`` is that of its hosts without one of their own, ``policy`` the key or the provider
+    that was named for it, empty without one [HEM-05]; ``default_provider`` empty:
     vCenter's [STD-02]. ``ha``: its hosts restart the VMs of one that fails [HA-01].
     """
 
     cluster: ClusterName
     crypto_mode: CryptoMode
     host_key: KeyRef | None = None
+    policy: str = ""
     default_provider: ProviderId | None = None
     ha: bool = False
     hosts: int = 0

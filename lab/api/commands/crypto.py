@@ -50,10 +50,16 @@ class GetClusters(Command["ClusterList"], frozen=True, tag="get.clusters"):
 
 
 class ClusterCryptoMode(Command["Cluster"], frozen=True, tag="cluster.crypto-mode"):
-    """SetCryptoMode: which hosts of a cluster are kept safe, ``onDemand`` or ``forceEnable``."""
+    """SetCryptoMode: which hosts of a cluster are kept safe, ``onDemand`` or ``forceEnable``.
+
+    ``key`` (provider/id), or ``provider``, by whom the host key of all is; both empty: the
+    default provider makes it [HEM-05].
+    """
 
     cluster: str
     mode: CryptoMode
+    key: str = ""
+    provider: str = ""
 
     def __post_init__(self) -> None:
         named(names.CLUSTER, self.cluster)

@@ -31,6 +31,7 @@ from protocol.messages.vcenter.authorization import (
 from protocol.messages.vcenter.clusters import (
     ClusterInfo,
     ClusterList,
+    CryptoModePolicy,
     ListClusters,
     SetCryptoMode,
 )
@@ -187,6 +188,7 @@ __all__ = [
     "CreateVm",
     "CryptoKeyStatus",
     "CryptoKeyStatusList",
+    "CryptoModePolicy",
     "CryptoUnlock",
     "DecryptVm",
     "DefaultKmsCluster",

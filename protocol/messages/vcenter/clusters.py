@@ -11,21 +11,33 @@ from protocol.messages.host import Done
 from protocol.terms import ClusterName, CryptoKeyId, CryptoMode, ProviderId
 
 
+class CryptoModePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """ClusterComputeResourceCryptoModePolicy: the host key of a cluster's hosts, or the provider
+    that makes it. At most one of them; without either it is the default provider's."""
+
+    key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
+
+
 class SetCryptoMode(Request[Done], frozen=True, kw_only=True):
     """ClusterComputeResource.SetCryptoMode: which hosts vCenter keeps safe by itself (HEM-05).
 
     ``onDemand``: those of clusters with encrypted VMs, as tasks need them; ``forceEnable``: all.
+    ``policy``, from 8.0 U3 on: with which host key; one that was set before ends when there is
+    none. ``InvalidArgument`` for a key that cannot be had, or a provider that is not there.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     cluster: ClusterName
     crypto_mode: CryptoMode
+    policy: CryptoModePolicy | None = None
 
 
 class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A cluster; ``host_key`` is that of its hosts that have none of their own (HEM-06).
 
     ``default_provider``: its own, None when it has vCenter's. ``das_enabled``: vSphere HA is on.
+    ``policy`` only if there is one (HEM-05).
     ``vsan_problems``: what was wrong with its vSAN encryption at vCenter's last look (VSAN-14).
     """
 
@@ -36,6 +48,7 @@ class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     das_enabled: bool = False
     hosts: int = 0
     vms: int = 0
+    policy: CryptoModePolicy | msgspec.UnsetType = msgspec.UNSET
     vsan_problems: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if there are some
 
 

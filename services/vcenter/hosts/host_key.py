@@ -139,8 +139,7 @@ class HostKeys:
     def _fetched_from(self, row: HostRow, fallback: ProviderId | None) -> ProviderId | None:
         """The trusted provider whose services give hosts their key; None when it is another way."""
         recorded = self.recorded(row)
-        default = self._inventory.default_provider(row.cluster)
-        name = fallback if default is None else default.name
+        name = self._inventory.host_key_provider(row.cluster, fallback)
         name = name if recorded is None else recorded.provider_id
         return name if name is not None and self._providers.capability(name).fetched else None
 
@@ -265,12 +264,13 @@ class HostKeys:
         return HostKey(key, bundle.values[0][1]) if bundle.values else bundle.denied[key]
 
     def _renewing_provider(self, row: HostRow) -> ProviderId | None:
-        """The default provider of the host's cluster, if vCenter can have it make a key."""
-        default = self._inventory.default_provider(row.cluster)
-        if default is None:
+        """The provider of the cluster's host keys, if vCenter can have it make one; None too when
+        the key is one that its policy names, which none takes the place of (HEM-05)."""
+        name = self._inventory.host_key_provider(row.cluster)
+        if name is None or self._inventory.clusters[row.cluster].policy.key is not None:
             return None
-        can = self._providers.capability(default.name)
-        return default.name if can.pushed or can.derived else None
+        can = self._providers.capability(name)
+        return name if can.pushed or can.derived else None
 
     async def _make(
         self,
@@ -281,8 +281,7 @@ class HostKeys:
         fresh: bool,
         fallback: ProviderId | None,
     ) -> HostKey | KeyUnavailableReason:
-        default = self._inventory.default_provider(row.cluster)
-        name = fallback if default is None else default.name
+        name = self._inventory.host_key_provider(row.cluster, fallback)
         if name is None or name not in self._inventory.providers:
             return KeyUnavailableReason.CLUSTER_INVALID
         if (native := self._providers.derives(name)) is not None:
@@ -338,9 +337,13 @@ class HostKeys:
     # ---- scope (HEM-06) -------------------------------------------------------------------------
 
     def _has_own(self, row: HostRow) -> bool:
-        """Whether the host has a key of its own: by the knob, or an administrator chose one."""
+        """Whether the host has a key of its own: an administrator chose one, or by the knob, unless
+        the policy of its cluster names the key of all."""
         now = self._inventory.hosts.get(row.name, row)
-        return self._node.knobs.host_key_scope == "host" or now.host_key is not None
+        if now.host_key is not None:
+            return True
+        named = self._inventory.clusters[row.cluster].policy.key
+        return named is None and self._node.knobs.host_key_scope == "host"
 
     def _scope_name(self, row: HostRow) -> str:
         return f"host/{row.name}" if self._has_own(row) else f"cluster/{row.cluster}"

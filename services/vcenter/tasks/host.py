@@ -20,13 +20,14 @@ from protocol.messages.vcenter import (
     AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,
+    CryptoModePolicy,
     DisableCrypto,
     HostAdded,
     PrepareCrypto,
     RemoveHost,
     SetCryptoMode,
 )
-from protocol.releases import Release, release_of
+from protocol.releases import Feature, Release, release_of
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,
@@ -211,10 +212,26 @@ async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
     """HEM-05: which hosts of the cluster are kept safe; they are looked at soon."""
     if message.cluster not in vc.inventory.clusters:
         raise NotFound(f"there is no cluster {message.cluster}")
-    await vc.inventory.commit(change_cluster(message.cluster, crypto_mode=message.crypto_mode))
+    policy = CryptoModePolicy() if message.policy is None else message.policy
+    changes: dict[str, object] = {"crypto_mode": message.crypto_mode, "policy": policy}
+    if policy != CryptoModePolicy():
+        changes |= await _checked(vc, policy)
+    await vc.inventory.commit(change_cluster(message.cluster, **changes))
     for row in vc.inventory.hosts_of(message.cluster):
         vc.passes.want(row.name)
     return Done()
+
+
+async def _checked(vc: VCenter, policy: CryptoModePolicy) -> dict[str, object]:
+    """What else of the cluster it changes: a key that it names is the cluster's host key."""
+    vc.check_can(Feature.CRYPTO_POLICY)
+    if policy.key is None:
+        if policy.provider not in vc.inventory.providers:
+            raise InvalidArgument(f"policy: there is no key provider {policy.provider}")
+        return {}
+    if policy.provider is not None:
+        raise InvalidArgument("policy: it names a key or a provider, and not both")
+    return {"host_key": policy.key, "host_key_check": await _check_key(vc, policy.key)}
 
 
 async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:

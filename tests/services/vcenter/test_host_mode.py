@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from protocol.authorization import Privilege
@@ -19,9 +20,11 @@ from protocol.messages.host import CryptoManagerHostDisable, Done
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CreateVm,
+    CryptoModePolicy,
     DisableCrypto,
     EncryptVm,
     GenerateKey,
+    ListClusters,
     PowerOnVm,
     PrepareCrypto,
     SetCryptoMode,
@@ -34,13 +37,14 @@ from protocol.terms import (
     HostCryptoState,
     KeyId,
     NodeName,
+    ProviderId,
     VmName,
 )
 from services.runtime.service import Peer
 from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.hosts.plan import KeyFacts, Supply, plan_keys, refused_by_mode
 from tests.services.vcenter.peers import VCENTER, ScriptedHost
-from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, P, Rig
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, P, Q, Rig
 
 VM2 = VmName("vm-02")
 INCAPABLE, SAFE = HostCryptoState.INCAPABLE, HostCryptoState.SAFE
@@ -319,6 +323,90 @@ def test_a_host_that_was_off_is_enabled_by_the_policy(rig: Rig) -> None:
 def test_a_policy_is_of_a_cluster_that_is_there(rig: Rig) -> None:
     other = SetCryptoMode(cluster=ClusterName("other"), crypto_mode=CryptoMode.FORCE_ENABLE)
     assert isinstance(rig.refused(other), NotFound)
+
+
+def policy(key: CryptoKeyId | None = None, provider: ProviderId | None = None) -> SetCryptoMode:
+    named = CryptoModePolicy(key=key, provider=provider)
+    return SetCryptoMode(cluster=CLUSTER, crypto_mode=CryptoMode.FORCE_ENABLE, policy=named)
+
+
+def policies(rig: Rig) -> list[CryptoModePolicy | msgspec.UnsetType]:
+    return [cluster.policy for cluster in rig.do(ListClusters()).clusters]
+
+
+def test_a_policy_names_the_host_key_of_all(rig: Rig) -> None:
+    """HEM-05: of hosts that have another one too, and of those that come later; not of one for
+    which an administrator chose another. It lasts, and ends with a call without it."""
+    rig.up(A, B)
+    rig.vm()
+    chosen, named = generated(rig, "chosen"), generated(rig, "named")
+    rig.do(ConfigureCryptoKey(host=B, key=chosen))
+    rig.do(policy(named))
+    rig.sleep(5)
+    rig.host(C)
+    rig.sleep(5)
+    assert [rig.hosts[host].host_key for host in (A, B, C)] == [named, chosen, named]
+    assert policies(rig) == [CryptoModePolicy(key=named)]
+    rig.reboot(VCENTER)
+    rig.reboot(A)
+    rig.sleep(700)
+    assert states(rig, A, B, C) == [SAFE] * 3 and rig.hosts[A].host_key == named
+    rig.do(SetCryptoMode(cluster=CLUSTER, crypto_mode=CryptoMode.ON_DEMAND))
+    assert policies(rig) == [msgspec.UNSET] and rig.hosts[A].host_key == named
+
+
+def test_a_policy_names_who_makes_the_host_key(rig: Rig) -> None:
+    rig.up(A)
+    rig.provider(Q, (NodeName("kms-2"),))
+    rig.do(policy(provider=Q))
+    rig.sleep(5)
+    key = rig.hosts[A].host_key
+    assert key is not None and key.provider_id == Q and states(rig, A) == [SAFE]
+    assert policies(rig) == [CryptoModePolicy(provider=Q)]
+
+
+def test_a_provider_that_is_named_and_gone_is_not_replaced(rig: Rig) -> None:
+    """Restored under its name it makes the key (DEL-01)."""
+    rig.up(A)
+    rig.provider(Q, (NodeName("kms-2"),))
+    rig.cut((VCENTER, A))
+    rig.do(policy(provider=Q))
+    rig.do(UnregisterKmsCluster(provider=Q))
+    rig.heal()
+    rig.sleep(400)
+    assert states(rig, A) != [SAFE]
+    rig.provider(Q, (NodeName("kms-2"),))
+    rig.sleep(400)
+    key = rig.hosts[A].host_key
+    assert key is not None and key.provider_id == Q and states(rig, A) == [SAFE]
+
+
+def test_a_host_key_that_is_named_is_not_renewed(rig: Rig) -> None:
+    """HEM-07: it is missed, and told of."""
+    rig.up(A)
+    rig.vm()
+    named = generated(rig, "named")
+    rig.do(policy(named))
+    rig.sleep(5)
+    del rig.servers[KMS].keys[named.key_id]
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(400)
+    assert rig.hosts[A].host_key == named and states(rig, A) == [HostCryptoState.PREPARED]
+    assert E.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS in rig.ids(mark)
+
+
+def test_what_a_policy_cannot_name(rig: Rig) -> None:
+    rig.up(A)
+    absent = CryptoKeyId(KeyId("none"), P)
+    for wrong in (
+        policy(absent),
+        policy(CryptoKeyId(KeyId("k"), Q)),
+        policy(provider=Q),
+        policy(absent, P),
+    ):
+        assert isinstance(rig.refused(wrong), InvalidArgument)
+    assert states(rig, A) == [INCAPABLE] and policies(rig) == [msgspec.UNSET]
 
 
 # ---- a host key that an administrator chooses ---------------------------------------------
