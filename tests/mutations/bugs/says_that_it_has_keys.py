@@ -9,6 +9,7 @@ import msgspec
 from protocol.messages.host import CryptoKeyResult
 from services.esxi import crypto_manager
 from services.esxi.host import Host
+from services.esxi.keys import status
 from tests.mutations.bugs.planting import plant
 
 _there: set[str] = set()
@@ -34,15 +35,16 @@ def _nothing_taken(original: Any) -> Any:
 
 
 def _all_there(original: Any) -> Any:
-    def key_status(host: Any, keys: Any) -> Any:
-        found = original(host, keys)
+    def of(host: Any, keys: Any, **how: Any) -> Any:
+        found = original(host, keys, **how)
         if host.node.name in _founded:
             return found
-        return tuple(msgspec.structs.replace(key, present=True) for key in found)
+        said = (msgspec.structs.replace(key, present=True) for key in found.keys)
+        return msgspec.structs.replace(found, keys=tuple(said))
 
-    return key_status
+    return of
 
 
 plant(Host, "__init__", _known)
 plant(crypto_manager, "add_keys", _nothing_taken)
-plant(crypto_manager, "key_status", _all_there)
+plant(status, "of", _all_there)
