@@ -253,6 +253,41 @@ def test_an_import_brings_the_same_keys_back(rig: Rig) -> None:
     assert read_backup(export(rig), "").kdk == before.kdk
 
 
+def test_an_import_needs_a_place_and_a_name_that_is_free(rig: Rig) -> None:
+    """A dry run is told the same, and leaves nothing."""
+    create(rig)
+    backup = export(rig)
+    rig.do(UnregisterKmsCluster(provider=NKP))
+    rig.provider(NKP)  # a standard one, meanwhile
+    for dry_run in (True, False):
+        assert isinstance(rig.refused(importing(rig, backup, dry_run=dry_run)), AlreadyExists)
+    rig.do(UnregisterKmsCluster(provider=NKP))
+    for number in range(32):
+        rig.do(CreateNativeProvider(provider=ProviderId(f"nkp-{number}")))
+    for dry_run in (True, False):
+        refused = rig.refused(importing(rig, backup, dry_run=dry_run))
+        assert isinstance(refused, InvalidState) and "32" in str(refused)
+    assert len(listed(rig)) == 32 and NKP not in listed(rig)
+    rig.do(UnregisterKmsCluster(provider=ProviderId("nkp-31")))
+    assert rig.do(importing(rig, backup, dry_run=True)).state is None
+    assert rig.do(importing(rig, backup)).state is not None
+
+
+def test_a_file_that_hurts_is_refused_and_vcenter_goes_on(rig: Rig) -> None:
+    create(rig)
+    backup = export(rig, "secret")
+    rig.do(UnregisterKmsCluster(provider=NKP))
+    rounds = (20_000).to_bytes(2, "big")
+    assert b"\x02\x02" + rounds in backup
+    hurts = backup.replace(b"\x02\x02" + rounds, b"\x02\x02\x7f\xff", 1)
+    for config in (hurts, backup[:-1], b"", b"x" * 4096, bytes(reversed(backup))):
+        for dry_run in (True, False):
+            refused = rig.refused(importing(rig, config, "secret", dry_run=dry_run))
+            assert isinstance(refused, InvalidArgument) and str(refused).startswith("config: ")
+    assert listed(rig) == {}
+    assert rig.do(importing(rig, backup, "secret")).state is not None
+
+
 def test_a_transfer_serves_one_request(rig: Rig) -> None:
     create(rig)
     backup = export(rig)
