@@ -32,8 +32,8 @@ _RECOVERY: Final = "system settings encryption recovery rotate"
 class KeyStore(Story):
     """Looked at from the host alone: what it has after a boot, it has from its disk.
 
-    A host that could not save shows the configuration in its memory, and saves that with the next
-    change, at the latest with the hourly backup (DUR-01).
+    A host that could not save shows the configuration in its memory, but for which keys are stored,
+    and saves that with the next change, at the latest with the hourly backup (DUR-01).
     """
 
     name = "keystore"

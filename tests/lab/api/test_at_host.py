@@ -8,15 +8,20 @@ from lab.api.answers import Vm, VmOnHost, VmPower
 from lab.api.commands import (
     GetHostView,
     GetVms,
+    HostAdd,
     HostDumpDecrypt,
     HostDumpList,
     HostDumpRemove,
     HostDumpWrite,
+    HostEnableCrypto,
     HostPowerLoss,
     HostPowerOff,
     HostPowerOn,
+    HostRemove,
     HostRemoveKeys,
     HostRemoveProvider,
+    KeyGenerate,
+    VmOff,
     VmOn,
     VmRegister,
     VmUnregister,
@@ -225,3 +230,20 @@ async def test_a_core_dump_is_read_again_when_its_host_key_is_back(lab: Lab) -> 
     assert [dump.dump for dump in left] == ["hostd-zdump.001"]
     error = await refused(lab, HostDumpRemove(A, first.dump))
     assert error.id == "KS-USE-002"
+
+
+async def test_a_core_dump_goes_along_with_the_host_key_and_its_host(lab: Lab) -> None:
+    """REK-06, DUMP-03: over another host key, and a host that left and came back."""
+    dump = await lab.do(HostDumpWrite(B, marker=b"of this test"))
+    key = (await lab.do(KeyGenerate())).key
+    await lab.do(HostEnableCrypto(B, key))
+    (moved,) = (await lab.do(HostDumpList(B))).items
+    assert (dump.key != key, moved.key, moved.readable) == (True, key, True)
+    await lab.do(VmOff(tuple(v.vm for v in (await lab.do(GetVms())).items if v.host == B)))
+    await lab.do(HostRemove((B,)))
+    await lab.reboot(B)
+    assert [one.readable for one in (await lab.do(HostDumpList(B))).items] == [False]
+    assert key in str(await refused(lab, HostDumpDecrypt(B, dump.dump)))
+    await lab.do(HostAdd(B))
+    await lab.do(HostEnableCrypto(B, key))
+    assert (await lab.do(HostDumpDecrypt(B, dump.dump))).content.endswith(b"of this test")
