@@ -143,17 +143,6 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             instead="false: they stay under the old key, and cannot be read from then on.",
         ),
     ] = True
-    trust_timeout_s: Annotated[
-        float,
-        knob(
-            "A trusted host gives up on one Attestation or Key Provider Service after it, and asks "
-            "the next.",
-            unit=SECONDS,
-            least=0.1,
-            most=3600,
-            rule="KPS-06",
-        ),
-    ] = 4.0
     trust_retry_s: Annotated[
         float,
         knob(

@@ -92,6 +92,17 @@ class SharedKnobs(Knobs, frozen=True, kw_only=True):
             most=3600,
         ),
     ] = 10.0
+    trust_timeout_s: Annotated[
+        float,
+        knob(
+            "A trusted host gives up on one Attestation or Key Provider Service after it, and asks "
+            "the next.",
+            unit=SECONDS,
+            least=0.1,
+            most=3600,
+            rule="KPS-06",
+        ),
+    ] = 4.0
     max_key_providers: Annotated[
         int,
         knob(

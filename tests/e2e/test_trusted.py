@@ -13,8 +13,10 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED
 from lab.topology.lab_file import load as read_lab
-from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState
+from protocol.messages.host import HostPowerOnVm
+from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState, VmName
 from protocol.trust import TrustItem
+from services.runtime.each import for_each
 from services.runtime.tpm.backends import available
 
 A = "esxi-001"
@@ -99,6 +101,40 @@ async def test_without_its_services_a_rebooted_host_gets_no_key(how: dict[str, A
             await lab.sleep(1)
         last = {kind: len(said) - said[::-1].index(kind) for kind in said}
         assert last["vm.Crypto.VMUnlocked"] > last["vm.Crypto.VMLocked.TAKMSClusterUnavaliable"]
+
+
+async def test_vcenter_waits_as_long_as_a_host_may_ask_silent_services() -> None:
+    """KPS-06: the host asks one after the other, and then starts a VM whose key it has (C6)."""
+    knobs = {"trust_timeout_s": 12, "token_lifetime_s": 600}
+    async with trusted(knobs=knobs) as lab:
+        vm = (await vm_of(lab, A)).vm
+        await lab.do(c.VmOff((vm,)))
+        for service in ("attestation-1", "attestation-2"):
+            await lab.do(c.LinkCut(A, service))
+        await lab.sleep(610)
+        await lab.do(c.VmOn((vm,)))
+        assert (await vm_of(lab, A)).power is PowerState.ON
+
+
+async def test_who_waits_for_an_attestation_has_its_result_also_when_it_is_in_vain() -> None:
+    """Two VMs are started at once while every service is silent: each service is asked once."""
+    async with trusted(hosts=1, knobs={"token_lifetime_s": 600}) as lab:
+        vms = tuple(vm.vm for vm in (await lab.do(c.GetVms())).items)
+        await lab.do(c.VmOff(vms))
+        for service in ("attestation-1", "attestation-2"):
+            await lab.do(c.LinkCut(A, service))
+        await lab.sleep(610)
+        asked = await lab.beside(silent_while_started, A, list(vms))
+        assert {vm.power for vm in (await lab.do(c.GetHostView(A))).vms} == {PowerState.ON}
+        assert sorted(asked) == ["attestation-1", "attestation-2"]
+
+
+async def silent_while_started(lab: Any, host: str, vms: list[str]) -> list[str]:
+    """Start these VMs at once; the services that the host found silent, as often as it did."""
+    began = lab.monotonic()
+    await for_each(vms, lambda vm: lab.ask(host, HostPowerOnVm(vm=VmName(vm)), within_s=60.0))
+    lines = await lab.log_lines("trust.unreachable", began)
+    return [str(line.fields["service"]) for line in lines if line.node == host]
 
 
 async def test_a_pair_of_services_is_one_machine_and_one_of_two_is_enough() -> None:

@@ -4,7 +4,7 @@ snapshot that is taken of one that runs."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from protocol.messages.host.session import Command
 from protocol.messages.host.vms import VmState
@@ -36,6 +36,7 @@ class HostCloneVm(Command[VmState], frozen=True, kw_only=True):
     clear. What fails leaves no file.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     source: VmName
     template: bool = False
@@ -60,6 +61,7 @@ class HostCreateSnapshot(Command[VmState], frozen=True, kw_only=True):
     ``ResourceInUse`` beyond ``SNAPSHOTS_LIMIT``; no change when there is one of that name.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     snapshot: str
 
@@ -67,6 +69,7 @@ class HostCreateSnapshot(Command[VmState], frozen=True, kw_only=True):
 class HostRemoveSnapshot(Command[VmState], frozen=True, kw_only=True):
     """Forget a snapshot; the VM stays as it is. No change when there is none of that name."""
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     snapshot: str
 
@@ -77,5 +80,6 @@ class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
     ``EncryptionKeyRequired`` without its home's key (VTPM-06), ``NotFound``.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     snapshot: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
     incapable, or when it cannot have that key; ``AlreadyExists`` when safe with another host key.
     """
 
+    seeks_keys: ClassVar[bool] = True
     key: CryptoKeyId
     material: Sealed | None = None
     check: str = ""
@@ -36,6 +37,7 @@ class ChangeHostKey(Command[Done], frozen=True, kw_only=True):
     ``material`` and ``check`` as in ``CryptoManagerHostEnable``.
     """
 
+    seeks_keys: ClassVar[bool] = True
     key: CryptoKeyId
     material: Sealed | None = None
     check: str = ""

@@ -30,6 +30,7 @@ class HostPrepareMigration(Command["MigrationPrepared"], frozen=True, kw_only=Tr
     safe, is in maintenance mode, or the VM runs there.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     migration: str
     source: NodeName

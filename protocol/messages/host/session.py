@@ -26,9 +26,14 @@ R = TypeVar("R", covariant=True)
 
 
 class Command(Request[R], Generic[R], frozen=True, kw_only=True):
-    """A numbered command of a session; ``session`` empty and 0 from the local administrator."""
+    """A numbered command of a session; ``session`` empty and 0 from the local administrator.
+
+    ``seeks_keys``: a trusted host may have to attest, and have keys made or unwrapped, before it
+    answers (KPS-06).
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    seeks_keys: ClassVar[bool] = False
     session: str = ""
     number: int = 0
 

@@ -25,6 +25,7 @@ class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
     host has registered one of that name already.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     blocks: int = 64
     key: CryptoKeyId | None = None
@@ -63,6 +64,7 @@ class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
     with another key or the host is not safe; no change if encrypted with this key.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     key: CryptoKeyId | None = None
     provider: ProviderId | None = None
@@ -79,6 +81,7 @@ class HostRecryptVm(Command["VmState"], frozen=True, kw_only=True):
     ``InvalidState`` when it, or the disk, is not encrypted or under keys that are not ``old``.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     old: tuple[CryptoKeyId, ...]
     provider: ProviderId
@@ -91,6 +94,7 @@ class HostDecryptVm(Command["VmState"], frozen=True, kw_only=True):
     """CryptoSpecDecrypt: data rewritten in clear, VM powered off (CLN-02). No change without
     encryption; ``EncryptionKeyRequired`` when a key of it is not cached."""
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
 
 
@@ -104,6 +108,7 @@ class HostAddDisk(Command["DisksOfVm"], frozen=True, kw_only=True):
     operation has made its disk already.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     operation_id: str
     blocks: int = 64
@@ -118,6 +123,7 @@ class HostRemoveDisk(Command["DisksOfVm"], frozen=True, kw_only=True):
     change when there is none of that number.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     disk: int
 
@@ -132,6 +138,7 @@ class DisksOfVm(Reply, frozen=True, kw_only=True):
 class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):
     """Power on; ``EncryptionKeyRequired`` names the keys no means of this host can find."""
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
 
 

@@ -19,6 +19,7 @@ class HostAddVtpm(Command[VmState], frozen=True, kw_only=True):
     runs, ``InvalidArgument`` of a VM without EFI or with too old a hardware version.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
     key: CryptoKeyId | None = None
     provider: ProviderId | None = None
@@ -60,6 +61,7 @@ class HostRemoveVtpm(Command[VmState], frozen=True, kw_only=True):
     key.
     """
 
+    seeks_keys: ClassVar[bool] = True
     vm: VmName
 
 

@@ -8,6 +8,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``back_off``        how long it waits between two tries to connect; pure
 - ``knock``           a try to connect that ends when the host rings
 - ``view_pages``      a host's view, put together from its pages
+- ``time_for_a_command``  how long a host has to answer; pure
 - ``sessions``        all of them, and what follows from what hosts say there
 - ``registrations``   which hosts list which VMs, and when they said so
 - ``whereabouts``     on which host a VM is that several list; pure

@@ -42,6 +42,7 @@ from services.vcenter.beats import Beat, Beats
 from services.vcenter.hosts.back_off import pause_s_after
 from services.vcenter.hosts.host_view import HostView, Told
 from services.vcenter.hosts.knock import Knock
+from services.vcenter.hosts.time_for_a_command import time_for
 from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
 
@@ -388,6 +389,6 @@ class HostSession:
         return summary
 
     async def _send(self, command: Command[R], within_s: float | None = None) -> R:
-        limit_s = self._within_s if within_s is None else within_s
+        limit_s = within_s or time_for(command, self.summary, self._node.knobs, self._clock)
         with self.view.command_under_way():
             return await self._bus.request(self.host, command, within_s=limit_s)

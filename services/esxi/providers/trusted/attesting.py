@@ -87,17 +87,21 @@ async def token(host: Host, group: str) -> Held | None:
 async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Outcome:
     """Attest with services of these groups, until one attests this host.
 
-    One attestation is under way at a time; who waited for another one has its result, unless it is
-    to be made ``anew``.
+    One attestation is under way at a time; who waited for another one has its result, also when it
+    was in vain, unless it is to be made ``anew``.
     """
-    wanted = tuple(wanted)
-    async with host.trust.attesting:
-        held = (host.trust.held(group, host.clock.monotonic()) for group in wanted)
+    wanted, trust = tuple(wanted), host.trust
+    came = trust.attestations
+    async with trust.attesting:
+        held = (trust.held(group, host.clock.monotonic()) for group in wanted)
         if not anew and any(held):
             return Outcome.ATTESTED
         refused = False
         for group in wanted:
-            outcome = await _attest_in(host, group)
+            outcome = None if anew else trust.in_vain_since(group, came)
+            if outcome is None:
+                outcome = await _attest_in(host, group)
+                trust.ended(group, outcome)
             if outcome is Outcome.ATTESTED:
                 return outcome
             refused = refused or outcome is Outcome.REFUSED

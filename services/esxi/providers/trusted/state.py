@@ -41,6 +41,8 @@ class TrustState:
     is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
     ``shown``: the TPM's own keys, which are the same for all of a life. ``good``: by group, the
     Key Provider Service that answered last. ``renewing``: groups whose token is renewed ahead.
+    ``attestations``: how many have ended; ``in_vain``: the last one of a group that came to no
+    token, with its number.
     """
 
     tokens: dict[str, Held] = field(default_factory=dict)
@@ -51,8 +53,23 @@ class TrustState:
     attesting: asyncio.Lock = field(default_factory=asyncio.Lock)
     retrying: bool = False
     renewing: set[str] = field(default_factory=set)
+    attestations: int = 0
+    in_vain: dict[str, tuple[int, Outcome]] = field(default_factory=dict)
 
     def held(self, group: str, now: float) -> Held | None:
         """The token of a group, while it is good."""
         found = self.tokens.get(group)
         return found if found is not None and now < found.until else None
+
+    def ended(self, group: str, outcome: Outcome) -> None:
+        """An attestation with services of that group has ended."""
+        self.attestations += 1
+        self.in_vain.pop(group, None)
+        if outcome is not Outcome.ATTESTED:
+            self.in_vain[group] = self.attestations, outcome
+
+    def in_vain_since(self, group: str, came: int) -> Outcome | None:
+        """What came of that group's last attestation, when it was in vain and ended after so many
+        others."""
+        number, outcome = self.in_vain.get(group, (0, None))
+        return outcome if number > came else None
