@@ -9,6 +9,7 @@ from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
 from chaos.matrix.faults.f2_vcenter import VcenterAway
 from chaos.matrix.scene import Scene
+from chaos.matrix.setup import running_hosts
 from chaos.matrix.twist import Twist
 from chaos.observe.listing import all_hosts
 from protocol.terms import HostConnectionState, NodeName
@@ -32,6 +33,19 @@ class _FromHosts(VcenterAway):
     async def begin(self) -> None:
         await super().begin()
         self.scene.vcenter_cut = True  # what it shows of these hosts is of before
+
+    async def return_shut(self) -> None:
+        """A vCenter that goes on comes back to a host after a pause of up to three heartbeats: what
+        it has to do after its first contact is looked for from then on."""
+        await super().return_shut()
+        until = self.scene.lab.monotonic() + clock.SETTLED_S
+        while not await self._in_contact() and self.scene.lab.monotonic() < until:
+            await self.scene.lab.sleep(clock.AGAIN_S)
+
+    async def _in_contact(self) -> bool:
+        shown = {one.host: one for one in await all_hosts(self.scene.lab, self.scene.vcenter)}
+        up = await running_hosts(self.scene)
+        return all(shown[host].connection is _CONNECTED for host in up if host in shown)
 
 
 class OthersGoOn(Twist):

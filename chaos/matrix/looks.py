@@ -63,7 +63,8 @@ class Looks:
             self.trail.write("info", node, op, **plain(found))
             return found
         try:
-            await self.scene.lab.ask(node, message, within_s=within_s + self.scene.patience)
+            longer = self.scene.patience + self.scene.in_turn
+            await self.scene.lab.ask(node, message, within_s=within_s + longer)
         except REFUSALS as error:
             found = self._refusal(error)
             kind = "fail" if isinstance(error, ProductError) and error.definite else "info"

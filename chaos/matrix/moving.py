@@ -60,7 +60,7 @@ class Moving:
         """The task, to a host that has just booted: again while vCenter is not connected to it, as
         long as a move may take."""
         lab = self._scene.lab
-        until = lab.monotonic() + clock.MOVE_S
+        until = lab.monotonic() + clock.MOVE_S + self._scene.patience
         asked = await self.ask(vm, target)
         while asked.error in ("HostUnreachable", "TimedOut") and lab.monotonic() < until:
             await lab.sleep(clock.AGAIN_S)

@@ -43,7 +43,7 @@ async def used_on(scene: Scene, event: Event, vm: VmName, host: NodeName, home: 
     """
     for _ in range(USE_TRIES):
         await _there_and_back(scene, event, vm, host, home)
-        if not await _lacks_a_key(scene, vm, host):
+        if not await lacks_a_key(scene, vm, host):
             break
     scene.book.write("note", host, "key used", vm=vm)
 
@@ -53,15 +53,16 @@ async def _there_and_back(
 ) -> None:
     lab, vcenter = scene.lab, scene.vcenter
     for place in (host, home):
-        await lab.ask(vcenter, UnregisterVm(vm=vm), within_s=TASK_LIMIT_S)
+        await lab.ask(vcenter, UnregisterVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
         there = RegisterVm(vm=vm, cluster=cluster_of(event), host=place)
-        await lab.ask(vcenter, there, within_s=TASK_LIMIT_S)
+        await lab.ask(vcenter, there, within_s=TASK_LIMIT_S + scene.patience)
         if place == host:
-            await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
-            await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+            await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
+            await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
 
 
-async def _lacks_a_key(scene: Scene, vm: VmName, host: NodeName) -> bool:
+async def lacks_a_key(scene: Scene, vm: VmName, host: NodeName) -> bool:
+    """Whether the host lacks the key of the VM now."""
     info = next(one for one in await all_vms(scene.lab, scene.vcenter) if one.vm == vm)
     keys = () if info.key is None else (info.key,)
     found = await scene.lab.ask(host, GetCryptoKeyStatus(keys=keys))

@@ -67,8 +67,7 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
         await native.keep_kdks(scene)
     else:
         await back_up(scene.lab, SERVERS_OF_P, BACKUP)
-    await setup.wait_for_pass(scene)
-    await setup.check_healthy(scene, kinds)
+    await setup.wait_until_healthy(scene, kinds)
 
 
 async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
@@ -84,8 +83,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
             if scene.keyed_by_use:  # what hosts had derived before they were booted for it
                 await setup.wait_for_pass(scene)
                 await setup.use_keys(scene, kinds)
-            await setup.wait_for_pass(scene)
-            await setup.check_healthy(scene, kinds)
+            await setup.wait_until_healthy(scene, kinds)
         if scene.twist:
             scene.odd = await twist.prepare(scene)
             await setup.wait_for_pass(scene)

@@ -120,7 +120,8 @@ class Scene:
     every token has expired.
     ``kdks``: of native providers, as their backups of before the fault have them. ``cold``: VMs
     that are off, whose key their host must not have used, by host.
-    ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
+    ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time);
+    ``in_turn``: on top of that, where a host may ask several silent services before it answers.
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``twist``: what is different in a row outside of the grid, ``seen_as`` the place
     that it must be as, ``odd`` what was not as the row says,
@@ -153,6 +154,7 @@ class Scene:
     evicted: bool = False
     expired: bool = False
     patience: float = 0.0
+    in_turn: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     twist: str = ""
     seen_as: Place | None = None

@@ -55,7 +55,7 @@ def play(
         list[str] | None, Parameter(help="NAME=VALUE, not at its default: which cells move?")
     ] = None,
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
-    jobs: Annotated[int, Parameter(help="Stagings at once; 0: as many as cores.")] = 0,
+    jobs: Annotated[int, Parameter(help="Stagings at once; 0: for these cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:

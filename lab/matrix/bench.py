@@ -32,6 +32,8 @@ from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role,
 PATIENCE_REAL_S: Final = 3.0
 """Real seconds that a window is longer where messages and boots take real time: a time limit of a
 service is at least two of them, however fast its lab."""
+SILENT_REAL_S: Final = 2.0
+"""Real seconds that a trusted host waits for a service which is silent, before it asks the next."""
 
 
 class LabBench:
@@ -123,6 +125,8 @@ def scene_of(
     seed: int,
 ) -> Scene:
     """The scene of a staging in a lab that was made for it."""
+    roles = [spec.role for spec in lab.topology.nodes]
+    services = roles.count(Role.ATTESTATION) + roles.count(Role.KEYPROVIDER)
     return Scene(
         lab=lab,
         bench=LabBench(lab, records),
@@ -138,6 +142,7 @@ def scene_of(
         seen_as=staging.seen_as,
         left_out=_left_out(staging, lab),
         patience=lab.in_lab_s(PATIENCE_REAL_S),
+        in_turn=lab.in_lab_s(SILENT_REAL_S) * services,
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),
     )

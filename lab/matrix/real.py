@@ -7,6 +7,7 @@ Everything lasts as long as in virtual time, divided by one factor, the lab's pa
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,7 +26,8 @@ from chaos.matrix.terms import Boot
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
-from lab.matrix.topologies import topology_of
+from lab.matrix.topologies import packed, topology_of
+from lab.matrix.turns import turn
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import scratch
 from lab.topology.course import unheard
@@ -40,7 +42,10 @@ PACE: Final = 36.0
 """Lab seconds in a real one: a reconcile interval takes some eight seconds."""
 SLOW_PACE: Final = 18.0
 """Of a lab that was too slow: everything has twice the real time."""
-AT_ONCE: Final = 6
+PER_CORE: Final = 5
+"""Stagings at once: each needs a core for an eighth of its time, and waits for the rest of it."""
+MOST_AT_ONCE: Final = 40
+BUILDS_PER_CORE: Final = 2
 SLOW_AT_ONCE: Final = 3
 LATE_S: Final = 1.0
 """A loop that was late by more cannot tell what came when: a third of what windows have on top."""
@@ -72,9 +77,10 @@ class Processes:
         slow for, with more time for everything, and fewer at once."""
         jobs = min(self._jobs, SLOW_AT_ONCE) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
-        play = partial(self._play, _How(self._tpm, self._seed, self._patch, pace, self._knobs))
         longest = sorted(stagings, key=_shorter)  # else one of them is alone at the end
-        each(longest, play, done, jobs=jobs, end=self.close)
+        with scratch("matrix-turns") as turns:
+            how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, turns)
+            each(longest, partial(self._play, how), done, jobs=jobs, end=self.close)
 
     def _play(self, how: _How, staging: Staging) -> Outcome:
         return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
@@ -97,6 +103,7 @@ class _How(NamedTuple):
     patch: str
     pace: float
     knobs: dict[str, Any]
+    turns: Path
 
 
 def supervise(staging: Staging, how: _How) -> Outcome:
@@ -112,11 +119,12 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 async def _in_a_lab(home: Path, staging: Staging, how: _How) -> Outcome:
     made = topology_of(staging, how.tpm, how.knobs)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
-    topology = msgspec.structs.replace(made, pace=how.pace)
+    topology = msgspec.structs.replace(packed(made), pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)
     try:
-        await lab.start()
-        await provision(lab, unheard)
+        async with turn(how.turns, BUILDS_PER_CORE * len(os.sched_getaffinity(0))):
+            await lab.start()
+            await provision(lab, unheard)
         return await _played_in(lab, staging, how.seed)
     finally:
         await lab.close()

@@ -30,7 +30,7 @@ from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.api.refusal import refusal
 from lab.matrix.outcome import Done, Outcome
-from lab.matrix.real import AT_ONCE, Processes
+from lab.matrix.real import MOST_AT_ONCE, PER_CORE, Processes
 from lab.matrix.sim import Stages
 from lab.runs.store import (
     RunFolder,
@@ -233,6 +233,8 @@ class _Work:
             if self._wanted.jobs < number < len(stagings):
                 left_s = (time.monotonic() - began) / number * (len(stagings) - number)
                 text += f", about {left_s:.0f} s left"
+            if void := next((one.void for one in outcome.played if one.void), ""):
+                text += f"; void: {void}"
             self._report(text, number, len(stagings))
 
         if stagings:
@@ -277,4 +279,5 @@ def _decided(batched: CellRow, alone: CellRow) -> CellRow:
 
 def at_once(mode: str) -> int:
     """How many stagings are played at a time when nobody says."""
-    return len(os.sched_getaffinity(0)) if mode == "sim" else AT_ONCE
+    cores = len(os.sched_getaffinity(0))
+    return cores if mode == "sim" else min(PER_CORE * cores, MOST_AT_ONCE)

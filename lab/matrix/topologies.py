@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from chaos.matrix import clock
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, staged_events
@@ -15,10 +17,13 @@ from chaos.oracle.terms import Block, Event
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
-from protocol.terms import NodeName
+from protocol.terms import ClusterName, NodeName, Role
 
 LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
+HOSTS_IN_ONE = 5
+"""Hosts that share a process, where there are processes: an agent that waits costs little, and each
+of them costs that."""
 
 
 def file_of(
@@ -112,6 +117,25 @@ def topology_of(
 ) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
     return plan(load(file_of(staging, tpm, knobs)))
+
+
+def packed(topology: Topology) -> Topology:
+    """The same with fewer processes: hosts of different clusters share one, hosts of one cluster
+    never do, so that whatever two hosts have to do with each other is between processes."""
+    places: dict[int, list[NodeName]] = {}
+    seen: dict[ClusterName, int] = {}
+    for spec in topology.nodes:
+        if spec.role is Role.ESXI:
+            place = seen[spec.cluster] = seen.get(spec.cluster, 0) + 1
+            places.setdefault(place, []).append(spec.node)
+    hosts = {node for nodes in places.values() for node in nodes}
+    others = tuple(group for group in topology.groups if hosts.isdisjoint(group))
+    made = (
+        tuple(nodes[i : i + HOSTS_IN_ONE])
+        for nodes in places.values()
+        for i in range(0, len(nodes), HOSTS_IN_ONE)
+    )
+    return msgspec.structs.replace(topology, groups=(*others, *made))
 
 
 def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Actor, NodeName]]:

@@ -264,7 +264,7 @@ class LockingPlay(EventPlay, ABC):
         vm, host = self.comes
         if wrong := await self.still_locked():
             return wrong
-        until = self.scene.lab.monotonic() + clock.TASK_S
+        until = self.scene.lab.monotonic() + clock.TASK_S + self.scene.patience
         message = PowerOnVm(vm=vm)
         asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
         while asked.error == "HostUnreachable" and self.scene.lab.monotonic() < until:
@@ -280,7 +280,7 @@ class LockingPlay(EventPlay, ABC):
     async def in_window(self, asked: Answered, vm: VmName, host: NodeName) -> VmSeen:
         """The VM after the request. vCenter, which has no part in keys of a Trust Authority, hears
         of a refusal by the host when that has ended: it has the window to mark the VM."""
-        until = self.scene.lab.monotonic() + clock.TASK_S
+        until = self.scene.lab.monotonic() + clock.TASK_S + self.scene.patience
         seen = await self.looks.vm(vm, host)
         while (
             self.scene.trusted

@@ -62,28 +62,31 @@ class Restarts(LockingPlay, ABC):
         vm = of or self.subject[0]
         self.asked_at = self._lost_at
         until = self._lost_at + clock.HA_ALL_S + self.scene.patience
-        asked, ended = await self._tried(vm)
+        asked, ended = self._tried(vm)
         while not (asked and asked[-1].done) and len(asked) < clock.HA_TRIES:
             if self.scene.lab.monotonic() > until:
                 break
             await self.scene.lab.sleep(clock.HA_LOOK_S)
-            asked, ended = await self._tried(vm)
+            asked, ended = self._tried(vm)
         self.ended_at = ended
         told = ["done" if one.done else one.error for one in asked]
         self.trail.write("note", self.host(self.target), "ha", vm=str(vm), tries=told)
         return await self._letter(vm, asked)
 
-    async def _tried(self, vm: VmName) -> tuple[list[Answered], float]:
+    def _tried(self, vm: VmName) -> tuple[list[Answered], float]:
         """How each try on the target went, in order, as its log has it; and when the last ended."""
-        lab, target = self.scene.lab, self.host(self.target)
+        target = self.host(self.target)
         lines = [
             line
-            for kind in (REFUSED, POWERED)
-            for line in await lab.log_lines(kind, self._lost_at)
-            if line.node == target and line.fields["vm"] == vm and _starts(line)
+            for line in self.scene.bench.records()
+            if line.kind in (REFUSED, POWERED)
+            and line.at >= self._lost_at
+            and line.node == target
+            and line.fields["vm"] == vm
+            and _starts(line)
         ]
         lines.sort(key=lambda line: line.at)
-        ended = lines[-1].at if lines else lab.monotonic()
+        ended = lines[-1].at if lines else self.scene.lab.monotonic()
         return [_answered(line) for line in lines], ended
 
     async def tries_by_hand(self) -> Judged:
