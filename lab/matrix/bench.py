@@ -142,7 +142,7 @@ def scene_of(
         seen_as=staging.seen_as,
         left_out=_left_out(staging, lab),
         patience=lab.in_lab_s(PATIENCE_REAL_S),
-        in_turn=lab.in_lab_s(SILENT_REAL_S) * services,
+        in_turn=lab.in_lab_s(SILENT_REAL_S) * 2 * services,  # who waits, may wait for who waits
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),
     )

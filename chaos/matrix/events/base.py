@@ -250,7 +250,9 @@ class LockingPlay(EventPlay, ABC):
 
     async def first_sight(self) -> None:
         if self.is_open:
-            self._sight = await self.looks.vm(*self.subject)
+            until = self.scene.lab.monotonic() + self.scene.in_turn
+            seen = await self.looks.vm(*self.subject)
+            self._sight = await self._until_marked(seen, *self.subject, until)
 
     async def relief(self) -> None:
         if self.judged is None or self._sight is None or not self.is_open:
@@ -280,12 +282,17 @@ class LockingPlay(EventPlay, ABC):
     async def in_window(self, asked: Answered, vm: VmName, host: NodeName) -> VmSeen:
         """The VM after the request. vCenter, which has no part in keys of a Trust Authority, hears
         of a refusal by the host when that has ended: it has the window to mark the VM."""
-        until = self.scene.lab.monotonic() + clock.TASK_S + self.scene.patience
+        longer = self.scene.patience + self.scene.in_turn
+        until = self.scene.lab.monotonic() + clock.TASK_S + longer
         seen = await self.looks.vm(vm, host)
+        if not self.scene.trusted or not asked.key_required:
+            return seen
+        return await self._until_marked(seen, vm, host, until)
+
+    async def _until_marked(self, seen: VmSeen, vm: VmName, host: NodeName, until: float) -> VmSeen:
+        """The VM again and again until vCenter, when it is up, shows it as locked."""
         while (
-            self.scene.trusted
-            and asked.key_required
-            and seen.vcenter is not None
+            seen.vcenter is not None
             and not seen.vcenter.locked
             and self.scene.lab.monotonic() < until
         ):
