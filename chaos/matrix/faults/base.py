@@ -117,7 +117,7 @@ class StagedFault(ABC):
         self.write("host", host, "up", took=took, **plain(_shown(status)))
         if status.state not in (NodeRunState.RUNNING, NodeRunState.HALTED):
             raise Void(f"{host} is {status.state.value} after its power-on")
-        if took > clock.BOOT_LIMIT_S + self.scene.patience:
+        if took > clock.BOOT_LIMIT_S + self.scene.patience + self.scene.in_turn:
             raise Void(f"the boot of {host} took {took:.0f} s")
         if wrong := await self.seen_on(host):
             raise Void(f"{self.fault} does not bite on {host}: {wrong}")
