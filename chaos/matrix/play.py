@@ -141,7 +141,8 @@ async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
     if wrong := await fault.bites():
         raise Void(f"{scene.fault} does not bite: {wrong}")
     scene.book.write("note", "", "bites", fault=scene.fault.value)
-    if scene.since() > scene.begins_at - 1.0:
+    scene.late = max(0.0, scene.since() - (scene.begins_at - 1.0))
+    if scene.late > scene.patience:
         raise Void(f"it took {scene.since():.0f} s until {scene.fault} was seen to bite")
     await scene.until(scene.begins_at - 1.0)
     for one in plays:

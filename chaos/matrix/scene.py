@@ -122,6 +122,7 @@ class Scene:
     that are off, whose key their host must not have used, by host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time);
     ``in_turn``: on top of that, where a host may ask several silent services before it answers.
+    ``late``: how much later events come, because the fault was seen to bite late.
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``twist``: what is different in a row outside of the grid, ``seen_as`` the place
     that it must be as, ``odd`` what was not as the row says,
@@ -155,6 +156,7 @@ class Scene:
     expired: bool = False
     patience: float = 0.0
     in_turn: float = 0.0
+    late: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     twist: str = ""
     seen_as: Place | None = None
@@ -179,8 +181,9 @@ class Scene:
     def begins_at(self) -> float:
         """When events are asked for, in seconds after t0."""
         if self.expired:
-            return clock.EXPIRED_S + self.patience
-        return (clock.EVICTED_S if self.evicted else clock.EVENT_S) + self.patience
+            return clock.EXPIRED_S + self.patience + self.late
+        planned = clock.EVICTED_S if self.evicted else clock.EVENT_S
+        return planned + self.patience + self.late
 
     def cell_of(self, event: Event) -> Cell:
         """The cell that this event is compared with."""
