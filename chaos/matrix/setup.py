@@ -177,10 +177,12 @@ async def _use_what_is_lacking(scene: Scene, plays: Sequence[type[EventPlay]]) -
 
 async def _is_lacking(scene: Scene, event: Event, wanted: Wanted) -> bool:
     """Whether a host that has used the VM's key has it no longer."""
-    users = [actor for actor in (wanted.actor, wanted.used_on) if actor is not None]
+    actors = (wanted.actor, wanted.used_on)
+    users = [scene.host(event, actor) for actor in actors if actor is not None]
     lacks = [
-        await native.lacks_a_key(scene, vm_of(event, wanted.what), scene.host(event, actor))
-        for actor in users
+        await native.lacks_a_key(scene, vm_of(event, wanted.what), host)
+        for host in users
+        if host not in scene.left_out
     ]
     return any(lacks)
 
