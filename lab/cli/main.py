@@ -10,10 +10,11 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lab.cli.interrupts import INTERRUPTED, Interrupts
+
 if TYPE_CHECKING:
     from lab.errors import KeysteadError
 
-INTERRUPTED = 130
 COMMAND_ALLOCATIONS = 50_000
 """Between two looks of the garbage collector. What is imported stays: with Python's 700 every
 tenth millisecond of a short command went into looking through it. The nodes of a lab look more
@@ -58,7 +59,8 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
-    code = INTERRUPTED
+    code, interrupted, interrupts = INTERRUPTED, False, Interrupts()
+    interrupts.arm()
     gc.set_threshold(COMMAND_ALLOCATIONS)
     try:
         from lab.cli.streams import prepare
@@ -66,6 +68,12 @@ def main() -> None:
         prepare()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
+        interrupted = True
+    try:
+        interrupts.settle(code)
+    except KeyboardInterrupt:  # it came just before
+        interrupts.settle(code)
+    if interrupted:
         sys.stderr.write("\nkeystead: interrupted\n")
     sys.exit(code)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from lab.cli.interrupts import INTERRUPTED
 from lab.cli.output import say
 from lab.cli.progress import LINE_EVERY_S
 from protocol.printable import printable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chaos.progress import Progress, Step
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_ENDED: Final = b"\nkeystead: interrupted\n"
 _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then the run is reported\n"
 
 
@@ -61,19 +63,22 @@ class _Lines:
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call ``stop``; once more, they end this process as ever."""
+    """Ctrl-C and SIGTERM call ``stop``; once more, they end this process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    asked = False
+    times = 0
 
     def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        os.write(2, _HEALING)  # a stream that is in use cannot be used here
-        stop()
+        nonlocal times
+        times += 1
+        if times == 1:
+            os.write(2, _HEALING)  # a stream that is in use cannot be used here
+            stop()
+            return
+        if times == 2:  # a terminal that takes nothing does not hold up a third one
+            os.write(2, _ENDED)
+        os._exit(INTERRUPTED)
 
     before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:

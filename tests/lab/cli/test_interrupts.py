@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,6 +14,7 @@ from typing import IO
 import pytest
 
 from chaos.history import verify
+from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli
 
 LONG = """\
@@ -101,3 +104,60 @@ def test_a_second_interrupt_ends_a_simulation_at_once(cli: Cli, file: str) -> No
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
     assert cli.alone()
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param("sim", marks=pytest.mark.sim), pytest.param("lab", marks=pytest.mark.lab)]
+)
+def test_however_often_it_is_interrupted_a_run_ends_with_130(
+    cli: Cli, file: str, mode: str
+) -> None:
+    """Up to its last moment: the interpreter's way out is a part of its life too."""
+    process = cli.begin("chaos", "run", file, "--mode", mode)
+    assert process.stderr is not None
+    read_until(process.stderr, "run long-sim-1" if mode == "sim" else "dark: power loss of")
+    until = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < until:
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.001)
+    _, err = process.communicate(timeout=5)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert cli.alone()
+
+
+WAITS = """
+import asyncio, os, sys, time
+from lab.cli import main
+
+async def waits():
+    try:
+        print("waits", flush=True)
+        await asyncio.sleep(60)
+    finally:
+        print("left", flush=True)
+        if sys.argv[1] == "stuck":
+            time.sleep(60)
+
+main.run = lambda arguments: asyncio.run(waits())
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("how", "times"), [("leaves", 1), ("stuck", 2)])
+def test_what_waits_in_an_event_loop_leaves_in_order_and_a_second_time_at_once(
+    how: str, times: int
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, how],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    for line in ("waits", "left")[:times]:
+        read_until(process.stdout, line)
+        os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert how == "stuck" or (out == "left\n" and err == "\nkeystead: interrupted\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import signal
 import sys
 from typing import Any, TypeVar
 
@@ -368,8 +369,12 @@ def test_an_interrupt_ends_with_130(
 
     monkeypatch.setattr("lab.cli.listing.call", call)
     monkeypatch.setattr(sys, "argv", ["keystead", "get", "vms"])
-    with pytest.raises(SystemExit) as raised:
-        main()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as raised:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert raised.value.code == 130
     assert capsys.readouterr().err == "\nkeystead: interrupted\n"
 
