@@ -8,6 +8,7 @@ import msgspec
 
 from chaos.experiment.plan import Plan
 from chaos.experiment.schema import experiment_schema, shape_of
+from lab.api.answers.experiments import EXPERIMENTS
 from lab.api.answers.fuzz import FUZZ
 from lab.api.answers.lab import LoggedEvent, LogLine
 from lab.api.answers.local import LOCAL
@@ -32,7 +33,8 @@ def schema() -> dict[str, Any]:
     """
     served = sorted(COMMANDS.values(), key=lambda s: s.name)
     answers = sorted(
-        {*(s.answer for s in served), *LOCAL, *FUZZ, *_OTHER}, key=lambda kind: kind.__name__
+        {*(s.answer for s in served), *LOCAL, *FUZZ, *EXPERIMENTS, *_OTHER},
+        key=lambda kind: kind.__name__,
     )
     structs = [*(s.command for s in served), *answers]
     _, definitions = msgspec.json.schema_components(structs, ref_template=_STRUCT)

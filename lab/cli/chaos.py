@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,7 +81,7 @@ def plan(
 
 def run(
     experiment: str,
-    *,
+    *more: str,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     seed: Seed = None,
     tpm: Tpm = None,
@@ -95,12 +95,24 @@ def run(
     ] = False,
     options: Options = DEFAULTS,
 ) -> int:
-    """Run an experiment: `keystead chaos run edge-outage-reboot --mode sim --seed 7`.
+    """Run an experiment, or several one after another, with a table of how each ended.
 
-    In lab mode it starts a lab of its own and removes it. Exit codes: 0 pass, 1 fail,
-    2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time.
+    keystead chaos run edge-outage-reboot --mode sim --seed 7
+    keystead chaos run --mode lab $(keystead chaos list sc- -o name)
+
+    In lab mode each starts a lab of its own and removes it. Exit codes: 0 pass, 1 fail,
+    2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time; of
+    several the worst.
     """
     files = {"--report": report, "--junit": junit}
+    if more:
+        _of_one_run({**files, "--negative-control": negative_control})
+        from lab.cli.several import play_each
+
+        def play(name: str) -> tuple[RunFolder, Verdict]:
+            return _played(name, mode, seed, tpm, on, scan, given=given or (), control=False)
+
+        return play_each((experiment, *more), play, options)
     if any(files.values()):
         from lab.api.reports import place_for, write_reports
 
@@ -114,6 +126,13 @@ def run(
         for written in write_reports(folder.run, page=report, junit=junit):
             say(f"written: {written}")
     return _controlled(verdict, folder) if negative_control else code
+
+
+def _of_one_run(options: Mapping[str, object]) -> None:
+    """KS-USE-003 when one of these is given with several experiments."""
+    if given := [name for name, value in options.items() if value]:
+        text = f"{' and '.join(given)}: of one run; name one experiment"
+        raise KeysteadError("KS-USE-003", text)
 
 
 def _played(

@@ -45,13 +45,19 @@ def shipped() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The file of a shipped experiment, or a path; KS-USE-002 with what there is."""
+    """The file of a shipped experiment, or a path; KS-USE-002 with what there is.
+
+    The first words of a shipped name will do when no other begins so, as SC-49.
+    """
     for path in (EXPERIMENTS / f"{name}.yaml", Path(name)):
         try:
             if path.is_file():
                 return path
         except OSError:  # a name too long, a folder that may not be entered
             continue
+    begun = [path for path in shipped() if path.stem.startswith(f"{str(name).lower()}-")]
+    if len(begun) == 1:
+        return begun[0]
     near = difflib.get_close_matches(str(name)[:80], [p.stem for p in shipped()], n=2, cutoff=0.5)
     text = f"there is no experiment {told(name)}"
     if near:

@@ -9,6 +9,7 @@
 - ``lab``        nodes, links, events, status
 - ``faults``     faults and healing
 - ``describe``   descriptions with reasons
+- ``experiments``  several experiments, played by one command
 - ``fuzz``       campaigns and what they found
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played

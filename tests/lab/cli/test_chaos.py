@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from lab.cli.chaos import new, plan, replay, run
+from lab.cli.options import Format, Options
+from lab.cli.several import worst
 from lab.errors import KeysteadError
 from lab.runs import play
+from lab.runs.prepare import find
 
 SMALL = """\
 apiVersion: keystead/v1
@@ -82,3 +86,71 @@ def test_a_run_of_other_code_is_replayed_when_that_is_meant(
         replay("small-sim-1")
     assert caught.value.id == "KS-RUN-002"
     assert replay("small-sim-1", other_code=True) == 0
+
+
+FAILS = SMALL.replace("name: small", "name: fails").replace("== 100%", "== 50%")
+"""Its hypothesis is wrong: all VMs run."""
+
+
+@pytest.mark.sim
+def test_several_are_played_one_after_another_and_told_in_a_table(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("fails.yaml").write_text(FAILS)
+    names = (file, "nothing-like-it", "fails.yaml", "SC-05")
+    assert run(*names, mode="sim", options=Options(output=Format.JSON)) == 6
+    document = json.loads(capsys.readouterr().out)
+    assert document["kind"] == "PlayedExperiments" and document["left"] == []
+    rows = [
+        (row["experiment"], row["verdict"], row["exit_code"], row["run"])
+        for row in document["items"]
+    ]
+    assert rows == [
+        (file, "pass", 0, "small-sim-1"),
+        ("nothing-like-it", "refused", 64, ""),
+        ("fails.yaml", "fail", 6, "fails-sim-1"),
+        ("SC-05", "refused", 4, ""),
+    ]
+    why = [row["why"] for row in document["items"]]
+    assert why[0] == "" and "KS-USE-002" in why[1] and "kmip-tls is not built" in why[3]
+    assert "vm.running" in why[2]
+    assert run(file, file, mode="sim") == 0
+    table = capsys.readouterr()
+    assert table.out.count(" pass ") == 2 and "small-sim-1-3" in table.out
+    assert f"{file}: pass (exit 0), " in table.err
+
+
+def test_what_is_of_one_run_is_refused_with_several(file: str, tmp_path: Path) -> None:
+    for option in ({"report": tmp_path / "r.html"}, {"negative_control": True}):
+        with pytest.raises(KeysteadError) as caught:
+            run(file, file, mode="sim", **option)  # type: ignore[arg-type]
+        assert caught.value.id == "KS-USE-003"
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_interrupt_ends_several(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.cli.chaos._played", interrupted)
+    assert run(file, "second", "third", mode="sim", options=Options(output=Format.JSON)) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert [row["verdict"] for row in document["items"]] == ["interrupted"]
+    assert document["left"] == ["second", "third"]
+
+
+def test_the_worst_exit_code_is_that_of_several() -> None:
+    """A failure says more than that nothing could be judged, and both more than a refusal."""
+    assert worst([0, 0]) == 0 and worst([]) == 0
+    assert worst([0, 2, 64, 1]) == 1 and worst([2, 6, 5]) == 6 and worst([0, 64]) == 64
+    assert worst([1, 130]) == 130 and worst([64, 4]) == 4
+
+
+def test_the_first_words_of_one_name_will_do() -> None:
+    assert find("SC-49").stem == "sc-49-native-backup-by-address"
+    assert find("edge").stem == "edge-outage-reboot"
+    for many in ("sc", "sc-4"):
+        with pytest.raises(KeysteadError):
+            find(many)
