@@ -123,7 +123,7 @@ def test_several_are_played_one_after_another_and_told_in_a_table(
 def test_what_is_of_one_run_is_refused_with_several(file: str, tmp_path: Path) -> None:
     for option in ({"report": tmp_path / "r.html"}, {"negative_control": True}):
         with pytest.raises(KeysteadError) as caught:
-            run(file, file, mode="sim", **option)  # type: ignore[arg-type]
+            run(file, file, mode="sim", **option)
         assert caught.value.id == "KS-USE-003"
     assert not (tmp_path / "home").exists()
 
