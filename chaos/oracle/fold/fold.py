@@ -251,7 +251,7 @@ class Fold(Availability):
         for name, vm in self.vms.items():
             if self.seen_vm(name) and vm.ended_at < self._looked_at:
                 vm.said_again()  # a look begins when the one before has ended
-            vm.settle(self.now)
+                vm.settle(self.now)
             host = self.hosts.get(vm.host)
             if host is not None and self.tries_to_start(vm):
                 found = self.outcomes(Ask.START, vm, host)

@@ -74,6 +74,25 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "off", wanted=False)
         .passes(100)
     ),
+    "an operation without known end on a host that is silent until long after it": lambda: (
+        Story(persistence=True)
+        .op("invoke", "vm-01")
+        .op("info", "vm-01", error="Disconnected")
+        .fault("dark", "site.power_loss", nodes=["esxi-001"])
+        .node("esxi-001", "off")
+        .passes(90)
+        .heal("dark")
+        .boot("esxi-001")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(60)
+        .fault("again", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("again")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(60)
+    ),
     "prepared while a fault is being made": lambda: (
         dark(persistence=False)
         .host("esxi-001", "safe")
