@@ -82,14 +82,18 @@ def prepared(
     tpm: str | None,
     mode: str,
     given: Sequence[str] = (),
+    pace: float | None = None,
 ) -> Prepared:
     """The plan of an experiment with these parameters; ``tpm`` None: the model in virtual time,
-    else the file's own."""
-    changes = {"tpm": tpm or ("model" if mode == "sim" else None)}
+    else the file's own, as is ``pace``."""
+    changes = {"tpm": tpm or ("model" if mode == "sim" else None), "pace": pace}
     try:
         made = prepare(experiment, seed, changes, parameters(given))
         _playable(made.plan, mode)
-        options = ("--tpm", tpm) if tpm else ()
+        options = (
+            *(("--tpm", tpm) if tpm else ()),
+            *(("--pace", f"{pace:g}") if pace is not None else ()),
+        )
         return msgspec.structs.replace(made, options=(*options, *_with(given)))
     except ChaosError as error:
         raise bad(experiment, error) from None

@@ -29,6 +29,9 @@ Given = Annotated[
     list[str] | None,
     Parameter(name="--with", help="A parameter of the file, NAME=VALUE; again for another."),
 ]
+Pace = Annotated[
+    float | None, Parameter(help="Lab seconds that pass in one second, for --mode lab.")
+]
 Tpm = Annotated[Literal["libtpms", "model", "none"] | None, Parameter(help="TPM under every host.")]
 
 
@@ -85,6 +88,7 @@ def run(
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     seed: Seed = None,
     tpm: Tpm = None,
+    pace: Pace = None,
     on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
     scan: Annotated[bool, Parameter(help="Search all it leaves for every key (S1).")] = False,
     report: Annotated[Path | None, Parameter(help="Write the run's report (HTML) here.")] = None,
@@ -100,7 +104,8 @@ def run(
     keystead chaos run edge-outage-reboot --mode sim --seed 7
     keystead chaos run --mode lab $(keystead chaos list sc- -o name)
 
-    In lab mode each starts a lab of its own and removes it. Exit codes: 0 pass, 1 fail,
+    In lab mode each starts a lab of its own and removes it; a busy machine plays it at a lower
+    `--pace`. Exit codes: 0 pass, 1 fail,
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time; of
     several the worst.
     """
@@ -110,7 +115,7 @@ def run(
         from lab.cli.several import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return _played(name, mode, seed, tpm, on, scan, given=given or (), control=False)
+            return _played(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
@@ -119,7 +124,7 @@ def run(
         for option, path in files.items():
             place_for(option, path)
     folder, verdict = _played(
-        experiment, mode, seed, tpm, on, scan, given=given or (), control=negative_control
+        experiment, mode, seed, tpm, pace, on, scan, given=given or (), control=negative_control
     )
     code = _report(verdict, folder, options)
     if any(files.values()):
@@ -140,6 +145,7 @@ def _played(
     mode: str,
     seed: int | None,
     tpm: str | None,
+    pace: float | None,
     on: str,
     scan: bool,
     *,
@@ -151,6 +157,9 @@ def _played(
     from lab.api.experiment_files import prepared
     from lab.runs.begin import begin
 
+    if pace is not None and (on or mode == "sim"):
+        why = "a running lab has its own" if on else "virtual time has none"
+        raise KeysteadError("KS-USE-003", f"--pace {pace:g}: {why}")
     if on:
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
@@ -158,7 +167,7 @@ def _played(
             text = "--scan needs a lab of its own: this one's keys were made and not collected"
             raise KeysteadError("KS-USE-003", text)
         return asyncio.run(_on_running(experiment, seed, given, on))
-    made = prepared(experiment, seed, tpm, mode, given)
+    made = prepared(experiment, seed, tpm, mode, given, pace)
     bug = made.plan.bug if control else ""
     if control and not (bug and mode == "sim"):
         text = "--negative-control is for --mode sim, and a file with `negative_control`"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.api.experiment_files import prepared
 from lab.cli.chaos import new, plan, replay, run
 from lab.cli.options import Format, Options
 from lab.cli.several import worst
@@ -154,3 +155,18 @@ def test_the_first_words_of_one_name_will_do() -> None:
     for many in ("sc", "sc-4"):
         with pytest.raises(KeysteadError):
             find(many)
+
+
+def test_a_pace_is_of_a_lab_of_real_processes_of_its_own(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ({"mode": "sim"}, {"mode": "lab", "on": "default"}):
+        with pytest.raises(KeysteadError) as caught:
+            run(file, pace=5, **where)
+        assert caught.value.id == "KS-USE-003"
+    made = prepared(file, None, None, "lab", (), 5)
+    assert made.topology.pace == 5 and made.options == ("--pace", "5")
+    assert prepared(file, None, None, "lab").topology.pace == 30
+    with pytest.raises(KeysteadError) as caught:
+        run(file, mode="lab", pace=-1)
+    assert caught.value.id == "KS-TOPO-001"
