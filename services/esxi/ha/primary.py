@@ -14,7 +14,7 @@ from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import restarts
 from services.esxi.ha.folder import lives, read_list
 from services.esxi.ha.judgement import HostCondition, Signs, condition
-from services.esxi.ha.ownership import owner_in
+from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
 from services.esxi.ha.restart import restart
 from services.esxi.ha.restarts import Waiting
@@ -30,6 +30,7 @@ BOOT_GRACE_S: Final = 120.0
 """After its own boot a primary gives hosts that it has not heard yet that long: all may boot."""
 AT_ONCE: Final = 8
 RESTART_S: Final = 60.0
+"""What a restart takes, beside the time in which its host waits for keys that vCenter brings."""
 
 
 class Primary:
@@ -227,17 +228,20 @@ class Primary:
             async with self._node.turn(queue_of(waiting.vm)):
                 await restart(self._host, message)
         else:
-            await self._host.ports.bus.request(host, message, within_s=RESTART_S)
+            within_s = self._node.knobs.request_timeout_s + RESTART_S
+            await self._host.ports.bus.request(host, message, within_s=within_s)
 
     async def _refused(self, waiting: Waiting, host: NodeName, error: ProductError) -> None:
         knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
+        holder = await self._holder(vm)
+        settled = holder is not None and await self._has_it(holder, waiting)
         if self._waiting.get(vm) is not waiting:
             return
-        if await self._runs_elsewhere(vm):
+        if settled:
             del self._waiting[vm]
             self._node.record("ha.left", vm=vm, reason=str(error))
             return
-        if not error.definite:  # nobody knows; its lock tells when it is asked for again
+        if holder is not None or not error.definite:  # it is tried still, or nobody knows
             soon = now + knobs.fdm_period_s
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon)
             return
@@ -267,8 +271,19 @@ class Primary:
             )
         )
 
-    async def _runs_elsewhere(self, vm: VmName) -> bool:
+    async def _holder(self, vm: VmName) -> NodeName | None:
+        """Who has its lock, as far as the datastore can be asked."""
         try:
-            return vm in await self._host.datastore.holders([vm])
+            return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
+            return None
+
+    async def _has_it(self, holder: NodeName, waiting: Waiting) -> bool:
+        """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
+        its keys, has the lock too, but the VM is its own no sooner than it runs."""
+        if holder == waiting.of:
+            return True
+        try:
+            return await owner_of(self._host, waiting.vm) == holder
+        except ProductError:
             return False

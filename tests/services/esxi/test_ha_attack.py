@@ -7,8 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from protocol.terms import NodeName, VmName
-from tests.services.esxi.rig import VM, A, B, Rig
-from tests.services.esxi.test_ha import ALL, HA, JUDGED_S, C, clear_vm, cluster, listed, running
+from tests.services.esxi.rig import VM, A, B, Rig, key
+from tests.services.esxi.test_ha import (
+    ALL,
+    HA,
+    JUDGED_S,
+    C,
+    clear_vm,
+    cluster,
+    listed,
+    running,
+    safe,
+)
 
 FROM = C
 """The host that fails: A is primary and has a VM of its own, so that B is who is asked."""
@@ -133,3 +143,20 @@ def test_a_host_that_comes_back_and_fails_again_loses_no_vm(rig: Rig, first: Nod
     rig.power_off(first, "power_loss")
     rig.sleep(2 * JUDGED_S)
     assert len(running(rig)) == 1
+
+
+def test_a_target_that_waits_in_vain_for_its_keys_is_left_for_another(rig: Rig) -> None:
+    """Seen on real processes (SC-37): B waits for keys that vCenter does not bring, for as long as
+    a primary waited for B. B holds the VM's lock all the while, and does not run it."""
+    cluster(rig, ha_retry_interval_s=40.0, request_timeout_s=60.0)
+    for host in ALL:
+        safe(rig, host)
+    clear_vm(rig, A, VmName("vm-a"))  # B has fewer, and is tried first
+    rig.encrypted_vm(node=C)
+    rig.add_keys(key("kek-1"), node=A)
+    rig.power_off(C, "power_loss")
+    rig.sleep(JUDGED_S)
+    assert running(rig) == [] and listed(rig) == [B]
+    rig.sleep(2 * JUDGED_S)
+    assert running(rig) == [A], [r for r in rig.records if r.kind.startswith("ha.")][-8:]
+    assert [r.fields["host"] for r in rig.records if r.kind == "ha.refused"] == [B]
