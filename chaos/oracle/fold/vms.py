@@ -148,8 +148,8 @@ class VmFacts:
         self._last_wanted = self._said_wanted
 
     def settle(self, now: float) -> None:
-        """Some time after an unknown end, the host's own record of the last command tells: as it says
-        then, not what it said before."""
+        """Some time after an unknown end, the host's own record of the last command tells: what it
+        says then, not what it said before."""
         if 0 <= self.open_until <= now and not self.under_way:
             self.wanted = YES if self._last_wanted else NO
             self.open_until = -1.0
