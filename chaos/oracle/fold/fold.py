@@ -40,6 +40,7 @@ from chaos.oracle.terms import Letter
 from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
+RECONNECT = "host.reconnect"
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
 TRUSTED = ManagementType.TRUST_AUTHORITY.value
@@ -93,6 +94,8 @@ class Fold(Availability):
         elif record.op in TAKEN and record.type == "ok":
             self.vms.pop(record.node, None)
             self._keys.clear()
+        elif record.op == RECONNECT and record.type == "info":
+            self.lost = self.lost or record.op  # vCenter may leave that host alone for good
         elif record.op == "vm.come_and_go" and record.type in ("ok", "info"):
             self._give_up(str(record.data.get("made", "")))
         elif record.type in ("ok", "info") and "action" in record.data:

@@ -102,6 +102,17 @@ def test_a_run_without_looks_or_faults_proves_nothing() -> None:
     assert no_needless_outage(records(Story(persistence=True))).result is UNKNOWN
 
 
+def test_a_host_that_vcenter_may_leave_alone_for_good_is_not_followed() -> None:
+    """It was off for as long as it was asked for: nobody connects it any more, or brings it keys
+    (vSAN, seed 1068)."""
+    story = Story(persistence=False).op("invoke", "vm-01", "host.reconnect")
+    story.fault("dark", "host.power_loss", nodes=["esxi-001"]).node("esxi-001", "off").passes(300)
+    story.op("info", "vm-01", "host.reconnect", host="esxi-001", error="it stays disconnected")
+    story.boot("esxi-001").heal("dark").host("esxi-001", "prepared")
+    story.vm("vm-01", "esxi-001", "locked").passes(200)
+    assert held(story).result is UNKNOWN and "host.reconnect" in held(story).text
+
+
 def test_a_vm_that_was_to_be_started_and_never_made_is_held_against_nothing() -> None:
     story = Story(persistence=True).cut().op("invoke", "ghost", "vm.on", n=7)
     story.op("fail", "ghost", "vm.on", n=7, error="NotFound").passes(40)
