@@ -55,6 +55,8 @@ class EventTypeId(StrEnum):
     TPM2_OWNERSHIP = "esx.problem.hardware.tpm2.ownership"
     TPM2_PROVISIONING = "esx.problem.hardware.tpm2.provisioning"
     VM_CLONED = "vim.event.VmClonedEvent"
+    VM_RELOCATED = "vim.event.VmRelocatedEvent"
+    VM_RELOCATE_FAILED = "vim.event.VmRelocateFailedEvent"
     VM_RECONFIGURED = "vim.event.VmReconfiguredEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"
     HOST_TPM_ENDORSEMENT_KEY_MISMATCH = _VC + "host.TpmEndorsementKeyMismatch"

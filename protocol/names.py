@@ -66,6 +66,7 @@ NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _SELECTING)
 """A dot, ``*``, ``>`` or a space in it would widen the node's permissions on the broker."""
 SITE: Final = NameRule("site name", _LOWER_TEXT, _LOWER, 48)
 CLUSTER: Final = NameRule("cluster name", _ANY_CASE_TEXT, _ANY_CASE, 80)
+DATASTORE: Final = NameRule("datastore name", _ANY_CASE_TEXT, _ANY_CASE, 80)
 PROVIDER: Final = NameRule("name of a key provider", _ANY_CASE_TEXT, _ANY_CASE, 128)
 VM: Final = NameRule("VM name", _FREE_TEXT, _FREE, 80, _SELECTING)
 DUMP: Final = NameRule("name of a core dump", _ANY_CASE_TEXT, _ANY_CASE, 60)

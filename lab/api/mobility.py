@@ -7,18 +7,28 @@ from lab.api.answers import Migration, Vm
 from lab.api.session import Session
 from lab.api.views import vm_view
 from lab.api.whereabouts import at_vm
-from protocol.messages.vcenter import MigrateVm, ReconfigVm
+from protocol.messages.vcenter import (
+    MigrateVm,
+    ReconfigVm,
+    RelocateVm,
+    ServiceLocator,
+    VmRelocated,
+)
 
 TASK_S = 120.0  # lab seconds for a task that has two hosts in it
 
 
 async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
     """See ``VmMigrate``."""
-    message = MigrateVm(
-        vm=session.vm(command.vm),
-        host=session.host(command.host),
-    )
-    done = await session.ask(session.lab.vcenter, message, within_s=TASK_S)
+    vm, host = session.vm(command.vm), session.host(command.host)
+    message: MigrateVm | RelocateVm = MigrateVm(vm=vm, host=host)
+    if command.to_vcenter:
+        service = ServiceLocator(
+            vcenter=session.at(command.to_vcenter).vcenter, user=command.to_user
+        )
+        message = RelocateVm(vm=vm, service=service, host=host)
+    vcenter = (await at_vm(session, vm)).vcenter
+    done: VmRelocated = await session.ask(vcenter, message, within_s=TASK_S)
     return Migration(
         vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size, encrypted=done.encrypted
     )

@@ -29,14 +29,21 @@ def migrate(
     vm: VmName,
     *,
     host: Annotated[str, Parameter(help="The host that it goes to, of the same cluster.")],
+    to_vcenter: Annotated[
+        str, Parameter(help="The host is one of this vCenter, which has the VM then.")
+    ] = "",
+    to_user: Annotated[
+        str, Parameter(help="Who asks for it at that vCenter; else the user of this command.")
+    ] = "",
     options: Options = DEFAULTS,
 ) -> None:
     """Move a VM to another host: vMotion when it runs, registered there when it is off.
 
     keystead vm migrate vm-01 --host esxi-002
+    keystead vm migrate vm-01 --host esxi-003 --to-vcenter vcenter-b
     keystead vm migrate vm-01 --host esxi-002 -o json
     """
-    answer = call(options, VmMigrate(vm, host))
+    answer = call(options, VmMigrate(vm, host, to_vcenter, to_user))
     show_one(answer, options.output, MIGRATION, (), key="vm")
 
 

@@ -118,6 +118,9 @@ class ClusterModel(_Model):
     name: ClusterText
     vcenter: str = "vcenter"
     site: SiteName = "main"
+    datastore: Annotated[str, named(names.DATASTORE)] | None = None
+    """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
+    can move between their vCenters. None: one of its own."""
     ha: bool = False
     """Its hosts restart the VMs of one that fails (vSphere HA)."""
     hosts: HostsModel = HostsModel()

@@ -178,10 +178,16 @@ def _vcenters(file: LabFile) -> list[NodeSpec]:
             role=Role.VCENTER,
             site=vcenter.site,
             knobs=file.knobs,
-            config={"version": vcenter.version},
+            config={"version": vcenter.version, **_other_vcenters(file, vcenter.name)},
         )
         for vcenter in file.vcenters
     ]
+
+
+def _other_vcenters(file: LabFile, name: str) -> dict[str, list[str]]:
+    """Those that may hand VMs over to it (MOB-07); nothing in a lab with one."""
+    others = [vcenter.name for vcenter in file.vcenters if vcenter.name != name]
+    return {"vcenters": others} if others else {}
 
 
 def _vsan_hosts(file: LabFile) -> dict[str, dict[str, str]]:
@@ -228,7 +234,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
         config={
             "version": cluster.hosts.version_of(number - sum(before) - 1),
             "vcenter": cluster.vcenter,
-            "datastore": f"datastore-{cluster.name}",
+            "datastore": cluster.datastore or f"datastore-{cluster.name}",
             **({} if cluster.hosts.aesni else {"aesni": False}),
             **({} if vsan is None else {"vsan": {"groups": vsan.groups, "disks": vsan.disks}}),
         },

@@ -28,6 +28,7 @@ from protocol.messages.base import Request
 from protocol.messages.host import (
     ActivateTpmCredential,
     CheckForUpdates,
+    CheckRelocate,
     Command,
     ExportBaseImage,
     ExportTpmEndorsement,
@@ -149,6 +150,7 @@ _QUESTIONS: Final = (
     QueryVsan,
     QueryVsanEncryptionHealth,
     QueryVmConfig,
+    CheckRelocate,
 )
 
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)

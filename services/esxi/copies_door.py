@@ -1,4 +1,7 @@
-"""What a host is told of clones, templates and snapshots; flows lie in ``vms``."""
+"""What a host is told of clones, templates and snapshots, and asked of a VM that may come to it.
+
+Flows lie in ``vms`` and ``migration``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 from protocol.errors import InvalidArgument
 from protocol.messages import host as m
 from services.esxi.host import Host
+from services.esxi.migration import incoming
 from services.esxi.vms import clone, snapshots, template
 from services.esxi.vms.vm import queue_of
 from services.runtime.service import Peer, Service, serves
@@ -61,3 +65,10 @@ class CopiesDoor(Service):
         """See ``snapshots.revert``."""
         vm = await snapshots.revert(self.host, message.vm, message.snapshot)
         return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.CheckRelocate)
+    async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
+        """See ``incoming.check``."""
+        if message.datastore:
+            await incoming.check(self.host, message)
+        return m.RelocateChecked(datastore=self.host.config.datastore)

@@ -9,10 +9,13 @@ import msgspec
 
 from protocol.errors import InvalidArgument
 from protocol.releases import LATEST, Release, release_of, written
+from protocol.terms import NodeName
 
 
 class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``version`` as people write it (``7.0U3``): what it cannot do yet, it refuses.
+
+    ``vcenters``: the others, to which VMs can move and from which they can come (MOB-07).
 
     ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
@@ -23,6 +26,7 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     version: str = written(LATEST)
+    vcenters: tuple[NodeName, ...] = ()
     passes_at_once: int = 8
     shares_at_once: int = 16
     keys_at_once: int = 256

@@ -43,6 +43,7 @@ from services.vcenter.tables import (
     PermissionRow,
     ProviderRow,
     ReleasedRow,
+    RelocationRow,
     RoleRow,
     Row,
     Table,
@@ -132,6 +133,7 @@ class Inventory:
         self.trust: dict[str, TrustRow] = {}
         self.roles: dict[str, RoleRow] = {}
         self.permissions: dict[str, PermissionRow] = {}
+        self.relocations: dict[VmName, RelocationRow] = {}
         self.index = Index(self.vms)
 
     async def load(self) -> None:
@@ -203,6 +205,8 @@ class Inventory:
                 view = self.roles
             case Table.PERMISSION:
                 view = self.permissions
+            case Table.RELOCATION:
+                view = self.relocations
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)

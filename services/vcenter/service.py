@@ -2,7 +2,8 @@
 
 Work on one VM takes its turn by the VM's name, work on a host by the host's, work on the list
 of providers in one turn of its own; each in order of acceptance. Clients come by the
-node's own console (``Peer.local``); over the bus only hosts speak, each for itself.
+node's own console (``Peer.local``); over the bus speak hosts, each for itself, and other vCenters
+about VMs that move.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from protocol.messages.vcenter import (
     DisableCrypto,
     DisconnectHost,
     EncryptVm,
+    EndRelocation,
     EnterMaintenanceMode,
     EventList,
     ExitMaintenanceMode,
@@ -45,6 +47,7 @@ from protocol.messages.vcenter import (
     PowerOffVm,
     PowerOnVm,
     PrepareCrypto,
+    PrepareRelocation,
     ReconfigureComputeResource,
     ReconnectHost,
     RecryptVm,
@@ -73,6 +76,8 @@ from services.vcenter.config import VcenterConfig
 from services.vcenter.copies_handlers import CopiesHandlers
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.relocation_handlers import RelocationHandlers
+from services.vcenter.relocations import Relocations
 from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import (
     cluster,
@@ -106,7 +111,12 @@ def _cluster(message: Any) -> str:
 
 
 class VcenterService(
-    TrustHandlers, VsanHandlers, VtpmHandlers, CopiesHandlers, AuthorizationHandlers
+    TrustHandlers,
+    VsanHandlers,
+    VtpmHandlers,
+    CopiesHandlers,
+    RelocationHandlers,
+    AuthorizationHandlers,
 ):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
@@ -125,11 +135,16 @@ class VcenterService(
         await self.vcenter.start()
         self.vsan = VsanKeeper(self.vcenter)
         self.vsan.start_if_needed()
+        Relocations(self.vcenter).start()
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:
             case HostChanged() | HaReport():
                 self._ringing(peer)
+            case EndRelocation() | PrepareRelocation() if peer.node in self._config.vcenters:
+                pass
+            case EndRelocation():
+                raise NoPermission(f"{peer.node} is no other vCenter that this one knows")
             case _:
                 if not peer.local:
                     raise NoPermission(f"{peer.node} is no client of vCenter")

@@ -243,6 +243,36 @@ class OperationRow(Row, frozen=True, kw_only=True):
     ended: bool = False
 
 
+class Relocation(StrEnum):
+    """How far a move between two vCenters has come, as one of them knows it."""
+
+    LEAVING = "leaving"  # whether it has left is not known
+    LEFT = "left"
+    EXPECTED = "expected"
+    ARRIVED = "arrived"
+
+
+class RelocationRow(Row, frozen=True, kw_only=True):
+    """The last move of a VM, by its name, to or from the vCenter ``peer`` (MOB-07).
+
+    ``host``: this vCenter's end of it; empty when it holds no registration of a VM that has left.
+    ``running``: the VM's memory goes along. ``migrate_encryption`` comes with a VM.
+    """
+
+    name: VmName
+    migration: str
+    peer: NodeName
+    host: NodeName
+    state: Relocation
+    running: bool
+    migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is not decided yet."""
+        return self.state in (Relocation.LEAVING, Relocation.EXPECTED)
+
+
 class AuthorityRow(Row, frozen=True, kw_only=True):
     """A Trust Authority at its own vCenter: what all its services are to have (HLT-01).
 
@@ -307,6 +337,7 @@ class Table(StrEnum):
     TRUST = "trust"
     ROLE = "role"
     PERMISSION = "permission"
+    RELOCATION = "relocation"
 
 
 ROW_OF: dict[Table, type[Row]] = {
@@ -322,6 +353,7 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.TRUST: TrustRow,
     Table.ROLE: RoleRow,
     Table.PERMISSION: PermissionRow,
+    Table.RELOCATION: RelocationRow,
 }
 
 SCHEMA: tuple[str, ...] = (

@@ -40,7 +40,7 @@ from services.vcenter.providers.backups import BackupReminders
 from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import NativeKeys, health, is_on
 from services.vcenter.providers.registry import Providers
-from services.vcenter.tables import ClusterRow, HostRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, Relocation, VmRow
 from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.authority import Authority
@@ -56,6 +56,7 @@ class VCenter:
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
     ) -> None:
         self.node, self.clock, self.rng = node, ports.clock, ports.rng
+        self.bus, self.config = ports.bus, config
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
@@ -142,6 +143,13 @@ class VCenter:
     def check_can(self, feature: Feature) -> None:
         """``NotAvailable`` (NotSupported) when this vCenter is too old for it."""
         check(self.node.name, self.release, feature)
+
+    def check_settled(self, name: VmName) -> None:
+        """``InvalidState`` for a task on a VM of which it is not known whether it has left for
+        another vCenter."""
+        row = self.inventory.relocations.get(name)
+        if row is not None and row.state is Relocation.LEAVING:
+            raise InvalidState(f"{name} moves to {row.peer}: whether it is there is not known yet")
 
     def next_migration(self) -> str:
         """A name for a migration that none ever had: the boot is in it."""

@@ -15,18 +15,28 @@ if TYPE_CHECKING:
 class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
     """MigrateVM_Task: the VM goes on on ``host``, of the same cluster, as it runs or is off.
 
-    Refused, it runs on where it is, and is not locked by
+    With ``to_vcenter`` RelocateVM_Task: ``host`` is one of that vCenter, which must have the VM's
+    key provider by its name, with the same keys [MOB-07]. ``to_user``: who asks for it there; the
+    user of the command when empty. Refused, the VM runs on where it is, and is not locked by
     it [MOB-05].
     """
 
     vm: str
     host: str
+    to_vcenter: str = ""
+    to_user: str = ""
 
     def __post_init__(self) -> None:
         if not self.vm or not self.host:
             raise wrong("a migration has a VM, and a host that it goes to")
         named(names.VM, self.vm)
         named(names.NODE, self.host)
+        if self.to_vcenter:
+            named(names.NODE, self.to_vcenter)
+        if self.to_user:
+            named(names.PRINCIPAL, self.to_user)
+            if not self.to_vcenter:
+                raise wrong("a user of another vCenter is for a move to one: name it too")
 
 
 class VmSetMigrateEncryption(Command["Vm"], frozen=True, tag="vm.set-migrate-encryption"):

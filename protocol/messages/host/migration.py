@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.messages.host.session import Command, VmSummary
-from protocol.terms import NodeName, VmName
+from protocol.terms import CryptoKeyId, NodeName, VmName
 
 
 class StreamKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,3 +112,25 @@ class SwitchOver(Request["SwitchedOver"], frozen=True, kw_only=True):
 
 class SwitchedOver(Reply, frozen=True, kw_only=True):
     """The guest goes on here."""
+
+
+class CheckRelocate(Request["RelocateChecked"], frozen=True, kw_only=True):
+    """CheckRelocate_Task (VirtualMachineProvisioningChecker): could this host have the VM, whose
+    files lie on ``datastore``? Nothing is registered by it.
+
+    Keys are looked for by every means that this host has by itself, and must open the VM.
+    ``InvalidArgument``: this host has another datastore; ``NotFound``: no files;
+    ``EncryptionKeyRequired``: keys are missing, or do not open the VM; ``InvalidState``: they are
+    other keys than ``keys``, or this host takes no VMs. An empty ``datastore`` asks for its name.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.READ
+    vm: VmName
+    datastore: str = ""
+    keys: tuple[CryptoKeyId, ...] = ()
+
+
+class RelocateChecked(Reply, frozen=True, kw_only=True):
+    """The datastore of this host, by name; the VM, if it was named, can be had."""
+
+    datastore: str

@@ -3,7 +3,7 @@
 - ``hosts``      the inventory of hosts, and the doorbell that they ring
 - ``clusters``   what all hosts of a cluster have in common
 - ``vms``        the inventory of VMs, and the tasks on them
-- ``mobility``   VMs that move
+- ``mobility``   VMs that move    - ``relocation``  to another vCenter
 - ``copies``     clones, templates, snapshots
 - ``providers``  key providers       - ``native``  native ones
 - ``keys``  their keys               - ``events``  the event log
@@ -111,6 +111,14 @@ from protocol.messages.vcenter.providers import (
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.relocation import (
+    EndRelocation,
+    PrepareRelocation,
+    RelocateVm,
+    RelocationEnded,
+    RelocationPrepared,
+    ServiceLocator,
+)
 from protocol.messages.vcenter.tasks import ListTasks, TaskInfo, TaskInfoState, TaskList
 from protocol.messages.vcenter.trust import (
     CreateTrustedKeyProvider,
@@ -198,6 +206,7 @@ __all__ = [
     "DownloadExport",
     "EnableTrustAuthority",
     "EncryptVm",
+    "EndRelocation",
     "EnterMaintenanceMode",
     "EventList",
     "ExitMaintenanceMode",
@@ -239,6 +248,7 @@ __all__ = [
     "PowerOffVm",
     "PowerOnVm",
     "PrepareCrypto",
+    "PrepareRelocation",
     "PrincipalExported",
     "ProviderImported",
     "ProviderInfo",
@@ -255,6 +265,9 @@ __all__ = [
     "RecryptVm",
     "RegisterKmsCluster",
     "RegisterVm",
+    "RelocateVm",
+    "RelocationEnded",
+    "RelocationPrepared",
     "RemediateTrustedCluster",
     "RemoveAuthorizationRole",
     "RemoveDisk",
@@ -266,6 +279,7 @@ __all__ = [
     "RemoveVtpm",
     "RenewStsCertificate",
     "RevertToSnapshot",
+    "ServiceLocator",
     "ServicesInformation",
     "SetCryptoMode",
     "SetDefaultKmsCluster",

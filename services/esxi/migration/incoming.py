@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.errors import DatastoreFault, InvalidState, ProductError
-from protocol.messages.host import HostEndMigration, HostPrepareMigration, SendMemory, SwitchOver
+from protocol.errors import DatastoreFault, InvalidArgument, InvalidState, ProductError
+from protocol.messages.host import (
+    CheckRelocate,
+    HostEndMigration,
+    HostPrepareMigration,
+    SendMemory,
+    SwitchOver,
+)
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import ownership
 from services.esxi.host import Host
@@ -18,6 +24,24 @@ from services.esxi.vms.memory import unpacked
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
+
+
+async def check(host: Host, message: CheckRelocate) -> None:
+    """Whether the VM could come, and its keys open it (MOB-07); nothing is changed."""
+    if message.datastore != host.config.datastore:
+        raise InvalidArgument(
+            f"host: {host.node.name} has {host.config.datastore}, and the files of {message.vm} "
+            f"lie on {message.datastore}"
+        )
+    host.check_takes_vms()
+    config = await read_config(host.datastore, message.vm)
+    if config.keys != message.keys:
+        raise InvalidState(f"{message.vm} is under other keys than it was said to be")
+    try:
+        await keys_of(host, config, ask=False)
+    except ProductError as error:
+        _tell_refused(host, message.vm, error)
+        raise
 
 
 async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:

@@ -82,6 +82,10 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     m.PowerOffVm: Needs((P.POWER_OFF,)),
     m.CryptoUnlock: Needs((P.REGISTER_VM,)),
     m.MigrateVm: Needs((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,), (P.REGISTER_HOST,)),
+    m.RelocateVm: Needs((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,)),
+    m.PrepareRelocation: Needs(
+        (P.HOT_MIGRATE, P.COLD_MIGRATE, P.CREATE_FROM_EXISTING), (P.MIGRATE,), (P.REGISTER_HOST,)
+    ),
     # key providers and their keys
     m.RegisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
     m.UnregisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),

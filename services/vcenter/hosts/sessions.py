@@ -20,6 +20,7 @@ from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.problems import problem_event, problems_untold
 from services.vcenter.hosts.registrations import Registrations
+from services.vcenter.hosts.relocated_vms import of_relocations
 from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import Place, Word, place_of
@@ -134,9 +135,14 @@ class HostSessions:
             for one in refused:
                 if self._once.first(host, boot, "disbelief", one.vm):
                     events.append(host_send_error(host, one.keys, one.why))
+        vms, came, told = of_relocations(
+            self._inventory.relocations, self._inventory.vms, host, vms
+        )
+        events += told
         edits = edits_of_report(
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )
+        edits += came
         if edits or events:
             await self._inventory.commit(*edits, events=events)
 

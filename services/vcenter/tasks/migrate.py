@@ -44,6 +44,7 @@ from services.vcenter.vcenter import VCenter
 async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmRelocated:
     """See the module's text. Runs in the VM's turn."""
     row = vc.vm(message.vm)
+    vc.check_settled(row.name)
     target = vc.placement.choose(row.cluster, message.host)
     if row.host == target:
         return VmRelocated(vm=vc.vm_info(row.name))
@@ -88,12 +89,9 @@ async def _move(
 ) -> VmMigrated | None:
     """Steps 3 to 5. None: it runs on the target, and the source's answer was lost."""
     migration = vc.next_migration()
-    stream, key = None, None
-    if stream_policy(row) is not MigrateEncryption.DISABLED:
-        stream = StreamKey(nonce_base=vc.rng.token(NONCE_BASE_SIZE))
-        key = KeyMaterial(vc.rng.token(KEY_SIZE))
+    stream, key = new_stream(vc, row)
 
-    await _prepare(
+    await prepare_host(
         vc,
         session,
         HostPrepareMigration(
@@ -126,8 +124,17 @@ async def _move(
     return done
 
 
-async def _prepare(vc: VCenter, session: HostSession, command: HostPrepareMigration) -> None:
-    """A KDK that vCenter takes the target to have may be what it lacks (NKP-15)."""
+def new_stream(vc: VCenter, row: VmRow) -> tuple[StreamKey | None, KeyMaterial | None]:
+    """Step 3: a key for this one migration; nothing where the VM's policy has its memory travel in
+    clear (MOB-02)."""
+    if stream_policy(row) is MigrateEncryption.DISABLED:
+        return None, None
+    stream = StreamKey(nonce_base=vc.rng.token(NONCE_BASE_SIZE))
+    return stream, KeyMaterial(vc.rng.token(KEY_SIZE))
+
+
+async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMigration) -> None:
+    """Step 4. A KDK that vCenter takes the target to have may be what it lacks (NKP-15)."""
     asked = vc.sessions.moment()
     try:
         prepared = await session.command(command)

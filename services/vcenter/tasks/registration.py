@@ -32,6 +32,7 @@ from services.vcenter.vcenter import VCenter
 async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmRegistered:
     """REG-01: the VM is registered with its keys, or without them and locked."""
     names.VM.check(message.vm)
+    vc.check_settled(message.vm)
     known = vc.inventory.vms.get(message.vm)
     if known is not None and known.cluster != message.cluster:
         raise AlreadyExists(f"there is a virtual machine {known.name} in cluster {known.cluster}")
@@ -83,6 +84,7 @@ async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
     row = vc.inventory.vms.get(message.vm)
     if row is None:
         return Done()
+    vc.check_settled(row.name)
     _check_off(row)
     session = vc.sessions.usable(row.host)
     await _unregister_elsewhere(vc, row)
@@ -96,6 +98,7 @@ async def destroy_vm(vc: VCenter, message: DestroyVm) -> Done:
     row = vc.inventory.vms.get(message.vm)
     if row is None:
         return Done()
+    vc.check_settled(row.name)
     _check_off(row)
     session = vc.sessions.usable(row.host)
     if not vc.sessions.lists(row.host, row.name):

@@ -1,0 +1,211 @@
+"""A VM that comes from another vCenter (MOB-07), as the vCenter tells it that is to have it;
+``relocate`` is the other end.
+
+Judged before anything of the move has begun: the user's privileges here, the name, the key
+provider by its name, its keys, the host's mode, and that the host opens the VM with these keys
+(KEY-01). Then the VM is *expected*: what hosts say of it is no news as long as it does not run
+here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.errors import (
+    AlreadyExists,
+    EncryptionKeyRequired,
+    InvalidPowerState,
+    ProductError,
+)
+from protocol.messages.host import (
+    CheckRelocate,
+    HostEndMigration,
+    HostPrepareMigration,
+    HostRegisterVm,
+    HostUnregisterVm,
+    VmSummary,
+)
+from protocol.messages.vcenter import (
+    EndRelocation,
+    PrepareRelocation,
+    RelocationEnded,
+    RelocationPrepared,
+)
+from protocol.terms import KeyUnavailableReason, NodeName, PowerState
+from services.vcenter.authorization.roles import Caller
+from services.vcenter.hosts.plan import by_provider
+from services.vcenter.hosts.relocated_vms import arrival
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import drop, new_vm, put
+from services.vcenter.removals import used_again
+from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tasks.migrate import bring_keys, prepare_host
+from services.vcenter.vcenter import VCenter
+
+_NO_SUCH_KEY: Final = KeyUnavailableReason.MISSING_IN_KMS
+
+
+async def prepare(
+    vc: VCenter, message: PrepareRelocation, caller: Caller, peer: NodeName
+) -> RelocationPrepared:
+    """See the module's text. A refusal leaves nothing here. Runs in the VM's turn."""
+    before = vc.inventory.relocations.get(message.vm)
+    if before is not None and before.migration == message.migration:
+        return RelocationPrepared()
+    if message.vm in vc.inventory.vms:
+        raise AlreadyExists(f"there is a virtual machine {message.vm} at {vc.node.name}")
+    cluster = vc.host(message.host).cluster
+    session = vc.sessions.usable(vc.placement.choose(cluster, message.host))
+    await _check_providers(vc, message)
+    row = VmRow(name=message.vm, cluster=cluster, host=session.host, keys=message.keys)
+    if row.keys:
+        await bring_keys(vc, session, row, caller=caller)
+    await session.ask(CheckRelocate(vm=message.vm, datastore=message.datastore, keys=message.keys))
+    expected = RelocationRow(
+        name=message.vm,
+        migration=message.migration,
+        peer=peer,
+        host=session.host,
+        state=Relocation.EXPECTED,
+        running=message.running,
+        migrate_encryption=message.migrate_encryption,
+    )
+    await vc.inventory.commit(put(Table.RELOCATION, message.vm, expected))
+    if message.running:
+        await _have_host_prepared(vc, session, message)
+    return RelocationPrepared()
+
+
+async def _have_host_prepared(
+    vc: VCenter, session: HostSession, message: PrepareRelocation
+) -> None:
+    command = HostPrepareMigration(
+        vm=message.vm,
+        migration=message.migration,
+        source=message.source,
+        stream=message.stream,
+        material=message.material,
+    )
+    try:
+        await prepare_host(vc, session, command)
+    except ProductError as error:
+        if error.definite:
+            await vc.inventory.commit(drop(Table.RELOCATION, message.vm))
+        raise
+
+
+async def _check_providers(vc: VCenter, message: PrepareRelocation) -> None:
+    """KEY-01: a name leads to the same keys here. A host that has the key by chance is not enough;
+    one that cannot be asked for now is judged by whether it opens the VM (MOB-04)."""
+    unknown = [key for key in message.keys if key.provider_id not in vc.inventory.providers]
+    if unknown:
+        names = ", ".join(dict.fromkeys(str(key.provider_id) for key in unknown))
+        raise EncryptionKeyRequired(
+            f"{message.vm}: {vc.node.name} has no key provider {names} "
+            f"({KeyUnavailableReason.CLUSTER_INVALID.value})",
+            tuple(unknown),
+        )
+    for provider, keys in by_provider(message.keys).items():
+        if vc.providers.capability(provider).fixed_status is not None:
+            continue
+        status = await vc.providers.asked(provider).status([key.key_id for key in keys])
+        gone = [key for key in keys if status[key.key_id] is _NO_SUCH_KEY]
+        if gone:
+            told = ", ".join(map(str, gone))
+            raise EncryptionKeyRequired(
+                f"{message.vm}: key provider {provider} of {vc.node.name} does not have {told} "
+                f"({_NO_SUCH_KEY.value})",
+                tuple(gone),
+            )
+
+
+async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> RelocationEnded:
+    """Whether it has come; see ``EndRelocation``. Runs in the VM's turn.
+
+    ``HostUnreachable`` and the like: its host here does not say; nothing is decided.
+    """
+    row = vc.inventory.relocations.get(message.vm)
+    if row is None or (row.migration, row.peer) != (message.migration, peer):
+        return RelocationEnded(arrived=False)
+    if row.state is Relocation.ARRIVED:
+        return _arrived(vc, row)
+    session = vc.sessions.usable(row.host)
+    summary = await _as_the_host_has_it(vc, session, row)
+    if summary is None or summary.power is not PowerState.ON:
+        if message.departed is None:
+            return RelocationEnded(arrived=None)
+        if message.departed:
+            summary = await session.command_vm(HostRegisterVm(vm=row.name))
+        elif await _is_off(vc, session, row, summary):
+            await vc.inventory.commit(drop(Table.RELOCATION, row.name))
+            return RelocationEnded(arrived=False)
+        else:
+            summary = await session.command_vm(HostRegisterVm(vm=row.name))
+    await _take_in(vc, session, row, summary)
+    return _arrived(vc, row)
+
+
+def _arrived(vc: VCenter, row: RelocationRow) -> RelocationEnded:
+    here = row.name in vc.inventory.vms
+    return RelocationEnded(arrived=True, vm=vc.vm_info(row.name) if here else None)
+
+
+async def _as_the_host_has_it(
+    vc: VCenter, session: HostSession, row: RelocationRow
+) -> VmSummary | None:
+    """A VM that was waited for, and has not come, does not come any more."""
+    if not row.running:
+        return None
+    asked = vc.sessions.moment()
+    ended = await session.command(HostEndMigration(vm=row.name, migration=row.migration))
+    if ended.summary is None:
+        vc.sessions.lists_no_more(session.host, row.name)
+        return None
+    vc.sessions.answered(session, ended.summary, asked)
+    return ended.summary
+
+
+async def _is_off(
+    vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary | None
+) -> bool:
+    """Take the registration back that it got to wait there; False: it runs there by now."""
+    if summary is None:
+        return True
+    try:
+        await session.command(HostUnregisterVm(vm=row.name))
+    except InvalidPowerState:
+        return False
+    vc.sessions.lists_no_more(session.host, row.name)
+    return True
+
+
+async def _take_in(
+    vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary
+) -> None:
+    """The VM is of this inventory, in one transaction with the end of its move."""
+    made = VmRow(
+        name=row.name,
+        cluster=vc.host(session.host).cluster,
+        host=session.host,
+        power=summary.power,
+        keys=summary.keys,
+        vtpm=summary.vtpm is True,
+        snapshots=() if summary.snapshots is msgspec.UNSET else summary.snapshots,
+        template=summary.template is True,
+        migrate_encryption=row.migrate_encryption,
+    )
+    now = vc.inventory.relocations.get(row.name)
+    if now is not None and now.state is Relocation.ARRIVED:
+        return  # its host has told of it meanwhile
+    arrived = msgspec.structs.replace(row, state=Relocation.ARRIVED)
+    await vc.inventory.commit(
+        new_vm(made),
+        put(Table.RELOCATION, row.name, arrived),
+        *used_again(made.keys),
+        events=[arrival(made.name, made.host, row.peer, made.keys)],
+    )
+    if made.keys:
+        for host in vc.inventory.hosts_of(made.cluster):
+            vc.gathered.want(host.name)

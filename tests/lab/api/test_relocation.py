@@ -1,0 +1,192 @@
+"""VMs that move between two vCenters, in a simulated lab of real services (MOB-07, KEY-01)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from lab.api import commands as c
+from lab.client import Lab
+from protocol.events import EventTypeId
+from protocol.terms import PowerState, VmConnectionState, VmCryptoState
+from tests.lab.api.refusals import refused
+
+WEST, EAST = "west", "east"
+VM, OFF = "vm-01", "vm-02"
+SOURCE, TARGET = "esxi-001", "esxi-003"
+MARKER = b"what the questioner wrote"
+
+
+def two_vcenters(**east: Any) -> dict[str, Any]:
+    """Two vCenters with a datastore in common; ``east``: what is otherwise there."""
+    east_kms = east.get("kms", "kms")
+    name = east.get("provider", "keys")
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "name": "two",
+        "vcenters": [{"name": WEST}, {"name": EAST}],
+        "kms": [{"name": kms} for kms in dict.fromkeys(("kms", east_kms))],
+        "providers": [
+            {"name": "keys", "vcenter": WEST, "servers": ["kms"]},
+            {"name": name, "vcenter": EAST, "servers": [east_kms]},
+        ],
+        "clusters": [
+            {
+                "name": f"cluster-{vcenter}",
+                "vcenter": vcenter,
+                "datastore": "shared" if vcenter == WEST else east.get("datastore", "shared"),
+                "hosts": {"count": 2, "tpm": "model"},
+                "vms": {"count": count, "provider": provider},
+            }
+            for vcenter, count, provider in ((WEST, 2, "keys"), (EAST, 1, name))
+        ],
+    }
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab(topology=two_vcenters(), mode="sim", seed=11) as made:
+        yield made
+
+
+def move(vm: str = VM, **more: str) -> c.VmMigrate:
+    return c.VmMigrate(vm, TARGET, to_vcenter=EAST, **more)
+
+
+async def where(lab: Lab, vm: str = VM) -> list[tuple[str | None, str]]:
+    """Each vCenter that has the VM, with its host there."""
+    return [(v.vcenter, v.host) for v in (await lab.do(c.GetVms())).items if v.vm == vm]
+
+
+async def registered(lab: Lab, vm: str = VM) -> list[tuple[str, PowerState]]:
+    """Each host that lists the VM in its own word."""
+    found = []
+    for host in ("esxi-001", "esxi-002", "esxi-003", "esxi-004"):
+        view = await lab.do(c.GetHostView(host))
+        found += [(host, seen.power) for seen in view.vms if seen.vm == vm]
+    return found
+
+
+async def test_a_running_vm_moves_with_its_memory_and_can_be_started_there(lab: Lab) -> None:
+    done = await lab.do(move())
+    assert done.encrypted and done.gap_s is not None and done.gap_s < 3
+    assert (done.vm.host, done.vm.power, done.vm.crypto) == (
+        TARGET,
+        PowerState.ON,
+        VmCryptoState.UNLOCKED,
+    )
+    assert await where(lab) == [(EAST, TARGET)]
+    assert await registered(lab) == [(TARGET, PowerState.ON)]
+    told = [(e.event, e.vm) for e in await lab.events()]
+    assert told.count((EventTypeId.VM_RELOCATED, VM)) == 1
+    await lab.sleep(120)
+    assert await where(lab) == [(EAST, TARGET)]
+    await lab.vm_off(VM)
+    (item,) = await lab.vm_on(VM)
+    assert item.power is PowerState.ON, item.error
+
+
+async def test_one_that_is_off_is_registered_there_and_nowhere_else(lab: Lab) -> None:
+    await lab.vm_off(OFF)
+    done = await lab.do(move(OFF))
+    assert done.gap_s is None and done.size is None and done.encrypted is None
+    assert done.vm.power is PowerState.OFF and done.vm.connection is VmConnectionState.CONNECTED
+    assert await where(lab, OFF) == [(EAST, TARGET)]
+    assert await registered(lab, OFF) == [(TARGET, PowerState.OFF)]
+    (item,) = await lab.vm_on(OFF)
+    assert item.power is PowerState.ON, item.error
+    await lab.do(c.VmMigrate(OFF, SOURCE, to_vcenter=WEST))  # and back again, running
+    await lab.sleep(120)
+    assert await where(lab, OFF) == [(WEST, SOURCE)]
+    assert await registered(lab, OFF) == [(SOURCE, PowerState.ON)]
+
+
+async def test_its_key_leaves_the_hosts_it_left_and_comes_to_those_it_came_to(lab: Lab) -> None:
+    hosts = ("esxi-001", "esxi-002", TARGET, "esxi-004")
+
+    async def cached() -> list[int]:
+        return [(await lab.do(c.GetHostView(host))).cached_keys for host in hosts]
+
+    before = await cached()
+    await lab.do(move())
+    await lab.sleep(200)
+    after = await cached()
+    assert [now - then for now, then in zip(after, before, strict=True)] == [-1, -1, 1, 1]
+
+
+async def test_a_repeat_says_where_it_is(lab: Lab) -> None:
+    await lab.do(move())
+    again = await lab.do(move(), vcenter=WEST)
+    assert again.vm.host == TARGET and again.gap_s is None
+    assert [e.event for e in await lab.events()].count(EventTypeId.VM_RELOCATED) == 1
+
+
+@pytest.mark.parametrize(
+    ("east", "why"),
+    [
+        ({"provider": "others"}, "EncryptionKeyRequired: vm-01: east has no key provider keys"),
+        ({"kms": "kms-e"}, "key provider keys of east does not have keys/"),
+        ({"datastore": "apart"}, "InvalidArgument: host: esxi-003 has apart"),
+    ],
+)
+async def test_it_is_refused_before_anything_of_it_has_begun(
+    east: dict[str, str], why: str
+) -> None:
+    async with Lab(topology=two_vcenters(**east), mode="sim", seed=11) as lab:
+        before, there = await registered(lab), await lab.vm(VM)
+        assert why in str(await refused(lab, move()))
+        assert await registered(lab) == before and before == [(SOURCE, PowerState.ON)]
+        assert await lab.vm(VM) == there and there.crypto is VmCryptoState.UNLOCKED
+        told = [e.event for e in await lab.events() if e.vm == VM]
+        assert told[-1] is EventTypeId.VM_RELOCATE_FAILED
+        assert EventTypeId.VM_RELOCATED not in told
+        await lab.sleep(120)
+        assert await where(lab) == [(WEST, SOURCE)] and (await lab.vm(VM)) == there
+
+
+@pytest.mark.parametrize("at", [WEST, EAST])
+async def test_its_user_needs_the_privileges_at_both_ends(lab: Lab, at: str) -> None:
+    ops = "ops@vsphere.local"
+    for vcenter in (WEST, EAST):
+        role = "NoCryptoAdmin" if vcenter == at else "Admin"
+        await lab.do(c.UserSet(ops, role), vcenter=vcenter)
+    error = str(await refused(lab, move(), ops))
+    assert "NoPermission" in error and f"{ops} lacks Cryptographer.Migrate" in error
+    assert await where(lab) == [(WEST, SOURCE)]
+    if at == EAST:  # another user of that vCenter may
+        await lab.do(c.UserSet("chief@vsphere.local", "Admin"), vcenter=EAST)
+        await lab.do(move(to_user="chief@vsphere.local"), user=ops)
+        assert await where(lab) == [(EAST, TARGET)]
+
+
+async def test_what_makes_no_sense_is_refused_in_one_sentence(lab: Lab) -> None:
+    for command, why in (
+        (c.VmMigrate(VM, "esxi-002", to_vcenter=WEST), "west has the VM"),
+        (c.VmMigrate(VM, "esxi-002", to_vcenter=EAST), "host esxi-002 is not in the inventory"),
+        (c.VmMigrate(VM, TARGET), "host esxi-003 is not in the inventory"),
+        (c.VmMigrate(VM, TARGET, to_vcenter="wst"), "there is no vCenter wst"),
+    ):
+        assert why in str(await refused(lab, command))
+    await lab.do(c.VmCreate("twin", cluster="cluster-west"))
+    await lab.do(c.VmUnregister(("twin",)))
+    await lab.do(c.VmRegister("twin", cluster="cluster-east"))
+    await lab.do(c.VmUnregister(("twin",)), vcenter=EAST)
+    assert await where(lab) == [(WEST, SOURCE)]
+
+
+async def test_a_target_that_has_the_key_needs_no_key_server(lab: Lab) -> None:
+    """MOB-04, also here; one that lacks it is refused, and the VM is not locked by it."""
+    await lab.do(c.LinkCut(EAST, "kms"))
+    await lab.do(c.LinkCut(WEST, "kms"))
+    assert "EncryptionKeyRequired" in str(await refused(lab, move()))
+    assert await where(lab) == [(WEST, SOURCE)]
+    assert (await lab.vm(VM)).crypto is VmCryptoState.UNLOCKED
+    await lab.heal()
+    await lab.do(move())
+    await lab.sleep(60)  # its other hosts get the key soon
+    await lab.do(c.LinkCut(EAST, "kms"))
+    await lab.do(c.VmMigrate(VM, "esxi-004"))
+    assert await where(lab) == [(EAST, "esxi-004")]
