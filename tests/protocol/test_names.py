@@ -15,6 +15,7 @@ GOOD = {
     names.NODE: ("esxi-001", "vcenter", "kms"),
     names.SITE: ("main", "edge-1"),
     names.CLUSTER: ("prod", "Cluster_1", "a.b-c"),
+    names.DATASTORE: ("datastore-1", "Shared_1", "a.b-c"),
     names.PROVIDER: ("kms-provider", "KMS_2"),
     names.VM: ("vm-01", "Web.Server_1", "7", "my vm: 50%", "_a", "a[1-2]", "a*"),
     names.DUMP: ("vmkernel-zdump.1", "Dump_2"),

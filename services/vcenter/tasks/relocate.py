@@ -202,18 +202,21 @@ async def _stay(vc: VCenter, leaving: RelocationRow, *, departed: bool) -> None:
 
 
 async def _has_departed(vc: VCenter, leaving: RelocationRow) -> bool | None:
-    """Whether no host of this vCenter has the VM any more; None while that cannot be known."""
+    """Whether no host of this vCenter has the VM any more; None while that cannot be known. What
+    the host that it leaves said before it was asked now is of the past."""
     session = vc.sessions.connected_to(leaving.host)
     if session is not None:
         try:
             await session.look()
         except ProductError:
             session = None
-    if vc.sessions.listing(leaving.name):
-        return False
+    listing = [one.host for one in vc.sessions.listing(leaving.name)]
+    if session is None:
+        return False if any(host != leaving.host for host in listing) else None
     row = vc.inventory.vms.get(leaving.name)
-    elsewhere = row is not None and row.host != leaving.host
-    return None if session is None or elsewhere else True
+    if row is not None and row.host != leaving.host and not listing:
+        return None  # another host of the cluster had started it, and is away
+    return not listing
 
 
 async def _leave(vc: VCenter, leaving: RelocationRow) -> None:

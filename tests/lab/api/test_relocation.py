@@ -11,6 +11,7 @@ from lab.api import commands as c
 from lab.client import Lab
 from protocol.events import EventTypeId
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
+from tests.lab.api import relocation_struck
 from tests.lab.api.refusals import refused
 
 WEST, EAST = "west", "east"
@@ -110,6 +111,7 @@ async def test_its_key_leaves_the_hosts_it_left_and_comes_to_those_it_came_to(la
     async def cached() -> list[int]:
         return [(await lab.do(c.GetHostView(host))).cached_keys for host in hosts]
 
+    await lab.sleep(60)  # the keys of new VMs are gathered
     before = await cached()
     await lab.do(move())
     await lab.sleep(200)
@@ -190,3 +192,26 @@ async def test_a_target_that_has_the_key_needs_no_key_server(lab: Lab) -> None:
     await lab.do(c.LinkCut(EAST, "kms"))
     await lab.do(c.VmMigrate(VM, "esxi-004"))
     assert await where(lab) == [(EAST, "esxi-004")]
+
+
+STRIKES = [
+    f"{way} {where}"
+    for where in ("leaving", "coming", "source", "target")
+    for way in ("crash", "power_loss")
+] + ["cut leaving-coming", "cut source-target", "cut leaving-source", "cut coming-target"]
+
+
+@pytest.mark.parametrize("what", STRIKES)
+@pytest.mark.parametrize("off", [False, True], ids=["running", "off"])
+async def test_whatever_fails_at_whatever_step_one_vcenter_has_it(what: str, off: bool) -> None:
+    """It is registered at exactly one place, runs at most once, and can be started there."""
+    async with Lab(topology=two_vcenters(), mode="sim", seed=11) as lab:
+        moved: set[bool] = set()
+        for step in range(12):  # a move takes forty milliseconds
+            found = await lab.beside(relocation_struck.struck, VM, what, step * 0.004, off)
+            moved.add(found["moved"])
+            assert found["twice"] <= 1, (step, found)
+            assert len(found["owners"]) == 1 and len(found["registered"]) == 1, (step, found)
+            assert found["there"] and found["power"] == "works", (step, found)
+            assert found["outcome"] != "ok" or found["moved"], (step, found)
+        assert moved == {True, False} or what == "cut leaving-source" or off

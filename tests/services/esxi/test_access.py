@@ -11,6 +11,7 @@ from protocol.messages.host import (
     AddKeys,
     ChangeHostKey,
     CheckForUpdates,
+    CheckRelocate,
     Command,
     CryptoManagerHostEnable,
     DecryptDump,
@@ -142,6 +143,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         QueryVsan(),
         QueryVsanEncryptionHealth(),
         QueryVmConfig(vm=VmName("v")),
+        CheckRelocate(vm=VmName("v")),
     )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
     moving = (

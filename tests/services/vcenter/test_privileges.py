@@ -20,6 +20,7 @@ from protocol.messages.vcenter import (
     CryptoUnlock,
     DecryptVm,
     EncryptVm,
+    EndRelocation,
     HaReport,
     HostChanged,
     ListKmsClusters,
@@ -46,7 +47,8 @@ from services.vcenter.service import VcenterService
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
 
-FROM_HOSTS = {HostChanged, HaReport}
+FROM_NODES = {HostChanged, HaReport, EndRelocation}
+"""From hosts, each for itself, and from another vCenter that a task of a user has spoken to."""
 TASKS = sorted(NEEDS, key=lambda kind: kind.__name__)
 CRYPTO = {one for one in Privilege if one.group == "Cryptographer"}
 
@@ -59,7 +61,7 @@ def not_in_table(served: dict[str, Any], table: dict[type[Request[Any]], Needs])
         for kind in found
         if getattr(kind, "repeat", None) is not Repeat.READ
         and kind not in table
-        and kind not in FROM_HOSTS
+        and kind not in FROM_NODES
     }
 
 
