@@ -8,7 +8,7 @@ from chaos.actions.base import About, Acting, Action, On, asks_vcenter
 from chaos.faults.base import Params
 from chaos.naming import named
 from chaos.workload import Outcome
-from chaos.workload.moves import listed, migrated, other_hosts
+from chaos.workload.moves import hosts_of_vcenter, listed, migrated, other_hosts
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import (
@@ -21,6 +21,8 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     RecryptVm,
     RegisterVm,
+    RelocateVm,
+    ServiceLocator,
     UnregisterVm,
     VmInfo,
 )
@@ -51,9 +53,11 @@ class RecryptParams(On):
 
 
 class MigrateParams(On):
-    """To which host of its cluster; when it is left out, to the next connected one by name."""
+    """To which host of its cluster; when it is left out, to the next connected one by name. With
+    ``to_vcenter`` to a host of that vCenter, the first connected one by name."""
 
     host: Annotated[str, named(names.NODE)] | None = None
+    to_vcenter: Annotated[str, named(names.NODE)] | None = None
 
 
 class RegisterParams(On):
@@ -117,6 +121,12 @@ async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
 
 async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:
     vm = VmName(target)
+    if params.to_vcenter is not None:
+        other = NodeName(params.to_vcenter)
+        said = NodeName(params.host) if params.host else None
+        host = said or (await hosts_of_vcenter(acting.lab, other))[0]
+        message = RelocateVm(vm=vm, service=ServiceLocator(vcenter=other), host=host)
+        return migrated(await acting.ask(await acting.vcenter(target), message))
     if params.host is not None:
         host = NodeName(params.host)
     else:
@@ -169,7 +179,7 @@ ACTIONS: Final = (
     Action(
         "vm.migrate",
         About.VMS,
-        "move VMs to another host of their cluster; those that run go on there",
+        "move VMs to another host, of their cluster or another vCenter; those that run go on",
         _migrate,
         MigrateParams,
         "on: vm-01",

@@ -13,7 +13,6 @@ from typing import Any, Final
 MISSING: Final[Mapping[str, str]] = {
     "hsm": "hardware behind a key server, without which it answers and can release no key",
     "kmip-tls": "TLS between vCenter and key servers, with certificates that end and are replaced",
-    "move-between-vcenters": "vMotion from a host of one vCenter to a host of another",
 }
 """What each would be, in words."""
 

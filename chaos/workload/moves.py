@@ -10,6 +10,7 @@ from typing import Any, Final
 from chaos.draws import Draws
 from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
+from chaos.observe.vcenters import leaders
 from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
 from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.base import Request
@@ -18,12 +19,15 @@ from protocol.messages.vcenter import (
     PowerOffVm,
     PowerOnVm,
     RegisterVm,
+    RelocateVm,
+    ServiceLocator,
     UnregisterVm,
     VmInfo,
     VmRelocated,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role, VmName
 
+_RELOCATED: Final = 0.5  # of the migrations in a lab with several vCenters
 LOCK_PATIENCE_S: Final = 15.0
 """Lab seconds after which a lock that nobody needs is given back."""
 
@@ -56,6 +60,17 @@ async def other_hosts(lab: Lab, info: VmInfo) -> tuple[NodeName, ...]:
     return tuple(sorted(hosts))
 
 
+async def hosts_of_vcenter(lab: Lab, vcenter: NodeName) -> tuple[NodeName, ...]:
+    """Hosts of that vCenter that are connected to it, by name; ``NotFound``: none is."""
+    of_it = {entry.node for entry in lab.directory().nodes if entry.vcenter == vcenter}
+    seen = await Look(lab).vcenter_hosts()
+    connected = HostConnectionState.CONNECTED
+    hosts = [host for host in sorted(of_it & set(seen)) if seen[host].connection is connected]
+    if not hosts:
+        raise NotFound(f"no host of {vcenter} is connected")
+    return tuple(hosts)
+
+
 async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
     hosts = await other_hosts(means.lab, info)
     return hosts[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
@@ -67,10 +82,23 @@ def migrated(done: VmRelocated) -> Outcome:
 
 
 async def _migrate(means: Means, arrival: Arrival) -> Outcome:
-    """vMotion of one that runs; one that is off is registered elsewhere."""
+    """vMotion of one that runs; one that is off is registered elsewhere. Where the lab has several
+    vCenters, every other one goes to a host of another (MOB-07)."""
     vm = VmName(arrival.target)
+    others = [one for one in leaders(means.lab) if one != await means.vcenter(vm)]
+    draws = Draws(arrival.number, f"relocate/{arrival.target}")
+    if others and draws.unit() < _RELOCATED:
+        return await _relocate(means, vm, others[draws.below(len(others))], draws)
     host = await _elsewhere(means, await listed(means.lab, vm), arrival)
     return migrated(await _ask(means, host, MigrateVm(vm=vm, host=host)))
+
+
+async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -> Outcome:
+    hosts = await hosts_of_vcenter(means.lab, vcenter)
+    message = RelocateVm(
+        vm=vm, service=ServiceLocator(vcenter=vcenter), host=hosts[draws.below(len(hosts))]
+    )
+    return migrated(await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S))
 
 
 async def _move(means: Means, arrival: Arrival) -> Outcome:

@@ -24,7 +24,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
     ``knobs`` are those of the lab."""
 
-    lab: Literal["default", "native", "ha", "trusted", "vsan"] = "default"
+    lab: Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters"] = "default"
     hosts: int = 4
     vms: int = 8
     kms: int = 1
