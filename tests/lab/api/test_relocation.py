@@ -215,3 +215,37 @@ async def test_whatever_fails_at_whatever_step_one_vcenter_has_it(what: str, off
             assert found["there"] and found["power"] == "works", (step, found)
             assert found["outcome"] != "ok" or found["moved"], (step, found)
         assert moved == {True, False} or what == "cut leaving-source" or off
+
+
+async def test_one_that_is_off_is_refused_as_well() -> None:
+    async with Lab(topology=two_vcenters(provider="others"), mode="sim", seed=11) as lab:
+        await lab.vm_off(OFF)
+        assert "EncryptionKeyRequired" in str(await refused(lab, move(OFF)))
+        assert await registered(lab, OFF) == [(SOURCE, PowerState.OFF)] or await where(lab, OFF)
+        (item,) = await lab.vm_on(OFF)
+        assert item.power is PowerState.ON, item.error
+
+
+async def test_one_that_is_unregistered_is_registered_at_the_other_vcenter(lab: Lab) -> None:
+    """REG-01: the key's id is in its files; the other vCenter fetches the key."""
+    await lab.vm_off(OFF)
+    key = (await lab.vm(OFF)).key
+    await lab.do(c.VmUnregister((OFF,)))
+    await lab.do(c.VmRegister(OFF, cluster="cluster-east"))
+    assert [at for at, _ in await where(lab, OFF)] == [EAST]
+    (item,) = await lab.vm_on(OFF)
+    assert item.power is PowerState.ON, item.error
+    assert (await lab.vm(OFF)).key == key
+
+
+async def test_without_the_provider_it_is_registered_and_locked() -> None:
+    async with Lab(topology=two_vcenters(provider="others"), mode="sim", seed=11) as lab:
+        await lab.vm_off(OFF)
+        await lab.do(c.VmUnregister((OFF,)))
+        await lab.sleep(60)
+        await lab.do(c.VmRegister(OFF, cluster="cluster-east"))
+        there = await lab.vm(OFF)
+        assert there.crypto is VmCryptoState.LOCKED
+        await lab.do(c.VmUnregister((OFF,)))
+        await lab.do(c.VmRegister(OFF, cluster="cluster-west"))  # and back
+        assert (await lab.vm(OFF)).crypto is VmCryptoState.UNLOCKED
