@@ -4,6 +4,7 @@
 - ``provider_handlers``  those for key providers and their keys
 - ``vsan_handlers``      those for vSAN encryption    - ``vsan`` what they do
 - ``copies_handlers``  those for clones, templates and snapshots
+- ``relocation_handlers``  those for moves between vCenters    - ``relocations`` settles open ones
 - ``vtpm_handlers``  those for virtual TPMs                - ``vmca``  the CA that certifies them
 - ``vcenter``      one vCenter in one life: everything a task works with, made at start
 - ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider
@@ -38,6 +39,6 @@ reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (hos
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
-``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
+``vm.untidy`` / ``vm.relocation_open`` (vm, reason), ``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
 (reason).
 """

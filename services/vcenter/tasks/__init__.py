@@ -11,6 +11,8 @@
   MarkAsVirtualMachine
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``migrate``       MigrateVm, ReconfigVm, and the evacuation of a host
+- ``relocate``      RelocateVm: a VM that leaves for another vCenter
+- ``arrive``        PrepareRelocation, EndRelocation: one that comes
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``cluster``       ReconfigureComputeResource
