@@ -39,6 +39,6 @@ reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (hos
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
-``vm.untidy`` / ``vm.relocation_open`` (vm, reason), ``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
-(reason).
+``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
+(reason), ``vm.untidy`` / ``vm.relocation_open`` (vm, reason).
 """
