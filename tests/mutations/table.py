@@ -9,7 +9,7 @@ import tests.mutations.bugs
 from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
-from tests.mutations.mobility import MOBILITY
+from tests.mutations.mobility import IN_MOVES, MOBILITY
 from tests.mutations.recrypt import RECRYPT
 from tests.mutations.trust import TRUST
 from tests.mutations.vsan import VSAN
@@ -544,7 +544,7 @@ KILLED = (
     ),
 )
 
-IN_RUNS = frozenset(
+IN_RUNS = IN_MOVES | frozenset(
     {
         "trusted_keys_through_vcenter",
         "first_key_server_only",

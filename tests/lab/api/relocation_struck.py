@@ -16,6 +16,21 @@ WEST, EAST = NodeName("west"), NodeName("east")
 HOSTS = tuple(NodeName(f"esxi-{n:03d}") for n in range(1, 5))
 HOSTS_OF = {WEST: HOSTS[:2], EAST: HOSTS[2:]}
 PEACE_S = 400.0
+STEPS = (*(n * 0.002 for n in range(13)), 0.028, 0.032, 0.036, 0.04)
+"""Seconds after the beginning of a move; it takes forty milliseconds."""
+
+
+def amiss(found: dict[str, Any]) -> list[str]:
+    """What must not be, of what ``struck`` has found."""
+    wrong = {
+        "it ran twice": found["twice"] > 1,
+        "not one owner": len(found["owners"]) != 1,
+        "not one registration": len(found["registered"]) != 1,
+        "its owner looks for it elsewhere": not found["there"],
+        "it cannot be started": found["power"] != "works",
+        "it was said to have moved": found["outcome"] == "ok" and not found["moved"],
+    }
+    return [what for what, is_so in wrong.items() if is_so]
 
 
 async def struck(lab: LabCore, vm: str, what: str, after_s: float, off: bool) -> dict[str, Any]:
