@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from protocol.tpm.structures import (
     DIGEST_SIZE,
     PCR_COUNT,
+    PCR_SECURE_BOOT,
     EventType,
     MeasuredEvent,
     PcrSelection,
@@ -34,6 +35,8 @@ _HEADER: Final = struct.pack("<II20sI", 0, EventType.NO_ACTION, bytes(20), len(_
 _BODY_LIMIT: Final = 65536
 DRTM_PCRS: Final = range(17, 23)
 """PCRs of a dynamic launch: ones after a start, and no boot code may extend them."""
+_SEPARATORS: Final = frozenset(hashlib.sha256(each * 4).digest() for each in (b"\0", b"\xff"))
+"""Digests of the event that ends what the firmware measures before it boots (EV_SEPARATOR)."""
 _BODY_IS_MEASURED: Final = frozenset(
     {
         EventType.SEPARATOR,
@@ -119,14 +122,34 @@ def body_mismatches(events: Sequence[MeasuredEvent]) -> tuple[int, ...]:
 
 
 def secure_boot_on(events: Iterable[MeasuredEvent]) -> bool:
-    """Whether the variable SecureBoot was measured, and was on in every such event."""
-    values = [
-        value
-        for event in events
-        if event.type is EventType.EFI_VARIABLE_DRIVER_CONFIG
-        and (value := _efi_value(event.body, "SecureBoot")) is not None
-    ]
-    return bool(values) and all(value == b"\x01" for value in values)
+    """Whether the firmware measured the variable SecureBoot, as on each time.
+
+    What counts is what PCR 7 holds before its separator: afterwards whoever runs may extend it, as
+    anybody may tell of a register that is not quoted. An event's type is not measured. So nothing
+    is proved while the body of one of them is not what was measured, for that one may be the
+    variable; and where it was off, it was off under any type.
+    """
+    found = False
+    for event in _before_separator(events):
+        if event_digest(event) != hashlib.sha256(event.body).digest():
+            return False
+        value = _efi_value(event.body, "SecureBoot")
+        if value is None:
+            continue
+        if value != b"\x01" or event.type is not EventType.EFI_VARIABLE_DRIVER_CONFIG:
+            return False
+        found = True
+    return found
+
+
+def _before_separator(events: Iterable[MeasuredEvent]) -> Iterator[MeasuredEvent]:
+    """What the firmware has measured into PCR 7 before it let anything boot."""
+    for event in events:
+        if event.pcr not in PCR_SECURE_BOOT.pcrs or event.type is EventType.NO_ACTION:
+            continue
+        if event_digest(event) in _SEPARATORS:
+            return
+        yield event
 
 
 _EFI_VARIABLE: Final = struct.Struct("<16sQQ")

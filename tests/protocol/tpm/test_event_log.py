@@ -151,6 +151,7 @@ def variable(name: str, data: bytes, size: int | None = None) -> MeasuredEvent:
 
 
 ON, OFF = variable("SecureBoot", b"\x01"), variable("SecureBoot", b"\x00")
+HIDDEN = msgspec.structs.replace(OFF, type=EventType.IPL, body=b"", digest=event_digest(OFF))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,15 @@ ON, OFF = variable("SecureBoot", b"\x01"), variable("SecureBoot", b"\x00")
         ([variable("SecureBoot", b"\x01", size=2)], False),
         ([msgspec.structs.replace(ON, type=EventType.EFI_VARIABLE_AUTHORITY)], False),
         ([msgspec.structs.replace(ON, body=ON.body[:31])], False),
+        ([ONE, ON], False),  # after the separator anybody extends it
+        ([ON, ONE, OFF], True),
+        ([ON, msgspec.structs.replace(ONE, body=b"\xff" * 4), OFF], True),
+        ([ON, msgspec.structs.replace(OFF, pcr=10)], True),
+        ([msgspec.structs.replace(ON, pcr=10)], False),
+        ([HIDDEN, ON], False),
+        ([ON, HIDDEN], False),
+        ([msgspec.structs.replace(OFF, type=EventType.EFI_ACTION), ON], False),
+        ([ON, msgspec.structs.replace(HIDDEN, type=EventType.NO_ACTION)], True),
     ],
 )
 def test_secure_boot_is_on_when_its_variable_was_on_each_time(
