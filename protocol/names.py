@@ -80,6 +80,8 @@ PRINCIPAL: Final = NameRule(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9._-]*)?"),
     120,
 )
+TRUST_ITEM: Final = NameRule("name of an item of a Trust Authority", _ANY_CASE_TEXT, _ANY_CASE, 120)
+"""Of a principal, CA certificate, endorsement key or base image (whose name is its version)."""
 BACKUP: Final = NameRule("name of a backup", _ANY_CASE_TEXT, _ANY_CASE, 80)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)

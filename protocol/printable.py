@@ -57,6 +57,11 @@ def quoted(text: str) -> str:
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
 
 
+def is_text(text: str, longest: int) -> bool:
+    """Whether ``text`` is one line of 1 to ``longest`` printable characters of ASCII."""
+    return 1 <= len(text) <= longest and text.isascii() and text.isprintable()
+
+
 def told(text: str) -> str:
     """``text`` as it is when it is one short, printable word; else ``quoted``."""
     plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()

@@ -174,7 +174,7 @@ def opened(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
     head, body, signature = (_decoded(part) for part in parts)
     try:
         header = _header.decode(head)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TokenRefused("its header is none") from None
     if header.alg != _ALGORITHM or header.typ != "JWT":
         raise TokenRefused("its header names another algorithm")
@@ -187,7 +187,7 @@ def opened(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
         raise TokenRefused("its signature is not that of its issuer") from None
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TokenRefused("its claims are of another kind") from None
 
 

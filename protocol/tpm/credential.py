@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from protocol.tpm.public import EccPoint, point_of, public_key
+from protocol.tpm.public import EccPoint, PublicError, point_of, public_key
 from protocol.tpm.structures import Credential, PublicArea, TpmName
 from protocol.tpm.wire import Reader, Truncated, sized, u32
 
@@ -50,7 +50,8 @@ def kdf_e(shared: bytes, party_u: bytes, party_v: bytes) -> bytes:
 def make_credential(ek: PublicArea, secret: bytes, ak_name: TpmName) -> Credential:
     """``secret`` (1..32 bytes) for the TPM that holds ``ek`` and a key named ``ak_name``.
 
-    ``PublicError`` when ``ek`` is no key, ``ValueError`` when the secret is empty or too long.
+    ``PublicError`` when ``ek`` is no key, or one that encrypts nothing; ``ValueError`` when the
+    secret is empty or too long.
     """
     if not 1 <= len(secret) <= SECRET_LIMIT:
         raise ValueError(f"a credential holds 1..{SECRET_LIMIT} bytes, not {len(secret)}")
@@ -111,7 +112,10 @@ def _ecc_seed(key: ec.EllipticCurvePublicKey) -> tuple[bytes, bytes]:
 
 def _rsa_seed(key: rsa.RSAPublicKey) -> tuple[bytes, bytes]:
     seed = AESGCM.generate_key(256)  # 32 random bytes, from where all keys come
-    return seed, key.encrypt(seed, oaep())
+    try:
+        return seed, key.encrypt(seed, oaep())
+    except ValueError:  # an even modulus, say
+        raise PublicError("public area: its modulus is none of a key") from None
 
 
 def _storage_key(seed: bytes, name: TpmName) -> bytes:

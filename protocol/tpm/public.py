@@ -36,6 +36,7 @@ from protocol.tpm.wire import (
 RH_OWNER: Final = 0x40000001
 RH_ENDORSEMENT: Final = 0x4000000B
 RSA_EXPONENT: Final = 65537
+RSA_BITS: Final = 2048
 
 
 class Attributes(IntFlag):
@@ -197,7 +198,7 @@ def _parse(reader: Reader) -> Public:
     if scheme != ALG_NULL and reader.u16() != ALG_SHA256:
         raise PublicError("only SHA-256 signatures are supported")
     if type_ == ALG_RSA:
-        if (reader.u16(), reader.u32()) not in ((2048, 0), (2048, RSA_EXPONENT)):
+        if (reader.u16(), reader.u32()) not in ((RSA_BITS, 0), (RSA_BITS, RSA_EXPONENT)):
             raise PublicError("only RSA 2048 with exponent 65537 is supported")
         return Public(type_, attributes, policy, scheme, reader.sized())
     if (reader.u16(), reader.u16()) != (CURVE_P256, ALG_NULL):
@@ -214,6 +215,8 @@ def public_key(public: PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicK
             return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
         if parsed.type == ALG_RSA:
             modulus = int.from_bytes(parsed.unique, "big")
+            if len(parsed.unique) * 8 != RSA_BITS or modulus.bit_length() != RSA_BITS:
+                raise PublicError(f"public area: its modulus is not one of {RSA_BITS} bits")
             return rsa.RSAPublicNumbers(RSA_EXPONENT, modulus).public_key()
     except ValueError as error:
         raise PublicError(f"public area: {error}") from None

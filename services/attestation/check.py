@@ -1,20 +1,23 @@
 """Whether a configuration makes sense, before it is put in force. Pure.
 
-A name, an image version or a principal that is there twice is ``AlreadyExists``; what cannot be
-understood is ``InvalidArgument``, and so is an endorsement certificate of no imported CA while
-certificates are to be validated.
+A name, an image version or a principal that is there twice is ``AlreadyExists``; a name that could
+be misread is ``InvalidName``; what cannot be understood is ``InvalidArgument``, and so is an
+endorsement certificate of no imported CA while certificates are to be validated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
+from protocol import names
 from protocol.crypto.tokens import check_certificate
 from protocol.errors import AlreadyExists, InvalidArgument
 from protocol.messages.attestation import AttestationConfiguration
+from protocol.printable import is_text
 from protocol.tpm.structures import DIGEST_SIZE
-from protocol.trust import GROUP_LIMIT, BaseImage, TrustedEndorsementKey
+from protocol.trust import GROUP_LIMIT, BaseImage, TrustedEndorsementKey, TrustedPrincipal
 from services.attestation.identities import (
     authority_fault,
     chain_fault,
@@ -22,11 +25,14 @@ from services.attestation.identities import (
 )
 from services.attestation.policy import IMAGE_PCRS
 
+TEXT_LIMIT: Final = 256
+"""Characters of an issuer, a display name, a file's name or a revision."""
+
 
 def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]:
     """Warnings of a configuration that may be put in force. ``at``: Unix seconds."""
-    if not 1 <= len(configuration.group) <= GROUP_LIMIT:
-        raise InvalidArgument(f"group: an id of 1 to {GROUP_LIMIT} characters")
+    _text("group", configuration.group, GROUP_LIMIT)
+    _text("revision", configuration.revision)
     _unique("CA certificate", (ca.name for ca in configuration.ca_certificates))
     _unique("endorsement key", (key.name for key in configuration.endorsement_keys))
     _unique("base image", (image.version for image in configuration.base_images))
@@ -39,8 +45,7 @@ def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]
     for image in configuration.base_images:
         _check_image(image)
     for principal in configuration.principals:
-        for certificate in principal.certificates:
-            check_certificate(certificate)
+        _check_principal(principal)
     settings = configuration.settings
     if settings.require_endorsement_keys or settings.require_certificate_validation:
         return ()
@@ -50,7 +55,10 @@ def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]
 def _check_key(
     configuration: AttestationConfiguration, entry: TrustedEndorsementKey, at: float
 ) -> None:
-    registered_key(entry)
+    try:
+        registered_key(entry)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"endorsement key {entry.name}: {error}") from None
     validated = configuration.settings.require_certificate_validation
     if entry.certificate and validated:
         why = chain_fault(entry.certificate, configuration.ca_certificates, at)
@@ -58,17 +66,32 @@ def _check_key(
             raise InvalidArgument(f"endorsement key {entry.name}: {why}")
 
 
+def _check_principal(principal: TrustedPrincipal) -> None:
+    _text(f"issuer of principal {principal.name}", principal.issuer)
+    if not principal.certificates:
+        raise InvalidArgument(f"principal {principal.name}: it has no certificate")
+    for certificate in principal.certificates:
+        check_certificate(certificate)
+
+
 def _check_image(image: BaseImage) -> None:
     files = image.measurements
+    _text(f"display name of base image {image.version}", image.display_name)
+    for file in files:
+        _text(f"a file of base image {image.version}", file.name)
     if not files or any(
         file.pcr not in IMAGE_PCRS or len(file.digest) != DIGEST_SIZE for file in files
     ):
         raise InvalidArgument(f"base image {image.version}: it is none")
 
 
-def _unique(what: str, names: Iterable[str]) -> None:
-    for name, times in Counter(names).items():
-        if not name:
-            raise InvalidArgument(f"{what}: it has no name")
+def _unique(what: str, found: Iterable[str]) -> None:
+    for name, times in Counter(found).items():
+        names.TRUST_ITEM.check(name)
         if times > 1:
             raise AlreadyExists(f"{what} {name} is there already")
+
+
+def _text(what: str, text: str, longest: int = TEXT_LIMIT) -> None:
+    if not is_text(text, longest):
+        raise InvalidArgument(f"{what}: 1 to {longest} printable characters of ASCII")

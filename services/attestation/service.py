@@ -80,10 +80,13 @@ class AttestationService(Service):
         ek = identities.ek_of(message.identity)
         try:
             check_attestation_key(message.ak)
-            secret = self.rng.token(SECRET_SIZE)
-            credential = make_credential(ek, secret, public_name(message.ak))
         except PublicError as error:
             raise InvalidArgument(f"ak: {error}") from None
+        secret = self.rng.token(SECRET_SIZE)
+        try:
+            credential = make_credential(ek, secret, public_name(message.ak))
+        except PublicError as error:
+            raise InvalidArgument(f"identity: {error}") from None
         within_s = self.node.knobs.attestation_within_s
         begun = Begun(
             self.rng.token(NUMBER_SIZE),

@@ -18,6 +18,7 @@ from protocol.errors import (
 )
 from protocol.messages import keyprovider as m
 from protocol.messages.base import Request, Sealed
+from protocol.printable import told
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId, Role
 from protocol.trust import ItemDigest, TrustedKeyProvider, item
@@ -201,7 +202,7 @@ class KeyProviderService(Service):
         providers = () if self.configuration is None else self.configuration.providers
         found = next((one for one in providers if one.provider == name), None)
         if found is None:
-            raise NotFound(f"there is no key provider {name}")
+            raise NotFound(f"there is no key provider {told(name)}")
         return found
 
 

@@ -24,6 +24,7 @@ GOOD = {
     names.SNAPSHOT: ("before-the-patch", "S_1.b"),
     names.ROLE: ("NoCryptoAdmin", "key_keeper.2"),
     names.PRINCIPAL: ("bob", "administrator@vsphere.local"),
+    names.TRUST_ITEM: ("esxi-001", "8.0U3-24022510", "esxi-001-ca"),
     names.BACKUP: ("before-the-rotation", "B.1"),
     names.EXPERIMENT: ("wan-outage",),
     names.FAULT: ("link-cut-1",),

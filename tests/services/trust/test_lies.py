@@ -25,7 +25,7 @@ def _on(events: Events) -> MeasuredEvent:
 
 
 def _hidden(events: Events, kind: EventType) -> Events:
-    """What was measured of Secure Boot, passed off as another kind of event: kinds are not signed."""
+    """What was measured of Secure Boot, passed off as another kind of event."""
     return tuple(replace(e, type=kind, body=b"") if NAME in e.body else e for e in events)
 
 

@@ -144,6 +144,8 @@ async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judg
         return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
     except _HOSTS_FAULT as error:
         return _Judged(fault=str(error))
+    except ValueError as error:
+        raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
     fits = _log_fits(host.event_log)
     finish = FinishAttestation(
         context=asked.context,
