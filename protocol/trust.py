@@ -106,12 +106,14 @@ class TpmCaCertificate(msgspec.Struct, frozen=True, kw_only=True):
 class TrustedEndorsementKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named endorsement key that is trusted: exactly one of public key and certificate (TA-07).
 
-    ``public_area`` is TPMT_PUBLIC, ``certificate`` DER.
+    ``public_area`` is TPMT_PUBLIC, ``certificate`` DER. ``registered``: the number of the change
+    that imported it, which its vCenter gives; another one is another registration of the key.
     """
 
     name: str
     public_area: PublicArea | None = None
     certificate: bytes = b""
+    registered: int = 0
 
 
 class TrustedPrincipal(msgspec.Struct, frozen=True, kw_only=True):

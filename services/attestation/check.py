@@ -29,8 +29,12 @@ TEXT_LIMIT: Final = 256
 """Characters of an issuer, a display name, a file's name or a revision."""
 
 
-def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]:
-    """Warnings of a configuration that may be put in force. ``at``: Unix seconds."""
+def check(configuration: AttestationConfiguration) -> tuple[str, ...]:
+    """Warnings of a configuration that may be put in force.
+
+    Whether certificates are valid now is no part of it: one that ends would keep every later
+    change, and a service that is empty, from its configuration. It is judged when a host attests.
+    """
     _text("group", configuration.group, GROUP_LIMIT)
     _text("revision", configuration.revision)
     _unique("CA certificate", (ca.name for ca in configuration.ca_certificates))
@@ -41,7 +45,7 @@ def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]
         if why := authority_fault(authority.chain):
             raise InvalidArgument(f"CA certificate {authority.name}: {why}")
     for entry in configuration.endorsement_keys:
-        _check_key(configuration, entry, at)
+        _check_key(configuration, entry)
     for image in configuration.base_images:
         _check_image(image)
     for principal in configuration.principals:
@@ -52,16 +56,14 @@ def check(configuration: AttestationConfiguration, at: float) -> tuple[str, ...]
     return ("the TPM settings require nothing: every endorsement key is taken",)
 
 
-def _check_key(
-    configuration: AttestationConfiguration, entry: TrustedEndorsementKey, at: float
-) -> None:
+def _check_key(configuration: AttestationConfiguration, entry: TrustedEndorsementKey) -> None:
     try:
         registered_key(entry)
     except InvalidArgument as error:
         raise InvalidArgument(f"endorsement key {entry.name}: {error}") from None
     validated = configuration.settings.require_certificate_validation
     if entry.certificate and validated:
-        why = chain_fault(entry.certificate, configuration.ca_certificates, at)
+        why = chain_fault(entry.certificate, configuration.ca_certificates)
         if why:
             raise InvalidArgument(f"endorsement key {entry.name}: {why}")
 

@@ -115,8 +115,12 @@ def findings(
     return found
 
 
-def chain_fault(certificate: bytes, authorities: Iterable[TpmCaCertificate], at: float) -> str:
-    """Why an endorsement certificate chains to none of these authorities; empty when it does."""
+def chain_fault(
+    certificate: bytes, authorities: Iterable[TpmCaCertificate], at: float | None = None
+) -> str:
+    """Why an endorsement certificate chains to none of these authorities; empty when it does.
+
+    ``at``: when all of the chain must be valid, in Unix seconds; None: whenever it is or was."""
     if not certificate:
         return "its TPM shows no endorsement certificate"
     try:
@@ -148,7 +152,7 @@ def authority_fault(chain: Sequence[bytes]) -> str:
     return ""
 
 
-def _leaf_fault(leaf: x509.Certificate, at: float) -> str:
+def _leaf_fault(leaf: x509.Certificate, at: float | None) -> str:
     try:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
@@ -176,7 +180,9 @@ def _issued(below: x509.Certificate, above: x509.Certificate) -> bool:
     return _is_authority(above)
 
 
-def _expired(certificates: Iterable[x509.Certificate], at: float) -> bool:
+def _expired(certificates: Iterable[x509.Certificate], at: float | None) -> bool:
+    if at is None:
+        return False
     try:
         now = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):

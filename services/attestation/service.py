@@ -18,7 +18,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.credential import make_credential
 from protocol.tpm.public import PublicError, check_attestation_key, public_name
-from protocol.trust import Finding, ItemDigest, item
+from protocol.trust import Finding, ItemDigest, TrustedEndorsementKey, item
 from services.attestation import identities
 from services.attestation.access import admit
 from services.attestation.challenge import Begun, Contexts
@@ -181,16 +181,19 @@ class AttestationService(Service):
     async def configure(
         self, message: m.SetAttestationConfiguration, peer: Peer
     ) -> m.AttestationConfigured:
-        """The whole configuration. A TPM whose endorsement key is registered under a name that
-        was not there before begins anew: what was seen of its counters is forgotten."""
+        """The whole configuration. A TPM whose endorsement key is registered under a name, or by
+        a change, that was not there before begins anew: what was seen of its counters is
+        forgotten."""
         new = message.configuration
-        warnings = check(new, self.clock.now())
+        warnings = check(new)
         before = self.configuration
-        known = set() if before is None else {entry.name for entry in before.endorsement_keys}
+        known = (
+            set() if before is None else {_registration(entry) for entry in before.endorsement_keys}
+        )
         forget = tuple(
             hashlib.sha256(identities.registered_key(entry).raw).digest()
             for entry in new.endorsement_keys
-            if entry.name not in known
+            if _registration(entry) not in known
         )
         await self.store.configure(new, forget)
         self._enforce(new)
@@ -240,6 +243,10 @@ class AttestationService(Service):
         if self.configuration is None:
             raise InvalidState(f"{self.node.name} is not configured")
         return self.configuration
+
+
+def _registration(entry: TrustedEndorsementKey) -> tuple[str, int]:
+    return entry.name, entry.registered
 
 
 def items(configuration: m.AttestationConfiguration) -> tuple[ItemDigest, ...]:

@@ -5,6 +5,7 @@
 - ``changes``    what an administrator's task makes of it, pure
 - ``health``     each item, compared over all services (HLT-01), pure
 - ``clusters``   at the workload vCenter: services information, trusted clusters, remediation
+- ``roles``      which of both a cluster is, pure
 - ``watch``      how trusted providers are served, asked through hosts (HLT-06)
 - ``judgement``  desired against applied, and what is told of attestation, pure
 

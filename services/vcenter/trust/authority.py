@@ -1,20 +1,31 @@
 """The Trust Authority vCenter: what its services are to have, durable, and pushed to all of them.
 
 A change 1. is made of what is durable  2. is judged by one service of each kind, whose refusal ends
-it  3. is made durable  4. is pushed to all others. A service that is silent gets it later: a look
-at all of them follows each period, and compares revisions (HLT-01). One change at a time (HLT-04).
+it  3. is made durable, or taken back from who has judged it  4. is pushed to all others. A service
+that is silent gets it later: a look at all of them follows each period, and compares what they have
+with what they are to have (HLT-01). One change at a time (HLT-04).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from protocol import names
-from protocol.errors import AlreadyExists, HostUnreachable, NotFound, ProductError, ResourceInUse
+from protocol.errors import (
+    AlreadyExists,
+    HostUnreachable,
+    InvalidArgument,
+    InvalidState,
+    NotFound,
+    ProductError,
+    ResourceInUse,
+    SaveFailed,
+)
 from protocol.messages.attestation import (
     AttestationServiceInfo,
     QueryAttestationConfiguration,
@@ -47,10 +58,27 @@ from services.vcenter.trust.changes import (
     key_provider_configuration,
     warnings_of,
 )
-from services.vcenter.trust.health import item_health
+from services.vcenter.trust.health import (
+    item_health,
+    items_of_attestation,
+    items_of_key_providers,
+)
+from services.vcenter.trust.roles import AUTHORITY_ROW as ROW
+from services.vcenter.trust.roles import has_another_role
 
-ROW: Final = "authority"
 R = TypeVar("R", bound=Reply)
+
+
+def _check_nodes(message: EnableTrustAuthority) -> None:
+    """``InvalidName`` or ``InvalidArgument`` unless there are services of both kinds, each once."""
+    nodes = (*message.attestation_services, *message.key_provider_services)
+    for node in nodes:
+        names.NODE.check(node)
+    if not message.attestation_services or not message.key_provider_services:
+        raise InvalidArgument("services: at least one Attestation and one Key Provider Service")
+    for node, times in Counter(nodes).items():
+        if times > 1:
+            raise InvalidArgument(f"services: {node} is there twice")
 
 
 def _issuers(
@@ -61,6 +89,14 @@ def _issuers(
         AcceptedAttestationService(node=info.service, certificate=info.certificate, group=group)
         for info in told
     )
+
+
+def _has(node: NodeName, row: AuthorityRow, revision: str, items: tuple[ItemDigest, ...]) -> bool:
+    """Whether a service has what it is to have. The revision alone does not tell: a change that
+    came to nothing here may have come to the service, under a number that is another one's now."""
+    attests = node in row.attestation_services
+    wanted = items_of_attestation(row) if attests else items_of_key_providers(row)
+    return revision == str(row.revision) and frozenset(items) == frozenset(wanted)
 
 
 class Authority:
@@ -101,7 +137,10 @@ class Authority:
     async def enable(self, message: EnableTrustAuthority) -> TrustAuthorityState:
         """The second step; every service has to answer, since its certificate is recorded."""
         names.CLUSTER.check(message.cluster)
+        _check_nodes(message)
         with self.alone():
+            if why := has_another_role(self._inventory, message.cluster, trusted=False):
+                raise InvalidState(why)
             if ROW in self._inventory.authority:
                 raise AlreadyExists(f"{self.row.cluster} has its Trust Authority state enabled")
             group = f"{self._node.name}/{message.cluster}"
@@ -130,7 +169,11 @@ class Authority:
         with self.alone():
             row = changed(self.row, message)
             judges = await self._judge(row)
-            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            try:
+                await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            except SaveFailed:
+                await self._push(self.row, judges)
+                raise
             others = [node for node in self._services(row) if node not in judges]
             silent = await self._push(row, others)
         return await self.state(silent)
@@ -188,19 +231,30 @@ class Authority:
         return (*row.attestation_services, *row.key_provider_services)
 
     async def _judge(self, row: AuthorityRow) -> tuple[NodeName, ...]:
-        """The first of each kind that answers has taken it; their refusal is raised."""
-        judges = []
-        for nodes in (row.attestation_services, row.key_provider_services):
-            for node in nodes:
-                try:
-                    await self._give(node, row)
-                except UNANSWERED:
-                    continue
-                judges.append(node)
-                break
-            else:
-                raise HostUnreachable(f"none of {', '.join(nodes)} answers: nothing was changed")
+        """The first of each kind that could take it has taken it; their refusal is raised."""
+        judges: list[NodeName] = []
+        try:
+            for nodes in (row.attestation_services, row.key_provider_services):
+                judges.append(await self._first_taken(nodes, row))
+        except ProductError:
+            await self._push(self.row, judges)
+            raise
         return tuple(judges)
+
+    async def _first_taken(self, nodes: Sequence[NodeName], row: AuthorityRow) -> NodeName:
+        unsaved: SaveFailed | None = None
+        for node in nodes:
+            try:
+                await self._give(node, row)
+            except UNANSWERED:
+                continue
+            except SaveFailed as error:  # its disk says nothing about the change
+                unsaved = error
+                continue
+            return node
+        if unsaved is not None:
+            raise unsaved
+        raise HostUnreachable(f"none of {', '.join(nodes)} answers: nothing was changed")
 
     async def _push(self, row: AuthorityRow, nodes: Sequence[NodeName]) -> tuple[NodeName, ...]:
         """Those that did not take it."""
@@ -267,7 +321,7 @@ class Authority:
             behind = [
                 node
                 for node, found in told.items()
-                if found is not None and found[0] != str(row.revision)
+                if found is not None and not _has(node, row, *found)
             ]
             if behind and self.row is row and not self._busy:
                 await self._push(row, behind)

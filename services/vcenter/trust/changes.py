@@ -26,7 +26,7 @@ from protocol.messages.vcenter import (
     SetTpmSettings,
     TrustKeyServers,
 )
-from protocol.trust import KeyServerRecord, TrustedKeyProvider, TrustItem
+from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
 from services.vcenter.tables import AuthorityRow
 
 Change = (
@@ -77,6 +77,8 @@ def _imported(row: AuthorityRow, message: ImportToTrustAuthority) -> AuthorityRo
     if len(given) != 1:
         raise InvalidArgument("exactly one item is imported at a time")
     field, item = given[0]
+    if isinstance(item, TrustedEndorsementKey):
+        item = replace(item, registered=row.revision + 1)
     there: tuple[Any, ...] = getattr(row, field)
     if any(_name_of(one) == _name_of(item) for one in there):
         raise AlreadyExists(f"{_name_of(item)} is imported already")

@@ -33,6 +33,7 @@ from protocol.messages.vcenter import (
     TrustedHost,
 )
 from protocol.releases import Feature, check, has
+from protocol.service_records import check_records
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -61,9 +62,10 @@ from services.vcenter.trust.judgement import (
     status_of,
     view_of,
 )
+from services.vcenter.trust.roles import TRUST_ROW as ROW
+from services.vcenter.trust.roles import has_another_role
 from services.vcenter.trust.watch import TrustWatch
 
-ROW: Final = "trust"
 STS: Final = "sts"
 _TOPIC: Final = "trust"
 
@@ -146,6 +148,8 @@ class Trust:
     async def import_services(self, message: ImportServicesInformation) -> TrustedClusters:
         """Step 12, first half."""
         services = message.services
+        check_records(services.attestation_services)
+        check_records(services.key_provider_services)
         groups = {record.group for record in services.attestation_services}
         for record in services.key_provider_services:
             if record.group not in groups:
@@ -174,6 +178,8 @@ class Trust:
             raise NotFound(f"there is no cluster {name}")
         if message.trusted and row.services is None:
             raise NotFound("no services information of a Trust Authority is imported")
+        if message.trusted and (why := has_another_role(self._inventory, name, trusted=True)):
+            raise InvalidState(why)
         if message.trusted and name in row.clusters:
             raise AlreadyExists(f"{name} is a trusted cluster already")
         limit = self._node.knobs.max_trusted_clusters

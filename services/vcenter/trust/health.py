@@ -25,12 +25,13 @@ def item_health(
     row: AuthorityRow, attestation: Seen, key_providers: Seen
 ) -> tuple[TrustItemHealth, ...]:
     """One for each item that there should be, then those that services have beside."""
-    found = [_judged(one, attestation) for one in _of_attestation(row)]
-    found += [_judged(one, key_providers) for one in _of_key_providers(row)]
+    found = [_judged(one, attestation) for one in items_of_attestation(row)]
+    found += [_judged(one, key_providers) for one in items_of_key_providers(row)]
     return (*found, *_beside(row, attestation, key_providers))
 
 
-def _of_attestation(row: AuthorityRow) -> tuple[ItemDigest, ...]:
+def items_of_attestation(row: AuthorityRow) -> tuple[ItemDigest, ...]:
+    """What each Attestation Service is to have."""
     return (
         *(item("principal", one.name, one) for one in row.principals),
         *(item("caCertificate", one.name, one) for one in row.ca_certificates),
@@ -40,7 +41,8 @@ def _of_attestation(row: AuthorityRow) -> tuple[ItemDigest, ...]:
     )
 
 
-def _of_key_providers(row: AuthorityRow) -> tuple[ItemDigest, ...]:
+def items_of_key_providers(row: AuthorityRow) -> tuple[ItemDigest, ...]:
+    """What each Key Provider Service is to have."""
     return (
         *(item("provider", one.provider, one) for one in row.providers),
         *(item("attestationService", one.node, one) for one in row.issuers),
@@ -64,7 +66,9 @@ def _judged(wanted: ItemDigest, seen: Seen) -> TrustItemHealth:
 
 
 def _beside(row: AuthorityRow, attestation: Seen, key_providers: Seen) -> list[TrustItemHealth]:
-    there = {(one.kind, one.name) for one in (*_of_attestation(row), *_of_key_providers(row))}
+    there = {
+        (one.kind, one.name) for one in (*items_of_attestation(row), *items_of_key_providers(row))
+    }
     found: dict[tuple[str, str], list[NodeName]] = {}
     for seen in (attestation, key_providers):
         for node, has in seen.items():

@@ -1,4 +1,4 @@
-"""Good messages with one part of them made hostile: empty, huge, senseless, or nested without end."""
+"""Good messages with one part made hostile: empty, huge, senseless, or nested without end."""
 
 from __future__ import annotations
 

@@ -5,17 +5,11 @@ It lies in the encrypted configuration, so it outlives every boot while vCenter 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from protocol import names
-from protocol.crypto.tokens import check_certificate
 from protocol.errors import InvalidArgument, NotAvailable, SaveFailed
+from protocol.service_records import check_records
 from protocol.terms import ProviderId
-from protocol.trust import (
-    GROUP_LIMIT,
-    ServiceRecord,
-    TrustedConfiguration,
-)
+from protocol.trust import TrustedConfiguration
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
 
@@ -75,27 +69,12 @@ def _forget_others(host: Host) -> None:
 
 def _check(configuration: TrustedConfiguration) -> None:
     """``InvalidArgument``, or ``InvalidName``, for what cannot be understood."""
-    services = (*configuration.attestation_services, *configuration.key_provider_services)
-    for record in services:
-        names.NODE.check(record.node)
-        if not 1 <= len(record.group) <= GROUP_LIMIT:
-            raise InvalidArgument(f"{record.node}: its group is no id")
-        if not record.trusted_ca:
-            raise InvalidArgument(f"{record.node}: it has no certificate")
-        for certificate in record.trusted_ca:
-            check_certificate(certificate)
-    for each in (configuration.attestation_services, configuration.key_provider_services):
-        _unique(each)
+    check_records(configuration.attestation_services)
+    check_records(configuration.key_provider_services)
     for provider in configuration.providers:
         names.PROVIDER.check(provider)
     if len(configuration.voucher) > VOUCHER_LIMIT:
         raise InvalidArgument(f"voucher: at most {VOUCHER_LIMIT} bytes")
-
-
-def _unique(records: Iterable[ServiceRecord]) -> None:
-    nodes = [record.node for record in records]
-    if len(set(nodes)) != len(nodes):
-        raise InvalidArgument("services: one of them is there twice")
 
 
 def is_configured_for(host: Host, provider: ProviderId) -> bool:
