@@ -11,6 +11,7 @@
 | a digest that is not its body's, where the type defines it so | eventBody | ATT-02 |
 | Secure Boot off, or not measured | secureBoot | ATT-02 |
 | measurements of no imported base image | baseImage | ATT-02, ATT-07 |
+| its TPM is another host's: lent, or copied | endorsementKey | ATT-02 |
 | reset counter or clock went back, now or before | resetCounter | ATT-02 |
 
 Firmware versions and boot options are measured and quoted, and no finding is about them: what is
@@ -91,12 +92,13 @@ class Examined:
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What was last seen of a TPM. ``set_back``: it went back once; only registering the
-    endorsement key anew ends that."""
+    """What was last seen of a TPM. ``set_back``: it went back once; ``host``: which one it is in,
+    the first that came with it. Only registering the endorsement key anew ends either."""
 
     reset_count: int
     clock: int
     set_back: bool = False
+    host: NodeName = NodeName("")
 
 
 def examine(configuration: AttestationConfiguration, evidence: Evidence, asked: Asked) -> Examined:
@@ -198,10 +200,19 @@ def _is_file(event: MeasuredEvent) -> bool:
     return not (is_separator and event.pcr in _SEPARATED)
 
 
-def counted(known: Counters | None, quoted: Attested) -> tuple[Counters, list[Finding]]:
-    """What is known of the TPM from now on, and whether its counters went back."""
+def counted(
+    known: Counters | None, quoted: Attested, host: NodeName
+) -> tuple[Counters, list[Finding]]:
+    """What is known of the TPM from now on, and whether it is another host's, or went back.
+
+    A quote is fresh and good whoever brings it: a TPM may be lent, and its state copied. What
+    another host brings is not counted, so it harms the one whose TPM it is in no way.
+    """
+    if known is not None and known.host not in ("", host):
+        text = f"the TPM with that endorsement key is that of {known.host}"
+        return known, [Finding(FindingCode.ENDORSEMENT_KEY, text)]
     back = known is not None and (known.set_back or _went_back(known, quoted))
-    after = Counters(quoted.reset_count, quoted.clock, back)
+    after = Counters(quoted.reset_count, quoted.clock, back, host)
     if not back:
         return after, []
     text = "the counters of its TPM went back: it was cleared, or an older state was put back"

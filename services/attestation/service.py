@@ -15,7 +15,7 @@ from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages import attestation as m
 from protocol.messages.base import Request
 from protocol.secret import KeyMaterial
-from protocol.terms import Role
+from protocol.terms import NodeName, Role
 from protocol.tpm.credential import make_credential
 from protocol.tpm.public import PublicError, check_attestation_key, public_name
 from protocol.trust import Finding, ItemDigest, TrustedEndorsementKey, item
@@ -125,7 +125,7 @@ class AttestationService(Service):
             log_truncated=message.log_truncated,
         )
         examined = examine(configuration, evidence, Asked(begun.nonce, begun.secret))
-        findings = await self._all_findings(configuration, begun, examined, at)
+        findings = await self._all_findings(configuration, peer.node, begun, examined, at)
         if findings or examined.quoted is None:
             codes = [finding.code.value for finding in findings]
             self.node.record("attestation.failed", level="warning", host=peer.node, findings=codes)
@@ -159,6 +159,7 @@ class AttestationService(Service):
     async def _all_findings(
         self,
         configuration: m.AttestationConfiguration,
+        host: NodeName,
         begun: Begun,
         examined: Examined,
         at: float,
@@ -173,7 +174,7 @@ class AttestationService(Service):
             return found
         image = "" if found else examined.image
         digest = hashlib.sha256(begun.ek.raw).digest()
-        return (*found, *await self.store.count(digest, examined.quoted, image, at))
+        return (*found, *await self.store.count(digest, host, examined.quoted, image, at))
 
     # ---- the Trust Authority vCenter ---------------------------------------------------------
 

@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.errors import SaveFailed
 from protocol.messages.attestation import AttestationConfiguration
+from protocol.terms import NodeName
 from protocol.tpm.quote import Attested
 from protocol.trust import Finding
 from services.attestation.policy import Counters, counted
@@ -66,15 +67,15 @@ class AttestationStore:
         await self._transact(write)
 
     async def count(
-        self, ek: bytes, quoted: Attested, image: str, at: float
+        self, ek: bytes, host: NodeName, quoted: Attested, image: str, at: float
     ) -> tuple[Finding, ...]:
-        """Compare a TPM's counters with what was seen, and keep them; ``image`` (empty: none) has
-        served at ``at``, unless the counters went back."""
+        """Compare the TPM of ``host`` with what was seen of it, and keep that; ``image`` (empty:
+        none) has served at ``at``, unless there is a finding."""
 
         def compare(connection: sqlite3.Connection) -> list[Finding]:
             row = connection.execute("SELECT body FROM tpms WHERE ek = ?", (ek,)).fetchone()
             known = None if row is None else _unpacked(ek, row[0], Counters)
-            after, findings = counted(known, quoted)
+            after, findings = counted(known, quoted, host)
             packed = _packed(ek, after)
             connection.execute("INSERT OR REPLACE INTO tpms VALUES (?, ?)", (ek, packed))
             if image and not findings:

@@ -9,7 +9,7 @@ from tests.mutations.bugs.planting import plant
 
 
 def _of_nothing_known(original: Any) -> Any:
-    return lambda known, quoted: original(None, quoted)
+    return lambda known, quoted, host: original(None, quoted, host)
 
 
 plant(store, "counted", _of_nothing_known)

@@ -34,6 +34,7 @@ from protocol.messages.attestation import (
 )
 from protocol.messages.host import AttestHost, ExportTpmEndorsement
 from protocol.secret import KeyMaterial
+from protocol.terms import NodeName
 from protocol.tpm.event_log import encode_log, parse_log
 from protocol.tpm.public import srk_public
 from protocol.tpm.structures import EkKind, EventType, MeasuredEvent, PcrSelection
@@ -440,11 +441,11 @@ def test_a_service_that_was_never_configured_attests_nobody(rig: TrustRig) -> No
     assert isinstance(rig.refused(AS1, prover.begin(rig), A), InvalidState)
 
 
-def replaced(rig: TrustRig, work: Callable[[TpmDevice], None]) -> None:
+def replaced(rig: TrustRig, work: Callable[[TpmDevice], None], node: NodeName = A) -> None:
     """Something was done to the TPM of a host that is off; it boots with its recovery key."""
-    device = rig.world.device(A)
-    recovery = rig.host().archive.now.recovery
+    device = rig.world.device(node)
+    recovery = rig.host(node).archive.now.recovery
     assert device is not None and recovery is not None
-    rig.power_off()
+    rig.power_off(node)
     work(device)
-    rig.power_on(A, encryptionRecoveryKey=recovery.text())
+    rig.power_on(node, encryptionRecoveryKey=recovery.text())
