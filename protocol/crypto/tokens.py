@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -149,6 +149,16 @@ def key_id(certificate: bytes) -> str:
 def check_certificate(certificate: bytes) -> None:
     """``InvalidArgument`` unless it is a certificate with an Ed25519 key."""
     _key_of(certificate)
+
+
+def is_self_signed(certificate: bytes) -> bool:
+    """Whether it is a certificate that its own key has signed, as it is, to the last bit."""
+    try:
+        found = x509.load_der_x509_certificate(certificate)
+        found.verify_directly_issued_by(found)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _key_of(certificate: bytes) -> Ed25519PublicKey:

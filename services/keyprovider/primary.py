@@ -57,7 +57,7 @@ class PrimaryKeys:
 
     def __init__(self, node: KeyProviderNode, bus: Bus) -> None:
         self._node, self._bus = node, bus
-        self._kept: dict[tuple[str, KeyId], KeyMaterial] = {}
+        self._kept: dict[tuple[str, KeyId], tuple[KeyMaterial, KmipState]] = {}
         self._good: dict[str, NodeName] = {}  # by provider: who gave its key last
 
     def forget(self) -> None:
@@ -74,12 +74,13 @@ class PrimaryKeys:
         ``WrongKeyLifecycleState`` for what one says of the key.
         """
         place = provider.provider, key_id
-        if place in self._kept:
-            return self._kept[place]
+        kept = self._kept.get(place)
+        if kept is not None and kept[1] in usable:
+            return kept[0]
         why = "none of its key servers is trusted"
         for server in self._in_turn(provider):
             try:
-                found = await self._ask(server.node, key_id, usable)
+                found, state = await self._ask(server.node, key_id, usable)
             except NEXT as error:
                 why = f"{server.node}: {type(error).__name__}"
                 self._node.record(
@@ -91,7 +92,7 @@ class PrimaryKeys:
                 continue
             self._good[provider.provider] = server.node
             if self._node.knobs.kps_primary_key_cache:
-                self._kept[place] = found
+                self._kept[place] = found, state
             return found
         raise KeyProviderUnreachable(f"the primary key of {provider.provider} cannot be had: {why}")
 
@@ -117,7 +118,8 @@ class PrimaryKeys:
 
     async def _ask(
         self, server: NodeName, key_id: KeyId, usable: frozenset[KmipState]
-    ) -> KeyMaterial:
+    ) -> tuple[KeyMaterial, KmipState]:
+        """The key, and the state in which the server has it."""
         answer = await self._bus.request(
             server,
             GetKeys(key_ids=(key_id,)),
@@ -128,7 +130,7 @@ class PrimaryKeys:
             raise ItemNotFound(f"the primary key {key_id} is not at {server}")
         if found.state not in usable:
             raise WrongKeyLifecycleState(f"the primary key {key_id} is {found.state.value}")
-        return answer.material.keys[found.index]
+        return answer.material.keys[found.index], found.state
 
     async def _status(self, server: KeyServerRecord, key_id: KeyId) -> KeyServerStatus:
         takes: bool | None = None

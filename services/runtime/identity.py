@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.crypto.tokens import SECRET_SIZE, SERIAL_SIZE, Signer, new_certificate
+from protocol.crypto.tokens import SECRET_SIZE, SERIAL_SIZE, Signer, is_self_signed, new_certificate
 from protocol.errors import InvalidArgument
 from protocol.secret import KeyMaterial
 from services.runtime.durable import replace_durably
@@ -41,9 +41,11 @@ async def load_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str =
         return await new_signer(disk, rng, clock, name, file)
     try:
         kept = _decoder.decode(raw)
-        return Signer(KeyMaterial(kept.secret), kept.certificate)
+        if is_self_signed(kept.certificate):
+            return Signer(KeyMaterial(kept.secret), kept.certificate)
     except (msgspec.DecodeError, ValueError, InvalidArgument):
-        raise OSError(errno.EIO, f"the identity in {file} was damaged") from None
+        pass
+    raise OSError(errno.EIO, f"the identity in {file} was damaged") from None
 
 
 async def new_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = FILE) -> Signer:

@@ -110,10 +110,10 @@ async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Ou
 
 async def _attest_in(host: Host, group: str) -> Outcome:
     now = host.archive.now.trusted
+    if now is None:
+        return Outcome.UNREACHABLE
     refused = False
-    for record in () if now is None else now.attestation_services:
-        if now is None or record.group != group:
-            continue
+    for record in _in_turn(host, now, group):
         started = host.clock.monotonic()
         try:
             judged = await _judged_by(host, record, now.voucher)
@@ -127,25 +127,45 @@ async def _attest_in(host: Host, group: str) -> Outcome:
     return Outcome.REFUSED if refused else Outcome.UNREACHABLE
 
 
+def _in_turn(host: Host, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
+    """The services of that group in their order, a doubted one behind the others."""
+    of_group = [record for record in now.attestation_services if record.group == group]
+    doubted = host.trust.doubted.get(group)
+    return sorted(of_group, key=lambda record: record.node == doubted)
+
+
 async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judged:
     """What a service makes of this host; a ``ProductError`` when it comes to no judgement."""
     if host.tpm is None:
         return _Judged(fault="the TPM of this host is not there")
-    within_s = host.node.knobs.trust_timeout_s
-    bus = host.ports.bus
     try:
-        identity, ak = host.trust.shown or await _identity(host.tpm)
-        host.trust.shown = identity, ak
-        begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
-        asked = await bus.request(record.node, begin, within_s=within_s)
-        secret = await _opened(host.tpm, asked.credential)
-        quote = await host.tpm.quote(asked.selection, asked.nonce)
+        try:
+            report = await _reported(host, host.tpm, record, voucher)
+        except InvalidState:  # its life that has begun it has ended: begin again
+            report = await _reported(host, host.tpm, record, voucher)
     except TpmError as error:
         return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
     except _HOSTS_FAULT as error:
         return _Judged(fault=str(error))
     except ValueError as error:
         raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
+    if not report.attested:
+        return _Judged(report=report)
+    return _Judged(report=report, token=_token_of(host, record, report))
+
+
+async def _reported(
+    host: Host, tpm: Tpm, record: ServiceRecord, voucher: bytes
+) -> AttestationReport:
+    """Both calls of an attestation."""
+    within_s = host.node.knobs.trust_timeout_s
+    bus = host.ports.bus
+    identity, ak = host.trust.shown or await _identity(tpm)
+    host.trust.shown = identity, ak
+    begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
+    asked = await bus.request(record.node, begin, within_s=within_s)
+    secret = await _opened(tpm, asked.credential)
+    quote = await tpm.quote(asked.selection, asked.nonce)
     fits = _log_fits(host.event_log)
     finish = FinishAttestation(
         context=asked.context,
@@ -154,10 +174,7 @@ async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judg
         event_log=host.event_log if fits else b"",
         log_truncated=not fits,
     )
-    report = await bus.request(record.node, finish, within_s=within_s)
-    if not report.attested:
-        return _Judged(report=report)
-    return _Judged(report=report, token=_token_of(host, record, report))
+    return await bus.request(record.node, finish, within_s=within_s)
 
 
 async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:

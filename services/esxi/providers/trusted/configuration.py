@@ -63,6 +63,7 @@ def _forget_others(host: Host) -> None:
     trust.reports = {node: found for node, found in trust.reports.items() if node in nodes}
     trust.good.clear()
     trust.in_vain.clear()
+    trust.doubted.clear()
     listed = frozenset(() if now is None else now.providers)
     trust.unobtainable = {key for key in trust.unobtainable if key.provider_id in listed}
 

@@ -2,7 +2,8 @@
 
 Services are asked in the order of the applied configuration, who answered last before the others,
 each with a token of its own group (TA-08). Whatever one answers but a key, the next one is
-asked (KPS-06). A token that is not taken is thrown away, and the host attests once more.
+asked (KPS-06). A token that is not taken is thrown away, and the host attests once more, with
+another service than the one whose token it was if there is one: its clock may be wrong.
 
 A key that has come is in the cache and, while persistence is on, stored before it is used (KP-07);
 a disk that refuses takes nothing from a key that is there.
@@ -174,6 +175,7 @@ async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: Pr
                 )
             except Unauthenticated as error:
                 failure = error
+                host.trust.doubted[record.group] = held.service
                 if host.trust.tokens.get(record.group) == held:
                     del host.trust.tokens[record.group]
             except _SILENCE as error:  # as it is, it would tell of this host's silence

@@ -40,15 +40,17 @@ class TrustState:
     """``tokens`` by group. ``unobtainable``: keys that were asked for in vain in this life, which
     is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
     ``shown``: the TPM's own keys, which are the same for all of a life. ``good``: by group, the
-    Key Provider Service that answered last. ``renewing``: groups whose token is renewed ahead.
-    ``attestations``: how many have ended; ``in_vain``: the last one of a group that came to no
-    token, with its number.
+    Key Provider Service that answered last. ``doubted``: by group, the Attestation Service whose
+    token was not taken last, which is asked after the others. ``renewing``: groups whose token is
+    renewed ahead. ``attestations``: how many have ended; ``in_vain``: the last one of a group that
+    came to no token, with its number.
     """
 
     tokens: dict[str, Held] = field(default_factory=dict)
     reports: dict[NodeName, HostTrustReport] = field(default_factory=dict)
     unobtainable: set[CryptoKeyId] = field(default_factory=set)
     good: dict[str, NodeName] = field(default_factory=dict)
+    doubted: dict[str, NodeName] = field(default_factory=dict)
     shown: tuple[TpmIdentity, PublicArea] | None = None
     attesting: asyncio.Lock = field(default_factory=asyncio.Lock)
     retrying: bool = False
