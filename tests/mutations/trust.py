@@ -48,6 +48,22 @@ TRUST: Final[tuple[tuple[str, str, str], ...]] = (
         "was not refused",
     ),
     (
+        "secure_boot_anywhere",
+        f"{_TRUST}/test_lies.py::test_secure_boot_is_what_its_register_says",
+        "SECURE_BOOT",
+    ),
+    (
+        "lent_tpm_attested",
+        f"{_TRUST}/test_clones.py::test_a_tpm_that_is_lent_attests_one_host_only",
+        "ENDORSEMENT_KEY",
+    ),
+    (
+        "lost_change_kept",
+        f"{_TRUST}/test_administration_falls.py"
+        "::test_what_a_judge_has_and_nobody_wanted_is_taken_back_whatever_its_number",
+        "well()",
+    ),
+    (
         "token_survives_reboot",
         f"{_TRUST}/test_story.py::test_without_its_vcenter_a_host_boots_safe_and_starts_its_vms",
         "attestation.passed",

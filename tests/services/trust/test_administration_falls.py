@@ -288,3 +288,23 @@ def test_what_is_desired_of_hosts_is_whole_and_remediation_applies_it(
             if not fall.at:
                 break
     assert {"", "bus"} < fell, fell
+
+
+def test_what_a_judge_has_and_nobody_wanted_is_taken_back_whatever_its_number(
+    lab: Administration,
+) -> None:
+    """vCenter fell before its change was durable, and the next one with that number is another."""
+    for nth in range(1, LIMIT):
+        with falling(lab, TA, nth, "power_loss") as fall, suppress(ProductError):
+            lab.do(IMAGE.ask(lab, nth))
+        if fall.at == "db.commit":
+            break
+        settled(lab, TA)
+    lab.power_off(AS1, "power_loss")
+    assert lab.power_on(TA).state is NodeRunState.RUNNING
+    lab.do(IMAGE.ask(lab, LIMIT))
+    assert lab.power_on(AS1).state is NodeRunState.RUNNING
+    wrong = [one.name for one in lab.state().items if one.health is ProviderHealth.ERROR]
+    assert wrong == [f"v-{LIMIT}", f"v-{nth}"]
+    lab.sleep(2.5 * PERIOD_S)
+    assert lab.well() and not IMAGE.there(lab, nth) and IMAGE.there(lab, LIMIT)
