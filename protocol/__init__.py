@@ -12,6 +12,7 @@
 - ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
 - ``authorization``  privileges, and the first user
 - ``trust``     what the parties of a Trust Authority share
+- ``service_records``  what a list of its services must be
 - ``releases``  the releases of vSphere, and what came with which
 - ``vsan``      vSAN encryption: configuration, disk groups, components
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
