@@ -8,9 +8,10 @@ with what they are to have (HLT-01). One change at a time (HLT-04).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from protocol.errors import (
     HostUnreachable,
     InvalidArgument,
     InvalidState,
+    Malformed,
     NotFound,
     ProductError,
     ResourceInUse,
@@ -105,6 +107,7 @@ class Authority:
     def __init__(self, node: VcenterNode, bus: Bus, clock: Clock, inventory: Inventory) -> None:
         self._node, self._bus, self._clock, self._inventory = node, bus, clock, inventory
         self._busy = False
+        self._pushing = asyncio.Lock()
         self._repairing = False
 
     def start(self) -> None:
@@ -121,14 +124,16 @@ class Authority:
             raise NotFound("no cluster of this vCenter has its Trust Authority state enabled")
         return found
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """``ResourceInUse`` while another change is under way (HLT-04)."""
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """``ResourceInUse`` while another change is under way (HLT-04); a repair is waited for,
+        so that what it brings does not come after what is newer."""
         if self._busy:
             raise ResourceInUse("a change of the Trust Authority is under way")
         self._busy = True
         try:
-            yield
+            async with self._pushing:
+                yield
         finally:
             self._busy = False
 
@@ -138,7 +143,7 @@ class Authority:
         """The second step; every service has to answer, since its certificate is recorded."""
         names.CLUSTER.check(message.cluster)
         _check_nodes(message)
-        with self.alone():
+        async with self.alone():
             if why := has_another_role(self._inventory, message.cluster, trusted=False):
                 raise InvalidState(why)
             if ROW in self._inventory.authority:
@@ -166,7 +171,7 @@ class Authority:
 
     async def change(self, message: Change) -> TrustAuthorityState:
         """One change of what is configured; see the module."""
-        with self.alone():
+        async with self.alone():
             row = changed(self.row, message)
             judges = await self._judge(row)
             try:
@@ -218,7 +223,7 @@ class Authority:
         issuers = _issuers(told, row.group)
         if issuers == row.issuers:
             return
-        with self.alone():
+        async with self.alone():
             now = self.row
             row = msgspec.structs.replace(now, issuers=issuers, revision=now.revision + 1)
             await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
@@ -248,6 +253,9 @@ class Authority:
                 await self._give(node, row)
             except UNANSWERED:
                 continue
+            except Malformed as error:
+                text = f"the configuration of the Trust Authority does not fit a message: {error}"
+                raise InvalidArgument(text) from None
             except SaveFailed as error:  # its disk says nothing about the change
                 unsaved = error
                 continue
@@ -324,4 +332,5 @@ class Authority:
                 if found is not None and not _has(node, row, *found)
             ]
             if behind and self.row is row and not self._busy:
-                await self._push(row, behind)
+                async with self._pushing:
+                    await self._push(row, behind)

@@ -21,18 +21,22 @@ from protocol.errors import (
     ResourceInUse,
     SaveFailed,
 )
+from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
 from protocol.messages.host import AttestHost, ExportTpmEndorsement
 from protocol.messages.vcenter import (
+    AddHost,
     ExportServicesInformation,
     ImportServicesInformation,
     ImportToTrustAuthority,
+    RemediateTrustedCluster,
     RemoveFromTrustAuthority,
+    RemoveHost,
     SetTpmSettings,
     SetTrustedState,
     TrustKeyServers,
 )
-from protocol.terms import ClusterName, KeyId, NodeName
+from protocol.terms import ClusterName, KeyId, NodeName, ProviderHealth
 from protocol.trust import (
     ServiceRecord,
     TpmCaCertificate,
@@ -41,6 +45,8 @@ from protocol.trust import (
     TrustedEndorsementKey,
     TrustItem,
 )
+from services.vcenter.inventory import put
+from services.vcenter.tables import Table
 from tests.services.esxi.rig import A
 from tests.services.trust.administration import (
     CLUSTER,
@@ -292,3 +298,95 @@ def test_a_key_that_is_registered_anew_begins_anew_at_a_service_that_was_away(
 def _attested_by(lab: Administration) -> set[NodeName]:
     reports = lab.do(AttestHost(), A).reports
     return {r.service for r in reports if r.status is TrustAttestationStatus.ATTESTED}
+
+
+def test_what_does_not_fit_a_message_is_refused_and_changes_nothing(lab: Administration) -> None:
+    """Some 550 endorsement certificates: they are to be imported as keys, or their maker is."""
+    lab.ready()
+    found = lab.do(ExportTpmEndorsement(), A)
+    lab.do(
+        ImportToTrustAuthority(ca_certificate=TpmCaCertificate(name="maker", chain=found.ca_chain))
+    )
+    many = tuple(_certified(f"tpm-{n}", found.certificate) for n in range(600))
+    inventory = lab.services[TA].vcenter.inventory
+    full = replace(inventory.authority["authority"], endorsement_keys=many)
+    lab.run(inventory.commit(put(Table.AUTHORITY, "authority", full)))
+    error = lab.refused(image(lab, "one-more"))
+    assert isinstance(error, InvalidArgument) and "does not fit" in str(error)
+    assert inventory.authority["authority"] == full
+    assert {key.name for key in lab.services[AS1].configuration.endorsement_keys} == {A}
+
+
+def _certified(name: str, certificate: bytes) -> TrustedEndorsementKey:
+    return TrustedEndorsementKey(name=name, certificate=certificate)
+
+
+def test_a_repair_that_is_slow_does_not_undo_a_later_change(lab: Administration) -> None:
+    """What it brings is older: a change waits for it, and comes after it."""
+    lab.ready()
+    lab.power_off(AS2, "stop")
+    lab.do(image(lab, "first"))
+    authority = lab.services[TA].vcenter.authority
+    give = authority._give
+    pushed: list[NodeName] = []
+
+    async def slow(node: NodeName, row: Any) -> None:
+        if not pushed:
+            pushed.append(node)
+            await lab.world.sleep(5)
+        await give(node, row)
+
+    authority._give = slow
+    lab.power_on(AS2)
+    for _ in range(100):
+        lab.sleep(PERIOD_S / 50)
+        if pushed:
+            break
+    assert pushed == [AS2]
+    lab.do(image(lab, "second"))
+    lab.sleep(6)
+    assert lab.well(), lab.state()
+
+
+def test_a_host_that_was_removed_and_added_again_is_what_it_was(lab: Administration) -> None:
+    """HLT-03: in its cluster it is configured; in another one it is to be decommissioned."""
+    lab.ready()
+    assert _attested_by(lab) == {AS1}
+    lab.do(RemoveHost(host=A), WORKLOAD)
+    lab.sleep(2 * PERIOD_S)
+    assert lab.trusted().hosts == ()
+    lab.do(AddHost(host=A, cluster=CLUSTER), WORKLOAD)
+    lab.sleep(2 * PERIOD_S)
+    assert [host.health for host in lab.trusted().hosts] == [ProviderHealth.OK]
+    assert _attested_by(lab) == {AS1}
+    lab.do(RemoveHost(host=A), WORKLOAD)
+    other = ClusterName("cluster-b")
+    lab.do(AddHost(host=A, cluster=other), WORKLOAD)
+    lab.sleep(2 * PERIOD_S)
+    assert [host.health for host in lab.trusted().hosts] == [ProviderHealth.ERROR]
+    lab.do(RemediateTrustedCluster(cluster=other), WORKLOAD)
+    assert lab.trusted().hosts == ()
+
+
+@pytest.mark.parametrize(
+    ("read", "write", "serves"),
+    [
+        ("SELECT body FROM configuration", "UPDATE configuration SET body = ?", False),
+        ("SELECT body FROM tpms", "UPDATE tpms SET body = ?", True),
+    ],
+)
+def test_a_row_with_a_flipped_bit_attests_nobody(
+    lab: Administration, read: str, write: str, serves: bool
+) -> None:
+    """The service halts over its configuration; over a TPM's counters, that host gets no token."""
+    lab.ready()
+    assert _attested_by(lab) == {AS1}
+    lab.power_off(AS1, "stop")
+    rows = lab.world.stores[AS1].drives["attestation"].connection
+    [(body,)] = rows.execute(read).fetchall()
+    flipped = bytes((*body[:40], body[40] ^ 1, *body[41:]))
+    rows.execute(write, (flipped,))
+    status = lab.power_on(AS1)
+    assert (status.state is NodeRunState.RUNNING) is serves
+    assert "damaged" in status.screen or serves
+    assert _attested_by(lab) == {AS2}
