@@ -2,7 +2,9 @@
 
 A context is closed under a key of this life of the service and bound to the host and its boot, so
 nobody reads or changes it, no other host or life can bring it, and it opens nothing after a
-restart. A context that was finished is remembered until its time is over: it serves once.
+restart. A context that was finished is remembered until its time is over: it serves once. So is,
+of each TPM, when the one was begun whose counters were taken last: what was begun before it and
+comes later has counters that are behind, and proves nothing of a TPM that was set back.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Contexts:
     def __init__(self, key: KeyMaterial) -> None:
         self._cipher = AESGCM(key.reveal())
         self._finished: dict[bytes, float] = {}  # number -> until, in order of finishing
+        self._taken: dict[bytes, float] = {}  # digest of an endorsement key -> until
 
     def closed(self, begun: Begun, host: NodeName, boot: int, nonce: bytes) -> bytes:
         """The context for that life of that host; ``nonce``: 12 bytes, never used before."""
@@ -70,6 +73,16 @@ class Contexts:
             raise Busy("too many attestations are finished at a time")
         self._finished[begun.number] = begun.until
         return begun
+
+    def take(self, ek: bytes, begun: Begun) -> None:
+        """The counters of the TPM with that endorsement key (its digest) are taken of ``begun``.
+
+        ``InvalidState`` when they were taken of one that was begun later. Only for keys that are
+        trusted: as many of them are remembered.
+        """
+        if begun.until < self._taken.get(ek, begun.until):
+            raise InvalidState("context: a later one of this TPM was finished; begin again")
+        self._taken[ek] = begun.until
 
     def _forget(self, now: float) -> None:
         """Those whose time is over are refused for that; they were finished in about its order."""

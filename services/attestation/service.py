@@ -174,6 +174,7 @@ class AttestationService(Service):
             return found
         image = "" if found else examined.image
         digest = hashlib.sha256(begun.ek.raw).digest()
+        self.contexts.take(digest, begun)
         return (*found, *await self.store.count(digest, host, examined.quoted, image, at))
 
     # ---- the Trust Authority vCenter ---------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from protocol.errors import InvalidState
 from protocol.messages.agent import Firmware, TpmBackend
 from protocol.messages.attestation import AttestationReport
 from protocol.terms import NodeName
@@ -90,3 +91,17 @@ def test_a_key_that_is_registered_anew_may_be_another_hosts(two: TrustRig) -> No
     two.import_image(B)
     assert lent(two).attested
     assert prover.codes(prover.attest(two, A)) == [Code.ENDORSEMENT_KEY]
+
+
+@TPMS
+def test_what_was_begun_earlier_and_comes_later_is_no_tpm_that_was_set_back(
+    rig: TrustRig, tpm: TpmBackend
+) -> None:
+    """A message that was late, maybe of the life before: its counters are behind, no more."""
+    rig.authority()
+    rig.trusted_host(tpm=tpm)
+    late = prover.finish(rig, prover.begun(rig))
+    assert prover.attest(rig).attested
+    refused = rig.refused(AS1, late, A)
+    assert isinstance(refused, InvalidState) and "begin again" in str(refused)
+    assert prover.attest(rig).attested
