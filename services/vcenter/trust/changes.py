@@ -26,6 +26,7 @@ from protocol.messages.vcenter import (
     SetTpmSettings,
     TrustKeyServers,
 )
+from protocol.printable import told
 from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
 from services.vcenter.tables import AuthorityRow
 
@@ -101,7 +102,7 @@ def _with_provider(row: AuthorityRow, message: CreateTrustedKeyProvider) -> Auth
 
 def _reviewed(row: AuthorityRow, name: str) -> list[TrustedKeyProvider]:
     if all(one.provider != name for one in row.providers):
-        raise NotFound(f"there is no trusted key provider {name}")
+        raise NotFound(f"there is no trusted key provider {told(name)}")
     return [
         replace(one, servers=tuple(replace(server, trusted=True) for server in one.servers))
         if one.provider == name
@@ -124,7 +125,7 @@ def _without(row: AuthorityRow, message: RemoveFromTrustAuthority) -> AuthorityR
     there: tuple[Any, ...] = getattr(row, field)
     left = tuple(one for one in there if _name_of(one) != message.name)
     if len(left) == len(there):
-        raise NotFound(f"there is no {message.kind.value} {message.name}")
+        raise NotFound(f"there is no {message.kind.value} {told(message.name)}")
     return replace(row, **{field: left})
 
 

@@ -32,6 +32,7 @@ from protocol.messages.vcenter import (
     TrustedClusters,
     TrustedHost,
 )
+from protocol.printable import told as as_told
 from protocol.releases import Feature, check, has
 from protocol.service_records import check_records
 from protocol.terms import (
@@ -175,7 +176,7 @@ class Trust:
         """Step 12, second half: the hosts of the cluster are told at once, as far as they hear."""
         name, row = message.cluster, self.row
         if name not in self._inventory.clusters:
-            raise NotFound(f"there is no cluster {name}")
+            raise NotFound(f"there is no cluster {as_told(name)}")
         if message.trusted and row.services is None:
             raise NotFound("no services information of a Trust Authority is imported")
         if message.trusted and (why := has_another_role(self._inventory, name, trusted=True)):
@@ -198,7 +199,7 @@ class Trust:
         before 7.0 U1."""
         check(self._node.name, self._watch.release, Feature.TRUST_REMEDIATION)
         if message.cluster not in self._inventory.clusters:
-            raise NotFound(f"there is no cluster {message.cluster}")
+            raise NotFound(f"there is no cluster {as_told(message.cluster)}")
         await self.signer()
         if self.row.services is not None and self._fingerprint() != self.row.principal:
             await self._inventory.commit(self.edit(principal=self._fingerprint()))
