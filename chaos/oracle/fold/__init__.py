@@ -6,6 +6,7 @@
 - ``answers``       what hosts and VMs may be by that
 - ``known``         so, not so, or open
 - ``disturbances``  faults: coming, on, ending
+- ``listings``      what vCenter lists of its providers, and which KDK a native one has
 - ``ways``          from a key server over vCenter to a host
 - ``hosts``         where a host may have which key  · ``vms`` what was wanted and seen of a VM
 - ``trust``         what a trusted host has of its Trust Authority

@@ -9,6 +9,7 @@ from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.fold.listings import Listings, as_listed
 from chaos.oracle.fold.possible import (
     ANY,
     WORKS,
@@ -60,11 +61,13 @@ class Answers:
         self.marked: frozenset[str] = frozenset()
         """VMs that vCenter has as locked."""
         self.marked_at = 0
-        self.default = ""
-        """The provider that vCenter makes new host keys with."""
+        self.defaults: frozenset[str] = frozenset()
+        """Providers with one of which vCenter makes new host keys."""
+        self.default_is_open = False  # it may have none, or another one than at first
         self.nodes: dict[str, Node] = {}
         self.faults = Disturbances()
-        self.ways = Ways(self.faults, self.nodes)
+        self.listings = Listings()
+        self.ways = Ways(self.faults, self.nodes, self.listings)
         self.lost = ""  # the first action after which nobody knows what is allowed
         self._told: dict[str, Allowed] = {}  # since the last record, as the two below
         self._vms_told: dict[str, frozenset[str]] = {}
@@ -91,16 +94,16 @@ class Answers:
 
     def evicted(self, provider: str) -> Known:
         """Whether the repair after the grace takes the provider's keys away, or may (C4)."""
-        gone = self.faults.deleted(provider)
+        found = self.listings.of(provider)
         if not self.settings.evict_on_provider_delete:
             return NO
-        if not any(self.now - found.begun >= self.settings.grace_s for found in gone):
+        if self.now - found.gone_since < self.settings.grace_s:
             return NO
-        return YES if all(found.holds == YES for found in gone) else OPEN
+        return YES if found.listed == NO else OPEN
 
     def surely_evicted(self, provider: str, way: Way) -> bool:
         """Whether vCenter has reached the host for long enough after the grace."""
-        since = min(found.on_since for found in self.faults.deleted(provider))
+        since = self.listings.of(provider).surely_gone_since
         ready = max(since + self.settings.grace_s, way.led_since + self.settings.connect_s)
         return self.now >= ready + self.settings.repair_s
 
@@ -134,9 +137,13 @@ class Answers:
             if getattr(parts, part) == YES:
                 parts = parts._replace(**{part: OPEN})
         if own is not None:
-            return of_derived_key(ask, places, own.cases(), parts, renewable, host.sealed)
+            origin = self.listings.origin(key)
+            theirs = as_listed(self.listings.of(key.partition("/")[0]).now, origin)
+            cases = own.cases(origin)
+            return of_derived_key(ask, places, cases, parts, theirs, renewable, host.sealed)
         usable = self.usable(key)
-        return of_key(ask, places, parts, usable, renewable, renews, host.sealed)
+        makes = (OPEN if self.default_is_open else YES) if renews else NO
+        return of_key(ask, places, parts, usable, renewable, makes, host.sealed)
 
     def _of_trusted(
         self, ask: Ask, key: str, host: HostFacts, way: Way, parts: TrustParts, renewable: Known
@@ -164,10 +171,9 @@ class Answers:
 
     def _renewable(self, key: str, name: str) -> Known:
         """Whether the default provider could make another host key than this (HEM-07)."""
-        if self.default in ("", key.partition("/")[0]):
-            return NO
-        whole = self.ways.to(name, self.default).parts.whole
-        return NO if whole == NO else OPEN
+        others = self.defaults - {key.partition("/")[0]}
+        ways = (self.ways.to(name, other).parts.whole for other in others)
+        return NO if all(whole == NO for whole in ways) else OPEN
 
     def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
         """What state the rules give a host that is up; where it may have got its host key itself,

@@ -1,57 +1,74 @@
 """What a host has of one native provider: its key derivation key, by which it makes all others.
 
 The KDK lies in the host's configuration (NKP-10): no boot takes it away, and no key server or
-vCenter is needed to use it (NKP-11). vCenter brings it when it lists the provider and reaches the
-host, and has it removed when it does not list the provider any more (NKP-02, NKP-15, NKP-17).
+vCenter is needed to use it (NKP-11). vCenter brings the one that it lists when it reaches the host,
+and has it removed when it does not list the provider any more (NKP-02, NKP-15, NKP-17). Which of
+several KDKs of one name it is has a number (``listings``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
-from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.facts import Kdk
+from chaos.oracle.fold.known import NO, Known
+from chaos.oracle.fold.listings import FIRST, NONE, Kdks, of_kdk
 
 
 @dataclass
 class Derivation:
     """One native provider on one host.
 
-    ``kdk``: whether the host has its KDK; ``excluded``: whether the provider is for hosts with a
-    TPM, and this one has none (NKP-12). ``came`` and ``went``: whether the KDK may have come, or
-    gone, in the present boot.
+    ``kdk``: which KDK the host may have; ``excluded``: whether the provider is for hosts with a
+    TPM, and this one has none (NKP-12). ``came``: the KDKs that may have come in the present boot;
+    ``went``: whether one may have gone.
     """
 
     excluded: Known = NO
-    kdk: Known = OPEN
-    came: bool = False
+    kdk: Kdks = FIRST | NONE
+    came: Kdks = field(default_factory=frozenset)
     went: bool = False
 
     def booted(self) -> None:
         """The host begins another life, with the configuration of the one before."""
-        self.came = self.went = False
+        self.came, self.went = frozenset(), False
 
-    def comes(self, *, surely: bool) -> None:
-        """vCenter may have pushed the KDK, or surely has."""
-        self.came = True
-        self.kdk = YES if surely else self.kdk | YES
+    def comes(self, kdks: Kdks, *, surely: bool) -> None:
+        """vCenter may have pushed one of these, or surely has."""
+        self.came |= kdks
+        self.kdk = kdks if surely else self.kdk | kdks
 
     def goes(self, *, surely: bool) -> None:
         """The deletion may have been pushed, or surely has."""
         self.went = True
-        self.kdk = NO if surely else self.kdk | NO
+        self.kdk = NONE if surely else self.kdk | NONE
 
-    def was_used(self) -> None:
-        """A key of it is in memory, so it was derived in this boot; only a deletion ends that."""
-        if not self.went:
-            self.kdk = YES
+    def has(self, origin: Kdks) -> Known:
+        """Whether the host has the KDK that a key of this origin is derived from."""
+        return frozenset(own == mine for own, mine in product(self.kdk, origin))
 
-    def was_lacking(self) -> None:
+    def was_used(self, origin: Kdks) -> None:
+        """A key of this origin is in memory, so it was derived in this boot; only another KDK, or a
+        deletion, ends that."""
+        if not self.went and self.came <= origin:
+            self.kdk = origin
+
+    def was_lacking(self, origin: Kdks) -> None:
         """The boot did not derive the host key; only a push ends that."""
         if not self.came:
-            self.kdk = NO
+            self.lacks(origin)
 
-    def cases(self) -> frozenset[tuple[bool, bool]]:
-        """Whether it has the KDK, which no host takes that is left out, and whether it is that."""
-        both = product(self.kdk, self.excluded)
-        return frozenset((has and not excluded, excluded) for has, excluded in both)
+    def lacks(self, origin: Kdks) -> None:
+        """A key of this origin cannot be derived now."""
+        if len(origin) == 1:
+            self.kdk = (self.kdk - origin) or NONE
+
+    def cases(self, origin: Kdks) -> frozenset[tuple[Kdk, bool]]:
+        """What its KDK is to a key of this origin, and whether it is left out, in which case it has
+        none."""
+        each = product(self.kdk, origin, self.excluded)
+        return frozenset(
+            (Kdk.ABSENT if excluded else of_kdk(own, mine), excluded)
+            for own, mine, excluded in each
+        )

@@ -183,10 +183,6 @@ class Disturbances:
         gone = self.of("provider.delete")
         return [found for found in gone if found.values.get("provider") == provider]
 
-    def listed(self, provider: str) -> Known:
-        """Whether vCenter lists the provider."""
-        return both(map(_stopped_by, self.deleted(provider)))
-
     def usable(self, key: str, vms: frozenset[str]) -> Known:
         """Whether the key (``provider/id``, of these VMs) is Active at its source."""
         return both(

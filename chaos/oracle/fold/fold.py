@@ -22,6 +22,7 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
+from chaos.oracle.fold.listings import DELETED, FIRST, MADE, NONE, PROVIDERS, Kdks, Listing
 from chaos.oracle.fold.operations import PERSISTENCE
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Services, Trust
@@ -41,6 +42,7 @@ from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 RECONNECT = "host.reconnect"
+DEFAULTS = ("provider.default", "cluster.default-provider")
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
 TRUSTED = ManagementType.TRUST_AUTHORITY.value
@@ -58,6 +60,7 @@ class Fold(Availability):
         super().__init__()
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
+        self._without_tpm: frozenset[str] | None = None  # hosts, where that was told
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
         self._carried: tuple[float, int] = (-1.0, 0)  # when all keys on their way were looked at
@@ -71,12 +74,20 @@ class Fold(Availability):
             self._narrow()
         self.forget()
         self.now, self.impossible = record.t, frozenset()
+        if record.type == "ok" and "key" in record.data:
+            self.listings.born(f"{record.data.get('provider')}/{record.data['key']}", record.t)
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
         elif record.op == "unattended":
+            self.listings.unattended(self.faults, record.t)
             self.ways.look(record.t)
             self._keys_on_their_way()
+        elif record.op in PROVIDERS and record.type in OPERATIONS:
+            self._provider(record)
+        elif record.op in DEFAULTS and record.type in OPERATIONS:
+            if record.type == "invoke":
+                self._may_be_default(str(record.data.get("provider") or ""))
         elif record.op in (*POWERS, *MOVES, *RECRYPTS) and record.node in self.beyond:
             pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:
@@ -107,6 +118,7 @@ class Fold(Availability):
                 case "node":
                     self._node(record)
                 case "host" if record.node in self.hosts:
+                    self.listings.born(str(record.data.get("key") or ""), record.t)
                     self.hosts[record.node].saw(record.data, record.seq)
                     self._keys.clear()
                 case "vm" if record.node not in self.beyond:
@@ -123,6 +135,8 @@ class Fold(Availability):
         if runs or record.data["host"] == vm.host or self.seen_vm(record.node) != RUNNING:
             if vm.host not in ("", record.data["host"]):
                 self._forget_keys(vm, str(record.data["host"]))
+            for key in record.data["keys"]:
+                self.listings.born(key, record.t, old=vm.seq == 0)
             vm.saw(record.data, record.seq)
             self._keys.clear()
 
@@ -133,19 +147,16 @@ class Fold(Availability):
                 cluster=cluster,
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
+                origins=self.listings.origins,
             )
         if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
             self.lost = "a provider of a type that is not known"
         self._trusted(data)
         self.available = frozenset(data.get("ha", ()))
         self.ways.asking = frozenset(data.get("vsan", ()))
-        without_tpm = frozenset(data.get("without_tpm", ()))
         for found in data["providers"]:
-            if found["type"] == NATIVE:
-                self.ways.natives += (found["name"],)
-                for name, host in self.hosts.items():
-                    out = found.get("tpm_required", False) and name in without_tpm
-                    host.native[found["name"]] = Derivation(excluded=YES if out else NO)
+            self.listings.there[found["name"]] = Listing()
+        self._native(data)
         if len(data["vcenters"]) > 1:
             self.lost = "which vCenter brings a host its keys"
         self.ways.vcenter = str(next(iter(data["vcenters"]), ""))
@@ -154,7 +165,50 @@ class Fold(Availability):
             for found in data["providers"]
             if found["type"] == STANDARD
         }
-        self.default = next((f["name"] for f in data["providers"] if f.get("default")), "")
+        self.defaults = frozenset(f["name"] for f in data["providers"] if f.get("default"))
+
+    def _native(self, data: dict[str, Any]) -> None:
+        told = data.get("without_tpm")
+        self._without_tpm = None if told is None else frozenset(told)
+        for found in data["providers"]:
+            if found["type"] == NATIVE:
+                required = bool(found.get("tpm_required", False))
+                self._knows_native(found["name"], FIRST | NONE, tpm_required=required)
+
+    def _knows_native(self, provider: str, kdk: Kdks, *, tpm_required: bool) -> None:
+        """Hosts may derive keys of this provider, of which they have one of these KDKs."""
+        if provider not in self.ways.natives:
+            self.ways.natives += (provider,)
+        for name, host in self.hosts.items():
+            excluded = NO
+            if tpm_required:
+                without = self._without_tpm
+                excluded = OPEN if without is None else YES if name in without else NO
+            known = host.native.get(provider)
+            if known is None:
+                host.native[provider] = Derivation(excluded=excluded, kdk=kdk)
+            elif known.excluded != excluded:
+                known.excluded = OPEN
+
+    def _provider(self, record: Record) -> None:
+        """An administrator makes, deletes, exports or imports a provider."""
+        made = self.listings.operation(record, next(iter(self.defaults), ""))
+        if record.type == "invoke":
+            if record.op == MADE:
+                required = bool(record.data.get("tpm_required"))
+                self._knows_native(made, NONE, tpm_required=required)
+            if record.data.get("default"):
+                self._may_be_default(made)
+        elif record.op == DELETED and record.type != "fail" and made in self.defaults:
+            self.default_is_open = True
+        if made in self.ways.natives and made in (*self.ways.servers, *self.ways.trusted):
+            self.lost = record.op  # of another type than it was
+        self.ways.look(record.t)
+        self._keys_on_their_way()
+
+    def _may_be_default(self, provider: str) -> None:
+        self.default_is_open |= provider not in self.defaults
+        self.defaults |= {provider}
 
     def _trusted(self, data: dict[str, Any]) -> None:
         services = data.get("services", {})
@@ -167,6 +221,8 @@ class Fold(Availability):
                 host.trust = self.ways.trust[name] = Trust(frozenset(self.ways.trusted))
 
     def _fault(self, found: Disturbance, record: Record) -> None:
+        if found.kind == "provider.delete":
+            self.listings.fault(found, record, self.faults)
         for name, host in self.hosts.items():
             if not found.about(name):
                 continue
@@ -293,7 +349,7 @@ class Fold(Availability):
                 if taken == YES and not self.surely_evicted(provider, way):
                     taken = OPEN
                 kdk = None if own is None else own.kdk
-                now = (host.moved, way.could, settled, taken, source, kdk)
+                now = (host.moved, way.could, settled, taken, source, kdk, way.brings)
                 if self._flowed.get((name, provider)) != now:  # else all of it is known already
                     self._flowed[name, provider] = now
                     self._move(host, keys, way, settled=settled, taken=taken)
@@ -306,7 +362,10 @@ class Fold(Availability):
         for key in keys:
             own = host.derivation(key)
             if own is not None:
-                host.derived(key, own, asked=way.could, surely=settled)
+                origin = self.listings.origin(key)
+                right = bool(origin & self.listings.of(key.partition("/")[0]).lately(self.now))
+                surely = settled and len(origin) == 1 and way.brings == origin
+                host.derived(key, own, asked=way.could and right, surely=surely)
             elif way.could and (usable := self.usable(key)) != NO:
                 # A trusted host asks for the keys of its VMs when it needs them.
                 trust = None if isinstance(way.parts, Parts) else host.trust
@@ -321,7 +380,9 @@ class Fold(Availability):
             for provider, own in host.native.items():
                 come, gone = self.ways.to(name, provider), self.ways.away(name, provider)
                 if come.could:
-                    own.comes(surely=self.settled(come))
+                    settled, listing = self.settled(come), self.listings.of(provider)
+                    kdks = listing.now if settled else listing.lately(self.now)
+                    own.comes(kdks, surely=settled)
                 if gone.could:
                     own.goes(surely=self.settled(gone))
                 self.ways.forget(come, self.now)

@@ -10,6 +10,7 @@ from typing import Any
 from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.fold.listings import FIRST, NONE, Kdks
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Trust
 from chaos.oracle.judgement import Outcome, outcome
@@ -48,6 +49,7 @@ class HostFacts:
     """Keys that may have been taken away in this boot: a VM that runs does not tell of them."""
     moved: int = 0  # how often something changed of where its keys are
     settings: Settings = field(default_factory=Settings)
+    origins: dict[str, Kdks] = field(default_factory=dict)  # of keys, as ``Listings`` has them
     seq: int = 0  # of the record that says so
 
     # ---- what happens -----------------------------------------------------------------------
@@ -91,6 +93,10 @@ class HostFacts:
         """What this host makes the key of; None for one that is brought to it."""
         return self.native.get(key.partition("/")[0])
 
+    def origin(self, key: str) -> Kdks:
+        """Which KDKs the key may be derived from."""
+        return self.origins.get(key, FIRST)
+
     def unknown(self, key: str) -> Places:
         """Where a key may be of which nothing was seen yet: it may be older than persistence."""
         if self.derivation(key) is not None:
@@ -127,7 +133,8 @@ class HostFacts:
             return _booted(places, self.persists)
         if key != self.key:
             return NOWHERE
-        return frozenset(Place(Held.CACHED if has else Held.NO) for has in own.kdk)
+        has_it = own.has(self.origin(key))
+        return frozenset(Place(Held.CACHED if has else Held.NO) for has in has_it)
 
     def brought(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
@@ -143,7 +150,7 @@ class HostFacts:
         if key == self.key:
             if asked:
                 self._put(key, CACHED if surely else self.places_of(key) | CACHED)
-        elif True in own.kdk:
+        elif True in own.has(self.origin(key)):
             self._put(key, self.places_of(key) | CACHED)
 
     def taken_away(self, key: str, *, surely: bool) -> None:
@@ -165,14 +172,15 @@ class HostFacts:
         else:
             own = None
         if own is not None and held:
-            own.was_used()
+            own.was_used(self.origin(key))
         elif own is not None and key == self.key:
-            own.was_lacking()
+            own.was_lacking(self.origin(key))
 
     def told(self, key: str, *, missing: bool, running: bool) -> None:
         """What a VM tells of a key: one that runs goes on when its key is taken away (LOCK-04),
         and tells nothing then. One that does not run misses a key which can be derived as little
-        as one which is in memory."""
+        as one which is in memory; of one whose provider has another KDK now it is told when it was
+        tried (NKP-18)."""
         own = self.derivation(key)
         if own is not None and own.excluded == YES:
             return
@@ -181,12 +189,12 @@ class HostFacts:
         if running:
             if key not in self.doubted:
                 self.seen(key, held=not missing)
-        elif own is None or missing or own.kdk == NO:
+        elif own is None or missing or own.kdk == NONE:
             self.seen(key, held=not missing)
             if own is not None and missing:
-                own.kdk = NO
+                own.lacks(self.origin(key))
         elif self.places_of(key) == NOWHERE:
-            own.kdk = YES
+            own.kdk -= NONE
 
     def _put(self, key: str, places: Places) -> None:
         if self.places.get(key) != places:

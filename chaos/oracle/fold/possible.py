@@ -18,8 +18,9 @@ ANY: Outcomes = WORKS | {Outcome(Letter.LOCKED), Outcome(Letter.NO)}
 """Of a VM whose key, or whose host, is not known."""
 BROUGHT_THEN = frozenset({4, 40, 41, 46, 56})
 """Reasons by which it works because what is missing comes, once it is tried."""
-ASKED_IN_VAIN = frozenset({44, 48, 50, 52, 53})
-"""Reasons why a trusted host does not get a key; one that nobody asked for locks nothing."""
+TRIED_IN_VAIN = frozenset({44, 48, 50, 52, 53, 65})
+"""Reasons why a host does not get a key that it asks others for, or derives another one: what
+nobody has tried locks nothing."""
 
 
 @lru_cache(maxsize=16384)
@@ -29,13 +30,13 @@ def of_key(
     parts: Parts,
     usable: Known,
     renewable: Known,
-    renews: bool,
+    renews: Known,
     sealed: bool,
 ) -> Outcomes:
     """Of a host that booted and may have the key in any of ``places``; ``usable``: the key is
     Active at its source; ``renewable``: another provider could make a new host key; ``renews``:
-    vCenter makes new host keys at all."""
-    open_ = product(places, *parts, usable, renewable)
+    vCenter makes new host keys at all, and has a default provider for it."""
+    open_ = product(places, *parts, usable, renewable, renews)
     return frozenset(
         outcome(
             Situation(
@@ -47,12 +48,12 @@ def of_key(
                 vcenter_reaches_host=to_host,
                 kms=kms,
                 listed=listed,
-                default=listed and renews,
+                default=listed and makes,
                 key_usable=can,
                 renewable=renew and vcenter and to_host,
             )
         )
-        for place, vcenter, to_host, kms, listed, can, renew in open_
+        for place, vcenter, to_host, kms, listed, can, renew, makes in open_
     )
 
 
@@ -60,19 +61,23 @@ def of_key(
 def of_derived_key(
     ask: Ask,
     places: frozenset[Place],
-    cases: frozenset[tuple[bool, bool]],
+    cases: frozenset[tuple[Kdk, bool]],
     parts: Parts,
+    listings: frozenset[Kdk],
     renewable: Known,
     sealed: bool,
 ) -> Outcomes:
-    """Of a host that booted and derives the key; ``cases``: whether it has the KDK, and whether
-    the provider leaves it out. A host key was derived at the boot or it was not (B5): whether the
-    KDK is there by now is another thing."""
+    """Of a host that booted and derives the key; ``cases``: its KDK, and whether the provider
+    leaves it out; ``listings``: the KDK that vCenter lists. A host key was derived at the boot or
+    it was not (B5): whether the right KDK is there by now is another thing."""
     found: set[Outcome] = set()
-    open_ = product(places, cases, parts.vcenter, parts.to_host, parts.listed, renewable)
-    for place, (has, excluded), vcenter, to_host, listed, renew in open_:
-        held, boot = Held.NO if excluded else place.held, ask is Ask.BOOT
-        kdk = held is not Held.NO if boot else has
+    open_ = product(places, cases, parts.vcenter, parts.to_host, listings, renewable)
+    for place, (kdk, excluded), vcenter, to_host, theirs, renew in open_:
+        held, boot, listed = place.held, ask is Ask.BOOT, theirs is not Kdk.ABSENT
+        if excluded:
+            held = Held.NO
+        if boot and (held is not Held.NO or kdk is Kdk.RIGHT):
+            kdk = Kdk.ABSENT if held is Held.NO else Kdk.RIGHT
         # Which host is left out stands in the list that hosts have: it is told when that changes.
         for out in (excluded,) if listed else (excluded, False):
             there = listed or out
@@ -86,8 +91,8 @@ def of_derived_key(
                 vcenter_reaches_host=to_host,
                 listed=there,
                 default=there,
-                kdk=Kdk.RIGHT if kdk else Kdk.ABSENT,
-                vcenter_kdk=Kdk.RIGHT if there else Kdk.ABSENT,
+                kdk=kdk,
+                vcenter_kdk=theirs if listed or not there else Kdk.RIGHT,
                 excluded=out,
                 renewable=renew and vcenter and to_host,
             )
@@ -149,7 +154,7 @@ def lock_states(outcomes: Outcomes) -> frozenset[str]:
     """A VM that does not run is locked while its host lacks a key of it, by the host's record."""
     states: set[str] = set()
     for found in outcomes:
-        if found.letter is Letter.LOCKED and not ASKED_IN_VAIN & set(found.reasons):
+        if found.letter is Letter.LOCKED and not TRIED_IN_VAIN & set(found.reasons):
             states.add("locked")
         elif found.letter is Letter.OK and not BROUGHT_THEN & set(found.reasons):
             states.add("off")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either, inverse
+from chaos.oracle.fold.listings import Kdks, Listings
 from chaos.oracle.fold.settings import SLACK_S
 from chaos.oracle.fold.trust import Services, Trust, TrustParts
 
@@ -66,6 +67,7 @@ class Way:
     host_since: float = math.inf
     booting_since: float = -math.inf
     led_since: float = math.inf
+    brings: Kdks = frozenset()  # what may be brought by it, of a native provider
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Ways:
 
     disturbances: Disturbances
     nodes: dict[str, Node]
+    listings: Listings
     vcenter: str = ""
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
     natives: tuple[str, ...] = ()
@@ -136,7 +139,7 @@ class Ways:
         vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
         leaders = self._leaders
         sources = (*self.servers.items(), *self.trusted.items())
-        under = (self.disturbances.version, self.vcenter, *sources)
+        under = (self.disturbances.version, self.listings.version, self.vcenter, *sources)
         only = seen in self.nodes and seen not in leaders and under == self._found
         hosts = [host for host in ((seen,) if only else self.nodes) if host not in leaders]
         self._found = under
@@ -147,25 +150,28 @@ class Ways:
                 vcenter=vcenter,
                 to_host=YES,
                 kms=self._key_server(provider),
-                listed=self.disturbances.listed(provider),
+                listed=self.listings.of(provider).listed,
             )
             self._note_key(provider, could=parts.whole != NO, now=now)
             for host in hosts:
                 here = parts._replace(to_host=to_host[host])
                 _note(self.to(host, provider), here, self.nodes[host].up, now)
         for provider in self.natives:
-            listed = self.disturbances.listed(provider)
+            entry = self.listings.of(provider)
+            listed = entry.listed
             for host in hosts:
                 parts = Parts(vcenter, to_host[host], kms=YES, listed=listed)
-                up = self.nodes[host].up
-                _note(self.to(host, provider), parts, up, now)
+                up, way = self.nodes[host].up, self.to(host, provider)
+                if way.brings != entry.now:  # another KDK takes its own time to come
+                    way.brings, way.open_since = entry.now, math.inf
+                _note(way, parts, up, now)
                 _note(self.away(host, provider), parts._replace(listed=inverse(listed)), up, now)
         self._look_at_services(hosts, now)
 
     def _look_at_services(self, hosts: Iterable[str], now: float) -> None:
         """Take note of the ways of trusted providers' keys to these hosts."""
         for provider, services in self.trusted.items():
-            listed = self.disturbances.listed(provider)
+            listed = self.listings.of(provider).listed
             # A deletion leaves vCenter's list at once, and the hosts' when they are told (KPS-00).
             kms, known = self._kms_of(services), listed if listed == YES else OPEN
             for host in (host for host in hosts if host in self.trust):

@@ -19,12 +19,14 @@ from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.listings import Listing, Listings
 from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Trust
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
+from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
@@ -182,7 +184,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Answers._renewable,
-        "NO if whole == NO else OPEN",
+        "NO if all(whole == NO for whole in ways) else OPEN",
         "OPEN",
         "safe though both providers are away",
     ),
@@ -308,9 +310,9 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
 
 KINDS = (
     *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Answers),
-    *(VmFacts, Disturbances, Ways, Settings),
+    *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
 )
-ALL = PLANTED + OF_NATIVES + OF_MOVES + OF_TRUST
+ALL = PLANTED + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_TRUST
 
 
 def otherwise(story: str) -> bool:
