@@ -21,6 +21,7 @@ GRACE_S = 30.0
 RUNNING: Final = "running"
 _NOTHING: Final[frozenset[str]] = frozenset()
 NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 13))}))
+UNUSABLE = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (26, 58))}))
 SILENT, ANSWERS = "said to run, and no guest does,", "answering"
 NOT_RUNNING = "InvalidPowerState"
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
@@ -127,6 +128,7 @@ class Judged:
     breaches: list[Breach] = field(default_factory=list)
     looks: int = 0
     faults: int = 0
+    acts: int = 0  # of administrators
     vms: int = 0
     at_end: dict[str, frozenset[str]] = field(default_factory=dict)
     """What each VM might be at the last look; empty when the oracle was lost before."""
@@ -178,7 +180,7 @@ def _judged(records: Sequence[Record]) -> Judged:
         found.breaches += _answered(fold, watched, answers)
         if record.seq == last:
             found.at_end = {name: fold.vm_may_be(name) for name, vm in fold.vms.items() if vm.host}
-    found.vms, found.lost = len(fold.vms), fold.lost
+    found.vms, found.lost, found.acts = len(fold.vms), fold.lost, fold.acts
     return found
 
 
@@ -268,7 +270,10 @@ def _operation(
     if fold.impossible:
         allowed = Allowed(lock_states(fold.impossible), fold.impossible)
         yield Breach(record.seq, record.t, name, True, STARTED, "", allowed, told)
-    provider = str(record.data.get("provider", ""))
-    if record.type == "ok" and not fold.ways.could_make(provider, since):
-        key = str(record.data.get("key", ""))
+    provider, key = str(record.data.get("provider", "")), str(record.data.get("key", ""))
+    if record.type != "ok" or not key:
+        return
+    if not fold.ways.could_make(provider, since):
         yield Breach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
+    elif provider in fold.ways.natives and not fold.listings.of(provider).could_make(since):
+        yield Breach(record.seq, record.t, key, False, MADE, "", UNUSABLE, told)

@@ -40,9 +40,10 @@ def truth_table(records: Sequence[Record]) -> Finding:
         return Finding(CheckOutcome.UNKNOWN, text)
     if not found.looks:
         return Finding(CheckOutcome.UNKNOWN, "no host was looked at")
-    if not found.faults:
+    if not (found.faults or found.acts):
         return Finding(CheckOutcome.UNKNOWN, "nothing was wrong in this run")
-    return Finding(CheckOutcome.PASS, f"{found.looks} looks under {found.faults} faults")
+    acts = f" and {found.acts} acts of administrators" if found.acts else ""
+    return Finding(CheckOutcome.PASS, f"{found.looks} looks under {found.faults} faults{acts}")
 
 
 def _not_reasoned(records: Sequence[Record]) -> list[str]:

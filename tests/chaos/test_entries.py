@@ -171,12 +171,15 @@ schedule:
   - {at: 5s, do: esx.persistence.enable, on: all}
 """
     )
-    last = "  - {at: 40s, do: provider.delete}\n"
+    last = "  - {at: 40s, do: cluster.crypto-mode, cluster: cluster-a, mode: forceEnable}\n"
     verdict, _ = play(world, planned(world, text))
     assert result_of(verdict, "truth_table") is CheckOutcome.PASS
     verdict, _ = play(world, planned(world, text + last))
     [found] = [c for c in verdict.checks if c.name == "truth_table"]
-    assert (found.result, "provider.delete leads to" in found.text) == (CheckOutcome.UNKNOWN, True)
+    assert (found.result, "cluster.crypto-mode leads to" in found.text) == (
+        CheckOutcome.UNKNOWN,
+        True,
+    )
 
 
 @pytest.mark.parametrize("kind", ACTIONS)

@@ -2,6 +2,8 @@
 
 - ``fold``          takes the records: what is known after each
 - ``operations``    what operations on VMs and hosts lead to
+- ``providers``     what administrators do with key providers and with vCenter
+- ``upkeep``        what they do with keys, disks, hosts and the Trust Authority
 - ``availability``  which VMs others must have restarted
 - ``answers``       what hosts and VMs may be by that
 - ``known``         so, not so, or open

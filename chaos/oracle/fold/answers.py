@@ -8,7 +8,7 @@ from typing import Final
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import HostFacts
-from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, inverse
 from chaos.oracle.fold.listings import Listings, as_listed
 from chaos.oracle.fold.possible import (
     ANY,
@@ -20,7 +20,7 @@ from chaos.oracle.fold.possible import (
     of_trusted_key,
     of_vm,
 )
-from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.settings import SLACK_S, Settings
 from chaos.oracle.fold.trust import Trust, TrustParts
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
@@ -33,6 +33,7 @@ ANYHOW: Final = frozenset(Trust(known=OPEN).cases())
 OFF, BOOTING, SCREEN = "off", "booting", "halted"
 RUNS: Final = frozenset({"running"})
 BY_ITSELF: Final = Outcome(Letter.SAFE, (15,))
+NOT_SAFE: Final = Outcome(Letter.UNSAFE)
 _STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
 
 
@@ -63,6 +64,11 @@ class Answers:
         self.marked_at = 0
         self.defaults: frozenset[str] = frozenset()
         """Providers with one of which vCenter makes new host keys."""
+        self.at_source: dict[str, Known] = {}
+        """Whether keys that an operator has changed, by id, are Active at their source."""
+        self.sources_are_open = False  # key servers are being put back to what they were
+        self.forgotten: dict[str, Known] = {}
+        """Whether vCenter was made to forget keys, which it brings to nobody then."""
         self.default_is_open = False  # it may have none, or another one than at first
         self.nodes: dict[str, Node] = {}
         self.faults = Disturbances()
@@ -80,16 +86,23 @@ class Answers:
         self._asked.clear()
 
     def usable(self, key: str) -> Known:
-        """Whether the key is Active at its source."""
-        if not any(self.faults.of("kms.key_state")):
+        """Whether the key is Active at its source, and vCenter knows it."""
+        changed = self.at_source or self.forgotten or self.sources_are_open
+        if not changed and not any(self.faults.of("kms.key_state")):
             return YES
         users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
-        return self.faults.usable(key, users)
+        here = self.at_source.get(key.partition("/")[2], YES)
+        known = inverse(self.forgotten.get(key, NO))
+        some = OPEN if self.sources_are_open else YES
+        return both((self.faults.usable(key, users), here, known, some))
 
     def settled(self, way: Way) -> bool:
         """Whether the way has been there long enough that its keys have come."""
         late = way.open_since > self.settings.begin_s
-        opened = way.open_since + (self.settings.repair_s if late else 0.0)
+        repaired = (
+            SLACK_S if way.pushes and way.led_since < way.open_since else self.settings.repair_s
+        )
+        opened = way.open_since + (repaired if late else 0.0)
         return self.now >= max(opened, way.host_since + self.settings.connect_s)
 
     def evicted(self, provider: str) -> Known:
@@ -99,7 +112,7 @@ class Answers:
             return NO
         if self.now - found.gone_since < self.settings.grace_s:
             return NO
-        return YES if found.listed == NO else OPEN
+        return YES if found.listed == NO and not found.forgot else OPEN
 
     def surely_evicted(self, provider: str, way: Way) -> bool:
         """Whether vCenter has reached the host for long enough after the grace."""
@@ -180,6 +193,8 @@ class Answers:
         it may be safe whatever vCenter could do (R15)."""
         found = self._outcomes_of(Ask.BOOT, host.key, host, name)
         itself = self.ways.could_ask(name, host.key.partition("/")[0])
+        if host.disabled:
+            found |= {NOT_SAFE}
         return found | {BY_ITSELF} if itself else found
 
     def tries_to_start(self, vm: VmFacts) -> bool:
@@ -211,7 +226,7 @@ class Answers:
             found = self.host_outcomes(name, host) if host.key else frozenset()
             outcomes |= found
             states |= {_STATE[state.letter] for state in found}
-            if not found or host.crypto not in ("safe", "prepared"):
+            if not found or host.disabled or host.crypto not in ("safe", "prepared"):
                 states |= {"safe", "prepared", "incapable", "pendingIncapable"}
         if self.faults.may_be_off(name):
             states |= {OFF, BOOTING}

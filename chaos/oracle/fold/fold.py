@@ -11,8 +11,6 @@ from typing import Any
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask, Change
-from chaos.oracle.fold.availability import Availability
-from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import (
     FIRMWARE,
     LATENT,
@@ -22,10 +20,11 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
-from chaos.oracle.fold.listings import DELETED, FIRST, MADE, NONE, PROVIDERS, Kdks, Listing
+from chaos.oracle.fold.listings import FIRST, NONE, Listing
 from chaos.oracle.fold.operations import PERSISTENCE
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Services, Trust
+from chaos.oracle.fold.upkeep import Upkeep
 from chaos.oracle.fold.vms import (
     FOLLOWED,
     MOVES,
@@ -42,7 +41,6 @@ from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 RECONNECT = "host.reconnect"
-DEFAULTS = ("provider.default", "cluster.default-provider")
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
 TRUSTED = ManagementType.TRUST_AUTHORITY.value
@@ -53,14 +51,13 @@ CHANGED_S = 3.0
 """
 
 
-class Fold(Availability):
+class Fold(Upkeep):
     """Takes the records of one run in their order."""
 
     def __init__(self) -> None:
         super().__init__()
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
-        self._without_tpm: frozenset[str] | None = None  # hosts, where that was told
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
         self._carried: tuple[float, int] = (-1.0, 0)  # when all keys on their way were looked at
@@ -83,11 +80,9 @@ class Fold(Availability):
             self.listings.unattended(self.faults, record.t)
             self.ways.look(record.t)
             self._keys_on_their_way()
-        elif record.op in PROVIDERS and record.type in OPERATIONS:
-            self._provider(record)
-        elif record.op in DEFAULTS and record.type in OPERATIONS:
-            if record.type == "invoke":
-                self._may_be_default(str(record.data.get("provider") or ""))
+        elif record.type in OPERATIONS and self.administers(record):
+            self.ways.look(record.t)
+            self._keys_on_their_way()
         elif record.op in (*POWERS, *MOVES, *RECRYPTS) and record.node in self.beyond:
             pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:
@@ -173,42 +168,7 @@ class Fold(Availability):
         for found in data["providers"]:
             if found["type"] == NATIVE:
                 required = bool(found.get("tpm_required", False))
-                self._knows_native(found["name"], FIRST | NONE, tpm_required=required)
-
-    def _knows_native(self, provider: str, kdk: Kdks, *, tpm_required: bool) -> None:
-        """Hosts may derive keys of this provider, of which they have one of these KDKs."""
-        if provider not in self.ways.natives:
-            self.ways.natives += (provider,)
-        for name, host in self.hosts.items():
-            excluded = NO
-            if tpm_required:
-                without = self._without_tpm
-                excluded = OPEN if without is None else YES if name in without else NO
-            known = host.native.get(provider)
-            if known is None:
-                host.native[provider] = Derivation(excluded=excluded, kdk=kdk)
-            elif known.excluded != excluded:
-                known.excluded = OPEN
-
-    def _provider(self, record: Record) -> None:
-        """An administrator makes, deletes, exports or imports a provider."""
-        made = self.listings.operation(record, next(iter(self.defaults), ""))
-        if record.type == "invoke":
-            if record.op == MADE:
-                required = bool(record.data.get("tpm_required"))
-                self._knows_native(made, NONE, tpm_required=required)
-            if record.data.get("default"):
-                self._may_be_default(made)
-        elif record.op == DELETED and record.type != "fail" and made in self.defaults:
-            self.default_is_open = True
-        if made in self.ways.natives and made in (*self.ways.servers, *self.ways.trusted):
-            self.lost = record.op  # of another type than it was
-        self.ways.look(record.t)
-        self._keys_on_their_way()
-
-    def _may_be_default(self, provider: str) -> None:
-        self.default_is_open |= provider not in self.defaults
-        self.defaults |= {provider}
+                self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
     def _trusted(self, data: dict[str, Any]) -> None:
         services = data.get("services", {})
@@ -281,7 +241,8 @@ class Fold(Availability):
                 continue
             change = self.settings.change_by(found.kind, found.values, host.secure_boot)
             if change in (Change.POLICY, Change.TPM) and host.sealed:
-                known = found.kind != "host.exec_option_removed"  # whether it is required
+                # Whether it is required, and still counts after a host was installed anew.
+                known = found.kind != "host.exec_option_removed" and found.begun > host.wiped_at
                 host.change, stops = change, either((stops, found.holds if known else OPEN))
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
         return OPEN if recent and host.sealed else stops
@@ -332,7 +293,7 @@ class Fold(Availability):
         if not self._keys:
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
-        source = self.faults.version if any(self.faults.of("kms.key_state")) else 0
+        source = (self.faults.version if any(self.faults.of("kms.key_state")) else 0, self.acts)
         providers = (*self.ways.servers, *self.ways.natives, *self.ways.trusted)
         evicted = {provider: self.evicted(provider) for provider in providers}
         hosts = {seen: self.hosts[seen]} if only else self.hosts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -47,6 +48,10 @@ class HostFacts:
     unsure: bool = False
     doubted: set[str] = field(default_factory=set)
     """Keys that may have been taken away in this boot: a VM that runs does not tell of them."""
+    disabled: bool = (
+        False  # its encryption mode was turned off, from its next boot on at the latest
+    )
+    wiped_at: float = -math.inf  # installed anew, or sealed anew: older faults may be over
     moved: int = 0  # how often something changed of where its keys are
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Kdks] = field(default_factory=dict)  # of keys, as ``Listings`` has them

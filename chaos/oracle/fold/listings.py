@@ -47,7 +47,8 @@ def as_listed(theirs: Kdks, mine: Kdks) -> frozenset[Kdk]:
 class Listing:
     """One provider. ``now``: what vCenter may have under the name; ``kept``: what it had last when
     it had one. ``gone_since``: it may not be listed since then, with no moment in which it surely
-    was; ``surely_gone_since``: it surely is not."""
+    was; ``surely_gone_since``: it surely is not. ``forgot``: vCenter does not
+    know that it was ever there. ``unbacked_since``: nobody surely has a backup since then."""
 
     now: Kdks = FIRST
     kept: Kdks = FIRST
@@ -55,6 +56,8 @@ class Listing:
     gone_since: float = math.inf
     surely_gone_since: float = math.inf
     changes: int = 0
+    forgot: bool = False
+    unbacked_since: float = math.inf
     _until: dict[int | None, float] = field(default_factory=dict)
 
     @property
@@ -63,6 +66,11 @@ class Listing:
         if None not in self.now:
             return YES
         return NO if self.now == NONE else OPEN
+
+    def could_make(self, since: float) -> bool:
+        """Whether a key of it could be made at some time since then: it was listed, and backed up
+        once (R26, R58)."""
+        return since < min(self.surely_gone_since, self.unbacked_since)
 
     def lately(self, now: float) -> Kdks:
         """What hosts may still be given: what is listed, or was a while ago."""
@@ -85,6 +93,7 @@ class Listing:
         self.kept = (kdks - NONE) or self.kept
         self.ever |= kdks - NONE
         since = (self.gone_since, self.surely_gone_since)
+        self.forgot &= None in kdks
         self.gone_since = min(since[0], now) if None in kdks else math.inf
         self.surely_gone_since = min(since[1], now) if kdks == NONE else math.inf
 
@@ -108,6 +117,7 @@ class Listings:
         self.origins: dict[str, Kdks] = {}
         """From which KDKs a key may be derived, where that is not the first one."""
         self._backups: dict[str, tuple[str, Kdks]] = {}
+        self._vcenters: dict[str, dict[str, Kdks]] = {}  # by backup of vCenter
         self._deleted_by: dict[str, Kdks] = {}  # what each fault has deleted
         self._begun: dict[int, _Begun] = {}  # by operation under way
 
@@ -153,6 +163,28 @@ class Listings:
             entry = self.of(str(found.values.get("provider")))
             entry.may_be(self._deleted_by.get(found.id, entry.kept) | NONE, now)
 
+    # ---- vCenter itself ---------------------------------------------------------------------
+
+    def keep(self, backup: str) -> None:
+        """A backup of vCenter has what it lists now."""
+        self._vcenters[backup] = {name: found.now for name, found in self.there.items()}
+
+    def put_back(self, backup: str, now: float, *, surely: bool) -> None:
+        """vCenter lists what the backup has, perhaps or ``surely``."""
+        kept = self._vcenters.get(backup, {})
+        for name, found in self.there.items():
+            then = kept.get(name, NONE)
+            if surely:
+                found.becomes(then, now)
+            else:
+                found.may_be(then, now)
+            if name not in kept:
+                found.gone_since, found.forgot = -math.inf, True
+
+    def forget(self, now: float, *, surely: bool) -> None:
+        """vCenter lists nothing, perhaps or ``surely``."""
+        self.put_back("", now, surely=surely)
+
     # ---- operations -------------------------------------------------------------------------
 
     def operation(self, record: Record, default: str) -> str:
@@ -174,8 +206,14 @@ class Listings:
         if record.op == EXPORTED:
             if record.type == "ok":
                 self._backups[begun.backup] = begun.provider, entry.now - NONE
+            if record.type != "fail":
+                entry.unbacked_since = math.inf
         elif entry.changes == begun.changes and record.type != "info":
             entry.becomes(begun.kdks if record.type == "ok" else begun.before, now)
+            if (record.type, record.op) == ("ok", MADE):
+                entry.unbacked_since = now
+            elif record.type == "ok":
+                entry.unbacked_since = math.inf
         return begun.provider
 
     def _about(self, op: str, asked: dict[str, object], default: str) -> tuple[str, Kdks]:

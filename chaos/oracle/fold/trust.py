@@ -65,17 +65,19 @@ class Trust:
 
     ``token``: whether it was attested in it; ``known``: whether the services know what it has
     booted, and on which TPM; ``sealed_anew``: its TPM was another one once, so that nobody knows.
+    ``untold``: a certificate in its Trust Authority is another one, which not all were told.
     """
 
     providers: frozenset[str] = frozenset()
     token: Known = OPEN
     known: Known = YES
     sealed_anew: bool = False
+    untold: bool = False
 
     def booted(self, *, changed: bool) -> None:
         """A token is not kept over a boot; ``changed``: what it measures may be otherwise."""
         self.token = NO
-        self.known = OPEN if changed or self.sealed_anew else YES
+        self.known = OPEN if changed or self.sealed_anew or self.untold else YES
 
     def asks_for(self, key: str) -> bool:
         """Whether this host has the key unwrapped when it needs it, and says nothing before."""

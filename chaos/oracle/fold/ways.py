@@ -67,6 +67,9 @@ class Way:
     host_since: float = math.inf
     booting_since: float = -math.inf
     led_since: float = math.inf
+    pushes: bool = (
+        False  # vCenter tells hosts at once of a change, and waits for no repair (NKP-02)
+    )
     brings: Kdks = frozenset()  # what may be brought by it, of a native provider
 
 
@@ -86,6 +89,7 @@ class Ways:
     trusted: dict[str, Services] = field(default_factory=dict)
     """Providers whose keys hosts get by themselves, with who serves them."""
     trust: dict[str, Trust] = field(default_factory=dict)  # of each trusted host
+    led: dict[str, Known] = field(default_factory=dict)  # hosts that vCenter may not lead any more
     caches_primary_keys: bool = False  # by the knob of C14
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
@@ -139,12 +143,16 @@ class Ways:
         vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
         leaders = self._leaders
         sources = (*self.servers.items(), *self.trusted.items())
-        under = (self.disturbances.version, self.listings.version, self.vcenter, *sources)
+        versions = (self.disturbances.version, self.listings.version)
+        under = (*versions, self.vcenter, *sources, *self.led.items())
         only = seen in self.nodes and seen not in leaders and under == self._found
         hosts = [host for host in ((seen,) if only else self.nodes) if host not in leaders]
         self._found = under
         self._ask(hosts)
-        to_host = {host: self.disturbances.passes(self.vcenter, host) for host in hosts}
+        to_host = {
+            host: both((self.disturbances.passes(self.vcenter, host), self.led.get(host, YES)))
+            for host in hosts
+        }
         for provider in self.servers:
             parts = Parts(
                 vcenter=vcenter,
@@ -162,6 +170,7 @@ class Ways:
             for host in hosts:
                 parts = Parts(vcenter, to_host[host], kms=YES, listed=listed)
                 up, way = self.nodes[host].up, self.to(host, provider)
+                way.pushes = self.away(host, provider).pushes = True
                 if way.brings != entry.now:  # another KDK takes its own time to come
                     way.brings, way.open_since = entry.now, math.inf
                 _note(way, parts, up, now)

@@ -4,17 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from tests.chaos.oracle.acts import act
 from tests.chaos.oracle.histories import Story
 from tests.chaos.oracle.knob_runs import down_and_locked, up_and_running
-from tests.chaos.oracle.native_runs import ONE, again, away, native, powered
-
-
-def act(story: Story, op: str, n: int, end: str = "ok", **values: Any) -> Story:
-    """An administrator does something at vCenter."""
-    story.op("invoke", "", op, n=n, action=op, **values)
-    return story.op(end, "", op, n=n, action=op)
+from tests.chaos.oracle.native_runs import ONE, again, away, native, perhaps_told, powered
 
 
 def made_anew(story: Story | None = None, *, seconds: int = 100) -> Story:
@@ -38,7 +32,7 @@ def right_again(story: Story, seconds: int = 60) -> Story:
 
 def rekeyed() -> Story:
     """Host and VM are under keys that were made of the new one."""
-    story = made_anew()
+    story = act(made_anew(), "provider.export", 14, provider="p", backup="namesake")
     story.host_key, story.keks = "p/h9", {**story.keks, "vm-01": "p/k9"}
     story.op("invoke", "vm-01", "vm.recrypt", n=16)
     story.op("ok", "vm-01", "vm.recrypt", n=16, key="k9", provider="p")
@@ -79,6 +73,9 @@ GOOD: dict[str, Callable[[], Story]] = {
         "running",
         4,
     ).passes(60),
+    "namesake: a host that may have been told, and was not": lambda: up_and_running(
+        again(perhaps_told(made_anew(away())))
+    ),
     "namesake: a host that was not told has the right one": lambda: up_and_running(
         again(made_anew(away()))
     ),

@@ -9,6 +9,7 @@ from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
@@ -28,10 +29,10 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         Derivation.comes,
         "kdks if surely else self.kdk | kdks",
         "kdks",
-        "native: imported, not there yet, and prepared after the boot",
+        "namesake: a host that may have been told, and was not",
     ),
     (
-        Fold._knows_native,
+        Providers.knows_native,
         "YES if name in without else NO",
         "NO",
         "native: for hosts with a TPM, and this one is safe without",

@@ -155,7 +155,7 @@ GOOD: dict[str, Callable[[], Story]] = {
         )
     ),
     "native: imported, not there yet, and prepared after the boot": lambda: down_and_locked(
-        again(perhaps_there(70), "dark again")
+        again(perhaps_there(50), "dark again")
     ),
     "native: for hosts with a TPM, and this one has none": lambda: left_out().passes(200),
     "native: persisted keys are no keys of it": lambda: down_and_locked(
@@ -206,7 +206,7 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "prepared",
     ),
     "native: imported again long ago, not safe, and vCenter is away": (
-        lambda: gone().heal("del").passes(90).cut("away", ("vcenter", ONE)).passes(60),
+        lambda: gone().heal("del").passes(70).cut("away", ("vcenter", ONE)).passes(60),
         ONE,
         "R55",
         "prepared",

@@ -21,10 +21,13 @@ from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.listings import Listing, Listings
 from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Trust
+from chaos.oracle.fold.upkeep import Upkeep
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
+from tests.chaos.oracle.act_planted import PLANTED as OF_ACTS
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
@@ -311,8 +314,9 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
 KINDS = (
     *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Answers),
     *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
+    *(Providers, Upkeep),
 )
-ALL = PLANTED + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_TRUST
+ALL = PLANTED + OF_ACTS + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_TRUST
 
 
 def otherwise(story: str) -> bool:

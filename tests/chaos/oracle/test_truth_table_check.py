@@ -11,6 +11,7 @@ from chaos.checks.result import CheckOutcome, Finding
 from chaos.checks.truth_table import truth_table
 from chaos.history import Record
 from tests.chaos.oracle import (
+    act_runs,
     bad_runs,
     fold_runs,
     good_runs,
@@ -26,6 +27,7 @@ from tests.chaos.oracle import (
 from tests.chaos.oracle.histories import Story
 
 RUNS = (
+    act_runs,
     bad_runs,
     good_runs,
     knob_runs,
