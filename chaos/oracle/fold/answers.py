@@ -7,7 +7,7 @@ from typing import Final
 
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
-from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.hosts import NOWHERE, HostFacts, Places
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, inverse
 from chaos.oracle.fold.listings import Listings, as_listed
 from chaos.oracle.fold.possible import (
@@ -131,20 +131,41 @@ class Answers:
         of_keys = tuple(self._outcomes_of(ask, key, host, name) for key in vm.keys)
         return of_vm(of_keys, self.host_outcomes(name, host))
 
+    def elsewhere(self, ask: Ask, vm: VmFacts, host: HostFacts, name: str) -> Outcomes:
+        """The same of a host that need not be the VM's: where its keys are there is not followed,
+        but that none can have come since a boot."""
+        if vm.unsure(self.now) or name not in self.nodes:
+            return ANY
+        if not vm.keys:
+            return WORKS
+        of_keys = tuple(
+            self._answer(ask, key, host, name, self._places_elsewhere(key, host, name))
+            for key in vm.keys
+        )
+        return of_vm(of_keys, self.host_outcomes(name, host))
+
+    def _places_elsewhere(self, key: str, host: HostFacts, name: str) -> Places:
+        own, way = host.derivation(key), self.ways.to(name, key.partition("/")[0])
+        derives = own is not None and own.could_derive(host.origin(key))
+        cold = host.lives > 1 and not host.persisted and not way.came and not derives
+        return NOWHERE if cold else host.unknown(key) | host.places_of(key)
+
     def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
         found = self._asked.get((ask, key, name))
         if found is None:
             found = self._asked[ask, key, name] = self._answer(ask, key, host, name)
         return found
 
-    def _answer(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
+    def _answer(
+        self, ask: Ask, key: str, host: HostFacts, name: str, places: Places | None = None
+    ) -> Outcomes:
         way = self.ways.to(name, key.partition("/")[0])
         parts = way.parts
-        places, own = host.places_of(key), host.derivation(key)
+        places, own = places or host.places_of(key), host.derivation(key)
         renews = self.settings.host_key_renewal
         renewable = self._renewable(key, name) if renews and ask is Ask.BOOT else NO
         if isinstance(parts, TrustParts):
-            return self._of_trusted(ask, key, host, way, parts, renewable)
+            return self._of_trusted(ask, key, host, way, parts, renewable, places)
         if not self.settled(way):  # it has not been there long enough to be used
             part = "kms" if own is None else "to_host"
             if getattr(parts, part) == YES:
@@ -159,14 +180,21 @@ class Answers:
         return of_key(ask, places, parts, usable, renewable, makes, host.sealed)
 
     def _of_trusted(
-        self, ask: Ask, key: str, host: HostFacts, way: Way, parts: TrustParts, renewable: Known
+        self,
+        ask: Ask,
+        key: str,
+        host: HostFacts,
+        way: Way,
+        parts: TrustParts,
+        renewable: Known,
+        places: Places,
     ) -> Outcomes:
         if host.trust is None or (parts.service == YES and not self.asked(way)):
             parts = parts._replace(service=OPEN)
         cases = frozenset(() if host.trust is None else host.trust.cases())
         return of_trusted_key(
             ask,
-            host.places_of(key),
+            places,
             cases or ANYHOW,
             parts,
             self.usable(key),

@@ -21,18 +21,24 @@ class Derivation:
     """One native provider on one host.
 
     ``kdk``: which KDK the host may have; ``excluded``: whether the provider is for hosts with a
-    TPM, and this one has none (NKP-12). ``came``: the KDKs that may have come in the present boot;
-    ``went``: whether one may have gone.
+    TPM, and this one has none (NKP-12). ``at_boot``: which it may have had when the present boot
+    began; ``came``: the KDKs that may have come in it; ``went``: whether one may have gone.
     """
 
     excluded: Known = NO
     kdk: Kdks = FIRST | NONE
+    at_boot: Kdks = FIRST | NONE
     came: Kdks = field(default_factory=frozenset)
     went: bool = False
 
     def booted(self) -> None:
         """The host begins another life, with the configuration of the one before."""
         self.came, self.went = frozenset(), False
+        self.at_boot = self.kdk
+
+    def could_derive(self, origin: Kdks) -> bool:
+        """Whether the host may have derived a key of this origin in the present boot."""
+        return bool((self.at_boot | self.came | self.kdk) & origin)
 
     def comes(self, kdks: Kdks, *, surely: bool) -> None:
         """vCenter may have pushed one of these, or surely has."""

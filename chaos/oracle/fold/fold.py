@@ -223,7 +223,7 @@ class Fold(Upkeep):
                 for vm in self.vms.values():
                     if vm.host == record.node:
                         vm.host_booted(others_may_run_it=record.node in self.available)
-            host.boot = boot
+            host.boot, host.lives = boot, host.lives + 1
             self.ways.booted(record.node)
         self.ways.look(record.t, record.node)
         self._keys_on_their_way(record.node)

@@ -31,9 +31,11 @@ class HostFacts:
     cluster: str
     secure_boot: bool | None = None
     boot: int = 0
+    lives: int = 0  # how many boots of it were seen
     maintains: bool = False  # as it said last
     sealed: bool = False
     persists: Known = NO  # whether key persistence is on
+    persisted: bool = False  # it may have been, at some time
     toggles: int = 0  # operations under way that turn it off and on
     maintained: bool = False  # it was in maintenance at some time of this boot
     key: str = ""
@@ -83,6 +85,7 @@ class HostFacts:
     def has_persistence(self, known: Known, *, turned: bool = False) -> None:
         """It is on, off, or may be either: what is cached was written when it came on (C5), what
         is stored may have been removed when it went off (C9). ``turned``: just now, for sure."""
+        self.persisted |= known != NO
         if known == self.persists and not turned:
             return
         before, self.persists = self.persists, known

@@ -12,6 +12,8 @@ from chaos.oracle.fold.vms import MIGRATE, VmFacts
 from chaos.oracle.terms import Letter
 
 PERSISTENCE = "esx.persistence."
+ASKED = {MIGRATE: Ask.MOVE}
+"""What is asked of the host that a VM comes to; any other move ends with a start there."""
 
 
 class Operations(Answers):
@@ -25,6 +27,9 @@ class Operations(Answers):
         super().__init__()
         self.beyond: set[str] = set()
         self.impossible: Outcomes = frozenset()
+        self._moving: dict[int, tuple[str, Ask, set[str]]] = {}
+        """Of each move under way its VM, what is asked of the host that it comes to, and the hosts
+        that could have done that by now."""
         self._starting: dict[int, str] = {}  # the VM of each power operation under way
         self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
 
@@ -34,6 +39,20 @@ class Operations(Answers):
             vm = self.vms.get(name)
             if vm is not None and not vm.under_way.get(number, True):
                 vm.under_way[number] = self._may_start(vm)
+        for name, ask, could in self._moving.values():
+            vm = self.vms.get(name)
+            if vm is not None:
+                self._watch_move(vm, ask, could)
+
+    def _watch_move(self, vm: VmFacts, ask: Ask, could: set[str]) -> None:
+        """Which hosts of its cluster could take it over now."""
+        own = self.hosts.get(vm.host)
+        for name, host in self.hosts.items():
+            if name in could or (own is not None and host.cluster != own.cluster):
+                continue
+            found = self.elsewhere(ask, vm, host, name)
+            if own is None or any(one.letter is Letter.OK for one in found):
+                could.add(name)
 
     def _may_start(self, vm: VmFacts) -> bool:
         host = self.hosts.get(vm.host)
@@ -54,7 +73,11 @@ class Operations(Answers):
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.began(number)
-        elif record.op == MIGRATE:
+            self._moving[number] = record.node, ASKED.get(record.op, Ask.START), set()
+            return
+        if number in self._moving:
+            self._hold_move(vm, *self._moving.pop(number)[1:], record)
+        if record.op == MIGRATE:
             vm.migrated(number, record.type, record.t)
             if record.type == "ok":
                 self._came(vm, str(record.data["host"]), ran=bool(record.data["ran"]))
@@ -63,6 +86,15 @@ class Operations(Answers):
             self._came(vm, str(record.data.get("host", vm.host)), ran=True)
         else:
             self._give_up(record.node)
+
+    def _hold_move(self, vm: VmFacts, ask: Ask, could: set[str], record: Record) -> None:
+        """A VM that goes on where it can have had no key since it was asked for (MOB-04)."""
+        target = str(record.data.get("host", ""))
+        if record.type != "ok" or not record.data.get("ran", True) or target not in self.hosts:
+            return
+        self._watch_move(vm, ask, could)
+        if target not in could:
+            self.impossible = self.elsewhere(ask, vm, self.hosts[target], target)
 
     def _came(self, vm: VmFacts, host: str, *, ran: bool) -> None:
         """It is on this host now, and runs there if it ``ran``, so that its keys are there."""

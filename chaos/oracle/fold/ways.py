@@ -55,13 +55,14 @@ class Way:
     """The way from a provider over vCenter to one host, in the host's present life.
 
     ``could``: it was there at some time of it, or may have been, and what it brought may still be
-    on its way; ``shut_since``: it surely is not there since then. ``open_since``: it is there for
-    sure since then, the host itself aside; never while it is not. ``led_since``: vCenter reaches
-    the host for sure since then.
+    on its way; ``came``: the same, however long ago. ``shut_since``: it surely is not there since
+    then. ``open_since``: it is there for sure since then, the host itself aside; never while it is
+    not. ``led_since``: vCenter reaches the host for sure since then.
     """
 
     parts: Parts | TrustParts = NOWHERE
     could: bool = False
+    came: bool = False
     open_since: float = math.inf
     shut_since: float = math.inf
     host_since: float = math.inf
@@ -133,6 +134,7 @@ class Ways:
         for (to, _), way in (*self._ways.items(), *self._away.items()):
             if to == host:
                 way.could, way.host_since, way.led_since = False, math.inf, math.inf
+                way.came = False
                 way.booting_since = self.nodes[host].began
         self._asked = {(to, provider) for to, provider in self._asked if to != host}
         self._ask((host,))
@@ -271,6 +273,6 @@ def _note(
     elif way.host_since == math.inf:
         way.host_since = now
     if (whole if could is None else could) != NO and up != NO:
-        way.could, way.shut_since = True, math.inf
+        way.could, way.came, way.shut_since = True, True, math.inf
     elif way.shut_since == math.inf:
         way.shut_since = now

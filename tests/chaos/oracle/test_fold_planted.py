@@ -28,6 +28,7 @@ from chaos.oracle.fold.upkeep import Upkeep
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
 from tests.chaos.oracle.act_planted import PLANTED as OF_ACTS
+from tests.chaos.oracle.goes_on_planted import PLANTED as OF_GOING_ON
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
@@ -316,7 +317,7 @@ KINDS = (
     *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
     *(Providers, Upkeep),
 )
-ALL = PLANTED + OF_ACTS + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_TRUST
+ALL = PLANTED + OF_ACTS + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_GOING_ON + OF_TRUST
 
 
 def otherwise(story: str) -> bool:

@@ -14,6 +14,7 @@ from tests.chaos.oracle import (
     act_runs,
     bad_runs,
     fold_runs,
+    goes_on_runs,
     good_runs,
     knob_runs,
     lying_runs,
@@ -29,6 +30,7 @@ from tests.chaos.oracle.histories import Story
 RUNS = (
     act_runs,
     bad_runs,
+    goes_on_runs,
     good_runs,
     knob_runs,
     fold_runs,

@@ -1,0 +1,51 @@
+"""Bugs to plant into what the fold knows of VMs that go on elsewhere: a method, the place in its
+text, what stands there instead, and the run that shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.derivation import Derivation
+from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.ways import Ways
+
+PLANTED: tuple[tuple[Any, str, str, str], ...] = (
+    (
+        Operations._hold_move,
+        "target not in could",
+        "False",
+        "goes on: migrated to where no key can have come",
+    ),
+    (
+        Operations._watch_starts,
+        "self._watch_move(vm, ask, could)",
+        "pass",
+        "goes on: vCenter is away when it is done",
+    ),
+    (
+        Answers._places_elsewhere,
+        "and not host.persisted",
+        "",
+        "goes on: its key may be persisted there",
+    ),
+    (
+        Derivation.could_derive,
+        "self.at_boot | ",
+        "",
+        "goes on: its key was derived there before the deletion was told",
+    ),
+    (
+        Ways.booted,
+        "way.came = False",
+        "pass",
+        "goes on: migrated to where no key can have come",
+    ),
+    (
+        Fold._node,
+        "host.lives + 1",
+        "host.lives",
+        "goes on: restarted where no key can have come",
+    ),
+)
