@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tests.mutations.bugs
+from tests.mutations.copies import COPIES, RIGHTS
 from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
@@ -31,11 +32,8 @@ class Killed:
 
 
 KILLED = (
-    *(Killed(*entry) for entry in (*HA, *TRUST)),
-    *(Killed(*entry) for entry in VSAN),
-    *(Killed(*entry) for entry in VTPM),
-    *(Killed(*entry) for entry in MOBILITY),
-    *(Killed(*entry) for entry in RECRYPT),
+    *(Killed(*entry) for entry in (*HA, *TRUST, *VSAN, *VTPM)),
+    *(Killed(*entry) for entry in (*MOBILITY, *RECRYPT, *COPIES, *RIGHTS)),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",
