@@ -68,4 +68,10 @@ TRUST: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_TRUST}/test_story.py::test_without_its_vcenter_a_host_boots_safe_and_starts_its_vms",
         "attestation.passed",
     ),
+    (
+        "trust_services_unasked",
+        "tests/services/vcenter/test_trust_watch.py::"
+        "test_what_a_host_is_told_is_told_within_a_period_and_once",
+        "KMS_TA_",
+    ),
 )

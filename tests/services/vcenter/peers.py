@@ -61,16 +61,20 @@ from protocol.messages.host import (
     ProviderRef,
     QueryHost,
     QueryTpmAttestationReport,
+    QueryTrustedServices,
     ReconfigureVm,
     RemoveKeys,
     SessionOpened,
     SetProviders,
     TpmAttestationReport,
     TpmCredentialActivated,
+    TrustedServices,
+    TrustedServiceState,
     UpdateSet,
     VmState,
     VmSummary,
 )
+from protocol.messages.host.session import TrustView
 from protocol.messages.kms import (
     Activate,
     AttributeList,
@@ -223,6 +227,8 @@ class HostRecord:
     attests_in_s: float = 0.0
     cloned: list[HostCloneVm] = field(default_factory=list)
     silent: bool = False  # it does what it is told, and the answer is lost
+    trusted: TrustView | None = None
+    served: tuple[TrustedServiceState, ...] = ()  # what services of a Trust Authority said to it
 
 
 class ScriptedHost(Service):
@@ -302,7 +308,13 @@ class ScriptedHost(Service):
             session=self.guard.session,
             in_maintenance_mode=record.maintenance,
             problems=tuple(record.problems) or msgspec.UNSET,
+            trusted=record.trusted or msgspec.UNSET,
         )
+
+    @serves(QueryTrustedServices)
+    async def trusted_services(self, message: QueryTrustedServices, peer: Peer) -> TrustedServices:
+        self.record.seen.append(type(message).__name__)
+        return TrustedServices(services=self.record.served)
 
     @serves(OpenSession)
     async def open(self, message: OpenSession, peer: Peer) -> SessionOpened:
