@@ -200,7 +200,9 @@ class Fold(Upkeep):
 
     def _tpm(self, host: HostFacts, found: Disturbance, record: Record) -> None:
         """It is done with the power off; a host that was on has booted when it is there, and
-        after its cure it has booted twice."""
+        after its cure it has booted twice. A latent one is met by the next boot."""
+        if found.values.get("latent") and found.phase is not Phase.ENDING:
+            return
         if record.type == "fault" and found.phase is Phase.ON and host.sealed:
             host.stops, host.change = YES, Change.TPM
         elif record.type == "heal" and record.data.get("verified"):

@@ -110,6 +110,12 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "installed anew, and it derives its keys at the next boot",
     ),
     (
+        Fold._tpm,
+        'found.values.get("latent")',
+        "False",
+        "its TPM is cleared, and it has not booted since",
+    ),
+    (
         Fold._stop_of,
         "and found.begun > host.wiped_at",
         "",

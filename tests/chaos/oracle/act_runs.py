@@ -218,6 +218,19 @@ GOOD: dict[str, Callable[[], Story]] = {
     "installed anew: what the TPM was before does not stop it": lambda: (
         over_an_old_tpm().host(ONE, "safe").passes(60)
     ),
+    "its TPM is cleared, and it has not booted since": lambda: (
+        standard().fault("cleared", "tpm.clear", nodes=[ONE], latent=True).passes(100)
+    ),
+    "its TPM was cleared, and its next boot stops": lambda: (
+        standard(persistence=True)
+        .fault("cleared", "tpm.clear", nodes=[ONE], latent=True)
+        .passes(20)
+        .fault("dark", "host.power_loss", nodes=[ONE])
+        .boot(ONE, passes=0)
+        .node(ONE, "halted")
+        .heal("dark")
+        .passes(60)
+    ),
     "certificates renewed: not told, and refused": lambda: down_and_locked(renewed()),
     "certificates renewed: not told, and served": lambda: up_and_running(renewed()),
     "certificates renewed: told": lambda: up_and_running(again(told(), "later")),
@@ -348,6 +361,20 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         ),
         ONE,
         "R56",
+        "safe",
+    ),
+    "its TPM was cleared, and its next boot goes on": (
+        lambda: (
+            again(
+                standard(persistence=True)
+                .fault("cleared", "tpm.clear", nodes=[ONE], latent=True)
+                .passes(20)
+            )
+            .host(ONE, "safe")
+            .passes(60)
+        ),
+        ONE,
+        "R18",
         "safe",
     ),
     "certificates renewed, told, and not served after the next boot": (
