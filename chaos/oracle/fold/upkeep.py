@@ -32,7 +32,7 @@ class Upkeep(Providers):
     def administers(self, record: Record) -> bool:
         """Follow an operation of an administrator; whether it is one of those that are known."""
         follow = KNOWN.get(record.op)
-        if follow is None:
+        if follow is None or "action" not in record.data:
             return False
         getattr(self, follow)(record)
         self.acts += record.type != "invoke"
