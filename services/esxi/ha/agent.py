@@ -18,7 +18,7 @@ from protocol.messages.host import (
     HaState,
     HaVote,
 )
-from protocol.terms import NodeName, PowerState
+from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.ha import ownership
 from services.esxi.ha.election import Rank, elected
@@ -42,6 +42,7 @@ class HaAgent:
         self._since = self._clock.monotonic()
         self._datastore = False  # whether it took the last write
         self._beats = 0
+        self._let_go: tuple[VmName, ...] = ()  # while isolated
         self._runs = False
         self._stand_down()
 
@@ -161,6 +162,9 @@ class HaAgent:
                 self._follow(leading.met)
             elif leading.isolated:
                 await self._isolation_response()
+        if self._let_go and not (self._primary is not None and self._primary.isolated):
+            names, self._let_go = self._let_go, ()
+            self._node.background("ha.back", ownership.take_back(self._host, names))
         if self._beats % _TAKEN_EVERY == 0:
             try:
                 await ownership.drop_taken(self._host)
@@ -208,8 +212,10 @@ class HaAgent:
             pass  # it has no vote
 
     async def _isolation_response(self) -> None:
-        """``ClusterDasVmSettings.isolationResponse``: VMs are left on, or powered off."""
+        """``ClusterDasVmSettings.isolationResponse``: VMs are left on, or powered off. Those that
+        nobody has taken by the end of the isolation are started here again."""
         if self._node.knobs.ha_isolation_response == "powerOff" and self._host.running():
             self._node.record("ha.isolation_response", level="warning", response="powerOff")
             await self._keep_list()
+            self._let_go += tuple(vm.name for vm in self._host.running())
             await power.stop_all(self._host)

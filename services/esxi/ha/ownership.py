@@ -51,6 +51,19 @@ async def start(host: Host, vm: VmName) -> None:
         raise
 
 
+async def take_back(host: Host, names: tuple[VmName, ...]) -> None:
+    """Start those of these VMs that are off and still this host's."""
+    for name in names:
+        async with host.node.turn(queue_of(name)):
+            vm = host.vms.get(name)
+            if vm is None or vm.guest is not None or vm.wanted is PowerState.OFF:
+                continue
+            try:
+                await start(host, name)
+            except (ProductError, OSError) as error:
+                host.node.record("ha.left", level="warning", vm=name, reason=str(error))
+
+
 async def drop_lost(host: Host) -> None:
     """After a boot, before anything is started: registrations of VMs that are others' go."""
     for vm in list(host.vms.values()) if host.ha is not None else ():

@@ -112,8 +112,10 @@ class Primary:
             self.met = other
         if self._conditions.get(other, HostCondition.LIVE) is not HostCondition.LIVE:
             self._came_to_be(other, HostCondition.LIVE)
-            for vm in [vm for vm, one in self._waiting.items() if one.of == other]:
-                del self._waiting[vm]  # it starts them by itself
+            now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
+            for vm, one in self._waiting.items():
+                if one.of == other:
+                    self._waiting[vm] = restarts.left_to_its_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
         return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
@@ -184,22 +186,25 @@ class Primary:
             self._node.background("ha.restarts", self._restart_all(due))
 
     async def _restart_all(self, due: list[Waiting]) -> None:
-        loads = {
-            name: state.vms
-            for name, state in self._states.items()
-            if state.takes_vms and not self._is_silent(name)
-        }
-        if not self._host.archive.now.maintenance:
-            loads[self._node.name] = len(self._host.running())
+        """Many take long: who falls silent meanwhile, or takes no more, is asked no further."""
+        loads = {name: state.vms for name, state in self._states.items()}
+        loads[self._node.name] = len(self._host.running())
 
         async def one(waiting: Waiting) -> None:
-            host = restarts.target(waiting, loads)
+            there = {name: load for name, load in loads.items() if self._takes_vms(name)}
+            host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 loads[host] += 1
                 await self._try(waiting, host)
             self._trying.discard(waiting)
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
+
+    def _takes_vms(self, name: NodeName) -> bool:
+        if name == self._node.name:
+            return not self._host.archive.now.maintenance
+        state = self._states.get(name)
+        return state is not None and state.takes_vms and not self._is_silent(name)
 
     async def _try(self, waiting: Waiting, host: NodeName) -> None:
         vm = waiting.vm
@@ -237,15 +242,19 @@ class Primary:
         settled = holder is not None and await self._has_it(holder, waiting)
         if self._waiting.get(vm) is not waiting:
             return
-        if settled:
-            del self._waiting[vm]
-            self._node.record("ha.left", vm=vm, reason=str(error))
+        again_s = knobs.ha_retry_interval_s
+        if (holder := await self._holder(vm)) is not None:
+            still = restarts.held(waiting, holder, host, now, look_s=RESTART_S, again_s=again_s)
+            if still is None:
+                del self._waiting[vm]
+                self._node.record("ha.left", vm=vm, reason=str(error))
+            else:
+                self._waiting[vm] = still
             return
         if holder is not None or not error.definite:  # it is tried still, or nobody knows
             soon = now + knobs.fdm_period_s
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon)
             return
-        again_s = knobs.ha_retry_interval_s
         left = restarts.refused(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
@@ -272,18 +281,9 @@ class Primary:
         )
 
     async def _holder(self, vm: VmName) -> NodeName | None:
-        """Who has its lock, as far as the datastore can be asked."""
+        """Who has the VM's lock: it runs there, or was tried there and is not yet given up, for
+        want of keys that are slow to be refused."""
         try:
             return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
             return None
-
-    async def _has_it(self, holder: NodeName, waiting: Waiting) -> bool:
-        """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
-        its keys, has the lock too, but the VM is its own no sooner than it runs."""
-        if holder == waiting.of:
-            return True
-        try:
-            return await owner_of(self._host, waiting.vm) == holder
-        except ProductError:
-            return False

@@ -1,0 +1,80 @@
+"""HA and VMs that nobody runs: none is given up while a try is left, whatever came in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.terms import VmName
+from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
+from tests.services.esxi.test_ha import (
+    ALL,
+    JUDGED_S,
+    C,
+    clear_vm,
+    cluster,
+    isolate,
+    listed,
+    running,
+    safe,
+)
+
+
+def test_a_host_that_takes_long_to_refuse_does_not_end_the_tries(rig: Rig) -> None:
+    """It holds the VM's lock while it looks for keys; the primary's request is over before."""
+    cluster(rig, ha_retry_interval_s=40.0, request_timeout_s=90.0)
+    for host in ALL:
+        safe(rig, host)
+    rig.encrypted_vm(node=A)
+    rig.add_keys(key("kek-1"), node=C)
+    clear_vm(rig, C, VmName("load"))  # B has fewer, and is tried first
+    rig.power_off(A, "power_loss")
+    rig.sleep(400.0)
+    assert running(rig) == [C]
+
+
+def test_a_host_that_is_back_without_keys_leaves_its_vms_to_the_others(rig: Rig) -> None:
+    """B refused, A is back in the midst and has no key either; the tries go on, and C has it."""
+    cluster(rig, ha_retry_interval_s=120.0)
+    for host in ALL:
+        safe(rig, host)
+    rig.encrypted_vm(node=A)
+    rig.add_keys(key("kek-1"), node=C)
+    clear_vm(rig, C, VmName("load"))
+    rig.power_off(A, "power_loss")
+    rig.sleep(JUDGED_S)
+    assert running(rig) == [] and listed(rig) == [B]
+    rig.power_on(A)
+    rig.sleep(300.0)
+    assert running(rig) == [C]
+
+
+@pytest.mark.parametrize("and_then", ["", "the primary fails"])
+def test_a_host_that_let_go_and_is_heard_again_loses_no_vm(rig: Rig, and_then: str) -> None:
+    """The network is back after it has powered its VMs off, and before anybody took them."""
+    cluster(rig, ha_isolation_response="powerOff", heartbeat_s=10.0)
+    clear_vm(rig, A)
+    rig.power_off(VCENTER, "power_loss")
+    isolate(rig, A, B, C)
+    while rig.host(A).vms[VM].guest:
+        rig.sleep(0.01)
+    rig.heal()
+    if and_then:
+        rig.power_off(C, "crash")
+    rig.sleep(200.0)
+    assert len(running(rig)) == 1
+
+
+def test_who_falls_silent_while_many_are_restarted_is_asked_no_further(rig: Rig) -> None:
+    """A request to a host without a word lasts a minute, and eight are under way at once."""
+    cluster(rig)
+    vms = [VmName(f"vm-{number:02d}") for number in range(80)]
+    for vm in vms:
+        clear_vm(rig, A, vm)
+    rig.sleep(10.0)
+    rig.power_off(A, "power_loss")
+    while not rig.kinds("ha.restarted", C):
+        rig.sleep(0.001)
+    rig.power_off(B, "power_loss")
+    rig.sleep(2 * JUDGED_S)
+    guests = [vm for vm in vms if running(rig, vm) == [C]]
+    assert guests == vms
