@@ -17,7 +17,8 @@ from protocol.terms import NodeName, VmName
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A VM to be restarted. ``tried`` are the hosts that refused it, in order; ``due`` in lab
-    seconds of the monotonic clock. ``held_by`` had its lock when it was tried last, and since when."""
+    seconds of the monotonic clock. ``held_by`` had its lock at the last try, since ``held_since``.
+    """
 
     vm: VmName
     of: NodeName
@@ -57,9 +58,7 @@ def held(
         return None
     tried = (*waiting.tried, host) if holder == host else waiting.tried
     due = now + min(look_s, again_s)
-    return msgspec.structs.replace(
-        waiting, tried=tried, held_by=holder, held_since=since, due=due
-    )
+    return msgspec.structs.replace(waiting, tried=tried, held_by=holder, held_since=since, due=due)
 
 
 def left_to_its_host(waiting: Waiting, now: float, wait_s: float) -> Waiting:

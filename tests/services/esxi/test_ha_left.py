@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from protocol.errors import DatastoreFault
+from protocol.messages.host import HaRestartVm
 from protocol.terms import VmName
+from services.esxi.ha.restart import restart
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
 from tests.services.esxi.test_ha import (
     ALL,
+    HA,
     JUDGED_S,
     C,
     clear_vm,
@@ -78,3 +84,22 @@ def test_who_falls_silent_while_many_are_restarted_is_asked_no_further(rig: Rig)
     rig.sleep(2 * JUDGED_S)
     guests = [vm for vm in vms if running(rig, vm) == [C]]
     assert guests == vms
+
+
+def test_of_two_hosts_that_start_one_vm_at_once_one_is_refused(rig: Rig) -> None:
+    """Two primaries of a divided cluster judge the same host: its VM's lock decides (HA-01)."""
+    cluster(rig)
+    for host in ALL:
+        safe(rig, host, "kek-1")
+    rig.encrypted_vm(node=A)
+    rig.power_off(A, "power_loss")
+
+    async def both() -> list[BaseException | None]:
+        message = HaRestartVm(epoch=HA.epoch, vm=VM, of=A)
+        tries = (restart(rig.host(host), message) for host in (B, C))
+        return await asyncio.gather(*tries, return_exceptions=True)
+
+    outcomes = rig.run(both())
+    assert len(running(rig)) == 1
+    (refused,) = [error for error in outcomes if error is not None]
+    assert isinstance(refused, DatastoreFault) and running(rig)[0] in str(refused)
