@@ -28,6 +28,7 @@ from services.esxi.vsan.label import (
     Label,
     Placed,
     contents,
+    recoded,
     with_component,
     with_contents,
 )
@@ -60,10 +61,18 @@ def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
 
 
 async def _put(
-    host: Host, group: DiskGroup, disk: str, kind: ComponentKind, name: str, plain: list[bytes]
+    host: Host,
+    group: DiskGroup,
+    disk: str,
+    kind: ComponentKind,
+    name: str,
+    plain: list[bytes],
+    *,
+    moving: bool = False,
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
-    await host.vsan.write(host.disk, with_component(image, kind, name, plain, dek), dek)
+    grown = with_component(image, kind, name, plain, dek, moving=moving)
+    await host.vsan.write(host.disk, grown, dek)
 
 
 async def write(host: Host, name: str, marker: bytes) -> bytes:
@@ -140,15 +149,45 @@ async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
 
 
 async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
-    """Whole in its new place, then gone from the old one."""
-    target, other = _roomiest(host, group)
+    """A copy elsewhere, whole and durable; then this place is given up, and the copy counts.
+
+    A copy that a former life has left is made anew: its first place was written since, perhaps.
+    """
+    places = host.vsan.places(placed.object)
+    elsewhere = [place for place in places if place[:2] != (group, disk)]
+    if placed.moving and elsewhere:
+        await _give_up(host, group, disk, placed)  # what it is a copy of goes by itself
+        return
+    for of, where, copy in elsewhere:
+        await _give_up(host, of, where, copy)
+    if placed.moving:
+        await _counts(host, group, disk, placed)
     image = await host.vsan.read(host.disk, group, disk)
-    there = any(p.object == placed.object and not p.stale for _, p in target.components())
-    if not there:
-        plain = contents(image, placed, group.deks.get(disk))
-        await _put(host, target, other, placed.kind, placed.object, plain)
+    plain = contents(image, placed, group.deks.get(disk))
+    target, other = _roomiest(host, group)
+    await _put(host, target, other, placed.kind, placed.object, plain, moving=True)
+    await _give_up(host, group, disk, placed)
+    for of, where, copy in host.vsan.places(placed.object):
+        await _counts(host, of, where, copy)
+
+
+async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
+    image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
     kept = tuple(c for c in image.label.components if c.object != placed.object)
-    await _relabel(host, group, image, kept)
+    label = msgspec.structs.replace(image.label, components=kept)
+    await host.vsan.write(host.disk, recoded(DiskImage(label, image.blocks), dek, dek), dek)
+
+
+async def _counts(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
+    """It is no copy any more."""
+    image = await host.vsan.read(host.disk, group, disk)
+    settled = msgspec.structs.replace(placed, moving=False)
+    await _relabel(
+        host,
+        group,
+        image,
+        tuple(settled if c.object == placed.object else c for c in image.label.components),
+    )
 
 
 async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:

@@ -28,7 +28,7 @@ from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.vsan import keys, mounting
 from services.esxi.vsan.components import empty_group, rebuild
-from services.esxi.vsan.groups import DiskGroup
+from services.esxi.vsan.groups import DiskGroup, group_name
 from services.esxi.vsan.label import DiskImage, Label, closed, new_dek, recoded
 
 
@@ -142,11 +142,12 @@ def _recoded(
     fresh: KeyMaterial | None,
     wished: VsanEncryption,
 ) -> DiskImage:
-    blocks = recoded(image.blocks, dek, fresh)
+    made = recoded(image, dek, fresh)
     label = msgspec.structs.replace(
-        image.label, kek=None, wrapped=b"", dek_generation=wished.dek_generation_id
+        made.label, kek=None, wrapped=b"", dek_generation=wished.dek_generation_id
     )
-    return DiskImage(label if fresh is None else _closed(host, label, fresh, wished), blocks)
+    closed_label = label if fresh is None else _closed(host, label, fresh, wished)
+    return DiskImage(closed_label, made.blocks)
 
 
 def _closed(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
@@ -173,8 +174,11 @@ async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
 
 
 async def add_disk(host: Host, group: str, name: str) -> None:
-    """A disk more, as the host's others are: its key comes from the key cache (VSAN-05)."""
-    found = host.vsan.group(group)
+    """A disk more, as the host's others are: its key comes from the key cache (VSAN-05).
+
+    A group of the installation that has lost all its disks is made anew with it.
+    """
+    found = _group_or_new(host, group)
     if name in found.labels:
         return
     _check_mounted(host, found)
@@ -187,7 +191,21 @@ async def add_disk(host: Host, group: str, name: str) -> None:
         label = msgspec.structs.replace(label, dek_generation=now.dek_generation_id)
         label = _closed(host, label, dek, now)
     await host.vsan.write(host.disk, DiskImage(label), dek)
+    made = host.vsan.group(group)
+    made.mounted, made.why = True, ""
     host.node.record("vsan.disk", group=group, disk=name, step="add")
+
+
+def _group_or_new(host: Host, name: str) -> DiskGroup:
+    """``NotFound`` when there is none of that name, and the installation has none."""
+    claim = host.config.vsan
+    installed = [] if claim is None else [group_name(n) for n in range(1, claim.groups + 1)]
+    try:
+        return host.vsan.group(name)
+    except NotFound:
+        if name not in installed:
+            raise
+        return DiskGroup(name, mounted=True, why="")
 
 
 async def remove_disk(host: Host, group: str, name: str) -> None:
@@ -201,5 +219,8 @@ async def remove_disk(host: Host, group: str, name: str) -> None:
     label = found.labels[name]
     if label is not None and label.components:
         raise ResourceInUse(f"disk {name} of {group} has components of objects")
+    if host.archive.now.vsan is None:  # else the next boot claims it again
+        host.archive.change(vsan=VsanEncryption())
+        await host.archive.save(Section.VSAN)
     await host.vsan.remove(host.disk, found, name)
     host.node.record("vsan.disk", group=group, disk=name, step="remove")

@@ -5,7 +5,7 @@ A disk is one file of the host's disk, ``vsan/<group>.<disk>``. Blocks are read 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,8 +40,8 @@ class DiskGroup:
         self.mounted, self.why = False, why
         self.deks.clear()
 
-    def described(self) -> VsanDiskGroup:
-        """The group as it is told."""
+    def described(self, hidden: Container[str] = ()) -> VsanDiskGroup:
+        """The group as it is told, without copies of the ``hidden`` objects."""
         return VsanDiskGroup(
             group=self.name,
             mounted=self.mounted,
@@ -56,6 +56,7 @@ class DiskGroup:
                     blocks=placed.blocks,
                 )
                 for disk, placed in self.components()
+                if not (placed.moving and placed.object in hidden)
             ),
         )
 
@@ -111,20 +112,24 @@ class DiskGroups:
         labels = [label for group in self for label in group.labels.values() if label is not None]
         return tuple(sorted({label.kek for label in labels if label.kek is not None}))
 
-    def find(self, name: str) -> tuple[DiskGroup, str, Placed] | None:
-        """The component of an object with its place; an active one first."""
-        found = [
+    def places(self, name: str) -> list[tuple[DiskGroup, str, Placed]]:
+        """Where the component of an object lies: twice while it is moved, or was to be."""
+        return [
             (group, disk, placed)
             for group in self
             for disk, placed in group.components()
             if placed.object == name
         ]
-        active = (f for f in found if f[0].state_of(f[2]) is ComponentState.ACTIVE)
-        return next(active, found[0] if found else None)
+
+    def find(self, name: str) -> tuple[DiskGroup, str, Placed] | None:
+        """The component of an object with its place; what is no copy in the making first."""
+        found = sorted(self.places(name), key=lambda place: place[2].moving)
+        return found[0] if found else None
 
     def described(self) -> tuple[VsanDiskGroup, ...]:
-        """All groups as they are told."""
-        return tuple(group.described() for group in self)
+        """All groups as they are told; a component that is being moved once."""
+        names = {c.object for group in self for _, c in group.components() if not c.moving}
+        return tuple(group.described(names) for group in self)
 
     # ---- files ------------------------------------------------------------------------------
 
@@ -182,6 +187,13 @@ class DiskGroups:
             raise DatastoreFault(f"{name}: {error.strerror or error}") from None
         group.labels.pop(name, None)
         group.deks.pop(name, None)
+        if not group.labels:
+            self._groups.pop(group.name, None)
+
+
+def group_name(number: int) -> str:
+    """Of a disk group of the installation; they are counted from one."""
+    return f"group-{number}"
 
 
 def path_of(group: str, disk: str) -> str:

@@ -28,7 +28,8 @@ _LENGTH: Final = 4  # bytes of the label's length
 class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A component on the disk, in blocks ``first`` and the following; a witness has none.
 
-    ``stale``: its blocks have yet to come from another replica.
+    ``stale``: its blocks have yet to come from another replica. ``moving``: a copy that is made
+    before its first place on this host is given up; as long as that is there, that one counts.
     """
 
     object: str
@@ -36,6 +37,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first: int = 0
     blocks: int = 0
     stale: bool = False
+    moving: bool = False
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -111,18 +113,6 @@ def _aad(host: NodeName, label: Label) -> bytes:
     return msgspec.msgpack.encode(("keystead vsan disk", host, label.group, label.disk))
 
 
-def recoded(blocks: bytes, old: KeyMaterial | None, new: KeyMaterial | None) -> bytes:
-    """The same contents under another DEK; None stands for blocks in clear."""
-    before = None if old is None else DiskCipher(old)
-    after = None if new is None else DiskCipher(new)
-    made = []
-    for index in range(len(blocks) // BLOCK_SIZE):
-        stored = blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
-        plain = stored if before is None else before.decrypt(index, stored)
-        made.append(plain if after is None else after.encrypt(index, plain))
-    return b"".join(made)
-
-
 def contents(image: DiskImage, placed: Placed, dek: KeyMaterial | None) -> list[bytes]:
     """The blocks of a component in clear."""
     cipher = None if dek is None else DiskCipher(dek)
@@ -131,6 +121,22 @@ def contents(image: DiskImage, placed: Placed, dek: KeyMaterial | None) -> list[
         stored = image.blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
         found.append(stored if cipher is None else cipher.decrypt(index, stored))
     return found
+
+
+def recoded(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial | None) -> DiskImage:
+    """The components under another DEK, one behind the other; None stands for blocks in clear.
+
+    What belongs to none of them any more is left behind.
+    """
+    cipher = None if new is None else DiskCipher(new)
+    made: list[bytes] = []
+    components = []
+    for placed in image.label.components:
+        components.append(msgspec.structs.replace(placed, first=len(made)))
+        for block in contents(image, placed, old):
+            made.append(block if cipher is None else cipher.encrypt(len(made), block))
+    label = msgspec.structs.replace(image.label, components=tuple(components))
+    return DiskImage(label, b"".join(made))
 
 
 def with_contents(
@@ -150,10 +156,17 @@ def with_contents(
 
 
 def with_component(
-    image: DiskImage, kind: ComponentKind, name: str, plain: list[bytes], dek: KeyMaterial | None
+    image: DiskImage,
+    kind: ComponentKind,
+    name: str,
+    plain: list[bytes],
+    dek: KeyMaterial | None,
+    *,
+    moving: bool = False,
 ) -> DiskImage:
     """The disk with a component more, behind what it has."""
-    placed = Placed(object=name, kind=kind, first=image.count, blocks=len(plain))
+    first, blocks = image.count, len(plain)
+    placed = Placed(object=name, kind=kind, first=first, blocks=blocks, moving=moving)
     label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
     grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))
     return with_contents(grown, placed, plain, dek)

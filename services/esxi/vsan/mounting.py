@@ -15,7 +15,7 @@ from protocol.vsan import VsanEncryption
 from services.esxi.host import Host
 from services.esxi.providers import native
 from services.esxi.vsan import keys
-from services.esxi.vsan.groups import FOLDER, DiskGroup
+from services.esxi.vsan.groups import FOLDER, DiskGroup, group_name
 from services.esxi.vsan.label import DiskImage, Label, opened
 
 NO_VSAN: Final = "no encrypted vSAN on this host"
@@ -39,14 +39,14 @@ async def at_boot(host: Host) -> str:
 
 async def _claim(host: Host) -> None:
     """The disks of the installation, those that are not there yet: empty, in clear. Not when
-    vCenter has spoken of them: one that is not there then was removed."""
+    vCenter has spoken of them, or had one removed: one that is not there then was removed."""
     claim = host.config.vsan
     if claim is None or host.archive.now.vsan is not None:
         return
     there = set(await host.disk.list(FOLDER))
     for number in range(1, claim.groups + 1):
         for disk in range(1, claim.disks + 1):
-            label = Label(group=f"group-{number}", disk=f"disk-{disk}")
+            label = Label(group=group_name(number), disk=f"disk-{disk}")
             if f"{label.group}.{label.disk}" not in there:
                 await host.vsan.write(host.disk, DiskImage(label), None, is_new=True)
 

@@ -71,8 +71,21 @@ def test_blocks_are_ciphertext_and_come_back_under_another_key() -> None:
     assert guest_seed(b"marker") not in made.packed()
     assert contents(made, placed, DEK) == plain
     assert contents(made, placed, NEXT) != plain
-    again = DiskImage(made.label, recoded(made.blocks, DEK, NEXT))
+    again = recoded(made, DEK, NEXT)
     assert contents(again, placed, NEXT) == plain
+
+
+def test_what_belongs_to_no_component_is_left_behind_when_a_disk_is_written_anew() -> None:
+    plain = [guest_block(guest_seed(b"marker"), index, 0) for index in range(4)]
+    image = with_component(DiskImage(label()), ComponentKind.REPLICA, "gone", plain, DEK)
+    image = with_component(image, ComponentKind.WITNESS, "vote", [], DEK)
+    image = with_component(image, ComponentKind.REPLICA, "kept", plain[::-1], DEK)
+    components = tuple(c for c in image.label.components if c.object != "gone")
+    some = DiskImage(msgspec.structs.replace(image.label, components=components), image.blocks)
+    made = recoded(some, DEK, NEXT)
+    vote, kept = made.label.components
+    assert (vote.first, kept.first, made.count) == (0, 0, 4)
+    assert contents(made, kept, NEXT) == plain[::-1]
 
 
 @pytest.mark.parametrize(
