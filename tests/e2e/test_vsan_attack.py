@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,10 +14,13 @@ from lab.simulation.sim_lab import SimLab
 from protocol.errors import ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, WriteVsanObject
+from protocol.messages.vcenter.vsan import MountVsanDisks, QueryVsanHealth
 from protocol.terms import NodeName
+from protocol.vsan import VsanHealthState
+from services.runtime.sim.disk import SimDisk
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import A, lab_file, now, restart, vsan
-from tests.e2e.test_vsan_kills import FILE, HOST, VCENTER, comes_to_its_end, mark, rekey
+from tests.e2e.test_vsan_kills import FILE, HOST, VCENTER, comes_to_its_end, mark, rekey, seen
 
 pytestmark = pytest.mark.sim
 lab = kills.lab
@@ -84,3 +90,77 @@ async def test_a_group_without_disks_gets_some_again() -> None:
         found = await running.do(c.VsanDiskAdd(A, "group-1", "disk-7"))
         group = next(group for group in found.groups if group.host == A)
         assert group.mounted and [disk.key for disk in group.disks] == [found.kek]
+
+
+async def _refused_by_the_device(lab: SimLab, how: str) -> None:
+    """A device that refuses for a while, a little later in the rekey each time."""
+    places, store, in_time = await mark(lab), lab.world.stores[HOST], 0
+    for step in range(8):
+        task = asyncio.ensure_future(lab.ask(VCENTER, rekey(step, deep=True), within_s=3600.0))
+        await lab.sleep(0.025 * step)
+        in_time += not task.done()
+        setattr(store, how, True)
+        await lab.sleep(2.0)
+        await asyncio.gather(task, return_exceptions=True)
+        setattr(store, how, False)
+        await comes_to_its_end(lab, places)
+    assert in_time >= 6
+
+
+@TWO_GROUPS
+@pytest.mark.parametrize("how", ["full", "fail"])
+def test_a_device_that_refuses_in_the_midst_of_a_rekey_costs_no_data(lab: SimLab, how: str) -> None:
+    """Also where it has done what it said that it has not."""
+    lab.run(_refused_by_the_device(lab, how))
+
+
+async def _read_all_along(lab: SimLab) -> int:
+    places = [(host, name) for host, name in await mark(lab) if host == HOST]
+    task = asyncio.ensure_future(lab.ask(VCENTER, rekey(0, deep=True), within_s=3600.0))
+    seed, reads = guest_seed(kills.MARKER), 0
+    wanted = challenge_digest(b"n", [guest_block(seed, at, 0) for at in (0, 63)])
+    while not task.done():
+        for host, name in places:
+            message = ReadVsanObject(object=name, nonce=b"n", blocks=(0, 63))
+            assert (await lab.ask(host, message)).digest == wanted
+            reads += 1
+    return reads
+
+
+@TWO_GROUPS
+def test_what_is_read_while_a_disk_gets_its_new_key_is_right(lab: SimLab) -> None:
+    assert lab.run(_read_all_along(lab)) > 50
+
+
+async def _boots_with_dead_disks(lab: SimLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its configuration is read, and its disks are not; until an administrator has them mounted."""
+    places, real = await mark(lab), SimDisk.list
+
+    async def dead(self: SimDisk, path: str = "") -> Sequence[str]:
+        if path == "vsan" and self.life.node == HOST:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await real(self, path)
+
+    monkeypatch.setattr(SimDisk, "list", dead)
+    await lab.power_off(HOST, "power_loss")
+    await lab.power_on(HOST)
+    await lab.sleep(60.0)
+    groups = next(host.groups for host in (await seen(lab)).hosts if host.host == HOST)
+    assert [(group.group, group.mounted) for group in groups] == [
+        ("group-1", False),
+        ("group-2", False),
+    ]
+    assert "Input/output error" in groups[0].why
+    found = await lab.ask(VCENTER, QueryVsanHealth(cluster=kills.CLUSTER), within_s=600.0)
+    colours = {test.test: test.health for test in found.tests}
+    assert colours["physicaldisks"] is VsanHealthState.RED
+    monkeypatch.undo()
+    await lab.ask(VCENTER, MountVsanDisks(host=HOST), within_s=600.0)
+    await comes_to_its_end(lab, places)
+
+
+@TWO_GROUPS
+def test_a_host_that_cannot_see_its_disks_says_so_and_looks_again_on_request(
+    lab: SimLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.run(_boots_with_dead_disks(lab, monkeypatch))

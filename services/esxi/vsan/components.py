@@ -70,7 +70,7 @@ async def _put(
     *,
     moving: bool = False,
 ) -> None:
-    image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
+    image, dek = await host.vsan.read(host.disk, group, disk)
     grown = with_component(image, kind, name, plain, dek, moving=moving)
     await host.vsan.write(host.disk, grown, dek)
 
@@ -80,7 +80,7 @@ async def write(host: Host, name: str, marker: bytes) -> bytes:
     group, disk, placed = _replica(host, name)
     seed = guest_seed(marker)
     plain = [guest_block(seed, index, 0) for index in range(placed.blocks)]
-    image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
+    image, dek = await host.vsan.read(host.disk, group, disk)
     await host.vsan.write(host.disk, with_contents(image, placed, plain, dek), dek)
     return await read(host, name, b"", range(placed.blocks))
 
@@ -106,9 +106,13 @@ def _replica(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
 
 
 async def _contents(host: Host, name: str) -> list[bytes]:
-    group, disk, placed = _replica(host, name)
-    image = await host.vsan.read(host.disk, group, disk)
-    plain = contents(image, placed, group.deks.get(disk))
+    """It may move to another disk while this one is read; then that one is read."""
+    placed = None
+    while placed is None:
+        group, disk, _ = _replica(host, name)
+        image, dek = await host.vsan.read(host.disk, group, disk)
+        placed = next((c for c in image.label.components if c.object == name), None)
+    plain = contents(image, placed, dek)
     for index, block in enumerate(plain):
         try:
             read_guest_block(block, index)
@@ -162,8 +166,8 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None
         await _give_up(host, of, where, copy)
     if placed.moving:
         await _counts(host, group, disk, placed)
-    image = await host.vsan.read(host.disk, group, disk)
-    plain = contents(image, placed, group.deks.get(disk))
+    image, dek = await host.vsan.read(host.disk, group, disk)
+    plain = contents(image, placed, dek)
     target, other = _roomiest(host, group)
     await _put(host, target, other, placed.kind, placed.object, plain, moving=True)
     await _give_up(host, group, disk, placed)
@@ -172,7 +176,7 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None
 
 
 async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
-    image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
+    image, dek = await host.vsan.read(host.disk, group, disk)
     kept = tuple(c for c in image.label.components if c.object != placed.object)
     label = msgspec.structs.replace(image.label, components=kept)
     await host.vsan.write(host.disk, recoded(DiskImage(label, image.blocks), dek, dek), dek)
@@ -180,31 +184,26 @@ async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> N
 
 async def _counts(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
     """It is no copy any more."""
-    image = await host.vsan.read(host.disk, group, disk)
+    image, dek = await host.vsan.read(host.disk, group, disk)
     settled = msgspec.structs.replace(placed, moving=False)
-    await _relabel(
-        host,
-        group,
-        image,
-        tuple(settled if c.object == placed.object else c for c in image.label.components),
-    )
+    kept = tuple(settled if c.object == placed.object else c for c in image.label.components)
+    await _relabel(host, image, kept, dek)
 
 
 async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
-    image = await host.vsan.read(host.disk, group, disk)
+    image, dek = await host.vsan.read(host.disk, group, disk)
     stale = msgspec.structs.replace(placed, stale=True)
     kept = tuple(stale if c == placed else c for c in image.label.components)
     blank = bytearray(image.blocks)
     first, end = placed.first * BLOCK_SIZE, (placed.first + placed.blocks) * BLOCK_SIZE
     blank[first:end] = bytes(end - first)
-    await _relabel(host, group, DiskImage(image.label, bytes(blank)), kept)
+    await _relabel(host, DiskImage(image.label, bytes(blank)), kept, dek)
 
 
 async def _relabel(
-    host: Host, group: DiskGroup, image: DiskImage, components: tuple[Placed, ...]
+    host: Host, image: DiskImage, components: tuple[Placed, ...], dek: KeyMaterial | None
 ) -> None:
     label: Label = msgspec.structs.replace(image.label, components=components)
-    dek = group.deks.get(label.disk)
     await host.vsan.write(host.disk, DiskImage(label, image.blocks), dek)
 
 
@@ -214,7 +213,7 @@ async def rebuild(host: Host, members: Sequence[NodeName]) -> None:
         stale = [(disk, placed) for disk, placed in group.components() if placed.stale]
         for disk, placed in stale if group.mounted else ():
             plain = await _from_others(host, placed, members)
-            image, dek = await host.vsan.read(host.disk, group, disk), group.deks.get(disk)
+            image, dek = await host.vsan.read(host.disk, group, disk)
             await host.vsan.write(host.disk, with_contents(image, placed, plain, dek), dek)
             host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
 

@@ -81,6 +81,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
             _check_mounted(host, group)
             await _bring_group(host, group, wished, reduced=reduced)
     await rebuild(host, wished.members)
+    await host.vsan.sync(host.disk)
     if wished.encryption_enabled:
         await keys.take_host_key(host, wished)
     host.archive.change(vsan=wished, vsan_next=None)
@@ -120,7 +121,7 @@ def _steps(group: DiskGroup, wished: VsanEncryption, step: DiskStep) -> bool:
 async def _bring_disk(
     host: Host, group: DiskGroup, name: str, step: DiskStep, wished: VsanEncryption
 ) -> None:
-    image, dek = await host.vsan.read(host.disk, group, name), group.deks.get(name)
+    image, dek = await host.vsan.read(host.disk, group, name)
     match step:
         case DiskStep.REWRAP:
             if dek is None:

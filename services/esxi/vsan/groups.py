@@ -5,7 +5,7 @@ A disk is one file of the host's disk, ``vsan/<group>.<disk>``. Blocks are read 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,11 +27,13 @@ FOLDER: Final = "vsan"
 
 @dataclass
 class DiskGroup:
-    """``labels`` by disk; None: its file is damaged. ``deks``: of mounted encrypted disks."""
+    """``labels`` by disk; None: its file is damaged. ``deks``: of mounted encrypted disks.
+    ``coming``: of disks that are being replaced, what they are about to be."""
 
     name: str
     labels: dict[str, Label | None] = field(default_factory=dict)
     deks: dict[str, KeyMaterial] = field(default_factory=dict)
+    coming: dict[str, tuple[Label, KeyMaterial | None]] = field(default_factory=dict)
     mounted: bool = False
     why: str = "it was not mounted yet"
 
@@ -39,6 +41,11 @@ class DiskGroup:
         """Its DEKs leave the memory; its components are absent."""
         self.mounted, self.why = False, why
         self.deks.clear()
+
+    def keys_of(self, disk: str) -> list[tuple[Label | None, KeyMaterial | None]]:
+        """What the disk may look like at this moment, each look with its DEK."""
+        now = (self.labels.get(disk), self.deks.get(disk))
+        return [now, self.coming[disk]] if disk in self.coming else [now]
 
     def described(self, hidden: Container[str] = ()) -> VsanDiskGroup:
         """The group as it is told, without copies of the ``hidden`` objects."""
@@ -89,6 +96,7 @@ class DiskGroups:
 
     def __init__(self) -> None:
         self._groups: dict[str, DiskGroup] = {}
+        self._unsynced = False  # a disk was replaced, and its folder not synced
 
     def __iter__(self) -> Iterator[DiskGroup]:
         return iter(self._groups.values())
@@ -134,49 +142,108 @@ class DiskGroups:
     # ---- files ------------------------------------------------------------------------------
 
     async def load(self, disk: Disk) -> None:
-        """What lies on the host's disk; nothing is mounted then."""
-        self._groups = {}
+        """Look at what lies on the host's disk now, but for groups that are mounted."""
+        mounted = {name: group for name, group in self._groups.items() if group.mounted}
+        found: dict[str, DiskGroup] = {}
         for name in await disk.list(FOLDER):
             group, dot, own = name.partition(".")
-            if not dot or name.endswith(".new"):
+            if not dot or name.endswith(".new") or group in mounted:
                 continue
             await drop_unfinished(disk, f"{FOLDER}/{name}")
-            image = await self._image(disk, f"{FOLDER}/{name}")
-            there = self._groups.setdefault(group, DiskGroup(group))
+            try:
+                image = await self._image(disk, group, own)
+            except DatastoreFault:
+                image = None
+            there = found.setdefault(group, DiskGroup(group))
             there.labels[own] = None if image is None else image.label
+        self._groups = dict(sorted({**found, **mounted}.items()))
 
-    async def read(self, disk: Disk, group: DiskGroup, name: str) -> DiskImage:
-        """A disk as it lies there now; ``DatastoreFault`` when it cannot be read."""
-        image = await self._image(disk, path_of(group.name, name))
+    def unseen(self, names: Iterable[str], why: str) -> None:
+        """Groups of these names are there, and nothing else is known of them."""
+        for name in names:
+            self._groups.setdefault(name, DiskGroup(name)).why = why
+
+    async def read(
+        self, disk: Disk, group: DiskGroup, name: str
+    ) -> tuple[DiskImage, KeyMaterial | None]:
+        """A disk as it lies there now, with the DEK of its blocks, also while it is being replaced.
+
+        ``DatastoreFault`` when it cannot be read, is damaged, or was exchanged.
+        """
+        looks = group.keys_of(name)
+        image = await self._image(disk, group.name, name)
         if image is None:
             raise DatastoreFault(f"disk {name} of {group.name} is damaged")
-        return image
+        for label, dek in (*looks, *group.keys_of(name)):
+            if label == image.label and (dek is not None) is image.label.encrypted:
+                return image, dek
+        raise DatastoreFault(f"disk {name} of {group.name} is not as it was mounted")
 
-    async def _image(self, disk: Disk, path: str) -> DiskImage | None:
+    async def _image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
+        """None when it is damaged; ``DatastoreFault`` when the device refuses."""
         try:
-            return unpacked(await disk.read(path))
-        except OSError:
-            return None
+            return unpacked(await disk.read(path_of(group, name)))
+        except OSError as error:
+            text = f"disk {name} of {group} cannot be read: {error.strerror or error}"
+            raise DatastoreFault(text) from None
 
     async def write(
         self, disk: Disk, image: DiskImage, dek: KeyMaterial | None, *, is_new: bool = False
     ) -> None:
         """Put a disk in the place of what it was: the old or the new, whole, at every moment.
 
-        ``dek``: of its group, from then on; None for one in clear.
+        ``dek``: of its group, from then on; None for one in clear. ``DatastoreFault`` when the
+        device refuses: it is looked at then, and a group whose disk does not tell is unmounted.
         """
         label = image.label
         path = path_of(label.group, label.disk)
+        group = self._groups.get(label.group) or DiskGroup(label.group)
+        group.coming[label.disk] = (label, dek)
         try:
             await replace_durably(disk, path, image.packed(), folder_is_new=is_new)
         except OSError as error:
+            await self._look_after(disk, group, label, dek)
             raise DatastoreFault(f"{path}: {error.strerror or error}") from None
-        group = self._groups.setdefault(label.group, DiskGroup(label.group))
+        finally:
+            del group.coming[label.disk]
+        self._unsynced = False
+        self._groups.setdefault(group.name, group)
+        self._replaced(group, label, dek)
+
+    def _replaced(self, group: DiskGroup, label: Label, dek: KeyMaterial | None) -> None:
         group.labels[label.disk] = label
         if dek is None:
             group.deks.pop(label.disk, None)
         else:
             group.deks[label.disk] = dek
+
+    async def _look_after(
+        self, disk: Disk, group: DiskGroup, label: Label, dek: KeyMaterial | None
+    ) -> None:
+        """A replacement that was refused may have been made all the same."""
+        before = group.labels.get(label.disk)
+        try:
+            image = await self._image(disk, group.name, label.disk)
+        except DatastoreFault as error:
+            if before is not None:
+                group.unmount(str(error))
+            return
+        if image is not None and image.label == label:
+            self._unsynced = True
+            self._groups.setdefault(group.name, group)
+            self._replaced(group, label, dek)
+        elif image is None or image.label != before:
+            group.unmount(f"disk {label.disk} is not as it was mounted")
+
+    async def sync(self, disk: Disk) -> None:
+        """Every disk is durably what it is; ``DatastoreFault`` when the device refuses."""
+        if not self._unsynced:
+            return
+        try:
+            await disk.sync_folder(FOLDER)
+        except OSError as error:
+            raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
+        self._unsynced = False
 
     async def remove(self, disk: Disk, group: DiskGroup, name: str) -> None:
         """The disk leaves its group, durably."""

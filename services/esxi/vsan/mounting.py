@@ -27,7 +27,6 @@ async def at_boot(host: Host) -> str:
         return NO_VSAN
     try:
         await _claim(host)
-        await host.vsan.load(host.disk)
     except (ProductError, OSError) as error:  # the host is up without them
         host.node.record("vsan.disks_unusable", level="error", reason=str(error))
     for profile in keys.profiles(host):
@@ -53,6 +52,7 @@ async def _claim(host: Host) -> None:
 
 async def mount(host: Host) -> None:
     """Get the keys that are needed, become safe, mount what is not mounted (VSAN-03)."""
+    await _look(host)
     wanted = [p for p in keys.profiles(host) if p.encryption_enabled]
     in_force = host.archive.now.vsan
     lacking = await _bring(host, wanted)
@@ -63,6 +63,18 @@ async def mount(host: Host) -> None:
             host.node.record("vsan.host_key_refused", level="warning", reason=str(error))
     for group in host.vsan.unmounted():
         _mount(host, group, lacking)
+
+
+async def _look(host: Host) -> None:
+    """At disks of groups that are not mounted, as they lie there now."""
+    claim = host.config.vsan
+    try:
+        await host.vsan.load(host.disk)
+    except OSError as error:
+        why = f"its disks cannot be read: {error.strerror or error}"
+        names = () if claim is None else [group_name(n) for n in range(1, claim.groups + 1)]
+        host.vsan.unseen(names, why)
+        host.node.record("vsan.disks_unusable", level="error", reason=why)
 
 
 async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
@@ -78,6 +90,8 @@ async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
 def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
     deks: dict[str, KeyMaterial] = {}
     try:
+        if not group.labels:
+            raise DatastoreFault(group.why)
         for name, label in sorted(group.labels.items()):
             if label is None:
                 raise DatastoreFault(f"disk {name} is damaged")

@@ -138,7 +138,7 @@ async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) 
     wished = handed(transition.target, vc.inventory.providers, members(vc, cluster))
     for session in await _there(vc, cluster):
         if transition.change is VsanChange.DEEP_REKEY:
-            await _check_redundancy(vc, cluster, session)
+            await _check_redundancy(vc, cluster, session, transition.target)
         await session.command(
             ApplyVsanEncryption(
                 encryption=wished,
@@ -159,9 +159,16 @@ async def _there(vc: VCenter, cluster: ClusterName) -> Sequence[HostSession]:
     return [session for session in found if session is not None]
 
 
-async def _check_redundancy(vc: VCenter, cluster: ClusterName, session: HostSession) -> None:
+async def _check_redundancy(
+    vc: VCenter, cluster: ClusterName, session: HostSession, target: VsanKeys
+) -> None:
+    """``InvalidState`` when an object would be inaccessible while this host's disks are formatted;
+    a host that has none of them left to do takes nothing away."""
     row = cluster_row(vc, cluster).vsan or VsanRow()
     groups = {name: state.groups for name, state in (await states(vc, cluster)).items()}
+    disks = [disk for group in groups.get(session.host, ()) for disk in group.disks]
+    if all(disk.dek_generation_id == target.dek_generation for disk in disks):
+        return
     lost = survives_without(row.objects, groups, session.host)
     if lost is not None:
         raise InvalidState(f"{lost} would be inaccessible without {session.host}")
