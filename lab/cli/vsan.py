@@ -135,7 +135,7 @@ def object_create(
     blocks: Annotated[int, Parameter(help="Of 4096 bytes.")] = 64,
     options: Options = DEFAULTS,
 ) -> None:
-    """Make an object of two replicas and a witness, on three hosts.
+    """Make an object of two replicas and a witness, on three hosts; or what one has lost of them.
 
     keystead vsan object-create cluster-a papers
     keystead vsan object-create cluster-a papers --blocks 8

@@ -11,12 +11,17 @@ import pytest
 
 from lab.api import commands as c
 from lab.simulation.sim_lab import SimLab
-from protocol.errors import ProductError
+from protocol.errors import InvalidArgument, InvalidState, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, WriteVsanObject
-from protocol.messages.vcenter.vsan import MountVsanDisks, QueryVsanHealth
+from protocol.messages.vcenter.vsan import (
+    ChangeVsanDisk,
+    CreateVsanObject,
+    MountVsanDisks,
+    QueryVsanHealth,
+)
 from protocol.terms import NodeName
-from protocol.vsan import VsanHealthState
+from protocol.vsan import ComponentState, VsanHealthState
 from services.runtime.sim.disk import SimDisk
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import A, lab_file, now, restart, vsan
@@ -164,3 +169,42 @@ def test_a_host_that_cannot_see_its_disks_says_so_and_looks_again_on_request(
     lab: SimLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.run(_boots_with_dead_disks(lab, monkeypatch))
+
+
+async def _lost_disk(lab: SimLab) -> None:
+    """A disk with a replica is damaged, taken out, and its object is made whole again."""
+    places = await mark(lab)
+    name = next(name for host, name in places if host == HOST)
+    disk = next(path for path, data in disks_of(lab).items() if name.encode() in data)
+    path = disk.removeprefix("synced/")
+    await lab.power_off(HOST, "power_loss")
+    lab.world.stores[HOST].on_disk.write(path, b"a torn header")
+    await lab.power_on(HOST)
+    await lab.sleep(60.0)
+    (group,) = [g for g in (await lab.ask(HOST, QueryVsan())).groups if not g.mounted]
+    assert group.why == f"disk {path.partition('.')[2]} is damaged"
+    assert all(item.accessible for item in (await seen(lab)).objects)
+    with pytest.raises(InvalidState, match="may have"):
+        await lab.ask(VCENTER, _made_again(name, 64), within_s=600.0)
+    away = path.partition(".")[2]
+    taken = ChangeVsanDisk(host=HOST, group=group.group, disk=away, remove=True)
+    await lab.ask(VCENTER, taken, within_s=600.0)
+    await lab.ask(VCENTER, MountVsanDisks(host=HOST), within_s=600.0)
+    with pytest.raises(InvalidArgument, match="64"):
+        await lab.ask(VCENTER, _made_again(name, 8), within_s=600.0)
+    found = await lab.ask(VCENTER, _made_again(name, 64), within_s=600.0)
+    (item,) = [o for o in found.objects if o.object == name]
+    assert {part.state for part in item.components} == {ComponentState.ACTIVE}
+    await comes_to_its_end(lab, places)
+
+
+def _made_again(name: str, blocks: int) -> CreateVsanObject:
+    return CreateVsanObject(
+        operation_id="test/again", cluster=kills.CLUSTER, object=name, blocks=blocks
+    )
+
+
+@TWO_GROUPS
+def test_a_replica_that_was_lost_comes_from_the_other_one(lab: SimLab) -> None:
+    """VSAN-04: what comes back is what the object held, not what it was made of."""
+    lab.run(_lost_disk(lab))

@@ -72,7 +72,8 @@ class VsanHealth(Command["VsanHealthReport"], frozen=True, tag="vsan.health"):
 
 
 class VsanObjectCreate(Command["Vsan"], frozen=True, tag="vsan.object-create"):
-    """An object: two replicas and a witness on three hosts."""
+    """An object: two replicas and a witness on three hosts. Of one that is there, what it has lost
+    of them is made again, a replica from the other one."""
 
     cluster: str
     object: str

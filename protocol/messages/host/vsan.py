@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.messages.host.session import Command, Done
+from protocol.terms import NodeName
 from protocol.vsan import (
     ComponentKind,
     VsanDiskGroup,
@@ -63,13 +64,15 @@ class RemoveVsanDisk(Command["VsanState"], frozen=True, kw_only=True):
 class CreateVsanComponent(Command[Done], frozen=True, kw_only=True):
     """A component of an object on this host, in its first mounted group; once per object.
 
-    ``marker``: what the blocks of a replica are made of.
+    ``marker``: what the blocks of a replica are made of. ``copied_from``: hosts that have the
+    object's other replica; its blocks come from there then. ``InvalidState`` when none gives it.
     """
 
     object: str
     kind: ComponentKind
     blocks: int = 0
     marker: bytes = b""
+    copied_from: tuple[NodeName, ...] = ()
 
 
 class QueryVsan(Request["VsanState"], frozen=True, kw_only=True):

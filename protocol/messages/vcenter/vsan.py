@@ -67,7 +67,9 @@ class RekeyEncryptedCluster(Request["VsanCluster"], frozen=True, kw_only=True):
 class CreateVsanObject(Request["VsanCluster"], frozen=True, kw_only=True):
     """An object of two replicas and a witness on three hosts (RAID-1); the same name once.
 
-    ``InvalidState`` when fewer than three hosts have a mounted disk group.
+    Of one that is there, components that were lost are made again, a replica from the other one.
+    ``InvalidState`` when fewer than three hosts have a mounted disk group, or no host gives a
+    replica that is to be copied; ``InvalidArgument`` when the object has another size.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE

@@ -17,7 +17,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.guest import BLOCK_SIZE, challenge_digest, guest_block, guest_seed, read_guest_block
-from protocol.messages.host.vsan import REPLICA_RUN, FetchVsanReplica
+from protocol.messages.host.vsan import REPLICA_RUN, CreateVsanComponent, FetchVsanReplica
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
@@ -34,15 +34,22 @@ from services.esxi.vsan.label import (
 )
 
 
-async def create(host: Host, name: str, kind: ComponentKind, blocks: int, marker: bytes) -> None:
-    """A component of an object, on the emptiest disk of the mounted groups; once per object."""
-    if host.vsan.find(name) is not None:
-        return
-    seed = guest_seed(marker)
-    plain = [guest_block(seed, index, 0) for index in range(blocks)]
-    group, disk = _roomiest(host, None)
-    await _put(host, group, disk, kind, name, plain)
-    host.node.record("vsan.component", object=name, what=kind.value, group=group.name)
+async def create(host: Host, message: CreateVsanComponent) -> None:
+    """A component of an object, on the emptiest disk of the mounted groups; once per object.
+
+    One that is to be copied is stale until its blocks are there, over ends of lives.
+    """
+    name = message.object
+    if host.vsan.find(name) is None:
+        seed, copied = guest_seed(message.marker), bool(message.copied_from)
+        plain = [guest_block(seed, index, 0) for index in range(message.blocks)]
+        if copied:
+            plain = [bytes(BLOCK_SIZE)] * message.blocks
+        group, disk = _roomiest(host, None)
+        await _put(host, group, disk, message.kind, name, plain, stale=copied)
+        host.node.record("vsan.component", object=name, what=message.kind.value, group=group.name)
+    if message.copied_from:
+        await rebuild(host, message.copied_from)
 
 
 def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
@@ -67,11 +74,10 @@ async def _put(
     kind: ComponentKind,
     name: str,
     plain: list[bytes],
-    *,
-    moving: bool = False,
+    **marks: bool,
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
-    grown = with_component(image, kind, name, plain, dek, moving=moving)
+    grown = with_component(image, kind, name, plain, dek, **marks)
     await host.vsan.write(host.disk, grown, dek)
 
 

@@ -61,9 +61,7 @@ class VsanDoor(TrustDoor):
     @serves(m.CreateVsanComponent, turn=_vsan)
     async def create_vsan_component(self, message: m.CreateVsanComponent, peer: Peer) -> Done:
         """See ``components.create``."""
-        await components.create(
-            self.host, message.object, message.kind, message.blocks, message.marker
-        )
+        await components.create(self.host, message)
         return Done()
 
     @serves(m.QueryVsan)

@@ -163,10 +163,16 @@ def with_component(
     dek: KeyMaterial | None,
     *,
     moving: bool = False,
+    stale: bool = False,
 ) -> DiskImage:
     """The disk with a component more, behind what it has."""
     first, blocks = image.count, len(plain)
     placed = Placed(object=name, kind=kind, first=first, blocks=blocks, moving=moving)
     label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
     grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))
-    return with_contents(grown, placed, plain, dek)
+    made = with_contents(grown, placed, plain, dek)
+    if not stale:
+        return made
+    marked = msgspec.structs.replace(placed, stale=True)
+    components = (*image.label.components, marked)
+    return DiskImage(msgspec.structs.replace(made.label, components=components), made.blocks)

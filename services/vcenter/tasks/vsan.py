@@ -5,10 +5,12 @@ All changes of one cluster run in one turn, and a repeat of the same operation g
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from protocol import names
-from protocol.errors import InvalidArgument, InvalidState, NotAvailable
+from protocol.errors import HostUnreachable, InvalidArgument, InvalidState, NotAvailable
 from protocol.messages.host.vsan import (
     AddVsanDisk,
     CreateVsanComponent,
@@ -24,8 +26,8 @@ from protocol.messages.vcenter.vsan import (
     VsanClusterReconfig,
     VsanHost,
 )
-from protocol.terms import ClusterName
-from protocol.vsan import ComponentKind, VsanChange
+from protocol.terms import ClusterName, NodeName
+from protocol.vsan import ComponentKind, VsanChange, VsanComponent
 from services.vcenter.inventory import Edit
 from services.vcenter.tables import ClusterRow, Table
 from services.vcenter.vcenter import VCenter
@@ -146,20 +148,56 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
         raise InvalidArgument(f"blocks: 1 to {MOST_BLOCKS}")
     there = VsanRow() if row.vsan is None else row.vsan
     placed = there.objects.get(message.object)
+    replicas: dict[NodeName, VsanComponent] = {}
     if placed is None:
         placed = await _places(vc, message.cluster)
         await vc.inventory.commit(_with_object(message.cluster, message.object, placed))
-    marker = f"{message.cluster}/{message.object}".encode()
+    else:
+        replicas = await _replicas(vc, message, placed)
     for place in placed:
-        data = place.kind is ComponentKind.REPLICA
-        command = CreateVsanComponent(
-            object=message.object,
-            kind=place.kind,
-            blocks=message.blocks if data else 0,
-            marker=marker if data else b"",
-        )
+        command = _component(message, place, replicas)
         await vc.sessions.usable(place.host).command(command, within_s=APPLY_S)
     return await query(vc, message.cluster)
+
+
+async def _replicas(
+    vc: VCenter, message: CreateVsanObject, placed: Sequence[VsanPlacement]
+) -> dict[NodeName, VsanComponent]:
+    """The replicas that there are of the object, by host; all of the size that is asked for.
+
+    Who does not know whether a replica is left somewhere must not begin a new one: its hosts
+    answer, and no disk group of theirs hides one.
+    """
+    there, found = await states(vc, message.cluster), {}
+    for host in (place.host for place in placed if place.kind is ComponentKind.REPLICA):
+        if host not in there:
+            raise HostUnreachable(f"{host} has a replica of {message.object}, and does not answer")
+        groups = there[host].groups
+        parts = [p for g in groups for p in g.components if p.object == message.object]
+        if parts:
+            found[host] = parts[0]
+        elif not all(group.mounted for group in groups):
+            raise InvalidState(f"{host}: a group that is not mounted may have {message.object}")
+    for part in found.values():
+        if part.blocks != message.blocks:
+            raise InvalidArgument(f"blocks: {message.object} is there, and has {part.blocks}")
+    return found
+
+
+def _component(
+    message: CreateVsanObject, place: VsanPlacement, replicas: Mapping[NodeName, VsanComponent]
+) -> CreateVsanComponent:
+    """A replica is copied when the object has one already, whole or not to be read now."""
+    if place.kind is not ComponentKind.REPLICA:
+        return CreateVsanComponent(object=message.object, kind=place.kind)
+    others = tuple(sorted(host for host in replicas if host != place.host))
+    return CreateVsanComponent(
+        object=message.object,
+        kind=place.kind,
+        blocks=message.blocks,
+        marker=f"{message.cluster}/{message.object}".encode(),
+        copied_from=others,
+    )
 
 
 async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...]:
