@@ -194,8 +194,11 @@ class Primary:
             there = {name: load for name, load in loads.items() if self._takes_vms(name)}
             host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
-                loads[host] += 1
-                await self._try(waiting, host)
+                if await self._holder(waiting.vm) == waiting.of:  # it is back, and has started it
+                    self._is_held(waiting, waiting.of, waiting.of, f"{waiting.of} has its lock")
+                else:
+                    loads[host] += 1
+                    await self._try(waiting, host)
             self._trying.discard(waiting)
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
@@ -244,12 +247,7 @@ class Primary:
             return
         again_s = knobs.ha_retry_interval_s
         if (holder := await self._holder(vm)) is not None:
-            still = restarts.held(waiting, holder, host, now, look_s=RESTART_S, again_s=again_s)
-            if still is None:
-                del self._waiting[vm]
-                self._node.record("ha.left", vm=vm, reason=str(error))
-            else:
-                self._waiting[vm] = still
+            self._is_held(waiting, holder, host, str(error))
             return
         if holder is not None or not error.definite:  # it is tried still, or nobody knows
             soon = now + knobs.fdm_period_s
@@ -279,6 +277,18 @@ class Primary:
                 last=left is None,
             )
         )
+
+    def _is_held(self, waiting: Waiting, holder: NodeName, host: NodeName, why: str) -> None:
+        vm, now = waiting.vm, self._clock.monotonic()
+        again_s = self._node.knobs.ha_retry_interval_s
+        still = restarts.held(waiting, holder, host, now, look_s=RESTART_S, again_s=again_s)
+        if self._waiting.get(vm) is not waiting:
+            return
+        if still is None:
+            del self._waiting[vm]
+            self._node.record("ha.left", vm=vm, reason=why)
+        else:
+            self._waiting[vm] = still
 
     async def _holder(self, vm: VmName) -> NodeName | None:
         """Who has the VM's lock: it runs there, or was tried there and is not yet given up, for

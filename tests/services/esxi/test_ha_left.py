@@ -7,7 +7,11 @@ import asyncio
 import pytest
 
 from protocol.errors import DatastoreFault
-from protocol.messages.host import HaRestartVm
+from protocol.messages.host import (
+    HaRestartVm,
+    HostEnterMaintenanceMode,
+    HostExitMaintenanceMode,
+)
 from protocol.terms import VmName
 from services.esxi.ha.restart import restart
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
@@ -52,6 +56,23 @@ def test_a_host_that_is_back_without_keys_leaves_its_vms_to_the_others(rig: Rig)
     rig.power_on(A)
     rig.sleep(300.0)
     assert running(rig) == [C]
+
+
+def test_what_its_host_has_started_after_all_is_no_restart(rig: Rig) -> None:
+    """Nobody could take the VM before; HA tells of none that it did not start."""
+    cluster(rig, ha_retry_interval_s=120.0)
+    clear_vm(rig, A)
+    for host in (B, C):
+        rig.command(HostEnterMaintenanceMode(), host)
+    rig.power_off(A, "power_loss")
+    rig.sleep(JUDGED_S)
+    rig.power_on(A)
+    rig.sleep(30.0)
+    for host in (B, C):
+        rig.command(HostExitMaintenanceMode(), host)
+    rig.sleep(400.0)
+    assert running(rig) == [A] and listed(rig) == [A]
+    assert not [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused")]
 
 
 @pytest.mark.parametrize("and_then", ["", "the primary fails"])
