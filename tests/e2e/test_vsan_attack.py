@@ -190,6 +190,9 @@ async def _lost_disk(lab: SimLab) -> None:
     taken = ChangeVsanDisk(host=HOST, group=group.group, disk=away, remove=True)
     await lab.ask(VCENTER, taken, within_s=600.0)
     await lab.ask(VCENTER, MountVsanDisks(host=HOST), within_s=600.0)
+    with pytest.raises(InvalidState, match="would be inaccessible"):
+        await lab.ask(VCENTER, rekey(0, deep=True), within_s=3600.0)
+    assert not (await seen(lab)).config.changing
     with pytest.raises(InvalidArgument, match="64"):
         await lab.ask(VCENTER, _made_again(name, 8), within_s=600.0)
     found = await lab.ask(VCENTER, _made_again(name, 64), within_s=600.0)

@@ -53,7 +53,8 @@ class VsanClusterReconfig(Request["VsanCluster"], frozen=True, kw_only=True):
 class RekeyEncryptedCluster(Request["VsanCluster"], frozen=True, kw_only=True):
     """RekeyEncryptedCluster_Task: a new KEK and host key; ``deep_rekey``: new data keys too.
 
-    Refused as ``VsanClusterReconfig``; a deep one also where disk groups can neither be
+    Refused as ``VsanClusterReconfig``; a deep one also where an object would be inaccessible
+    without some host, and where disk groups can neither be
     evacuated nor, with ``allow_reduced_redundancy``, be rebuilt.
     """
 

@@ -41,7 +41,7 @@ from services.vcenter.vsan.conditions import (
     states,
 )
 from services.vcenter.vsan.handed import config_of
-from services.vcenter.vsan.objects import objects
+from services.vcenter.vsan.objects import objects, survives_without
 from services.vcenter.vsan.rows import VsanKeys, VsanPlacement, VsanRow, VsanTransition
 
 MOST_BLOCKS = 1024
@@ -98,7 +98,7 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
     provider = named_provider(vc, now.provider)
     await present(vc, message.cluster)
     if message.deep_rekey:
-        await _check_room(vc, message)
+        await _check_room(vc, message, row.vsan)
     target = await new_keys(
         vc,
         provider,
@@ -116,11 +116,18 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
     return await query(vc, message.cluster)
 
 
-async def _check_room(vc: VCenter, message: RekeyEncryptedCluster) -> None:
-    """A group with data is evacuated to another one of its host, unless redundancy may suffer."""
+async def _check_room(vc: VCenter, message: RekeyEncryptedCluster, row: VsanRow) -> None:
+    """Each object does without any one host. A group with data is evacuated to another one of its
+    host, unless redundancy may suffer."""
+    there = await states(vc, message.cluster)
+    groups = {host: state.groups for host, state in there.items()}
+    for host in there:
+        lost = survives_without(row.objects, groups, host)
+        if lost is not None:
+            raise InvalidState(f"{lost} would be inaccessible without {host}: make it whole before")
     if message.allow_reduced_redundancy:
         return
-    for host, state in (await states(vc, message.cluster)).items():
+    for host, state in there.items():
         data = any(c.blocks for group in state.groups for c in group.components)
         if data and len(state.groups) < 2:
             raise InvalidState(
