@@ -12,8 +12,11 @@ import pytest
 from lab.api import commands as c
 from lab.simulation.sim_lab import SimLab
 from protocol.errors import InvalidArgument, InvalidState, ProductError
+from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
+from protocol.messages.agent import CutRule
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, WriteVsanObject
+from protocol.messages.vcenter import ListEvents
 from protocol.messages.vcenter.vsan import (
     ChangeVsanDisk,
     CreateVsanObject,
@@ -21,7 +24,8 @@ from protocol.messages.vcenter.vsan import (
     QueryVsanHealth,
 )
 from protocol.terms import NodeName
-from protocol.vsan import ComponentState, VsanHealthState
+from protocol.vsan import ComponentState, VsanHealthState, VsanTransitionState
+from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import A, lab_file, now, restart, vsan
@@ -211,3 +215,25 @@ def _made_again(name: str, blocks: int) -> CreateVsanObject:
 def test_a_replica_that_was_lost_comes_from_the_other_one(lab: SimLab) -> None:
     """VSAN-04: what comes back is what the object held, not what it was made of."""
     lab.run(_lost_disk(lab))
+
+
+async def _closed_while_a_rekey_waits(lab: SimLab) -> list[str]:
+    task = asyncio.ensure_future(lab.ask(VCENTER, rekey(0, deep=False), within_s=3600.0))
+    while (await seen(lab)).config.transition_state is not VsanTransitionState.PREPARED:
+        await lab.sleep(0.001)
+    await lab.power_off(HOST, "power_loss")
+    with pytest.raises(ProductError):
+        await task
+    other = NodeName("esxi-001")
+    lab.world.rules.apply(DesiredRules().put([CutRule(id="cut", src=other, dst=NodeName("kms"))]))
+    await lab.sleep(2 * kills.PERIOD_S + 60.0)
+    assert (await seen(lab)).config.changing
+    told = (await lab.ask(VCENTER, ListEvents())).events
+    return [e.text for e in told if e.event == EventTypeId.VSAN_KMS_CONNECTION]
+
+
+@TWO_GROUPS
+def test_what_is_wrong_is_told_while_a_change_waits_for_a_host(lab: SimLab) -> None:
+    """VSAN-14: the way of another host to the key server closes meanwhile."""
+    told = lab.run(_closed_while_a_rekey_waits(lab))
+    assert told and "esxi-001: 0 of" in told[-1]

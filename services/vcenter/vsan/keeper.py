@@ -56,16 +56,17 @@ class VsanKeeper:
                     await self._keep(name)
 
     async def _keep(self, cluster: ClusterName) -> None:
-        try:
-            await carry_on(self._vc, cluster)
-            await self._repair(cluster)
-            await self._look(cluster)
-        except ProductError as error:
-            self._vc.node.record(
-                "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
-            )
+        """A change that cannot go on keeps nobody from looking."""
+        for step in (self._go_on, self._look):
+            try:
+                await step(cluster)
+            except ProductError as error:
+                self._vc.node.record(
+                    "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
+                )
 
-    async def _repair(self, cluster: ClusterName) -> None:
+    async def _go_on(self, cluster: ClusterName) -> None:
+        await carry_on(self._vc, cluster)
         row = self._vc.inventory.clusters[cluster].vsan
         if row is None or row.transition is not None:
             return
