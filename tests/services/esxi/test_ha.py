@@ -120,6 +120,7 @@ def test_a_partitioned_host_keeps_its_vms(rig: Rig, cut_off: NodeName) -> None:
     clear_vm(rig, cut_off)
     isolate(rig, cut_off, *(host for host in ALL if host != cut_off))
     rig.sleep(200.0)
+    assert condition(rig, cut_off) == "networkPartitionedFromMaster"
     assert running(rig) == [cut_off] and listed(rig) == [cut_off]
     assert not [r for r in rig.records if r.kind in TRIES]
 
