@@ -195,7 +195,8 @@ class Primary:
             host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 if await self._holder(waiting.vm) == waiting.of:  # it is back, and has started it
-                    self._is_held(waiting, waiting.of, waiting.of, f"{waiting.of} has its lock")
+                    self._settled(waiting)
+                    self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
                 else:
                     loads[host] += 1
                     await self._try(waiting, host)
@@ -245,14 +246,16 @@ class Primary:
         settled = holder is not None and await self._has_it(holder, waiting)
         if self._waiting.get(vm) is not waiting:
             return
-        again_s = knobs.ha_retry_interval_s
-        if (holder := await self._holder(vm)) is not None:
-            self._is_held(waiting, holder, host, str(error))
+        if settled:
+            del self._waiting[vm]
+            self._node.record("ha.left", vm=vm, reason=str(error))
             return
         if holder is not None or not error.definite:  # it is tried still, or nobody knows
             soon = now + knobs.fdm_period_s
-            self._waiting[vm] = msgspec.structs.replace(waiting, due=soon)
+            tried = (*waiting.tried, host) if holder == host else waiting.tried
+            self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
             return
+        again_s = knobs.ha_retry_interval_s
         left = restarts.refused(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
@@ -278,22 +281,19 @@ class Primary:
             )
         )
 
-    def _is_held(self, waiting: Waiting, holder: NodeName, host: NodeName, why: str) -> None:
-        vm, now = waiting.vm, self._clock.monotonic()
-        again_s = self._node.knobs.ha_retry_interval_s
-        still = restarts.held(waiting, holder, host, now, look_s=RESTART_S, again_s=again_s)
-        if self._waiting.get(vm) is not waiting:
-            return
-        if still is None:
-            del self._waiting[vm]
-            self._node.record("ha.left", vm=vm, reason=why)
-        else:
-            self._waiting[vm] = still
-
     async def _holder(self, vm: VmName) -> NodeName | None:
-        """Who has the VM's lock: it runs there, or was tried there and is not yet given up, for
-        want of keys that are slow to be refused."""
+        """Who has its lock, as far as the datastore can be asked."""
         try:
             return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
             return None
+
+    async def _has_it(self, holder: NodeName, waiting: Waiting) -> bool:
+        """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
+        its keys, has the lock too, but the VM is its own no sooner than it runs."""
+        if holder == waiting.of:
+            return True
+        try:
+            return await owner_of(self._host, waiting.vm) == holder
+        except ProductError:
+            return False

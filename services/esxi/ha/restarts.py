@@ -3,7 +3,7 @@
 HA does not know which host has a VM's keys (HA-02): a host that refused is only tried again when
 all others were tried as often. The first try is made at once, each further one ``again_s`` after
 the one before, ``tries`` in all (C23). A try that nobody answered is no try: it is made again soon.
-Nor is one that met the VM's lock: who holds it may look for keys in vain, and is given a while.
+Nor is one that met the VM's lock: who holds it may look for keys in vain.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from protocol.terms import NodeName, VmName
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A VM to be restarted. ``tried`` are the hosts that refused it, in order; ``due`` in lab
-    seconds of the monotonic clock. ``held_by`` had its lock at the last try, since ``held_since``.
-    """
+    seconds of the monotonic clock."""
 
     vm: VmName
     of: NodeName
     due: float
     tried: tuple[NodeName, ...] = ()
-    held_by: NodeName | None = None
-    held_since: float = 0.0
 
 
 def target(waiting: Waiting, loads: Mapping[NodeName, int]) -> NodeName | None:
@@ -43,22 +40,7 @@ def refused(
     tried = (*waiting.tried, host)
     if len(tried) >= tries:
         return None
-    return msgspec.structs.replace(waiting, tried=tried, due=now + again_s, held_by=None)
-
-
-def held(
-    waiting: Waiting, holder: NodeName, host: NodeName, now: float, *, look_s: float, again_s: float
-) -> Waiting | None:
-    """The VM after a try on ``host`` that met its lock; None: it was held long enough to run there.
-
-    The host that was asked and holds it is trying: another one is next, should it be free then.
-    """
-    since = waiting.held_since if holder == waiting.held_by else now
-    if now - since >= again_s:
-        return None
-    tried = (*waiting.tried, host) if holder == host else waiting.tried
-    due = now + min(look_s, again_s)
-    return msgspec.structs.replace(waiting, tried=tried, held_by=holder, held_since=since, due=due)
+    return msgspec.structs.replace(waiting, tried=tried, due=now + again_s)
 
 
 def left_to_its_host(waiting: Waiting, now: float, wait_s: float) -> Waiting:
