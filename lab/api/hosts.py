@@ -49,15 +49,15 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
         return await session.lab.power_on(node, {})
 
     nodes = session.nodes(command.hosts)
-    done = await _each(session, nodes, "reboot", again)
-    await _settled(session, nodes)
+    done = await one_by_one(session, nodes, "reboot", again)
+    await settled(session, nodes)
     return done
 
 
 async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
     """See ``HostPowerOff``."""
     nodes = session.nodes(command.hosts)
-    return await _each(session, nodes, "shut down", _by(session, "stop"))
+    return await one_by_one(session, nodes, "shut down", _by(session, "stop"))
 
 
 async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
@@ -72,7 +72,7 @@ async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostP
     if command.stay_off:
         return lost
     back = await _at_once(session, nodes, "power on", lambda n: session.lab.power_on(n, {}))
-    await _settled(session, nodes)
+    await settled(session, nodes)
     return back
 
 
@@ -88,7 +88,7 @@ async def _started(
             session, tuple(wave), "power on", lambda node: session.lab.power_on(node, options)
         )
         items += started.items
-    await _settled(session, nodes)
+    await settled(session, nodes)
     return HostPowerList(items=tuple(items))
 
 
@@ -110,7 +110,7 @@ async def _at_once(
     return HostPowerList(items=tuple(items))
 
 
-async def _each(
+async def one_by_one(
     session: Session,
     nodes: tuple[NodeName, ...],
     text: str,
@@ -124,7 +124,7 @@ async def _each(
     return HostPowerList(items=tuple(items))
 
 
-async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
+async def settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
     is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
     most, since a look may always be a moment old."""

@@ -32,6 +32,7 @@ from lab.api import (
     native,
     roles,
     trust,
+    upgrade,
     vms,
     vsan,
 )
@@ -120,6 +121,7 @@ _SERVED = (
     _looks(commands.HostDumpList, answers.DumpList, at_host.dumps),
     _looks(commands.HostDumpDecrypt, answers.DumpContent, at_host.decrypt_dump),
     _changes(commands.HostDumpRemove, answers.DumpList, at_host.remove_dump),
+    _changes(commands.HostUpgrade, answers.HostPowerList, upgrade.upgrade),
     _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),

@@ -79,6 +79,7 @@ COMMANDS: Mapping[str, str] = {
     "host power-loss": "hosts:power_loss",
     "host power-on": "hosts:power_on",
     "host power-off": "hosts:power_off",
+    "host upgrade": "hosts:upgrade",
     "host pause": "hosts:pause",
     "host resume": "hosts:resume",
     "host clear-tpm": "hosts:clear_tpm",

@@ -21,6 +21,7 @@ from lab.api.commands import (
     HostPowerOn,
     HostReboot,
     HostResume,
+    HostUpgrade,
     TpmClear,
     TpmInspect,
     TpmPcrs,
@@ -124,6 +125,19 @@ def reboot(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     keystead host reboot 'esxi-[001-003]'
     """
     return _power(options, HostReboot(hosts))
+
+
+def upgrade(
+    *hosts: HostName,
+    to: Annotated[str, Parameter(help="The release, such as 8.0U3.")],
+    options: Options = DEFAULTS,
+) -> int:
+    """Install a later release on hosts in maintenance mode, and boot it.
+
+    keystead host upgrade esxi-001 --to 8.0U3
+    keystead host upgrade 'esxi-[001-003]' --to 7.0U2 -o json
+    """
+    return _power(options, HostUpgrade(hosts, to))
 
 
 def crash(*hosts: NodeName, options: Options = DEFAULTS) -> int:

@@ -38,13 +38,14 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
     """Set-up of a host's firmware, in force from its next power-on.
 
     ``build``: another signed image in the boot bank that it boots; empty: the one that the host was
-    installed with.
+    installed with. ``release``: that image is of another release, written as ``8.0U3``.
     """
 
     secure_boot: bool = True
     tpm_enabled: bool = True
     version: str = "1.0"
     build: str = ""
+    release: str = ""
     extra: tuple[FirmwareEvent, ...] = ()
 
 

@@ -7,7 +7,7 @@ B6 encrypted vSAN · B7 attestation (none here) · B8 vCenter · B9 autostart
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,12 @@ from protocol.tpm.errors import TpmError
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
 from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection, read_protection, unpack
-from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
+from services.esxi.configuration.recovery import (
+    RecoveryKey,
+    new_recovery_key,
+    parse_digits,
+    unwrap_config_key,
+)
 from services.esxi.configuration.rollback import INDEX, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
 from services.esxi.configuration.sections import Configuration, Section
@@ -55,6 +60,7 @@ async def boot(host: Host) -> None:
         protection, config_key = await _config_key(host, image)  # B2
         count = _configuration(host, image, protection, config_key)  # B3
         await _last_archive(host, protection.mode, count)
+        await _upgraded(host)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
@@ -138,34 +144,62 @@ async def _first_boot(host: Host) -> None:
     """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
 
     A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
-    If Secure Boot is on when it is sealed, it must be on to unseal (POL-01).
     """
     protection, config_key = unprotected(host.rng)
-    configuration = Configuration()
-    seals = host.config.has(Feature.CONFIGURATION_ENCRYPTION)
-    if seals and host.tpm is not None and host.measured:
-        recovery = new_recovery_key(host.rng)
-        fresh = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
-        try:
-            protection = await protected(
-                host.tpm,
-                host.rng,
-                fresh,
-                recovery,
-                seal_pcrs=host.node.knobs.seal_pcrs,
-                require_secure_boot=host.node.power.firmware.secure_boot,
-                require_exec_installed_only=False,
-            )
-            config_key, configuration = fresh, Configuration(recovery=recovery)
-        except TpmError as error:
-            host.node.record("tpm.unusable", level="warning", reason=str(error))
-            host.problems.tpm_unusable(error)
+    configuration = Configuration(before_encryption=not _encrypts(host))
+    if (sealed := await _sealed(host)) is not None:
+        protection, config_key, recovery = sealed
+        configuration = Configuration(recovery=recovery)
     host.archive = Archive(
         host.disk, host.rng, protection, config_key, configuration, counter=_counter(host)
     )
     await host.archive.save()
     host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
     host.node.record("boot.step", step="B3", text="empty configuration")
+
+
+async def _upgraded(host: Host) -> None:
+    """The first boot of a release that encrypts the configuration does so by itself (UPG-01)."""
+    now = host.archive.now
+    if not now.before_encryption or not _encrypts(host):
+        return
+    changes: dict[str, Any] = {"before_encryption": False}
+    if (sealed := await _sealed(host)) is not None:
+        protection, config_key, changes["recovery"] = sealed
+        host.archive.protect(protection, config_key)
+    host.archive.now = msgspec.structs.replace(now, **changes)
+    await host.archive.save()
+    host.node.record("boot.step", step="B3", text="upgraded", mode=host.archive.protection.mode)
+
+
+def _encrypts(host: Host) -> bool:
+    return host.config.has(Feature.CONFIGURATION_ENCRYPTION)
+
+
+async def _sealed(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | None:
+    """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
+
+    If Secure Boot is on now, it must be on to unseal (POL-01).
+    """
+    if not _encrypts(host) or host.tpm is None or not host.measured:
+        return None
+    recovery = new_recovery_key(host.rng)
+    config_key = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
+    try:
+        protection = await protected(
+            host.tpm,
+            host.rng,
+            config_key,
+            recovery,
+            seal_pcrs=host.node.knobs.seal_pcrs,
+            require_secure_boot=host.node.power.firmware.secure_boot,
+            require_exec_installed_only=False,
+        )
+    except TpmError as error:
+        host.node.record("tpm.unusable", level="warning", reason=str(error))
+        host.problems.tpm_unusable(error)
+        return None
+    return protection, config_key, recovery
 
 
 async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial]:

@@ -34,6 +34,9 @@ own release can do: standard keys are on every host, and an older one is left ou
 task that needs more of it is refused as `NotSupported`, with what it needs and since when; at an
 older host's console the command does not exist.
 
+`keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance mode,
+and boots it; a vCenter keeps its release. There is no way back to an older one.
+
 This page is made from the table in `protocol/releases.py`, which hosts and vCenter ask. A test
 plays each row with the release before and with the release that has it.
 """

@@ -311,3 +311,32 @@ def test_native_providers_and_their_vms_need_a_release_that_has_them() -> None:
         load(made)
     assert "provider nkp: native key providers: vCenter vcenter is 7.0 U1" in str(refused.value)
     assert "native key providers on a host: a host is 7.0 U1" in str(refused.value)
+
+
+async def test_hosts_are_upgraded_one_after_another_and_get_what_the_release_has() -> None:
+    """UPG-01: sealed at the first boot, with the alarm of its recovery key (REC-03)."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
+        upgrade = c.HostUpgrade((A, B), "7.0U3")
+        assert f"{A} is not in maintenance mode" in await refusal(lab, upgrade)
+        await lab.do(c.HostEnterMaintenance((A,)))
+        assert f"{B} is not in maintenance mode" in await refusal(lab, upgrade)
+        assert (await lab.host(A)).version == "7.0U1", "none is changed when one is refused"
+        await lab.do(c.HostPowerOff((B,)))
+        done = await lab.do(upgrade)
+        assert [row.machine for row in done.items] == ["running", "off"]
+        assert (await lab.host(A)).version == "7.0U3"
+        assert [a.of for a in (await lab.do(c.GetAlarms())).items if "Recovery" in a.alarm] == [A]
+        await lab.do(c.HostPowerOn((B,)))
+        await lab.esx(B, "system security keypersistence enable")
+        assert "going back to 7.0 U2 is not built" in await refusal(
+            lab, c.HostUpgrade((A,), "7.0U2")
+        )
+        assert "is no host" in await refusal(lab, c.HostUpgrade(("kms",), "8.0"))
+
+
+async def test_a_host_is_not_upgraded_beyond_its_vcenter() -> None:
+    async with Lab("sim", seed=7, topology=file(host="7.0U3", vcenter="8.0"), vms=0) as lab:
+        refused = await refusal(lab, c.HostUpgrade((A,), "8.0U1"))
+        assert "vcenter has 8.0: it manages no hosts of 8.0 U1" in refused
+        with pytest.raises(KeysteadError, match="is no version that there is here"):
+            c.HostUpgrade((A,), "9.1")

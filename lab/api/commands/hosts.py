@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
+from protocol.errors import InvalidArgument
+from protocol.releases import release_of
 
 if TYPE_CHECKING:
     from lab.api.answers import (
@@ -47,6 +49,23 @@ class HostReboot(_OfHosts["HostPowerList"], frozen=True, tag="host.reboot"):
 
     Returns when vCenter has seen the hosts' VMs as the hosts do, where it can hear them.
     """
+
+
+class HostUpgrade(_OfHosts["HostPowerList"], frozen=True, tag="host.upgrade"):
+    """Install a later release on hosts, and boot it: a host that runs must be in maintenance mode.
+
+    ``release`` is written ``8.0U3``. One host after another; one that was off stays off, and boots
+    it next. The first boot from 7.0 U2 on encrypts the configuration [UPG-01].
+    """
+
+    release: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            release_of(self.release)
+        except InvalidArgument as error:
+            raise wrong(str(error)) from None
 
 
 class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off"):

@@ -8,7 +8,7 @@ from protocol.errors import EncryptionKeyRequired, InvalidArgument, NotAvailable
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm, SetProviders
 from protocol.terms import NodeName, ProtectionMode
 from services.esxi.config import esxi_config
-from tests.services.esxi.rig import VM, A, B, Rig
+from tests.services.esxi.rig import HOST_KEY, VM, A, B, Rig
 from tests.services.esxi.test_native import encrypted, push, ready
 
 OLD, NEW = "7.0U1", "7.0U2"
@@ -80,3 +80,43 @@ def test_a_native_vm_that_comes_to_an_older_host_does_not_start_there(rig: Rig) 
 def test_what_is_no_release_is_refused_at_the_door(version: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^host: .* is no version that there is here"):
         esxi_config({"version": version, "vcenter": NodeName("vcenter")})
+
+
+def test_the_first_boot_after_an_upgrade_encrypts_the_configuration(rig: Rig) -> None:
+    """UPG-01: what was in it stays, and the clear one leaves the disk."""
+    rig.up(version=OLD)
+    rig.make_safe()
+    rig.encrypted_vm()
+    assert rig.summary().protection_mode is ProtectionMode.NONE
+    rig.power_off()
+    rig.set_firmware(release=NEW)
+    rig.power_on()
+    told = rig.summary()
+    assert (told.version, told.protection_mode) == (NEW, ProtectionMode.TPM)
+    assert told.recovery_id and told.crypto_key_id == HOST_KEY and [v.vm for v in told.vms] == [VM]
+    assert rig.esxcli("system security keypersistence enable").exit_code == 0
+    rig.reboot(way="power_loss")
+    assert rig.summary().recovery_id == told.recovery_id, "it is made once"
+
+
+def test_an_upgrade_whose_tpm_fails_boots_in_mode_none_and_stays_so(rig: Rig) -> None:
+    rig.up(version=OLD)
+    rig.power_off()
+    rig.set_firmware(release=NEW, tpm_enabled=False)
+    rig.power_on()
+    assert rig.summary().protection_mode is ProtectionMode.NONE
+    rig.power_off()
+    rig.set_firmware(tpm_enabled=True)
+    rig.power_on()
+    assert rig.summary().protection_mode is ProtectionMode.NONE, "only the first boot does it"
+    assert rig.esxcli("system settings encryption set --mode=TPM").exit_code == 0
+
+
+@pytest.mark.parametrize("way", ["crash", "power_loss"])
+def test_an_upgrade_within_encrypted_releases_changes_nothing(rig: Rig, way: str) -> None:
+    rig.up(version=NEW)
+    before = rig.summary().recovery_id
+    rig.power_off(way=way)
+    rig.set_firmware(release="8.0U3")
+    rig.power_on()
+    assert (rig.summary().version, rig.summary().recovery_id) == ("8.0U3", before)
