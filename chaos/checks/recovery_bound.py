@@ -21,14 +21,15 @@ BOUND_S: Final = 60.0
 RESTARTED_S: Final = 240.0
 """Lab seconds more for a VM that others restart: after a boot of all hosts an HA agent gives one
 that it has not heard two minutes, and then its try has to come (HA-01)."""
+_START: Final = "vm.on"
 _POWER: Final = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", *MOVES)
 
 
 @dataclass
 class _Run:
     """What is known at one moment. ``back``: since when a VM was seen to run after the heal, by
-    VM; ``off``: VMs that an operation of the run may have left off; ``put_on``: when one such was
-    put on again, by VM."""
+    VM; ``off``: VMs that an operation of the run may have left off; ``locked``: those that were
+    seen locked, which unlocking starts not; ``put_on``: when one of either was put on again."""
 
     ran: dict[str, bool] = field(default_factory=dict)
     on: dict[str, tuple[str, int, bool]] = field(default_factory=dict)  # host, boot, running
@@ -36,6 +37,7 @@ class _Run:
     silent: set[str] = field(default_factory=set)
     active: ActiveFaults = field(default_factory=ActiveFaults)
     off: set[str] = field(default_factory=set)
+    locked: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
     put_on: dict[str, float] = field(default_factory=dict)
     healed: Record | None = None
@@ -59,6 +61,8 @@ class _Run:
             elif record.node in self.off:
                 self.off.discard(record.node)
                 self.put_on[record.node] = record.t
+        elif record.op == _START and record.type == "ok" and record.node in self.locked:
+            self.put_on[record.node] = record.t
         elif record.type == "state":
             self._state(record)
 
@@ -73,6 +77,8 @@ class _Run:
                 (self.silent.add if data.get("silent") else self.silent.discard)(record.node)
             case "vm":
                 on = data["power"] == "poweredOn"
+                if data.get("crypto") == "locked":
+                    self.locked.add(record.node)
                 self.ran.setdefault(record.node, on)
                 # A host that had it before may list it still (HA-01).
                 seen = (str(data["host"]), int(data["boot"]), on)

@@ -1,12 +1,14 @@
 """Attestations by hand, at the consoles of a trusted host and of a service (``Lab.beside``).
 
 An Attestation Service tells all findings. Who asks at its console is no host that a vCenter vouches
-for, so that one finding is always there; the others are about the evidence.
+for, and brings another host's TPM: these two findings are always there; the others are about the
+evidence.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -40,6 +42,9 @@ from protocol.trust import (
     TrustedKeyProvider,
 )
 
+_OF_THE_CONSOLE: Final = (FindingCode.PRINCIPAL, FindingCode.ENDORSEMENT_KEY)
+"""Nobody vouches for who asks there, and the TPM is another host's than theirs."""
+
 
 class Evidence(StrEnum):
     """What is brought to the service, in the place of fresh evidence."""
@@ -66,8 +71,8 @@ async def attest(lab: LabCore, host: str) -> Judged:
 
 
 async def findings(lab: LabCore, host: str, service: str, evidence: str) -> list[str]:
-    """The codes of what ``service`` finds in that evidence of the host's TPM, but that nobody
-    vouches; for a context that was finished already: ``refused``."""
+    """The codes of what ``service`` finds in that evidence of the host's TPM, but what it
+    finds in who asks; for a context that was finished already: ``refused``."""
     kind = Evidence(evidence)
     asked, report = await _begun(lab, host, service)
     if kind is Evidence.OTHER_NONCE:
@@ -115,7 +120,7 @@ async def _finished(
         event_log=report.event_log,
     )
     found = (await lab.ask(NodeName(service), finish)).findings
-    return [one.code.value for one in found if one.code is not FindingCode.PRINCIPAL]
+    return [one.code.value for one in found if one.code not in _OF_THE_CONSOLE]
 
 
 async def asked_for_a_key(lab: LabCore, service: str, provider: str, token: bytes) -> str:

@@ -77,7 +77,8 @@ class KeyStore(Story):
         found = {str(entry.key): entry.material.reveal() for entry in host.keys.entries()}
         scene.notes.setdefault("config keys", set()).add(host.archive.config_key.reveal())
         other = sorted(key for key in found if values.setdefault(key, found[key]) != found[key])
-        stored = frozenset(str(entry.key) for entry in status if entry.stored)
+        # In force, and on the disk once it is saved: the status of a key tells of the disk.
+        stored = frozenset(str(entry.key) for entry in host.archive.now.store)
         usable = frozenset(str(entry.key) for entry in status if entry.present)
         return {
             "persistence": summary.key_persistence,

@@ -15,7 +15,7 @@ from chaos.oracle.terms import Fault
 from protocol.messages.vcenter import CreateVm, PowerOnVm
 from protocol.trust import TrustAttestationStatus as Status
 
-BUILD = "of its own"
+BUILD = "own-build"
 
 
 class RunsOnWithdrawn(RunsOn):

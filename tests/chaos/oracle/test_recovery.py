@@ -68,3 +68,19 @@ def stopped(*, ha: bool) -> Story:
 def test_agents_have_their_time_to_find_that_a_host_has_failed() -> None:
     assert bound(stopped(ha=True)).result is CheckOutcome.PASS
     assert bound(stopped(ha=False)).result is CheckOutcome.FAIL
+
+
+def put_on(*, locked: bool) -> Story:
+    """Somebody starts vm-01 long after the heal: it was locked all the time, or just off."""
+    story = Story(persistence=not locked).cut().boot("esxi-001")
+    story.host("esxi-001", "prepared" if locked else "safe")
+    story.vm("vm-01", "esxi-001", "locked" if locked else "off").heal("wan").passes(2 * LATE)
+    story.op("invoke", "vm-01", "vm.on").op("ok", "vm-01", "vm.on").host("esxi-001", "safe")
+    return story.passes(5).vm("vm-01", "esxi-001", "running").passes(LATE)
+
+
+def test_a_vm_that_was_locked_has_its_time_from_when_somebody_started_it() -> None:
+    """Unlocking powers nothing on (LOCK-06)."""
+    assert bound(put_on(locked=True)).result is CheckOutcome.PASS
+    found = bound(put_on(locked=False))
+    assert found.result is CheckOutcome.FAIL and "vm-01 had to run by" in found.text
