@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from protocol import names
+from protocol.crypto.native import check_value
 from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, unwrap, wrap
 from protocol.errors import (
     CryptographicFailure,
@@ -219,7 +220,15 @@ def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     if key == host.archive.now.host_key and host.host_key is not None:
         return host.host_key
     cached = host.keys.get(key)
-    return cached if cached is not None or key in host.disproved else native.derived(host, key)
+    return cached if cached is not None or key in host.disproved else _derived(host, key)
+
+
+def _derived(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+    """A key that this host derives; not the host key of a KDK that is another one now."""
+    value, now = native.derived(host, key), host.archive.now
+    if value is None or key != now.host_key or check_value(value) == now.host_key_check:
+        return value
+    return None
 
 
 def _told(host: Host, found: DumpFile) -> Dump:

@@ -307,6 +307,20 @@ def test_a_dump_under_a_derived_key_is_read_by_who_can_derive_it(rig: Rig) -> No
     assert isinstance(rig.refused_door(DecryptDump(dump="vmx")), EncryptionKeyRequired)
 
 
+def test_a_dump_under_a_host_key_of_another_kdk_names_the_key(rig: Rig) -> None:
+    """NKP-18: the host key has a check value, so that this is no damage."""
+    ready(rig)
+    rig.console(WriteDump(dump="hostd", marker=MARKER))
+    rig.command(push(OTHER, "2"))
+    rig.reboot()
+    refused = rig.refused_door(DecryptDump(dump="hostd"))
+    assert isinstance(refused, EncryptionKeyRequired) and refused.keys == (HOST_KEY,)
+    assert [found.readable for found in rig.console(ListDumps()).dumps] == [False]
+    rig.connect()
+    rig.command(push(KDK, "3"))
+    assert rig.console(DecryptDump(dump="hostd")).content.endswith(MARKER)
+
+
 @pytest.mark.parametrize(
     "kdks", [(), (NKP, NKP), (ProviderId("none"),)], ids=["none", "two", "foreign"]
 )
