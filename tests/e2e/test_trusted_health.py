@@ -53,6 +53,19 @@ async def test_trouble_is_told_within_a_period_though_nobody_needs_a_key(
         assert len(await told(lab)) == 1
 
 
+async def test_a_host_that_waits_long_for_silent_services_is_heard() -> None:
+    """It asks all of them at once, and vCenter waits for its answer longer than it for theirs."""
+    knobs = {"trust_timeout_s": 40}
+    async with Lab(
+        "sim", topology="trusted", seed=7, hosts=2, vms=2, tpm="model", knobs=knobs
+    ) as lab:
+        await lab.sleep(PERIOD_S)
+        for service in ("keyprovider-1", "keyprovider-2"):
+            await lab.do(c.FaultInject("proc.pause", {"on": service}))
+        await lab.sleep(PERIOD_S + 60)
+        assert await told(lab) == ["ClusterNotAvailable"]
+
+
 async def test_a_silent_host_does_not_hold_up_the_deletion_of_a_provider() -> None:
     """It is done, and the others know it (DEL-01); the one that was silent learns it later."""
     async with trusted() as lab:

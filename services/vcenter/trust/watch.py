@@ -27,7 +27,7 @@ from services.vcenter.trust import told
 from services.vcenter.trust.judgement import Served, Trouble, reported, served, view_of, worse
 
 WITHIN_S: Final = 30.0
-"""A host gives up on each service by its own knob, and asks all of them at once."""
+"""For a host's answer, at least: it asks all services at once, and waits for each by its knob."""
 _TELLS: Final = {
     Trouble.NOT_AVAILABLE: EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE,
     Trouble.UNHEALTHY: EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
@@ -49,7 +49,8 @@ class TrustWatch:
     ) -> None:
         self.release = release
         self._tells = has(release, Feature.TRUST_PROVIDER_EVENTS)
-        self._node, self._inventory, self._sessions = node, inventory, sessions
+        self._node, self._clock = node, clock
+        self._inventory, self._sessions = inventory, sessions
         self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
         self._served: Mapping[ProviderId, Served] = {}
         self._told: dict[ProviderId, Served] = {}
@@ -108,7 +109,9 @@ class TrustWatch:
         self._rounds += 1
         asked = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
         message = QueryTrustedServices()
-        outcomes = await try_each(asked, lambda session: session.ask(message, within_s=WITHIN_S))
+        # The host's wait is a limit of its own, which the clock may raise, as this one.
+        within_s = max(WITHIN_S, 2 * self._clock.limit(self._node.knobs.trust_timeout_s))
+        outcomes = await try_each(asked, lambda session: session.ask(message, within_s=within_s))
         found: list[TrustedServiceState] = []
         for outcome in outcomes:
             if isinstance(outcome, ProductError):
