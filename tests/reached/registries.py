@@ -19,7 +19,6 @@ OUT_OF_REACH: dict[Thing, str] = {
         "error",
         "KS-CHAOS-201",
     ): "never raised: it begins a verdict's reason; see test_engine",
-    ("event", EventTypeId.VM_NO_DISK_SPACE.value): "its draft has no whole-lab test yet",
 }
 """What no test reaches, and why that is no gap."""
 
