@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages.host import VmSummary
-from protocol.terms import NodeName, VmName
+from protocol.terms import ClusterName, NodeName, VmName
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
 from services.vcenter.removals import released
@@ -39,7 +39,7 @@ def edits_of_report(
             continue
         if row is None:
             if place.host == host:
-                edits.append(new_vm(_row(hosts[host], vm)))
+                edits.append(new_vm(row_of(vm, host, hosts[host].cluster)))
         elif row.host != place.host:
             cluster = hosts[place.host].cluster
             edits.append(change_vm(vm.vm, host=place.host, cluster=cluster, power=place.power))
@@ -57,11 +57,12 @@ def edits_of_report(
     return edits
 
 
-def _row(host: HostRow, vm: VmSummary) -> VmRow:
+def row_of(vm: VmSummary, host: NodeName, cluster: ClusterName) -> VmRow:
+    """The row of a VM that comes into the inventory as its host has it."""
     return VmRow(
         name=vm.vm,
-        cluster=host.cluster,
-        host=host.name,
+        cluster=cluster,
+        host=host,
         power=vm.power,
         keys=vm.keys,
         vtpm=vm.vtpm is True,

@@ -37,6 +37,7 @@ from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.hosts.relocated_vms import arrival
+from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import drop, new_vm, put
 from services.vcenter.removals import used_again
@@ -185,17 +186,8 @@ async def _take_in(
     vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary
 ) -> None:
     """The VM is of this inventory, in one transaction with the end of its move."""
-    made = VmRow(
-        name=row.name,
-        cluster=vc.host(session.host).cluster,
-        host=session.host,
-        power=summary.power,
-        keys=summary.keys,
-        vtpm=summary.vtpm is True,
-        snapshots=() if summary.snapshots is msgspec.UNSET else summary.snapshots,
-        template=summary.template is True,
-        migrate_encryption=row.migrate_encryption,
-    )
+    came = row_of(summary, session.host, vc.host(session.host).cluster)
+    made = msgspec.structs.replace(came, migrate_encryption=row.migrate_encryption)
     now = vc.inventory.relocations.get(row.name)
     if now is not None and now.state is Relocation.ARRIVED:
         return  # its host has told of it meanwhile

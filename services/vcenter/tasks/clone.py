@@ -29,6 +29,7 @@ from protocol.releases import Feature, has
 from protocol.terms import NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.events import Draft
+from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
@@ -118,15 +119,7 @@ async def _make(
         raise
     if vm.keys and host not in vc.inventory.hosts:  # it was removed, and the clone with it
         await give_up(vc, cluster, tuple(key for key in vm.keys if key not in source.keys))
-    made = VmRow(
-        name=vm.vm,
-        cluster=cluster,
-        host=host,
-        power=vm.power,
-        keys=vm.keys,
-        vtpm=vm.vtpm is True,
-        template=vm.template is True,
-    )
+    made = row_of(vm, host, cluster)
     await vc.inventory.commit(
         new_vm(made),
         *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),

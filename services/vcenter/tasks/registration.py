@@ -7,8 +7,6 @@ out. The keys leave the hosts soon afterwards, and a host that is away when it i
 
 from __future__ import annotations
 
-import msgspec
-
 from protocol import names
 from protocol.authorization import Privilege
 from protocol.errors import (
@@ -22,6 +20,7 @@ from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnre
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
 from services.vcenter.removals import released, used_again
@@ -50,16 +49,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
         await session.command(HostUnregisterVm(vm=vm.vm))
         vc.sessions.lists_no_more(session.host, vm.vm)
         raise
-    row = VmRow(
-        name=vm.vm,
-        cluster=vc.host(session.host).cluster,
-        host=session.host,
-        power=vm.power,
-        keys=vm.keys,
-        vtpm=vm.vtpm is True,
-        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
-        template=vm.template is True,
-    )
+    row = row_of(vm, session.host, vc.host(session.host).cluster)
     await vc.inventory.commit(
         Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)
     )
