@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from chaos.draws import Draws
-from chaos.faults.base import Fault, Notes, Params, Targets, running
+from chaos.faults.base import Notes, running
 from chaos.faults.links import (
     HEAL_WITHIN_S,
     NOTHING_UP,
-    LinkFault,
-    ShareParams,
+    ShareFault,
     counted,
-    enough,
     kept_away,
     on_edge,
     ping,
@@ -23,35 +21,22 @@ from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
 
 
-class LinkDup(LinkFault, frozen=True, kw_only=True):
+class LinkDup(ShareFault, frozen=True, kw_only=True):
     """On each of its links the share ``p`` of the messages, above 0, is sent twice."""
 
     kind: ClassVar[str] = "link.dup"
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
-    params: ClassVar[type[Params]] = ShareParams
-    p: float
-
-    @classmethod
-    def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
-        return cls(id=id, p=params.p, **cls.ends(params, targets))
 
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         ends = cls.drawn_ends(draws, directory)
         return None if ends is None else ends | {"p": round(0.05 + 0.95 * draws.unit(), 3)}
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | {"p": self.p}
-
     def summary(self) -> str:
         return f"duplicate {self.p:.1%} on {self.described()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
-
-    @property
-    def canaries(self) -> int:
-        return enough(self.p)
 
     async def passes(self, lab: Lab, notes: Notes) -> str:
         """As for every link, and no receiver counts a duplicate of a canary: where no other rule

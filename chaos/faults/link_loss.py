@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from chaos.draws import Draws
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Notes
 from chaos.faults.links import (
     BATCH,
     NOTHING_UP,
     Edge,
-    LinkFault,
-    ShareParams,
+    ShareFault,
     either_way,
-    enough,
     ping,
 )
 from chaos.lab import Directory, Lab
@@ -23,35 +21,22 @@ from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
 
-class LinkLoss(LinkFault, frozen=True, kw_only=True):
+class LinkLoss(ShareFault, frozen=True, kw_only=True):
     """On each of its links the share ``p`` of the messages, above 0, is lost."""
 
     kind: ClassVar[str] = "link.loss"
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
-    params: ClassVar[type[Params]] = ShareParams
-    p: float
-
-    @classmethod
-    def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
-        return cls(id=id, p=params.p, **cls.ends(params, targets))
 
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         ends = cls.drawn_ends(draws, directory)
         return None if ends is None else ends | {"p": round(0.05 + 0.55 * draws.unit(), 3)}
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | {"p": self.p}
-
     def summary(self) -> str:
         return f"lose {self.p:.1%} on {self.described()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
-
-    @property
-    def canaries(self) -> int:
-        return enough(self.p)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """Our rules lose a message on every edge, and a canary does not come back.

@@ -220,6 +220,24 @@ class LinkFault(Fault, frozen=True, kw_only=True):
 NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
 
 
+class ShareFault(LinkFault, frozen=True, kw_only=True):
+    """A fault that strikes the share ``p`` of the messages of its links, above 0 and at most 1."""
+
+    params: ClassVar[type[Params]] = ShareParams
+    p: float
+
+    @classmethod
+    def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
+        return cls(id=id, p=params.p, **cls.ends(params, targets))
+
+    def written(self) -> dict[str, Any]:
+        return super().written() | {"p": self.p}
+
+    @property
+    def canaries(self) -> int:
+        return enough(self.p)
+
+
 def on_edge(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
     """The rules on this edge, in either direction."""
     ends = (edge, (edge[1], edge[0]))
