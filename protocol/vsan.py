@@ -75,11 +75,21 @@ class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeName
 
 
+class VsanGroupKek(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The KEK of one disk group (C3). ``kek_check``: of one that the host derives."""
+
+    group: str
+    kek_id: CryptoKeyId
+    kek_check: str = ""
+
+
 class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What vCenter hands to each host of a cluster: the KMS profile and key *ids* (VSAN-01).
 
     ``kek_check`` and ``host_key_check``: check values of keys that hosts derive. ``servers`` is
-    empty when the provider has none, or was deleted. ``dek_generation_id``: data encryption keys
+    empty when the provider has none, or was deleted. ``group_keks``: of the disk groups of the host
+    that is told, when each group has a KEK of its own; ``kek_id`` is None then.
+    ``dek_generation_id``: data encryption keys
     of a lower generation are to be made anew. ``members``: the hosts of the cluster, which
     may ask each other for replicas.
     """
@@ -90,11 +100,22 @@ class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     servers: tuple[VsanKeyServer, ...] = ()
     kek_id: CryptoKeyId | None = None
     kek_check: str = ""
+    group_keks: tuple[VsanGroupKek, ...] = ()
     host_key_id: CryptoKeyId | None = None
     host_key_check: str = ""
     dek_generation_id: int = 0
     erase_disks_before_use: bool = False
     members: tuple[NodeName, ...] = ()
+
+    def kek_of(self, group: str) -> CryptoKeyId | None:
+        """The KEK of a disk group; None when it has none."""
+        own = next((one.kek_id for one in self.group_keks if one.group == group), None)
+        return own or self.kek_id
+
+    def keks(self) -> dict[CryptoKeyId, str]:
+        """Every KEK of this configuration with its check value."""
+        found = {one.kek_id: one.kek_check for one in self.group_keks}
+        return found if self.kek_id is None else {self.kek_id: self.kek_check, **found}
 
 
 class VsanComponent(msgspec.Struct, frozen=True, kw_only=True):

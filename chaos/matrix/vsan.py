@@ -24,7 +24,7 @@ from protocol.messages.host.vsan import (
     WriteVsanObject,
 )
 from protocol.messages.vcenter.vsan import QueryVsanCluster, QueryVsanHealth, VsanCluster
-from protocol.terms import NodeName
+from protocol.terms import CryptoKeyId, NodeName
 from protocol.vsan import ComponentKind, ComponentState
 
 BLOCKS, ASKED = 64, 8
@@ -40,14 +40,22 @@ async def mark(scene: Scene) -> None:
     item, config = found.objects[0], found.config
     hosts = [str(part.host) for part in item.components if part.kind == ComponentKind.REPLICA]
     wanted = [str(scene.host(Event.E12, actor)) for actor in (Actor.B, Actor.V2)]
-    if sorted(hosts) != sorted(wanted) or config.kek_id is None or config.host_key_id is None:
+    kek = _kek_on(found, scene.host(Event.E12, Actor.B))
+    if sorted(hosts) != sorted(wanted) or kek is None or config.host_key_id is None:
         raise Void(f"the replicas of {item.object} lie on {', '.join(hosts)}")
     marker = scene.draws.token(32)
     for host in hosts:
         message = WriteVsanObject(object=item.object, marker=marker)
         await scene.lab.ask(NodeName(host), message, within_s=WITHIN_S)
-    scene.on_vsan = OnVsan(item.object, marker, kek=config.kek_id, host_key=config.host_key_id)
+    scene.on_vsan = OnVsan(item.object, marker, kek=kek, host_key=config.host_key_id)
     scene.book.write("note", "", "object filled", object=item.object, hosts=hosts)
+
+
+def _kek_on(found: VsanCluster, host: NodeName) -> CryptoKeyId | None:
+    """The KEK that opens the one disk group of the host, the cluster's or its own (C3)."""
+    groups = next((one.groups for one in found.hosts if one.host == host), ())
+    keks = {disk.kek_id for group in groups for disk in group.disks}
+    return keks.pop() if len(keks) == 1 else None
 
 
 async def check_healthy(scene: Scene) -> None:

@@ -26,6 +26,7 @@ from lab.cli.output import document, field, is_document, plain, show_one, text
 
 if TYPE_CHECKING:
     from lab.api.answers import Vsan
+    from lab.api.answers.vsan import VsanGroupLine
 
 CONTENT = (field("host"), field("object"), field("digest"))
 
@@ -165,17 +166,24 @@ def _show(command: Command[Vsan], options: Options) -> None:
         plain(f"change:        {found.change.value}")
     if found.encryption_enabled:
         plain(f"provider:      {found.provider}")
-        plain(f"kek:           {text(found.kek)}")
+        plain(f"kek:           {text(found.kek) if found.kek else 'one for each disk group'}")
         plain(f"host key:      {text(found.host_key)}")
         plain(f"data keys:     generation {found.dek_generation}")
     for group in found.groups:
         how = "mounted" if group.mounted else f"not mounted: {group.why}"
-        plain(f"disk group:    {group.host} {group.group}, {len(group.disks)} disks, {how}")
+        own = _own_keks(group) if found.encryption_enabled and not found.kek else ""
+        plain(f"disk group:    {group.host} {group.group}, {len(group.disks)} disks{own}, {how}")
     for host in found.silent:
         plain(f"disk group:    {host} does not answer")
     for item in found.objects:
         parts = ", ".join(f"{c.kind} {c.host} {c.state.value}" for c in item.components)
         plain(f"object:        {item.object} {_reach(item.accessible)} ({parts})")
+
+
+def _own_keks(group: VsanGroupLine) -> str:
+    """The KEKs of a group that has its own: more than one while they are being changed (C3)."""
+    keks = sorted({str(disk.key) for disk in group.disks if disk.key})
+    return f", kek {' and '.join(keks)}" if keks else ""
 
 
 def _reach(accessible: bool) -> str:

@@ -60,6 +60,6 @@ missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
 ``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
-``vsan.applied`` encrypted, kek, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
+``vsan.applied`` encrypted, keks, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
 ``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
 """

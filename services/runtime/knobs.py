@@ -50,7 +50,6 @@ def knob(
     count: tuple[int, int] | None = None,
     rule: str = "",
     instead: str = "",
-    unbuilt: tuple[str, ...] = (),
 ) -> msgspec.Meta:
     """What people must know of a knob, as metadata of its field.
 
@@ -58,9 +57,9 @@ def knob(
     duration. ``least`` and ``most``: the range of a number, both ends included. ``count``: how many
     entries a list has, at least and at most. ``rule``: the id of the rule it belongs to.
     ``instead``: what values other than the default change; a knob of an open question (C1, ...)
-    says so. ``unbuilt``: values that are answers too, and are refused as not available.
+    says so.
     """
-    extra = {"unit": unit, "rule": rule, "instead": instead, "unbuilt": unbuilt}
+    extra = {"unit": unit, "rule": rule, "instead": instead}
     if count is not None:
         low, high = count
         return msgspec.Meta(description=text, min_length=low, max_length=high, extra=extra)
@@ -152,19 +151,16 @@ def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
 def fault(kind: type[Knobs], name: str, value: object) -> str:
     """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is good."""
     try:
-        made = _converted(kind, name, value)
+        _converted(kind, name, value)
     except (msgspec.ValidationError, ValueError):
         return f"{value!r} is not {described(kind)[name].values}"
-    if made in _unbuilt(kind, name):
-        return f"{value!r} is not available in this version; {described(kind)[name].values}"
     return ""
 
 
 def read(kind: type[K], values: Mapping[str, Any]) -> K:
     """The knobs of ``kind`` out of a lab's flat map, which has those of other services too.
 
-    ``InvalidArgument`` names the knob, its value and its range, also where the value is one that is
-    not built.
+    ``InvalidArgument`` names the knob, its value and its range.
     """
     made: dict[str, Any] = {}
     for name in kind.__struct_fields__:
@@ -190,13 +186,6 @@ def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
     return made
 
 
-def _unbuilt(kind: type[Knobs], name: str) -> tuple[str, ...]:
-    """Values of a knob that are answers, and not built."""
-    _, meta = _annotations(kind)[name]
-    found: tuple[str, ...] = (meta.extra or {}).get("unbuilt", ())
-    return found
-
-
 def _converted(kind: type[Knobs], name: str, value: object) -> Any:
     value_type, meta = _annotations(kind)[name]
     if isinstance(value, bool) and value_type is not bool:
@@ -212,9 +201,7 @@ def _values(value: Any, meta: msgspec.Meta) -> str:
     if value is bool:
         return "true or false"
     if get_origin(value) is Literal:
-        unbuilt = (meta.extra or {}).get("unbuilt", ())
-        named = [f"{v} (not available)" if v in unbuilt else str(v) for v in get_args(value)]
-        return " or ".join(named)
+        return " or ".join(str(v) for v in get_args(value))
     if get_origin(value) is tuple:
         entry, entry_meta = get_args(get_args(value)[0])
         each = _values(entry, entry_meta)

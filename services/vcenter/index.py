@@ -29,12 +29,20 @@ def _host_key(row: ClusterRow | HostRow) -> tuple[CryptoKeyId, ...]:
     return () if row.host_key is None else (row.host_key,)
 
 
+def _keys_of_cluster(row: ClusterRow) -> tuple[CryptoKeyId, ...]:
+    """Its host key, and the keys of its encrypted vSAN, also of a change that is on its way."""
+    vsan = () if row.vsan is None else row.vsan.named()
+    return tuple(dict.fromkeys((*_host_key(row), *vsan)))
+
+
 def _keys_in(row: Row | None) -> tuple[CryptoKeyId, ...]:
     """The keys that the row is about: in use by it, or described by it."""
     match row:
         case VmRow(keys=keys):
             return keys
-        case ClusterRow() | HostRow():
+        case ClusterRow():
+            return _keys_of_cluster(row)
+        case HostRow():
             return _host_key(row)
         case KeyRow(key=key):
             return (key,)
@@ -78,8 +86,11 @@ class Index:
         self.vms_with = Groups[CryptoKeyId, VmName, VmRow](lambda row: row.keys)
         self.hosts_with = Groups[CryptoKeyId, NodeName, HostRow](_host_key)
         self.clusters_with = Groups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
+        self.vsans_with = Groups[CryptoKeyId, ClusterName, ClusterRow](
+            lambda row: () if row.vsan is None else row.vsan.named()
+        )
         self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
-            Table.CLUSTER: (self.clusters_with,),
+            Table.CLUSTER: (self.clusters_with, self.vsans_with),
             Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
             Table.VM: (self.vms_on, self.vms_of, self.encrypted_vms_of, self.vms_with),
             Table.RELEASED: (self.released_on,),
@@ -155,7 +166,7 @@ class Index:
     def _weigh(self, keys: Collection[CryptoKeyId]) -> None:
         """Whether these are used, and known: used or listed, and not forgotten."""
         for key in dict.fromkeys(keys):
-            users = (self.vms_with, self.clusters_with, self.hosts_with)
+            users = (self.vms_with, self.clusters_with, self.hosts_with, self.vsans_with)
             used = any(group.count(key) for group in users)
             self._used.setdefault(key.provider_id, Sorted()).put(key, present=used)
             if not self._used[key.provider_id]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from protocol.terms import CryptoKeyId, NodeName, VmName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 from services.vcenter.inventory import Edit, Inventory
 from services.vcenter.tables import KeyRow, Table
 
@@ -15,7 +17,8 @@ def vms_of(inventory: Inventory, key: CryptoKeyId) -> tuple[VmName, ...]:
 
 
 def hosts_of(inventory: Inventory, key: CryptoKeyId) -> tuple[NodeName, ...]:
-    """Hosts whose host key it is: their own, else that of their cluster."""
+    """Hosts whose host key it is, their own or that of their cluster; and those whose encrypted
+    vSAN has it, as the KEK of one of their disk groups or of all."""
     index = inventory.index
     own = index.hosts_with.names(key)
     shared = [
@@ -24,7 +27,21 @@ def hosts_of(inventory: Inventory, key: CryptoKeyId) -> tuple[NodeName, ...]:
         for host in index.hosts_of.names(cluster)
         if inventory.hosts[host].host_key is None
     ]
-    return tuple(index.in_order([*own, *shared]))
+    vsan = [
+        host
+        for cluster in index.vsans_with.names(key)
+        for host in _with_vsan_key(inventory, cluster, key)
+    ]
+    return tuple(index.in_order(dict.fromkeys([*own, *shared, *vsan])))
+
+
+def _with_vsan_key(
+    inventory: Inventory, cluster: ClusterName, key: CryptoKeyId
+) -> Sequence[NodeName]:
+    here = inventory.index.hosts_of.names(cluster)
+    row = inventory.clusters[cluster].vsan
+    own = None if row is None else row.users_of(key)
+    return here if own is None else [host for host in here if host in own]
 
 
 def note_key(key: CryptoKeyId, **fields: object) -> Edit:

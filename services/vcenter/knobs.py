@@ -24,8 +24,7 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
         knob(
             "Whether an encrypted vSAN has one KEK, or one for each disk group.",
             rule="C3",
-            instead="diskGroup: more keys at the key server. It is refused: it is not built.",
-            unbuilt=("diskGroup",),
+            instead="diskGroup: more keys at the key server, from the next change of keys on.",
         ),
     ] = "cluster"
     host_key_renewal: Annotated[

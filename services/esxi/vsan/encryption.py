@@ -3,8 +3,8 @@
 | disk is | configuration says | what is done with it |
 |---|---|---|
 | in clear | encrypted | a new DEK; blocks are written under it |
-| under KEK a | KEK a, its generation | nothing |
-| under KEK a | KEK b, its generation | its DEK is wrapped under b; no block is touched (shallow) |
+| under KEK a | KEK a for its group, its generation | nothing |
+| under KEK a | KEK b for its group, its generation | its DEK is wrapped under b (shallow) |
 | of an older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) |
 | encrypted | in clear | blocks are written in clear |
 
@@ -49,7 +49,7 @@ def step_of(label: Label, wished: VsanEncryption) -> DiskStep:
         return DiskStep.RECODE
     if label.dek_generation < wished.dek_generation_id:
         return DiskStep.REFORMAT
-    return DiskStep.NOTHING if label.kek == wished.kek_id else DiskStep.REWRAP
+    return DiskStep.NOTHING if label.kek == wished.kek_of(label.group) else DiskStep.REWRAP
 
 
 async def prepare(host: Host, wished: VsanEncryption) -> None:
@@ -73,8 +73,9 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     lacking = await keys.bring(host, keys.needed(host, wished))
     if host.vsan.unmounted():
         await mounting.mount(host)
-    if wished.kek_id in lacking:
-        raise EncryptionKeyRequired(f"{host.node.name}: {lacking[wished.kek_id]}", (wished.kek_id,))
+    for kek in wished.keks():
+        if kek in lacking:
+            raise EncryptionKeyRequired(f"{host.node.name}: {lacking[kek]}", (kek,))
     for group in host.vsan:
         if any(label is None or step_of(label, wished) is not DiskStep.NOTHING
                for label in group.labels.values()):  # fmt: skip
@@ -90,7 +91,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     host.node.record(
         "vsan.applied",
         encrypted=wished.encryption_enabled,
-        kek="" if wished.kek_id is None else str(wished.kek_id),
+        keks=[str(kek) for kek in wished.keks()],
         generation=wished.dek_generation_id,
     )
 
@@ -152,8 +153,8 @@ def _recoded(
 
 
 def _closed(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
-    """Under the KEK of this configuration; ``EncryptionKeyRequired`` when it has left the cache."""
-    kek = wished.kek_id
+    """Under the KEK of its group; ``EncryptionKeyRequired`` when that has left the cache."""
+    kek = wished.kek_of(label.group)
     value = None if kek is None else host.keys.get(kek)
     if kek is None or value is None:
         raise EncryptionKeyRequired(f"{host.node.name}: {kek}", () if kek is None else (kek,))
@@ -162,7 +163,7 @@ def _closed(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) 
 
 async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
     """KEKs of vSAN that no disk needs any more leave cache and store (STD-17, C10)."""
-    used = {*host.vsan.keks(), wished.kek_id}
+    used = {*host.vsan.keks(), *wished.keks()}
     unused = [e.key for e in host.keys.entries() if e.kind is KeyKind.VSAN and e.key not in used]
     for key in unused:
         host.keys.remove(key)
@@ -184,10 +185,11 @@ async def add_disk(host: Host, group: str, name: str) -> None:
         return
     _check_mounted(host, found)
     label, dek, now = Label(group=group, disk=name), None, host.archive.now.vsan
-    if now is not None and now.encryption_enabled and now.kek_id is not None:
-        lacking: dict[CryptoKeyId, str] = await keys.bring(host, {now.kek_id: KeyKind.VSAN})
+    kek = None if now is None else now.kek_of(group)
+    if now is not None and now.encryption_enabled and kek is not None:
+        lacking: dict[CryptoKeyId, str] = await keys.bring(host, {kek: KeyKind.VSAN})
         if lacking:
-            raise EncryptionKeyRequired(f"{host.node.name}: {lacking[now.kek_id]}", (now.kek_id,))
+            raise EncryptionKeyRequired(f"{host.node.name}: {lacking[kek]}", (kek,))
         dek = new_dek(host.rng)
         label = msgspec.structs.replace(label, dek_generation=now.dek_generation_id)
         label = _closed(host, label, dek, now)

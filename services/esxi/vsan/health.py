@@ -44,7 +44,8 @@ def _own_issues(host: Host, now: VsanEncryption) -> tuple[VsanEncryptionIssue, .
             found.append(VsanEncryptionIssue.HOST_KEY_NOT_AVAILABLE)
         elif host.archive.now.host_key != now.host_key_id:
             found.append(VsanEncryptionIssue.HOST_KEY)
-        if now.kek_id is None or now.kek_id not in host.keys:
+        keks = {now.kek_of(group.name) for group in host.vsan}
+        if any(kek is None or kek not in host.keys for kek in keks):
             found.append(VsanEncryptionIssue.KEK_NOT_AVAILABLE)
     found += disk_issues(host.vsan, now)
     return tuple(found)
@@ -59,7 +60,7 @@ def disk_issues(groups: DiskGroups, now: VsanEncryption) -> list[VsanEncryptionI
     if now.encryption_enabled:
         if not all(label.encrypted for label in labels):
             found.append(VsanEncryptionIssue.DISABLED_WHEN_CLUSTER_ENABLED)
-        if any(label.encrypted and label.kek != now.kek_id for label in labels):
+        if any(label.encrypted and label.kek != now.kek_of(label.group) for label in labels):
             found.append(VsanEncryptionIssue.KEK)
         if any(label.encrypted and label.dek_generation != now.dek_generation_id
                for label in labels):  # fmt: skip

@@ -38,8 +38,7 @@ def needed(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
     for encryption in wanted:
         if encryption.host_key_id is not None:
             found[encryption.host_key_id] = KeyKind.HOST
-        if encryption.kek_id is not None:
-            found[encryption.kek_id] = KeyKind.VSAN
+        found.update(dict.fromkeys(encryption.keks(), KeyKind.VSAN))
     found.update(dict.fromkeys(host.vsan.keks(), KeyKind.VSAN))
     return found
 
@@ -95,8 +94,8 @@ def _helped_itself(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
 
 def _check_of(host: Host, key: CryptoKeyId) -> str:
     for profile in profiles(host):
-        if profile.kek_id == key:
-            return profile.kek_check
+        if key in (keks := profile.keks()):
+            return keks[key]
         if profile.host_key_id == key:
             return profile.host_key_check
     return ""

@@ -31,16 +31,18 @@ from protocol.vsan import ComponentKind, VsanChange, VsanComponent
 from services.vcenter.inventory import Edit
 from services.vcenter.tables import ClusterRow, Table
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.changes import APPLY_S, begin, carry_on, new_keys
+from services.vcenter.vsan.changes import APPLY_S, begin, carry_on, cover_group
 from services.vcenter.vsan.conditions import (
     check_idle,
     cluster_row,
+    groups_of,
     members,
     named_provider,
     present,
     states,
 )
 from services.vcenter.vsan.handed import config_of
+from services.vcenter.vsan.new_keys import new_keys
 from services.vcenter.vsan.objects import objects, survives_without
 from services.vcenter.vsan.rows import VsanKeys, VsanPlacement, VsanRow, VsanTransition
 
@@ -76,6 +78,7 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
         provider,
         message.operation_id,
         now,
+        await groups_of(vc, message.cluster),
         deep=change is VsanChange.ENABLE,
         erase=wish.erase_disks_before_use,
     )
@@ -104,6 +107,7 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
         provider,
         message.operation_id,
         now,
+        await groups_of(vc, message.cluster),
         deep=message.deep_rekey,
         erase=now.erase_disks_before_use,
     )
@@ -239,6 +243,8 @@ async def change_disk(vc: VCenter, message: ChangeVsanDisk) -> VsanCluster:
     host = vc.host(message.host)
     names.VSAN_DISK.check(message.disk)
     session = vc.sessions.usable(host.name)
+    if not message.remove:
+        await cover_group(vc, host.cluster, session, message.group)
     kind = RemoveVsanDisk if message.remove else AddVsanDisk
     await session.command(kind(group=message.group, disk=message.disk), within_s=APPLY_S)
     return await query(vc, host.cluster)

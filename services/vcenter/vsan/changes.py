@@ -18,58 +18,28 @@ from collections.abc import Sequence
 import msgspec
 
 from protocol.errors import InvalidState, ProductError
-from protocol.messages.host.vsan import ApplyVsanEncryption, PrepareVsanEncryption
-from protocol.terms import ClusterName, CryptoKeyId, ManagementType
-from protocol.vsan import VsanChange, VsanTransitionState
+from protocol.messages.host.vsan import ApplyVsanEncryption, PrepareVsanEncryption, VsanState
+from protocol.terms import ClusterName, NodeName
+from protocol.vsan import VsanChange, VsanEncryption, VsanTransitionState
 from services.runtime.each import for_each
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_cluster
-from services.vcenter.providers.native import check_backed_up
-from services.vcenter.tables import ClusterRow, ProviderRow, Table
+from services.vcenter.tables import ClusterRow, Table
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.conditions import cluster_row, members, present, states
 from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.new_keys import cover
 from services.vcenter.vsan.objects import survives_without
+from services.vcenter.vsan.row_edits import vsan_edit
 from services.vcenter.vsan.rows import VsanKeys, VsanRow, VsanTransition
 
 APPLY_S = 1200.0  # lab seconds: every disk of a host is read and written
 PREPARE_S = 600.0  # several key servers may be silent
 
 
-async def new_keys(
-    vc: VCenter, provider: ProviderRow, operation: str, before: VsanKeys, *, deep: bool, erase: bool
-) -> VsanKeys:
-    """A configuration with a new KEK and host key of that provider; vCenter sees no value.
-
-    ``KeyProviderUnreachable`` and the like when it makes none, ``InvalidState`` for a native one
-    that is not backed up.
-    """
-    made = VsanKeys(
-        encryption_enabled=True,
-        provider=provider.name,
-        management_type=provider.management_type,
-        dek_generation=before.dek_generation + deep,
-        erase_disks_before_use=erase,
-    )
-    if provider.management_type is ManagementType.NATIVE_PROVIDER:
-        check_backed_up(provider)
-        native = vc.providers.native
-        kek, host_key = native.new_key(provider), native.new_key(provider)
-        return msgspec.structs.replace(
-            made,
-            kek=kek,
-            kek_check=native.check(provider, kek),
-            host_key=host_key,
-            host_key_check=native.check(provider, host_key),
-        )
-    asked = vc.providers.asked(provider.name)
-    kek_id = await asked.make_key(f"{vc.node.name}/vsan/{operation}/kek")
-    host_key_id = await asked.make_key(f"{vc.node.name}/vsan/{operation}/hostkey")
-    return msgspec.structs.replace(
-        made,
-        kek=CryptoKeyId(kek_id, provider.name),
-        host_key=CryptoKeyId(host_key_id, provider.name),
-    )
+def told(vc: VCenter, cluster: ClusterName, keys: VsanKeys, host: NodeName) -> VsanEncryption:
+    """What this host of the cluster is told of a configuration."""
+    return handed(keys, vc.inventory.providers, members(vc, cluster), host)
 
 
 async def begin(
@@ -107,24 +77,26 @@ async def carry_on(vc: VCenter, cluster: ClusterName) -> None:
 
 async def _prepare(vc: VCenter, cluster: ClusterName, transition: VsanTransition) -> None:
     target = transition.target
-    wished = handed(target, vc.inventory.providers, members(vc, cluster))
     try:
         sessions = await present(vc, cluster)
         for session in sessions:
             await vc.remediation.hand_out_providers(session)
         await for_each(
             sessions if target.encryption_enabled else (),
-            lambda s: s.command(PrepareVsanEncryption(encryption=wished), within_s=PREPARE_S),
+            lambda s: s.command(
+                PrepareVsanEncryption(encryption=told(vc, cluster, target, s.host)),
+                within_s=PREPARE_S,
+            ),
             name="vsan",
         )
     except ProductError as error:
-        await vc.inventory.commit(_with(cluster, transition=None, operation=""))
+        await vc.inventory.commit(vsan_edit(cluster, transition=None, operation=""))
         vc.node.record(
             "vsan.change_given_up", level="warning", cluster=cluster, reason=type(error).__name__
         )
         raise
     prepared = msgspec.structs.replace(transition, state=VsanTransitionState.PREPARED)
-    edits = [_with(cluster, transition=prepared)]
+    edits = [vsan_edit(cluster, transition=prepared)]
     if target.host_key is not None:
         edits.append(
             change_cluster(cluster, host_key=target.host_key, host_key_check=target.host_key_check)
@@ -135,19 +107,73 @@ async def _prepare(vc: VCenter, cluster: ClusterName, transition: VsanTransition
 
 async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) -> None:
     """Host after host; a deep rekey looks before each whether the others can do without it."""
-    wished = handed(transition.target, vc.inventory.providers, members(vc, cluster))
     for session in await _there(vc, cluster):
         if transition.change is VsanChange.DEEP_REKEY:
             await _check_redundancy(vc, cluster, session, transition.target)
         await session.command(
             ApplyVsanEncryption(
-                encryption=wished,
+                encryption=told(vc, cluster, transition.target, session.host),
                 allow_reduced_redundancy=transition.allow_reduced_redundancy,
             ),
             within_s=APPLY_S,
         )
-    await vc.inventory.commit(_with(cluster, keys=transition.target, transition=None))
+    edits: dict[str, object] = {"keys": transition.target, "transition": None}
+    if transition.change is VsanChange.DEEP_REKEY:
+        edits["allow_reduced_redundancy"] = transition.allow_reduced_redundancy
+    await vc.inventory.commit(vsan_edit(cluster, **edits))
     vc.node.record("vsan.change", cluster=cluster, change=transition.change.value, state="settled")
+
+
+async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanState) -> bool:
+    """Bring a host that has another configuration to what is in force; whether there was need.
+
+    It was away when its cluster changed (C25), or has a disk group that came later (C3). Not while
+    a change is on its way: a command that was meant before it must not undo it. A host that was
+    left out of a deep rekey makes up for it as that was allowed to be done.
+    """
+    async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
+        session = vc.sessions.connected_to(host)
+        if _settled(vc, cluster) is None or session is None or not seen.groups:
+            return False
+        await cover(vc, cluster, host, [group.group for group in seen.groups])
+        row = _settled(vc, cluster)
+        if row is None or seen.encryption == told(vc, cluster, row.keys, host):
+            return False
+        if row.keys.encryption_enabled and _is_deep(seen, row.keys):
+            await _check_redundancy(vc, cluster, session, row.keys)
+        await session.command(
+            ApplyVsanEncryption(
+                encryption=told(vc, cluster, row.keys, host),
+                allow_reduced_redundancy=row.allow_reduced_redundancy,
+            ),
+            within_s=APPLY_S,
+        )
+        return True
+
+
+def _settled(vc: VCenter, cluster: ClusterName) -> VsanRow | None:
+    """Its row; None while a change is on its way, or without vSAN."""
+    row = cluster_row(vc, cluster).vsan
+    return None if row is None or row.transition is not None else row
+
+
+def _is_deep(seen: VsanState, target: VsanKeys) -> bool:
+    disks = [disk for group in seen.groups for disk in group.disks if disk.encrypted]
+    return any(disk.dek_generation_id < target.dek_generation for disk in disks)
+
+
+async def cover_group(vc: VCenter, cluster: ClusterName, session: HostSession, group: str) -> None:
+    """A group that came after the last change gets a KEK of its own, and its host is told (C3)."""
+    async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
+        row = _settled(vc, cluster)
+        if row is None or row.keys.covers(session.host, group):
+            return
+        await cover(vc, cluster, session.host, [group])
+        keys = cluster_row(vc, cluster).vsan or row
+        await session.command(
+            ApplyVsanEncryption(encryption=told(vc, cluster, keys.keys, session.host)),
+            within_s=APPLY_S,
+        )
 
 
 async def _there(vc: VCenter, cluster: ClusterName) -> Sequence[HostSession]:
@@ -172,15 +198,6 @@ async def _check_redundancy(
     lost = survives_without(row.objects, groups, session.host)
     if lost is not None:
         raise InvalidState(f"{lost} would be inaccessible without {session.host}")
-
-
-def _with(cluster: ClusterName, **fields: object) -> Edit:
-    def change(row: ClusterRow | None) -> ClusterRow | None:
-        if row is None or row.vsan is None:
-            return row
-        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, **fields))
-
-    return Edit(Table.CLUSTER, cluster, change)
 
 
 def _record(vc: VCenter, cluster: ClusterName, transition: VsanTransition) -> None:

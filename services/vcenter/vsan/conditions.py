@@ -75,6 +75,12 @@ def check_mounted(cluster: ClusterName, found: Mapping[NodeName, VsanState]) -> 
         raise InvalidState(f"cluster {cluster}: not mounted: {', '.join(unmounted)}")
 
 
+async def groups_of(vc: VCenter, cluster: ClusterName) -> list[tuple[NodeName, str]]:
+    """The disk groups of the hosts that answer, each with its host."""
+    found = await states(vc, cluster)
+    return [(host, group.group) for host, state in found.items() for group in state.groups]
+
+
 def check_idle(row: ClusterRow) -> None:
     """``InvalidState`` while another change is on its way."""
     if row.vsan is not None and row.vsan.transition is not None:

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from protocol.messages.vcenter.vsan import DataEncryptionConfig
 from protocol.terms import NodeName, ProviderId
-from protocol.vsan import VsanEncryption, VsanKeyServer, VsanTransitionState
+from protocol.vsan import VsanEncryption, VsanGroupKek, VsanKeyServer, VsanTransitionState
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vsan.rows import VsanKeys, VsanRow
 
 
 def handed(
-    keys: VsanKeys, providers: Mapping[ProviderId, ProviderRow], members: Sequence[NodeName]
+    keys: VsanKeys,
+    providers: Mapping[ProviderId, ProviderRow],
+    members: Sequence[NodeName],
+    host: NodeName,
 ) -> VsanEncryption:
-    """The KMS profile as it is now: without servers when the provider is gone (C26)."""
+    """What this host is told, with the KMS profile as it is now: without servers when the provider
+    is gone (C26). Of keys of disk groups it is told its own (C3)."""
     row = None if keys.provider is None else providers.get(keys.provider)
     servers = () if row is None else row.servers
     return VsanEncryption(
@@ -24,6 +28,11 @@ def handed(
         servers=tuple(VsanKeyServer(name=s.name, node=s.node) for s in servers),
         kek_id=keys.kek,
         kek_check=keys.kek_check,
+        group_keks=tuple(
+            VsanGroupKek(group=one.group, kek_id=one.kek, kek_check=one.kek_check)
+            for one in keys.group_keks
+            if one.host == host
+        ),
         host_key_id=keys.host_key,
         host_key_check=keys.host_key_check,
         dek_generation_id=keys.dek_generation,

@@ -36,7 +36,6 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
     """All tests of one cluster."""
     row = cluster_row(vc, cluster)
     keys = VsanKeys() if row.vsan is None else row.vsan.keys
-    wished = handed(keys, vc.inventory.providers, members(vc, cluster))
     told = await _ask_hosts(vc, cluster)
     names = members(vc, cluster)
     tests = (
@@ -45,7 +44,10 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
         _dual(keys, vc.inventory.holds_keys(cluster)),
         _disks(await states(vc, cluster)),
     )
-    hosts = tuple(host_issues(name, told.get(name), wished) for name in names)
+    hosts = tuple(
+        host_issues(name, told.get(name), handed(keys, vc.inventory.providers, names, name))
+        for name in names
+    )
     worst = max((*(t.health for t in tests), *(h.health for h in hosts)), key=_ORDER.index)
     return VsanClusterHealth(cluster=cluster, health=worst, tests=tests, hosts=hosts)
 
@@ -155,7 +157,7 @@ def _differences(has: VsanEncryption, wished: VsanEncryption) -> Sequence[VsanEn
     found = []
     if has.servers != wished.servers or has.kms_provider_id != wished.kms_provider_id:
         found.append(VsanEncryptionIssue.KMS_INFO)
-    if has.kek_id != wished.kek_id:
+    if has.keks() != wished.keks():
         found.append(VsanEncryptionIssue.KEK)
     if has.host_key_id != wished.host_key_id:
         found.append(VsanEncryptionIssue.HOST_KEY)

@@ -8,14 +8,12 @@ again when an administrator asks for it (VSAN-04).
 from __future__ import annotations
 
 from protocol.errors import ProductError
-from protocol.messages.host.vsan import ApplyVsanEncryption
 from protocol.terms import ClusterName
 from protocol.vsan import VsanHealthState
 from services.vcenter import events
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.changes import APPLY_S, carry_on
-from services.vcenter.vsan.conditions import members, states
-from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.changes import carry_on, repair
+from services.vcenter.vsan.conditions import states
 from services.vcenter.vsan.health import health, problems
 
 
@@ -67,22 +65,16 @@ class VsanKeeper:
 
     async def _go_on(self, cluster: ClusterName) -> None:
         await carry_on(self._vc, cluster)
-        row = self._vc.inventory.clusters[cluster].vsan
-        if row is None or row.transition is not None:
-            return
-        wished = handed(row.keys, self._vc.inventory.providers, members(self._vc, cluster))
         for host, state in (await states(self._vc, cluster)).items():
-            session = self._vc.sessions.connected_to(host)
-            if state.encryption == wished or not state.groups or session is None:
-                continue
             try:
-                await session.command(ApplyVsanEncryption(encryption=wished), within_s=APPLY_S)
+                repaired = await repair(self._vc, cluster, host, state)
             except ProductError as error:
                 self._vc.node.record(
                     "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
                 )
             else:
-                self._vc.node.record("vsan.repaired", host=host)
+                if repaired:
+                    self._vc.node.record("vsan.repaired", host=host)
 
     async def _look(self, cluster: ClusterName) -> None:
         """The event of a change of ``kmsconnection``, and what an alarm is raised for."""

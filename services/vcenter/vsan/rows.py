@@ -8,18 +8,43 @@ from protocol.terms import CryptoKeyId, ManagementType, NodeName, ProviderId
 from protocol.vsan import ComponentKind, VsanChange, VsanTransitionState
 
 
+class VsanGroupKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The KEK of one disk group of a host (C3)."""
+
+    host: NodeName
+    group: str
+    kek: CryptoKeyId
+    kek_check: str = ""
+
+
 class VsanKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration: in force, or wished. The checks are of keys that hosts derive."""
+    """A configuration: in force, or wished. The checks are of keys that hosts derive.
+
+    ``per_group``: each disk group has a KEK of its own, in ``group_keks``; there is no ``kek``.
+    """
 
     encryption_enabled: bool = False
     provider: ProviderId | None = None
     management_type: ManagementType = ManagementType.UNKNOWN
     kek: CryptoKeyId | None = None
     kek_check: str = ""
+    per_group: bool = False
+    group_keks: tuple[VsanGroupKey, ...] = ()
     host_key: CryptoKeyId | None = None
     host_key_check: str = ""
     dek_generation: int = 0
     erase_disks_before_use: bool = False
+
+    def named(self) -> tuple[CryptoKeyId, ...]:
+        """Every key of this configuration."""
+        keks = (self.kek, *(one.kek for one in self.group_keks))
+        return tuple(key for key in (*keks, self.host_key) if key is not None)
+
+    def covers(self, host: NodeName, group: str) -> bool:
+        """Whether this group needs no key that has yet to be made."""
+        if not self.encryption_enabled or not self.per_group:
+            return True
+        return any((one.host, one.group) == (host, group) for one in self.group_keks)
 
 
 class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +64,23 @@ class VsanPlacement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
-    """``operation``: the id of the change that was begun last, so that a repeat is the same one."""
+    """``operation``: the id of the change that was begun last, so that a repeat is the same one.
+    ``allow_reduced_redundancy``: as the last deep rekey, for hosts that it has left out (C25).
+    """
 
     keys: VsanKeys = VsanKeys()
     transition: VsanTransition | None = None
     operation: str = ""
+    allow_reduced_redundancy: bool = False
     objects: dict[str, tuple[VsanPlacement, ...]] = {}
+
+    def named(self) -> tuple[CryptoKeyId, ...]:
+        """The keys in force and those of a change that is on its way, each once."""
+        target = () if self.transition is None else self.transition.target.named()
+        return tuple(dict.fromkeys((*self.keys.named(), *target)))
+
+    def users_of(self, key: CryptoKeyId) -> tuple[NodeName, ...] | None:
+        """The hosts whose disk groups alone have this key; None: it is every host's (C3)."""
+        keys = (self.keys, *(() if self.transition is None else (self.transition.target,)))
+        own = [one.host for each in keys for one in each.group_keks if one.kek == key]
+        return tuple(dict.fromkeys(own)) or None

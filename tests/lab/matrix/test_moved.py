@@ -74,7 +74,7 @@ def test_a_run_with_a_knob_keeps_it_and_is_nobodys_last_run(
     ("knob", "text"),
     [
         ("auto_lock=1", "there is no such knob; did you mean auto_unlock?"),
-        ("vsan_kek_scope=diskGroup", "not available"),
+        ("vsan_kek_scope=disk", "'disk' is not cluster or diskGroup"),
         ("vc_key_cache_s=-1", "-1 is not 0 to 864000 s"),
         ("auto_unlock", "write NAME=VALUE"),
     ],
