@@ -11,7 +11,7 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chaos.history import History
+from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
@@ -28,6 +29,7 @@ from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
 from lab.matrix.topologies import packed, topology_of
 from lab.matrix.turns import turn
+from lab.processes.agents import copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import scratch
 from lab.topology.course import unheard
@@ -35,6 +37,7 @@ from lab.topology.provision import provision
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
 from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.connection import Line
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 
@@ -42,11 +45,12 @@ PACE: Final = 36.0
 """Lab seconds in a real one: a reconcile interval takes some eight seconds."""
 SLOW_PACE: Final = 18.0
 """Of a lab that was too slow: everything has twice the real time."""
-PER_CORE: Final = 6
-"""Stagings at once: each needs a core for an eighth of its time, and waits for the rest of it."""
+PER_CORE: Final = 8
+"""Stagings at once: each needs a core for a sixteenth of its time, and waits for the rest of it."""
 MOST_AT_ONCE: Final = 40
 BUILDS_PER_CORE: Final = 2
-SLOW_AT_ONCE: Final = 3
+SLOW_PART: Final = 2
+"""So much fewer stagings at once then."""
 LATE_S: Final = 1.0
 """A loop that was late by more cannot tell what came when: a third of what windows have on top."""
 LOOK_S: Final = 0.05
@@ -70,12 +74,14 @@ class Processes:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
         self._knobs = dict(knobs or {})
         self._patch, self._pace = patch, pace
-        self._supervisors = ForkServer((__name__,))
+        # It has loaded what agents need too: labs are copies of it, and start no Python.
+        loaded = (__name__, *preload(real_tpms=tpm is TpmBackend.LIBTPMS))
+        self._supervisors = ForkServer(loaded, env=memory())
 
     def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
         """Play them all; ``done`` hears of each. Blocks. ``slowly``: what a busy machine was too
         slow for, with more time for everything, and fewer at once."""
-        jobs = min(self._jobs, SLOW_AT_ONCE) if slowly else self._jobs
+        jobs = -(-self._jobs // SLOW_PART) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
         longest = sorted(stagings, key=_shorter)  # else one of them is alone at the end
         with scratch("matrix-turns") as turns:
@@ -90,11 +96,12 @@ class Processes:
         self._supervisors.close()
 
 
-def _shorter(staging: Staging) -> tuple[bool, bool]:
-    """Sorts those last that take the least time: what comes after a loss of power only, and
-    controls."""
-    late = staging.evicted or staging.expired
-    return not late, staging.control or staging.boot is not Boot.ORDERLY
+def _shorter(staging: Staging) -> tuple[bool, bool, bool]:
+    """Sorts those last that take the least time: what comes after a loss of power only, what is
+    about a vSAN, and controls."""
+    of_vsan = any(EVENTS[event].vsan for event in staging.events)
+    brief = of_vsan or staging.control or staging.boot is not Boot.ORDERLY
+    return not staging.expired, not staging.evicted, brief
 
 
 class _How(NamedTuple):
@@ -112,15 +119,16 @@ def supervise(staging: Staging, how: _How) -> Outcome:
     A core file of it would have what a lab keeps secret.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with scratch(f"matrix-{staging.name}") as home:
-        return asyncio.run(_in_a_lab(home, staging, how))
+    with scratch(f"matrix-{staging.name}") as home, closing(copied_server(home)) as server:
+        return asyncio.run(_in_a_lab(home, staging, how, server))
 
 
-async def _in_a_lab(home: Path, staging: Staging, how: _How) -> Outcome:
+async def _in_a_lab(home: Path, staging: Staging, how: _How, server: Line) -> Outcome:
     made = topology_of(staging, how.tpm, how.knobs)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(packed(made), pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)
+    lab.agents.server = server
     try:
         async with turn(how.turns, BUILDS_PER_CORE * len(os.sched_getaffinity(0))):
             await lab.start()

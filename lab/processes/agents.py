@@ -14,14 +14,40 @@ from lab.errors import KeysteadError
 from lab.processes.agent import READY, AgentConfig
 from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
-from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.connection import ForkFailed, Line
+from services.runtime.forking.copied import CopiedServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _START_LIMIT_S: Final = 30.0  # real seconds, for the fork server and for each agent
 _TARGET: Final = "lab.processes.agent:main"
+_COPY: Final = "lab.processes.preload:copied"
 # An agent's threads wait for disks and TPMs, so one heap does for all; and what is large goes
 # back at once (glibc's threshold would rise with use, and holes stay in the heap).
 _MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
+def preload(*, real_tpms: bool) -> list[str]:
+    """What a process has to have loaded from which agents are forked."""
+    first = ["lab.processes.preload:real_tpms"] if real_tpms else []
+    return [*first, "lab.processes.preload:agents"]
+
+
+def memory() -> dict[str, str]:
+    """What its environment has to have on top for their memory's sake."""
+    return {name: value for name, value in _MEMORY.items() if name not in os.environ}
+
+
+def log_of(folder: Path) -> Path:
+    """Where a lab's fork server, and agents that have no file of their own yet, write."""
+    return folder / "logs" / "fork.err"
+
+
+def copied_server(folder: Path) -> CopiedServer:
+    """A fork server for the lab in ``folder`` that is a copy of this process, which has ``preload``
+    loaded, ``memory`` in its environment, and a single thread."""
+    log = log_of(folder)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return CopiedServer("keystead-fork", _COPY, str(log).encode())
 
 
 @dataclass
@@ -45,14 +71,19 @@ class AgentProcess:
 
 
 class Agents(Children):
-    """The agent processes of one lab; every failure is KS-INT-001 and names the log."""
+    """The agent processes of one lab; every failure is KS-INT-001 and names the log.
+
+    ``server``: who forks them at first (``copied_server``). When there is none, or it has ended,
+    they have one of their own.
+    """
 
     def __init__(self, log: Path, *, real_tpms: bool) -> None:
-        preload = ["lab.processes.preload:agents"]
-        if real_tpms:
-            preload.insert(0, "lab.processes.preload:real_tpms")
-        env = {name: value for name, value in _MEMORY.items() if name not in os.environ}
-        super().__init__(preload, log, env=env, folder=ROOT)
+        super().__init__(preload(real_tpms=real_tpms), log, env=memory(), folder=ROOT)
+        self.server: Line | None = None
+
+    def _connect(self) -> Line:
+        given, self.server = self.server, None
+        return super()._connect() if given is None else given
 
     async def start(self, within_s: float = _START_LIMIT_S) -> None:
         try:

@@ -26,7 +26,7 @@ from lab.brokers.tap import tapped
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
-from lab.processes.agents import AgentProcess, Agents
+from lab.processes.agents import AgentProcess, Agents, log_of
 from lab.processes.files import LabFiles
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
@@ -70,7 +70,7 @@ class ProcessLab(LabFiles, LabCore):
         self.data = Broker(folder, self.identities, BrokerKind.DATA)
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
-        self.agents = Agents(folder / "logs" / "fork.err", real_tpms=real)
+        self.agents = Agents(log_of(folder), real_tpms=real)
         self.agents.on_end = self._child_ended
         self.agents.on_lost = self._fork_server_ended
         self._processes: list[AgentProcess] = []

@@ -12,6 +12,7 @@ A process that has a single thread needs no server: it forks itself (``alone``).
 - ``server``      the process that forks
 - ``child``       what a child does, whoever forked it
 - ``alone``       an owner with one thread, without a server
+- ``copied``      a server that is a copy of its owner, and needs no second Python
 - ``connection``  the owner's end: start the process, send, hear
 - ``torn``        what must not be open when a process forks
 - ``blocking``    an owner with threads: the simulation's workers; a server that is a child of one

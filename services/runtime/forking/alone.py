@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from services.runtime.forking.child import live
@@ -45,20 +46,31 @@ class OwnForks:
         self._children: list[int] = []  # not waited for yet, so the numbers are still their own
         self._ends: dict[int, int] = {}
 
-    def fork(self, name: str, target: str, argument: bytes = b"") -> tuple[socket.socket, int]:
-        """As ``Forks``. ``ForkFailed`` when there is a second thread, or the system refuses."""
+    def fork(
+        self,
+        name: str,
+        target: str,
+        argument: bytes = b"",
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+        *,
+        not_ours: Iterable[int] = (),
+    ) -> tuple[socket.socket, int]:
+        """As ``Forks``. ``ForkFailed`` when there is a second thread, or the system refuses.
+
+        ``not_ours``: descriptors of this process that the child shall not hold.
+        """
         if threads() > 1:
             raise ForkFailed(f"{name} was not forked: {threads()} threads run here")
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # the child flushes its copy at its end
         me, order = os.getpid(), Fork(0, name, target, argument)
-        ours, its = socket.socketpair()
+        ours, its = socket.socketpair(socket.AF_UNIX, kind)
         # An interrupt between the fork and the child's first steps would unwind two processes.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         try:
             pid = os.fork()
             if pid == 0:
-                live(order, its.detach(), me, (ours.detach(),))
+                live(order, its.detach(), me, (ours.detach(), *not_ours))
             self._children.append(pid)
         except OSError as error:
             ours.close()

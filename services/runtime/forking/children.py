@@ -89,7 +89,7 @@ class Children:
         self.on_lost: Callable[[], None] = lambda: None
         self._preload, self.log = preload, log
         self._env, self._folder = env, folder
-        self._connection: Connection | None = None
+        self._connection: Line | None = None
         self._ready: asyncio.Future[None] | None = None
         self._asked: dict[int, _Asked] = {}
         self._children: dict[int, ChildProcess] = {}
@@ -100,11 +100,7 @@ class Children:
 
     async def start(self, within_s: float = START_LIMIT_S) -> None:
         """Return when the server has loaded what children need; ``ForkFailed`` otherwise."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
-            self._connection = Connection(
-                self._preload, env=self._env, log=output, folder=self._folder
-            )
+        self._connection = self._connect()
         loop = asyncio.get_running_loop()
         self._gone = False
         self._ready = loop.create_future()
@@ -118,6 +114,12 @@ class Children:
         except BaseException:
             self.close()
             raise
+
+    def _connect(self) -> Line:
+        """A server that begins to load."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            return Connection(self._preload, env=self._env, log=output, folder=self._folder)
 
     def _hear(self) -> None:
         if self._connection is None:
@@ -209,7 +211,7 @@ class Children:
                     line.setblocking(False)
                     return line
 
-    async def _room(self, connection: Connection) -> None:
+    async def _room(self, connection: Line) -> None:
         """Return when the socket takes more, or there is no server any more."""
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         self._writable.clear()

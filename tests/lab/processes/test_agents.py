@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -80,3 +82,46 @@ async def test_a_fork_server_that_was_killed_is_told_at_once(
     async with asyncio.timeout(5):
         with pytest.raises(KeysteadError, match="did not start"):
             await starting
+
+
+COPY = f"""
+import asyncio, gc, os, signal, sys
+from pathlib import Path
+from lab.processes.agents import Agents, copied_server, log_of
+from services.runtime.forking.connection import Connection
+from services.runtime.forking.copied import CopiedServer
+
+TARGETS = {TARGETS!r}
+
+async def main(folder, server):
+    agents = Agents(log_of(folder), real_tpms=False)
+    agents.server = server
+    await agents.start()
+    print(agents.server_pid == server.pid, agents.alive)
+    child = await agents.fork("ks-x", TARGETS + ":collects", b"")
+    print((await child.read(5)).decode())
+    child = await agents.fork("ks-x", TARGETS + ":fail", b"a word of it")
+    await child.gone.wait()
+    print("a word of it" in log_of(folder).read_text())
+    os.kill(server.pid, signal.SIGKILL)
+    while agents.alive:
+        await asyncio.sleep(0.01)
+    agents.close()
+    await agents.start()
+    print(type(agents._connection).__name__, agents.alive)
+    agents.close()
+
+gc.disable()  # as a worker does
+folder = Path(sys.argv[1])
+asyncio.run(main(folder, copied_server(folder)))
+"""
+
+
+def test_agents_are_forked_by_a_copy_of_their_owner_and_later_by_a_server_of_their_own(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COPY, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True True", "True", "True", "Connection True"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -42,6 +43,25 @@ def mute(argument: bytes, line: socket.socket) -> None:
     """Say nothing and care for nothing."""
     while True:
         signal.pause()
+
+
+def collects(argument: bytes, line: socket.socket) -> None:
+    """Say whether the garbage collector is at work."""
+    line.sendall(str(gc.isenabled()).encode())
+
+
+_NOTED: list[str] = []
+
+
+def note(argument: bytes) -> None:
+    """A preload: whether this module is loaded already."""
+    name = argument.decode()
+    _NOTED.append(f"{name} was {'there' if name in sys.modules else 'missing'}")
+
+
+def noted(argument: bytes, line: socket.socket) -> None:
+    """Say what ``note`` has found."""
+    line.sendall(" ".join(_NOTED).encode())
 
 
 def few_descriptors() -> None:

@@ -1,0 +1,59 @@
+"""A fork server that is a copy of its owner: all that the owner has loaded is loaded there.
+
+For a process that has a single thread and has just been forked from a server itself: a copy of it
+takes milliseconds, another Python with its imports half a second of a core.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final
+
+from services.runtime.forking.alone import OwnForks
+from services.runtime.forking.connection import Line
+from services.runtime.forking.packets import parcel
+from services.runtime.forking.torn import descriptors
+
+_NEST: Final = "services.runtime.forking.server:nest"
+_END_LIMIT_S: Final = 5.0
+_STREAMS: Final = frozenset({0, 1, 2})
+
+
+class CopiedServer(Line):
+    """The line to such a server. Of what is open in its owner it has the standard streams only.
+
+    ``target`` (``module:function``) is called in it with ``argument`` before it serves. Its
+    ``close`` ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a
+    second thread, or the system refuses.
+    """
+
+    def __init__(self, name: str, target: str, argument: bytes = b"") -> None:
+        self._forks, self._owner = OwnForks(), os.getpid()
+        sock, self._pid = self._forks.fork(
+            name,
+            _NEST,
+            target.encode(),
+            socket.SOCK_SEQPACKET,
+            not_ours=sorted(descriptors() - _STREAMS),
+        )
+        super().__init__(sock)
+        for packet in parcel(argument):
+            self.socket.send(packet)
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def ended(self) -> bool:
+        return os.getpid() != self._owner or self.hung_up
+
+    def close(self) -> None:
+        """Closing tells it to leave; one that does not (it is stopped, or still loads) is killed.
+
+        In a copy of its owner it is another's: only the copy of the socket is closed.
+        """
+        self.socket.close()
+        if os.getpid() == self._owner and self._forks.code_of(self._pid, _END_LIMIT_S) is None:
+            self._forks.close()
