@@ -33,7 +33,8 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     ``providers`` are the key providers of the Lab file that a key server serves; of a host,
     ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere HA on for its cluster,
-    ``vsan``: whether its cluster has an encrypted vSAN, and ``vcenter``: that of its cluster.
+    ``drs``: what the file has DRS do there by itself, empty: it is disabled, ``vsan``: whether its
+    cluster has an encrypted vSAN, and ``vcenter``: that of its cluster.
     """
 
     node: NodeName
@@ -43,6 +44,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderId, ...] = ()
     tpm: bool = True
     ha: bool = False
+    drs: str = ""
     vsan: bool = False
     vcenter: NodeName | None = None
 

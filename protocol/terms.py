@@ -115,6 +115,16 @@ class CryptoMode(StrEnum):
     FORCE_ENABLE = "forceEnable"
 
 
+class DrsBehavior(StrEnum):
+    """ClusterDrsConfigInfo.defaultVmBehavior: what DRS does by itself. Load balancing of VMs that
+    run, in which ``fullyAutomated`` goes further than ``partiallyAutomated``, is not built.
+    """
+
+    MANUAL = "manual"  # nothing: a VM is powered on where it is
+    PARTIALLY_AUTOMATED = "partiallyAutomated"  # chooses the host at power-on
+    FULLY_AUTOMATED = "fullyAutomated"  # and empties a host that enters maintenance mode
+
+
 class ProtectionMode(StrEnum):
     """How a host protects its configuration archive: ``esxcli ... encryption get`` Mode."""
 

@@ -38,6 +38,7 @@ from protocol.messages.vcenter import (
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
+    DrsBehavior,
     KeyId,
     NodeName,
     ProviderId,
@@ -108,6 +109,15 @@ async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
     name = await _cluster(session, command.cluster)
     message = ReconfigureComputeResource(cluster=name, das_enabled=command.ha == "on")
     await session.ask(session.vcenter, message, within_s=TASK_S)
+    return await _cluster_now(session, name)
+
+
+async def set_drs(session: Session, command: commands.ClusterSetDrs) -> Cluster:
+    """See ``ClusterSetDrs``."""
+    session = session.at_cluster(command.cluster)
+    name = await _cluster(session, command.cluster)
+    drs = None if command.drs == "off" else DrsBehavior(command.drs)
+    await session.ask(session.vcenter, ReconfigureComputeResource(cluster=name, drs=drs))
     return await _cluster_now(session, name)
 
 

@@ -108,6 +108,7 @@ _SERVED = (
     _looks(commands.GetClusters, answers.ClusterList, crypto.clusters),
     _changes(commands.ClusterCryptoMode, answers.Cluster, crypto.crypto_mode),
     _changes(commands.ClusterSetHa, answers.Cluster, crypto.set_ha),
+    _changes(commands.ClusterSetDrs, answers.Cluster, crypto.set_drs),
     _changes(commands.ClusterDefaultProvider, answers.Cluster, crypto.default_provider),
     _looks(commands.GetAlarms, answers.AlarmList, alarms.alarms),
     _changes(commands.AlarmAcknowledge, answers.Host, alarms.acknowledge),

@@ -237,6 +237,7 @@ def cluster_view(cluster: ClusterInfo) -> Cluster:
         default_provider=cluster.default_provider,
         policy=_policy(cluster.policy),
         ha=cluster.das_enabled,
+        drs="" if cluster.drs is msgspec.UNSET else cluster.drs.value,
         hosts=cluster.hosts,
         vms=cluster.vms,
     )

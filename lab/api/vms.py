@@ -51,12 +51,12 @@ async def _power(
     for vcenter, vm, host in await _chosen(session, command):
         there = session.at(vcenter)
         try:
-            power = await _asked(there, vm, host if command.on_host else None, wanted)
+            power, at = await _asked(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
         else:
-            items.append(VmPower(vm=vm, host=host, power=power))
+            items.append(VmPower(vm=vm, host=at, power=power))
     return VmPowerList(wanted=wanted, items=tuple(items))
 
 
@@ -77,14 +77,16 @@ async def _chosen(
 
 async def _asked(
     session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
-) -> PowerState:
-    """The VM's power afterwards, as the host says when it is asked itself, else vCenter."""
+) -> tuple[PowerState, NodeName]:
+    """The VM's power afterwards, and its host, which DRS may have chosen; as the host says when it
+    is asked itself, else vCenter."""
     on = wanted is PowerState.ON
     if on_host is not None:
         own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
-        return (await session.ask(on_host, own, within_s=TASK_S)).summary.power
+        return (await session.ask(on_host, own, within_s=TASK_S)).summary.power, on_host
     task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
-    return (await session.ask(session.vcenter, task, within_s=TASK_S)).vm.power
+    done = (await session.ask(session.vcenter, task, within_s=TASK_S)).vm
+    return done.power, done.host
 
 
 # ---- tasks -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from lab.api.commands import (
     AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
+    ClusterSetDrs,
     ClusterSetHa,
     Command,
     GetAlarms,
@@ -37,6 +38,7 @@ CLUSTERS = (
     field("crypto_mode"),
     ("DEFAULT PROVIDER", lambda r: r.default_provider or "of vCenter"),
     ("HA", lambda r: "on" if r.ha else "off"),
+    ("DRS", lambda r: r.drs or "off"),
     field("hosts"),
     field("vms"),
 )
@@ -165,6 +167,21 @@ def set_ha(cluster: str, ha: Literal["on", "off"], *, options: Options = DEFAULT
     keystead cluster set-ha cluster-a off
     """
     answer = call(options, ClusterSetHa(cluster, ha))
+    show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
+
+
+def set_drs(
+    cluster: str,
+    drs: Literal["off", "manual", "partiallyAutomated", "fullyAutomated"],
+    *,
+    options: Options = DEFAULTS,
+) -> None:
+    """What DRS does in a cluster by itself: with an automated level, vCenter chooses at power-on.
+
+    keystead cluster set-drs cluster-a fullyAutomated
+    keystead cluster set-drs cluster-a off
+    """
+    answer = call(options, ClusterSetDrs(cluster, drs))
     show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
 
 

@@ -100,6 +100,7 @@ COMMANDS: Mapping[str, str] = {
     "host disable-crypto": "crypto:disable_crypto",
     "cluster crypto-mode": "crypto:crypto_mode",
     "cluster set-ha": "crypto:set_ha",
+    "cluster set-drs": "crypto:set_drs",
     "cluster default-provider": "crypto:default_provider",
     "key ids": "crypto:key_ids",
     "key generate": "crypto:key_generate",

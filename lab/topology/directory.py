@@ -22,6 +22,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
                 tpm=s.tpm is not TpmBackend.NONE,
                 vsan=any(s.cluster == one.cluster and one.provider for one in topology.vsan),
+                drs=next((level for _, name, level in topology.drs if s.cluster == name), ""),
                 ha=any(s.cluster == cluster for _, cluster in topology.ha),
                 vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
             )

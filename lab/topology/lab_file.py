@@ -132,7 +132,8 @@ def _at(where: str, place: Place) -> str:
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
-    ``name``, ``ha``, ``knobs`` over what the file says; those about hosts change every cluster."""
+    ``name``, ``ha``, ``drs``, ``knobs`` over what the file says; those about hosts and clusters
+    change every cluster."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     for name in ("name", "pace"):
@@ -158,11 +159,16 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         if name in wanted
     }
     vms = {"count": wanted.pop("vms")} if "vms" in wanted else {}
-    ha = {"ha": wanted.pop("ha")} if "ha" in wanted else {}
+    on_hosts = {name: wanted.pop(name) for name in ("ha", "drs") if name in wanted}
     if wanted:
         raise KeysteadError("KS-TOPO-001", f"a lab file has no {', '.join(sorted(wanted))}")
     made["clusters"] = [
-        {**c, **ha, "hosts": {**c.get("hosts", {}), **hosts}, "vms": {**c.get("vms", {}), **vms}}
+        {
+            **c,
+            **on_hosts,
+            "hosts": {**c.get("hosts", {}), **hosts},
+            "vms": {**c.get("vms", {}), **vms},
+        }
         for c in made.get("clusters", [])
     ]
     return made

@@ -12,6 +12,7 @@ from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from protocol.releases import LATEST, release_of, written
+from protocol.terms import DrsBehavior
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, clusters: so many of each
 
@@ -123,9 +124,17 @@ class ClusterModel(_Model):
     can move between their vCenters. None: one of its own."""
     ha: bool = False
     """Its hosts restart the VMs of one that fails (vSphere HA)."""
+    drs: DrsBehavior | None = None
+    """What DRS does by itself, from when the lab is built; None: it is disabled."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
     vsan: VsanModel | None = None
+
+    @field_validator("drs", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        """``off``, which is a YAML boolean without its quotes, disables it."""
+        return None if value is False or value == "off" else value
 
 
 class TrustAuthorityModel(_Model):

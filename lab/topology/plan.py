@@ -9,7 +9,7 @@ from lab.topology.model import ClusterModel, VsanModel
 from lab.topology.references import default_provider, pairs
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
-from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
+from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, VmName
 
 
 class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +68,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     key_persistence: tuple[NodeName, ...]
     trust: TrustPlan | None = None
     ha: tuple[tuple[NodeName, ClusterName], ...] = ()  # with the vCenter of each
+    drs: tuple[tuple[NodeName, ClusterName, DrsBehavior], ...] = ()  # the same
     vsan: tuple[VsanPlan, ...] = ()
 
     @property
@@ -125,6 +126,9 @@ def plan(file: LabFile) -> Topology:
         key_persistence=tuple(persistent),
         trust=_trust(file),
         ha=tuple((NodeName(c.vcenter), ClusterName(c.name)) for c in file.clusters if c.ha),
+        drs=tuple(
+            (NodeName(c.vcenter), ClusterName(c.name), c.drs) for c in file.clusters if c.drs
+        ),
         vsan=tuple(_vsan(c, c.vsan) for c in file.clusters if c.vsan is not None),
     )
 

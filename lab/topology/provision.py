@@ -4,8 +4,8 @@ converges, and has the same operation id on each try.
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
 4. add the hosts, turn HA on, and set a Trust Authority up for them
-5. create the VMs, each encrypted in the same task, add their virtual TPMs, and power them on;
-encrypt vSAN datastores
+5. create the VMs, each encrypted in the same task, add their virtual TPMs, and power them on where
+the lab file has them; then turn DRS on, and encrypt vSAN datastores
 6. wait until ready
 """
 
@@ -90,6 +90,8 @@ async def provision(lab: LabCore, report: Report) -> None:
         lambda vm: _make_vm(lab, course, vm),
         at_once=at_once,
     )
+    for vcenter, cluster, level in topology.drs:
+        await course.ask(vcenter, ReconfigureComputeResource(cluster=cluster, drs=level))
     for vsan in topology.vsan:
         await _vsan(lab, course, vsan)
     course.begin(5, "wait until ready")

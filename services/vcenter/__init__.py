@@ -24,7 +24,9 @@
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
-- ``placement``    the host on which the next VM is made    - ``task_log`` recent tasks
+- ``cluster_events``  those of vSphere HA and DRS
+- ``placement``    the host on which the next VM is made, or started by DRS
+- ``task_log``     recent tasks
 - ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
 - ``config``       settings of this node      - ``knobs`` what the documents leave open about it
 
@@ -40,5 +42,5 @@ reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (hos
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
 ``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
-(reason), ``vm.untidy`` / ``vm.relocation_open`` (vm, reason).
+(reason), ``vm.untidy`` / ``vm.relocation_open`` / ``vm.move_open`` (vm, reason).
 """

@@ -140,6 +140,7 @@ def cluster_info(
         vms=vms,
         policy=row.policy if row.policy != CryptoModePolicy() else msgspec.UNSET,
         vsan_problems=vsan_problems or msgspec.UNSET,
+        drs=row.drs or msgspec.UNSET,
     )
 
 

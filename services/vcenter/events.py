@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import HaIncident, HaIncidentKind, VcEvent
+from protocol.messages.vcenter import VcEvent
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -342,41 +342,6 @@ def vsan_kms_connection(cluster: ClusterName, health: str, details: Sequence[str
 def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> Draft:
     """``TPMAttestationFailedEvent`` or ``TpmEndorsementKeyMismatch`` (ATT-09)."""
     return Draft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)
-
-
-def ha_switched(cluster: ClusterName, *, on: bool) -> Draft:
-    event = EventTypeId.DAS_ENABLED if on else EventTypeId.DAS_DISABLED
-    return Draft(event=event, text=f"vSphere HA is {'en' if on else 'dis'}abled for {cluster}")
-
-
-def ha_host_failed(host: NodeName) -> Draft:
-    return Draft(
-        event=EventTypeId.HA_HOST_FAILED,
-        text=f"vSphere HA detected a failure of host {host}",
-        host=host,
-    )
-
-
-def ha_host_isolated(host: NodeName) -> Draft:
-    return Draft(
-        event=EventTypeId.HA_HOST_ISOLATED,
-        text=f"vSphere HA detected that host {host} is isolated from the network",
-        host=host,
-    )
-
-
-def ha_of_vm(incident: HaIncident) -> Draft:
-    """A restart that succeeded, or a try that failed (HA-02)."""
-    host, vm, of = incident.host, incident.vm, incident.of
-    if incident.kind is HaIncidentKind.VM_RESTARTED:
-        text = f"vSphere HA restarted virtual machine {vm} of host {of} on host {host}"
-        return Draft(event=EventTypeId.VM_RESTARTED_BY_HA, text=text, host=host, vm=vm)
-    again = "It is not tried again" if incident.last else "It will be tried again"
-    text = (
-        f"vSphere HA unsuccessfully failed over virtual machine {vm} of host {of} on host {host}: "
-        f"{incident.reason}. {again}"
-    )
-    return Draft(event=EventTypeId.VM_FAILOVER_FAILED, text=text, host=host, vm=vm)
 
 
 def vtpm_added(vm: VmName, host: NodeName) -> Draft:

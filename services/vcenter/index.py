@@ -11,7 +11,15 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 from typing import Any
 
-from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmName,
+)
 from services.vcenter.ordered import Groups, Sorted
 from services.vcenter.tables import (
     ClusterRow,
@@ -78,6 +86,9 @@ class Index:
             lambda row: (row.cluster,) if row.kept_off else ()
         )
         self.vms_on = Groups[NodeName, VmName, VmRow](lambda row: (row.host,))
+        self.running_on = Groups[NodeName, VmName, VmRow](
+            lambda row: (row.host,) if row.power is PowerState.ON else ()
+        )
         self.vms_of = Groups[ClusterName, VmName, VmRow](lambda row: (row.cluster,))
         self.encrypted_vms_of = Groups[ClusterName, VmName, VmRow](
             lambda row: (row.cluster,) if row.keys else ()
@@ -92,7 +103,13 @@ class Index:
         self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
             Table.CLUSTER: (self.clusters_with, self.vsans_with),
             Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
-            Table.VM: (self.vms_on, self.vms_of, self.encrypted_vms_of, self.vms_with),
+            Table.VM: (
+                self.vms_on,
+                self.running_on,
+                self.vms_of,
+                self.encrypted_vms_of,
+                self.vms_with,
+            ),
             Table.RELEASED: (self.released_on,),
         }
         self._names: dict[Table, Sorted[Any]] = {

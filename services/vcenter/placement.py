@@ -1,4 +1,4 @@
-"""On which host of a cluster the next VM is made, or goes to when its host is emptied."""
+"""On which host of a cluster the next VM is made, started, or goes to when its host is emptied."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from protocol.terms import ClusterName, HostCryptoState, NodeName
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Inventory
+from services.vcenter.tables import VmRow
 
 
 class Placement:
-    """Chooses by the number of VMs, those that are being made now counted in."""
+    """Chooses by the number of VMs, those that are being made, or started, now counted in."""
 
     def __init__(self, inventory: Inventory, sessions: HostSessions) -> None:
         self._inventory, self._sessions = inventory, sessions
         self._being_made: dict[NodeName, int] = {}
+        self._being_started: dict[NodeName, int] = {}
 
     def choose(
         self,
@@ -50,6 +52,34 @@ class Placement:
             if _in_maintenance_mode(session):
                 raise InvalidState(f"{wanted} is in maintenance mode")
             return session.host
+        found = self._fit(cluster, but, encrypted=encrypted, own=but is not None)
+        return min(found, key=self._load)
+
+    def for_power_on(self, vm: VmRow) -> NodeName:
+        """Where DRS starts a VM that is off: of the hosts that take it, one on which the fewest VMs
+        run; its own among equals, else the first added (HA-03). Which keys a host has is not looked
+        at. ``HostUnreachable``, ``InvalidState``: no host takes it.
+        """
+        found = self._fit(vm.cluster, None, encrypted=bool(vm.keys), own=True)
+        return min(found, key=lambda host: (self._running(host), host != vm.host))
+
+    @contextmanager
+    def making_on(self, host: NodeName) -> Iterator[None]:
+        """While a VM is being made there, it counts."""
+        with _counted(self._being_made, host):
+            yield
+
+    @contextmanager
+    def starting_on(self, host: NodeName) -> Iterator[None]:
+        """While a VM is being started there, it counts as one that runs."""
+        with _counted(self._being_started, host):
+            yield
+
+    def _fit(
+        self, cluster: ClusterName, but: NodeName | None, *, encrypted: bool, own: bool
+    ) -> list[NodeName]:
+        """The hosts that take such a VM, in the order of adding. ``own``: vCenter chooses one for a
+        VM that is there already."""
         hosts = (self._sessions.connected_to(row.name) for row in self._inventory.hosts_of(cluster))
         connected = [one for one in hosts if one is not None and one.host != but]
         if not connected:
@@ -58,19 +88,10 @@ class Placement:
         if not found:
             raise InvalidState(f"every connected host of cluster {cluster} is in maintenance mode")
         if encrypted:
-            found = [host for host in found if self._takes_encrypted(host, own=but is not None)]
+            found = [host for host in found if self._takes_encrypted(host, own=own)]
             if not found:
                 raise InvalidState(f"no connected host of cluster {cluster} takes encrypted VMs")
-        return min(found, key=self._load)
-
-    @contextmanager
-    def making_on(self, host: NodeName) -> Iterator[None]:
-        """While a VM is being made there, it counts."""
-        self._being_made[host] = self._being_made.get(host, 0) + 1
-        try:
-            yield
-        finally:
-            self._being_made[host] -= 1
+        return found
 
     def _takes_encrypted(self, host: NodeName, *, own: bool) -> bool:
         session = self._sessions.connected_to(host)
@@ -80,6 +101,18 @@ class Placement:
 
     def _load(self, host: NodeName) -> int:
         return self._inventory.index.vms_on.count(host) + self._being_made.get(host, 0)
+
+    def _running(self, host: NodeName) -> int:
+        return self._inventory.index.running_on.count(host) + self._being_started.get(host, 0)
+
+
+@contextmanager
+def _counted(numbers: dict[NodeName, int], host: NodeName) -> Iterator[None]:
+    numbers[host] = numbers.get(host, 0) + 1
+    try:
+        yield
+    finally:
+        numbers[host] -= 1
 
 
 def _in_maintenance_mode(session: HostSession) -> bool:

@@ -19,6 +19,7 @@ from protocol.terms import (
     ClusterName,
     CryptoKeyId,
     CryptoMode,
+    DrsBehavior,
     KeyUnavailableReason,
     ManagementType,
     MigrateEncryption,
@@ -53,6 +54,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     ``default_provider``: of tasks in
     this cluster that name none; None: vCenter's own default (STD-02).
     ``ha``: its hosts restart each other's VMs; ``ha_epoch`` counts how often that was turned on.
+    ``drs``: what DRS does by itself, None: it is disabled (HA-03).
     ``vsan``: None as long as nobody has asked for its encryption.
     """
 
@@ -65,6 +67,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     default_provider: ProviderId | None = None
     ha: bool = False
     ha_epoch: int = 0
+    drs: DrsBehavior | None = None
     vsan: VsanRow | None = None
 
 
@@ -132,6 +135,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
     ``snapshots``: their names, oldest first. ``template``: it is not powered on.
+    ``moving``: two hosts between which it moves while it is off, as long as both may list it.
     ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
     an encrypted VM always does (``stream_policy``).
     """
@@ -148,6 +152,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     vtpm: bool = False
     snapshots: tuple[str, ...] = ()
     template: bool = False
+    moving: tuple[NodeName, ...] = ()
     migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
 
 

@@ -5,14 +5,11 @@ is repeated, and when it is brought back."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
-from lab.simulation.sim_lab import SimLab
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     AddDisk,
@@ -24,7 +21,6 @@ from protocol.messages.vcenter import (
     VmRecrypted,
 )
 from protocol.secret import KeyMaterial
-from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
@@ -32,74 +28,17 @@ from services.esxi.vms.encrypt import read_disk
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import opened_blocks
 from services.esxi.vms.vmx import VmConfig, open_vm
-from services.runtime.sim.gate import StorageCall
 from services.vcenter.service import VcenterService
 from services.vcenter.tables import VmRow
 from tests.chaos.worlds import World
+from tests.e2e.falls import Falls
 
 pytestmark = pytest.mark.sim
 
 A, VCENTER, VM = NodeName("esxi-001"), NodeName("vcenter"), VmName("one")
-ARRAY = "datastore-cluster-a"
 FIRST, SECOND = ProviderId("kms-provider"), ProviderId("kms-provider-2")
 KNOBS = {"remediation_interval_s": 60}
 LIMIT = 60  # moments of one task
-
-
-class Falls:
-    """Ends the life of ``node`` at the ``nth`` moment from now on: before and after each call of
-    its storage, and when a message of it, or for it, was let in."""
-
-    def __init__(self, lab: SimLab, node: NodeName, way: str, nth: int) -> None:
-        self.happened = False
-        self.moments = 0
-        self._lab, self._node, self._way, self._nth = lab, node, way, nth
-
-    def hear(self, subject: str, reply: str, payload: bytes) -> None:
-        link = parse_link(subject)
-        if link is not None and self._node in (link.src, link.dst):
-            self._count()
-
-    async def before(self, call: StorageCall) -> None:
-        await self._passed()
-
-    def within(self, call: StorageCall) -> None:
-        """Of a commit: nothing."""
-
-    async def after(self, call: StorageCall) -> None:
-        await self._passed()
-
-    async def charge(self, label: str) -> None:
-        await self._passed()
-        await self._lab.world.charge(label)
-
-    async def _passed(self) -> None:
-        if self._count():
-            await asyncio.Event().wait()
-
-    def _count(self) -> bool:
-        self.moments += 1
-        if self.moments != self._nth:
-            return False
-        self.happened = True
-        self._lab.world.spawn(None, "fall", self._fall())
-        return True
-
-    async def _fall(self) -> None:
-        await self._lab.power_off(self._node, self._way)
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        world, tap = self._lab.world, self._lab.broker.tap
-        store, array = world.stores[self._node], world.arrays[ARRAY]
-        self._lab.broker.tap, store.gate = self.hear, self
-        if self._node == A:
-            array.charge = self.charge
-        try:
-            yield
-        finally:
-            self._lab.broker.tap, store.gate = tap, None
-            array.charge = world.charge
 
 
 class Play:
@@ -182,7 +121,7 @@ async def _story(play: Play, node: NodeName, way: str, nth: int) -> Falls:
     lab = play.lab
     await play.ready()
     old = play.row.keys
-    falls = Falls(lab, node, way, nth)
+    falls = Falls(lab, node, way, nth, array=node == A)
     there = play.task("there", SECOND)
     with falls.watching():
         asked = asyncio.ensure_future(play.tried(there))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tests.mutations.bugs
 from tests.mutations.copies import COPIES, RIGHTS
+from tests.mutations.drs import DRS
 from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
@@ -32,7 +33,7 @@ class Killed:
 
 
 KILLED = (
-    *(Killed(*entry) for entry in (*HA, *TRUST, *VSAN, *VTPM)),
+    *(Killed(*entry) for entry in (*DRS, *HA, *TRUST, *VSAN, *VTPM)),
     *(Killed(*entry) for entry in (*MOBILITY, *RECRYPT, *COPIES, *RIGHTS)),
     # Native providers: KDK, derived keys, backup.
     Killed(

@@ -142,7 +142,8 @@ class Cluster(Answer, frozen=True, kw_only=True):
 
     ``host_key`` is that of its hosts without one of their own, ``policy`` the key or the provider
     that was named for it, empty without one [HEM-05]; ``default_provider`` empty:
-    vCenter's [STD-02]. ``ha``: its hosts restart the VMs of one that fails [HA-01].
+    vCenter's [STD-02]. ``ha``: its hosts restart the VMs of one that fails [HA-01]. ``drs``: what
+    DRS does by itself, empty: it is disabled [HA-03].
     """
 
     cluster: ClusterName
@@ -151,6 +152,7 @@ class Cluster(Answer, frozen=True, kw_only=True):
     policy: str = ""
     default_provider: ProviderId | None = None
     ha: bool = False
+    drs: str = ""
     hosts: int = 0
     vms: int = 0
     vcenter: NodeName | None = None

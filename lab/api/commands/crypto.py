@@ -75,6 +75,16 @@ class ClusterSetHa(Command["Cluster"], frozen=True, tag="cluster.set-ha"):
         named(names.CLUSTER, self.cluster)
 
 
+class ClusterSetDrs(Command["Cluster"], frozen=True, tag="cluster.set-drs"):
+    """ReconfigureComputeResource: DRS of a cluster, ``off`` or what it does by itself [HA-03]."""
+
+    cluster: str
+    drs: Literal["off", "manual", "partiallyAutomated", "fullyAutomated"]
+
+    def __post_init__(self) -> None:
+        named(names.CLUSTER, self.cluster)
+
+
 class ClusterDefaultProvider(Command["Cluster"], frozen=True, tag="cluster.default-provider"):
     """Make a key provider the default of one cluster; empty: vCenter's default again [STD-02]."""
 

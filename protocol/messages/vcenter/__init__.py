@@ -11,7 +11,7 @@
 - ``vsan``       vSAN encryption, imported from its own module
 - ``vtpm``       virtual TPMs, and the CA that certifies them
 - ``tasks``      what it was asked to do, and how far that has come
-- ``ha``  vSphere HA of a cluster
+- ``ha``  what vSphere HA did in a cluster
 - ``authorization``  roles, and who has them
 """
 
@@ -33,6 +33,7 @@ from protocol.messages.vcenter.clusters import (
     ClusterList,
     CryptoModePolicy,
     ListClusters,
+    ReconfigureComputeResource,
     SetCryptoMode,
 )
 from protocol.messages.vcenter.copies import (
@@ -51,7 +52,6 @@ from protocol.messages.vcenter.ha import (
     HaIncident,
     HaIncidentKind,
     HaReport,
-    ReconfigureComputeResource,
 )
 from protocol.messages.vcenter.hosts import (
     AcknowledgeAlarm,

@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import ClusterName, CryptoKeyId, CryptoMode, ProviderId
+from protocol.terms import ClusterName, CryptoKeyId, CryptoMode, DrsBehavior, ProviderId
 
 
 class CryptoModePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +33,25 @@ class SetCryptoMode(Request[Done], frozen=True, kw_only=True):
     policy: CryptoModePolicy | None = None
 
 
+class ReconfigureComputeResource(Request[Done], frozen=True, kw_only=True):
+    """ReconfigureComputeResource_Task: what is not named stays as it is.
+
+    ``das_enabled`` is ClusterConfigSpecEx.dasConfig.enabled: vSphere HA (HA-01). ``drs`` is
+    drsConfig.defaultVmBehavior, None: drsConfig.enabled is false (HA-03). Durable before the
+    reply; of HA the hosts hear then, those that are away when they are back.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    cluster: ClusterName
+    das_enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    drs: DrsBehavior | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A cluster; ``host_key`` is that of its hosts that have none of their own (HEM-06).
 
     ``default_provider``: its own, None when it has vCenter's. ``das_enabled``: vSphere HA is on.
-    ``policy`` only if there is one (HEM-05).
+    ``policy`` only if there is one (HEM-05), ``drs`` only if DRS is enabled (HA-03).
     ``vsan_problems``: what was wrong with its vSAN encryption at vCenter's last look (VSAN-14).
     """
 
@@ -50,6 +64,7 @@ class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     vms: int = 0
     policy: CryptoModePolicy | msgspec.UnsetType = msgspec.UNSET
     vsan_problems: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if there are some
+    drs: DrsBehavior | msgspec.UnsetType = msgspec.UNSET
 
 
 class ListClusters(Request["ClusterList"], frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""vSphere HA at vCenter: turning it on for a cluster, and what its agents tell of."""
+"""vSphere HA at vCenter: what its agents tell of."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Request
 from protocol.messages.host import Done
-from protocol.terms import ClusterName, NodeName, VmName
-
-
-class ReconfigureComputeResource(Request[Done], frozen=True, kw_only=True):
-    """ReconfigureComputeResource_Task: ``das_enabled`` is ClusterConfigSpecEx.dasConfig.enabled.
-
-    Durable before the reply; the hosts get it then, those that are away when they are back.
-    """
-
-    repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    cluster: ClusterName
-    das_enabled: bool
+from protocol.terms import NodeName, VmName
 
 
 class HaIncidentKind(StrEnum):

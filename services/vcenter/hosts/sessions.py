@@ -6,6 +6,7 @@ session was opened, and when a look shows that there is something to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
@@ -117,12 +118,14 @@ class HostSessions:
         away = {host for host in holders if host and self.connected_to(host) is None}
         return place_of(words, away)
 
-    async def take_in(self, host: NodeName, vms: tuple[VmSummary, ...]) -> None:
-        """Carry what a host says of its VMs into the inventory."""
+    async def take_in(
+        self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[Draft] = ()
+    ) -> None:
+        """Carry what a host says of its VMs into the inventory, with the events ``told`` of it."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return
-        events: list[Draft] = []
+        events = [*told]
         if not self.node.knobs.believe_reports_of_other_clusters:
             vms, refused = believed(
                 row.cluster,
@@ -135,10 +138,10 @@ class HostSessions:
             for one in refused:
                 if self._once.first(host, boot, "disbelief", one.vm):
                     events.append(host_send_error(host, one.keys, one.why))
-        vms, came, told = of_relocations(
+        vms, came, arrived = of_relocations(
             self._inventory.relocations, self._inventory.vms, host, vms
         )
-        events += told
+        events += arrived
         edits = edits_of_report(
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )

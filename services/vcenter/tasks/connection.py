@@ -13,7 +13,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import NodeName
 from services.vcenter.inventory import change_host
-from services.vcenter.tasks.migrate import evacuate
+from services.vcenter.tasks.migrate import empties_hosts, evacuate
 from services.vcenter.vcenter import VCenter
 
 FIRST_PASS_TIMEOUTS = 2.5  # request timeouts that a client waits for the first pass of step B8
@@ -51,9 +51,10 @@ async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected
 
 
 async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> Done:
-    """The host refuses while VMs run on it; it keeps the mode over its reboots."""
+    """The host refuses while VMs run on it, which are moved first by request or by DRS; it keeps
+    the mode over its reboots."""
     session = vc.sessions.usable(vc.host(message.host).name)
-    if message.evacuate:
+    if message.evacuate or empties_hosts(vc, session.host):
         await evacuate(vc, session.host)
         session = vc.sessions.usable(session.host)
     await session.command(HostEnterMaintenanceMode())

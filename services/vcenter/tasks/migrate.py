@@ -14,7 +14,6 @@ from __future__ import annotations
 from protocol.crypto.stream import KEY_SIZE, NONCE_BASE_SIZE
 from protocol.errors import (
     EncryptionKeyRequired,
-    InvalidArgument,
     InvalidState,
     ProductError,
     TimedOut,
@@ -24,16 +23,15 @@ from protocol.messages.host import (
     HostEndMigration,
     HostMigrateVm,
     HostPrepareMigration,
-    HostRegisterVm,
-    HostUnregisterVm,
     StreamKey,
     VmMigrated,
 )
 from protocol.messages.vcenter import MigrateVm, ReconfigVm, VmRelocated
 from protocol.secret import KeyMaterial
-from protocol.terms import MigrateEncryption, NodeName, PowerState
+from protocol.terms import DrsBehavior, MigrateEncryption, NodeName, PowerState
 from services.vcenter.authorization.roles import SYSTEM, Caller
 from services.vcenter.client_info import stream_policy
+from services.vcenter.cluster_events import drs_migrated
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm
 from services.vcenter.tables import VmRow
@@ -53,7 +51,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
     if row.keys:
         await bring_keys(vc, session, row, caller=caller)
     if row.power is PowerState.OFF:
-        await _move_files_only(vc, source, session, row)
+        await vc.cold_moves.move(row, session)
         return VmRelocated(vm=vc.vm_info(row.name))
     done = await _move(vc, source, session, row)
     return VmRelocated(
@@ -167,18 +165,6 @@ async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration:
     return running
 
 
-async def _move_files_only(
-    vc: VCenter, source: HostSession, session: HostSession, row: VmRow
-) -> None:
-    """A VM that is off: registered there, then not here any more."""
-    if not vc.sessions.lists(row.host, row.name):
-        raise InvalidArgument(f"{row.name} is orphaned: {row.host} does not list it any more")
-    state = await session.command_vm(HostRegisterVm(vm=row.name))
-    await source.command(HostUnregisterVm(vm=row.name))
-    vc.sessions.lists_no_more(row.host, row.name)
-    await vc.sessions.take_in(session.host, (state,))
-
-
 async def evacuate(vc: VCenter, host: NodeName) -> None:
     """Every VM that runs on the host moves to the emptiest other one of its cluster that takes VMs.
 
@@ -191,3 +177,11 @@ async def evacuate(vc: VCenter, host: NodeName) -> None:
                 continue
             target = vc.placement.choose(now.cluster, None, but=host, encrypted=bool(now.keys))
             await migrate_vm(vc, MigrateVm(vm=now.name, host=target), SYSTEM)
+            if empties_hosts(vc, host):
+                await vc.inventory.commit(events=[drs_migrated(now.name, host, target)])
+
+
+def empties_hosts(vc: VCenter, host: NodeName) -> bool:
+    """Whether DRS of the host's cluster moves what runs there by itself (HA-03)."""
+    cluster = vc.inventory.clusters.get(vc.host(host).cluster)
+    return cluster is not None and cluster.drs is DrsBehavior.FULLY_AUTOMATED

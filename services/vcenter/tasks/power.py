@@ -1,15 +1,23 @@
 """Power and unlock of one VM. Each runs in the VM's turn.
 
-Power on: what the host lacks is fetched and pushed first, if it can be had; then the host is
-asked, and its ``EncryptionKeyRequired`` is handed on as it is. Unlocking powers nothing on.
+Power on: DRS chooses the host first, if the cluster has it do so, and the VM moves there while it
+is off. What the host lacks is fetched and pushed, if it can be had; then the host is asked, and
+its ``EncryptionKeyRequired`` is handed on as it is: no other host is tried, and the VM stays where
+DRS has placed it. Unlocking powers nothing on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState
 from protocol.messages.host import HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
-from protocol.terms import PowerState
+from protocol.terms import DrsBehavior, PowerState
+from services.vcenter.cluster_events import drs_powered_on
+from services.vcenter.events import Draft
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.tables import VmRow
 from services.vcenter.vcenter import VCenter
 
 
@@ -17,9 +25,34 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
     """See the module's text; ``EncryptionKeyRequired`` names the keys that could not be had."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
+    if not _is_placed(vc, row):
+        return await _start(vc, row, session)
+    target = vc.placement.for_power_on(row)
+    with vc.placement.starting_on(target):
+        if target != row.host:
+            vc.check_settled(row.name)
+            await vc.cold_moves.move(row, vc.sessions.usable(target))
+        row = vc.vm(message.vm)
+        told = [drs_powered_on(row.name, row.host)]
+        return await _start(vc, row, vc.sessions.usable(row.host), told)
+
+
+def _is_placed(vc: VCenter, row: VmRow) -> bool:
+    """Whether DRS chooses its host: a VM that is off, which its host has (HA-03)."""
+    cluster = vc.inventory.clusters.get(row.cluster)
+    if cluster is None or cluster.drs in (None, DrsBehavior.MANUAL):
+        return False
+    off = row.power is PowerState.OFF and not row.template
+    return off and vc.sessions.lists(row.host, row.name)
+
+
+async def _start(
+    vc: VCenter, row: VmRow, session: HostSession, told: Sequence[Draft] = ()
+) -> VmPowered:
+    """Start it on its host; ``told``: the events of that."""
     if row.keys and row.power is PowerState.OFF:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
-        row = vc.vm(message.vm)
+        row = vc.vm(row.name)
         session = vc.sessions.usable(row.host)
     command = HostPowerOnVm(vm=row.name)
     try:
@@ -31,7 +64,7 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
         await session.look()
         await vc.remediation.hand_out_providers(session)  # a KDK may be what it lacks (NKP-15)
         state = await session.command_vm(command)
-    await vc.sessions.take_in(row.host, (state,))
+    await vc.sessions.take_in(row.host, (state,), told)
     return VmPowered(vm=vc.vm_info(row.name))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, ProviderId
+from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, PowerState, ProviderId
 from services.vcenter.inventory import Inventory
 from services.vcenter.key_users import hosts_of, vms_of
 
@@ -37,6 +37,8 @@ def check_index(inventory: Inventory) -> None:
     for host in {*inventory.hosts, *(vm.host for vm in vms), NOWHERE[1]}:
         assert inventory.vms_on(host) == [vm for vm in vms if vm.host == host]
         assert index.vms_on.count(host) == sum(vm.host == host for vm in vms)
+        running = [vm.name for vm in vms if vm.host == host and vm.power is PowerState.ON]
+        assert index.running_on.names(host) == running
         waiting = tuple(row.key for row in inventory.released.values() if host in row.hosts)
         assert inventory.released_on(host) == waiting
     used = _once(
