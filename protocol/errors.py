@@ -285,3 +285,31 @@ class ResponseTooLarge(ProductError):
 
     code = 46
     reason = ResultReason.RESPONSE_TOO_LARGE
+
+
+class IllegalOperation(ProductError):
+    """KMIP Illegal Operation: what is to be added is there already."""
+
+    code = 47
+    reason = ResultReason.ILLEGAL_OPERATION
+
+
+class IndexOutOfBounds(ProductError):
+    """KMIP Index Out of Bounds: there is no room for more of it."""
+
+    code = 48
+    reason = ResultReason.INDEX_OUT_OF_BOUNDS
+
+
+class InvalidMessage(ProductError):
+    """KMIP Invalid Message: the request as such is not a good one."""
+
+    code = 49
+    reason = ResultReason.INVALID_MESSAGE
+
+
+class FeatureNotSupported(ProductError):
+    """KMIP Feature Not Supported: the operation is known here, this way of it is not."""
+
+    code = 50
+    reason = ResultReason.FEATURE_NOT_SUPPORTED

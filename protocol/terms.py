@@ -160,9 +160,13 @@ class ResultReason(StrEnum):
 
     ITEM_NOT_FOUND = "Item Not Found"
     RESPONSE_TOO_LARGE = "Response Too Large"
+    INVALID_MESSAGE = "Invalid Message"
     INVALID_FIELD = "Invalid Field"
+    FEATURE_NOT_SUPPORTED = "Feature Not Supported"
     CRYPTOGRAPHIC_FAILURE = "Cryptographic Failure"
+    ILLEGAL_OPERATION = "Illegal Operation"
     PERMISSION_DENIED = "Permission Denied"
+    INDEX_OUT_OF_BOUNDS = "Index Out of Bounds"
     WRONG_KEY_LIFECYCLE_STATE = "Wrong Key Lifecycle State"
     GENERAL_FAILURE = "General Failure"
 

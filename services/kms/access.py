@@ -5,10 +5,11 @@
    it, so a stranger's key and no key look alike.
 3. A key that is seen, but an operation that the role lacks: Permission Denied. Requests about
    no single key (Create, Locate, lists) are judged by the role alone.
-4. ``client`` creates, gets, reads attributes, activates, locates. ``operator`` creates,
-   activates, revokes, destroys, locates, reads attributes and the audit trail, and never gets
-   material. ``kps`` gets keys and reads attributes: the primary keys of its scope. ``vsan``, a
-   host, does the same with the keys of its datastore. ``peer``
+4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does.
+   ``operator`` creates, registers, activates, revokes, destroys, locates, reads and changes
+   attributes, reads the audit trail, and never gets or uses material. ``owner`` does with the
+   keys of its scope all that KMIP has. ``kps`` gets keys and reads attributes: the primary keys
+   of its scope. ``vsan``, a host, does the same with the keys of its datastore. ``peer``
    replicates, keys of every scope, and does nothing else.
 5. The administrator at the server's own console is an operator of every scope.
 """
@@ -24,6 +25,8 @@ from protocol.terms import NodeName
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.operations import Operation
 
+_MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
+_SERVERS: Final = {Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE}
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(
         {
@@ -31,12 +34,14 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
             Operation.CREATE,
             Operation.GET,
             Operation.GET_ATTRIBUTES,
+            Operation.GET_ATTRIBUTE_LIST,
+            Operation.ADD_ATTRIBUTE,
             Operation.ACTIVATE,
             Operation.LOCATE,
         }
     ),
-    KmsRole.OPERATOR: frozenset(Operation)
-    - {Operation.GET, Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE},
+    KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,
+    KmsRole.OWNER: frozenset(Operation) - _SERVERS - {Operation.QUERY_AUDIT},
     KmsRole.KPS: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.VSAN: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.PEER: frozenset({Operation.REPLICATE}),

@@ -5,9 +5,9 @@ and the row, so a changed, removed or inserted row breaks the chain; the head (l
 digest) is kept beside it with a tag of the vault, so a cut end is noticed and a rewritten chain
 cannot be signed without the master key.
 
-Written down: what changes a key or releases material, and refusals of that, many of a kind in one
-row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are not. Never
-in it: key bytes.
+Written down: what changes a key, uses it or releases material, and refusals of that, many of a
+kind in one row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are
+not. Never in it: key bytes.
 """
 
 from __future__ import annotations
@@ -47,13 +47,17 @@ SCHEMA: Final = (
 CHANGING: Final = frozenset(
     {
         Operation.CREATE,
+        Operation.REGISTER,
+        Operation.ADD_ATTRIBUTE,
+        Operation.MODIFY_ATTRIBUTE,
+        Operation.DELETE_ATTRIBUTE,
         Operation.ACTIVATE,
         Operation.REVOKE,
         Operation.DESTROY,
         Operation.REPLICATE,
     }
 )
-WRITTEN: Final = CHANGING | {Operation.GET}
+WRITTEN: Final = CHANGING | {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
 """Operations that are written down also when they succeed."""
 
 SUCCESS: Final = "Success"

@@ -22,7 +22,8 @@ class KmsRole(StrEnum):
 
     ``vsan`` is a host of an encrypted vSAN: it reads the values of keys whose ids it was given.
     ``peer`` is the other server of a pair: what one has, both have. ``kps`` is a Key Provider
-    Service: it reads keys and does nothing else.
+    Service: it reads keys and does nothing else. ``owner`` is any KMIP client that does all with
+    its own keys.
     """
 
     CLIENT = "client"
@@ -30,6 +31,7 @@ class KmsRole(StrEnum):
     PEER = "peer"
     VSAN = "vsan"
     KPS = "kps"
+    OWNER = "owner"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,8 +1,8 @@
 """What each operation of the key server does, whoever asks and through whichever door.
 
-A door proves the caller and turns what it was sent into requests (``operations``); a message of
-several is a batch: one transaction, and all or nothing, which is KMIP's Batch Error Continuation
-Option *Undo*. The answer comes after the commit. What is decided inside of the transaction is
+A door proves the caller and turns what it was sent into requests (``operations``). A message of
+several is a batch and one transaction: all or nothing, or with an outcome for each item
+(``process``). The answer comes after the commit. What is decided inside of the transaction is
 returned from it, errors too: raising there would undo the audit row of the refusal.
 """
 
@@ -11,27 +11,37 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
-from protocol.errors import (
-    CryptographicFailure,
-    GeneralFailure,
-    InvalidField,
-    ProductError,
-)
+import msgspec
+
+from protocol.errors import CryptographicFailure, GeneralFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import access, audit, merging, operations, store
+from services.kms import (
+    access,
+    audit,
+    batching,
+    checking,
+    kinds,
+    merging,
+    operations,
+    store,
+)
 from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
+from services.kms.batching import Continuation, Item
+from services.kms.cipher_operations import Encrypt
+from services.kms.ciphering import IV_SIZE
 from services.kms.commits import Commits, Done
+from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.replication import Change
-from services.kms.store import KeyRow
 from services.kms.work import FreshKey, Refusal, Work
 from services.runtime.ports import Clock, Database, Rng
 
@@ -50,13 +60,7 @@ class Replicated(NamedTuple):
     intact: bool
 
 
-LIST_LIMIT: Final = 1000
-OPERATION_ID_LIMIT: Final = 128
-
 _Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
-
-_ALGORITHM, _LENGTH, _USAGE = "AES", 256, 12
-_LISTS: Final = (operations.Locate, operations.QueryAudit)
 
 
 class Core:
@@ -93,24 +97,62 @@ class Core:
         A Create that is a repeat makes nothing, and what follows it in the batch about the same
         key changes nothing: the responses tell the key as it is now.
         """
-        _check(requests)
+        checking.check(requests)
         asked = [request.operation for request in requests]
         unnamed = [request.operation for request in requests if not request.names_an_object]
         await self.admit(caller, *unnamed)
         if asked == [Operation.DISCOVER_VERSIONS]:
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
+        return await self._together(caller, requests, _all_or_nothing)
+
+    async def process(
+        self, caller: Caller, requests: Sequence[Request[Any]], option: Continuation
+    ) -> tuple[Item, ...]:
+        """Do operations in order as KMIP's Batch Error Continuation Option says; an outcome for
+        each that was begun.
+
+        They are done in order whatever the Batch Order Option is. What one item has changed is in
+        the same transaction as that of the next, and its refusal undoes nothing of the others,
+        but with *Undo*.
+        """
+        if [request.operation for request in requests] == [Operation.DISCOVER_VERSIONS]:
+            await self.admit(caller, Operation.DISCOVER_VERSIONS)
+            return (Item(operations.Versions(versions=VERSIONS)),)
+        return await self._together(caller, requests, partial(batching.run, option))
+
+    async def _together(
+        self,
+        caller: Caller,
+        requests: Sequence[Request[Any]],
+        how: Callable[[Work, Sequence[Request[Any]]], Done[T]],
+    ) -> T:
+        """All of a message in one transaction, or in one look at the store when it only reads."""
         if not self.caught_up.is_set():
             await self.caught_up.wait()
+        asked = [request.operation for request in requests]
         if Operation.QUERY_AUDIT in asked:
             await self.write_counts()
         at = self._clock.now()
-        fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
+        drawn = [self._with_nonce(request) for request in requests]
+        fresh = [
+            self._fresh(caller, request, at)
+            for request in drawn
+            if isinstance(request, operations.NewKey) and checking.flaw(request) is None
+        ]
 
-        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[Any]:
+        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[T]:
             work = Work(
-                connection, self._vault, caller, at, trail, fresh, allowance, paired=self._paired
+                connection,
+                self._vault,
+                caller,
+                at,
+                trail,
+                fresh,
+                allowance,
+                server=self._name,
+                paired=self._paired,
             )
-            return self._run(work, requests)
+            return how(work, drawn)
 
         if audit.WRITTEN.isdisjoint(asked):
             return await self._read(run)
@@ -194,24 +236,6 @@ class Core:
             )
         )
 
-    # ---- inside a transaction -------------------------------------------------------------
-
-    def _run(self, work: Work, requests: Sequence[Request[Any]]) -> Done[Any]:
-        """All requests of a message, or the error of the first that fails, written down."""
-        try:
-            responses = tuple([perform(work, request) for request in requests])
-        except (Refusal, CryptographicFailure) as ended:
-            refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
-            return self._refused(work.anew(), requests[0], refusal)
-        return Done(responses, work.write())
-
-    def _refused(self, work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
-        """Nothing of the message happened: say so of each key that its first request names."""
-        if request.operation in audit.WRITTEN:
-            for key_id in _ids_of(request):
-                work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
-        return Done(refusal.error, work.write())
-
     # ---- around a transaction -------------------------------------------------------------
 
     async def admit(self, caller: Caller, *asked: Operation) -> None:
@@ -255,19 +279,29 @@ class Core:
             raise _refused_storage(error) from error
         return _reply(done.value)
 
-    def _fresh(self, caller: Caller, request: operations.Create, at: float) -> FreshKey:
+    def _with_nonce(self, request: Request[Any]) -> Request[Any]:
+        """Nonces are drawn before the transaction, as keys are."""
+        if isinstance(request, Encrypt) and request.iv is None:
+            return msgspec.structs.replace(request, drawn=self._rng.token(IV_SIZE))
+        return request
+
+    def _fresh(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
-        drawn, secret = self._rng.token(16 + 12), KeyMaterial(self._rng.token(_LENGTH // 8))
+        size = kinds.size(request.algorithm, request.length, request.usage_mask)
+        drawn = self._rng.token(16 + 12)
+        if isinstance(request, operations.Register):
+            secret = request.material
+        else:
+            secret = KeyMaterial(self._rng.token(size))
         key_id = _uuid(drawn[:16])
-        aad = store.binding(key_id, caller.scope, _ALGORITHM, _LENGTH, _USAGE)
+        kind = (request.algorithm, request.length, request.usage_mask)
+        aad = store.binding(key_id, caller.scope, *kind)
         row = KeyRow(
-            key_id=key_id,
-            scope=caller.scope,
-            operation_id=request.operation_id,
-            origin=self._name,
-            algorithm=_ALGORITHM,
-            length=_LENGTH,
-            usage_mask=_USAGE,
+            key_id,
+            caller.scope,
+            request.operation_id or key_id,
+            self._name,
+            *kind,
             state=KmipState.PRE_ACTIVE,
             initial_date=at,
             activation_date=None,
@@ -277,8 +311,25 @@ class Core:
             last_change_date=at,
             wrapped=self._vault.close(secret, aad, drawn[16:]),
             changed=0,
+            digest=store.digest(secret),
         )
         return FreshKey(row, secret)
+
+
+def _all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
+    """All requests of a message, or the error of the first that fails, written down."""
+    try:
+        responses = tuple([perform(work, request) for request in requests])
+    except (Refusal, CryptographicFailure) as ended:
+        refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
+        return _refused(work.anew(), requests[0], refusal)
+    return Done(responses, work.write())
+
+
+def _refused(work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
+    """Nothing of the message happened: say so of each key that its first request names."""
+    batching.note(work, request, refusal)
+    return Done(refusal.error, work.write())
 
 
 _VERSION_4 = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF, 0x00000000_0000_4000_8000_000000000000
@@ -289,17 +340,6 @@ def _uuid(random: bytes) -> KeyId:
     free, fixed = _VERSION_4
     digits = f"{int.from_bytes(random) & free | fixed:032x}"
     return KeyId("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
-
-
-def _ids_of(request: Request[Any]) -> tuple[str, ...]:
-    """Ids that the trail has of a request that failed; one empty when it names none."""
-    match request:
-        case operations.ObjectRequest():
-            return (request.unique_identifier or "",)
-        case operations.Get():
-            return request.unique_identifiers or ("",)
-        case _:
-            return ("",)
 
 
 # ---- before and after ---------------------------------------------------------------------
@@ -314,42 +354,3 @@ def _reply(outcome: T | ProductError) -> T:
     if isinstance(outcome, ProductError):
         raise outcome
     return outcome
-
-
-def _check(requests: Sequence[Request[Any]]) -> None:
-    """``InvalidField`` for what no store is needed to refuse.
-
-    Lists read the database, which has nothing of the batch yet: they stand alone.
-    """
-    created = False
-    for request in requests:
-        kind = type(request)
-        if kind in _CHECKS:
-            _CHECKS[kind](request)
-        if kind in _LISTS and len(requests) > 1:
-            raise InvalidField("Locate and Query Audit are no part of a batch")
-        created = created or kind is operations.Create
-        if request.needs_placeholder and not created:
-            raise InvalidField(f"{request.operation} names no key, and none was created before")
-
-
-def _check_template(request: operations.Create) -> None:
-    if not 0 < len(request.operation_id) <= OPERATION_ID_LIMIT:
-        raise InvalidField(f"operation_id: 1 to {OPERATION_ID_LIMIT} characters")
-    given = (request.algorithm, request.length, request.usage_mask)
-    if given != (_ALGORITHM, _LENGTH, _USAGE):
-        raise InvalidField(f"only AES-256 keys to encrypt and decrypt are made here, not {given}")
-
-
-def _check_list(request: operations.Locate | operations.QueryAudit) -> None:
-    if not 1 <= request.maximum_items <= LIST_LIMIT:
-        raise InvalidField(f"limit {request.maximum_items}: 1 to {LIST_LIMIT}")
-    if isinstance(request, operations.QueryAudit) and not 0 <= request.after < 2**63:
-        raise InvalidField("after: a row number is meant")
-
-
-_CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
-    operations.Create: _check_template,
-    operations.Locate: _check_list,
-    operations.QueryAudit: _check_list,
-}

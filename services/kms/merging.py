@@ -1,8 +1,13 @@
 """Two servers' rows of one key become one, the same on both whoever hears first.
 
-States are joined upwards (``states.joined``), each date is the earliest that either has, and
-material that one has destroyed is gone from both. What never changes must be equal: an id that
-comes with another scope, kind or material is refused, so no id ever has two materials.
+States are joined upwards (``states.joined``), and material that one has destroyed is gone from
+both. What never changes must be equal: an id that comes with another scope, kind or material is
+refused, so no id ever has two materials.
+
+Attributes are the last writer's, name by name: the one with the greater stamp. So is a date that
+has yet to change the state; one that has is the earliest of those that have, and the dates of a
+compromise and of destruction are the earliest there are. A Name that two servers have given to two
+keys while they were apart stays with both: each was told so.
 """
 
 from __future__ import annotations
@@ -12,11 +17,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
-from protocol.terms import ResultReason
-from services.kms import states, store
+from protocol.terms import KmipState, ResultReason
+from services.kms import attributes, states, store
+from services.kms.keyrow import KeyRow
 from services.kms.operations import Operation
-from services.kms.store import KeyRow
 from services.kms.work import Work
 
 _NEVER_CHANGE: Final = (
@@ -27,8 +33,14 @@ _NEVER_CHANGE: Final = (
     "length",
     "usage_mask",
     "initial_date",
+    "digest",
 )
-_EARLIEST: Final = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
+_EARLIEST: Final = ("compromise_date", "destroy_date")
+_AHEAD: Final = (
+    (attributes.ACTIVATION, "activation_date", KmipState.ACTIVE),
+    (attributes.DEACTIVATION, "deactivation_date", KmipState.DEACTIVATED),
+)
+"""Dates that a client may set ahead, their columns, and the state from which they are past."""
 
 
 class Replica(NamedTuple):
@@ -44,7 +56,7 @@ def take(work: Work, replica: Replica, nonce: bytes) -> bool:
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
     it in turn.
     """
-    theirs, mine = replica.row, work.find(replica.row.key_id)
+    theirs, mine = replica.row, work.stored(replica.row.key_id)
     if mine is None:
         work.take(_wrapped(work, replica, nonce), Operation.REPLICATE, new=True)
         return True
@@ -67,8 +79,43 @@ def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
         state=state,
         last_change_date=max(mine.last_change_date, theirs.last_change_date),
         wrapped=mine.wrapped if states.has_material(state) else None,
+        attributes=_latest(mine, theirs),
         **{name: _earliest(getattr(mine, name), getattr(theirs, name)) for name in _EARLIEST},
+        **{column: _ahead(mine, theirs, *date) for date in _AHEAD for column in [date[1]]},
     )
+
+
+def _latest(mine: KeyRow, theirs: KeyRow) -> bytes:
+    """Equal bytes on both, whoever merges; the server's name settles equal times."""
+    if mine.attributes == theirs.attributes:
+        return mine.attributes
+    held = attributes.unpack(mine.attributes)
+    for name, other in attributes.unpack(theirs.attributes).items():
+        if name not in held or _stamp(other) > _stamp(held[name]):
+            held[name] = other
+    return attributes.pack(held)
+
+
+def _stamp(held: Stamped) -> tuple[float, str, bytes]:
+    return held.at, held.by, attributes.pack({held.name: held})
+
+
+def _ahead(mine: KeyRow, theirs: KeyRow, name: str, column: str, past: KmipState) -> float | None:
+    """A date that changes the state: of those that have it behind them, else of the last writer."""
+    dates = [(row, getattr(row, column)) for row in (mine, theirs)]
+    behind = [date for row, date in dates if states.rank(row.state) >= states.rank(past)]
+    if behind:
+        return _earliest(*behind)
+    stamps = [attributes.unpack(row.attributes).get(name) for row in (mine, theirs)]
+    by_stamp = [
+        (_stamp(stamp), date)
+        for stamp, (_, date) in zip(stamps, dates, strict=True)
+        if stamp is not None
+    ]
+    if not by_stamp or (len(by_stamp) == 2 and by_stamp[0][0] == by_stamp[1][0]):
+        return _earliest(*[date for _, date in dates])
+    latest: float | None = max(by_stamp, key=lambda one: one[0])[1]
+    return latest
 
 
 def _wrapped(work: Work, replica: Replica, nonce: bytes) -> KeyRow:

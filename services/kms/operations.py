@@ -1,8 +1,10 @@
 """What a key server is asked and what it answers, through whichever door; named as in KMIP 1.4.
 
 A request of a batch that names no object means KMIP's ID Placeholder: the object that the last
-Create of the batch has made. Get and Get Attributes name many objects here; a TTLV batch item
-names one. Dates are Unix seconds of the server's clock.
+Create or Register of the batch has made, or the one that its last Locate has found. Get and Get
+Attributes name many objects here; a TTLV batch item names one. Dates are Unix seconds of the
+server's clock. Requests about attributes and ciphers are in ``attribute_operations`` and
+``cipher_operations``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
+from protocol.attributes import Attribute
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 
@@ -23,12 +26,19 @@ class Operation(StrEnum):
 
     DISCOVER_VERSIONS = "Discover Versions"
     CREATE = "Create"
+    REGISTER = "Register"
     GET = "Get"
     GET_ATTRIBUTES = "Get Attributes"
+    GET_ATTRIBUTE_LIST = "Get Attribute List"
+    ADD_ATTRIBUTE = "Add Attribute"
+    MODIFY_ATTRIBUTE = "Modify Attribute"
+    DELETE_ATTRIBUTE = "Delete Attribute"
     ACTIVATE = "Activate"
     REVOKE = "Revoke"
     DESTROY = "Destroy"
     LOCATE = "Locate"
+    ENCRYPT = "Encrypt"
+    DECRYPT = "Decrypt"
     QUERY_AUDIT = "Query Audit"
     REPLICATE = "Replicate"
     ACCEPT_ROLLBACK = "Accept Rollback"
@@ -51,7 +61,7 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
 
     @property
     def needs_placeholder(self) -> bool:
-        """Whether it means the object that a Create before it in the batch has made."""
+        """Whether it means the object that one before it in the batch has made or found."""
         return False
 
 
@@ -71,7 +81,7 @@ class ObjectRequest(Request[R], Generic[R], frozen=True, kw_only=True):
         return self.unique_identifier is None
 
 
-# ---- Create (KMIP 1.4 section 4.1) -------------------------------------------------------------
+# ---- Create, Register (KMIP 1.4 sections 4.1, 4.3) ---------------------------------------------
 
 
 class Created(Response, frozen=True, kw_only=True):
@@ -81,17 +91,31 @@ class Created(Response, frozen=True, kw_only=True):
     state: KmipState
 
 
-class Create(Request[Created], frozen=True, kw_only=True):
-    """Make a symmetric key of ``length`` bits.
+class NewKey(Request[Created], frozen=True, kw_only=True):
+    """A symmetric key of ``length`` bits, with these ``attributes`` (their indices mean nothing).
 
-    ``operation_id`` is ours: a second Create with it, in the same scope, makes nothing.
+    ``operation_id`` is ours: a second request with it, in the same scope, makes nothing. Empty:
+    each makes a key.
     """
 
-    operation: ClassVar[Operation] = Operation.CREATE
-    operation_id: str
+    operation_id: str = ""
     algorithm: str = "AES"
     length: int = 256
     usage_mask: int = 12  # Encrypt + Decrypt
+    attributes: tuple[Attribute, ...] = ()
+
+
+class Create(NewKey, frozen=True, kw_only=True):
+    """Make its bytes here."""
+
+    operation: ClassVar[Operation] = Operation.CREATE
+
+
+class Register(NewKey, frozen=True, kw_only=True):
+    """Keep these bytes (KMIP 1.4 section 4.3)."""
+
+    operation: ClassVar[Operation] = Operation.REGISTER
+    material: KeyMaterial
 
 
 # ---- Get and Get Attributes (KMIP 1.4 sections 4.11, 4.12) -------------------------------------
@@ -128,7 +152,10 @@ class Get(Request[Got], frozen=True, kw_only=True):
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):
-    """The attributes of one symmetric key (KMIP 1.4 section 3)."""
+    """The attributes of one symmetric key (KMIP 1.4 section 3).
+
+    ``attributes``: each that was asked for by its name, those beside it here too.
+    """
 
     unique_identifier: KeyId
     state: KmipState
@@ -141,6 +168,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     compromise_date: float | None
     destroy_date: float | None
     last_change_date: float
+    attributes: tuple[Attribute, ...] = ()
 
 
 class AttributeList(Response, frozen=True, kw_only=True):
@@ -150,10 +178,20 @@ class AttributeList(Response, frozen=True, kw_only=True):
 
 
 class GetAttributes(Request[AttributeList], frozen=True, kw_only=True):
-    """All attributes of each object."""
+    """Attributes of each object; None is the ID Placeholder.
+
+    ``names`` of those that are wanted in ``Attributes.attributes``: empty is all of them, None is
+    no one. A name that the object does not have, or nobody has, is left out.
+    """
 
     operation: ClassVar[Operation] = Operation.GET_ATTRIBUTES
-    unique_identifiers: tuple[KeyId, ...]
+    unique_identifiers: tuple[KeyId, ...] | None = None
+    names: tuple[str, ...] | None = None
+
+    @property
+    def needs_placeholder(self) -> bool:
+        """See ``Request``."""
+        return self.unique_identifiers is None
 
 
 # ---- Activate, Revoke, Destroy (KMIP 1.4 sections 4.19 to 4.21) --------------------------------
@@ -166,20 +204,32 @@ class StateChanged(Response, frozen=True, kw_only=True):
     state: KmipState
 
 
-class Activate(ObjectRequest[StateChanged], frozen=True, kw_only=True):
+class Transitioning(ObjectRequest[StateChanged], frozen=True, kw_only=True):
+    """A change of the state. ``repeat`` is ours: it may have been asked before, so a state that is
+    there already is no refusal."""
+
+    repeat: bool = False
+
+
+class Activate(Transitioning, frozen=True, kw_only=True):
     """Pre-Active to Active."""
 
     operation: ClassVar[Operation] = Operation.ACTIVATE
 
 
-class Revoke(ObjectRequest[StateChanged], frozen=True, kw_only=True):
-    """To Compromised for a compromise, else from Active to Deactivated."""
+class Revoke(Transitioning, frozen=True, kw_only=True):
+    """To Compromised for a compromise, else from Active to Deactivated.
+
+    ``message`` and ``occurred``, since when it is compromised, are kept as attributes.
+    """
 
     operation: ClassVar[Operation] = Operation.REVOKE
     reason: RevocationReason = RevocationReason.UNSPECIFIED
+    message: str = ""
+    occurred: float | None = None
 
 
-class Destroy(ObjectRequest[StateChanged], frozen=True, kw_only=True):
+class Destroy(Transitioning, frozen=True, kw_only=True):
     """Wipe the material and keep the tombstone; not from Active."""
 
     operation: ClassVar[Operation] = Operation.DESTROY
@@ -196,13 +246,12 @@ class Located(Response, frozen=True, kw_only=True):
 
 
 class Locate(Request[Located], frozen=True, kw_only=True):
-    """Objects in ``state`` (None: any) created after the object ``after`` (empty: from the first).
-
-    ``maximum_items`` is 1 to 1,000.
+    """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
+    (empty: from the first). ``maximum_items`` is 1 to 1,000.
     """
 
     operation: ClassVar[Operation] = Operation.LOCATE
-    state: KmipState | None = None
+    attributes: tuple[Attribute, ...] = ()
     after: KeyId = KeyId("")
     maximum_items: int = 1000
 

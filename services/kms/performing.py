@@ -10,14 +10,27 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.errors import ProductError, WrongKeyLifecycleState
+from protocol.attributes import Revocation, Value
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    PermissionDenied,
+    ProductError,
+    WrongKeyLifecycleState,
+)
 from protocol.terms import KeyId, ResultReason
-from services.kms import access, audit, operations, states, store
-from services.kms.access import Caller
+from services.kms import access, attributes, audit, ciphering, describing, operations, states
+from services.kms.attribute_operations import (
+    AddAttribute,
+    DeleteAttribute,
+    GetAttributeList,
+    ModifyAttribute,
+)
+from services.kms.cipher_operations import Decrypt, Encrypt
+from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation, Request, Response
 from services.kms.states import Transition
-from services.kms.store import KeyRow
-from services.kms.work import Refusal, Work
+from services.kms.work import FreshKey, Refusal, Work
 
 VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
 
@@ -27,15 +40,34 @@ def perform(work: Work, request: Request[Any]) -> Response:
     return _PERFORM[type(request)](work, request)
 
 
-def _create(work: Work, request: operations.Create) -> operations.Created:
+def _create(work: Work, request: operations.NewKey) -> operations.Created:
     fresh = next(work.fresh)
     row = work.find_created(fresh.row.scope, fresh.row.operation_id)
     work.repeated = row is not None
     if row is None:
-        row = fresh.row
-        work.insert(fresh, Operation.CREATE)
+        row = _templated(work, request, fresh.row)
+        work.insert(FreshKey(row, fresh.secret), request.operation)
+        row = as_at(row, work.at)
+    elif isinstance(request, operations.Register) and row.digest != fresh.row.digest:
+        text = "this operation has registered another key before"
+        raise Refusal(InvalidField(text), fresh.row.scope)
     work.placeholder = row.key_id
     return operations.Created(unique_identifier=row.key_id, state=row.state)
+
+
+def _templated(work: Work, request: operations.NewKey, row: KeyRow) -> KeyRow:
+    """A Name that another object has is Invalid Field here (KMIP 1.4 section 11.2)."""
+    if not request.attributes:
+        return row
+    try:
+        row = attributes.created(row, request.attributes, work.at, work.server)
+        for one in request.attributes:
+            describing.check_name(work, row, one)
+    except IllegalOperation as error:
+        raise Refusal(InvalidField(str(error)), row.scope) from None
+    except ProductError as error:
+        raise Refusal(error, row.scope) from None
+    return row
 
 
 def _get(work: Work, request: operations.Get) -> operations.Got:
@@ -69,64 +101,55 @@ def _destroy(work: Work, request: operations.Destroy) -> operations.StateChanged
 
 
 def _move(
-    work: Work, request: operations.ObjectRequest[Any], transition: Transition
+    work: Work, request: operations.Transitioning, transition: Transition
 ) -> operations.StateChanged:
-    key_id = work.placeholder if request.unique_identifier is None else request.unique_identifier
-    row = work.find(key_id)
-    if row is None:
-        raise Refusal(access.absent(work.caller), work.caller.scope)
-    if not (request.unique_identifier is None and work.repeated):
-        moved = _judged(work.caller, request.operation, transition, row, work.at)
-        if isinstance(moved, ProductError):
-            seen = work.caller.sees(row.scope)
-            raise Refusal(moved, row.scope if seen else work.caller.scope)
-        work.update(moved, request.operation)
-        row = moved
-    return operations.StateChanged(unique_identifier=key_id, state=row.state)
+    if request.unique_identifier is None and work.repeated:
+        row = work.find(work.placeholder)
+        if row is None:
+            raise Refusal(access.absent(work.caller), work.caller.scope)
+    else:
+        row = _moved(work, request, transition, work.object(request))
+        work.update(row, request.operation)
+    return operations.StateChanged(unique_identifier=row.key_id, state=row.state)
 
 
-def _judged(
-    caller: Caller, operation: Operation, transition: Transition, row: KeyRow, at: float
-) -> KeyRow | ProductError:
-    """The row after ``transition``, the same row for no change, or why not."""
-    refused = access.refuse_key(caller, operation, row.scope)
-    if refused is not None:
-        return refused
+def _moved(
+    work: Work, request: operations.Transitioning, transition: Transition, row: KeyRow
+) -> KeyRow:
+    """The row after ``transition``, the same row for no change (states, rules 5 and 6)."""
     state = states.after(row.state, transition)
-    if state is None:
-        return WrongKeyLifecycleState(f"{operation} of a key that is {row.state}")
+    if state is None or (state is row.state and not request.repeat):
+        error = WrongKeyLifecycleState if request.repeat else PermissionDenied
+        raise work.refusal(error(f"{request.operation} of a key that is {row.state}"), row)
     if state is row.state:
         return row
-    changes: dict[str, Any] = {"state": state, "last_change_date": at}
+    changes: dict[str, Any] = {"state": state, "last_change_date": work.at}
     match transition:
         case Transition.ACTIVATE:
-            changes["activation_date"] = at
+            changes["activation_date"] = work.at
         case Transition.DEACTIVATE:
-            changes["deactivation_date"] = at
+            changes["deactivation_date"] = work.at
         case Transition.COMPROMISE:
-            changes["compromise_date"] = at
+            changes["compromise_date"] = work.at
         case Transition.DESTROY:
-            changes |= {"destroy_date": at, "wrapped": None}
-    return msgspec.structs.replace(row, **changes)
+            changes |= {"destroy_date": work.at, "wrapped": None}
+    row = msgspec.structs.replace(row, **changes)
+    return _explained(work, request, row) if isinstance(request, operations.Revoke) else row
 
 
-def _attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
-    rows = [work.find(key_id) for key_id in request.unique_identifiers]
-    seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
-    return operations.AttributeList(objects=tuple([store.attributes(row) for row in seen]))
-
-
-def _locate(work: Work, request: operations.Locate) -> operations.Located:
-    """``ItemNotFound`` when ``after`` is no key that this caller sees."""
-    scope = None if work.caller.every_scope else work.caller.scope
-    start: int | None = 0
-    if request.after:
-        start = store.ordinal(work.connection, request.after, scope)
-    if start is None:
-        raise Refusal(access.absent(work.caller), work.caller.scope)
-    most = request.maximum_items
-    found, total = store.locate(work.connection, scope, request.state, start, most)
-    return operations.Located(unique_identifiers=found, total=total)
+def _explained(work: Work, request: operations.Revoke, row: KeyRow) -> KeyRow:
+    """The row with why it was revoked, when somebody has said so."""
+    told: dict[str, Value] = {}
+    if not request.repeat or request.message:
+        told[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
+    if states.revocation(request.reason) is Transition.COMPROMISE and request.occurred is not None:
+        told[attributes.OCCURRENCE] = float(request.occurred)
+    try:
+        for name, value in told.items():
+            row = attributes.stamped(row, name, ((0, value),), work.at, work.server)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    return row
 
 
 def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecords:
@@ -142,12 +165,19 @@ def _versions(work: Work, request: operations.DiscoverVersions) -> operations.Ve
 
 _PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
     operations.Create: _create,
+    operations.Register: _create,
     operations.Get: _get,
-    operations.GetAttributes: _attributes,
+    operations.GetAttributes: describing.told,
+    GetAttributeList: describing.listed,
+    AddAttribute: describing.added,
+    ModifyAttribute: describing.modified,
+    DeleteAttribute: describing.deleted,
     operations.Activate: _activate,
     operations.Revoke: _revoke,
     operations.Destroy: _destroy,
-    operations.Locate: _locate,
+    operations.Locate: describing.located,
+    Encrypt: ciphering.encrypt,
+    Decrypt: ciphering.decrypt,
     operations.DiscoverVersions: _versions,
     operations.QueryAudit: _trail,
 }

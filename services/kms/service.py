@@ -23,7 +23,7 @@ from services.kms.doors.bus import BusDoor
 from services.kms.doors.pair import Pair, PairDoor
 from services.kms.knobs import KmsNode
 from services.kms.operations import Operation
-from services.kms.store import open_store
+from services.kms.store import OtherFormat, open_store
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
 
@@ -40,6 +40,12 @@ ROLLED_BACK: Final = (
 DAMAGED: Final = (
     "Put a copy of its disk back; or remove its database keys.db and power it on with "
     "--accept-rollback, and it begins without keys"
+)
+
+
+OTHER_FORMAT: Final = (
+    "Nothing in it was changed. Serve from it with the version of keystead that wrote it, or "
+    "remove its database keys.db and power it on with --accept-rollback, and it begins without keys"
 )
 
 
@@ -77,6 +83,8 @@ class KmsService(BusDoor, PairDoor):
             await anchor.begin(database)
             commits.witnesses.append(anchor)
             await self._pair_up(database)
+        except OtherFormat as error:
+            raise self._halted(f"{error}. {OTHER_FORMAT}") from None
         except CryptographicFailure as error:
             raise Halted(
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"

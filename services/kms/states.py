@@ -14,8 +14,14 @@
 8. Two servers that changed one key apart from each other agree on the least state that is not
    below either (``joined``): of Compromised and Destroyed that is Destroyed Compromised.
 
-KMIP's own reason for 5 and 6 in versions below 2.0 is Permission Denied; a TTLV door has to
-translate. Here a refused step is ``WrongKeyLifecycleState``.
+9. A date that has come changes the state by itself: Activation Date, Pre-Active to Active;
+   Deactivation Date, Active to Deactivated (``at``). Nothing else has a date ahead.
+10. Encrypt is for an Active key until its Protect Stop Date; Decrypt for one that is Active,
+   Deactivated or Compromised, from its Process Start Date on.
+
+KMIP has no rule 5, and its reason for 6 in versions below 2.0 is Permission Denied: that is what
+a request gets that does not say that it may be a repeat. To one that does, a refused step is
+``WrongKeyLifecycleState``.
 """
 
 from __future__ import annotations
@@ -62,12 +68,39 @@ _TABLE: Final[dict[Transition, dict[KmipState, KmipState]]] = {
     },
 }
 
+_PROTECTING: Final = frozenset({_ACTIVE})
+_PROCESSING: Final = frozenset({_ACTIVE, _OFF, _COMP})
 _WITH_MATERIAL: Final = frozenset({_PRE, _ACTIVE, _OFF, _COMP})
 
 
 def after(state: KmipState, transition: Transition) -> KmipState | None:
     """The state after ``transition``, equal to ``state`` for no change, None when it is refused."""
     return _TABLE[transition].get(state)
+
+
+def at(
+    state: KmipState, activation: float | None, deactivation: float | None, now: float
+) -> tuple[KmipState, float]:
+    """The state at the time ``now``, and since when it is that one (rule 9); 0 when it always was.
+
+    Dates in Unix seconds.
+    """
+    since = 0.0
+    if state is _PRE and activation is not None and activation <= now:
+        state, since = _ACTIVE, activation
+    if state is _ACTIVE and deactivation is not None and deactivation <= now:
+        state, since = _OFF, deactivation
+    return state, since
+
+
+def protects(state: KmipState, protect_stop: float | None, now: float) -> bool:
+    """Whether the key may encrypt (rule 10)."""
+    return state in _PROTECTING and (protect_stop is None or now < protect_stop)
+
+
+def processes(state: KmipState, process_start: float | None, now: float) -> bool:
+    """Whether the key may decrypt (rule 10)."""
+    return state in _PROCESSING and (process_start is None or now >= process_start)
 
 
 _ORDER: Final = (_PRE, _ACTIVE, _OFF, _COMP, _GONE, _GONE_COMP)
@@ -83,6 +116,11 @@ def joined(one: KmipState, other: KmipState) -> KmipState:
 def has_material(state: KmipState) -> bool:
     """Whether Get has something to give (rule 7)."""
     return state in _WITH_MATERIAL
+
+
+def rank(state: KmipState) -> int:
+    """How far a key has come, in the order of rule 6."""
+    return _ORDER.index(state)
 
 
 def revocation(reason: RevocationReason) -> Transition:

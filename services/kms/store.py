@@ -6,6 +6,8 @@ a whole, with its state, carries a tag of the vault, so that an edited file cann
 Compromised back into Active. ``changed`` is the audit row of the last change: putting an older
 row back disagrees with the trail, which the check at start finds.
 
+Attributes that Locate finds keys by stand in ``attribute_index`` too, which is made of the rows.
+
 Rows are never deleted: a destroyed key keeps a tombstone without material. (What was overwritten
 in the database file may stand in its log file until SQLite resets that.) ``ordinal`` is the
 order of creation and the only order anything is listed in.
@@ -14,6 +16,7 @@ order of creation and the only order anything is listed in.
 from __future__ import annotations
 
 import errno
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
@@ -22,10 +25,11 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState, NodeName
+from protocol.terms import KeyId
 from services.kms import audit, replication
+from services.kms.attributes import indexed
+from services.kms.keyrow import KeyRow
 from services.kms.master import Vault, make_master, read_master
-from services.kms.operations import Attributes
 from services.runtime.ports import Database, Disk, Rng
 
 DATABASE: Final = "keys"
@@ -50,49 +54,47 @@ SCHEMA: Final = (
         last_change_date REAL NOT NULL,
         wrapped BLOB,
         changed INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        attributes BLOB NOT NULL,
         tag BLOB NOT NULL,
         UNIQUE (scope, operation_id, origin)
     ) STRICT""",
-    "CREATE INDEX IF NOT EXISTS keys_by_state ON keys (scope, state, ordinal)",
+    # With the dates that change a state by themselves, so that counting reads no rows.
+    "CREATE INDEX IF NOT EXISTS keys_by_state_and_dates ON keys "
+    "(scope, state, ordinal, activation_date, deactivation_date)",
+    """CREATE TABLE IF NOT EXISTS attribute_index (
+        name TEXT NOT NULL,
+        value BLOB NOT NULL,
+        key_id TEXT NOT NULL,
+        PRIMARY KEY (name, value, key_id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS attribute_index_by_key ON attribute_index (key_id)",
+    """CREATE TABLE IF NOT EXISTS format (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        number INTEGER NOT NULL
+    ) STRICT""",
     *audit.SCHEMA,
     *replication.SCHEMA,
 )
+
+FORMAT: Final = 2
+"""Of the database; 1 had no attributes, and said of itself no number."""
 
 _KIND: Final = b"key"
 _COLUMNS: Final = (
     "key_id, scope, operation_id, origin, algorithm, length, usage_mask, state, initial_date, "
     "activation_date, deactivation_date, compromise_date, destroy_date, last_change_date, "
-    "wrapped, changed"
+    "wrapped, changed, digest, attributes"
 )
 _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants only
 _FIND: Final = _SELECT + "WHERE key_id = ?"
 _FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
-_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 17)})"  # noqa: S608
+_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 19)})"  # noqa: S608
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class KeyRow(msgspec.Struct, frozen=True, array_like=True):
-    """One key as stored, fields in the order of the columns; ``wrapped`` None once destroyed.
-
-    ``origin`` is the server that made it.
-    """
-
-    key_id: KeyId
-    scope: str
-    operation_id: str
-    origin: NodeName
-    algorithm: str
-    length: int
-    usage_mask: int
-    state: KmipState
-    initial_date: float
-    activation_date: float | None
-    deactivation_date: float | None
-    compromise_date: float | None
-    destroy_date: float | None
-    last_change_date: float
-    wrapped: bytes | None
-    changed: int
+class OtherFormat(Exception):
+    """The database was written by another version of keystead; the text says which format."""
 
 
 def binding(key_id: KeyId, scope: str, algorithm: str, length: int, usage_mask: int) -> bytes:
@@ -108,21 +110,9 @@ def material(vault: Vault, row: KeyRow) -> KeyMaterial | None:
     return vault.open(row.wrapped, aad)
 
 
-def attributes(row: KeyRow) -> Attributes:
-    """What Get Attributes tells of the key."""
-    return Attributes(
-        unique_identifier=row.key_id,
-        state=row.state,
-        algorithm=row.algorithm,
-        length=row.length,
-        usage_mask=row.usage_mask,
-        initial_date=row.initial_date,
-        activation_date=row.activation_date,
-        deactivation_date=row.deactivation_date,
-        compromise_date=row.compromise_date,
-        destroy_date=row.destroy_date,
-        last_change_date=row.last_change_date,
-    )
+def digest(material: KeyMaterial) -> bytes:
+    """The attribute Digest: SHA-256 of the key's bytes."""
+    return hashlib.sha256(material.reveal()).digest()
 
 
 # ---- statements ---------------------------------------------------------------------------
@@ -156,14 +146,15 @@ def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     """Write a new key with its tag."""
     values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
     connection.execute(_INSERT, (*values, vault.tag(_KIND, _encode(row))))
+    _index(connection, row)
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
-    """Write what can change: state, dates, material, audit row."""
+    """Write what can change: state, dates, attributes, material, audit row."""
     connection.execute(
         "UPDATE keys SET state = ?, activation_date = ?, deactivation_date = ?, "
         "compromise_date = ?, destroy_date = ?, last_change_date = ?, wrapped = ?, changed = ?, "
-        "tag = ? WHERE key_id = ?",
+        "attributes = ?, tag = ? WHERE key_id = ?",
         (
             row.state.value,
             row.activation_date,
@@ -173,9 +164,22 @@ def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
             row.last_change_date,
             row.wrapped,
             row.changed,
+            row.attributes,
             vault.tag(_KIND, _encode(row)),
             row.key_id,
         ),
+    )
+    _index(connection, row)
+
+
+def _index(connection: sqlite3.Connection, row: KeyRow) -> None:
+    """Have the index say what the row does. A row that ever had attributes keeps stamps of them."""
+    if not row.attributes:
+        return
+    connection.execute("DELETE FROM attribute_index WHERE key_id = ?", (row.key_id,))
+    connection.executemany(
+        "INSERT OR IGNORE INTO attribute_index VALUES (?, ?, ?)",
+        [(name, value, row.key_id) for name, value in indexed(row.attributes)],
     )
 
 
@@ -186,30 +190,6 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
         (key_id, scope, scope),
     ).fetchone()
     return None if found is None else int(found[0])
-
-
-def locate(
-    connection: sqlite3.Connection,
-    scope: str | None,
-    state: KmipState | None,
-    after: int,
-    limit: int,
-) -> tuple[tuple[KeyId, ...], int]:
-    """Ids above the ordinal ``after`` in order of creation, and how many match in all.
-
-    ``scope`` and ``state`` None: any.
-    """
-    terms = [("scope = ?", scope), ("state = ?", None if state is None else state.value)]
-    given = [(term, value) for term, value in terms if value is not None]
-    where = " AND ".join(["1", *(term for term, _ in given)])
-    values = [value for _, value in given]
-    rows = connection.execute(
-        f"SELECT key_id FROM keys WHERE {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",  # noqa: S608
-        (*values, after, limit),
-    )
-    found = tuple(KeyId(row[0]) for row in rows)
-    total = connection.execute(f"SELECT count(*) FROM keys WHERE {where}", values)  # noqa: S608
-    return found, int(total.fetchone()[0])
 
 
 def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
@@ -227,7 +207,8 @@ def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
 async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
     """Open the database and its master key, making both on the first start.
 
-    ``CryptographicFailure`` when the database cannot be read, the master key is missing or
+    ``OtherFormat`` when another version wrote the database.
+    ``CryptographicFailure`` when it cannot be read, the master key is missing or
     another one, or a row of the keys or of the trail is not as this server wrote it.
     """
     try:
@@ -241,6 +222,8 @@ async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
 async def _opened(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
     database = await disk.database(DATABASE, SCHEMA)
     served = await database.query(audit.begun)
+    if served:
+        await database.query(_check_format)
     master = await read_master(disk)
     if master is None:
         if served:
@@ -248,9 +231,22 @@ async def _opened(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
         master = await make_master(disk, rng)
     vault = Vault(master)
     if not served:
-        await database.transact(lambda connection: audit.begin(connection, vault))
+        await database.transact(lambda connection: begin(connection, vault))
     await database.query(lambda connection: check(connection, vault))
     return database, vault
+
+
+def begin(connection: sqlite3.Connection, vault: Vault) -> None:
+    """Make a database that is new one that was served from."""
+    connection.execute("INSERT OR REPLACE INTO format VALUES (1, ?)", (FORMAT,))
+    audit.begin(connection, vault)
+
+
+def _check_format(connection: sqlite3.Connection) -> None:
+    found = connection.execute("SELECT number FROM format").fetchone()
+    number = 1 if found is None else found[0]
+    if number != FORMAT:
+        raise OtherFormat(f"its database has format {number}, and this version has {FORMAT}")
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> None:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any, Final
 
 import msgspec
 
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, ResultReason
-from services.kms import replication, store
+from protocol.terms import KeyId, NodeName, ResultReason
+from services.kms import access, replication, store
 from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
+from services.kms.keyrow import KeyRow, as_at
 from services.kms.master import Vault
-from services.kms.operations import Operation
+from services.kms.operations import ObjectRequest, Operation
 from services.kms.refusals import OWN_ROWS, Allowance
 from services.kms.replication import Change
-from services.kms.store import KeyRow
+
+NOBODY: Final = NodeName("")
 
 
 class Refusal(Exception):
@@ -30,6 +34,17 @@ class Refusal(Exception):
     def __init__(self, error: ProductError, scope: str) -> None:
         super().__init__(str(error))
         self.error, self.scope = error, scope
+
+
+_DRAFTS: Final = (
+    "_entries",
+    "_rows",
+    "_changed",
+    "_fresh",
+    "_new",
+    "_waiting",
+    "_left_out",
+)
 
 
 class FreshKey(msgspec.Struct, frozen=True):
@@ -70,8 +85,8 @@ class Work:
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
     ``allowance``: what it may write of refusals. ``paired``: whether there is another server that
-    has to learn of changes. ``placeholder`` is KMIP's ID Placeholder; ``repeated`` says that the
-    Create which set it had made its key before.
+    has to learn of changes. ``server`` stamps attributes. ``placeholder`` is KMIP's ID Placeholder;
+    ``repeated`` says that the Create which set it had made its key before.
     """
 
     def __init__(
@@ -84,10 +99,11 @@ class Work:
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
         *,
+        server: NodeName = NOBODY,
         paired: bool = True,
     ) -> None:
         self.connection, self.vault = connection, vault
-        self.caller, self.at = caller, at
+        self.caller, self.at, self.server = caller, at, server
         self.fresh = iter(fresh)
         self.placeholder = KeyId("")
         self.repeated = False
@@ -111,20 +127,47 @@ class Work:
             self.at,
             self.trail,
             allowance=self._allowance,
+            server=self.server,
             paired=self._paired,
         )
 
     def find(self, key_id: KeyId) -> KeyRow | None:
-        """The key as this message has left it; ``CryptographicFailure`` for an altered row."""
+        """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
+        altered row."""
+        row = self.stored(key_id)
+        return None if row is None else as_at(row, self.at)
+
+    def stored(self, key_id: KeyId) -> KeyRow | None:
+        """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
         drafted = self._rows.get(key_id)
         return drafted or store.find(self.connection, self.vault, key_id)
+
+    def object(self, request: ObjectRequest[Any]) -> KeyRow:
+        """The key that a request is about; ``Refusal`` when the caller may not do that to it."""
+        named = request.unique_identifier
+        row = self.find(self.placeholder if named is None else named)
+        if row is None:
+            raise Refusal(access.absent(self.caller), self.caller.scope)
+        refused = access.refuse_key(self.caller, request.operation, row.scope)
+        if refused is not None:
+            raise self.refusal(refused, row)
+        return row
+
+    def refusal(self, error: ProductError, row: KeyRow) -> Refusal:
+        """The refusal of what was asked about this key."""
+        return Refusal(error, row.scope if self.caller.sees(row.scope) else self.caller.scope)
+
+    def drafts(self) -> dict[KeyId, KeyRow]:
+        """Keys that this message has made or changed, as they will be written."""
+        return dict(self._rows)
 
     def find_created(self, scope: str, operation_id: str) -> KeyRow | None:
         """The key that this operation has made, if it has, in this message or before."""
         for key_id, fresh in self._fresh.items():
             if fresh.row.operation_id == operation_id:
-                return self._rows[key_id]
-        return store.find_created(self.connection, self.vault, scope, operation_id)
+                return as_at(self._rows[key_id], self.at)
+        row = store.find_created(self.connection, self.vault, scope, operation_id)
+        return None if row is None else as_at(row, self.at)
 
     def material(self, row: KeyRow) -> KeyMaterial | None:
         """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
@@ -154,6 +197,20 @@ class Work:
         """The peer has to learn how this key is here."""
         self._changed.setdefault(row.key_id, row.changed)
         self._waiting[row.key_id] = None
+
+    def mark(self) -> Work:
+        """The message as it is now, for ``back_to``."""
+        mark = copy(self)
+        for name in _DRAFTS:
+            setattr(mark, name, copy(getattr(self, name)))
+        return mark
+
+    def back_to(self, mark: Work) -> None:
+        """Forget all that came since, but which fresh keys were taken."""
+        for name in _DRAFTS:
+            setattr(self, name, copy(getattr(mark, name)))
+        self.placeholder, self.repeated = mark.placeholder, mark.repeated
+        self._refusals = mark._refusals
 
     def note(
         self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None

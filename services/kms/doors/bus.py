@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from protocol.errors import PermissionDenied, ResponseTooLarge
+from protocol.attributes import Attribute
+from protocol.errors import InvalidField, PermissionDenied, ResponseTooLarge
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
@@ -21,23 +22,15 @@ from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import operations
-from services.kms.access import Caller, caller_at
-from services.kms.config import KmsConfig
-from services.kms.core import Core
-from services.kms.store import KeyRow
-from services.runtime.service import Peer, Service, serves
+from services.kms.doors.attributes import AttributeDoor, check_operation_id
+from services.kms.keyrow import KeyRow
+from services.runtime.service import Peer, serves
 
 T = TypeVar("T")
 
 
-class BusDoor(Service):
+class BusDoor(AttributeDoor):
     """Handlers of every message to a key server. Who inherits from it sets up both fields."""
-
-    config: KmsConfig
-    core: Core
-
-    def _caller(self, peer: Peer) -> Caller:
-        return caller_at(self.config, peer.node, local=peer.local)
 
     @serves(m.DiscoverVersions)
     async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
@@ -47,7 +40,12 @@ class BusDoor(Service):
 
     @serves(m.CreateKey)
     async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
-        """One batch: Create, and Activate and Get if asked."""
+        """One batch: Create, and Activate and Get if asked. What vCenter makes is AES-256."""
+        given = (message.algorithm, message.length, message.usage_mask)
+        if given != ("AES", 256, 12):
+            text = f"only AES-256 keys to encrypt and decrypt are made here, not {given}"
+            raise InvalidField(text)
+        check_operation_id(message.operation_id)
         batch: list[operations.Request[Any]] = [
             operations.Create(
                 operation_id=message.operation_id,
@@ -56,7 +54,7 @@ class BusDoor(Service):
                 usage_mask=message.usage_mask,
             )
         ]
-        batch += [operations.Activate()] if message.activate else []
+        batch += [operations.Activate(repeat=True)] if message.activate else []
         batch += [operations.Get()] if message.get else []
         responses = await self.core.batch(self._caller(peer), batch)
         created, material = cast(operations.Created, responses[0]), None
@@ -93,24 +91,31 @@ class BusDoor(Service):
     @serves(m.Activate)
     async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
         """Activate."""
-        return await self._move(operations.Activate(unique_identifier=message.key_id), peer)
+        request = operations.Activate(unique_identifier=message.key_id, repeat=True)
+        return await self._move(request, peer)
 
     @serves(m.Revoke)
     async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
         """Revoke."""
-        request = operations.Revoke(unique_identifier=message.key_id, reason=message.reason)
+        request = operations.Revoke(
+            unique_identifier=message.key_id, reason=message.reason, repeat=True
+        )
         return await self._move(request, peer)
 
     @serves(m.Destroy)
     async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
         """Destroy."""
-        return await self._move(operations.Destroy(unique_identifier=message.key_id), peer)
+        request = operations.Destroy(unique_identifier=message.key_id, repeat=True)
+        return await self._move(request, peer)
 
     @serves(m.Locate)
     async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
         """Locate, as many as one answer holds."""
+        wanted = message.attributes
+        if message.state is not None:
+            wanted += (Attribute(name="State", value=message.state.value),)
         request = operations.Locate(
-            state=message.state, after=message.after, maximum_items=message.limit
+            attributes=wanted, after=message.after, maximum_items=message.limit
         )
         found = await self.core.execute(self._caller(peer), request)
         return m.Located(key_ids=_fitting(found.unique_identifiers, peer), total=found.total)

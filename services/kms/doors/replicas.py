@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.pages import KEY_BYTES, first_page
+from services.kms import attributes
 from services.kms.audit import TrailEnd
+from services.kms.keyrow import KeyRow
 from services.kms.merging import Replica
-from services.kms.store import KeyRow
 
 
 def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
@@ -69,6 +70,8 @@ def _told(row: KeyRow, index: int | None) -> m.Replica:
         compromise_date=row.compromise_date,
         destroy_date=row.destroy_date,
         last_change_date=row.last_change_date,
+        digest=row.digest,
+        attributes=tuple(attributes.unpack(row.attributes).values()),
         index=index,
     )
 
@@ -91,4 +94,6 @@ def _row(key: m.Replica) -> KeyRow:
         last_change_date=key.last_change_date,
         wrapped=None,
         changed=0,
+        digest=key.digest,
+        attributes=attributes.pack({held.name: held for held in key.attributes}),
     )

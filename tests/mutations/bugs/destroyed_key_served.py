@@ -14,13 +14,13 @@ _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
 
 def _undead(original: Any) -> Any:
-    def judged(caller: Any, operation: Any, step: Any, row: Any, at: float) -> Any:
-        moved = original(caller, operation, step, row, at)
-        if getattr(moved, "state", None) in _DEAD:
-            moved = msgspec.structs.replace(moved, wrapped=row.wrapped)
-        return moved
+    def moved(work: Any, request: Any, step: Any, row: Any) -> Any:
+        after = original(work, request, step, row)
+        if after.state in _DEAD:
+            after = msgspec.structs.replace(after, wrapped=row.wrapped)
+        return after
 
-    return judged
+    return moved
 
 
 def _found(original: Any) -> Any:
@@ -33,5 +33,5 @@ def _found(original: Any) -> Any:
     return find
 
 
-plant(performing, "_judged", _undead)
+plant(performing, "_moved", _undead)
 plant(store, "find", _found)

@@ -8,8 +8,9 @@ import pytest
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import CreateKey
 from protocol.secret import KeyMaterial
+from services.kms.keyrow import KeyRow
 from services.kms.master import MASTER_FILE, Vault
-from services.kms.store import KeyRow, find, material
+from services.kms.store import find, material
 from tests.services.kms.ports import Server
 
 

@@ -15,10 +15,10 @@ from services.kms import audit, replication, store
 from services.kms.access import Caller
 from services.kms.audit import Trail
 from services.kms.config import KmsRole
+from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, merge, take
 from services.kms.states import has_material
-from services.kms.store import KeyRow
 from services.kms.work import Work
 
 DATES = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")

@@ -25,6 +25,7 @@ from protocol.messages.kms import (
 from protocol.messages.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
 from services.kms import store
+from services.kms.keyrow import KeyRow
 from services.kms.master import Vault, read_master
 from services.kms.refusals import WINDOW_S
 from tests.protocol.weights import LONG, long_ids, on_the_wire
@@ -40,8 +41,8 @@ async def long_keys(server: Server, count: int) -> list[KeyId]:
     master = await read_master(server.disk)
     assert master is not None
     vault = Vault(master)
-    [values] = server.platter.sql(f"SELECT {', '.join(store.KeyRow.__struct_fields__)} FROM keys")  # noqa: S608
-    short = msgspec.convert(values, store.KeyRow)
+    [values] = server.platter.sql(f"SELECT {', '.join(KeyRow.__struct_fields__)} FROM keys")  # noqa: S608
+    short = msgspec.convert(values, KeyRow)
     material = store.material(vault, short)
     assert material is not None
     binding = (short.scope, short.algorithm, short.length, short.usage_mask)

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from protocol.attributes import ObjectDigest
 from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import CutRule, DelayRule, DiskAct, DiskAction
 from protocol.messages.base import Sealed
 from protocol.messages.kms import (
     CreateKey,
     Destroy,
+    GetKeyAttributes,
     GetKeys,
     JoinPair,
     QueryAudit,
@@ -312,6 +314,7 @@ FOREIGN: dict[str, object] = {
     "length": 128,
     "usage_mask": 1,
     "initial_date": 1.0,
+    "digest": bytes(32),
     "index": 0,
 }
 
@@ -323,6 +326,8 @@ def test_what_never_changes_of_a_key_is_refused_when_the_peer_says_otherwise(
     """No id has two materials, and none moves into another client's scope: refused, noted, told."""
     key = rig.key(A, "1")
     known = rig.attributes(A)[key]
+    [digest] = rig.ask(A, GetKeyAttributes(key_id=key, names=("Digest",))).attributes
+    assert isinstance(digest.value, ObjectDigest)
     told = Replica(
         key_id=key,
         scope="default",
@@ -335,6 +340,7 @@ def test_what_never_changes_of_a_key_is_refused_when_the_peer_says_otherwise(
         initial_date=known.initial_date,
         activation_date=known.activation_date,
         last_change_date=known.last_change_date,
+        digest=digest.value.digest,
     )
     bus = rig.agent.machine(B).runner.ports.bus
     for replica in (told, msgspec.structs.replace(told, **{name: FOREIGN[name]})):

@@ -23,8 +23,9 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms.anchor import ANCHOR_FILE
 from services.kms.audit import ID_LIMIT
+from services.kms.keyrow import KeyRow
 from services.kms.master import MASTER_FILE, Vault, make_master, read_master
-from services.kms.store import KeyRow, find, material
+from services.kms.store import find, material
 from services.runtime.service import Halted
 from tests.services.kms.ports import LOCAL, OPERATOR, OTHER, CountedRng, Server
 

@@ -1,0 +1,149 @@
+"""Values of KMIP attributes, as the core of a key server and messages about keys have them.
+
+An *attribute* is a name, an index and a value (KMIP 1.4 section 2.1.1). Names are KMIP's own
+(section 3), with its spaces; those that begin with ``x-`` are a client's, with ``y-`` a server's.
+A value is text, a number or a truth value as such; what is a structure in KMIP, or a type that
+msgpack does not tell from another, is a struct of this module. Dates are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from protocol.terms import RevocationReason
+
+
+class ItemType(StrEnum):
+    """Types of a custom attribute beyond text, integer and truth value (KMIP 1.4 9.1.1.2)."""
+
+    LONG_INTEGER = "Long Integer"
+    BIG_INTEGER = "Big Integer"
+    ENUMERATION = "Enumeration"
+    BYTE_STRING = "Byte String"
+    DATE_TIME = "Date-Time"
+    INTERVAL = "Interval"
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """A value with parts."""
+
+
+class ObjectName(_Value, frozen=True, tag="name"):
+    """A value of ``Name`` (section 3.2); no two objects of a scope have the same."""
+
+    value: str
+    type: str = "Uninterpreted Text String"
+
+
+class ObjectLink(_Value, frozen=True, tag="link"):
+    """A value of ``Link`` (section 3.35): how it is related to the object ``linked``."""
+
+    type: str
+    linked: str
+
+
+class ObjectDigest(_Value, frozen=True, tag="digest"):
+    """A value of ``Digest`` (section 3.17): of the key's bytes."""
+
+    digest: bytes
+    algorithm: str = "SHA-256"
+    format: str = "Raw"
+
+
+class ApplicationData(_Value, frozen=True, tag="application"):
+    """A value of ``Application Specific Information`` (section 3.36)."""
+
+    namespace: str
+    data: str
+
+
+class Revocation(_Value, frozen=True, tag="revocation"):
+    """A value of ``Revocation Reason`` (section 3.31)."""
+
+    code: RevocationReason
+    message: str = ""
+
+
+class CryptographicParameters(_Value, frozen=True, tag="parameters"):
+    """How a key is used (section 3.6); None is not said. Lengths of a tag are in bytes, those of
+    an IV in bits."""
+
+    block_cipher_mode: str | None = None
+    padding_method: str | None = None
+    hashing_algorithm: str | None = None
+    key_role_type: str | None = None
+    digital_signature_algorithm: str | None = None
+    cryptographic_algorithm: str | None = None
+    random_iv: bool | None = None
+    iv_length: int | None = None
+    tag_length: int | None = None
+    fixed_field_length: int | None = None
+    invocation_field_length: int | None = None
+    counter_length: int | None = None
+    initial_counter_value: int | None = None
+
+
+class Typed(_Value, frozen=True, tag="typed"):
+    """A value of a custom attribute that is neither text, integer nor truth value."""
+
+    type: ItemType
+    value: int | bytes
+
+
+Value = (
+    str
+    | int
+    | float
+    | bool
+    | ObjectName
+    | ObjectLink
+    | ObjectDigest
+    | ApplicationData
+    | Revocation
+    | CryptographicParameters
+    | Typed
+)
+
+
+class Attribute(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of an attribute; ``index`` 0 is the first, and most have no other."""
+
+    name: str
+    index: int = 0
+    value: Value
+
+
+class Stamped(msgspec.Struct, frozen=True, array_like=True):
+    """All instances of one attribute, index and value, and which server wrote them last, and when.
+
+    Without instances: they are gone, or the value is kept elsewhere.
+    """
+
+    name: str
+    at: float
+    by: str
+    instances: tuple[tuple[int, Value], ...] = ()
+
+
+def shown(value: Value) -> str:
+    """The value as text for people; bytes in hex."""
+    match value:
+        case ObjectName():
+            return value.value
+        case ObjectLink():
+            return f"{value.type} {value.linked}"
+        case ObjectDigest():
+            return f"{value.algorithm} {value.digest.hex()}"
+        case ApplicationData():
+            return f"{value.namespace}: {value.data}"
+        case Revocation():
+            return f"{value.code}: {value.message}" if value.message else str(value.code)
+        case CryptographicParameters():
+            given = msgspec.to_builtins(value)
+            return ", ".join(f"{name}={given[name]}" for name in given if name != "kind")
+        case Typed():
+            return value.value.hex() if isinstance(value.value, bytes) else str(value.value)
+        case _:
+            return str(value)

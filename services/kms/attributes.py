@@ -1,0 +1,336 @@
+"""The attributes of a key: what each may be, who may change it and when, and how a row has them.
+
+Facts that never change and the dates of a state are columns of a row; every other attribute lies
+in its ``attributes``: per name the instances with their indices, and a stamp that says when and
+where they were written last, by which two servers agree (``merging``). A name whose instances are
+all gone keeps its stamp. Pure; refusals are KMIP's (KMIP 1.4 sections 3 and 11).
+
+1. What only a server sets, and a ``y-`` attribute, is Permission Denied to a client.
+2. An index never changes while its instance lives; a new one is above those that are there.
+3. Activation Date and Process Start Date are set while Pre-Active, Protect Stop Date and
+   Deactivation Date until the key is deactivated. Dates are not deleted.
+4. A stamp is above the one that it replaces, so a change that was made knowing another wins over
+   it whatever the clocks of two servers say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from protocol.attributes import (
+    ApplicationData,
+    Attribute,
+    CryptographicParameters,
+    ObjectDigest,
+    ObjectLink,
+    ObjectName,
+    Stamped,
+    Typed,
+    Value,
+)
+from protocol.errors import (
+    IllegalOperation,
+    IndexOutOfBounds,
+    InvalidField,
+    ItemNotFound,
+    PermissionDenied,
+)
+from protocol.terms import KmipState
+from services.kms.keyrow import KeyRow
+
+OBJECT_TYPE: Final = "Symmetric Key"
+NAME: Final = "Name"
+ACTIVATION, DEACTIVATION = "Activation Date", "Deactivation Date"
+PROCESS_START, PROTECT_STOP = "Process Start Date", "Protect Stop Date"
+OCCURRENCE, REVOCATION = "Compromise Occurrence Date", "Revocation Reason"
+PARAMETERS: Final = "Cryptographic Parameters"
+
+BYTES_LIMIT: Final = 16 * 1024
+"""All attributes of one key, so that it fits a message with room to spare."""
+
+INSTANCES_LIMIT: Final = 64
+NAME_LIMIT: Final = 128
+_STEP: Final = 1e-6  # seconds by which a stamp is above the one before it at least
+
+_DATE: Final = (int, float)
+_CUSTOM: Final = (str, int, bool, Typed)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a client may do with an attribute.
+
+    ``kinds`` of its values. ``until``: the states in which it may be set; None: in every one.
+    """
+
+    kinds: tuple[type, ...]
+    many: bool = False
+    deletable: bool = True
+    until: tuple[KmipState, ...] | None = None
+
+
+_EARLY: Final = (KmipState.PRE_ACTIVE,)
+_IN_USE: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE)
+
+RULES: Final[Mapping[str, Rule]] = {
+    NAME: Rule((ObjectName,), many=True),
+    "Object Group": Rule((str,), many=True),
+    "Link": Rule((ObjectLink,), many=True),
+    "Application Specific Information": Rule((ApplicationData,), many=True),
+    "Contact Information": Rule((str,)),
+    PARAMETERS: Rule((CryptographicParameters,), many=True),
+    ACTIVATION: Rule(_DATE, deletable=False, until=_EARLY),
+    PROCESS_START: Rule(_DATE, deletable=False, until=_EARLY),
+    PROTECT_STOP: Rule(_DATE, deletable=False, until=_IN_USE),
+    DEACTIVATION: Rule(_DATE, deletable=False, until=_IN_USE),
+}
+_CUSTOM_RULE: Final = Rule(_CUSTOM, many=True)
+_COLUMNS: Final = {ACTIVATION: "activation_date", DEACTIVATION: "deactivation_date"}
+
+READ_ONLY: Final = (
+    "Unique Identifier",
+    "Object Type",
+    "Cryptographic Algorithm",
+    "Cryptographic Length",
+    "Cryptographic Usage Mask",
+    "Digest",
+    "State",
+    "Initial Date",
+    "Destroy Date",
+    OCCURRENCE,
+    "Compromise Date",
+    REVOCATION,
+    "Last Change Date",
+)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(tuple[Stamped, ...])
+
+
+def unpack(packed: bytes) -> dict[str, Stamped]:
+    """The attributes of a row by name."""
+    return {held.name: held for held in _decoder.decode(packed)} if packed else {}
+
+
+def pack(held: Mapping[str, Stamped]) -> bytes:
+    """The same attributes are the same bytes; none are no bytes."""
+    return _encode([held[name] for name in sorted(held)]) if held else b""
+
+
+# ---- reading ------------------------------------------------------------------------------
+
+
+def of(row: KeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
+    """The attributes of the key with these names, in that order; all of them for none.
+
+    A name that the key does not have adds nothing, whoever made it up.
+    """
+    held = unpack(row.attributes)
+    chosen = names or (*_fixed_names(row), *(name for name in held if name not in _COLUMNS))
+    return tuple([one for name in chosen for one in _instances(row, held, name)])
+
+
+def names(row: KeyRow) -> tuple[str, ...]:
+    """The name of each attribute that the key has, once."""
+    return tuple(dict.fromkeys(attribute.name for attribute in of(row)))
+
+
+def like(row: KeyRow, attribute: Attribute) -> Attribute | None:
+    """The instance with that name and value; None when there is none."""
+    there = _instances(row, unpack(row.attributes), attribute.name)
+    alike = [one for one in there if key_of(one.value) == key_of(attribute.value)]
+    return alike[0] if alike else None
+
+
+def single(row: KeyRow, name: str) -> Value | None:
+    """The value of an attribute that has one instance; None when it is not there."""
+    found = _instances(row, unpack(row.attributes), name)
+    return found[0].value if found else None
+
+
+def _instances(row: KeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
+    fixed = _fixed(row, name)
+    if fixed is not None:
+        return (Attribute(name=name, value=fixed),)
+    if name in held and name not in _COLUMNS:
+        return tuple(
+            [Attribute(name=name, index=i, value=value) for i, value in held[name].instances]
+        )
+    return ()
+
+
+def _fixed_names(row: KeyRow) -> list[str]:
+    known = (*READ_ONLY, ACTIVATION, DEACTIVATION)
+    return [name for name in known if _fixed(row, name) is not None]
+
+
+def _fixed(row: KeyRow, name: str) -> Value | None:
+    """An attribute that is a column of the row; None when it has no value, or is no such one."""
+    match name:
+        case "Unique Identifier":
+            return row.key_id
+        case "Object Type":
+            return OBJECT_TYPE
+        case "Cryptographic Algorithm":
+            return row.algorithm
+        case "Cryptographic Length":
+            return row.length
+        case "Cryptographic Usage Mask":
+            return row.usage_mask
+        case "State":
+            return row.state.value
+        case "Digest":
+            return ObjectDigest(digest=row.digest) if row.digest else None
+        case "Initial Date":
+            return row.initial_date
+        case "Activation Date":
+            return row.activation_date
+        case "Deactivation Date":
+            return row.deactivation_date
+        case "Destroy Date":
+            return row.destroy_date
+        case "Compromise Date":
+            return row.compromise_date
+        case "Last Change Date":
+            return row.last_change_date
+    return None
+
+
+# ---- changing, by a client ------------------------------------------------------------------
+
+
+def created(row: KeyRow, given: Iterable[Attribute], at: float, by: str) -> KeyRow:
+    """A new key with the attributes of its template."""
+    for attribute in given:
+        try:
+            row, _ = added(row, attribute, at, by)
+        except IllegalOperation as error:
+            raise InvalidField(str(error)) from None  # said twice in one template
+    return msgspec.structs.replace(row, last_change_date=at)
+
+
+def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
+    """The row with a new instance, and that instance with its index."""
+    name = attribute.name
+    rule = _rule(row, name)
+    value = _checked(rule, name, attribute.value)
+    held = unpack(row.attributes)
+    there = _instances(row, held, name)
+    if there and not rule.many:
+        raise IllegalOperation(f"the key has {name} already: modify it")
+    if like(row, attribute) is not None:
+        raise IllegalOperation(f"the key has that {name} already")
+    if len(there) >= INSTANCES_LIMIT:
+        raise IndexOutOfBounds(f"a key has {INSTANCES_LIMIT} of {name} at most")
+    index = max((one.index for one in there), default=-1) + 1
+    made = Attribute(name=name, index=index, value=value)
+    return _written(row, name, (*there, made), at, by), made
+
+
+def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
+    """The row with another value in an instance that it has, and that instance."""
+    name = attribute.name
+    rule = _rule(row, name)
+    value = _checked(rule, name, attribute.value)
+    there = _instances(row, unpack(row.attributes), name)
+    if not there:
+        raise InvalidField(f"the key has no {name}: add it")
+    _instance(there, name, attribute.index)
+    made = Attribute(name=name, index=attribute.index, value=value)
+    changed = [made if one.index == attribute.index else one for one in there]
+    return _written(row, name, changed, at, by), made
+
+
+def deleted(row: KeyRow, name: str, index: int, at: float, by: str) -> tuple[KeyRow, Attribute]:
+    """The row without an instance, and what that was."""
+    rule = _rule(row, name)
+    there = _instances(row, unpack(row.attributes), name)
+    gone = _instance(there, name, index)
+    if not rule.deletable:
+        raise PermissionDenied(f"{name} is not deleted: modify it")
+    return _written(row, name, [one for one in there if one is not gone], at, by), gone
+
+
+def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
+    for one in there:
+        if one.index == index:
+            return one
+    raise ItemNotFound(f"the key has no {name} with index {index}")
+
+
+def _rule(row: KeyRow, name: str) -> Rule:
+    if name.startswith("x-"):
+        if len(name) > NAME_LIMIT:
+            raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
+        return _CUSTOM_RULE
+    rule = RULES.get(name)
+    if rule is None:
+        read_only = name in READ_ONLY or name.startswith("y-")
+        why = "is set by the server only" if read_only else "is no attribute of a key here"
+        raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
+    if rule.until is not None and row.state not in rule.until:
+        raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
+    return rule
+
+
+def _checked(rule: Rule, name: str, value: Value) -> Value:
+    if type(value) not in rule.kinds:
+        raise InvalidField(f"{name}: that is no value of its type")
+    if rule.kinds is not _DATE or not isinstance(value, int | float):
+        return value
+    if not math.isfinite(value) or not 0 <= value < 2**53:
+        raise InvalidField(f"{name}: a date is meant, in seconds since 1970")
+    return float(value)
+
+
+# ---- writing into a row ---------------------------------------------------------------------
+
+
+def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, by: str) -> KeyRow:
+    changes: dict[str, object] = {"last_change_date": at}
+    column = _COLUMNS.get(name)
+    if column is not None:
+        [changes[column]] = [one.value for one in instances]
+        instances = ()  # the value is the column; the stamp stays
+    row = msgspec.structs.replace(row, **changes)
+    if None not in (row.activation_date, row.deactivation_date) and (
+        row.deactivation_date < row.activation_date  # type: ignore[operator]
+    ):
+        raise InvalidField(f"{DEACTIVATION} is before {ACTIVATION}")
+    return stamped(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
+
+
+def stamped(
+    row: KeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
+) -> KeyRow:
+    """The row with these instances under that name, whoever may set it (rule 4)."""
+    held = unpack(row.attributes)
+    if name in held:
+        at = max(at, held[name].at + _STEP)
+    packed = pack({**held, name: Stamped(name, float(at), by, instances)})
+    if len(packed) > BYTES_LIMIT:
+        raise IndexOutOfBounds(f"all attributes of a key have {BYTES_LIMIT} bytes at most")
+    return msgspec.structs.replace(row, attributes=packed)
+
+
+# ---- for Locate -----------------------------------------------------------------------------
+
+
+def indexed(packed: bytes) -> tuple[tuple[str, bytes], ...]:
+    """What Locate finds a key by without looking at others: names with their values' bytes."""
+    held = unpack(packed)
+    return tuple([(name, key_of(value)) for name in held for _, value in held[name].instances])
+
+
+def key_of(value: Value) -> bytes:
+    """A value as it stands in the index of attributes."""
+    return _encode(value)
+
+
+def is_indexed(name: str) -> bool:
+    """Whether a key that has that attribute stands in the index."""
+    return name not in _COLUMNS and (name not in READ_ONLY or name in (OCCURRENCE, REVOCATION))

@@ -1,0 +1,87 @@
+"""A message of several items, of which each has an outcome of its own (KMIP 1.4 section 6.13)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from protocol.errors import CryptographicFailure, InvalidField, ItemNotFound, ProductError
+from services.kms import access, audit, checking, operations
+from services.kms.commits import Done
+from services.kms.operations import Request, Response
+from services.kms.performing import perform
+from services.kms.work import Refusal, Work
+
+
+class Continuation(StrEnum):
+    """Batch Error Continuation Option (KMIP 1.4 section 9.1.3.2.30): what an item that fails
+    means for the others."""
+
+    CONTINUE = "Continue"  # nothing
+    STOP = "Stop"  # those after it are not begun; KMIP's default
+    UNDO = "Undo"  # nor has anything before it happened
+
+
+class Item(NamedTuple):
+    """What came of one item: a response, or why not; ``undone``: it was, and no longer is."""
+
+    response: Response | None = None
+    error: ProductError | None = None
+    undone: bool = False
+
+
+def run(
+    option: Continuation, work: Work, requests: Sequence[Request[Any]]
+) -> Done[tuple[Item, ...]]:
+    """Do the items in order, inside of the transaction of their message."""
+    begun, items = work.mark(), list[Item]()
+    for request in requests:
+        before = work.mark()
+        try:
+            items.append(Item(_performed(work, request, alone=len(requests) == 1)))
+        except (Refusal, CryptographicFailure) as ended:
+            refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
+            work.back_to(begun if option is Continuation.UNDO else before)
+            note(work, request, refusal)
+            if option is Continuation.UNDO:
+                items = [Item(undone=True) for _ in items]
+            items.append(Item(error=refusal.error))
+            if option is not Continuation.CONTINUE:
+                break
+    return Done(tuple(items), work.write())
+
+
+def _performed(work: Work, request: Request[Any], *, alone: bool) -> Response:
+    scope = work.caller.scope
+    flaw = checking.flaw(request)
+    if flaw is not None:
+        raise Refusal(flaw, scope)
+    refused = None if request.names_an_object else access.refuse(work.caller, request.operation)
+    if refused is not None:
+        if isinstance(request, operations.NewKey):
+            next(work.fresh)  # it is not for those after it
+        raise Refusal(refused, scope)
+    if type(request) is operations.QueryAudit and not alone:
+        raise Refusal(InvalidField("Query Audit is no part of a batch"), scope)
+    if request.needs_placeholder and not work.placeholder:
+        raise Refusal(ItemNotFound("no object was named, made or found before"), scope)
+    return perform(work, request)
+
+
+def note(work: Work, request: Request[Any], refusal: Refusal) -> None:
+    """Write a refusal down, for each key that the request names."""
+    if request.operation in audit.WRITTEN:
+        for key_id in _ids_of(request):
+            work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
+
+
+def _ids_of(request: Request[Any]) -> tuple[str, ...]:
+    """Ids that the trail has of a request that failed; one empty when it names none."""
+    match request:
+        case operations.ObjectRequest():
+            return (request.unique_identifier or "",)
+        case operations.Get():
+            return request.unique_identifiers or ("",)
+        case _:
+            return ("",)

@@ -1,0 +1,72 @@
+"""What is refused of a request before the store is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from protocol.errors import InvalidField, ProductError
+from services.kms import kinds, locating, operations
+from services.kms.operations import Request
+
+LIST_LIMIT: Final = 1000
+OPERATION_ID_LIMIT: Final = 128
+
+
+def check(requests: Sequence[Request[Any]]) -> None:
+    """``InvalidField`` for the first flaw in a message that is done whole or not at all."""
+    made = False
+    for request in requests:
+        found = flaw(request)
+        if found is not None:
+            raise found
+        if type(request) is operations.QueryAudit and len(requests) > 1:
+            raise InvalidField("Query Audit is no part of a batch")
+        made = made or isinstance(request, operations.NewKey | operations.Locate)
+        if request.needs_placeholder and not made:
+            raise InvalidField(f"{request.operation} names no key, and none was created before")
+
+
+def flaw(request: Request[Any]) -> ProductError | None:
+    """What is wrong with a request as such; None when nothing is."""
+    check_one = _CHECKS.get(type(request))
+    if check_one is None:
+        return None
+    try:
+        check_one(request)
+    except ProductError as error:
+        return error
+    return None
+
+
+def _check_kind(request: operations.NewKey) -> None:
+    if len(request.operation_id) > OPERATION_ID_LIMIT:
+        raise InvalidField(f"operation_id: {OPERATION_ID_LIMIT} characters at most")
+    size = kinds.size(request.algorithm, request.length, request.usage_mask)
+    if isinstance(request, operations.Register) and len(request.material) != size:
+        text = f"a key of {request.length} bits has {size} bytes, not {len(request.material)}"
+        raise InvalidField(text)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= LIST_LIMIT:
+        raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
+
+
+def _check_locate(request: operations.Locate) -> None:
+    _check_limit(request.maximum_items)
+    locating.check(request.attributes)
+
+
+def _check_audit(request: operations.QueryAudit) -> None:
+    _check_limit(request.maximum_items)
+    if not 0 <= request.after < 2**63:
+        raise InvalidField("after: a row number is meant")
+
+
+_CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
+    operations.Create: _check_kind,
+    operations.Register: _check_kind,
+    operations.Locate: _check_locate,
+    operations.QueryAudit: _check_audit,
+}

@@ -1,0 +1,54 @@
+"""Requests to encrypt and decrypt under a key that stays here; see ``operations``.
+
+Data travels as ``KeyMaterial``, for it may be a key: it is in no log and in no exception.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from protocol.attributes import CryptographicParameters
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId
+from services.kms.operations import ObjectRequest, Operation, Response
+
+
+class Encrypted(Response, frozen=True, kw_only=True):
+    """Ciphertext and tag; ``iv`` when the server has drawn it."""
+
+    unique_identifier: KeyId
+    data: bytes
+    iv: bytes | None
+    tag: bytes
+
+
+class Encrypt(ObjectRequest[Encrypted], frozen=True, kw_only=True):
+    """AES-GCM (KMIP 1.4 section 4.29). ``parameters`` None: those that are an attribute of the key.
+
+    ``iv`` None is right with Random IV only: it is ``drawn`` then, by the core.
+    """
+
+    operation: ClassVar[Operation] = Operation.ENCRYPT
+    parameters: CryptographicParameters | None = None
+    data: KeyMaterial
+    iv: bytes | None = None
+    additional_data: bytes = b""
+    drawn: bytes = b""
+
+
+class Decrypted(Response, frozen=True, kw_only=True):
+    """The clear data."""
+
+    unique_identifier: KeyId
+    data: KeyMaterial
+
+
+class Decrypt(ObjectRequest[Decrypted], frozen=True, kw_only=True):
+    """AES-GCM (section 4.30); as in ``Encrypt``."""
+
+    operation: ClassVar[Operation] = Operation.DECRYPT
+    parameters: CryptographicParameters | None = None
+    data: bytes
+    iv: bytes
+    additional_data: bytes = b""
+    tag: bytes

@@ -1,0 +1,105 @@
+"""Encrypt and Decrypt: AES-GCM under a key that stays in the server (KMIP 1.4 sections 4.29, 4.30).
+
+Parameters of the request count; without any, those that are the first Cryptographic Parameters of
+the key; without these, GCM with a tag of 16 bytes. Another mode is Feature Not Supported.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.attributes import CryptographicParameters
+from protocol.crypto import gcm
+from protocol.errors import (
+    CryptographicFailure,
+    FeatureNotSupported,
+    InvalidField,
+    ItemNotFound,
+    PermissionDenied,
+    ProductError,
+)
+from protocol.secret import KeyMaterial
+from services.kms import attributes, states
+from services.kms.cipher_operations import Decrypt, Decrypted, Encrypt, Encrypted
+from services.kms.keyrow import KeyRow
+from services.kms.work import Work
+
+TAG_SIZE: Final = 16
+IV_SIZE: Final = 12
+_DEFAULT: Final = CryptographicParameters(block_cipher_mode="GCM")
+_ENCRYPT, _DECRYPT = 4, 8  # bits of a usage mask
+
+
+def encrypt(work: Work, request: Encrypt) -> Encrypted:
+    """See ``Encrypt``; ``drawn`` of the work is the nonce that the server gives."""
+    row = work.object(request)
+    stop = attributes.single(row, attributes.PROTECT_STOP)
+    if not row.usage_mask & _ENCRYPT:
+        raise work.refusal(PermissionDenied("the usage mask of the key has no Encrypt"), row)
+    if not states.protects(row.state, _date(stop), work.at):
+        why = (
+            f"a key that is {row.state} does not encrypt, or its {attributes.PROTECT_STOP} is past"
+        )
+        raise work.refusal(PermissionDenied(why), row)
+    parameters = _parameters(row, request.parameters)
+    iv = request.iv if request.iv is not None else request.drawn
+    try:
+        if request.iv is None and not parameters.random_iv:
+            raise InvalidField("Encrypt: an IV is given, or Random IV")
+        size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
+        key = _key(work, row, parameters)
+        data, tag = gcm.encrypt(key, request.data, iv, request.additional_data, size)
+    except ValueError as error:
+        raise work.refusal(InvalidField(f"Encrypt: {error}"), row) from None
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    work.note(request.operation, row.key_id, row.scope)
+    return Encrypted(
+        unique_identifier=row.key_id,
+        data=data,
+        iv=iv if request.iv is None else None,
+        tag=tag,
+    )
+
+
+def decrypt(work: Work, request: Decrypt) -> Decrypted:
+    """See ``Decrypt``."""
+    row = work.object(request)
+    start = attributes.single(row, attributes.PROCESS_START)
+    if not row.usage_mask & _DECRYPT:
+        raise work.refusal(PermissionDenied("the usage mask of the key has no Decrypt"), row)
+    if not states.processes(row.state, _date(start), work.at):
+        why = f"a key that is {row.state} does not decrypt, or not before its date"
+        raise work.refusal(PermissionDenied(why), row)
+    try:
+        key = _key(work, row, _parameters(row, request.parameters))
+        data = gcm.decrypt(key, request.data, request.iv, request.additional_data, request.tag)
+    except ValueError as error:
+        raise work.refusal(InvalidField(f"Decrypt: {error}"), row) from None
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    work.note(request.operation, row.key_id, row.scope)
+    return Decrypted(unique_identifier=row.key_id, data=data)
+
+
+def _date(value: object) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def _parameters(row: KeyRow, asked: CryptographicParameters | None) -> CryptographicParameters:
+    if asked is not None:
+        return asked
+    own = attributes.single(row, attributes.PARAMETERS)
+    return own if isinstance(own, CryptographicParameters) else _DEFAULT
+
+
+def _key(work: Work, row: KeyRow, parameters: CryptographicParameters) -> KeyMaterial:
+    if parameters.block_cipher_mode not in (None, "GCM") or row.algorithm != "AES":
+        mode = parameters.block_cipher_mode or "no mode"
+        raise FeatureNotSupported(f"{row.algorithm} with {mode}: only AES with GCM is done here")
+    material = work.material(row)
+    if material is None:
+        raise ItemNotFound(f"the key is {row.state}")
+    if len(material) not in (16, 24, 32):
+        raise CryptographicFailure(f"an AES key of {len(material)} bytes")
+    return material

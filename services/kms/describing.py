@@ -1,0 +1,149 @@
+"""What is done with the attributes of keys, inside of the transaction of a message."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from protocol.attributes import Attribute, ObjectName
+from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
+from protocol.terms import KeyId
+from services.kms import attributes, locating, operations, store
+from services.kms.access import absent
+from services.kms.attribute_operations import (
+    AddAttribute,
+    AttributeChanged,
+    AttributeNames,
+    DeleteAttribute,
+    GetAttributeList,
+    ModifyAttribute,
+)
+from services.kms.keyrow import KeyRow, as_at
+from services.kms.locating import Sought
+from services.kms.work import Refusal, Work
+
+
+def told(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
+    """Of each key that the caller sees."""
+    ids = request.unique_identifiers
+    if request.names is not None and len(set(request.names)) < len(request.names):
+        raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
+    rows = [work.find(key_id) for key_id in ((work.placeholder,) if ids is None else ids)]
+    seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
+    return operations.AttributeList(objects=tuple([_told(row, request.names) for row in seen]))
+
+
+def _told(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:
+    return operations.Attributes(
+        unique_identifier=row.key_id,
+        state=row.state,
+        algorithm=row.algorithm,
+        length=row.length,
+        usage_mask=row.usage_mask,
+        initial_date=row.initial_date,
+        activation_date=row.activation_date,
+        deactivation_date=row.deactivation_date,
+        compromise_date=row.compromise_date,
+        destroy_date=row.destroy_date,
+        last_change_date=row.last_change_date,
+        attributes=() if names is None else attributes.of(row, names),
+    )
+
+
+def listed(work: Work, request: GetAttributeList) -> AttributeNames:
+    """See ``GetAttributeList``."""
+    row = work.object(request)
+    return AttributeNames(unique_identifier=row.key_id, names=attributes.names(row))
+
+
+def added(work: Work, request: AddAttribute) -> AttributeChanged:
+    """See ``AddAttribute``."""
+    row = work.object(request)
+    try:
+        if request.indexed:
+            raise InvalidField("the index of a new attribute is the server's")
+        there = attributes.like(row, request.attribute) if request.repeat else None
+        if there is not None:
+            return AttributeChanged(unique_identifier=row.key_id, attribute=there)
+        changed, made = attributes.added(row, request.attribute, work.at, work.server)
+        check_name(work, row, made)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    return _changed(work, request, changed, made)
+
+
+def modified(work: Work, request: ModifyAttribute) -> AttributeChanged:
+    """See ``ModifyAttribute``."""
+    row = work.object(request)
+    try:
+        changed, made = attributes.modified(row, request.attribute, work.at, work.server)
+        check_name(work, row, made)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    return _changed(work, request, changed, made)
+
+
+def deleted(work: Work, request: DeleteAttribute) -> AttributeChanged:
+    """See ``DeleteAttribute``."""
+    row = work.object(request)
+    try:
+        changed, gone = attributes.deleted(row, request.name, request.index, work.at, work.server)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    return _changed(work, request, changed, gone)
+
+
+def _changed(
+    work: Work,
+    request: AddAttribute | ModifyAttribute | DeleteAttribute,
+    row: KeyRow,
+    attribute: Attribute,
+) -> AttributeChanged:
+    work.update(as_at(row, work.at), request.operation)
+    return AttributeChanged(unique_identifier=row.key_id, attribute=attribute)
+
+
+def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
+    """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2)."""
+    if not isinstance(attribute.value, ObjectName):
+        return
+    sought = Sought(row.scope, (attribute,), work.at)
+    others = [key_id for key_id in _found(work, sought, 0, 2)[0] if key_id != row.key_id]
+    if others:
+        raise IllegalOperation(f"key {others[0]} has the name {attribute.value.value}")
+
+
+# ---- Locate -------------------------------------------------------------------------------
+
+
+def located(work: Work, request: operations.Locate) -> operations.Located:
+    """``ItemNotFound`` when ``after`` is no key that this caller sees."""
+    scope = None if work.caller.every_scope else work.caller.scope
+    start: int | None = 0
+    if request.after:
+        start = store.ordinal(work.connection, request.after, scope)
+    if start is None:
+        raise Refusal(absent(work.caller), work.caller.scope)
+    sought = Sought(scope, request.attributes, work.at)
+    found, total = _found(work, sought, start, request.maximum_items)
+    work.placeholder, work.repeated = found[0] if total == 1 and found else KeyId(""), False
+    return operations.Located(unique_identifiers=found, total=total)
+
+
+def _found(work: Work, sought: Sought, after: int, limit: int) -> tuple[tuple[KeyId, ...], int]:
+    """Keys of the store and of this message's drafts, the new ones of these at the end."""
+    drafts = work.drafts()
+    found, total = locating.stored(work.connection, sought, after, limit + len(drafts))
+    if not drafts:
+        return found, total
+    before = {key_id: _was(work.connection, work, key_id, sought) for key_id in drafts}
+    matching = [key_id for key_id, row in drafts.items() if locating.matches(row, sought)]
+    kept = [key_id for key_id in found if key_id not in drafts or key_id in matching]
+    new = [key_id for key_id in matching if key_id not in kept and before[key_id] is not True]
+    total += len(matching) - sum(1 for was in before.values() if was is True)
+    return tuple([*kept, *new][:limit]), total
+
+
+def _was(connection: sqlite3.Connection, work: Work, key_id: KeyId, sought: Sought) -> bool | None:
+    """Whether the key matched before this message; None when there was none."""
+    row = store.find(connection, work.vault, key_id)
+    return None if row is None else locating.matches(row, sought)

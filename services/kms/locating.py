@@ -1,0 +1,175 @@
+"""Locate: which keys have all that is asked for (KMIP 1.4 section 4.9).
+
+Each attribute asked for is a condition, and all must hold: a value that the key has; of a usage
+mask, every bit; of a date, that moment, or one between two when it is asked for twice. The store
+is asked in SQL, where attributes are found by their index; keys that the message itself has
+drafted are looked at one by one (``matches``), so a batch finds what it has just made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from protocol.attributes import Attribute, ObjectDigest, Value
+from protocol.errors import InvalidField
+from protocol.terms import KeyId, KmipState
+from services.kms import attributes
+from services.kms.keyrow import KeyRow, as_at
+
+STATE, MASK = "State", "Cryptographic Usage Mask"
+_DATES: Final = {
+    "Initial Date": "initial_date",
+    attributes.ACTIVATION: "activation_date",
+    attributes.DEACTIVATION: "deactivation_date",
+    "Compromise Date": "compromise_date",
+    "Destroy Date": "destroy_date",
+    "Last Change Date": "last_change_date",
+    attributes.PROCESS_START: "",
+    attributes.PROTECT_STOP: "",
+    attributes.OCCURRENCE: "",
+}
+"""Names of dates, with their columns; those without stand in the index."""
+
+_COLUMNS: Final = {
+    "Unique Identifier": "key_id",
+    "Cryptographic Algorithm": "algorithm",
+    "Cryptographic Length": "length",
+    "Digest": "digest",
+}
+_SELECTIVE: Final = "key_id IN (SELECT key_id FROM attribute_index WHERE name = ? AND value {})"
+
+
+class Sought(NamedTuple):
+    """What is looked for: keys of ``scope`` (None: of all), as they are at the time ``at``."""
+
+    scope: str | None
+    wanted: tuple[Attribute, ...]
+    at: float
+
+
+class _Term(NamedTuple):
+    sql: str
+    values: tuple[object, ...]
+
+
+def check(wanted: Sequence[Attribute]) -> None:
+    """``InvalidField`` for what no key can be asked."""
+    for one in wanted:
+        date = one.name in _DATES
+        number = date or one.name in (MASK, "Cryptographic Length")
+        if number and (isinstance(one.value, bool) or not isinstance(one.value, int | float)):
+            raise InvalidField(f"Locate: {one.name} is a number")
+        if number and not 0 <= one.value < 2**53:  # type: ignore[operator]
+            raise InvalidField(f"Locate: {one.name} is 0 or above")
+        if one.name == STATE and one.value not in list(KmipState):
+            raise InvalidField(f"Locate: there is no state {one.value!r}")
+        if date and len(_asked(wanted, one.name)) > 2:
+            raise InvalidField(f"Locate: {one.name} is asked for twice at most, as a range")
+
+
+def stored(
+    connection: sqlite3.Connection, sought: Sought, after: int, limit: int
+) -> tuple[tuple[KeyId, ...], int]:
+    """Ids above the ordinal ``after`` in order of creation, and how many match in all."""
+    terms = _terms(sought)
+    where = " AND ".join(["1", *(term.sql for term in terms)])
+    values = tuple([value for term in terms for value in term.values])
+    rows = connection.execute(
+        f"SELECT key_id FROM keys WHERE {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",  # noqa: S608
+        (*values, after, limit),
+    )
+    found = tuple([KeyId(row[0]) for row in rows])
+    if after == 0 and len(found) < limit:
+        return found, len(found)
+    total = connection.execute(f"SELECT count(*) FROM keys WHERE {where}", values)  # noqa: S608
+    return found, int(total.fetchone()[0])
+
+
+def matches(row: KeyRow, sought: Sought) -> bool:
+    """Whether one key has all of it."""
+    if sought.scope not in (None, row.scope):
+        return False
+    row = as_at(row, sought.at)
+    for name in dict.fromkeys(one.name for one in sought.wanted):
+        has = [one.value for one in attributes.of(row, (name,))]
+        asked = _asked(sought.wanted, name)
+        if name == MASK:
+            if any(row.usage_mask & _number(mask) != mask for mask in asked):
+                return False
+        elif name in _DATES:
+            if not any(min(asked) <= date <= max(asked) for date in has):  # type: ignore[type-var, operator]
+                return False
+        elif not {*map(attributes.key_of, asked)} <= {*map(attributes.key_of, has)}:
+            return False
+    return True
+
+
+def _asked(wanted: Sequence[Attribute], name: str) -> list[Value]:
+    return [one.value for one in wanted if one.name == name]
+
+
+def _number(value: Value) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _terms(sought: Sought) -> list[_Term]:
+    terms = [] if sought.scope is None else [_Term("scope = ?", (sought.scope,))]
+    for name in dict.fromkeys(one.name for one in sought.wanted):
+        asked = _asked(sought.wanted, name)
+        if name in _DATES:
+            terms.append(_date(name, asked))
+        else:
+            terms += [_term(name, value, sought.at) for value in asked]
+    return terms
+
+
+def _date(name: str, asked: Sequence[Value]) -> _Term:
+    """The bytes of dates in the index stand in their order, for none of them is negative."""
+    dates = sorted([float(date) for date in asked])  # type: ignore[arg-type]
+    ends: tuple[object, ...] = (dates[0], dates[-1])
+    if _DATES[name]:
+        return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
+    keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
+    return _Term(_SELECTIVE.format("BETWEEN ? AND ?"), (name, *keys))
+
+
+def _term(name: str, value: Value, at: float) -> _Term:
+    if attributes.is_indexed(name):
+        return _Term(_SELECTIVE.format("= ?"), (name, attributes.key_of(value)))
+    if name == STATE:
+        return _state(KmipState(str(value)), at)
+    if name == MASK:
+        return _Term("usage_mask & ? = ?", (_number(value), _number(value)))
+    if name == "Object Type":
+        return _Term("1" if value == attributes.OBJECT_TYPE else "0", ())
+    if isinstance(value, ObjectDigest):
+        known = (value.algorithm, value.format) == ("SHA-256", "Raw")
+        return _Term("digest = ?" if known else "0 AND digest = ?", (value.digest,))
+    column = _COLUMNS.get(name)
+    return _Term("0", ()) if column is None else _Term(f"{column} = ?", (value,))
+
+
+def _state(state: KmipState, at: float) -> _Term:
+    """What ``states.at`` says, in SQL."""
+    match state:
+        case KmipState.PRE_ACTIVE:
+            return _Term(
+                "state = 'Pre-Active' AND (activation_date IS NULL OR activation_date > ?)", (at,)
+            )
+        case KmipState.ACTIVE:
+            return _Term(
+                "state IN ('Pre-Active', 'Active') "
+                "AND (state = 'Active' OR activation_date <= ?) "
+                "AND (deactivation_date IS NULL OR deactivation_date > ?)",
+                (at, at),
+            )
+        case KmipState.DEACTIVATED:
+            return _Term(
+                "state IN ('Pre-Active', 'Active', 'Deactivated') AND (state = 'Deactivated' OR "
+                "(deactivation_date <= ? AND (state = 'Active' OR activation_date <= ?)))",
+                (at, at),
+            )
+        case _:
+            return _Term("state = ?", (state.value,))
