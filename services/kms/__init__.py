@@ -5,7 +5,15 @@
 - ``operations``  what the core is asked and answers, named as in KMIP
 - ``core``        one message: what it writes, and what it is answered
 - ``commits``     messages that come together: one transaction, and who must know before the answer
+- ``attribute_operations``, ``cipher_operations``  the same of attributes, and of data
+- ``checking``    what is refused of a request as such
+- ``batching``    a message of items with an outcome each
 - ``performing``  what each operation does     - ``work``    what one message writes
+- ``describing``  of those the ones about attributes, and Locate
+- ``ciphering``   of those Encrypt and Decrypt
+- ``attributes``  what each attribute may be, who may change it, and when; pure
+- ``locating``    which keys have what is asked for, in SQL and in plain reading
+- ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
@@ -18,7 +26,7 @@
 A reply leaves after the commit that holds both the change and its audit rows. The core and what
 lies under it know no message of the bus, so that a second door (TTLV over TLS) can stand on it.
 
-Not built: attributes beyond those of ``operations.Attributes`` (names, groups, ``x-`` ones),
-dates in the future that activate or deactivate by themselves, Register, rotation of the master
-key, modes of replication other than ``sync-pair``.
+Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
+Name; Archive; ciphers other than AES-GCM; rotation of the master key; modes of replication other
+than ``sync-pair``.
 """

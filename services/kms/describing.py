@@ -106,8 +106,15 @@ def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
     """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2)."""
     if not isinstance(attribute.value, ObjectName):
         return
-    sought = Sought(row.scope, (attribute,), work.at)
-    others = [key_id for key_id in _found(work, sought, 0, 2)[0] if key_id != row.key_id]
+    sought, key = Sought(row.scope, (attribute,), work.at), attributes.key_of(attribute.value)
+    drafts = work.drafts()
+    stored, _ = locating.stored(work.connection, sought, 0, 2)
+    others = [key_id for key_id in stored if key_id not in drafts] + [
+        key_id
+        for key_id, draft in drafts.items()
+        if key in draft.attributes and locating.matches(draft, sought)
+    ]
+    others = [key_id for key_id in others if key_id != row.key_id]
     if others:
         raise IllegalOperation(f"key {others[0]} has the name {attribute.value.value}")
 

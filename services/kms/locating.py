@@ -39,6 +39,12 @@ _COLUMNS: Final = {
     "Digest": "digest",
 }
 _SELECTIVE: Final = "key_id IN (SELECT key_id FROM attribute_index WHERE name = ? AND value {})"
+_FROM_KEYS: Final = "FROM keys WHERE 1"
+# SQLite takes a CROSS JOIN in the order in which it is written: few of the index, not all keys.
+_FROM_INDEX: Final = (
+    "FROM (SELECT key_id FROM attribute_index WHERE name = ? AND value {}) AS few "
+    "CROSS JOIN keys USING (key_id) WHERE 1"
+)
 
 
 class Sought(NamedTuple):
@@ -50,8 +56,11 @@ class Sought(NamedTuple):
 
 
 class _Term(NamedTuple):
+    """A condition. ``few``: how to ask for the keys that hold it alone, by the index; or empty."""
+
     sql: str
     values: tuple[object, ...]
+    few: str = ""
 
 
 def check(wanted: Sequence[Attribute]) -> None:
@@ -73,18 +82,27 @@ def stored(
     connection: sqlite3.Connection, sought: Sought, after: int, limit: int
 ) -> tuple[tuple[KeyId, ...], int]:
     """Ids above the ordinal ``after`` in order of creation, and how many match in all."""
-    terms = _terms(sought)
-    where = " AND ".join(["1", *(term.sql for term in terms)])
-    values = tuple([value for term in terms for value in term.values])
+    where, values = statement(sought)
     rows = connection.execute(
-        f"SELECT key_id FROM keys WHERE {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",  # noqa: S608
+        f"SELECT key_id {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",
         (*values, after, limit),
     )
     found = tuple([KeyId(row[0]) for row in rows])
     if after == 0 and len(found) < limit:
         return found, len(found)
-    total = connection.execute(f"SELECT count(*) FROM keys WHERE {where}", values)  # noqa: S608
+    total = connection.execute(f"SELECT count(*) {where}", values)
     return found, int(total.fetchone()[0])
+
+
+def statement(sought: Sought) -> tuple[str, tuple[object, ...]]:
+    """From where the store takes the keys that are looked for, in SQL, and its values."""
+    terms = _terms(sought)
+    first = next((term for term in terms if term.few), None)
+    if first is not None:
+        terms.remove(first)
+    where = " AND ".join([_FROM_KEYS if first is None else first.few, *(t.sql for t in terms)])
+    kept = terms if first is None else [first, *terms]
+    return where, tuple([value for term in kept for value in term.values])
 
 
 def matches(row: KeyRow, sought: Sought) -> bool:
@@ -132,12 +150,12 @@ def _date(name: str, asked: Sequence[Value]) -> _Term:
     if _DATES[name]:
         return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
     keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
-    return _Term(_SELECTIVE.format("BETWEEN ? AND ?"), (name, *keys))
+    return _indexed("BETWEEN ? AND ?", name, *keys)
 
 
 def _term(name: str, value: Value, at: float) -> _Term:
     if attributes.is_indexed(name):
-        return _Term(_SELECTIVE.format("= ?"), (name, attributes.key_of(value)))
+        return _indexed("= ?", name, attributes.key_of(value))
     if name == STATE:
         return _state(KmipState(str(value)), at)
     if name == MASK:
@@ -149,6 +167,10 @@ def _term(name: str, value: Value, at: float) -> _Term:
         return _Term("digest = ?" if known else "0 AND digest = ?", (value.digest,))
     column = _COLUMNS.get(name)
     return _Term("0", ()) if column is None else _Term(f"{column} = ?", (value,))
+
+
+def _indexed(condition: str, *values: object) -> _Term:
+    return _Term(_SELECTIVE.format(condition), values, _FROM_INDEX.format(condition))
 
 
 def _state(state: KmipState, at: float) -> _Term:

@@ -7,7 +7,7 @@ entries of the trail are appended together. When the message fails, its drafts a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Final
 
@@ -157,9 +157,9 @@ class Work:
         """The refusal of what was asked about this key."""
         return Refusal(error, row.scope if self.caller.sees(row.scope) else self.caller.scope)
 
-    def drafts(self) -> dict[KeyId, KeyRow]:
+    def drafts(self) -> Mapping[KeyId, KeyRow]:
         """Keys that this message has made or changed, as they will be written."""
-        return dict(self._rows)
+        return self._rows
 
     def find_created(self, scope: str, operation_id: str) -> KeyRow | None:
         """The key that this operation has made, if it has, in this message or before."""

@@ -9,10 +9,12 @@ from itertools import product
 import msgspec
 import pytest
 
+from protocol.attributes import Attribute
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import audit, replication, store
 from services.kms.access import Caller
+from services.kms.attributes import added, deleted, modified, single
 from services.kms.audit import Trail
 from services.kms.config import KmsRole
 from services.kms.keyrow import KeyRow
@@ -77,6 +79,82 @@ def test_both_agree_and_keep_what_is_their_own(mine: KmipState, theirs: KmipStat
     told = {"wrapped": None, "changed": 0}
     assert msgspec.structs.replace(merged, **told) == msgspec.structs.replace(mirrored, **told)
     assert merge(merged, mirrored) == merged
+
+
+def written(row: KeyRow, at: float, by: str, *given: tuple[str, float | str]) -> KeyRow:
+    """The row after a client of server ``by`` has set these, each attribute's first instance."""
+    for name, value in given:
+        attribute = Attribute(name=name, value=value)
+        change = added if single(row, name) is None else modified
+        row, _ = change(row, attribute, at, by)
+    return msgspec.structs.replace(row, last_change_date=5.0)
+
+
+PRE = msgspec.structs.replace(ROW, state=KmipState.PRE_ACTIVE)
+BOTH = written(PRE, 1.0, "kms-1", ("x-a", "old"), ("x-b", "old"), ("Activation Date", 90.0))
+MEETINGS: dict[str, tuple[KeyRow, KeyRow, dict[str, float | str | None]]] = {
+    "each has another name": (
+        written(BOTH, 2.0, "kms-1", ("x-a", "new")),
+        written(BOTH, 3.0, "kms-2", ("x-b", "new"), ("x-c", "new")),
+        {"x-a": "new", "x-b": "new", "x-c": "new", "Activation Date": 90.0},
+    ),
+    "the last writer of one name wins": (
+        written(BOTH, 3.0, "kms-1", ("x-a", "late")),
+        written(BOTH, 2.0, "kms-2", ("x-a", "early")),
+        {"x-a": "late", "x-b": "old", "Activation Date": 90.0},
+    ),
+    "names of servers settle the same time": (
+        written(BOTH, 2.0, "kms-1", ("x-a", "one")),
+        written(BOTH, 2.0, "kms-2", ("x-a", "two")),
+        {"x-a": "two", "x-b": "old", "Activation Date": 90.0},
+    ),
+    "who knew the other wins though its clock is behind": (
+        BOTH,
+        written(BOTH, 0.5, "kms-2", ("x-a", "knowing")),
+        {"x-a": "knowing", "x-b": "old", "Activation Date": 90.0},
+    ),
+    "what is deleted stays so": (
+        deleted(BOTH, "x-a", 0, 2.0, "kms-1")[0],
+        BOTH,
+        {"x-a": None, "x-b": "old", "Activation Date": 90.0},
+    ),
+    "a date ahead is the last writer's, not the earliest": (
+        written(BOTH, 2.0, "kms-1", ("Activation Date", 99.0)),
+        BOTH,
+        {"Activation Date": 99.0},
+    ),
+    "a date that somebody set beats none": (
+        PRE,
+        written(PRE, 2.0, "kms-1", ("Deactivation Date", 99.0)),
+        {"Deactivation Date": 99.0},
+    ),
+    "what has happened beats what was planned": (
+        written(BOTH, 9.0, "kms-1", ("Activation Date", 99.0)),
+        msgspec.structs.replace(BOTH, state=KmipState.ACTIVE, activation_date=8.0),
+        {"Activation Date": 8.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEETINGS)
+def test_attributes_are_the_last_writers(name: str) -> None:
+    one, other_, expected = MEETINGS[name]
+    there = msgspec.structs.replace(other_, wrapped=b"wrapped there", changed=9)
+    merged, mirrored = merge(one, there), merge(there, one)
+    told = {"wrapped": None, "changed": 0}
+    assert msgspec.structs.replace(merged, **told) == msgspec.structs.replace(mirrored, **told)
+    assert {each: single(merged, each) for each in expected} == expected
+    assert merge(merged, there) == merged
+
+
+ROWS = [*(row for meeting in MEETINGS.values() for row in meeting[:2])]
+
+
+@pytest.mark.parametrize("third", [0, 3, 6, 9, 15])
+def test_it_does_not_matter_who_meets_whom_first(third: int) -> None:
+    for one, other_ in product(ROWS, ROWS):
+        left = merge(merge(one, other_), ROWS[third])
+        assert left == merge(one, merge(other_, ROWS[third]))
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import CutRule, DelayRule, DiskAct, DiskAction
 from protocol.messages.base import Sealed
 from protocol.messages.kms import (
+    AddAttribute,
     CreateKey,
     Destroy,
     GetKeyAttributes,
     GetKeys,
     JoinPair,
+    Locate,
     QueryAudit,
     QueryPair,
     Replica,
@@ -449,3 +451,22 @@ def test_a_peer_that_does_not_answer_is_tried_again_after_a_pause(rig: PairRig) 
     before = len(rig.wire)
     rig.sleep(600)
     assert len(rig.wire) - before == 600 / 15
+
+
+def test_attributes_reach_the_peer_and_meet_again(rig: PairRig) -> None:
+    """While the two were apart each has written; afterwards both have all of it."""
+    key = rig.key(A, "1")
+    rig.ask(A, AddAttribute(key_id=key, name="x-a", value="1"))
+    [told] = rig.ask(B, GetKeyAttributes(key_id=key, names=("x-a",))).attributes
+    assert told.value == "1"
+    rig.cut((A, B))
+    rig.ask(A, AddAttribute(key_id=key, name="x-b", value="2"))
+    rig.ask(B, AddAttribute(key_id=key, name="x-c", value="3"))
+    rig.heal()
+    rig.sleep(60)
+    for server in PAIR:
+        names = ("x-a", "x-b", "x-c", "Digest")
+        there = rig.ask(server, GetKeyAttributes(key_id=key, names=names)).attributes
+        assert [one.value for one in there][:3] == ["1", "2", "3"] and len(there) == 4
+        found = rig.ask(server, Locate(attributes=there[:3]))
+        assert found.key_ids == (key,)

@@ -1,0 +1,200 @@
+"""Encrypt and Decrypt under a key that stays: what comes out, and who may when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.attributes import Attribute, CryptographicParameters
+from protocol.errors import (
+    CryptographicFailure,
+    FeatureNotSupported,
+    InvalidField,
+    ItemNotFound,
+    PermissionDenied,
+    ProductError,
+)
+from protocol.messages import kms as m
+from protocol.messages.base import Sealed
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState, RevocationReason
+from services.kms.cipher_operations import Decrypt, Encrypt
+from services.kms.operations import Activate, Create, Destroy, Register, Revoke
+from tests.services.kms.core_rig import OWNER, STRANGER, do, trail
+from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
+
+RAW = bytes(range(32))
+CLEAR, AAD, IV = b"what nobody else reads", b"bound to it", bytes(12)
+RANDOM = CryptographicParameters(block_cipher_mode="GCM", random_iv=True)
+
+
+async def key(server: Server, *attributes: Attribute, mask: int = 12, active: bool = True) -> KeyId:
+    request = Register(material=KeyMaterial(RAW), usage_mask=mask, attributes=attributes)
+    key_id = (await do(server, request)).unique_identifier
+    if active:
+        await do(server, Activate(unique_identifier=key_id))
+    return key_id
+
+
+def encrypting(key_id: KeyId, **more: Any) -> Encrypt:
+    fields: dict[str, Any] = {"data": KeyMaterial(CLEAR), "iv": IV, "additional_data": AAD}
+    fields |= more
+    return Encrypt(unique_identifier=key_id, **fields)
+
+
+def decrypting(key_id: KeyId, **more: Any) -> Decrypt:
+    sealed = AESGCM(RAW).encrypt(IV, CLEAR, AAD)
+    fields = {"data": sealed[:-16], "tag": sealed[-16:], "iv": IV, "additional_data": AAD} | more
+    return Decrypt(unique_identifier=key_id, **fields)
+
+
+async def test_it_is_aes_gcm_as_everybody_does_it(server: Server) -> None:
+    key_id = await key(server)
+    done = await do(server, encrypting(key_id))
+    assert done.data + done.tag == AESGCM(RAW).encrypt(IV, CLEAR, AAD)
+    assert done.iv is None
+    assert (await do(server, decrypting(key_id))).data == KeyMaterial(CLEAR)
+    assert [row for row in await trail(server) if row[0] in ("Encrypt", "Decrypt")] == [
+        ("Encrypt", key_id, "Success"),
+        ("Decrypt", key_id, "Success"),
+    ]
+    await server.boot()
+
+
+async def test_a_random_iv_is_the_servers_and_another_each_time(server: Server) -> None:
+    key_id = await key(server)
+    done = [await do(server, encrypting(key_id, iv=None, parameters=RANDOM)) for _ in range(2)]
+    assert done[0].iv != done[1].iv
+    for one in done:
+        assert one.iv is not None and len(one.iv) == 12
+        assert AESGCM(RAW).decrypt(one.iv, one.data + one.tag, AAD) == CLEAR
+
+
+async def test_the_keys_own_parameters_count_when_none_are_given(server: Server) -> None:
+    own = CryptographicParameters(block_cipher_mode="GCM", random_iv=True, tag_length=12)
+    key_id = await key(server, Attribute(name="Cryptographic Parameters", value=own))
+    done = await do(server, encrypting(key_id, iv=None))
+    assert done.iv is not None and len(done.tag) == 12
+    request = decrypting(key_id, data=done.data, tag=done.tag, iv=done.iv)
+    assert (await do(server, request)).data == KeyMaterial(CLEAR)
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"iv": None}, InvalidField),
+        ({"iv": b"short"}, InvalidField),
+        ({"parameters": CryptographicParameters(tag_length=4)}, InvalidField),
+        ({"parameters": CryptographicParameters(block_cipher_mode="CBC")}, FeatureNotSupported),
+    ],
+    ids=str,
+)
+async def test_encrypt_refuses(
+    server: Server, more: dict[str, Any], error: type[ProductError]
+) -> None:
+    key_id = await key(server)
+    with pytest.raises(error):
+        await do(server, encrypting(key_id, **more))
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"data": b"another"}, CryptographicFailure),
+        ({"tag": bytes(16)}, CryptographicFailure),
+        ({"iv": bytes(11) + b"1"}, CryptographicFailure),
+        ({"additional_data": b""}, CryptographicFailure),
+        ({"tag": bytes(8)}, InvalidField),
+        ({"tag": b""}, InvalidField),
+    ],
+    ids=str,
+)
+async def test_decrypt_refuses(
+    server: Server, more: dict[str, Any], error: type[ProductError]
+) -> None:
+    key_id = await key(server)
+    with pytest.raises(error):
+        await do(server, decrypting(key_id, **more))
+
+
+async def test_another_algorithm_has_no_gcm_here(server: Server) -> None:
+    request = Create(algorithm="3DES", length=168)
+    key_id = (await do(server, request)).unique_identifier
+    await do(server, Activate(unique_identifier=key_id))
+    with pytest.raises(FeatureNotSupported):
+        await do(server, encrypting(key_id))
+
+
+STEPS: dict[KmipState, tuple[Any, ...]] = {
+    KmipState.PRE_ACTIVE: (),
+    KmipState.ACTIVE: (Activate,),
+    KmipState.DEACTIVATED: (Activate, Revoke),
+    KmipState.COMPROMISED: ("compromise",),
+    KmipState.DESTROYED: (Destroy,),
+    KmipState.DESTROYED_COMPROMISED: ("compromise", Destroy),
+}
+ENCRYPTS = (KmipState.ACTIVE,)
+DECRYPTS = (KmipState.ACTIVE, KmipState.DEACTIVATED, KmipState.COMPROMISED)
+
+
+@pytest.mark.parametrize("state", KmipState)
+async def test_every_state(server: Server, state: KmipState) -> None:
+    key_id = await key(server, active=False)
+    for step in STEPS[state]:
+        why = RevocationReason.KEY_COMPROMISE
+        revoke = Revoke(unique_identifier=key_id, reason=why)
+        await do(server, revoke if step == "compromise" else step(unique_identifier=key_id))
+    for request, states in ((encrypting(key_id), ENCRYPTS), (decrypting(key_id), DECRYPTS)):
+        if state in states:
+            await do(server, request)
+        else:
+            with pytest.raises(PermissionDenied):
+                await do(server, request)
+
+
+@pytest.mark.parametrize("mask", [0, 4, 8])
+async def test_the_usage_mask(server: Server, mask: int) -> None:
+    key_id = await key(server, mask=mask)
+    for request, bit in ((encrypting(key_id), 4), (decrypting(key_id), 8)):
+        if mask & bit:
+            await do(server, request)
+        else:
+            with pytest.raises(PermissionDenied, match="usage mask"):
+                await do(server, request)
+
+
+async def test_the_dates_of_use(server: Server) -> None:
+    """OASIS CS-BC-M-14: before its Process Start Date nothing is decrypted, after its Protect Stop
+    Date nothing encrypted."""
+    now = server.clock.wall
+    start = Attribute(name="Process Start Date", value=now + 10)
+    stop = Attribute(name="Protect Stop Date", value=now + 10)
+    key_id = await key(server, start, stop)
+    await do(server, encrypting(key_id))
+    with pytest.raises(PermissionDenied):
+        await do(server, decrypting(key_id))
+    server.clock.wall += 10
+    await do(server, decrypting(key_id))
+    with pytest.raises(PermissionDenied):
+        await do(server, encrypting(key_id))
+
+
+async def test_who_may(server: Server) -> None:
+    key_id = await key(server)
+    message = m.Encrypt(key_id=key_id, data=Sealed.of(KeyMaterial(CLEAR)), iv=IV)
+    for peer in (VCENTER, OPERATOR, LOCAL):
+        with pytest.raises(PermissionDenied):
+            await server.ask(message, peer)
+    with pytest.raises(ItemNotFound):
+        await do(server, encrypting(key_id), STRANGER)
+    assert (await do(server, encrypting(key_id), OWNER)).data
+
+
+async def test_nothing_clear_lies_in_the_database(server: Server) -> None:
+    key_id = await key(server)
+    await do(server, encrypting(key_id))
+    await do(server, decrypting(key_id))
+    image = server.platter.image()
+    assert CLEAR not in image and RAW not in image

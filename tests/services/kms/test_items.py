@@ -1,0 +1,170 @@
+"""A message of items, of which each has an outcome: Continue, Stop and Undo (KMIP 1.4 6.13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protocol.attributes import Attribute
+from protocol.errors import InvalidField, ItemNotFound, PermissionDenied
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState
+from services.kms.access import caller_at
+from services.kms.attribute_operations import AddAttribute
+from services.kms.batching import Continuation, Item
+from services.kms.operations import (
+    Activate,
+    Create,
+    Created,
+    Destroy,
+    DiscoverVersions,
+    Get,
+    Got,
+    Locate,
+    QueryAudit,
+    Register,
+    Revoke,
+    Versions,
+)
+from tests.services.kms.core_rig import do, items, made, trail, value, values
+from tests.services.kms.ports import CONFIG, VCENTER, Server
+
+CLIENT = caller_at(CONFIG, VCENTER.node, local=False)
+X = Attribute(name="x-a", value="1")
+
+
+def outcome(item: Item) -> str:
+    if item.undone:
+        return "undone"
+    return "ok" if item.error is None else type(item.error).__name__
+
+
+async def batch(server: Server, option: Continuation) -> tuple[KeyId, tuple[Item, ...]]:
+    """One that succeeds, one that is refused, one that would succeed."""
+    key_id = await made(server)
+    return key_id, await items(
+        server,
+        AddAttribute(unique_identifier=key_id, attribute=X),
+        Create(length=99),
+        Activate(unique_identifier=key_id),
+        option=option,
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "outcomes", "added", "state"),
+    [
+        (Continuation.CONTINUE, ["ok", "InvalidField", "ok"], True, "Active"),
+        (Continuation.STOP, ["ok", "InvalidField"], True, "Pre-Active"),
+        (Continuation.UNDO, ["undone", "InvalidField"], False, "Pre-Active"),
+    ],
+)
+async def test_what_a_refusal_means_for_the_others(
+    server: Server, option: Continuation, outcomes: list[str], added: bool, state: str
+) -> None:
+    commits = server.database.commits
+    key_id, done = await batch(server, option)
+    assert [outcome(item) for item in done] == outcomes
+    assert server.database.commits == commits + 2  # the key, and one for all of the message
+    await server.boot()
+    assert bool(await values(server, key_id, "x-a")) is added
+    assert await value(server, key_id, "State") == state
+    written = [row for row in await trail(server) if row[1] != key_id]
+    assert written == [("Create", "", "Invalid Field")]
+
+
+async def test_each_create_has_its_own_key_whatever_is_refused_between(server: Server) -> None:
+    material = KeyMaterial(bytes(range(32)))
+    done = await items(
+        server,
+        Create(),
+        Create(length=1),
+        Register(material=material),
+        Get(),
+        Create(),
+        Get(),
+        option=Continuation.CONTINUE,
+    )
+    assert [outcome(item) for item in done] == ["ok", "InvalidField", "ok", "ok", "ok", "ok"]
+    made_ = [item.response.unique_identifier for item in done if isinstance(item.response, Created)]
+    got = [item.response.keys[0] for item in done if isinstance(item.response, Got)]
+    assert len(set(made_)) == 3
+    assert [key.unique_identifier for key in got] == made_[1:]
+    assert got[0].material == material != got[1].material
+
+
+async def test_a_role_is_judged_item_by_item(server: Server) -> None:
+    """What a client may not do takes no key from the next Create."""
+    done = await items(
+        server,
+        Register(material=KeyMaterial(bytes(32))),
+        Create(),
+        Get(),
+        Destroy(),
+        caller=CLIENT,
+        option=Continuation.CONTINUE,
+    )
+    assert [outcome(item) for item in done] == ["PermissionDenied", "ok", "ok", "PermissionDenied"]
+    assert isinstance(done[2].response, Got)
+    assert done[2].response.keys[0].material != KeyMaterial(bytes(32))
+    written = [(operation, result) for operation, _, result in await trail(server)]
+    assert written == [
+        ("Register", "Permission Denied"),
+        ("Create", "Success"),
+        ("Get", "Success"),
+        ("Destroy", "Permission Denied"),
+    ]
+    await server.boot()
+
+
+@pytest.mark.parametrize("request_", [Activate(), Destroy(), Revoke(), Get()], ids=repr)
+async def test_no_placeholder_is_item_not_found(server: Server, request_: Any) -> None:
+    [done] = await items(server, request_)
+    assert isinstance(done.error, ItemNotFound)
+
+
+async def test_an_undone_create_leaves_no_placeholder_and_no_key(server: Server) -> None:
+    done = await items(server, Create(attributes=(X,)), Create(length=1), option=Continuation.UNDO)
+    assert [outcome(item) for item in done] == ["undone", "InvalidField"]
+    assert (await do(server, Locate())).total == 0
+    await server.boot()
+
+
+async def test_versions_touch_no_store(server: Server) -> None:
+    [done] = await items(server, DiscoverVersions(), caller=CLIENT)
+    assert isinstance(done.response, Versions) and done.response.versions[0] == "1.4"
+
+
+async def test_the_trail_is_read_alone(server: Server) -> None:
+    from services.kms.access import Caller
+    from services.kms.config import KmsRole
+
+    operator = Caller("op", KmsRole.OPERATOR, "default")
+    done = await items(server, Create(), QueryAudit(), caller=operator)
+    assert isinstance(done[1].error, InvalidField)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Activate, Activate),
+        (Destroy, Destroy),
+        (Activate, Destroy),
+        (Activate, Revoke, Revoke),
+        (Revoke,),
+        (Destroy, Activate),
+    ],
+    ids=str,
+)
+async def test_to_kmip_a_step_that_leads_nowhere_is_denied(
+    server: Server, steps: tuple[Any, ...]
+) -> None:
+    """KMIP below 2.0 has Permission Denied for it, also when the state is there already."""
+    key_id = await made(server)
+    *first, last = steps
+    for step in first:
+        await do(server, step(unique_identifier=key_id))
+    with pytest.raises(PermissionDenied):
+        await do(server, last(unique_identifier=key_id))
+    assert await value(server, key_id, "State") in list(KmipState)

@@ -1,0 +1,239 @@
+"""Locate: what is found by what, in the store and in a message's own drafts, by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.attributes import Attribute, ObjectDigest, ObjectName, Value
+from protocol.errors import InvalidField, ItemNotFound
+from protocol.terms import KeyId, KmipState
+from services.kms import attributes, locating
+from services.kms.attribute_operations import AddAttribute, DeleteAttribute
+from services.kms.batching import Continuation
+from services.kms.keyrow import KeyRow
+from services.kms.locating import Sought
+from services.kms.operations import Activate, Create, Get, Got, Locate
+from tests.services.kms.core_rig import STRANGER, do, items, made, named, value
+from tests.services.kms.ports import LOCAL, Server
+
+
+def wanted(name: str, value: Value) -> Attribute:
+    return Attribute(name=name, value=value)
+
+
+async def found(server: Server, *asked: Attribute, **more: Any) -> list[KeyId]:
+    located = await do(server, Locate(attributes=asked, **more))
+    return list(located.unique_identifiers)
+
+
+async def test_by_each_attribute(server: Server) -> None:
+    first = await made(server, named("a"), wanted("Object Group", "g"), wanted("x-a", "1"))
+    server.clock.wall += 10
+    later = Create(length=128, usage_mask=4, attributes=(named("b"), wanted("x-a", "1")))
+    second = (await do(server, later)).unique_identifier
+    await do(server, Activate(unique_identifier=second))
+    digest = await value(server, first, "Digest")
+    assert isinstance(digest, ObjectDigest)
+    for asked, expected in [
+        ((), [first, second]),
+        ((named("a"),), [first]),
+        ((named("c"),), []),
+        ((wanted("Name", ObjectName(value="a", type="URI")),), []),
+        ((wanted("Object Group", "g"),), [first]),
+        ((wanted("x-a", "1"),), [first, second]),
+        ((wanted("x-a", 1),), []),
+        ((wanted("x-a", "1"), named("b")), [second]),
+        ((wanted("x-a", "1"), wanted("x-a", "2")), []),
+        ((wanted("State", "Active"),), [second]),
+        ((wanted("State", KmipState.PRE_ACTIVE),), [first]),
+        ((wanted("Object Type", "Symmetric Key"),), [first, second]),
+        ((wanted("Object Type", "Certificate"),), []),
+        ((wanted("Cryptographic Algorithm", "AES"),), [first, second]),
+        ((wanted("Cryptographic Algorithm", "3DES"),), []),
+        ((wanted("Cryptographic Length", 128),), [second]),
+        ((wanted("Cryptographic Usage Mask", 4),), [first, second]),
+        ((wanted("Cryptographic Usage Mask", 12),), [first]),
+        ((wanted("Unique Identifier", second),), [second]),
+        ((wanted("Digest", digest),), [first]),
+        ((wanted("Initial Date", server.clock.wall),), [second]),
+        (
+            (wanted("Initial Date", server.clock.wall - 10), wanted("Initial Date", 9e9)),
+            [first, second],
+        ),
+        ((wanted("Activation Date", server.clock.wall),), [second]),
+        ((wanted("Destroy Date", 1.0), wanted("Destroy Date", 9e9)), []),
+        ((wanted("nonsense", "1"),), []),
+    ]:
+        assert await found(server, *asked) == expected, asked
+        assert await do(server, Locate(attributes=asked), STRANGER) == await do(
+            server, Locate(attributes=(wanted("x-none", "1"),)), STRANGER
+        )
+
+
+@pytest.mark.parametrize("name", ["Process Start Date", "Protect Stop Date"])
+async def test_dates_that_are_attributes_are_found_as_ranges(server: Server, name: str) -> None:
+    keys = [await made(server, wanted(name, date)) for date in (0.0, 255.5, 256.0, 5e9)]
+    assert await found(server, wanted(name, 255.5)) == [keys[1]]
+    assert await found(server, wanted(name, 256)) == [keys[2]]
+    assert await found(server, wanted(name, 5e9), wanted(name, 255.5)) == keys[1:]
+    assert await found(server, wanted(name, 0), wanted(name, 255.9)) == keys[:2]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (wanted("State", "Lost"),),
+        (wanted("Initial Date", "today"),),
+        (wanted("Initial Date", -1.0),),
+        (wanted("Initial Date", 1.0),) * 3,
+        (wanted("Cryptographic Usage Mask", "Encrypt"),),
+    ],
+    ids=str,
+)
+async def test_what_no_key_can_be_asked(server: Server, asked: Sequence[Attribute]) -> None:
+    with pytest.raises(InvalidField):
+        await found(server, *asked)
+
+
+async def test_the_index_follows_what_changes(server: Server) -> None:
+    key_id = await made(server, wanted("x-a", "1"))
+    add = AddAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
+    await do(server, add)
+    assert await found(server, wanted("x-a", "1"), wanted("x-a", "2")) == [key_id]
+    await do(server, DeleteAttribute(unique_identifier=key_id, name="x-a"))
+    assert await found(server, wanted("x-a", "1")) == []
+    assert await found(server, wanted("x-a", "2")) == [key_id]
+
+
+async def test_pages(server: Server) -> None:
+    keys = [await made(server, wanted("x-a", "1")) for _ in range(5)]
+    asked = (wanted("x-a", "1"),)
+    page = await do(server, Locate(attributes=asked, maximum_items=2))
+    assert (list(page.unique_identifiers), page.total) == (keys[:2], 5)
+    page = await do(server, Locate(attributes=asked, maximum_items=2, after=keys[3]))
+    assert (list(page.unique_identifiers), page.total) == (keys[4:], 5)
+
+
+async def test_a_batch_finds_what_it_has_just_made(server: Server) -> None:
+    """OASIS TC-314: Locate sets the ID Placeholder when it finds one object."""
+    old = await made(server, named("a"))
+    create = Create(attributes=(named("b"), wanted("x-a", "1")))
+    results = await items(server, create, Locate(attributes=(named("b"),)), Get())
+    assert isinstance(results[2].response, Got)
+    [got] = results[2].response.keys
+    new = results[0].response.unique_identifier  # type: ignore[union-attr]
+    assert got.unique_identifier == new != old and got.material is not None
+    results = await items(server, Locate(attributes=(named("a"),)), Activate())
+    assert await value(server, old, "State") == "Active"
+    for nothing in ((named("c"),), ()):  # none, or two
+        _, refused = await items(server, Locate(attributes=nothing), Get())
+        assert isinstance(refused.error, ItemNotFound)
+
+
+async def test_a_batch_finds_what_it_has_changed(server: Server) -> None:
+    keys = [await made(server, wanted("x-a", "1")) for _ in range(3)]
+    batch = (
+        AddAttribute(unique_identifier=keys[1], attribute=wanted("x-b", "1")),
+        DeleteAttribute(unique_identifier=keys[0], name="x-a"),
+        Create(attributes=(wanted("x-a", "1"),)),
+        Locate(attributes=(wanted("x-a", "1"),)),
+        Locate(attributes=(wanted("x-b", "1"),)),
+        Locate(attributes=(wanted("x-a", "1"),), maximum_items=1),
+    )
+    results = await items(server, *batch, option=Continuation.UNDO)
+    new = results[2].response.unique_identifier  # type: ignore[union-attr]
+    located = [item.response for item in results[3:]]
+    assert [(list(one.unique_identifiers), one.total) for one in located] == [  # type: ignore[union-attr]
+        ([keys[1], keys[2], new], 3),
+        ([keys[1]], 1),
+        ([keys[1]], 3),
+    ]
+
+
+ASKED = st.one_of(
+    st.builds(wanted, st.just("State"), st.sampled_from([state.value for state in KmipState])),
+    st.builds(
+        wanted,
+        st.sampled_from(["Activation Date", "Deactivation Date", "Process Start Date"]),
+        st.sampled_from([0.0, 5.0, 10.0, 15.0]),
+    ),
+    st.builds(wanted, st.just("Cryptographic Usage Mask"), st.integers(0, 15)),
+    st.builds(wanted, st.just("Cryptographic Length"), st.sampled_from([128, 256])),
+    st.builds(wanted, st.sampled_from(["x-a", "x-b"]), st.sampled_from(["1", "2"])),
+)
+DATES = st.one_of(st.none(), st.sampled_from([5.0, 10.0, 15.0]))
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> KeyRow:
+    number = draw(st.integers(1, 10**9))
+    row = KeyRow(
+        KeyId(str(number)),
+        draw(st.sampled_from(["default", "b"])),
+        str(number),
+        LOCAL.node,
+        "AES",
+        draw(st.sampled_from([128, 256])),
+        draw(st.integers(0, 15)),
+        draw(st.sampled_from(KmipState)),
+        1.0,
+        draw(DATES),
+        draw(DATES),
+        None,
+        None,
+        1.0,
+        None,
+        1,
+    )
+    for name in ("x-a", "x-b", "Process Start Date"):
+        kinds = DATES if name.startswith("P") else st.sampled_from([None, "1", "2"])
+        held = draw(kinds)
+        if held is not None:
+            row = attributes.stamped(row, name, ((0, held),), 1.0, "kms")
+    return row
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(rows(), max_size=6, unique_by=lambda row: row.key_id), st.lists(ASKED, max_size=3))
+def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute]) -> None:
+    """SQL and the plain reading of the rules agree, with states that dates change too."""
+    import sqlite3
+
+    from protocol.secret import KeyMaterial
+    from services.kms import store
+    from services.kms.master import Vault
+
+    try:
+        locating.check(asked)
+    except InvalidField:
+        return
+    database, vault = sqlite3.connect(":memory:"), Vault(KeyMaterial(bytes(32)))
+    for statement in store.SCHEMA:
+        database.execute(statement)
+    for row in there:
+        store.insert(database, vault, row)
+    for scope in ("default", None):
+        sought = Sought(scope, tuple(asked), 10.0)
+        matching = [row.key_id for row in there if locating.matches(row, sought)]
+        assert locating.stored(database, sought, 0, 10) == (tuple(matching), len(matching))
+    database.close()
+
+
+async def test_an_attribute_is_found_by_its_index(server: Server) -> None:
+    """The plan takes few from the index of attributes, and each key by its id: it scans nothing."""
+    await made(server, named("a"))
+    where, given_ = locating.statement(Sought("default", (named("a"),), 1.0))
+    plan = server.platter.sql(
+        f"EXPLAIN QUERY PLAN SELECT key_id {where} AND ordinal > 0 ORDER BY ordinal LIMIT 9",
+        *given_,
+    )
+    assert [str(row[3]) for row in plan] == [
+        "SEARCH attribute_index USING PRIMARY KEY (name=? AND value=?)",
+        "SEARCH keys USING INDEX sqlite_autoindex_keys_1 (key_id=? AND rowid>?)",
+        "USE TEMP B-TREE FOR ORDER BY",
+    ]
