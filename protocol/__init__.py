@@ -11,6 +11,7 @@
 - ``guest``     what a guest's disk blocks contain
 - ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
 - ``authorization``  privileges, and the first user
+- ``attributes``  values of KMIP attributes
 - ``trust``     what the parties of a Trust Authority share
 - ``service_records``  what a list of its services must be
 - ``releases``  the releases of vSphere, and what came with which

@@ -1,8 +1,8 @@
 """Values of KMIP attributes, as the core of a key server and messages about keys have them.
 
 An *attribute* is a name, an index and a value (KMIP 1.4 section 2.1.1). Names are KMIP's own
-(section 3), with its spaces; those that begin with ``x-`` are a client's, with ``y-`` a server's.
-A value is text, a number or a truth value as such; what is a structure in KMIP, or a type that
+(KMIP 1.4 section 3), with its spaces; those that begin with ``x-`` are a client's, with ``y-`` a
+server's. A value is text, a number or a truth value as such; what is a structure in KMIP, or a type that
 msgpack does not tell from another, is a struct of this module. Dates are Unix seconds.
 """
 
@@ -31,21 +31,21 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class ObjectName(_Value, frozen=True, tag="name"):
-    """A value of ``Name`` (section 3.2); no two objects of a scope have the same."""
+    """A value of ``Name`` (KMIP 1.4 section 3.2); no two objects of a scope have the same."""
 
     value: str
     type: str = "Uninterpreted Text String"
 
 
 class ObjectLink(_Value, frozen=True, tag="link"):
-    """A value of ``Link`` (section 3.35): how it is related to the object ``linked``."""
+    """A value of ``Link`` (KMIP 1.4 section 3.35): how it is related to the object ``linked``."""
 
     type: str
     linked: str
 
 
 class ObjectDigest(_Value, frozen=True, tag="digest"):
-    """A value of ``Digest`` (section 3.17): of the key's bytes."""
+    """A value of ``Digest`` (KMIP 1.4 section 3.17): of the key's bytes."""
 
     digest: bytes
     algorithm: str = "SHA-256"
@@ -53,22 +53,22 @@ class ObjectDigest(_Value, frozen=True, tag="digest"):
 
 
 class ApplicationData(_Value, frozen=True, tag="application"):
-    """A value of ``Application Specific Information`` (section 3.36)."""
+    """A value of ``Application Specific Information`` (KMIP 1.4 section 3.36)."""
 
     namespace: str
     data: str
 
 
 class Revocation(_Value, frozen=True, tag="revocation"):
-    """A value of ``Revocation Reason`` (section 3.31)."""
+    """A value of ``Revocation Reason`` (KMIP 1.4 section 3.31)."""
 
     code: RevocationReason
     message: str = ""
 
 
 class CryptographicParameters(_Value, frozen=True, tag="parameters"):
-    """How a key is used (section 3.6); None is not said. Lengths of a tag are in bytes, those of
-    an IV in bits."""
+    """How a key is used (KMIP 1.4 section 3.6); None is not said. Lengths of a tag are in bytes,
+    those of an IV in bits."""
 
     block_cipher_mode: str | None = None
     padding_method: str | None = None

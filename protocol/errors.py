@@ -294,7 +294,7 @@ class IllegalOperation(ProductError):
     reason = ResultReason.ILLEGAL_OPERATION
 
 
-class IndexOutOfBounds(ProductError):
+class IndexOutofBounds(ProductError):
     """KMIP Index Out of Bounds: there is no room for more of it."""
 
     code = 48

@@ -1,7 +1,7 @@
 """Cryptography as values in, values out; all primitives are the ``cryptography`` library's.
 
 - ``seal``   to a node's key, bound to one message   - ``contexts``  the keys for that, by HPKE
-- ``wrap``  AES-256-GCM key wrapping
+- ``wrap``  AES-256-GCM key wrapping                 - ``gcm``  AES-GCM for data of a client
 - ``stream``  AES-256-GCM parts of a migration
 - ``disk``   XTS-AES-256 blocks                           - ``derive``  HKDF
 - ``native`` keys of a native provider                    - ``provider_backup`` its PKCS#12 file

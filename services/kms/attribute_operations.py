@@ -30,8 +30,8 @@ class AttributeChanged(Response, frozen=True, kw_only=True):
 
 
 class AddAttribute(ObjectRequest[AttributeChanged], frozen=True, kw_only=True):
-    """A new instance (section 4.14). Its index is the server's: ``indexed`` says that the client
-    gave one all the same. ``repeat`` is ours: it may have been asked before, so a value that is
+    """A new instance (KMIP 1.4 section 4.14). Its index is the server's: ``indexed`` says that the
+    client gave one all the same. ``repeat`` is ours: it may have been asked before, so a value that is
     there already is no refusal."""
 
     operation: ClassVar[Operation] = Operation.ADD_ATTRIBUTE
@@ -41,14 +41,14 @@ class AddAttribute(ObjectRequest[AttributeChanged], frozen=True, kw_only=True):
 
 
 class ModifyAttribute(ObjectRequest[AttributeChanged], frozen=True, kw_only=True):
-    """Another value in an instance that is there (section 4.15)."""
+    """Another value in an instance that is there (KMIP 1.4 section 4.15)."""
 
     operation: ClassVar[Operation] = Operation.MODIFY_ATTRIBUTE
     attribute: Attribute
 
 
 class DeleteAttribute(ObjectRequest[AttributeChanged], frozen=True, kw_only=True):
-    """One instance fewer (section 4.16)."""
+    """One instance fewer (KMIP 1.4 section 4.16)."""
 
     operation: ClassVar[Operation] = Operation.DELETE_ATTRIBUTE
     name: str

@@ -34,7 +34,7 @@ from protocol.attributes import (
 )
 from protocol.errors import (
     IllegalOperation,
-    IndexOutOfBounds,
+    IndexOutofBounds,
     InvalidField,
     ItemNotFound,
     PermissionDenied,
@@ -225,7 +225,7 @@ def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow
     if like(row, attribute) is not None:
         raise IllegalOperation(f"the key has that {name} already")
     if len(there) >= INSTANCES_LIMIT:
-        raise IndexOutOfBounds(f"a key has {INSTANCES_LIMIT} of {name} at most")
+        raise IndexOutofBounds(f"a key has {INSTANCES_LIMIT} of {name} at most")
     index = max((one.index for one in there), default=-1) + 1
     made = Attribute(name=name, index=index, value=value)
     return _written(row, name, (*there, made), at, by), made
@@ -313,7 +313,7 @@ def stamped(
         at = max(at, held[name].at + _STEP)
     packed = pack({**held, name: Stamped(name, float(at), by, instances)})
     if len(packed) > BYTES_LIMIT:
-        raise IndexOutOfBounds(f"all attributes of a key have {BYTES_LIMIT} bytes at most")
+        raise IndexOutofBounds(f"all attributes of a key have {BYTES_LIMIT} bytes at most")
     return msgspec.structs.replace(row, attributes=packed)
 
 

@@ -44,7 +44,7 @@ class Decrypted(Response, frozen=True, kw_only=True):
 
 
 class Decrypt(ObjectRequest[Decrypted], frozen=True, kw_only=True):
-    """AES-GCM (section 4.30); as in ``Encrypt``."""
+    """AES-GCM (KMIP 1.4 section 4.30); as in ``Encrypt``."""
 
     operation: ClassVar[Operation] = Operation.DECRYPT
     parameters: CryptographicParameters | None = None

@@ -1,6 +1,7 @@
 """The ways in to a key server; each proves the caller and turns messages into ``operations``.
 
 - ``bus``      requests on the data bus, and from the console of the server itself
+- ``attributes``  of it, what is about attributes, keys that are brought, and ciphers
 - ``pair``     the other server of a pair: what each tells the other, and when
 - ``replicas`` keys on their way between the two, as rows and as messages
 - ``promises`` changes that are answered when the other has them, or is marked as down

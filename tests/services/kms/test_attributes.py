@@ -21,7 +21,7 @@ from protocol.attributes import (
 )
 from protocol.errors import (
     IllegalOperation,
-    IndexOutOfBounds,
+    IndexOutofBounds,
     InvalidField,
     InvalidMessage,
     ItemNotFound,
@@ -177,7 +177,7 @@ def changing(operation: str, key_id: KeyId, name: str, value: Value, index: int 
         (("delete", "x-b", ""), ItemNotFound),
         (("delete", "x-a", "", 1), ItemNotFound),
         (("delete", "Activation Date", ""), ItemNotFound),
-        (("add", "x-big", "a" * 20_000), IndexOutOfBounds),
+        (("add", "x-big", "a" * 20_000), IndexOutofBounds),
     ],
     ids=str,
 )
