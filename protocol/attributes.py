@@ -2,8 +2,8 @@
 
 An *attribute* is a name, an index and a value (KMIP 1.4 section 2.1.1). Names are KMIP's own
 (KMIP 1.4 section 3), with its spaces; those that begin with ``x-`` are a client's, with ``y-`` a
-server's. A value is text, a number or a truth value as such; what is a structure in KMIP, or a type that
-msgpack does not tell from another, is a struct of this module. Dates are Unix seconds.
+server's. A value is text, a number or a truth value as such; what is a structure in KMIP, or a
+type that msgpack does not tell from another, is a struct of this module. Dates are Unix seconds.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class AttributeChanged(Response, frozen=True, kw_only=True):
 
 class AddAttribute(ObjectRequest[AttributeChanged], frozen=True, kw_only=True):
     """A new instance (KMIP 1.4 section 4.14). Its index is the server's: ``indexed`` says that the
-    client gave one all the same. ``repeat`` is ours: it may have been asked before, so a value that is
-    there already is no refusal."""
+    client gave one all the same. ``repeat`` is ours: it may have been asked before, so a value
+    that is there already is no refusal."""
 
     operation: ClassVar[Operation] = Operation.ADD_ATTRIBUTE
     attribute: Attribute
