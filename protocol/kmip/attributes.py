@@ -1,0 +1,100 @@
+"""Attributes (KMIP 1.4 section 3): a name, and a value of the type that the name says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from protocol.kmip.algorithms import CryptographicAlgorithm, DigitalSignatureAlgorithm
+from protocol.kmip.enums import CertificateType, ObjectType, State
+from protocol.kmip.fields import DateTime, Fields, Integer, Interval, Named
+from protocol.kmip.structures import (
+    AlternativeName,
+    ApplicationSpecificInformation,
+    CertificateIdentifier,
+    CertificateIssuer,
+    CertificateSubject,
+    CryptographicParameters,
+    Digest,
+    KeyValueLocation,
+    Link,
+    Name,
+    RevocationReason,
+    UsageLimits,
+    X509CertificateIdentifier,
+    X509CertificateIssuer,
+    X509CertificateSubject,
+)
+
+ATTRIBUTES: Final[dict[str, Any]] = {
+    "Unique Identifier": str,
+    "Name": Name,
+    "Object Type": ObjectType,
+    "Cryptographic Algorithm": CryptographicAlgorithm,
+    "Cryptographic Length": Integer,
+    "Cryptographic Parameters": CryptographicParameters,
+    "Certificate Type": CertificateType,
+    "Certificate Length": Integer,
+    "X.509 Certificate Identifier": X509CertificateIdentifier,
+    "X.509 Certificate Subject": X509CertificateSubject,
+    "X.509 Certificate Issuer": X509CertificateIssuer,
+    "Certificate Identifier": CertificateIdentifier,
+    "Certificate Subject": CertificateSubject,
+    "Certificate Issuer": CertificateIssuer,
+    "Digital Signature Algorithm": DigitalSignatureAlgorithm,
+    "Digest": Digest,
+    "Operation Policy Name": str,
+    "Cryptographic Usage Mask": Integer,
+    "Lease Time": Interval,
+    "Usage Limits": UsageLimits,
+    "State": State,
+    "Initial Date": DateTime,
+    "Activation Date": DateTime,
+    "Process Start Date": DateTime,
+    "Protect Stop Date": DateTime,
+    "Deactivation Date": DateTime,
+    "Destroy Date": DateTime,
+    "Compromise Occurrence Date": DateTime,
+    "Compromise Date": DateTime,
+    "Revocation Reason": RevocationReason,
+    "Archive Date": DateTime,
+    "Object Group": str,
+    "Fresh": bool,
+    "Link": Link,
+    "Application Specific Information": ApplicationSpecificInformation,
+    "Contact Information": str,
+    "Last Change Date": DateTime,
+    "Alternative Name": AlternativeName,
+    "Key Value Present": bool,
+    "Key Value Location": KeyValueLocation,
+    "Original Creation Date": DateTime,
+    "PKCS#12 Friendly Name": str,
+    "Description": str,
+    "Comment": str,
+    "Sensitive": bool,
+    "Always Sensitive": bool,
+    "Extractable": bool,
+    "Never Extractable": bool,
+}
+"""The annotation of each standard attribute's value, as ``fields`` has them.
+
+Not typed: Cryptographic Domain Parameters and Random Number Generator, which no symmetric key has.
+"""
+
+
+class Attribute(Fields, frozen=True, kw_only=True):
+    """One instance of an attribute; ``attribute_index`` None is the first.
+
+    The value of a custom attribute (``x-`` of a client, ``y-`` of a server) is ``str``, and a
+    ``Node`` when it is of another type.
+    """
+
+    attribute_name: str
+    attribute_index: Integer | None = None
+    attribute_value: Annotated[Any, Named("attribute_name", ATTRIBUTES)] | None = None
+
+
+class TemplateAttribute(Fields, frozen=True, kw_only=True):
+    """Attributes of an object to be made, and names of templates to take others from."""
+
+    name: tuple[Name, ...] = ()
+    attribute: tuple[Attribute, ...] = ()

@@ -1,0 +1,127 @@
+"""Whole messages: bytes to typed structs and back (KMIP 1.4 section 7).
+
+``decode_request`` and ``decode_response`` raise ``KmipError``, and nothing else, for any bytes that
+are no message. A payload that is well formed and not what its operation says comes as ``Unread``:
+it is for its item to be refused. What was decoded encodes to the same bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Final, TypeVar
+
+from protocol.kmip.compiler import decoder_of, encoder_of
+from protocol.kmip.enums import Operation, ResultReason, ResultStatus
+from protocol.kmip.errors import KmipError
+from protocol.kmip.fields import Chosen, Fields, Unread
+from protocol.kmip.header import MessageExtension, RequestHeader, ResponseHeader
+from protocol.kmip.parts import FAILURES
+from protocol.kmip.payloads import REQUESTS, RESPONSES
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type, parse
+
+_NOT_SUPPORTED: Final = ResultReason.OPERATION_NOT_SUPPORTED
+
+
+class RequestItem(Fields, frozen=True, kw_only=True):
+    """One operation of a batch; ``operation`` is an ``int`` when no version up to 1.4 has it."""
+
+    operation: Operation | int
+    unique_batch_item_id: bytes | None = None
+    request_payload: Annotated[Fields | Unread, Chosen("operation", REQUESTS, _NOT_SUPPORTED)]
+    message_extension: MessageExtension | None = None
+
+
+class ResponseItem(Fields, frozen=True, kw_only=True):
+    """How one operation ended; a message that was not understood is answered without one."""
+
+    operation: Operation | int | None = None
+    unique_batch_item_id: bytes | None = None
+    result_status: ResultStatus | int
+    result_reason: ResultReason | int | None = None
+    result_message: str | None = None
+    asynchronous_correlation_value: bytes | None = None
+    response_payload: (
+        Annotated[Fields | Unread, Chosen("operation", RESPONSES, _NOT_SUPPORTED)] | None
+    ) = None
+    message_extension: MessageExtension | None = None
+
+
+class RequestMessage(Fields, frozen=True, kw_only=True):
+    """What a client sends; the header's Batch Count is the number of items."""
+
+    request_header: RequestHeader
+    batch_item: tuple[RequestItem, ...] = ()
+
+
+class ResponseMessage(Fields, frozen=True, kw_only=True):
+    """What a server answers; the header's Batch Count is the number of items."""
+
+    response_header: ResponseHeader
+    batch_item: tuple[ResponseItem, ...] = ()
+
+
+M = TypeVar("M", RequestMessage, ResponseMessage)
+
+_HEAD: Final = struct.Struct(">II")
+_REQUEST: Final = Tag.REQUEST_MESSAGE << 8 | Type.STRUCTURE
+_RESPONSE: Final = Tag.RESPONSE_MESSAGE << 8 | Type.STRUCTURE
+
+
+def decode_request(data: bytes) -> RequestMessage:
+    """The request that these bytes are; ``KmipError``."""
+    message = _decoded(RequestMessage, _REQUEST, data)
+    _counted(message.request_header.batch_count, len(message.batch_item))
+    return message
+
+
+def decode_response(data: bytes) -> ResponseMessage:
+    """The response that these bytes are; ``KmipError``."""
+    message = _decoded(ResponseMessage, _RESPONSE, data)
+    _counted(message.response_header.batch_count, len(message.batch_item))
+    return message
+
+
+def encode_request(message: RequestMessage) -> bytes:
+    """Its bytes; ``KmipError`` when a value has no place in KMIP, or all of it is too large."""
+    _counted(message.request_header.batch_count, len(message.batch_item))
+    return _encoded(RequestMessage, _REQUEST, message)
+
+
+def encode_response(message: ResponseMessage) -> bytes:
+    """Its bytes; ``KmipError`` when a value has no place in KMIP, or all of it is too large."""
+    _counted(message.response_header.batch_count, len(message.batch_item))
+    return _encoded(ResponseMessage, _RESPONSE, message)
+
+
+def _counted(count: int, items: int) -> None:
+    if count != items:
+        raise KmipError(f"Batch Count is {count}, and there are {items} items")
+
+
+def _decoded(cls: type[M], key: int, data: bytes) -> M:
+    size = len(data)
+    if size > SIZE_LIMIT:
+        raise KmipError(f"a message of {size} bytes: at most {SIZE_LIMIT}")
+    why: Exception
+    try:
+        if _HEAD.unpack_from(data) == (key, size - HEAD) and not size & 7:
+            message: M = decoder_of(cls)(data, HEAD, size, 1)
+            return message
+        why = KmipError(f"these {size} bytes are no {cls.__name__}")
+    except FAILURES as failure:
+        why = failure
+    parse(data)  # says better where, if it is no TTLV at all
+    raise why if isinstance(why, KmipError) else KmipError(f"this is no {cls.__name__}")
+
+
+def _encoded(cls: type[M], key: int, message: M) -> bytes:
+    try:
+        body = encoder_of(cls)(message)
+    except (struct.error, UnicodeEncodeError):
+        body = None
+    if body is None:
+        raise KmipError(f"{cls.__name__}: a number or a text that has no place in TTLV")
+    if len(body) + HEAD > SIZE_LIMIT:
+        raise KmipError(f"a message of {len(body) + HEAD} bytes: at most {SIZE_LIMIT}")
+    return _HEAD.pack(key, len(body)) + body
