@@ -11,6 +11,7 @@
 - ``roundtrips``  requests over the broker, beside a bare client; ``echo`` is its other end
 - ``raw``         the least that such a request can cost
 - ``keys``        keys derived, and wrapped
+- ``kmip``        the codec of KMIP: its speed, and a million disturbed messages
 - ``creations``   durable keys from a key server
 - ``boot``        a host's boot with a full key store
 - ``attestation`` attestations of hosts with real TPMs

@@ -10,6 +10,7 @@ from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
+from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.rows import ROWS
@@ -26,6 +27,8 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     ProcessMemory,
     RoundTrips,
     KeyDerivation,
+    KmipCodec,
+    KmipFuzz,
     KeyCreations,
     HostBoot,
     Attestations,

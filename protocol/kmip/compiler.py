@@ -286,7 +286,7 @@ class _Encoder(_Writer):
         for number, form in enumerate(field.forms):
             yield f" {'elif' if number else 'if'} kind is {self.bind(form.python)}:"
             yield from _indented(_indented(self.value(form)))
-        yield f" else: raise TypeError({f'{self.where}: no {field.label}'!r})"
+        yield f" else: raise TypeError({f'{self.where}: no {field.name}'!r})"
 
     def value(self, form: Form) -> Iterator[str]:
         """Lines that add the item of ``value``."""

@@ -45,7 +45,8 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
     a tuple of nodes (Structure), ``str`` (Text String), ``bytes`` (Byte String, and Big Integer:
     two's complement, a multiple of eight bytes), ``bool``, else ``int``; dates are Unix seconds.
-    Shown without what may be a key: bytes, big integers and passwords have a size only.
+    Shown without what may be a key or a password under whatever tag: of bytes, big integers and
+    texts that are no names of KMIP's there is the size only.
     """
 
     tag: int
@@ -56,8 +57,8 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         name = tag_name(self.tag)
         if isinstance(self.value, bytes):
             return f"{name}({len(self.value)} bytes)"
-        if self.tag == Tag.PASSWORD:
-            return f"{name}(redacted)"
+        if isinstance(self.value, str) and self.tag not in _SHOWN:
+            return f"{name}({len(self.value)} characters)"
         return f"{name}({', '.join(map(repr, self.value)) if self.items() else repr(self.value)})"
 
     def items(self) -> tuple[Node, ...]:
@@ -71,6 +72,7 @@ def tag_name(tag: int) -> str:
 
 
 _TAGS: Final = frozenset(Tag)
+_SHOWN: Final = (Tag.ATTRIBUTE_NAME, Tag.UNIQUE_IDENTIFIER)
 _PREFIXES: Final = (0x42, 0x54)  # standard, and of vendors
 _TYPES: Final = {member.value: member for member in Type}
 _HEAD: Final = struct.Struct(">II")

@@ -15,6 +15,7 @@ from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
+from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
@@ -50,6 +51,8 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     ProcessMemory: {"ks-kms_mib", "ks-vcenter_mib", "ks-esxi-001_mib", "largest_private_mib"},
     RoundTrips: {"bare_per_s", "port_per_s", "node_per_s"},
     KeyDerivation: {"derive_us", "wrap_us", "unwrap_us"},
+    KmipCodec: {"encode_us", "key_decode_us", "key_encode_us"},
+    KmipFuzz: {"understood", "refused"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
     Attestations: {"p50_ms", "p99_ms"},

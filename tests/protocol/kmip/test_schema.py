@@ -34,7 +34,7 @@ CLASSES: list[type[Fields]] = sorted(
     },
     key=lambda cls: cls.__name__,
 )
-ANY = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
+ANY = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=10)
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

@@ -194,12 +194,13 @@ def test_nobody_is_shown_what_may_be_a_key() -> None:
             Node(Tag.KEY_MATERIAL, Type.BYTE_STRING, secret),
             Node(Tag.P, Type.BIG_INTEGER, secret),
             Node(Tag.PASSWORD, Type.TEXT_STRING, secret.decode()),
-            Node(Tag.USERNAME, Type.TEXT_STRING, "vSphere"),
+            Node(Tag.ATTRIBUTE_NAME, Type.TEXT_STRING, "State"),
         ),
     )
     text = repr(node)
     assert "secret" not in text
     assert secret.hex() not in text
     assert text == (
-        "KeyValue(KeyMaterial(24 bytes), P(24 bytes), Password(redacted), Username('vSphere'))"
+        "KeyValue(KeyMaterial(24 bytes), P(24 bytes), Password(24 characters), "
+        "AttributeName('State'))"
     )
