@@ -16,6 +16,7 @@
 - ``service_records``  what a list of its services must be
 - ``releases``  the releases of vSphere, and what came with which
 - ``vsan``      vSAN encryption: configuration, disk groups, components
+- ``kmip``      KMIP's own wire: TTLV, and its messages as structs
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
 - ``tpm``       policy digests, event log, quote verification, structures
 """

@@ -163,6 +163,7 @@ def understood(
     response = data[:3] == Tag.RESPONSE_MESSAGE.to_bytes(3)
     decode = decode or (decode_response if response else decode_request)
     encode = encode or (encode_response if response else encode_request)
+    message: Any
     try:
         message = decode(data)
     except KmipError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
+from protocol.kmip.code import Code
 from protocol.kmip.fields import Chosen, Field, Fields, Form, Named, fields_of, forms_of
 from protocol.kmip.header import RequestHeader, ResponseHeader
 from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
@@ -69,7 +71,7 @@ def _form(form: Form) -> st.SearchStrategy[Any]:
         case Type.STRUCTURE:
             return structs(form.python)
         case Type.ENUMERATION:
-            return st.sampled_from([*form.python]) | st.just(EXTENSION)
+            return st.sampled_from(_members(form.python)) | st.just(EXTENSION)
         case Type.BOOLEAN:
             return st.booleans()
         case Type.TEXT_STRING if form.python is KeyMaterial:
@@ -81,6 +83,10 @@ def _form(form: Form) -> st.SearchStrategy[Any]:
             return raw.map(KeyMaterial) if form.python is KeyMaterial else raw
         case kind:
             return NUMBERS[kind]
+
+
+def _members(cls: Any) -> list[Code]:
+    return list(cls)
 
 
 def _tree(tag: Tag | None) -> st.SearchStrategy[Node]:
@@ -112,6 +118,4 @@ def responses() -> st.SearchStrategy[ResponseMessage]:
 
 
 def _counted(header: Any, items: list[Any]) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(header, batch_count=len(items))

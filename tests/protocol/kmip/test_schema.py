@@ -93,7 +93,7 @@ def test_numbers_and_names_are_those_of_the_specification() -> None:
     assert (Tag.ACTIVATION_DATE, Tag.REPLACE_EXISTING) == (0x420001, 0x420124)
     assert (Tag.REQUEST_MESSAGE, Tag.BATCH_ITEM, Tag.KEY_MATERIAL) == (0x420078, 0x42000F, 0x420043)
     assert (Operation.DISCOVER_VERSIONS, Operation.ADD_ATTRIBUTE) == (0x1E, 0x0D)
-    assert enums.ResultReason.GENERAL_FAILURE == 0x100
+    assert int(enums.ResultReason.GENERAL_FAILURE) == 0x100
     assert algorithms.CryptographicUsageMask.ENCRYPT | 8 == 12
     assert [member.label for member in (Tag.IV_COUNTER_NONCE, Operation.RE_KEY)] == [
         "IVCounterNonce",
@@ -106,9 +106,11 @@ def test_numbers_and_names_are_those_of_the_specification() -> None:
 
 @pytest.mark.parametrize("module", [enums, algorithms])
 def test_no_enumeration_has_a_number_or_a_name_twice(module: Any) -> None:
-    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Code)]
+    found: list[type[Code]] = [
+        v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Code)
+    ]
     assert len(found) > 10
-    for cls in (*found, Tag):
+    for cls in [*found, Tag]:
         assert len(cls.__members__) == len({int(m) for m in cls}) == len({m.label for m in cls})
 
 
