@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntFlag
 from typing import Final
 from xml.etree import ElementTree
@@ -155,7 +155,8 @@ def _value(text: str, kind: Type, meaning: str) -> object:
             member = _CODES[meaning].labelled(text) if meaning in _CODES else None
             return None if member is None else int(member)
         case Type.DATE_TIME if not text.lstrip("-").isdecimal():
-            return int(datetime.fromisoformat(text).timestamp())
+            at = datetime.fromisoformat(text)
+            return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
         case Type.INTEGER if meaning in _MASKS and not text.isdecimal():
             return sum(_bit(_MASKS[meaning], word) for word in re.split(r"[\s|]+", text.strip()))
         case _:

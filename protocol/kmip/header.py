@@ -16,14 +16,14 @@ from protocol.kmip.ttlv import Node
 
 
 class UsernameAndPassword(Fields, frozen=True, kw_only=True):
-    """A Credential Value (section 2.1.2)."""
+    """A Credential Value (KMIP 1.4 section 2.1.2)."""
 
     username: str
     password: Password | None = None
 
 
 class Device(Fields, frozen=True, kw_only=True):
-    """A Credential Value (section 2.1.2); at least one of its fields is there."""
+    """A Credential Value (KMIP 1.4 section 2.1.2); at least one of its fields is there."""
 
     device_serial_number: str | None = None
     password: Password | None = None
@@ -34,7 +34,7 @@ class Device(Fields, frozen=True, kw_only=True):
 
 
 class Attestation(Fields, frozen=True, kw_only=True):
-    """A Credential Value (section 2.1.2)."""
+    """A Credential Value (KMIP 1.4 section 2.1.2)."""
 
     nonce: Nonce
     attestation_type: AttestationType | int
@@ -50,7 +50,7 @@ CREDENTIALS: Final[dict[int, type[Fields]]] = {
 
 
 class Credential(Fields, frozen=True, kw_only=True):
-    """What proves who asks (section 2.1.2)."""
+    """What proves who asks (KMIP 1.4 section 2.1.2)."""
 
     credential_type: CredentialType | int
     credential_value: Annotated[
@@ -60,13 +60,13 @@ class Credential(Fields, frozen=True, kw_only=True):
 
 
 class Authentication(Fields, frozen=True, kw_only=True):
-    """Section 6.6; more than one credential since 1.2."""
+    """KMIP 1.4 section 6.6; more than one credential since 1.2."""
 
     credential: tuple[Credential, ...] = ()
 
 
 class RequestHeader(Fields, frozen=True, kw_only=True):
-    """Section 7.2."""
+    """KMIP 1.4 section 7.2."""
 
     protocol_version: ProtocolVersion
     maximum_response_size: Integer | None = None
@@ -83,7 +83,7 @@ class RequestHeader(Fields, frozen=True, kw_only=True):
 
 
 class ResponseHeader(Fields, frozen=True, kw_only=True):
-    """Section 7.2."""
+    """KMIP 1.4 section 7.2."""
 
     protocol_version: ProtocolVersion
     time_stamp: DateTime
@@ -95,7 +95,7 @@ class ResponseHeader(Fields, frozen=True, kw_only=True):
 
 
 class MessageExtension(Fields, frozen=True, kw_only=True):
-    """What a vendor adds to an item (section 6.16)."""
+    """What a vendor adds to an item (KMIP 1.4 section 6.16)."""
 
     vendor_identification: str
     criticality_indicator: bool

@@ -42,7 +42,7 @@ class MACSignatureKeyInformation(Fields, frozen=True, kw_only=True):
 
 
 class KeyWrappingData(Fields, frozen=True, kw_only=True):
-    """How a key value is wrapped (section 2.1.5)."""
+    """How a key value is wrapped (KMIP 1.4 section 2.1.5)."""
 
     wrapping_method: WrappingMethod | int
     encryption_key_information: EncryptionKeyInformation | None = None
@@ -53,7 +53,7 @@ class KeyWrappingData(Fields, frozen=True, kw_only=True):
 
 
 class KeyWrappingSpecification(Fields, frozen=True, kw_only=True):
-    """How Get is to wrap (section 2.1.6)."""
+    """How Get is to wrap (KMIP 1.4 section 2.1.6)."""
 
     wrapping_method: WrappingMethod | int
     encryption_key_information: EncryptionKeyInformation | None = None
@@ -63,7 +63,7 @@ class KeyWrappingSpecification(Fields, frozen=True, kw_only=True):
 
 
 class KeyBlock(Fields, frozen=True, kw_only=True):
-    """A key with what is needed to use it (section 2.1.3); a wrapped value is bytes."""
+    """A key with what is needed to use it (KMIP 1.4 section 2.1.3); a wrapped value is bytes."""
 
     key_format_type: KeyFormatType | int
     key_compression_type: KeyCompressionType | int | None = None
@@ -74,27 +74,30 @@ class KeyBlock(Fields, frozen=True, kw_only=True):
 
 
 class SymmetricKey(Fields, frozen=True, kw_only=True):
-    """Section 2.2.2. ``object_type`` belongs to no Symmetric Key: a key server that vCenter 8.0.1
-    works with puts an empty structure of that tag there."""
+    """KMIP 1.4 section 2.2.2.
+
+    ``object_type`` belongs to none: a key server that vCenter 8.0.1 works with has an empty
+    structure of that tag there.
+    """
 
     object_type: Node | None = None
     key_block: KeyBlock
 
 
 class PublicKey(Fields, frozen=True, kw_only=True):
-    """Section 2.2.3."""
+    """KMIP 1.4 section 2.2.3."""
 
     key_block: KeyBlock
 
 
 class PrivateKey(Fields, frozen=True, kw_only=True):
-    """Section 2.2.4."""
+    """KMIP 1.4 section 2.2.4."""
 
     key_block: KeyBlock
 
 
 class SplitKey(Fields, frozen=True, kw_only=True):
-    """Section 2.2.5."""
+    """KMIP 1.4 section 2.2.5."""
 
     split_key_parts: Integer
     key_part_identifier: Integer
@@ -105,20 +108,20 @@ class SplitKey(Fields, frozen=True, kw_only=True):
 
 
 class Template(Fields, frozen=True, kw_only=True):
-    """Section 2.2.6."""
+    """KMIP 1.4 section 2.2.6."""
 
     attribute: tuple[Attribute, ...] = ()
 
 
 class SecretData(Fields, frozen=True, kw_only=True):
-    """Section 2.2.7."""
+    """KMIP 1.4 section 2.2.7."""
 
     secret_data_type: SecretDataType | int
     key_block: KeyBlock
 
 
 class Certificate(Fields, frozen=True, kw_only=True):
-    """Section 2.2.1."""
+    """KMIP 1.4 section 2.2.1."""
 
     certificate_type: CertificateType | int
     certificate_value: bytes

@@ -26,7 +26,7 @@ from protocol.secret import KeyMaterial
 
 
 class CreateRequest(Fields, frozen=True, kw_only=True):
-    """Make a symmetric key (section 4.1)."""
+    """Make a symmetric key (KMIP 1.4 section 4.1)."""
 
     object_type: ObjectType | int
     template_attribute: TemplateAttribute
@@ -41,7 +41,7 @@ class CreateResponse(Fields, frozen=True, kw_only=True):
 
 
 class RegisterRequest(Fields, frozen=True, kw_only=True):
-    """Bring an object (section 4.3)."""
+    """Bring an object (KMIP 1.4 section 4.3)."""
 
     object_type: ObjectType | int
     template_attribute: TemplateAttribute
@@ -56,7 +56,7 @@ class RegisterResponse(Fields, frozen=True, kw_only=True):
 
 
 class LocateRequest(Fields, frozen=True, kw_only=True):
-    """Objects that have all these attributes (section 4.9)."""
+    """Objects that have all these attributes (KMIP 1.4 section 4.9)."""
 
     maximum_items: Integer | None = None
     offset_items: Integer | None = None
@@ -73,7 +73,7 @@ class LocateResponse(Fields, frozen=True, kw_only=True):
 
 
 class GetRequest(Fields, frozen=True, kw_only=True):
-    """The object itself (section 4.11)."""
+    """The object itself (KMIP 1.4 section 4.11)."""
 
     unique_identifier: str | None = None
     key_format_type: KeyFormatType | int | None = None
@@ -91,7 +91,7 @@ class GetResponse(Fields, frozen=True, kw_only=True):
 
 
 class GetAttributesRequest(Fields, frozen=True, kw_only=True):
-    """Attributes of these names, all when there is none (section 4.12)."""
+    """Attributes of these names, all when there is none (KMIP 1.4 section 4.12)."""
 
     unique_identifier: str | None = None
     attribute_name: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class GetAttributesResponse(Fields, frozen=True, kw_only=True):
 
 
 class GetAttributeListRequest(Fields, frozen=True, kw_only=True):
-    """Names of attributes (section 4.13)."""
+    """Names of attributes (KMIP 1.4 section 4.13)."""
 
     unique_identifier: str | None = None
 
@@ -118,7 +118,7 @@ class GetAttributeListResponse(Fields, frozen=True, kw_only=True):
 
 
 class AddAttributeRequest(Fields, frozen=True, kw_only=True):
-    """One more instance (section 4.14)."""
+    """One more instance (KMIP 1.4 section 4.14)."""
 
     unique_identifier: str | None = None
     attribute: Attribute
@@ -132,7 +132,7 @@ class AddAttributeResponse(Fields, frozen=True, kw_only=True):
 
 
 class ModifyAttributeRequest(Fields, frozen=True, kw_only=True):
-    """Another value for an instance (section 4.15)."""
+    """Another value for an instance (KMIP 1.4 section 4.15)."""
 
     unique_identifier: str | None = None
     attribute: Attribute
@@ -146,7 +146,7 @@ class ModifyAttributeResponse(Fields, frozen=True, kw_only=True):
 
 
 class DeleteAttributeRequest(Fields, frozen=True, kw_only=True):
-    """Remove an instance; without an index the first (section 4.16)."""
+    """Remove an instance; without an index the first (KMIP 1.4 section 4.16)."""
 
     unique_identifier: str | None = None
     attribute_name: str
@@ -161,7 +161,7 @@ class DeleteAttributeResponse(Fields, frozen=True, kw_only=True):
 
 
 class ActivateRequest(Fields, frozen=True, kw_only=True):
-    """Pre-Active to Active (section 4.19)."""
+    """Pre-Active to Active (KMIP 1.4 section 4.19)."""
 
     unique_identifier: str | None = None
 
@@ -173,7 +173,7 @@ class ActivateResponse(Fields, frozen=True, kw_only=True):
 
 
 class RevokeRequest(Fields, frozen=True, kw_only=True):
-    """To Compromised or Deactivated, as the reason says (section 4.20)."""
+    """To Compromised or Deactivated, as the reason says (KMIP 1.4 section 4.20)."""
 
     unique_identifier: str | None = None
     revocation_reason: RevocationReason
@@ -187,7 +187,7 @@ class RevokeResponse(Fields, frozen=True, kw_only=True):
 
 
 class DestroyRequest(Fields, frozen=True, kw_only=True):
-    """Wipe the material (section 4.21)."""
+    """Wipe the material (KMIP 1.4 section 4.21)."""
 
     unique_identifier: str | None = None
 
@@ -199,7 +199,7 @@ class DestroyResponse(Fields, frozen=True, kw_only=True):
 
 
 class QueryRequest(Fields, frozen=True, kw_only=True):
-    """What the server is and can do (section 4.25)."""
+    """What the server is and can do (KMIP 1.4 section 4.25)."""
 
     query_function: tuple[QueryFunction | int, ...] = ()
 
@@ -222,7 +222,7 @@ class QueryResponse(Fields, frozen=True, kw_only=True):
 
 
 class DiscoverVersionsRequest(Fields, frozen=True, kw_only=True):
-    """Versions that the client speaks, the best first (section 4.26)."""
+    """Versions that the client speaks, the best first (KMIP 1.4 section 4.26)."""
 
     protocol_version: tuple[ProtocolVersion, ...] = ()
 
@@ -234,7 +234,7 @@ class DiscoverVersionsResponse(Fields, frozen=True, kw_only=True):
 
 
 class EncryptRequest(Fields, frozen=True, kw_only=True):
-    """``data`` under a key that stays at the server (section 4.29)."""
+    """``data`` under a key that stays at the server (KMIP 1.4 section 4.29)."""
 
     unique_identifier: str | None = None
     cryptographic_parameters: CryptographicParameters | None = None
@@ -257,7 +257,7 @@ class EncryptResponse(Fields, frozen=True, kw_only=True):
 
 
 class DecryptRequest(Fields, frozen=True, kw_only=True):
-    """The way back (section 4.30)."""
+    """The way back (KMIP 1.4 section 4.30)."""
 
     unique_identifier: str | None = None
     cryptographic_parameters: CryptographicParameters | None = None

@@ -112,11 +112,14 @@ def only(item: str) -> CaseMessage:
         ('<PaddingMethod type="Enumeration" value="PKCS5"/>', Type.ENUMERATION, 3),
         ('<StorageStatusMask type="Integer" value="OnLineStorage"/>', Type.INTEGER, 1),
         ('<TTLV tag="0x540001" type="Integer" value="7"/>', Type.INTEGER, 7),
+        ('<TimeStamp type="DateTime" value="1970-01-01T00:00:09"/>', Type.DATE_TIME, 9),
+        ('<TimeStamp type="DateTime" value="1970-01-01T01:00:09+01:00"/>', Type.DATE_TIME, 9),
+        ('<TimeStamp type="DateTime" value="$NOW"/>', Type.DATE_TIME, 11),
         ("<VendorExtension/>", Type.STRUCTURE, ()),
     ],
 )
 def test_every_kind_of_value_is_read(item: str, kind: Type, value: object) -> None:
-    [found] = only(item).node({"KEY": "01"}).items()
+    [found] = only(item).node({"KEY": "01", "NOW": "11"}).items()
     assert isinstance(found, Node)
     assert (found.type, found.value) == (kind, value)
 

@@ -110,7 +110,8 @@ def test_no_enumeration_has_a_number_or_a_name_twice(module: Any) -> None:
         v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Code)
     ]
     assert len(found) > 10
-    for cls in [*found, Tag]:
+    every: list[type[Code]] = [*found, Tag]
+    for cls in every:
         assert len(cls.__members__) == len({int(m) for m in cls}) == len({m.label for m in cls})
 
 
