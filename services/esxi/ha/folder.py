@@ -10,7 +10,7 @@ import msgspec
 from protocol.errors import DatastoreFault
 from protocol.terms import NodeName, VmName
 from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
-from services.esxi.vms.files import checked, take_lock, with_check, write
+from services.esxi.vms.files import checked, give_lock_back, take_lock, with_check, write
 from services.runtime.ports import Datastore
 
 _list = msgspec.msgpack.Decoder(PoweronList)
@@ -35,10 +35,13 @@ class Protection:
             self._beats = True
 
     async def end(self, datastore: Datastore) -> None:
-        """HA is off here: the heartbeat ends. The list stays; without its epoch it says nothing."""
+        """HA is off here: the heartbeat ends. The list stays; without its epoch it says nothing.
+
+        ``DatastoreFault`` when the heartbeat's lock does not go back: it is tried again.
+        """
         if self._beats:
+            await give_lock_back(datastore, VmName(heartbeat_lock(self._me)))
             self._beats, self._written = False, None
-            await datastore.unlock(heartbeat_lock(self._me))
 
     async def add(self, datastore: Datastore, vm: VmName) -> None:
         """Durable on return: from now on it is started elsewhere when this host fails.

@@ -10,7 +10,7 @@ from protocol.errors import NotFound, ProductError, SaveFailed
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.vms import power, registration
-from services.esxi.vms.files import read_power, take_lock, write_power
+from services.esxi.vms.files import give_lock_back, lock_kept, locked, read_power, write_power
 from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm, queue_of
 
@@ -39,16 +39,12 @@ async def start(host: Host, vm: VmName) -> None:
     if host.ha is None:
         await power.power_on(host, vm, ask=False)
         return
-    await take_lock(host.datastore, vm)
-    try:
+    async with lock_kept(host.datastore, vm):
         record = await read_power(host.datastore, vm)
         mine = record is not None and owner_in(record, host.ha.epoch) in (None, host.node.name)
         if record is None or not mine or record.wanted is PowerState.OFF:
             raise NotFound(f"{vm} is not to run on {host.node.name} any more")
         await power.power_on(host, vm, ask=False)
-    except BaseException:
-        await host.datastore.unlock(vm)
-        raise
 
 
 async def take_back(host: Host, names: tuple[VmName, ...]) -> None:
@@ -73,15 +69,22 @@ async def drop_lost(host: Host) -> None:
 
 
 async def drop_taken(host: Host) -> None:
-    """While the host lives: those go that should run, and that their owner runs elsewhere."""
+    """While the host lives: those go that should run, and that their owner runs elsewhere.
+
+    A lock of one that does not run here goes back, if the datastore did not take it before.
+    """
     idle = [vm for vm in host.vms.values() if vm.guest is None and vm.wanted is PowerState.ON]
     holders = await host.datastore.holders([vm.name for vm in idle]) if idle else {}
     for vm in idle:
         holder = holders.get(vm.name)
-        if holder is None or holder == host.node.name:
+        if holder is None:
             continue
         async with host.node.turn(queue_of(vm.name)):
-            if vm.guest is None and await owner_of(host, vm.name) == holder:
+            if vm.guest is not None:
+                continue
+            if holder == host.node.name:
+                await give_lock_back(host.datastore, vm.name)
+            elif await owner_of(host, vm.name) == holder:
                 await _drop(host, vm)
 
 
@@ -102,11 +105,8 @@ async def claim(host: Host, vm: RegisteredVm) -> None:
     """
     if host.ha is None or await stays(host, vm.name):
         return
-    await take_lock(host.datastore, vm.name)
-    try:
+    async with locked(host.datastore, vm.name):
         await write_power(host.datastore, vm.name, host.power_record(vm.wanted))
-    finally:
-        await host.datastore.unlock(vm.name)
 
 
 async def _known_to_stay(host: Host, vm: RegisteredVm) -> bool:

@@ -18,7 +18,7 @@ from services.esxi.host import Host
 from services.esxi.migration.state import LIMIT_REQUESTS, Incoming
 from services.esxi.migration.streams import bound_to, cipher_of
 from services.esxi.vms import registration
-from services.esxi.vms.files import read_config, take_lock, write_config
+from services.esxi.vms.files import lock_kept, read_config, write_config
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import unpacked
 from services.esxi.vms.power import keys_of, vtpm_that_came
@@ -105,16 +105,12 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     if incoming.memory is None:
         raise InvalidState(f"{message.vm}: its memory is not whole")
     vm = host.registered(message.vm)
-    await take_lock(host.datastore, message.vm)
-    try:
+    async with lock_kept(host.datastore, message.vm):
         config = await _offered(host, incoming)
         guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
         guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
         await ownership.arrives(host, message.vm)
         await write_config(host.datastore, config)
-    except BaseException:
-        await host.datastore.unlock(message.vm)
-        raise
     vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
     del host.migrations.incoming[message.vm]
     host.migrations.arrived[message.vm] = message.migration

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -25,7 +26,7 @@ from services.esxi.host import Host
 from services.esxi.migration.state import LIMIT_REQUESTS, Outcome
 from services.esxi.migration.streams import bound_to, cipher_of, parts
 from services.esxi.vms import registration
-from services.esxi.vms.files import read_config, take_lock, write_config
+from services.esxi.vms.files import give_lock_back, read_config, take_lock, write_config
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import packed
 from services.esxi.vms.vm import RegisteredVm
@@ -141,7 +142,8 @@ async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) ->
     except ProductError as error:
         why = str(error)
     vm.guest = None
-    await host.datastore.unlock(vm.name)
+    with suppress(DatastoreFault):
+        await give_lock_back(host.datastore, vm.name)
     host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
     raise InvalidState(f"{vm.name} is not running: {why}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -32,11 +32,25 @@ _config = msgspec.msgpack.Decoder(VmConfig)
 @asynccontextmanager
 async def locked(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
     """Hold the VM's lock for a change; ``DatastoreFault`` while another host holds it."""
+    async with lock_kept(datastore, vm):
+        yield
+    await give_lock_back(datastore, vm)
+
+
+@asynccontextmanager
+async def lock_kept(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+    """Take the VM's lock, and keep it unless the block fails: it goes back then.
+
+    What the block failed of is raised, also when the datastore does not take the lock back; this
+    life can still use it then, and its end frees it. ``DatastoreFault`` as ``take_lock``.
+    """
     await take_lock(datastore, vm)
     try:
         yield
-    finally:
-        await datastore.unlock(vm)
+    except BaseException:
+        with suppress(DatastoreFault):
+            await give_lock_back(datastore, vm)
+        raise
 
 
 async def take_lock(datastore: Datastore, vm: VmName) -> None:
@@ -45,6 +59,14 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
         await datastore.lock(vm)
     except VmLockHeld as held:
         raise DatastoreFault(str(held)) from None
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: its lock: {error.strerror or error}") from None
+
+
+async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
+    """``DatastoreFault`` when the datastore refuses: then this life has it still."""
+    try:
+        await datastore.unlock(vm)
     except OSError as error:
         raise DatastoreFault(f"{vm}: its lock: {error.strerror or error}") from None
 

@@ -10,6 +10,7 @@ import msgspec
 
 from protocol.errors import (
     CryptographicFailure,
+    DatastoreFault,
     EncryptionKeyRequired,
     GuestFault,
     InvalidState,
@@ -22,9 +23,10 @@ from services.esxi.providers import native
 from services.esxi.providers.trusted import gate
 from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
+    give_lock_back,
+    lock_kept,
     locked,
     read_config,
-    take_lock,
     tidy,
     write_config,
     write_power,
@@ -47,14 +49,10 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
         return vm
     try:
         host.check_takes_vms()
-        await take_lock(host.datastore, name)
-        try:
+        async with lock_kept(host.datastore, name):
             guest = await _start_guest(host, vm, ask=ask)
             await host.protection.add(host.datastore, name)
             await write_power(host.datastore, name, host.power_record(PowerState.ON))
-        except BaseException:
-            await host.datastore.unlock(name)
-            raise
     except ProductError as error:
         host.node.record(
             "vm.refused",
@@ -67,7 +65,7 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
         )
         raise
     vm.guest, vm.wanted = guest, PowerState.ON
-    host.node.record("vm.powered", vm=name, power=PowerState.ON.value)
+    _powered(host, name, PowerState.ON)
     return vm
 
 
@@ -90,9 +88,15 @@ async def power_off(host: Host, name: VmName) -> RegisteredVm:
 
 
 async def stop_all(host: Host) -> None:
-    """The host shuts down orderly: running VMs stop, what was wanted of them stays."""
+    """The host shuts down orderly: running VMs stop, what was wanted of them stays.
+
+    A lock that the datastore does not take back now goes back when this life ends.
+    """
     for vm in host.running():
-        await _stop_guest(host, vm)
+        try:
+            await _stop_guest(host, vm)
+        except DatastoreFault as error:
+            host.node.record("vm.lock_kept", level="warning", vm=vm.name, reason=str(error))
 
 
 async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
@@ -181,5 +185,13 @@ async def _stop_guest(host: Host, vm: RegisteredVm) -> None:
     if vm.guest is None:
         return
     vm.guest = None
-    await host.datastore.unlock(vm.name)
-    host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
+    try:
+        await give_lock_back(host.datastore, vm.name)
+    except DatastoreFault:
+        _powered(host, vm.name, PowerState.OFF)  # it is off all the same
+        raise
+    _powered(host, vm.name, PowerState.OFF)
+
+
+def _powered(host: Host, vm: VmName, power: PowerState) -> None:
+    host.node.record("vm.powered", vm=vm, power=power.value)
