@@ -52,6 +52,12 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         kept = notes.get("firmware", {}).get(node)
         return None if kept is None else msgspec.convert(kept, Firmware)
 
+    def _undone(self, before: Firmware, now: Firmware) -> Firmware:
+        """``now``, with what this fault has set up as it was before."""
+        was, set_up = msgspec.structs.asdict(before), msgspec.structs.asdict(self.changed(before))
+        mine = {field: value for field, value in was.items() if value != set_up[field]}
+        return msgspec.structs.replace(now, **mine)
+
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         async def change(node: NodeName) -> None:
             await lab.firmware(node, self.changed(await lab.firmware_of(node)))
@@ -63,7 +69,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             before = self._before(notes, node)
             now = await lab.firmware_of(node)
-            if before is None or now != self.changed(before):
+            if before is None or now != self.changed(now):
                 return f"the firmware of {node} does not show the change"
             status = await status_of(lab, node)
             was = notes["pcrs"].get(node)
@@ -77,14 +83,15 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         """The setting goes back; a host that stopped at its screen is booted again with it.
 
-        A running host keeps what its boot made of it until its next one, as in life.
+        A running host keeps what its boot made of it until its next one, as in life. What somebody
+        else has set up meanwhile, such as another release, stays.
         """
 
         async def undo(node: NodeName) -> None:
             before = self._before(notes, node)
             if before is None:
                 return
-            await lab.firmware(node, before)
+            await lab.firmware(node, self._undone(before, await lab.firmware_of(node)))
             status = await lab.status(node)
             if status.state is NodeRunState.HALTED:
                 notes.setdefault("stood", {})[node] = status.boot
@@ -97,7 +104,8 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         """The setting reads back, and no host stands at the screen that the changed one gave."""
         for node in self.nodes:
             before = self._before(notes, node)
-            if before is not None and await lab.firmware_of(node) != before:
+            now = await lab.firmware_of(node)
+            if before is not None and now != self._undone(before, now):
                 return f"the firmware of {node} still shows the change"
             stood = notes.get("stood", {}).get(node)
             status = await status_of(lab, node)

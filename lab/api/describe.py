@@ -24,6 +24,7 @@ from lab.api.look import connected_hosts, tpm_of, vcenter_up
 from lab.api.machines import CURES, seen
 from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
 from lab.api.session import Session
+from lab.api.upgrade import newest_of
 from lab.api.views import (
     event_line,
     host_view,
@@ -53,6 +54,7 @@ from protocol.messages.vcenter import (
     QueryVmca,
     VmInfo,
 )
+from protocol.releases import FEATURES, Feature, has, release_of, written
 from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,
@@ -315,7 +317,16 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
             for ref in (own.providers if own else ())
             if ref.management_type is ManagementType.NATIVE_PROVIDER
         ),
+        too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
+        upgrade=_upgrade(session, host),
     )
+
+
+def _upgrade(session: Session, host: NodeName) -> str:
+    """The command that brings a release with key persistence; empty if vCenter has none of it."""
+    wanted = FEATURES[Feature.KEY_PERSISTENCE].release
+    to = f"keystead host upgrade {host} --to {written(wanted)}"
+    return to if newest_of(session, host) >= wanted else ""
 
 
 async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.api.answers import Reason
+from protocol.releases import Feature
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,20 @@ class HostFacts:
     disconnected: bool = False  # from vCenter, by an administrator
     maintenance: bool = False
     derives: tuple[str, ...] = ()  # native providers in its own list
+    too_old: bool = False  # its release has no key persistence
+    upgrade: str = ""  # to one that has, if its vCenter manages such hosts
+
+    @property
+    def without_persistence(self) -> str:
+        """Why it is off, as the beginning of a sentence."""
+        no = f"Its release has no {Feature.KEY_PERSISTENCE}"
+        return no if self.too_old else "Key persistence is off"
+
+    @property
+    def persisting(self) -> str:
+        """What turns key persistence on, or comes before that."""
+        enable = f"keystead esx {self.host} system security keypersistence enable"
+        return self.upgrade if self.too_old else enable
 
 
 @dataclass(frozen=True)
@@ -102,10 +117,10 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
         elif host.persistence is False:
             found.append(
                 Reason(
-                    "Key persistence is off: a reboot of this host needs vCenter and the key "
+                    f"{host.without_persistence}: a reboot of this host needs vCenter and the key "
                     "server to bring the key again.",
                     "STD-13",
-                    f"keystead esx {host.host} system security keypersistence enable",
+                    host.persisting,
                 )
             )
     elif vm.crypto == "unlocked":
@@ -139,9 +154,9 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
     elif host.persistence is False and not host.derives:
         found.append(
             Reason(
-                "Key persistence is off: its keys end with the next reboot.",
+                f"{host.without_persistence}: its keys end with the next reboot.",
                 "KP-01",
-                f"keystead esx {host.host} system security keypersistence enable",
+                host.persisting,
             )
         )
     if host.derives:

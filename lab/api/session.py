@@ -36,21 +36,27 @@ def _not_kept(spec: NodeSpec) -> None:
     """The lab ends with this session."""
 
 
+def _not_noted(node: NodeName, release: str) -> None:
+    """The lab ends with this session."""
+
+
 @dataclass
 class Session:
     """A lab, its faults, and who hears of both.
 
     ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
     administrator).
-    ``host_added`` is called for each host that a command adds, so that a lab which outlives its
-    processes knows of it the next time. ``folder`` is where a lab of real processes lies;
-    ``warnings`` are the last things that went wrong with the lab itself, oldest first.
+    ``host_added`` is called for each host that a command adds, and ``installed`` for each release
+    that one installs, so that a lab which outlives its processes knows of it the next time.
+    ``folder`` is where a lab of real processes lies; ``warnings`` are the last things that went
+    wrong with the lab itself, oldest first.
     """
 
     lab: LabCore
     keeper: FaultKeeper
     report: Report = _unheard
     host_added: Callable[[NodeSpec], None] = _not_kept
+    installed: Callable[[NodeName, str], None] = _not_noted
     folder: Path | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added

@@ -17,15 +17,20 @@ from protocol.terms import NodeName, Role
 
 
 async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerList:
-    """See ``HostUpgrade``; every host is looked at before the first one is changed."""
+    """See ``HostUpgrade``; every host is looked at before the first one is changed.
+
+    What is installed is written down first: it is on the host, whatever ends the lab.
+    """
     release, lab = release_of(command.release), session.lab
     nodes = session.nodes(command.hosts)
-    for node in nodes:
-        await _check(session, node, release)
+    there = [node for node in nodes if await _has_it(session, node, release)]
 
     async def install(node: NodeName) -> NodeStatus:
         status = await lab.status(node)
+        if node in there:
+            return status
         firmware = await lab.firmware_of(node)
+        session.installed(node, written(release))
         await lab.firmware(node, replace(firmware, release=written(release)))
         if status.state is NodeRunState.OFF:
             return status
@@ -39,7 +44,8 @@ async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerL
     return done
 
 
-async def _check(session: Session, node: NodeName, release: Release) -> None:
+async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
+    """Whether nothing is left to do on this host; raises when it cannot have that release."""
     lab = session.lab
     spec = lab.spec(node)
     if spec.role is not Role.ESXI:
@@ -47,14 +53,22 @@ async def _check(session: Session, node: NodeName, release: Release) -> None:
     now = release_of((await lab.firmware_of(node)).release or _version(spec.config))
     if release < now:
         raise NotAvailable(f"{node} has {now}: going back to {release} is not built (UPG-02)")
-    vcenter = session.vcenter_of(node)
-    newest = release_of(_version(lab.spec(vcenter).config))
+    newest = newest_of(session, node)
     if release > newest:
-        raise InvalidState(f"{vcenter} has {newest}: it manages no hosts of {release}")
-    if (await lab.status(node)).state is not NodeRunState.OFF:
-        summary = (await session.ask(node, QueryHost(vms=False))).summary
-        if not summary.in_maintenance_mode:
-            raise InvalidState(f"{node} is not in maintenance mode")
+        raise InvalidState(f"{lab.vcenter_of(node)} has {newest}: it manages no hosts of {release}")
+    if (await lab.status(node)).state is NodeRunState.OFF:
+        return release == now
+    summary = (await session.ask(node, QueryHost(vms=False))).summary
+    if release == now == release_of(summary.version):
+        return True
+    if not summary.in_maintenance_mode:
+        raise InvalidState(f"{node} is not in maintenance mode")
+    return False
+
+
+def newest_of(session: Session, host: NodeName) -> Release:
+    """The newest release that this host may be of: that of its vCenter."""
+    return release_of(_version(session.lab.spec(session.lab.vcenter_of(host)).config))
 
 
 def _version(config: dict[str, object]) -> str:

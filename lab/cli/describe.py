@@ -95,6 +95,7 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
             ("last end", machine.ended),
             ("vcenter says", _view(listed, "connection", "crypto_state")),
             ("crypto mode", own.crypto_state if own else None),
+            ("version", own.version if own else None),
             ("protection", own.protection_mode if own else None),
             ("host key", _host_key(answer.host_key)),
             ("key persistence", _switch(own.key_persistence if own else None)),

@@ -340,3 +340,42 @@ async def test_a_host_is_not_upgraded_beyond_its_vcenter() -> None:
         assert "vcenter has 8.0: it manages no hosts of 8.0 U1" in refused
         with pytest.raises(KeysteadError, match="is no version that there is here"):
             c.HostUpgrade((A,), "9.1")
+
+
+async def test_a_fault_of_the_firmware_that_ends_leaves_an_upgrade_as_it_is() -> None:
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
+        fault = await lab.fault("host.boot_measure", on=A, event="probe", pcr=5)
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostUpgrade((A,), "7.0U3"))
+        assert (await lab.heal(fault)).healed == (fault,)
+        await lab.do(c.HostReboot((A,)))
+        assert (await lab.host(A)).version == "7.0U3"
+
+
+async def test_a_host_that_has_the_release_is_left_running() -> None:
+    """A command that is repeated changes nothing."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), vms=0) as lab:
+        await lab.do(c.HostEnterMaintenance((A,)))
+        first = await lab.do(c.HostUpgrade((A,), "8.0"))
+        again = await lab.do(c.HostUpgrade((A,), "8.0"))
+        assert again == first
+
+
+async def test_the_vcenter_that_manages_a_host_decides_whoever_is_named() -> None:
+    whole = read_yaml((SHIPPED / "two-vcenters.yaml").read_text()).data
+    whole["vcenters"][0]["version"] = "8.0"
+    for cluster in whole["clusters"]:
+        cluster["hosts"]["version"] = "8.0"
+    async with Lab("sim", seed=7, topology=whole, hosts=1, vms=0, tpm="model") as lab:
+        second = whole["vcenters"][1]["name"]
+        with pytest.raises(KeysteadError, match=r"vcenter-a has 8\.0: it manages no hosts"):
+            await lab.do(c.HostUpgrade((A,), "8.0U3"), vcenter=second)
+
+
+async def test_a_host_says_of_which_release_it_is_and_what_helps_on_it() -> None:
+    """Before 7.0 U2 there is no key persistence that one could enable."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
+        told = await lab.do(c.DescribeHost(A))
+        assert told.host_view is not None and told.host_view.version == "7.0U1"
+        cures = " ".join(reason.cure for reason in told.reasons)
+        assert "keypersistence" not in cures and f"keystead host upgrade {A} --to" in cures

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from services.esxi.vms import power
 from tests.mutations.bugs.planting import plant
 
 
-async def _take(datastore: Any, vm: Any) -> None:
+@asynccontextmanager
+async def _kept(datastore: Any, vm: Any) -> AsyncIterator[None]:
     """The lock is not asked for."""
+    yield
 
 
-plant(power, "take_lock", lambda original: _take)
+plant(power, "lock_kept", lambda original: _kept)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import services.esxi.vms.power as power
+from services.esxi.vms import power
+from services.esxi.vms.files import take_lock
 from tests.mutations.bugs.planting import plant
 
 
-class _Keeping:
-    """A datastore that gives no lock back."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    async def unlock(self, vm: str) -> None:
-        self.kept = vm
+@asynccontextmanager
+async def _kept(datastore: Any, vm: Any) -> AsyncIterator[None]:
+    await take_lock(datastore, vm)
+    yield
 
 
-def _keeping(original: Any) -> Any:
-    async def start(host: Any, vm: Any, *, ask: bool) -> Any:
-        try:
-            return await original(host, vm, ask=ask)
-        except BaseException:
-            host.datastore = _Keeping(host.datastore)
-            raise
-
-    return start
-
-
-plant(power, "_start_guest", _keeping)
+plant(power, "lock_kept", lambda original: _kept)
