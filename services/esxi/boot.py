@@ -159,17 +159,27 @@ async def _first_boot(host: Host) -> None:
 
 
 async def _upgraded(host: Host) -> None:
-    """The first boot of a release that encrypts the configuration does so by itself (UPG-01)."""
-    now = host.archive.now
+    """The first boot of a release that encrypts the configuration does so by itself (UPG-01).
+
+    A disk that refuses stops no host: the configuration stays as it was, until the next boot.
+    """
+    archive = host.archive
+    now, before = archive.now, (archive.protection, archive.config_key)
     if not now.before_encryption or not _encrypts(host):
         return
     changes: dict[str, Any] = {"before_encryption": False}
     if (sealed := await _sealed(host)) is not None:
         protection, config_key, changes["recovery"] = sealed
-        host.archive.protect(protection, config_key)
-    host.archive.now = msgspec.structs.replace(now, **changes)
-    await host.archive.save()
-    host.node.record("boot.step", step="B3", text="upgraded", mode=host.archive.protection.mode)
+        archive.protect(protection, config_key)
+    archive.now = msgspec.structs.replace(now, **changes)
+    try:
+        await archive.save()
+    except SaveFailed as error:
+        archive.now = now
+        archive.protect(*before)
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+    else:
+        host.node.record("boot.step", step="B3", text="upgraded", mode=archive.protection.mode)
 
 
 def _encrypts(host: Host) -> bool:
