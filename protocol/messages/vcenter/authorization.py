@@ -24,7 +24,7 @@ class AddAuthorizationRole(Request[Done], frozen=True, kw_only=True):
 
 class UpdateAuthorizationRole(Request[Done], frozen=True, kw_only=True):
     """The role has these privileges from now on. ``NotFound``; ``InvalidArgument`` for a role that
-    vCenter comes with."""
+    vCenter comes with; ``NoPermission`` for a change by what the caller does not have."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     role: str
@@ -41,7 +41,8 @@ class RemoveAuthorizationRole(Request[Done], frozen=True, kw_only=True):
 
 class SetEntityPermissions(Request[Done], frozen=True, kw_only=True):
     """``principal`` has that role from now on. ``NotFound`` for no role, ``InvalidArgument`` for
-    the administrator, who keeps the role Admin."""
+    the administrator, who keeps the role Admin; ``NoPermission`` for a role with privileges that
+    the caller does not have."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     principal: str

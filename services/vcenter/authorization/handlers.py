@@ -33,7 +33,7 @@ class AuthorizationHandlers(ProviderHandlers):
 
     @serves(UpdateAuthorizationRole, turn=_roles)
     async def update_role(self, message: UpdateAuthorizationRole, peer: Peer) -> Done:
-        work = tasks.update_role(self.vcenter, message)
+        work = tasks.update_role(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.role, message, work)
 
     @serves(RemoveAuthorizationRole, turn=_roles)
@@ -43,7 +43,7 @@ class AuthorizationHandlers(ProviderHandlers):
 
     @serves(SetEntityPermissions, turn=_roles)
     async def set_permission(self, message: SetEntityPermissions, peer: Peer) -> Done:
-        work = tasks.set_permission(self.vcenter, message)
+        work = tasks.set_permission(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.principal, message, work)
 
     @serves(RemoveEntityPermission, turn=_roles)

@@ -52,6 +52,15 @@ class Caller:
         """Whether it has that privilege."""
         return privilege in self.privileges
 
+    def check_gives(self, privileges: Iterable[Privilege], task: str) -> None:
+        """``NoPermission`` when others would get, or lose, what it does not have itself.
+
+        Who may name trusted administrators has what these have, to give it out.
+        """
+        names_them = self.may(Privilege.MODIFY_PERMISSIONS)
+        given = [one for one in privileges if one.group != _TRUSTED or not names_them]
+        self.check(given, f"{task} with that role")
+
     def check(self, needed: Iterable[Privilege], task: str) -> None:
         """``NoPermission``, which names each privilege that is lacking."""
         lacking = [one for one in needed if one not in self.privileges]

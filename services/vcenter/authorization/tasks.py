@@ -18,7 +18,7 @@ from protocol.messages.vcenter import (
     SetEntityPermissions,
     UpdateAuthorizationRole,
 )
-from services.vcenter.authorization.roles import ADMIN, ALWAYS, SYSTEM_ROLES
+from services.vcenter.authorization.roles import ADMIN, ALWAYS, SYSTEM_ROLES, Caller, privileges_of
 from services.vcenter.inventory import drop, put
 from services.vcenter.tables import PermissionRow, RoleRow, Table
 from services.vcenter.vcenter import VCenter
@@ -52,11 +52,14 @@ async def add_role(vc: VCenter, message: AddAuthorizationRole) -> Done:
     return Done()
 
 
-async def update_role(vc: VCenter, message: UpdateAuthorizationRole) -> Done:
+async def update_role(vc: VCenter, message: UpdateAuthorizationRole, by: Caller) -> Done:
     """See ``UpdateAuthorizationRole``."""
     _check_own(message.role)
-    if message.role not in vc.inventory.roles:
+    known = vc.inventory.roles.get(message.role)
+    if known is None:
         raise NotFound(f"there is no role {message.role}")
+    changed = {*known.privileges}.symmetric_difference(_whole(message.privileges))
+    by.check_gives(_whole(tuple(changed)), "UpdateAuthorizationRole")
     row = RoleRow(name=message.role, privileges=_whole(message.privileges))
     await vc.inventory.commit(put(Table.ROLE, row.name, row))
     return Done()
@@ -72,12 +75,13 @@ async def remove_role(vc: VCenter, message: RemoveAuthorizationRole) -> Done:
     return Done()
 
 
-async def set_permission(vc: VCenter, message: SetEntityPermissions) -> Done:
+async def set_permission(vc: VCenter, message: SetEntityPermissions, by: Caller) -> Done:
     """See ``SetEntityPermissions``."""
     names.PRINCIPAL.check(message.principal)
     _check_may_change(message.principal)
     if message.role not in SYSTEM_ROLES and message.role not in vc.inventory.roles:
         raise NotFound(f"there is no role {message.role}")
+    by.check_gives(privileges_of(message.role, vc.inventory.roles), "SetEntityPermissions")
     known = message.principal in vc.inventory.permissions
     if not known and len(vc.inventory.permissions) >= PERMISSIONS_LIMIT:
         raise InvalidArgument(f"principal: there are {PERMISSIONS_LIMIT} already, no more fit")

@@ -244,3 +244,34 @@ def test_trusted_admin_is_a_group_and_no_part_of_the_role_of_administrators(rig:
     rig.user("alice", role="Admin")
     rig.do(SetTrustedAdmin(member="carol"), "alice")
     assert isinstance(rig.refused(SetTrustedAdmin(member="bob"), "bob"), NoPermission)
+
+
+def test_nobody_gives_out_what_he_does_not_have(rig: Rig) -> None:
+    """Else an administrator without cryptography would make himself one with it."""
+    ops = rig.user("ops", role="NoCryptoAdmin")
+    rig.do(AddAuthorizationRole(role="own", privileges=(Privilege.POWER_ON,)))
+    rig.do(AddAuthorizationRole(role="crypto", privileges=(Privilege.ENCRYPT,)))
+    rig.do(SetEntityPermissions(principal="ops-2", role="own"), ops)
+    refusals: list[Request[Any]] = [
+        SetEntityPermissions(principal=ops, role="Admin"),
+        SetEntityPermissions(principal="mallory", role="crypto"),
+        UpdateAuthorizationRole(role="own", privileges=(Privilege.POWER_ON, Privilege.ENCRYPT)),
+        UpdateAuthorizationRole(role="crypto", privileges=()),
+    ]
+    before = rig.do(QueryAuthorization())
+    for message in refusals:
+        error = rig.refused(message, ops)
+        assert isinstance(error, NoPermission) and "ops lacks " in str(error), message
+        assert "Cryptographer.Encrypt" in str(error)
+    assert rig.do(QueryAuthorization()) == before
+    rig.do(UpdateAuthorizationRole(role="own", privileges=(Privilege.POWER_OFF,)), ops)
+
+
+def test_privileges_of_trusted_admins_are_given_out_by_who_names_these(rig: Rig) -> None:
+    """The role Admin has none of them (TA-04), and its users make trusted administrators."""
+    trusted = (Privilege.READ_TRUSTED_HOSTS,)
+    rig.do(AddAuthorizationRole(role="auditor", privileges=trusted))
+    rig.do(SetEntityPermissions(principal="eve", role="auditor"))
+    lacking = rig.user("roles-only", Privilege.MODIFY_PERMISSIONS)
+    refused = rig.refused(UpdateAuthorizationRole(role="auditor", privileges=()), lacking)
+    assert isinstance(refused, NoPermission) and "TrustedAdmin.ReadTrustedHosts" in str(refused)
