@@ -54,8 +54,9 @@ last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`
 ``vm.cloned`` source, recrypt · ``vm.clone_given_up`` · ``vm.template`` template ·
 ``vm.snapshot`` snapshot, files · ``vm.snapshot_removed`` snapshot · ``vm.reverted`` snapshot ·
 ``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
-``vm.powered`` power · ``vm.vtpm`` present · ``vm.refused`` command, error, reason,
-missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason ·
+``vm.powered`` power · ``vm.lock_kept`` reason · ``vm.vtpm`` present · ``vm.refused`` command,
+error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
+``vm.guest_fault`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
