@@ -18,7 +18,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Report
 from protocol import names
-from protocol.messages.agent import NodeSpec
+from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import told
 from protocol.terms import ClusterName, NodeName, Role, VmName
@@ -36,7 +36,7 @@ def _not_kept(spec: NodeSpec) -> None:
     """The lab ends with this session."""
 
 
-def _not_noted(node: NodeName, release: str) -> None:
+def _not_noted(node: NodeName, banks: BootBanks) -> None:
     """The lab ends with this session."""
 
 
@@ -46,8 +46,8 @@ class Session:
 
     ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
     administrator).
-    ``host_added`` is called for each host that a command adds, and ``installed`` for each release
-    that one installs, so that a lab which outlives its processes knows of it the next time.
+    ``host_added`` is called for each host that a command adds, and ``installed`` for the releases
+    that one leaves on a host, so that a lab which outlives its processes knows of it the next time.
     ``folder`` is where a lab of real processes lies; ``warnings`` are the last things that went
     wrong with the lab itself, oldest first.
     """
@@ -56,7 +56,7 @@ class Session:
     keeper: FaultKeeper
     report: Report = _unheard
     host_added: Callable[[NodeSpec], None] = _not_kept
-    installed: Callable[[NodeName, str], None] = _not_noted
+    installed: Callable[[NodeName, BootBanks], None] = _not_noted
     folder: Path | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added

@@ -123,6 +123,7 @@ _SERVED = (
     _looks(commands.HostDumpDecrypt, answers.DumpContent, at_host.decrypt_dump),
     _changes(commands.HostDumpRemove, answers.DumpList, at_host.remove_dump),
     _changes(commands.HostUpgrade, answers.HostPowerList, upgrade.upgrade),
+    _changes(commands.HostRollback, answers.HostPowerList, upgrade.rollback),
     _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),

@@ -1,6 +1,8 @@
-"""A later release on hosts: put into the boot bank, and booted."""
+"""Releases on hosts: a later one put into the boot bank, and the one before taken back."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -10,49 +12,86 @@ from lab.api.answers.base import MachineState
 from lab.api.hosts import one_by_one, settled
 from lab.api.session import Session
 from protocol.errors import InvalidState, NotAvailable
-from protocol.messages.agent import NodeRunState, NodeStatus
+from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost
 from protocol.releases import Release, release_of, written
 from protocol.terms import NodeName, Role
 
 
 async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerList:
-    """See ``HostUpgrade``; every host is looked at before the first one is changed.
-
-    What is installed is written down first: it is on the host, whatever ends the lab.
-    """
-    release, lab = release_of(command.release), session.lab
+    """See ``HostUpgrade``; every host is looked at before the first one is changed."""
+    release = release_of(command.release)
     nodes = session.nodes(command.hosts)
     there = [node for node in nodes if await _has_it(session, node, release)]
 
     async def install(node: NodeName) -> NodeStatus:
-        status = await lab.status(node)
+        status = await session.lab.status(node)
         if node in there:
             return status
-        firmware = await lab.firmware_of(node)
-        session.installed(node, written(release))
-        await lab.firmware(node, replace(firmware, release=written(release)))
-        if status.state is NodeRunState.OFF:
-            return status
-        await lab.power_off(node, "stop")
-        return await lab.power_on(node, {})
+        had = (await session.lab.firmware_of(node)).banks
+        other, until = written(await _release(session, node)), status.boot
+        if had.other and had.until == status.boot:  # what was installed last has never booted
+            other, until = had.other, had.until
+        banks = BootBanks(release=written(release), other=other, until=until)
+        return await _booted(session, status, banks)
 
-    done = await one_by_one(session, nodes, f"install {release} on", install)
-    await settled(
-        session, tuple(row.host for row in done.items if row.machine is MachineState.RUNNING)
-    )
+    return await _each(session, nodes, f"install {release} on", install)
+
+
+async def rollback(session: Session, command: commands.HostRollback) -> HostPowerList:
+    """See ``HostRollback``; every host is looked at before the first one is changed."""
+    nodes = session.nodes(command.hosts)
+    for node in nodes:
+        _check_is_host(session, node)
+        if not (await session.lab.firmware_of(node)).banks.other:
+            raise InvalidState(f"{node} has no other release to go back to: none was installed")
+        if (await session.lab.status(node)).state is NodeRunState.RUNNING:
+            await _check_maintenance(session, node)
+
+    async def go_back(node: NodeName) -> NodeStatus:
+        banks = (await session.lab.firmware_of(node)).banks
+        back = BootBanks(release=banks.other, rolled_back=True)
+        return await _booted(session, await session.lab.status(node), back)
+
+    return await _each(session, nodes, "go back on", go_back)
+
+
+async def _each(
+    session: Session,
+    nodes: tuple[NodeName, ...],
+    text: str,
+    act: Callable[[NodeName], Awaitable[NodeStatus]],
+) -> HostPowerList:
+    done = await one_by_one(session, nodes, text, act)
+    running = [row.host for row in done.items if row.machine is MachineState.RUNNING]
+    await settled(session, tuple(running))
     return done
+
+
+async def _booted(session: Session, status: NodeStatus, banks: BootBanks) -> NodeStatus:
+    """The host with these images; booted, unless it was off.
+
+    What is installed is written down first: it is on the host, whatever ends the lab.
+    """
+    lab, node = session.lab, status.node
+    session.installed(node, banks)
+    await lab.firmware(node, replace(await lab.firmware_of(node), banks=banks))
+    if status.state is NodeRunState.OFF:
+        return status
+    await lab.power_off(node, "stop" if status.state is NodeRunState.RUNNING else "power_loss")
+    return await lab.power_on(node, {})
 
 
 async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
     """Whether nothing is left to do on this host; raises when it cannot have that release."""
     lab = session.lab
-    spec = lab.spec(node)
-    if spec.role is not Role.ESXI:
-        raise NotAvailable(f"{node} is no host: only hosts are upgraded here")
-    now = release_of((await lab.firmware_of(node)).release or _version(spec.config))
+    _check_is_host(session, node)
+    now = await _release(session, node)
     if release < now:
-        raise NotAvailable(f"{node} has {now}: going back to {release} is not built (UPG-02)")
+        raise InvalidState(
+            f"{node} has {now}, and {release} is older: a host goes back to the release that it "
+            "had before, if there is one (host rollback)"
+        )
     newest = newest_of(session, node)
     if release > newest:
         raise InvalidState(f"{lab.vcenter_of(node)} has {newest}: it manages no hosts of {release}")
@@ -61,9 +100,24 @@ async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
     summary = (await session.ask(node, QueryHost(vms=False))).summary
     if release == now == release_of(summary.version):
         return True
-    if not summary.in_maintenance_mode:
-        raise InvalidState(f"{node} is not in maintenance mode")
+    await _check_maintenance(session, node)
     return False
+
+
+def _check_is_host(session: Session, node: NodeName) -> None:
+    if session.lab.spec(node).role is not Role.ESXI:
+        raise NotAvailable(f"{node} is no host: only hosts are upgraded here")
+
+
+async def _check_maintenance(session: Session, node: NodeName) -> None:
+    if not (await session.ask(node, QueryHost(vms=False))).summary.in_maintenance_mode:
+        raise InvalidState(f"{node} is not in maintenance mode")
+
+
+async def _release(session: Session, node: NodeName) -> Release:
+    """What its boot bank has: that of its installation, or what a command has put there."""
+    banks = (await session.lab.firmware_of(node)).banks
+    return release_of(banks.release or _version(session.lab.spec(node).config))
 
 
 def newest_of(session: Session, host: NodeName) -> Release:

@@ -80,6 +80,7 @@ COMMANDS: Mapping[str, str] = {
     "host power-on": "hosts:power_on",
     "host power-off": "hosts:power_off",
     "host upgrade": "hosts:upgrade",
+    "host rollback": "hosts:rollback",
     "host pause": "hosts:pause",
     "host resume": "hosts:resume",
     "host clear-tpm": "hosts:clear_tpm",

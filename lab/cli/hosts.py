@@ -21,6 +21,7 @@ from lab.api.commands import (
     HostPowerOn,
     HostReboot,
     HostResume,
+    HostRollback,
     HostUpgrade,
     TpmClear,
     TpmInspect,
@@ -138,6 +139,15 @@ def upgrade(
     keystead host upgrade 'esxi-[001-003]' --to 7.0U2 -o json
     """
     return _power(options, HostUpgrade(hosts, to))
+
+
+def rollback(*hosts: HostName, options: Options = DEFAULTS) -> int:
+    """Boot the other boot bank: the release before the upgrade, with its configuration of then.
+
+    keystead host rollback esxi-001
+    keystead host rollback 'esxi-[001-003]' -o json
+    """
+    return _power(options, HostRollback(hosts))
 
 
 def crash(*hosts: NodeName, options: Options = DEFAULTS) -> int:

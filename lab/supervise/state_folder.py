@@ -29,6 +29,7 @@ import msgspec
 from lab.errors import KeysteadError
 from lab.supervise.scratch import LOCK, hold, move_away, no_room, state_home
 from protocol import names
+from protocol.messages.agent import BootBanks
 from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
@@ -41,7 +42,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``lab.json``. ``elapsed_s``: lab seconds it has lived; ``wall``: Unix time of its beginning.
 
     ``file`` is the Lab file with all overrides applied; ``hosts_added`` are later ones.
-    ``installed``: releases that hosts were upgraded to, by host.
+    ``installed``: the images of hosts that were upgraded.
     """
 
     layout: int = LAYOUT
@@ -52,7 +53,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float = msgspec.field(name="elapsed", default=0.0)
     ready: bool = False
     hosts_added: tuple[dict[str, Any], ...] = ()
-    installed: dict[NodeName, str] | msgspec.UnsetType = msgspec.UNSET
+    installed: dict[NodeName, BootBanks] | msgspec.UnsetType = msgspec.UNSET
     digest: str = ""  # of all the rest: a file that was damaged says so itself
 
 

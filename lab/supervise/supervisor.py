@@ -40,7 +40,7 @@ from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan
 from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState, NodeSpec
+from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.real.world import LabTime
 
@@ -95,7 +95,7 @@ class Supervisor:
             self.keeper,
             report=self._report,
             host_added=self._keep_host,
-            installed=self._keep_release,
+            installed=self._keep_banks,
             folder=folder.path,
         )
 
@@ -124,8 +124,8 @@ class Supervisor:
         if spec.node not in known:
             self.notes.note(hosts_added=(*added, msgspec.to_builtins(spec)))
 
-    def _keep_release(self, node: NodeName, release: str) -> None:
-        self.notes.note(installed={**(self.notes.record.installed or {}), node: release})
+    def _keep_banks(self, node: NodeName, banks: BootBanks) -> None:
+        self.notes.note(installed={**(self.notes.record.installed or {}), node: banks})
 
     async def run(self, waiting: Waiting) -> None:
         """Start, say when ready, serve until asked to stop, end everything."""
@@ -180,9 +180,9 @@ class Supervisor:
             await self.notes.keep_faults(self.keeper.dump())
         for raw in self.notes.record.hosts_added:
             await self.lab.add_node(msgspec.convert(raw, NodeSpec))
-        for node, release in (self.notes.record.installed or {}).items():
+        for node, banks in (self.notes.record.installed or {}).items():
             firmware = await self.lab.firmware_of(node)
-            await self.lab.firmware(node, msgspec.structs.replace(firmware, release=release))
+            await self.lab.firmware(node, msgspec.structs.replace(firmware, banks=banks))
         course = Course(self.lab, report, 3)
         await start_nodes(self.lab, course, strict=False)
         if self.keeper.active():

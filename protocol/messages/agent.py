@@ -34,18 +34,32 @@ class FirmwareEvent(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class BootBanks(msgspec.Struct, frozen=True, kw_only=True):
+    """The images on a host's boot device, each by its release, written as ``8.0U3``.
+
+    ``release``: of the one that it boots; empty: that of its installation. ``other``: of the one
+    before, which boot ``until`` was the last of; empty: there is none to go back to.
+    ``rolled_back``: it boots what was the other one, with the configuration there (UPG-02).
+    """
+
+    release: str = ""
+    other: str = ""
+    until: int = 0
+    rolled_back: bool = False
+
+
 class Firmware(msgspec.Struct, frozen=True, kw_only=True):
     """Set-up of a host's firmware, in force from its next power-on.
 
     ``build``: another signed image in the boot bank that it boots; empty: the one that the host was
-    installed with. ``release``: that image is of another release, written as ``8.0U3``.
+    installed with. ``banks``: the releases of its images.
     """
 
     secure_boot: bool = True
     tpm_enabled: bool = True
     version: str = "1.0"
     build: str = ""
-    release: str = ""
+    banks: BootBanks = BootBanks()
     extra: tuple[FirmwareEvent, ...] = ()
 
 

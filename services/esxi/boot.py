@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from protocol.errors import CryptographicFailure, InvalidState, ProductError, SaveFailed
-from protocol.releases import Feature
+from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
+from services.esxi.configuration import boot_banks
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
 from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection, read_protection, unpack
@@ -49,6 +50,7 @@ SCREEN_C: Final = "Unable to recover the system configuration"
 
 async def boot(host: Host) -> None:
     """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 follow beside it."""
+    await _other_bank(host)
     await _firmware(host)  # B0
     await _measure(host)  # B1
     image = await _read_archive(host)
@@ -60,7 +62,7 @@ async def boot(host: Host) -> None:
         protection, config_key = await _config_key(host, image)  # B2
         count = _configuration(host, image, protection, config_key)  # B3
         await _last_archive(host, protection.mode, count)
-        await _upgraded(host)
+        await _upgraded(host, image)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
@@ -95,6 +97,17 @@ async def shut_down_tpm(host: Host) -> None:
             await host.tpm.power_off(orderly=True)
         except TpmError as error:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
+
+
+async def _other_bank(host: Host) -> None:
+    """Who was told to boots the other boot bank, and what was in the first one is gone (UPG-02)."""
+    if host.node.power.firmware.banks.rolled_back:
+        try:
+            done = await boot_banks.take_back(host.disk, host.config.version)
+        except boot_banks.BankDamaged:
+            raise _halted(host, SCREEN_B, "the other boot bank is damaged") from None
+        if done:
+            host.node.record("boot.step", step="B0", text="other boot bank")
 
 
 async def _firmware(host: Host) -> None:
@@ -146,10 +159,10 @@ async def _first_boot(host: Host) -> None:
     A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
     """
     protection, config_key = unprotected(host.rng)
-    configuration = Configuration(before_encryption=not _encrypts(host))
+    configuration = Configuration(release=host.config.version)
     if (sealed := await _sealed(host)) is not None:
         protection, config_key, recovery = sealed
-        configuration = Configuration(recovery=recovery)
+        configuration = Configuration(release=host.config.version, recovery=recovery)
     host.archive = Archive(
         host.disk, host.rng, protection, config_key, configuration, counter=_counter(host)
     )
@@ -158,23 +171,27 @@ async def _first_boot(host: Host) -> None:
     host.node.record("boot.step", step="B3", text="empty configuration")
 
 
-async def _upgraded(host: Host) -> None:
-    """The first boot of a release that encrypts the configuration does so by itself (UPG-01).
+async def _upgraded(host: Host, image: bytes) -> None:
+    """The first boot of another release: what the one before booted from goes into the other boot
+    bank, and a release that encrypts the configuration does so by itself (UPG-01).
 
     A disk that refuses stops no host: the configuration stays as it was, until the next boot.
     """
     archive = host.archive
     now, before = archive.now, (archive.protection, archive.config_key)
-    if not now.before_encryption or not _encrypts(host):
+    if now.release == host.config.version:
         return
-    changes: dict[str, Any] = {"before_encryption": False}
-    if (sealed := await _sealed(host)) is not None:
+    changes: dict[str, Any] = {"release": host.config.version}
+    clear = bool(now.release) and not has(release_of(now.release), Feature.CONFIGURATION_ENCRYPTION)
+    if clear and (sealed := await _sealed(host)) is not None:
         protection, config_key, changes["recovery"] = sealed
         archive.protect(protection, config_key)
     archive.now = msgspec.structs.replace(now, **changes)
     try:
+        if now.release:
+            await boot_banks.keep(host.disk, now.release, image)
         await archive.save()
-    except SaveFailed as error:
+    except (SaveFailed, OSError) as error:
         archive.now = now
         archive.protect(*before)
         host.node.record("config.save_failed", level="warning", reason=str(error))

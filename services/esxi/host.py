@@ -58,7 +58,7 @@ class Host:
 
     def __init__(self, node: EsxiNode, ports: Ports, config: EsxiConfig) -> None:
         self.node, self.ports = node, ports
-        release = node.power.firmware.release
+        release = node.power.firmware.banks.release
         self.config = msgspec.structs.replace(config, version=release) if release else config
         self.disk, self.rng, self.clock = ports.disk, ports.rng, ports.clock
         self.tpm = ports.tpm if node.power.firmware.tpm_enabled else None

@@ -35,16 +35,17 @@ task that needs more of it is refused as `NotSupported`, with what it needs and 
 older host's console the command does not exist.
 
 `keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance mode,
-and boots it; a vCenter keeps its release. There is no way back to an older one.
+and boots it; a vCenter keeps its release. `keystead host rollback esxi-001` boots what is in the
+other boot bank: the release before, with its configuration of then (UPG-02).
 
 This page is made from the table in `protocol/releases.py`, which hosts and vCenter ask. A test
 plays each row with the release before and with the release that has it.
 """
 TAIL = """
 What the product has and this lab has not, in any version: whether access to a host's key is granted
-(HEM-08), from 8.0 U3 on; Quick Boot (UPG-03), TPM 1.2, the
-other boot bank (UPG-02). Before 7.0 U2 the configuration of a host is written here as on a host
-without a TPM: whoever has its disk can read it, as with the product.
+(HEM-08), from 8.0 U3 on; Quick Boot (UPG-03), TPM 1.2.
+Before 7.0 U2 the configuration of a host is written here as on a host without a TPM: whoever has
+its disk can read it, as with the product.
 """
 
 

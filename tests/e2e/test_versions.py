@@ -328,7 +328,7 @@ async def test_hosts_are_upgraded_one_after_another_and_get_what_the_release_has
         assert [a.of for a in (await lab.do(c.GetAlarms())).items if "Recovery" in a.alarm] == [A]
         await lab.do(c.HostPowerOn((B,)))
         await lab.esx(B, "system security keypersistence enable")
-        assert "going back to 7.0 U2 is not built" in await refusal(
+        assert "7.0 U2 is older: a host goes back to" in await refusal(
             lab, c.HostUpgrade((A,), "7.0U2")
         )
         assert "is no host" in await refusal(lab, c.HostUpgrade(("kms",), "8.0"))
@@ -379,3 +379,46 @@ async def test_a_host_says_of_which_release_it_is_and_what_helps_on_it() -> None
         assert told.host_view is not None and told.host_view.version == "7.0U1"
         cures = " ".join(reason.cure for reason in told.reasons)
         assert "keypersistence" not in cures and f"keystead host upgrade {A} --to" in cures
+
+
+async def test_a_host_goes_back_to_the_release_it_had_and_vcenter_sees_it() -> None:
+    """UPG-02: nothing is lost but what the configuration got since."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U3"), tpm="model", vms=0) as lab:
+        rollback = c.HostRollback((A,))
+        assert f"{A} has no other release to go back to" in await refusal(lab, rollback)
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostUpgrade((A,), "8.0U3"))
+        await lab.do(c.HostExitMaintenance((A,)))
+        await lab.esx(A, "system security keypersistence enable")
+        await lab.do(c.VmCreate("vm-1", host=A, encrypted=True))
+        assert f"{A} is not in maintenance mode" in await refusal(lab, rollback)
+        assert "is no host" in await refusal(lab, c.HostRollback(("kms",)))
+        await lab.do(c.HostEnterMaintenance((A,)))
+        [done] = (await lab.do(rollback)).items
+        assert (done.machine, (await lab.host(A)).version) == ("running", "7.0U3")
+        told = await lab.do(c.DescribeHost(A))
+        assert told.host_view is not None and not told.host_view.key_persistence
+        await lab.do(c.HostExitMaintenance((A,)))
+        await lab.sleep(400)
+        host = await lab.host(A)
+        assert (str(host.crypto_state), host.connection) == ("safe", "connected")
+        [vm] = (await lab.do(c.GetVms())).items
+        assert vm.vm == "vm-1", vm
+        await lab.do(c.VmOn(("vm-1",)))
+        assert f"{A} has no other release to go back to" in await refusal(lab, rollback)
+
+
+async def test_an_upgrade_that_has_not_booted_goes_back_to_what_did() -> None:
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
+        await lab.do(c.HostPowerOff((A,)))
+        for release in ("7.0U2", "8.0"):
+            await lab.do(c.HostUpgrade((A,), release))
+        await lab.do(c.HostPowerOn((A,)))
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostRollback((A,)))
+        assert (await lab.host(A)).version == "7.0U1"
+        await lab.do(c.HostPowerOff((A,)))
+        await lab.do(c.HostUpgrade((A,), "8.0"))
+        await lab.do(c.HostRollback((A,)))
+        await lab.do(c.HostPowerOn((A,)))
+        assert (await lab.host(A)).version == "7.0U1"

@@ -55,7 +55,8 @@ class HostUpgrade(_OfHosts["HostPowerList"], frozen=True, tag="host.upgrade"):
     """Install a later release on hosts, and boot it: a host that runs must be in maintenance mode.
 
     ``release`` is written ``8.0U3``. One host after another; one that was off stays off, and boots
-    it next. The first boot from 7.0 U2 on encrypts the configuration [UPG-01].
+    it next. The first boot from 7.0 U2 on encrypts the configuration [UPG-01]; what the release
+    before booted from stays in the other boot bank (``HostRollback``).
     """
 
     release: str
@@ -66,6 +67,15 @@ class HostUpgrade(_OfHosts["HostPowerList"], frozen=True, tag="host.upgrade"):
             release_of(self.release)
         except InvalidArgument as error:
             raise wrong(str(error)) from None
+
+
+class HostRollback(_OfHosts["HostPowerList"], frozen=True, tag="host.rollback"):
+    """Boot what is in the other boot bank: the release before the upgrade, with its configuration
+    of then [UPG-02].
+
+    A host that runs must be in maintenance mode; one that was off stays off, and boots it next. The
+    later release is gone, and so is all that its configuration got since.
+    """
 
 
 class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off"):

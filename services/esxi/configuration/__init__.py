@@ -7,5 +7,6 @@
 - ``rollback``  a counter in the TPM that tells an older archive from the last one
 - ``sealing``   how the TPM (or what lies on the disk) protects the config key
 - ``recovery``  the recovery key of 96 digits
+- ``boot_banks``  the release before an upgrade, with its archive, to go back to
 - ``boot_options``  what the boot loader passes to the kernel, in clear
 """

@@ -24,8 +24,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
     ids that they have. ``cloning``: clones that it is making now. ``trusted`` is the
     applied configuration of a trusted host (KPS-00). ``vsan``: what vCenter said of the encryption
-    of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``before_encryption``: it
-    was last booted by a release that does not encrypt it yet (UPG-01).
+    of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``release``:
+    the one that booted from it last, as ``8.0U3`` (UPG-01).
     """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
@@ -43,7 +43,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     ha: HaConfiguration | None = None
     vsan: VsanEncryption | None = None
     vsan_next: VsanEncryption | None = None
-    before_encryption: bool = False
+    release: str = ""
 
 
 def with_kinds(config: Configuration) -> Configuration:
@@ -81,7 +81,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.CRYPTO, ("crypto_state", "host_key", "host_key_check")),
     (Section.PROVIDERS, ("providers", "kdks")),
     (Section.VMS, ("vms", "cloning")),
-    (Section.RECOVERY, ("recovery", "before_encryption")),
+    (Section.RECOVERY, ("recovery", "release")),
     (Section.MAINTENANCE, ("maintenance",)),
     (Section.TRUST, ("trusted",)),
     (Section.HA, ("ha",)),

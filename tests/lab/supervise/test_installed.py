@@ -39,3 +39,9 @@ def test_an_upgraded_host_is_of_its_release_when_the_lab_goes_on(cli: Cli, tmp_p
     assert [host["version"] for host in hosts] == ["7.0U3", "7.0U3"]
     ran = cli("host", "upgrade", "esxi-001", "--to", "7.0U1")
     assert ran.code == 1 and "esxi-001 has 7.0 U3" in ran.err
+    cli.ok("host", "power-off", "esxi-001")
+    cli.ok("host", "rollback", "esxi-001")
+    cli.ok("down")
+    cli.ok("up")
+    hosts = cli.ok("get", "hosts", "-o", "json").items()
+    assert [host["version"] for host in hosts] == ["7.0U1", "7.0U3"]

@@ -374,7 +374,7 @@ OTHERS: dict[str, Any] = {
     "crypto_state": HostCryptoState.SAFE,
     "host_key": ONE.key,
     "host_key_check": "0123456789ab",
-    "before_encryption": True,
+    "release": "8.0U3",
     "kdks": (ONE,),
     "persistence": True,
     "providers": (ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER),),

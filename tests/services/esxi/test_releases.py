@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import EncryptionKeyRequired, InvalidArgument, NotAvailable
+from protocol.messages.agent import BootBanks
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm, SetProviders
 from protocol.terms import NodeName, ProtectionMode
 from services.esxi.config import esxi_config
@@ -89,7 +90,7 @@ def test_the_first_boot_after_an_upgrade_encrypts_the_configuration(rig: Rig) ->
     rig.encrypted_vm()
     assert rig.summary().protection_mode is ProtectionMode.NONE
     rig.power_off()
-    rig.set_firmware(release=NEW)
+    rig.set_firmware(banks=BootBanks(release=NEW))
     rig.power_on()
     told = rig.summary()
     assert (told.version, told.protection_mode) == (NEW, ProtectionMode.TPM)
@@ -102,7 +103,7 @@ def test_the_first_boot_after_an_upgrade_encrypts_the_configuration(rig: Rig) ->
 def test_an_upgrade_whose_tpm_fails_boots_in_mode_none_and_stays_so(rig: Rig) -> None:
     rig.up(version=OLD)
     rig.power_off()
-    rig.set_firmware(release=NEW, tpm_enabled=False)
+    rig.set_firmware(banks=BootBanks(release=NEW), tpm_enabled=False)
     rig.power_on()
     assert rig.summary().protection_mode is ProtectionMode.NONE
     rig.power_off()
@@ -117,6 +118,6 @@ def test_an_upgrade_within_encrypted_releases_changes_nothing(rig: Rig, way: str
     rig.up(version=NEW)
     before = rig.summary().recovery_id
     rig.power_off(way=way)
-    rig.set_firmware(release="8.0U3")
+    rig.set_firmware(banks=BootBanks(release="8.0U3"))
     rig.power_on()
     assert (rig.summary().version, rig.summary().recovery_id) == ("8.0U3", before)

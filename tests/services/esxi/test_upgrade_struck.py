@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from protocol.messages.agent import NodeRunState
+from protocol.messages.agent import BootBanks, NodeRunState
 from protocol.terms import ProtectionMode
 from tests.services.esxi.rig import HOST_KEY, VM, A, Rig
 from tests.services.esxi.test_crash_points import falling
@@ -22,7 +22,7 @@ def installed(rig: Rig) -> None:
     rig.make_safe()
     rig.encrypted_vm()
     rig.power_off()
-    rig.set_firmware(release=NEW)
+    rig.set_firmware(banks=BootBanks(release=NEW))
 
 
 @pytest.mark.parametrize("way", ["crash", "power_loss"])

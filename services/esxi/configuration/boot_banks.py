@@ -1,0 +1,81 @@
+"""The other boot bank of a host: the release before an upgrade, with its configuration of then.
+
+The first boot of another release keeps the archive and the options of the one before as they lie
+there, each under the key that it was under. Who goes back has these in the place of the newer ones,
+which are gone: keys that came since are absent, and what was removed since is there (UPG-02).
+"""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from services.esxi.configuration.archive import FILE
+from services.esxi.configuration.boot_options import BOOT_OPTIONS
+from services.runtime.durable import replace_durably
+from services.runtime.ports import Disk
+
+FOLDER: Final = "altbootbank"
+BANK: Final = f"{FOLDER}/state.tgz"
+_CHECK: Final = 4  # bytes of a CRC-32
+
+
+class BankDamaged(Exception):
+    """The other bank cannot be read."""
+
+
+class _Bank(msgspec.Struct, frozen=True, array_like=True):
+    """``release`` in clear, as the image beside it is; the other two as their files were."""
+
+    release: str
+    archive: bytes
+    options: bytes
+
+
+_decode = msgspec.msgpack.Decoder(_Bank).decode
+
+
+async def keep(disk: Disk, release: str, archive: bytes) -> None:
+    """What that release booted from is in the other bank, durably; ``OSError``."""
+    try:
+        options = await disk.read(BOOT_OPTIONS)
+    except FileNotFoundError:
+        options = b""
+    body = msgspec.msgpack.encode(_Bank(release, archive, options))
+    await replace_durably(disk, BANK, _check(body) + body, folder_is_new=True)
+
+
+async def take_back(disk: Disk, release: str) -> bool:
+    """Boot from the other bank, if it has that release; whether it does. It is empty afterwards.
+
+    Whoever falls in the midst does it again. ``BankDamaged``, and nothing is changed; ``OSError``.
+    """
+    try:
+        data = await disk.read(BANK)
+    except FileNotFoundError:
+        return False
+    check, body = data[:_CHECK], data[_CHECK:]
+    try:
+        bank = _decode(body)
+    except (msgspec.DecodeError, ValueError):
+        raise BankDamaged from None
+    if check != _check(body):
+        raise BankDamaged
+    if bank.release != release:
+        return False
+    if bank.options:
+        await replace_durably(disk, BOOT_OPTIONS, bank.options)
+    else:
+        with suppress(FileNotFoundError):
+            await disk.remove(BOOT_OPTIONS)
+    await replace_durably(disk, FILE, bank.archive)
+    await disk.remove(BANK)
+    await disk.sync_folder(FOLDER)
+    return True
+
+
+def _check(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(_CHECK, "big")
