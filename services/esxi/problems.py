@@ -5,6 +5,7 @@ They travel in the host's view; vCenter tells each as an event, once. A boot beg
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from protocol.events import EventTypeId
@@ -22,6 +23,7 @@ class Problems:
     def __init__(self) -> None:
         self._latest: list[HostProblem] = []
         self._count = 0
+        self._crashes: Counter[VmName | None] = Counter()  # of VMs' processes; None: of hostd
 
     @property
     def latest(self) -> tuple[HostProblem, ...]:
@@ -46,11 +48,11 @@ class Problems:
         crashed = (
             EventTypeId.HOSTD_CORE_DUMPED if vm is None else EventTypeId.APPLICATION_CORE_DUMPED
         )
-        times = 1 + sum(told.event is crashed and told.vm == vm for told in self._latest)
+        self._crashes[vm] += 1
         process = "/bin/hostd" if vm is None else f"/bin/vmx ({vm})"
         text = (
-            f"{process} crashed ({times} time(s) so far) and an encrypted core file using keyId "
-            f"{key} may have been created at {path}"
+            f"{process} crashed ({self._crashes[vm]} time(s) so far) and an encrypted core file "
+            f"using keyId {key} may have been created at {path}"
         )
         self.note(crashed, text, vm=vm, key=key)
 
