@@ -190,6 +190,9 @@ def _vsan(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
             f"vSAN encryption is not supported with a trusted provider, and {vsan.provider} is one"
         )
         yield Misfit(("vsan", "provider"), text)
+    if vsan.erase_disks_before_use:
+        text = "disks are not overwritten here; leave it off"
+        yield Misfit(("vsan", "erase_disks_before_use"), text)
     if vsan.objects and cluster.hosts.count < VSAN_HOSTS:
         text = (
             f"an object has components on {VSAN_HOSTS} hosts, and there are {cluster.hosts.count}"

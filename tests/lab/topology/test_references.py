@@ -50,6 +50,15 @@ def read(text: str, folder: Path) -> str:
             "providers.0.vcenter: provider a: there is no vCenter vc",
         ),
         (f"{KMS}providers: [{{name: a, servers: [kmip]}}]", "provider a: no key server kmip"),
+        (
+            f"{PROVIDERS}"
+            "clusters: [{name: a, vsan: {provider: one, erase_disks_before_use: yes}}]",
+            "clusters.0.vsan.erase_disks_before_use: cluster a: disks are not overwritten here",
+        ),
+        (
+            "clusters: [{name: a, vsan: {encrypted: no, erase_disks_before_use: yes}}]",
+            "clusters.0.vsan.erase_disks_before_use: cluster a: disks are not overwritten here",
+        ),
         ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is no version that there is"),
         (
             "clusters: [{name: a, hosts: {version: 6.7U3}}]",
