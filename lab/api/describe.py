@@ -44,6 +44,7 @@ from protocol.messages.host import (
     HostSummary,
     QueryHost,
     QueryVmConfig,
+    TrustView,
     VmConfigState,
 )
 from protocol.messages.kms import GetAttributes, QueryPair
@@ -66,6 +67,7 @@ from protocol.terms import (
     VmName,
 )
 from protocol.tpm.structures import PublicArea
+from protocol.trust import TrustAttestationStatus
 
 LAST_EVENTS = 10
 
@@ -295,6 +297,7 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         connected = listed is not None and listed.connection is HostConnectionState.CONNECTED
         if listed is not None and listed.attestation is not None:
             attestation = listed.attestation.message
+    trust = own.trusted if own is not None and isinstance(own.trusted, TrustView) else None
     return HostFacts(
         host=host,
         machine=machine.state.value,
@@ -317,9 +320,21 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
             for ref in (own.providers if own else ())
             if ref.management_type is ManagementType.NATIVE_PROVIDER
         ),
+        trusted=trust is not None,
+        unattested=_unattested(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
         upgrade=_upgrade(session, host),
     )
+
+
+def _unattested(trust: TrustView | None) -> str:
+    """What the services that refused a trusted host say; empty when one has attested it."""
+    reports = () if trust is None else trust.reports
+    if any(report.status is TrustAttestationStatus.ATTESTED for report in reports):
+        return ""
+    refused = [r for r in reports if r.status is TrustAttestationStatus.NOT_ATTESTED]
+    said = {message: None for report in refused for message in report.messages}
+    return f"it is not attested: {'; '.join(said)}" if refused else ""
 
 
 def _upgrade(session: Session, host: NodeName) -> str:

@@ -33,6 +33,8 @@ class HostFacts:
     disconnected: bool = False  # from vCenter, by an administrator
     maintenance: bool = False
     derives: tuple[str, ...] = ()  # native providers in its own list
+    trusted: bool = False  # it asks a Trust Authority for its keys
+    unattested: str = ""  # why no Attestation Service has attested it
     too_old: bool = False  # its release has no key persistence
     upgrade: str = ""  # to one that has, if its vCenter manages such hosts
 
@@ -202,6 +204,13 @@ def _mode(host: HostFacts) -> list[Reason]:
     match host.crypto_state:
         case "safe":
             return [Reason("It has its host key: encrypted VMs may run here.", "HEM-01")]
+        case "prepared" if host.trusted:
+            text = (
+                "It is prepared but not safe: a trusted host asks for its host key itself, and "
+                f"{host.unattested or 'no Key Provider Service has given it'}."
+            )
+            cure = "keystead get trusted-hosts; then keystead trust import what the host measures"
+            return [Reason(text, "ATT-02", cure if host.unattested else "keystead heal --all")]
         case "prepared":
             text = (
                 "It is prepared but not safe: it rebooted without own means to get its host key, "

@@ -145,3 +145,15 @@ def test_the_cure_of_a_sealed_host_binds_and_saves() -> None:
     steps = ("encryptionRecoveryKey=-", "encryption set --mode=TPM", "/sbin/auto-backup.sh")
     places = [why.cure.find(step) for step in steps]
     assert -1 not in places and places == sorted(places)
+
+
+def test_a_trusted_host_without_its_key_is_told_who_refuses_it() -> None:
+    """No way of vCenter to a key server would help it."""
+    trusted = replace(HOST, crypto_state="prepared", trusted=True)
+    [refused, *_] = of_host(replace(trusted, unattested="it is not attested: no image"), "running")
+    assert (refused.rule, "not attested: no image" in refused.why) == ("ATT-02", True)
+    assert "keystead get trusted-hosts" in refused.cure
+    [silent, *_] = of_host(trusted, "running")
+    assert "no Key Provider Service has given it" in silent.why
+    [standard, *_] = of_host(replace(trusted, trusted=False), "running")
+    assert standard.rule == "B5"
