@@ -19,14 +19,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chaos.history import History
-from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
-from chaos.matrix.terms import Boot
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
+from lab.matrix.sequence import in_sequence
 from lab.matrix.topologies import packed, topology_of
 from lab.matrix.turns import turn
 from lab.processes.agents import copied_server, memory, preload
@@ -45,8 +44,8 @@ PACE: Final = 36.0
 """Lab seconds in a real one: a reconcile interval takes some eight seconds."""
 SLOW_PACE: Final = 18.0
 """Of a lab that was too slow: everything has twice the real time."""
-PER_CORE: Final = 8
-"""Stagings at once: each needs a core for a sixteenth of its time, and waits for the rest of it."""
+PER_CORE: Final = 7
+"""Stagings at once: each needs a core for a tenth of its time, and waits for the rest of it."""
 MOST_AT_ONCE: Final = 40
 BUILDS_PER_CORE: Final = 2
 SLOW_PART: Final = 2
@@ -83,10 +82,9 @@ class Processes:
         slow for, with more time for everything, and fewer at once."""
         jobs = -(-self._jobs // SLOW_PART) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
-        longest = sorted(stagings, key=_shorter)  # else one of them is alone at the end
         with scratch("matrix-turns") as turns:
             how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, turns)
-            each(longest, partial(self._play, how), done, jobs=jobs, end=self.close)
+            each(in_sequence(stagings), partial(self._play, how), done, jobs=jobs, end=self.close)
 
     def _play(self, how: _How, staging: Staging) -> Outcome:
         return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
@@ -94,14 +92,6 @@ class Processes:
     def close(self) -> None:
         """End every lab that is left, and what it has started."""
         self._supervisors.close()
-
-
-def _shorter(staging: Staging) -> tuple[bool, bool, bool]:
-    """Sorts those last that take the least time: what comes after a loss of power only, what is
-    about a vSAN, and controls."""
-    of_vsan = any(EVENTS[event].vsan for event in staging.events)
-    brief = of_vsan or staging.control or staging.boot is not Boot.ORDERLY
-    return not staging.expired, not staging.evicted, brief
 
 
 class _How(NamedTuple):
