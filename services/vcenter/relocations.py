@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from protocol.errors import ProductError
 from protocol.terms import VmName
-from services.vcenter.tables import Relocation, RelocationRow
-from services.vcenter.tasks.relocate import clear_registration, settle
+from services.vcenter.tables import Relocation
+from services.vcenter.tasks.departure import clear_registrations, settle, tell_stayed
 from services.vcenter.ticker import Ticker
 from services.vcenter.vcenter import VCenter
 
@@ -36,16 +36,23 @@ class Relocations:
             await self._ticker.next()
 
     async def _look_after(self, name: VmName) -> None:
-        row = self._vc.inventory.relocations.get(name)
-        if row is None or not (row.state is Relocation.LEAVING or _is_left_over(row)):
+        if not self._is_open(name):
             return
         async with self._vc.node.turn(f"vm:{name}"):
             now = self._vc.inventory.relocations.get(name)
-            if now is not None and now.state is Relocation.LEAVING:
+            if now is None or not self._is_open(name):
+                return
+            if now.state is Relocation.LEAVING:
                 await settle(self._vc, now)
-            elif now is not None and _is_left_over(now) and name not in self._vc.inventory.vms:
-                await clear_registration(self._vc, now)
+            elif now.state is Relocation.STAYED:
+                await tell_stayed(self._vc, now)
+            else:
+                await clear_registrations(self._vc, now)
 
-
-def _is_left_over(row: RelocationRow) -> bool:
-    return row.state is Relocation.LEFT and bool(row.host)
+    def _is_open(self, name: VmName) -> bool:
+        """Whether something remains to be done after the VM's move, or it is not settled."""
+        row = self._vc.inventory.relocations.get(name)
+        if row is None or row.state is Relocation.LEFT:
+            is_here = name in self._vc.inventory.vms
+            return row is not None and bool(row.listed_by) and not is_here
+        return row.state in (Relocation.LEAVING, Relocation.STAYED)

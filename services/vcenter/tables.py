@@ -252,6 +252,7 @@ class Relocation(StrEnum):
     """How far a move between two vCenters has come, as one of them knows it."""
 
     LEAVING = "leaving"  # whether it has left is not known
+    STAYED = "stayed"  # it has not left, and the other vCenter has not heard of that
     LEFT = "left"
     EXPECTED = "expected"
     ARRIVED = "arrived"
@@ -260,8 +261,11 @@ class Relocation(StrEnum):
 class RelocationRow(Row, frozen=True, kw_only=True):
     """The last move of a VM, by its name, to or from the vCenter ``peer`` (MOB-07).
 
-    ``host``: this vCenter's end of it; empty when it holds no registration of a VM that has left.
-    ``running``: the VM's memory goes along. ``migrate_encryption`` comes with a VM.
+    ``host``: this vCenter's end of it. ``running``: the VM's memory goes along.
+    ``migrate_encryption`` comes with a VM. ``listed_by``: hosts here that may list a VM still that
+    has left. ``came``: the last migration by which it came from each other vCenter, of those before
+    this one: a peer that has not heard may ask for long. ``before``: the row that is put back when
+    this move comes to nothing.
     """
 
     name: VmName
@@ -271,11 +275,24 @@ class RelocationRow(Row, frozen=True, kw_only=True):
     state: Relocation
     running: bool
     migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
+    listed_by: tuple[NodeName, ...] = ()
+    came: tuple[tuple[NodeName, str], ...] = ()
+    before: RelocationRow | None = None
 
     @property
-    def pending(self) -> bool:
-        """Whether it is not decided yet."""
-        return self.state in (Relocation.LEAVING, Relocation.EXPECTED)
+    def happened(self) -> bool:
+        """Whether the VM has moved by it."""
+        return self.state in (Relocation.LEFT, Relocation.ARRIVED)
+
+    def is_past(self, host: NodeName) -> bool:
+        """Whether that host here lists the VM, off, for this move's sake alone, or since before."""
+        left = self.state is Relocation.LEFT and host in self.listed_by
+        return left or self.state is Relocation.EXPECTED
+
+    def has_come(self, peer: NodeName, migration: str) -> bool:
+        """Whether the VM came by that migration, now or before this one."""
+        now = self.state is Relocation.ARRIVED and (self.peer, self.migration) == (peer, migration)
+        return now or (peer, migration) in self.came
 
 
 class AuthorityRow(Row, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from protocol.errors import InvalidState, NotFound
+from protocol.errors import AlreadyExists, InvalidState, NotFound
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.releases import Feature, check
 from protocol.terms import (
@@ -153,6 +153,12 @@ class VCenter:
         row = self.inventory.relocations.get(name)
         if row is not None and row.state is Relocation.LEAVING:
             raise InvalidState(f"{name} moves to {row.peer}: whether it is there is not known yet")
+
+    def check_not_expected(self, name: VmName) -> None:
+        """``AlreadyExists`` for the name of a VM that is on its way here from another vCenter."""
+        row = self.inventory.relocations.get(name)
+        if row is not None and row.state is Relocation.EXPECTED:
+            raise AlreadyExists(f"a virtual machine {name} is expected from {row.peer}")
 
     def next_migration(self) -> str:
         """A name for a migration that none ever had: the boot is in it."""

@@ -4,7 +4,7 @@
 |---|---|---|
 | expects it from another one | does not run on the host | no news: it waits for its memory there |
 | expects it | runs on the host | here: it has arrived |
-| has seen it leave from this host | does not run | no news: the host is told to drop it |
+| has seen it leave, and this host had it or was away | does not run | no news: it is to drop it |
 | anything else | | taken as any other |
 """
 
@@ -41,19 +41,21 @@ def of_relocations(
         elif vm.power is PowerState.ON:
             news.append(vm)
             if row.state is Relocation.EXPECTED:
-                arrived = msgspec.structs.replace(row, state=Relocation.ARRIVED)
                 policy = row.migrate_encryption
                 edits += (
-                    put(Table.RELOCATION, row.name, arrived),
+                    put(Table.RELOCATION, row.name, arrived_by(row)),
                     change_vm(row.name, migrate_encryption=policy),
                     *used_again(vm.keys),
                 )
                 events.append(arrival(row.name, host, row.peer, vm.keys))
-        elif row.state is Relocation.ARRIVED or (
-            row.state is not Relocation.EXPECTED and row.host != host
-        ):
+        elif not row.is_past(host):
             news.append(vm)
     return tuple(news), edits, events
+
+
+def arrived_by(row: RelocationRow) -> RelocationRow:
+    """The row of a VM that has come by that move."""
+    return msgspec.structs.replace(row, state=Relocation.ARRIVED, before=None)
 
 
 def arrival(vm: VmName, host: NodeName, peer: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:

@@ -36,12 +36,13 @@ from protocol.messages.vcenter import (
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.plan import by_provider
-from services.vcenter.hosts.relocated_vms import arrival
+from services.vcenter.hosts.relocated_vms import arrival, arrived_by
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.inventory import drop, new_vm, put
+from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tasks.departure import begun_after, undone
 from services.vcenter.tasks.migrate import bring_keys, prepare_host
 from services.vcenter.vcenter import VCenter
 
@@ -64,23 +65,26 @@ async def prepare(
     if row.keys:
         await bring_keys(vc, session, row, caller=caller)
     await session.ask(CheckRelocate(vm=message.vm, datastore=message.datastore, keys=message.keys))
-    expected = RelocationRow(
-        name=message.vm,
-        migration=message.migration,
-        peer=peer,
-        host=session.host,
-        state=Relocation.EXPECTED,
-        running=message.running,
-        migrate_encryption=message.migrate_encryption,
+    expected = begun_after(
+        before,
+        RelocationRow(
+            name=message.vm,
+            migration=message.migration,
+            peer=peer,
+            host=session.host,
+            state=Relocation.EXPECTED,
+            running=message.running,
+            migrate_encryption=message.migrate_encryption,
+        ),
     )
     await vc.inventory.commit(put(Table.RELOCATION, message.vm, expected))
     if message.running:
-        await _have_host_prepared(vc, session, message)
+        await _have_host_prepared(vc, session, expected, message)
     return RelocationPrepared()
 
 
 async def _have_host_prepared(
-    vc: VCenter, session: HostSession, message: PrepareRelocation
+    vc: VCenter, session: HostSession, expected: RelocationRow, message: PrepareRelocation
 ) -> None:
     command = HostPrepareMigration(
         vm=message.vm,
@@ -93,7 +97,7 @@ async def _have_host_prepared(
         await prepare_host(vc, session, command)
     except ProductError as error:
         if error.definite:
-            await vc.inventory.commit(drop(Table.RELOCATION, message.vm))
+            await vc.inventory.commit(undone(expected))
         raise
 
 
@@ -128,10 +132,16 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
     ``HostUnreachable`` and the like: its host here does not say; nothing is decided.
     """
     row = vc.inventory.relocations.get(message.vm)
+    if row is not None and row.has_come(peer, message.migration):
+        return _arrived(vc, row)
     if row is None or (row.migration, row.peer) != (message.migration, peer):
         return RelocationEnded(arrived=False)
-    if row.state is Relocation.ARRIVED:
-        return _arrived(vc, row)
+    if row.name in vc.inventory.vms:  # somebody has registered it here meanwhile
+        come = message.departed is not False
+        await vc.inventory.commit(
+            put(Table.RELOCATION, row.name, arrived_by(row)) if come else undone(row)
+        )
+        return _arrived(vc, row) if come else RelocationEnded(arrived=False)
     session = vc.sessions.usable(row.host)
     summary = await _as_the_host_has_it(vc, session, row)
     if summary is None or summary.power is not PowerState.ON:
@@ -140,7 +150,7 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
         if message.departed:
             summary = await session.command_vm(HostRegisterVm(vm=row.name))
         elif await _is_off(vc, session, row, summary):
-            await vc.inventory.commit(drop(Table.RELOCATION, row.name))
+            await vc.inventory.commit(undone(row))
             return RelocationEnded(arrived=False)
         else:
             summary = await session.command_vm(HostRegisterVm(vm=row.name))
@@ -191,10 +201,9 @@ async def _take_in(
     now = vc.inventory.relocations.get(row.name)
     if now is not None and now.state is Relocation.ARRIVED:
         return  # its host has told of it meanwhile
-    arrived = msgspec.structs.replace(row, state=Relocation.ARRIVED)
     await vc.inventory.commit(
         new_vm(made),
-        put(Table.RELOCATION, row.name, arrived),
+        put(Table.RELOCATION, row.name, arrived_by(row)),
         *used_again(made.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],
     )

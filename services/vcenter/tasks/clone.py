@@ -54,6 +54,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
         await _certify(vc, vc.vm(message.vm))
         return VmCloned(vm=vc.vm_info(message.vm))
+    vc.check_not_expected(message.vm)
     source = _source(vc, message)
     if message.recrypt:
         caller.check((Privilege.RECRYPT,), "a clone with new keys")

@@ -77,7 +77,7 @@ async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
     vc.check_settled(row.name)
     _check_off(row)
     session = vc.sessions.usable(row.host)
-    await _unregister_elsewhere(vc, row)
+    await unregister_elsewhere(vc, row)
     await session.command(HostUnregisterVm(vm=row.name))
     await _leave(vc, row)
     return Done()
@@ -96,7 +96,7 @@ async def destroy_vm(vc: VCenter, message: DestroyVm) -> Done:
             raise InvalidState(f"{row.name} is orphaned: {row.host} does not list it any more")
     else:
         await vc.inventory.commit(change_vm(row.name, destroying=True))
-        await _unregister_elsewhere(vc, row)
+        await unregister_elsewhere(vc, row)
         await session.command(HostDestroyVm(vm=row.name))
     await _leave(vc, row)
     return Done()
@@ -107,7 +107,8 @@ def _check_off(row: VmRow) -> None:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
 
 
-async def _unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
+async def unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
+    """No host but its own lists it any more, of those that are connected."""
     for other in vc.sessions.listing(row.name):
         if other.host != row.host:
             await other.command(HostUnregisterVm(vm=row.name))

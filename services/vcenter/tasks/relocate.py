@@ -1,5 +1,5 @@
 """A VM that leaves for another vCenter (MOB-07), as the one tells it that has the VM; ``arrive`` is
-the other end.
+the other end, ``departure`` how it ends here.
 
 1. that it may leave is recorded, durably   2. the other vCenter judges the VM, brings keys to its
 host, records that the VM may come   3. a VM that runs goes from host to host as in ``migrate``; one
@@ -14,49 +14,46 @@ as orphaned here meanwhile, and nobody else has it.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
-
-import msgspec
+from contextlib import suppress
 
 from protocol.errors import (
-    EncryptionKeyRequired,
     InvalidArgument,
     InvalidState,
     NotFound,
     ProductError,
-    TimedOut,
 )
-from protocol.events import EventTypeId
-from protocol.messages.base import Request, Sealed
+from protocol.messages.base import Sealed
 from protocol.messages.host import (
     CheckRelocate,
     HostMigrateVm,
-    HostRegisterVm,
     HostUnregisterVm,
     StreamKey,
     VmMigrated,
 )
 from protocol.messages.vcenter import (
-    EndRelocation,
     PrepareRelocation,
     RelocateVm,
-    RelocationEnded,
+    VmInfo,
     VmRelocated,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import MigrateEncryption, NodeName, PowerState
+from protocol.terms import MigrateEncryption, PowerState
 from services.vcenter.client_info import stream_policy
-from services.vcenter.events import Draft
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.inventory import drop, put
-from services.vcenter.removals import released
+from services.vcenter.inventory import put
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tasks.departure import (
+    asked_of_peer,
+    begun_after,
+    ended_there,
+    not_relocated,
+    settle,
+    tell_stayed,
+    undone,
+)
 from services.vcenter.tasks.migrate import new_stream
+from services.vcenter.tasks.registration import unregister_elsewhere
 from services.vcenter.vcenter import VCenter
-
-R = TypeVar("R")
-
-REQUESTS: Final = 4  # that another vCenter may make one after another before it answers
 
 
 async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocated:
@@ -66,24 +63,25 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         raise InvalidArgument(f"service: {peer} has the VM; without a service it moves within it")
     if peer not in vc.config.vcenters:
         raise NotFound(f"there is no vCenter {peer}")
-    before = vc.inventory.relocations.get(message.vm)
-    if before is not None and before.state in (Relocation.LEAVING, Relocation.LEFT):
-        ended = await settle(vc, before) if before.pending else await _ended(vc, before)
-        if message.vm not in vc.inventory.vms and before.peer == peer and ended.vm is not None:
-            return VmRelocated(vm=ended.vm)
+    there = await _moved_before(vc, message)
+    if there is not None:
+        return VmRelocated(vm=there)
     row = vc.vm(message.vm)
     source = vc.sessions.usable(row.host)
     if not vc.sessions.lists(row.host, row.name):
         raise InvalidState(f"{row.name} is orphaned: {row.host} does not list it any more")
     where = await source.ask(CheckRelocate(vm=row.name))
     stream, key = new_stream(vc, row) if row.power is PowerState.ON else (None, None)
-    leaving = RelocationRow(
-        name=row.name,
-        migration=vc.next_migration(),
-        peer=peer,
-        host=row.host,
-        state=Relocation.LEAVING,
-        running=row.power is PowerState.ON,
+    leaving = begun_after(
+        vc.inventory.relocations.get(row.name),
+        RelocationRow(
+            name=row.name,
+            migration=vc.next_migration(),
+            peer=peer,
+            host=row.host,
+            state=Relocation.LEAVING,
+            running=row.power is PowerState.ON,
+        ),
     )
     prepare = PrepareRelocation(
         vm=row.name,
@@ -101,15 +99,35 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
     await vc.inventory.commit(put(Table.RELOCATION, row.name, leaving))
     await _have_it_prepared(vc, leaving, prepare)
     failure, done = await _let_go(vc, source, leaving, message, stream, key)
-    ended = await settle(vc, leaving, departed=True if failure is None else None)
+    departed = True if failure is None else None
+    ended = await settle(vc, leaving, departed=departed, failure=failure)
     if ended.vm is None:
-        raise failure or InvalidState(f"{peer} does not have {row.name}, and did not say why")
+        gone = "has it no more" if ended.arrived else "does not have it, and did not say why"
+        raise failure or InvalidState(f"{row.name}: {peer} {gone}")
     return VmRelocated(
         vm=ended.vm,
         gap_s=None if done is None else done.gap_s,
         size=None if done is None else done.size,
         encrypted=_was_encrypted(row) if leaving.running else None,
     )
+
+
+async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
+    """The VM at the other vCenter, if it has moved there by an earlier task, which is settled."""
+    before = vc.inventory.relocations.get(message.vm)
+    if before is None:
+        return None
+    if before.state is Relocation.STAYED:
+        with suppress(ProductError):
+            await tell_stayed(vc, before)
+    if before.state is Relocation.LEAVING:
+        ended = await settle(vc, before)
+    elif before.state is Relocation.LEFT and message.vm not in vc.inventory.vms:
+        ended = await ended_there(vc, before)
+    else:
+        return None
+    here = message.vm in vc.inventory.vms or before.peer != message.service.vcenter
+    return None if here else ended.vm
 
 
 def _was_encrypted(row: VmRow) -> bool:
@@ -121,14 +139,13 @@ async def _have_it_prepared(
 ) -> None:
     """Step 2. A refusal leaves nothing at either end but its event here."""
     try:
-        await _ask(vc, leaving, prepare)
+        await asked_of_peer(vc, leaving, prepare)
     except ProductError as error:
         if error.definite:
-            await vc.inventory.commit(
-                drop(Table.RELOCATION, leaving.name), events=[_failed(leaving, prepare, error)]
-            )
+            await vc.inventory.commit(undone(leaving), events=[not_relocated(leaving, error)])
             raise
-        await settle(vc, leaving)  # it may have prepared itself: the VM has not left
+        # It may have prepared itself: the VM has not left.
+        await settle(vc, leaving, failure=error)
         raise
 
 
@@ -154,143 +171,9 @@ async def _let_go(
                 )
             )
         else:
+            await unregister_elsewhere(vc, vc.vm(leaving.name))
             await source.command(HostUnregisterVm(vm=leaving.name))
     except ProductError as error:
         return error, None
     vc.sessions.lists_no_more(source.host, leaving.name)
     return None, done
-
-
-async def settle(
-    vc: VCenter, leaving: RelocationRow, *, departed: bool | None = None
-) -> RelocationEnded:
-    """Steps 4 and 5, or the VM stays. ``departed``: that is known already.
-
-    ``TimedOut``, and the move is left open: the other vCenter, or the host that had the VM, does
-    not answer now. In the VM's turn.
-    """
-    if departed is None:
-        departed = await _has_departed(vc, leaving)
-    try:
-        ended = await _ended(vc, leaving, departed=departed)
-    except ProductError as error:
-        raise TimedOut(
-            f"{leaving.peer} does not say whether it has {leaving.name}: {error}"
-        ) from None
-    if ended.arrived is None:
-        raise TimedOut(f"{leaving.host} does not say whether it has {leaving.name} still")
-    if ended.arrived:
-        await _leave(vc, leaving)
-    else:
-        await _stay(vc, leaving, departed=departed is True)
-    return ended
-
-
-async def _stay(vc: VCenter, leaving: RelocationRow, *, departed: bool) -> None:
-    """It has not gone. One that was let go of, and that the other vCenter knows nothing of, is
-    registered where it was: a host that refuses leaves it orphaned."""
-    await vc.inventory.commit(drop(Table.RELOCATION, leaving.name))
-    session = vc.sessions.connected_to(leaving.host)
-    if not departed or session is None:
-        return
-    try:
-        state = await session.command_vm(HostRegisterVm(vm=leaving.name))
-    except ProductError as error:
-        vc.node.record("vm.untidy", level="warning", vm=leaving.name, reason=str(error))
-    else:
-        await vc.sessions.take_in(session.host, (state,))
-
-
-async def _has_departed(vc: VCenter, leaving: RelocationRow) -> bool | None:
-    """Whether no host of this vCenter has the VM any more; None while that cannot be known. What
-    the host that it leaves said before it was asked now is of the past."""
-    session = vc.sessions.connected_to(leaving.host)
-    if session is not None:
-        try:
-            await session.look()
-        except ProductError:
-            session = None
-    listing = [one.host for one in vc.sessions.listing(leaving.name)]
-    if session is None:
-        return False if any(host != leaving.host for host in listing) else None
-    row = vc.inventory.vms.get(leaving.name)
-    if row is not None and row.host != leaving.host and not listing:
-        return None  # another host of the cluster had started it, and is away
-    return not listing
-
-
-async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
-    """The other vCenter has it. A host that is away may list it still: it is told when it is back.
-
-    The VM's row, its keys and the event are one transaction.
-    """
-    left = msgspec.structs.replace(leaving, state=Relocation.LEFT)
-    row = vc.inventory.vms.get(leaving.name)
-    if row is None:
-        await vc.inventory.commit(put(Table.RELOCATION, left.name, left))
-        return
-    vc.sharing.withdraw(row.keys)
-    hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
-    await vc.inventory.commit(
-        put(Table.RELOCATION, left.name, left),
-        drop(Table.VM, row.name),
-        *released(row.keys, hosts),
-        events=[_relocated(leaving, row)],
-    )
-    if row.keys:
-        for host in hosts:
-            vc.gathered.want(host, removing=True)
-    await clear_registration(vc, left)
-
-
-async def clear_registration(vc: VCenter, left: RelocationRow) -> None:
-    """The host that a VM has left shall not list it any more; one that is away is told later."""
-    session = vc.sessions.connected_to(left.host)
-    if session is None or not left.host:
-        return
-    try:
-        await session.command(HostUnregisterVm(vm=left.name))
-    except ProductError as error:
-        vc.node.record("vm.untidy", level="warning", vm=left.name, reason=str(error))
-        return
-    vc.sessions.lists_no_more(left.host, left.name)
-    done = msgspec.structs.replace(left, host=NodeName(""))
-    await vc.inventory.commit(put(Table.RELOCATION, left.name, done))
-
-
-async def _ended(
-    vc: VCenter, row: RelocationRow, *, departed: bool | None = True
-) -> RelocationEnded:
-    return await _ask(
-        vc, row, EndRelocation(vm=row.name, migration=row.migration, departed=departed)
-    )
-
-
-async def _ask(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
-    within_s = REQUESTS * vc.node.knobs.request_timeout_s
-    return await vc.bus.request(row.peer, message, within_s=within_s)
-
-
-def _relocated(leaving: RelocationRow, row: VmRow) -> Draft:
-    return Draft(
-        event=EventTypeId.VM_RELOCATED,
-        text=f"Virtual machine {row.name} was relocated from {leaving.host} to vCenter "
-        f"{leaving.peer}",
-        host=leaving.host,
-        vm=row.name,
-        provider=row.keys[0].provider_id if row.keys else None,
-        keys=row.keys,
-    )
-
-
-def _failed(leaving: RelocationRow, prepare: PrepareRelocation, error: ProductError) -> Draft:
-    keys = error.keys if isinstance(error, EncryptionKeyRequired) else ()
-    return Draft(
-        event=EventTypeId.VM_RELOCATE_FAILED,
-        text=f"Virtual machine {leaving.name} was not relocated from {leaving.host} to "
-        f"{prepare.host} of vCenter {leaving.peer}: {error}",
-        host=leaving.host,
-        vm=leaving.name,
-        provider=keys[0].provider_id if keys else None,
-        keys=tuple(keys),
-    )

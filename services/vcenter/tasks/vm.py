@@ -36,6 +36,7 @@ async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated
         if before is None:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
         return VmCreated(vm=vc.vm_info(message.vm))
+    vc.check_not_expected(message.vm)
     if before is not None and before.host is not None and before.host in vc.inventory.hosts:
         return await _make(vc, message, before, before.host, caller)
     host = vc.placement.choose(message.cluster, message.host, encrypted=message.encrypted)

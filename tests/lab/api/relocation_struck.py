@@ -9,8 +9,16 @@ from lab.core import LabCore
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.host import GuestChallenge, QueryHost
-from protocol.messages.vcenter import ListVms, PowerOffVm, PowerOnVm, RelocateVm, ServiceLocator
-from protocol.terms import NodeName, VmName
+from protocol.messages.vcenter import (
+    CreateVm,
+    ListVms,
+    PowerOffVm,
+    PowerOnVm,
+    RelocateVm,
+    ServiceLocator,
+    UnregisterVm,
+)
+from protocol.terms import ClusterName, NodeName, VmName
 
 WEST, EAST = NodeName("west"), NodeName("east")
 HOSTS = tuple(NodeName(f"esxi-{n:03d}") for n in range(1, 5))
@@ -137,3 +145,75 @@ async def _power_cycled(lab: LabCore, vm: VmName, owner: list[tuple[NodeName, st
     except (ProductError, IndexError) as error:
         return f"{type(error).__name__}: {error}"
     return "works"
+
+
+async def moved_on(lab: LabCore, vm: str, after_s: float) -> dict[str, Any]:
+    """Its first vCenter falls so long after the move's beginning, and is away while the VM moves on
+    to a third, once its host has told of it. Which vCenters have it in peace, and ``there``, whose
+    hosts list it; ``on``: it has moved on."""
+    name, third, target = VmName(vm), NodeName("south"), NodeName("esxi-005")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_move(lab, name, WEST, EAST, HOSTS_OF[EAST][0]), name="move")
+        await lab.sleep(after_s)
+        await lab.power_off(WEST, "crash")
+        await lab.sleep(30)
+    outcome = await _move(lab, name, EAST, third, target)
+    await lab.power_on(WEST)
+    await lab.sleep(PEACE_S)
+    found, hosts = [], []
+    for vcenter in (WEST, EAST, third):
+        vms = (await lab.ask(vcenter, ListVms(), within_s=30)).vms
+        found += [str(vcenter) for one in vms if one.vm == name]
+    for host, answer in (await lab.ask_each((*HOSTS, target), QueryHost(), within_s=5)).items():
+        if not isinstance(answer, ProductError) and any(
+            one.vm == name for one in answer.summary.vms
+        ):
+            hosts.append(str(WEST if host in HOSTS_OF[WEST] else EAST if host in HOSTS else third))
+    return {"owners": found, "there": hosts, "on": outcome == "ok", "outcome": outcome}
+
+
+async def named(lab: LabCore, vm: str, cluster: str) -> dict[str, Any]:
+    """Make a VM of that name at the vCenter that expects it, in another cluster, while the link
+    from it to the first vCenter is cut. ``made``: what came of it."""
+    name = VmName(vm)
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(_move(lab, name, WEST, EAST, HOSTS_OF[EAST][0]), name="move")
+        await lab.put_rules([CutRule(id="cut", src=HOSTS[0], dst=HOSTS_OF[EAST][0])])
+        await lab.sleep(2)
+        made = await _made(lab, name, cluster)
+        await lab.drop_rules("cut")
+        await asked
+    outcome = await _move(lab, name, WEST, EAST, HOSTS_OF[EAST][0])
+    return {
+        "made": made,
+        "outcome": outcome,
+        "owners": [str(vcenter) for vcenter, _ in await owners(lab, name)],
+    }
+
+
+async def left_alone(lab: LabCore, vm: str, cluster: str) -> dict[str, Any]:
+    """The other vCenter does not answer when it is asked to take a VM that is off, and falls.
+    ``unregistered``: what came of that meanwhile; ``waits``: of the making of a VM of that name in
+    this cluster of the other one, when it is back."""
+    name, unregistered = VmName(vm), "ok"
+    await lab.put_rules([CutRule(id="cut", src=EAST, dst=WEST)])
+    outcome = await _move(lab, name, WEST, EAST, HOSTS_OF[EAST][0])
+    await lab.power_off(EAST, "crash")
+    try:
+        await lab.ask(WEST, UnregisterVm(vm=name), within_s=120)
+    except ProductError as error:
+        unregistered = f"{type(error).__name__}: {error}"
+    await lab.drop_rules("cut")
+    await lab.power_on(EAST)
+    await lab.sleep(PEACE_S)
+    waits = await _made(lab, name, cluster)
+    return {"open": outcome.partition(":")[0], "unregistered": unregistered, "waits": waits}
+
+
+async def _made(lab: LabCore, vm: VmName, cluster: str) -> str:
+    try:
+        message = CreateVm(vm=vm, cluster=ClusterName(cluster), operation_id="namesake")
+        await lab.ask(EAST, message, within_s=30)
+    except ProductError as error:
+        return f"{type(error).__name__}: {error}"
+    return "ok"

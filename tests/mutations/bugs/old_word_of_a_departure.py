@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.tasks import relocate
+from services.vcenter.tasks import departure
 from tests.mutations.bugs.planting import plant
 
 
 def _remembering(original: Any) -> Any:
-    async def has_departed(vc: Any, leaving: Any) -> bool | None:
-        found: bool | None = await original(vc, leaving)
-        return False if found is None and vc.sessions.listing(leaving.name) else found
+    async def has_departed(vc: Any, leaving: Any) -> tuple[bool | None, bool]:
+        found, surely_here = await original(vc, leaving)
+        if found is None and vc.sessions.listing(leaving.name):
+            return False, surely_here
+        return found, surely_here
 
     return has_departed
 
 
-plant(relocate, "_has_departed", _remembering)
+plant(departure, "_has_departed", _remembering)

@@ -1,0 +1,255 @@
+"""How a move to another vCenter ends at the one that has the VM (MOB-07): it has left, it stays, or
+nobody knows yet; ``relocate`` is how it begins.
+
+Who has the VM is decided by where it is registered. The host that it leaves is asked in the VM's
+turn, after all that it was told before, so that no command that is late can undo its answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from protocol.errors import EncryptionKeyRequired, ProductError, TimedOut
+from protocol.events import EventTypeId
+from protocol.messages.base import Request
+from protocol.messages.host import (
+    HostEndMigration,
+    HostRegisterVm,
+    HostUnregisterVm,
+    VmSummary,
+)
+from protocol.messages.vcenter import EndRelocation, RelocationEnded
+from protocol.terms import PowerState
+from services.vcenter.events import Draft
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import Edit, drop, put
+from services.vcenter.removals import released
+from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.vcenter import VCenter
+
+R = TypeVar("R")
+
+REQUESTS: Final = 4  # that another vCenter may make one after another before it answers
+
+
+def begun_after(before: RelocationRow | None, row: RelocationRow) -> RelocationRow:
+    """That row as it takes the place of an earlier one."""
+    if before is None:
+        return row
+    came = dict(before.came)
+    if before.state is Relocation.ARRIVED:
+        came[before.peer] = before.migration
+    decided = before if before.happened else before.before
+    return msgspec.structs.replace(row, came=tuple(came.items()), before=decided)
+
+
+def undone(row: RelocationRow) -> Edit:
+    """A move that comes to nothing leaves what was known before."""
+    before = row.before
+    return (
+        drop(Table.RELOCATION, row.name)
+        if before is None
+        else put(Table.RELOCATION, row.name, before)
+    )
+
+
+async def settle(
+    vc: VCenter,
+    leaving: RelocationRow,
+    *,
+    departed: bool | None = None,
+    failure: ProductError | None = None,
+) -> RelocationEnded:
+    """Steps 4 and 5, or the VM stays, because of ``failure`` if that is known. ``departed``: that
+    is known already.
+
+    ``TimedOut``, and the move is left open: the other vCenter, or the host that had the VM, does
+    not answer now. In the VM's turn.
+    """
+    surely_here = False
+    if departed is None:
+        departed, surely_here = await _has_departed(vc, leaving)
+    try:
+        ended = await ended_there(vc, leaving, departed=departed)
+    except ProductError as error:
+        if not surely_here:
+            raise TimedOut(
+                f"{leaving.peer} does not say whether it has {leaving.name}: {error}"
+            ) from None
+        await _stay(vc, leaving, failure, told=False)
+        return RelocationEnded(arrived=False)
+    if ended.arrived is None:
+        raise TimedOut(f"{leaving.host} does not say whether it has {leaving.name} still")
+    if ended.arrived:
+        await _leave(vc, leaving)
+    else:
+        await _stay(vc, leaving, failure, departed=departed is True)
+    return ended
+
+
+async def _stay(
+    vc: VCenter,
+    leaving: RelocationRow,
+    failure: ProductError | None,
+    *,
+    departed: bool = False,
+    told: bool = True,
+) -> None:
+    """It has not gone. One that was let go of, and that the other vCenter knows nothing of, is
+    registered where it was, before the move counts as over: a host that refuses leaves it
+    orphaned. ``told``: the other vCenter has heard of it, which else remains to be done."""
+    state: VmSummary | None = None
+    if departed:
+        try:
+            state = await vc.sessions.usable(leaving.host).command_vm(
+                HostRegisterVm(vm=leaving.name)
+            )
+        except ProductError as error:
+            if not error.definite or vc.sessions.connected_to(leaving.host) is None:
+                raise TimedOut(f"{leaving.host} does not take {leaving.name} back: {error}") from (
+                    None
+                )
+            vc.node.record("vm.untidy", level="warning", vm=leaving.name, reason=str(error))
+    why = failure or f"{leaving.peer} does not have it"
+    stayed = put(
+        Table.RELOCATION, leaving.name, msgspec.structs.replace(leaving, state=Relocation.STAYED)
+    )
+    await vc.inventory.commit(
+        undone(leaving) if told else stayed, events=[not_relocated(leaving, why)]
+    )
+    if state is not None:
+        await vc.sessions.take_in(leaving.host, (state,))
+
+
+async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
+    """The other vCenter shall not wait for the VM any more."""
+    await ended_there(vc, stayed, departed=False)
+    await vc.inventory.commit(undone(stayed))
+
+
+async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | None, bool]:
+    """Whether no host of this vCenter has the VM any more; None while that cannot be known. And
+    whether it is sure, without the other vCenter's word, that the VM has not left."""
+    session = vc.sessions.connected_to(leaving.host)
+    told: VmSummary | None = None
+    if session is not None:
+        try:
+            told = await _word_of(vc, session, leaving)
+        except ProductError:
+            session = None
+    listing = [one.host for one in vc.sessions.listing(leaving.name)]
+    if session is None:
+        return (False if any(host != leaving.host for host in listing) else None), False
+    if told is not None:
+        return False, told.power is PowerState.ON or not leaving.running
+    row = vc.inventory.vms.get(leaving.name)
+    if row is not None and row.host != leaving.host and not listing:
+        return None, False  # another host of the cluster had started it, and is away
+    return not listing, False
+
+
+async def _word_of(vc: VCenter, session: HostSession, leaving: RelocationRow) -> VmSummary | None:
+    """The VM as its source has it after all that it was told; None: it is not registered there."""
+    asked = vc.sessions.moment()
+    ended = await session.command(HostEndMigration(vm=leaving.name, migration=leaving.migration))
+    if ended.summary is None:
+        vc.sessions.lists_no_more(session.host, leaving.name)
+    else:
+        vc.sessions.answered(session, ended.summary, asked)
+    return ended.summary
+
+
+async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
+    """The other vCenter has it. Hosts that list it still drop it, those that are away when they
+    are back.
+
+    The VM's row, its keys and the event are one transaction.
+    """
+    listing = [one.host for one in vc.sessions.listing(leaving.name)]
+    away = [host for host in vc.inventory.hosts if vc.sessions.connected_to(host) is None]
+    left = msgspec.structs.replace(
+        leaving,
+        state=Relocation.LEFT,
+        listed_by=tuple(dict.fromkeys((leaving.host, *listing, *away))),
+        before=None,
+    )
+    row = vc.inventory.vms.get(leaving.name)
+    if row is None:
+        await vc.inventory.commit(put(Table.RELOCATION, left.name, left))
+        return
+    vc.sharing.withdraw(row.keys)
+    hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
+    await vc.inventory.commit(
+        put(Table.RELOCATION, left.name, left),
+        drop(Table.VM, row.name),
+        *released(row.keys, hosts),
+        events=[_relocated(leaving, row)],
+    )
+    if row.keys:
+        for host in hosts:
+            vc.gathered.want(host, removing=True)
+    await clear_registrations(vc, left)
+
+
+async def clear_registrations(vc: VCenter, left: RelocationRow) -> None:
+    """Hosts that may list a VM which has left shall not any more; those away are told later."""
+    waiting = []
+    for host in left.listed_by:
+        session = vc.sessions.connected_to(host)
+        if session is None or not await _is_cleared(vc, session, left):
+            waiting.append(host)
+    if tuple(waiting) != left.listed_by:
+        done = msgspec.structs.replace(left, listed_by=tuple(waiting))
+        await vc.inventory.commit(put(Table.RELOCATION, left.name, done))
+
+
+async def _is_cleared(vc: VCenter, session: HostSession, left: RelocationRow) -> bool:
+    try:
+        await session.command(HostUnregisterVm(vm=left.name))
+    except ProductError as error:
+        vc.node.record("vm.untidy", level="warning", vm=left.name, reason=str(error))
+        return False
+    vc.sessions.lists_no_more(session.host, left.name)
+    return True
+
+
+async def ended_there(
+    vc: VCenter, row: RelocationRow, *, departed: bool | None = True
+) -> RelocationEnded:
+    """The other vCenter's word on whether the VM has come."""
+    message = EndRelocation(vm=row.name, migration=row.migration, departed=departed)
+    return await asked_of_peer(vc, row, message)
+
+
+async def asked_of_peer(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
+    """Its answer, which may take it requests of its own."""
+    within_s = REQUESTS * vc.node.knobs.request_timeout_s
+    return await vc.bus.request(row.peer, message, within_s=within_s)
+
+
+def _relocated(leaving: RelocationRow, row: VmRow) -> Draft:
+    return Draft(
+        event=EventTypeId.VM_RELOCATED,
+        text=f"Virtual machine {row.name} was relocated from {leaving.host} to vCenter "
+        f"{leaving.peer}",
+        host=leaving.host,
+        vm=row.name,
+        provider=row.keys[0].provider_id if row.keys else None,
+        keys=row.keys,
+    )
+
+
+def not_relocated(leaving: RelocationRow, why: ProductError | str) -> Draft:
+    """The event of a VM that stays."""
+    keys = why.keys if isinstance(why, EncryptionKeyRequired) else ()
+    return Draft(
+        event=EventTypeId.VM_RELOCATE_FAILED,
+        text=f"Virtual machine {leaving.name} was not relocated from {leaving.host} to "
+        f"vCenter {leaving.peer}: {why}",
+        host=leaving.host,
+        vm=leaving.name,
+        provider=keys[0].provider_id if keys else None,
+        keys=tuple(keys),
+    )
