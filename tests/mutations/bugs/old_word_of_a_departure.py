@@ -9,13 +9,13 @@ from tests.mutations.bugs.planting import plant
 
 
 def _remembering(original: Any) -> Any:
-    async def has_departed(vc: Any, leaving: Any) -> tuple[bool | None, bool]:
-        found, surely_here = await original(vc, leaving)
-        if found is None and vc.sessions.listing(leaving.name):
-            return False, surely_here
-        return found, surely_here
+    async def word_of(vc: Any, session: Any, leaving: Any) -> Any:
+        if not vc.sessions.lists(session.host, leaving.name) or session.summary is None:
+            return None
+        vms = session.summary.vms
+        return next((one for one in vms if one.vm == leaving.name), None)
 
-    return has_departed
+    return word_of
 
 
-plant(departure, "_has_departed", _remembering)
+plant(departure, "_word_of", _remembering)
