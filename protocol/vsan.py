@@ -65,7 +65,7 @@ class ComponentState(StrEnum):
 
     ACTIVE = "active"
     ABSENT = "absent"
-    STALE = "stale"  # its blocks have yet to come from another replica
+    STALE = "stale"  # its blocks have yet to come from another replica, or are of an older write
 
 
 class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,14 +118,23 @@ class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return found if self.kek_id is None else {self.kek_id: self.kek_check, **found}
 
 
+class VsanPlacement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a component of an object was put."""
+
+    host: NodeName
+    kind: ComponentKind
+
+
 class VsanComponent(msgspec.Struct, frozen=True, kw_only=True):
-    """A component on a disk of a host."""
+    """A component on a disk of a host; ``state`` as far as the host itself can tell. ``stamp``: the
+    number of the last write that it has seen."""
 
     object: str
     kind: ComponentKind
     state: ComponentState
     disk: str
     blocks: int = 0
+    stamp: int = 0
 
 
 class VsanDisk(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,14 @@ from protocol.messages.host import (
     SendMemory,
     SwitchOver,
 )
-from protocol.messages.host.vsan import FetchVsanReplica, QueryVsan, QueryVsanEncryptionHealth
+from protocol.messages.host.vsan import (
+    FetchVsanReplica,
+    QueryVsan,
+    QueryVsanComponent,
+    QueryVsanEncryptionHealth,
+    ReserveVsanWrite,
+    SyncVsanComponent,
+)
 from protocol.terms import NodeName
 
 
@@ -58,7 +65,7 @@ class MessageKind(StrEnum):
     CONSOLE = "console"  # for who stands at the host itself
     MIGRATION = "migration"  # from the host that a VM comes from
     AGENT = "agent"  # between the HA agents of a cluster
-    REPLICA = "replica"  # of an object of vSAN
+    REPLICA = "replica"  # of components of an object of vSAN
 
 
 class Relation(StrEnum):
@@ -132,7 +139,7 @@ def _kind_of(message: type[Request[Any]]) -> MessageKind:
         return MessageKind.MIGRATION
     if issubclass(message, _OF_AGENTS):
         return MessageKind.AGENT
-    if issubclass(message, FetchVsanReplica):
+    if issubclass(message, _OF_REPLICAS):
         return MessageKind.REPLICA
     return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
 
@@ -153,6 +160,7 @@ _QUESTIONS: Final = (
     CheckRelocate,
 )
 
+_OF_REPLICAS: Final = (FetchVsanReplica, QueryVsanComponent, ReserveVsanWrite, SyncVsanComponent)
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 

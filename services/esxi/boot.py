@@ -38,7 +38,7 @@ from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
 from services.esxi.providers.trusted import retrying
 from services.esxi.vms import autostart, registration, workload
-from services.esxi.vsan import mounting
+from services.esxi.vsan import mounting, objects
 from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted
@@ -86,6 +86,8 @@ def start_loops(host: Host, ha: HaAgent) -> None:
     host.node.background("boot", boot_while_serving(host, ha))
     host.node.background("config.backup", _backup(host))
     host.node.background("workload", workload.run_workload(host))
+    if host.config.vsan is not None:
+        host.node.background("vsan.resync", objects.resync(host))
     if host.archive.now.trusted is not None:
         retrying.begin(host)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -14,7 +15,6 @@ from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
-from protocol.messages.host.vsan import WriteVsanObject
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 
@@ -64,10 +64,17 @@ def off(world: World) -> None:
     world.run(world.lab.power_off(HOSTS[1], "crash"))
 
 
-def written_apart(world: World) -> None:
-    """Somebody fills one of two replicas: each host reads its own right, and they differ."""
-    message = WriteVsanObject(object="object-1", marker=b"another")
-    world.run(world.lab.ask(HOSTS[0], message))
+def torn(world: World) -> None:
+    """One of two replicas is damaged where it lies: its host says so, the other reads right."""
+    store = world.lab.world.stores[HOSTS[0]]
+    path, data = next(
+        (path.removeprefix("synced/"), bytearray(data))
+        for path, data in store.images()
+        if path.startswith("synced/vsan/") and b"object-1" in data
+    )
+    data[-1] ^= 1
+    data[:4] = zlib.crc32(data[4:]).to_bytes(4, "big")
+    store.on_disk.write(path, bytes(data))
 
 
 CASES: list[tuple[str, Callable[[World], None], float, str]] = [
@@ -78,7 +85,7 @@ CASES: list[tuple[str, Callable[[World], None], float, str]] = [
     ("vsan.readable", nothing, 1.0, "all 2"),
     ("vsan.readable", one, 1.0, "all 2"),
     ("vsan.readable", everyone, 0.0, "not: object-1, object-2"),
-    ("vsan.readable", written_apart, 0.5, "not: object-1"),
+    ("vsan.readable", torn, 0.5, "not: object-1"),
 ]
 
 

@@ -14,6 +14,7 @@ from protocol.vsan import (
     VsanDiskGroup,
     VsanEncryption,
     VsanEncryptionIssue,
+    VsanPlacement,
 )
 
 
@@ -64,15 +65,17 @@ class RemoveVsanDisk(Command["VsanState"], frozen=True, kw_only=True):
 class CreateVsanComponent(Command[Done], frozen=True, kw_only=True):
     """A component of an object on this host, in its first mounted group; once per object.
 
-    ``marker``: what the blocks of a replica are made of. ``copied_from``: hosts that have the
-    object's other replica; its blocks come from there then. ``InvalidState`` when none gives it.
+    ``marker``: what the blocks of a replica are made of. ``places``: of all components. ``again``:
+    one that was lost; it has no vote before the others have told it how far the object is, and a
+    replica gets its blocks from the current one. ``InvalidState`` when they do not.
     """
 
     object: str
     kind: ComponentKind
     blocks: int = 0
     marker: bytes = b""
-    copied_from: tuple[NodeName, ...] = ()
+    places: tuple[VsanPlacement, ...] = ()
+    again: bool = False
 
 
 class QueryVsan(Request["VsanState"], frozen=True, kw_only=True):
@@ -108,7 +111,13 @@ class VsanHostHealth(Reply, frozen=True, kw_only=True):
 
 
 class WriteVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
-    """At the host itself: fill its replica with blocks made of ``marker``, and read them back."""
+    """At the host itself, as a guest there: write the object's blocks, made of ``marker``, and read
+    them back.
+
+    Answered when more than half of its components have seen the write durably, this host's replica
+    among them. ``InvalidState``: too few components answer, or no current replica; nothing was
+    written. ``TimedOut``: they went away meanwhile; it may be kept or lost.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     object: str
@@ -116,7 +125,11 @@ class WriteVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
 
 
 class ReadVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
-    """At the host itself: read these blocks of its replica from the disk now."""
+    """At the host itself, as a guest there: read these blocks of its replica from the disk now.
+
+    A replica that has missed a write is made current before; ``InvalidState`` when it cannot be, or
+    too few components answer to know.
+    """
 
     object: str
     nonce: bytes
@@ -134,7 +147,7 @@ REPLICA_RUN: Final = 16
 
 
 class FetchVsanReplica(Request["VsanReplica"], frozen=True, kw_only=True):
-    """A host of the same cluster rebuilds a replica from this host's; ``NotFound`` without one.
+    """A host of the same cluster copies this host's replica; ``NotFound`` without one.
 
     ``first`` and ``count``: of the blocks, at most ``REPLICA_RUN``.
     """
@@ -145,7 +158,58 @@ class FetchVsanReplica(Request["VsanReplica"], frozen=True, kw_only=True):
 
 
 class VsanReplica(Reply, frozen=True, kw_only=True):
-    """Blocks of the replica, sealed on their way."""
+    """Blocks of the replica, sealed on their way, and the write that they are of."""
 
     object: str
     content: Sealed
+    stamp: int
+
+
+class QueryVsanComponent(Request["VsanVote"], frozen=True, kw_only=True):
+    """A host of the same cluster asks how far this host's component is.
+
+    ``NotFound`` without one; ``InvalidState`` when it has no vote: its group is not mounted, or it
+    was made again and has not been told yet.
+    """
+
+    object: str
+
+
+class ReserveVsanWrite(Request["VsanReserved"], frozen=True, kw_only=True):
+    """A writer asks for this number. It is granted once, and only above all that were granted.
+
+    Answered when that is durable. Errors as ``QueryVsanComponent``.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    object: str
+    number: int
+
+
+class VsanReserved(Reply, frozen=True, kw_only=True):
+    """``promised``: the highest number that was granted so far, to this writer or another one."""
+
+    granted: bool
+    promised: int
+
+
+class SyncVsanComponent(Request["VsanVote"], frozen=True, kw_only=True):
+    """The component is to be at this write, or a later one; a replica copies it from ``source``.
+
+    Answered when that is durable. Errors as ``QueryVsanComponent``.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    object: str
+    stamp: int
+    source: NodeName
+
+
+class VsanVote(Reply, frozen=True, kw_only=True):
+    """How far a component is; ``promised``: the highest number that it has granted; ``whole``: a
+    replica that has its blocks."""
+
+    kind: ComponentKind
+    stamp: int
+    promised: int
+    whole: bool

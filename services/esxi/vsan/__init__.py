@@ -5,7 +5,9 @@
 - ``keys``        host key and KEK: persisted, derived, or asked of the key server directly
 - ``mounting``    step B6, and trying again
 - ``encryption``  preparing and applying a configuration: encrypt, rekey shallow and deep, decrypt
-- ``components``  components of objects: made, written, read, rebuilt from another host's
+- ``components``  components of objects: made, moved, emptied, rebuilt
+- ``objects``     what a guest writes and reads: stamps, majorities, catching up
+- ``behind``      the objects whose components have yet to be brought together
 - ``health``      what the host says of its keys and of its way to the key servers
 - ``door``        the handlers of all these
 """

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.messages.base import Sealed
 from protocol.messages.host import Done
 from protocol.messages.host import vsan as m
 from protocol.vsan import VsanEncryption
 from services.esxi.host import Host
 from services.esxi.trust_door import TrustDoor
-from services.esxi.vsan import components, encryption, mounting
+from services.esxi.vsan import components, encryption, mounting, objects
 from services.esxi.vsan.health import health
 from services.runtime.service import Peer, serves
 
 
 def _vsan(_: Any) -> str:
     return "vsan"
+
+
+def _write(message: Any) -> str:
+    return f"vsan-write:{message.object}"
+
+
+def _sync(message: Any) -> str:
+    return f"vsan-sync:{message.object}"
 
 
 class VsanDoor(TrustDoor):
@@ -76,23 +83,37 @@ class VsanDoor(TrustDoor):
         """See ``health.health``."""
         return await health(self.host)
 
-    @serves(m.WriteVsanObject, turn=_vsan)
+    @serves(m.WriteVsanObject, turn=_write)
     async def write_vsan_object(self, message: m.WriteVsanObject, peer: Peer) -> m.VsanObjectAnswer:
-        """See ``components.write``."""
-        digest = await components.write(self.host, message.object, message.marker)
+        """See ``objects.write``."""
+        digest = await objects.write(self.host, message.object, message.marker)
         return m.VsanObjectAnswer(digest=digest)
 
     @serves(m.ReadVsanObject)
     async def read_vsan_object(self, message: m.ReadVsanObject, peer: Peer) -> m.VsanObjectAnswer:
-        """See ``components.read``."""
-        digest = await components.read(self.host, message.object, message.nonce, message.blocks)
+        """See ``objects.read``."""
+        digest = await objects.read(self.host, message.object, message.nonce, message.blocks)
         return m.VsanObjectAnswer(digest=digest)
 
     @serves(m.FetchVsanReplica)
     async def fetch_vsan_replica(self, message: m.FetchVsanReplica, peer: Peer) -> m.VsanReplica:
         """For the hosts of its cluster, as vCenter named them (``access``)."""
-        content = await components.replica(self.host, message.object, message.first, message.count)
-        return m.VsanReplica(object=message.object, content=Sealed.of(content))
+        return await objects.replica(self.host, message.object, message.first, message.count)
+
+    @serves(m.QueryVsanComponent)
+    async def query_vsan_component(self, message: m.QueryVsanComponent, peer: Peer) -> m.VsanVote:
+        """See ``objects.vote``."""
+        return objects.vote(self.host, message.object)
+
+    @serves(m.ReserveVsanWrite, turn=_sync)
+    async def reserve_vsan_write(self, message: m.ReserveVsanWrite, peer: Peer) -> m.VsanReserved:
+        """See ``objects.reserve``."""
+        return await objects.reserve(self.host, message.object, message.number)
+
+    @serves(m.SyncVsanComponent, turn=_sync)
+    async def sync_vsan_component(self, message: m.SyncVsanComponent, peer: Peer) -> m.VsanVote:
+        """See ``objects.sync``."""
+        return await objects.sync(self.host, message.object, message.stamp, message.source)
 
     def _vsan_state(self) -> m.VsanState:
         now = self.host.archive.now.vsan or VsanEncryption()

@@ -69,7 +69,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     if now.vsan != wished and now.vsan_next != wished:
         host.archive.change(vsan_next=wished)
         await host.archive.save(Section.VSAN)
-    host.uplink.neighbours(wished.members)
+    mounting.know_neighbours(host)
     lacking = await keys.bring(host, keys.needed(host, wished))
     if host.vsan.unmounted():
         await mounting.mount(host)
@@ -81,7 +81,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
                for label in group.labels.values()):  # fmt: skip
             _check_mounted(host, group)
             await _bring_group(host, group, wished, reduced=reduced)
-    await rebuild(host, wished.members)
+    await rebuild(host)
     await host.vsan.sync(host.disk)
     if wished.encryption_enabled:
         await keys.take_host_key(host, wished)
@@ -111,7 +111,8 @@ async def _bring_group(
         label = group.labels[name]
         step = DiskStep.NOTHING if label is None else step_of(label, wished)
         if label is not None and step is not DiskStep.NOTHING:
-            await _bring_disk(host, group, name, step, wished)
+            async with host.vsan.changing:
+                await _bring_disk(host, group, name, step, wished)
 
 
 def _steps(group: DiskGroup, wished: VsanEncryption, step: DiskStep) -> bool:
@@ -211,6 +212,12 @@ def _group_or_new(host: Host, name: str) -> DiskGroup:
         return DiskGroup(name, mounted=True, why="")
 
 
+def _check_bare(group: DiskGroup, name: str) -> None:
+    label = group.labels[name]
+    if label is not None and label.components:
+        raise ResourceInUse(f"disk {name} of {group.name} has components of objects")
+
+
 async def remove_disk(host: Host, group: str, name: str) -> None:
     """A disk less; ``ResourceInUse`` while it has components."""
     try:
@@ -219,11 +226,11 @@ async def remove_disk(host: Host, group: str, name: str) -> None:
         return
     if name not in found.labels:
         return
-    label = found.labels[name]
-    if label is not None and label.components:
-        raise ResourceInUse(f"disk {name} of {group} has components of objects")
+    _check_bare(found, name)
     if host.archive.now.vsan is None:  # else the next boot claims it again
         host.archive.change(vsan=VsanEncryption())
         await host.archive.save(Section.VSAN)
-    await host.vsan.remove(host.disk, found, name)
+    async with host.vsan.changing:
+        _check_bare(found, name)
+        await host.vsan.remove(host.disk, found, name)
     host.node.record("vsan.disk", group=group, disk=name, step="remove")

@@ -5,6 +5,7 @@ A disk is one file of the host's disk, ``vsan/<group>.<disk>``. Blocks are read 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ from protocol.vsan import (
     VsanDisk,
     VsanDiskGroup,
 )
+from services.esxi.vsan.behind import Behind
 from services.esxi.vsan.label import DiskImage, Label, Placed, unpacked
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
@@ -61,6 +63,7 @@ class DiskGroup:
                     state=self.state_of(placed),
                     disk=disk,
                     blocks=placed.blocks,
+                    stamp=placed.stamp,
                 )
                 for disk, placed in self.components()
                 if not (placed.moving and placed.object in hidden)
@@ -77,7 +80,7 @@ class DiskGroup:
         """How a component of this group is."""
         if not self.mounted:
             return ComponentState.ABSENT
-        return ComponentState.STALE if placed.stale else ComponentState.ACTIVE
+        return ComponentState.STALE if placed.stale or placed.blank else ComponentState.ACTIVE
 
 
 def _disk(name: str, label: Label | None) -> VsanDisk:
@@ -97,6 +100,9 @@ class DiskGroups:
     def __init__(self) -> None:
         self._groups: dict[str, DiskGroup] = {}
         self._unsynced = False  # a disk was replaced, and its folder not synced
+        self.changing = asyncio.Lock()
+        # Held by who reads a disk, changes it and puts it back; never while others are asked.
+        self.behind = Behind()
 
     def __iter__(self) -> Iterator[DiskGroup]:
         return iter(self._groups.values())

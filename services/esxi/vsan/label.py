@@ -18,7 +18,7 @@ from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.guest import BLOCK_SIZE
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName
-from protocol.vsan import ComponentKind
+from protocol.vsan import ComponentKind, VsanPlacement
 from services.runtime.ports import Rng
 
 _CHECK: Final = 4  # bytes of the CRC-32
@@ -28,15 +28,22 @@ _LENGTH: Final = 4  # bytes of the label's length
 class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A component on the disk, in blocks ``first`` and the following; a witness has none.
 
-    ``stale``: its blocks have yet to come from another replica. ``moving``: a copy that is made
-    before its first place on this host is given up; as long as that is there, that one counts.
+    ``places``: of all components of the object. ``stamp``: the number of the last write that it has
+    seen. ``promised``: the highest number that it has let a writer have.
+    ``stale``: its blocks have yet to come from another replica. ``blank``: it was made again after
+    a loss, and has no vote before it knows what the others have seen. ``moving``: a copy that is
+    made before its first place on this host is given up; as long as that is there, that one counts.
     """
 
     object: str
     kind: ComponentKind
     first: int = 0
     blocks: int = 0
+    places: tuple[VsanPlacement, ...] = ()
+    stamp: int = 0
+    promised: int = 0
     stale: bool = False
+    blank: bool = False
     moving: bool = False
 
 
@@ -140,39 +147,39 @@ def recoded(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial | None) 
 
 
 def with_contents(
-    image: DiskImage, placed: Placed, plain: list[bytes], dek: KeyMaterial | None
+    image: DiskImage,
+    placed: Placed,
+    plain: list[bytes],
+    dek: KeyMaterial | None,
+    stamp: int,
 ) -> DiskImage:
-    """The disk with these blocks in the place of a component's, which is not stale any more."""
+    """The disk with the blocks of that write in the place of a component's, which is whole then."""
     cipher = None if dek is None else DiskCipher(dek)
     blocks = bytearray(image.blocks)
     for number, block in enumerate(plain):
         index = placed.first + number
         stored = block if cipher is None else cipher.encrypt(index, block)
         blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE] = stored
-    fresh = msgspec.structs.replace(placed, stale=False)
-    components = tuple(fresh if c.object == placed.object else c for c in image.label.components)
+    made = DiskImage(image.label, bytes(blocks))
+    return marked(made, placed.object, stale=False, blank=False, stamp=stamp)
+
+
+def marked(image: DiskImage, name: str, **marks: object) -> DiskImage:
+    """The disk with these fields of its component of an object; no block changes."""
+    components = tuple(
+        msgspec.structs.replace(c, **marks) if c.object == name else c
+        for c in image.label.components
+    )
     label = msgspec.structs.replace(image.label, components=components)
-    return DiskImage(label, bytes(blocks))
+    return DiskImage(label, image.blocks)
 
 
 def with_component(
-    image: DiskImage,
-    kind: ComponentKind,
-    name: str,
-    plain: list[bytes],
-    dek: KeyMaterial | None,
-    *,
-    moving: bool = False,
-    stale: bool = False,
+    image: DiskImage, component: Placed, plain: list[bytes], dek: KeyMaterial | None
 ) -> DiskImage:
-    """The disk with a component more, behind what it has."""
-    first, blocks = image.count, len(plain)
-    placed = Placed(object=name, kind=kind, first=first, blocks=blocks, moving=moving)
+    """The disk with a component more, marked as that one is, behind what it has."""
+    placed = msgspec.structs.replace(component, first=image.count, blocks=len(plain))
     label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
     grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))
-    made = with_contents(grown, placed, plain, dek)
-    if not stale:
-        return made
-    marked = msgspec.structs.replace(placed, stale=True)
-    components = (*image.label.components, marked)
-    return DiskImage(msgspec.structs.replace(made.label, components=components), made.blocks)
+    made = with_contents(grown, placed, plain, dek, placed.stamp)
+    return marked(made, placed.object, stale=placed.stale, blank=placed.blank)

@@ -29,11 +29,22 @@ async def at_boot(host: Host) -> str:
         await _claim(host)
     except (ProductError, OSError) as error:  # the host is up without them
         host.node.record("vsan.disks_unusable", level="error", reason=str(error))
-    for profile in keys.profiles(host):
-        host.uplink.neighbours(profile.members)
     await mount(host)
+    know_neighbours(host)
     mounted = sum(group.mounted for group in host.vsan)
     return f"{mounted} of {len(list(host.vsan))} vSAN disk groups mounted"
+
+
+def know_neighbours(host: Host) -> None:
+    """Who may ask for replicas: the hosts of the cluster, and those of objects that lie here."""
+    members = {member for profile in keys.profiles(host) for member in profile.members}
+    placed = {
+        place.host
+        for group in host.vsan
+        for _, component in group.components()
+        for place in component.places
+    }
+    host.uplink.neighbours(members | placed)
 
 
 async def _claim(host: Host) -> None:
@@ -104,6 +115,7 @@ def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
         )
         return
     group.deks, group.mounted, group.why = deks, True, ""
+    host.vsan.behind.note(placed.object for _, placed in group.components())
     host.node.record("vsan.mounted", group=group.name, disks=len(group.labels))
 
 

@@ -5,7 +5,7 @@ All changes of one cluster run in one turn, and a repeat of the same operation g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -26,8 +26,8 @@ from protocol.messages.vcenter.vsan import (
     VsanClusterReconfig,
     VsanHost,
 )
-from protocol.terms import ClusterName, NodeName
-from protocol.vsan import ComponentKind, VsanChange, VsanComponent
+from protocol.terms import ClusterName
+from protocol.vsan import ComponentKind, VsanChange, VsanPlacement
 from services.vcenter.inventory import Edit
 from services.vcenter.tables import ClusterRow, Table
 from services.vcenter.vcenter import VCenter
@@ -44,7 +44,7 @@ from services.vcenter.vsan.conditions import (
 from services.vcenter.vsan.handed import config_of
 from services.vcenter.vsan.new_keys import new_keys
 from services.vcenter.vsan.objects import objects, survives_without
-from services.vcenter.vsan.rows import VsanKeys, VsanPlacement, VsanRow, VsanTransition
+from services.vcenter.vsan.rows import VsanKeys, VsanRow, VsanTransition
 
 MOST_BLOCKS = 1024
 _KINDS = (ComponentKind.REPLICA, ComponentKind.REPLICA, ComponentKind.WITNESS)
@@ -159,56 +159,46 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
         raise InvalidArgument(f"blocks: 1 to {MOST_BLOCKS}")
     there = VsanRow() if row.vsan is None else row.vsan
     placed = there.objects.get(message.object)
-    replicas: dict[NodeName, VsanComponent] = {}
+    again = placed is not None and message.object not in there.unmade
     if placed is None:
         placed = await _places(vc, message.cluster)
         await vc.inventory.commit(_with_object(message.cluster, message.object, placed))
     else:
-        replicas = await _replicas(vc, message, placed)
+        await _check_replicas(vc, message, placed)
     for place in placed:
-        command = _component(message, place, replicas)
+        command = CreateVsanComponent(
+            object=message.object,
+            kind=place.kind,
+            blocks=message.blocks if place.kind is ComponentKind.REPLICA else 0,
+            marker=f"{message.cluster}/{message.object}".encode(),
+            places=placed,
+            again=again,
+        )
         await vc.sessions.usable(place.host).command(command, within_s=APPLY_S)
+    if not again:
+        await vc.inventory.commit(_made(message.cluster, message.object))
     return await query(vc, message.cluster)
 
 
-async def _replicas(
+async def _check_replicas(
     vc: VCenter, message: CreateVsanObject, placed: Sequence[VsanPlacement]
-) -> dict[NodeName, VsanComponent]:
-    """The replicas that there are of the object, by host; all of the size that is asked for.
+) -> None:
+    """The replicas that there are of the object have the size that is asked for.
 
     Who does not know whether a replica is left somewhere must not begin a new one: its hosts
     answer, and no disk group of theirs hides one.
     """
-    there, found = await states(vc, message.cluster), {}
+    there = await states(vc, message.cluster)
     for host in (place.host for place in placed if place.kind is ComponentKind.REPLICA):
         if host not in there:
             raise HostUnreachable(f"{host} has a replica of {message.object}, and does not answer")
         groups = there[host].groups
         parts = [p for g in groups for p in g.components if p.object == message.object]
-        if parts:
-            found[host] = parts[0]
-        elif not all(group.mounted for group in groups):
+        if not parts and not all(group.mounted for group in groups):
             raise InvalidState(f"{host}: a group that is not mounted may have {message.object}")
-    for part in found.values():
-        if part.blocks != message.blocks:
-            raise InvalidArgument(f"blocks: {message.object} is there, and has {part.blocks}")
-    return found
-
-
-def _component(
-    message: CreateVsanObject, place: VsanPlacement, replicas: Mapping[NodeName, VsanComponent]
-) -> CreateVsanComponent:
-    """A replica is copied when the object has one already, whole or not to be read now."""
-    if place.kind is not ComponentKind.REPLICA:
-        return CreateVsanComponent(object=message.object, kind=place.kind)
-    others = tuple(sorted(host for host in replicas if host != place.host))
-    return CreateVsanComponent(
-        object=message.object,
-        kind=place.kind,
-        blocks=message.blocks,
-        marker=f"{message.cluster}/{message.object}".encode(),
-        copied_from=others,
-    )
+        if parts and parts[0].blocks != message.blocks:
+            has = parts[0].blocks
+            raise InvalidArgument(f"blocks: {message.object} is there, and has {has}")
 
 
 async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...]:
@@ -232,8 +222,22 @@ def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, .
         if row is None:
             return None
         old = row.vsan or VsanRow()
-        objects_now = {name: placed, **old.objects}
-        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(old, objects=objects_now))
+        new = msgspec.structs.replace(
+            old, objects={name: placed, **old.objects}, unmade=(*old.unmade, name)
+        )
+        return msgspec.structs.replace(row, vsan=new)
+
+    return Edit(Table.CLUSTER, cluster, change)
+
+
+def _made(cluster: ClusterName, name: str) -> Edit:
+    """All its first components are there: one that is made from now on has been lost before."""
+
+    def change(row: ClusterRow | None) -> ClusterRow | None:
+        if row is None or row.vsan is None:
+            return row
+        left = tuple(one for one in row.vsan.unmade if one != name)
+        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, unmade=left))
 
     return Edit(Table.CLUSTER, cluster, change)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.terms import CryptoKeyId, ManagementType, NodeName, ProviderId
-from protocol.vsan import ComponentKind, VsanChange, VsanTransitionState
+from protocol.vsan import VsanChange, VsanPlacement, VsanTransitionState
 
 
 class VsanGroupKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,16 +56,10 @@ class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
     allow_reduced_redundancy: bool = False
 
 
-class VsanPlacement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a component of an object was put."""
-
-    host: NodeName
-    kind: ComponentKind
-
-
 class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     """``operation``: the id of the change that was begun last, so that a repeat is the same one.
     ``allow_reduced_redundancy``: as the last deep rekey, for hosts that it has left out (C25).
+    ``unmade``: objects whose first components are not all there yet.
     """
 
     keys: VsanKeys = VsanKeys()
@@ -73,6 +67,7 @@ class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     operation: str = ""
     allow_reduced_redundancy: bool = False
     objects: dict[str, tuple[VsanPlacement, ...]] = {}
+    unmade: tuple[str, ...] = ()
 
     def named(self) -> tuple[CryptoKeyId, ...]:
         """The keys in force and those of a change that is on its way, each once."""

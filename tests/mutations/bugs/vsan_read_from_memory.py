@@ -5,31 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from services.esxi.host import Host
-from services.esxi.vsan import components
+from services.esxi.vsan import objects
 from tests.mutations.bugs.planting import plant
 
-_memory: dict[tuple[str, str], list[bytes]] = {}
+_memory: dict[tuple[str, str, int], list[bytes]] = {}
 
 
 def _remembered(original: Any) -> Any:
-    async def contents(host: Host, name: str) -> list[bytes]:
-        components._replica(host, name)
-        place = (host.node.name, name)
+    async def whole(host: Host, name: str) -> tuple[list[bytes], int]:
+        stamp = objects.replica_here(host, name)[2].stamp
+        place = (host.node.name, name, stamp)
         if place not in _memory:
-            _memory[place] = await original(host, name)
-        return _memory[place]
+            _memory[place] = (await original(host, name))[0]
+        return _memory[place], stamp
 
-    return contents
-
-
-def _written(original: Any) -> Any:
-    async def write(host: Host, name: str, marker: bytes) -> bytes:
-        _memory.pop((host.node.name, name), None)
-        digest: bytes = await original(host, name, marker)
-        return digest
-
-    return write
+    return whole
 
 
-plant(components, "_contents", _remembered)
-plant(components, "write", _written)
+plant(objects, "_whole", _remembered)

@@ -42,8 +42,11 @@ from protocol.messages.host import (
 from protocol.messages.host.vsan import (
     FetchVsanReplica,
     QueryVsan,
+    QueryVsanComponent,
     QueryVsanEncryptionHealth,
     ReadVsanObject,
+    ReserveVsanWrite,
+    SyncVsanComponent,
     WriteVsanObject,
 )
 from protocol.terms import NodeName, VmName
@@ -115,6 +118,14 @@ GUESTS = (
 )
 
 
+REPLICAS: tuple[Request[object], ...] = (
+    FetchVsanReplica(object="o", first=0, count=1),
+    QueryVsanComponent(object="o"),
+    ReserveVsanWrite(object="o", number=1),
+    SyncVsanComponent(object="o", stamp=0, source=NodeName("h")),
+)
+
+
 def test_the_kind_of_every_message_to_a_host() -> None:
     """A message that is added and classified by nobody is for the console, and shows up here."""
     console = (
@@ -163,10 +174,9 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         HaRestartVm(epoch="", vm=VmName("v"), of=NodeName("h")),
     )
     assert {kind_of(message) for message in agents} == {MessageKind.AGENT}
-    replica = FetchVsanReplica(object="o", first=0, count=1)
-    assert kind_of(replica) is MessageKind.REPLICA
+    assert {kind_of(message) for message in REPLICAS} == {MessageKind.REPLICA}
     named = {
-        type(message).__name__ for message in (*console, *questions, *moving, *agents, replica)
+        type(message).__name__ for message in (*console, *questions, *moving, *agents, *REPLICAS)
     }
     named.add("OpenSession")
     others = {

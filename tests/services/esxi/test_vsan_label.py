@@ -15,6 +15,7 @@ from services.esxi.vsan.encryption import DiskStep, step_of
 from services.esxi.vsan.label import (
     DiskImage,
     Label,
+    Placed,
     closed,
     contents,
     opened,
@@ -27,6 +28,14 @@ HOST = NodeName("esxi-001")
 KEK, OTHER = KeyMaterial(b"k" * 32), KeyMaterial(b"o" * 32)
 KEY = CryptoKeyId(KeyId("kek"), ProviderId("p"))
 DEK, NEXT = KeyMaterial(bytes(range(DEK_SIZE))), KeyMaterial(bytes(range(1, DEK_SIZE + 1)))
+
+
+def replica(name: str) -> Placed:
+    return Placed(object=name, kind=ComponentKind.REPLICA)
+
+
+def witness(name: str) -> Placed:
+    return Placed(object=name, kind=ComponentKind.WITNESS)
 
 
 class Bytes:
@@ -66,7 +75,7 @@ def test_a_damaged_disk_is_none() -> None:
 
 def test_blocks_are_ciphertext_and_come_back_under_another_key() -> None:
     plain = [guest_block(guest_seed(b"marker"), index, 0) for index in range(4)]
-    made = with_component(DiskImage(label()), ComponentKind.REPLICA, "o", plain, DEK)
+    made = with_component(DiskImage(label()), replica("o"), plain, DEK)
     [placed] = made.label.components
     assert guest_seed(b"marker") not in made.packed()
     assert contents(made, placed, DEK) == plain
@@ -77,9 +86,9 @@ def test_blocks_are_ciphertext_and_come_back_under_another_key() -> None:
 
 def test_what_belongs_to_no_component_is_left_behind_when_a_disk_is_written_anew() -> None:
     plain = [guest_block(guest_seed(b"marker"), index, 0) for index in range(4)]
-    image = with_component(DiskImage(label()), ComponentKind.REPLICA, "gone", plain, DEK)
-    image = with_component(image, ComponentKind.WITNESS, "vote", [], DEK)
-    image = with_component(image, ComponentKind.REPLICA, "kept", plain[::-1], DEK)
+    image = with_component(DiskImage(label()), replica("gone"), plain, DEK)
+    image = with_component(image, witness("vote"), [], DEK)
+    image = with_component(image, replica("kept"), plain[::-1], DEK)
     components = tuple(c for c in image.label.components if c.object != "gone")
     some = DiskImage(msgspec.structs.replace(image.label, components=components), image.blocks)
     made = recoded(some, DEK, NEXT)

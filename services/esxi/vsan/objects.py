@@ -1,0 +1,380 @@
+"""Objects: a guest's write reaches more than half of the components before it is acknowledged.
+
+Each component, the witness too, keeps the *stamp* of the last write that it has seen: a number that
+a majority has promised to its writer, and to nobody else, before anything was written. Any two
+majorities share a component, so whoever asks one hears of every write that was acknowledged: the
+replica with the highest stamp is the object, one with a lower stamp is old, and where no replica
+has the highest the object is inaccessible. A writer that falls with its write on its own disk alone
+has a number that the next writer hears of, and stays below.
+
+| who | does |
+|---|---|
+| a writer | is current, has a number, writes its own replica, then others, the witness last |
+| a reader | is current, and a majority has seen the write that it reads: no later read is older |
+| one that was away | asks the others at its boot, and copies the current replica |
+| one that was made again | has no vote until a majority *of the others* has told it |
+
+A witness never knows of a write that no replica has durably.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from protocol.errors import (
+    GuestFault,
+    InvalidArgument,
+    InvalidState,
+    NotFound,
+    ProductError,
+    TimedOut,
+)
+from protocol.guest import BLOCK_SIZE, challenge_digest, guest_block, guest_seed, read_guest_block
+from protocol.messages.base import Sealed
+from protocol.messages.host.vsan import (
+    REPLICA_RUN,
+    FetchVsanReplica,
+    QueryVsanComponent,
+    ReserveVsanWrite,
+    SyncVsanComponent,
+    VsanReplica,
+    VsanReserved,
+    VsanVote,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import NodeName
+from protocol.vsan import ComponentKind, ComponentState
+from services.esxi.host import Host
+from services.esxi.vsan.groups import DiskGroup
+from services.esxi.vsan.label import Placed, contents, marked, with_contents
+from services.runtime.each import try_each
+
+Votes = dict[NodeName, VsanVote]
+_TRIES: Final = 4
+AGAIN_S: Final = 30.0  # lab seconds between two looks at objects that are behind
+
+
+# ---- what a guest does --------------------------------------------------------------------------
+
+
+async def write(host: Host, name: str, marker: bytes) -> bytes:
+    """Fill the object's blocks from a marker; the digest of all of them as read back."""
+    replica_here(host, name)
+    await be_current(host, name)
+    stamp, seed = await _reserved(host, name), guest_seed(marker)
+    async with host.vsan.changing:
+        group, disk, placed = replica_here(host, name)
+        if placed.stamp >= stamp:
+            raise InvalidState(f"{name}: another host has written it meanwhile")
+        plain = [guest_block(seed, index, 0) for index in range(placed.blocks)]
+        await _store(host, group, disk, placed, plain, stamp)
+    if not await _spread(host, placed, stamp):
+        raise TimedOut(f"{name}: written here, and too few of its components have seen it")
+    return challenge_digest(b"", (await _whole(host, name))[0])
+
+
+async def read(host: Host, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
+    """The digest over nonce and these blocks; ``GuestFault`` when one is not as it was written."""
+    _, _, placed = replica_here(host, name)
+    if not blocks or not all(0 <= index < placed.blocks for index in blocks):
+        raise InvalidArgument(f"blocks: within 0..{placed.blocks - 1} are asked")
+    for _ in range(_TRIES):
+        seen = await be_current(host, name)
+        plain, stamp = await _whole(host, name)
+        if stamp == seen:
+            return challenge_digest(nonce, [plain[index] for index in blocks])
+    raise InvalidState(f"{name}: it is written all the time")
+
+
+async def be_current(host: Host, name: str) -> int:
+    """This host's replica is at the last write, and a majority has seen that: its stamp.
+
+    ``InvalidState`` when it cannot be.
+    """
+    _, _, placed = component_here(host, name)
+    votes = await _asked_until_enough(host, placed)
+    if placed.stale or placed.blank or placed.stamp < _newest(placed, votes):
+        votes = await catch_up(host, name)
+        _, _, placed = component_here(host, name)
+    knows = [peer for peer, vote in votes.items() if vote.stamp >= placed.stamp]
+    if not _is_majority(placed, 1 + len(knows)):
+        if not await _spread(host, placed, placed.stamp):
+            raise InvalidState(f"{name}: too few of its components have seen its last write")
+    return placed.stamp
+
+
+# ---- what components say to each other ----------------------------------------------------------
+
+
+def component_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
+    """``NotFound`` when the host has no component of it, ``InvalidState`` when it is absent."""
+    found = host.vsan.find(name)
+    if found is None:
+        raise NotFound(f"{host.node.name} has no component of {name}")
+    if not found[0].mounted:
+        raise InvalidState(f"{name}: its component on {host.node.name} is absent")
+    return found
+
+
+def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
+    """As ``component_here``, of a replica."""
+    found = host.vsan.find(name)
+    if found is None or found[2].kind is not ComponentKind.REPLICA:
+        raise NotFound(f"{host.node.name} has no replica of {name}")
+    return component_here(host, name)
+
+
+def vote(host: Host, name: str) -> VsanVote:
+    """See ``QueryVsanComponent``."""
+    _, _, placed = component_here(host, name)
+    if placed.blank:
+        raise InvalidState(f"{name}: its component on {host.node.name} was made again")
+    whole = placed.kind is ComponentKind.REPLICA and not placed.stale
+    promised = max(placed.promised, placed.stamp)
+    return VsanVote(kind=placed.kind, stamp=placed.stamp, promised=promised, whole=whole)
+
+
+async def reserve(host: Host, name: str, number: int) -> VsanReserved:
+    """See ``ReserveVsanWrite``."""
+    vote(host, name)  # who has none promises nothing
+    return await _promise(host, name, number)
+
+
+async def _promise(host: Host, name: str, number: int) -> VsanReserved:
+    async with host.vsan.changing:
+        group, disk, placed = component_here(host, name)
+        highest = max(placed.promised, placed.stamp)
+        if number <= highest:
+            return VsanReserved(granted=False, promised=highest)
+        image, dek = await host.vsan.read(host.disk, group, disk)
+        await host.vsan.write(host.disk, marked(image, name, promised=number), dek)
+        return VsanReserved(granted=True, promised=number)
+
+
+async def _reserved(host: Host, name: str) -> int:
+    """A number that a majority has promised to this write alone; ``InvalidState`` when others
+    write all the time, or too few answer."""
+    _, _, placed = replica_here(host, name)
+    highest, within_s = max(placed.promised, placed.stamp), host.node.knobs.request_timeout_s
+    for _ in range(_TRIES):
+        request = ReserveVsanWrite(object=name, number=highest + 1)
+        answers = [await reserve(host, name, request.number)]
+        for peer in _others(host, placed):
+            if _is_majority(placed, sum(answer.granted for answer in answers)):
+                break
+            try:
+                answers.append(await host.ports.bus.request(peer, request, within_s=within_s))
+            except ProductError:
+                continue
+        if answers[0].granted and _is_majority(placed, sum(a.granted for a in answers)):
+            return request.number
+        highest = max(answer.promised for answer in answers)
+    raise InvalidState(f"{name}: too few of its components let this host write it")
+
+
+async def sync(host: Host, name: str, stamp: int, source: NodeName) -> VsanVote:
+    """See ``SyncVsanComponent``."""
+    _, _, placed = component_here(host, name)
+    if placed.blank:
+        await catch_up(host, name)
+    elif placed.kind is ComponentKind.WITNESS:
+        await _settle(host, name, stamp)
+    elif placed.stale or placed.stamp < stamp:
+        await _copy(host, placed, source, stamp)
+    return vote(host, name)
+
+
+async def replica(host: Host, name: str, first: int, count: int) -> VsanReplica:
+    """See ``FetchVsanReplica``; the stamp is of these very blocks."""
+    if first < 0 or not 0 < count <= REPLICA_RUN:
+        raise InvalidArgument(f"count: at most {REPLICA_RUN} blocks are asked")
+    plain, stamp = await _whole(host, name)
+    content = KeyMaterial(b"".join(plain[first : first + count]))
+    return VsanReplica(object=name, content=Sealed.of(content), stamp=stamp)
+
+
+async def catch_up(host: Host, name: str) -> Votes:
+    """This host's component is at the last write that any other one has seen; what they said.
+
+    ``InvalidState``: too few answer to know, or no current replica can be read.
+    """
+    _, _, placed = component_here(host, name)
+    votes = await _asked_all(host, placed)
+    if not _is_majority(placed, len(votes) + (not placed.blank)):
+        raise InvalidState(f"{name} is inaccessible: too few of its components answer")
+    newest = _newest(placed, votes)
+    if placed.blank:  # while it has no vote yet, it learns what it may not promise again
+        await _promise(host, name, max(vote.promised for vote in votes.values()))
+    if placed.kind is ComponentKind.WITNESS:
+        await _settle(host, name, newest)
+    elif placed.stale or placed.blank or placed.stamp < newest:
+        sources = [peer for peer, v in votes.items() if v.whole and v.stamp == newest]
+        if not sources:
+            raise InvalidState(f"{name} is inaccessible: no current replica of it can be read")
+        await _copy(host, placed, sources[0], newest)
+    return votes
+
+
+async def resync(host: Host) -> None:
+    """For the rest of this life: bring together what is behind, here and on other hosts."""
+    while True:
+        for name in await host.vsan.behind.names():
+            try:
+                done = await _brought_together(host, name)
+            except NotFound:
+                done = True
+            except ProductError:
+                done = False
+            if done:
+                host.vsan.behind.settled(name)
+        if host.vsan.behind:
+            await host.clock.sleep(AGAIN_S)
+
+
+async def _brought_together(host: Host, name: str) -> bool:
+    votes = await catch_up(host, name)
+    _, _, placed = component_here(host, name)
+    if placed.kind is ComponentKind.REPLICA:
+        await _spread(host, placed, placed.stamp)
+        votes = await _asked_all(host, placed)
+    even = [
+        vote
+        for vote in votes.values()
+        if vote.stamp == placed.stamp and (vote.whole or vote.kind is ComponentKind.WITNESS)
+    ]
+    return 1 + len(even) >= len(placed.places)
+
+
+# ---- votes --------------------------------------------------------------------------------------
+
+
+def _is_majority(placed: Placed, votes: int) -> bool:
+    return 2 * votes > len(placed.places)
+
+
+def _newest(placed: Placed, votes: Votes) -> int:
+    own = 0 if placed.blank else placed.stamp
+    return max((own, *(vote.stamp for vote in votes.values())))
+
+
+def _others(host: Host, placed: Placed) -> list[NodeName]:
+    """The hosts of the other components, those of replicas first."""
+    others = [place for place in placed.places if place.host != host.node.name]
+    return [p.host for p in sorted(others, key=lambda p: p.kind is ComponentKind.WITNESS)]
+
+
+async def _ask(host: Host, peer: NodeName, name: str) -> VsanVote:
+    within_s = host.node.knobs.request_timeout_s
+    return await host.ports.bus.request(peer, QueryVsanComponent(object=name), within_s=within_s)
+
+
+async def _asked_all(host: Host, placed: Placed) -> Votes:
+    others = _others(host, placed)
+    answers = await try_each(others, lambda peer: _ask(host, peer, placed.object), name="vsan-vote")
+    return {
+        peer: answer
+        for peer, answer in zip(others, answers, strict=True)
+        if isinstance(answer, VsanVote)
+    }
+
+
+async def _asked_until_enough(host: Host, placed: Placed) -> Votes:
+    """One after the other, until they and this host's component are a majority."""
+    votes: Votes = {}
+    for peer in _others(host, placed):
+        if _is_majority(placed, len(votes) + (not placed.blank)):
+            break
+        try:
+            votes[peer] = await _ask(host, peer, placed.object)
+        except ProductError:
+            continue
+    if not _is_majority(placed, len(votes) + (not placed.blank)):
+        raise InvalidState(f"{placed.object} is inaccessible: too few of its components answer")
+    return votes
+
+
+async def _spread(host: Host, placed: Placed, stamp: int) -> bool:
+    """Have every other component see the write of this host's replica, replicas first; whether a
+    majority has. What has not is looked at later."""
+    request = SyncVsanComponent(object=placed.object, stamp=stamp, source=host.node.name)
+    within_s, seen = host.node.knobs.request_timeout_s, 1
+    for peer in _others(host, placed):
+        try:
+            vote = await host.ports.bus.request(peer, request, within_s=within_s)
+        except ProductError:
+            continue
+        seen += vote.stamp == stamp
+    if seen < len(placed.places):
+        host.vsan.behind.note((placed.object,))
+    return _is_majority(placed, seen)
+
+
+# ---- on this host's disks -----------------------------------------------------------------------
+
+
+async def _store(
+    host: Host, group: DiskGroup, disk: str, placed: Placed, plain: list[bytes], stamp: int
+) -> None:
+    image, dek = await host.vsan.read(host.disk, group, disk)
+    await host.vsan.write(host.disk, with_contents(image, placed, plain, dek, stamp), dek)
+
+
+async def _settle(host: Host, name: str, stamp: int) -> None:
+    """A witness has seen this write, durably."""
+    async with host.vsan.changing:
+        group, disk, placed = component_here(host, name)
+        if placed.stamp >= stamp and not placed.blank:
+            return
+        image, dek = await host.vsan.read(host.disk, group, disk)
+        made = marked(image, name, stamp=max(stamp, placed.stamp), blank=False)
+        await host.vsan.write(host.disk, made, dek)
+
+
+async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> None:
+    """The replica becomes that of another host, which is at ``least`` so far; durable on return."""
+    plain, stamp = await _fetched(host, placed, source)
+    if stamp < least or len(plain) != placed.blocks:
+        raise InvalidState(f"{placed.object}: the replica on {source} is not current")
+    async with host.vsan.changing:
+        group, disk, now = component_here(host, placed.object)
+        if now.stamp < stamp or now.blank or (now.stale and now.stamp == stamp):
+            await _store(host, group, disk, now, plain, stamp)
+            host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
+
+
+async def _fetched(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
+    """All blocks of another host's replica, of one write."""
+    within_s, parts, stamps = host.node.knobs.request_timeout_s, [], []
+    for first in range(0, placed.blocks, REPLICA_RUN):
+        count = min(REPLICA_RUN, placed.blocks - first)
+        request = FetchVsanReplica(object=placed.object, first=first, count=count)
+        reply = await host.ports.bus.request(source, request, within_s=within_s)
+        parts.append(reply.content.keys[0].reveal())
+        stamps.append(reply.stamp)
+    if any(stamp != stamps[0] for stamp in stamps):
+        raise InvalidState(f"{placed.object}: it is written on {source} meanwhile")
+    whole = b"".join(parts)
+    return [whole[at : at + BLOCK_SIZE] for at in range(0, len(whole), BLOCK_SIZE)], stamps[0]
+
+
+async def _whole(host: Host, name: str) -> tuple[list[bytes], int]:
+    """The blocks as they lie there now, verified, and the write that they are of.
+
+    The replica may move to another disk while this one is read; then that one is read.
+    ``InvalidState`` when it has its blocks yet to get.
+    """
+    placed = None
+    while placed is None:
+        group, disk, _ = replica_here(host, name)
+        image, dek = await host.vsan.read(host.disk, group, disk)
+        placed = next((c for c in image.label.components if c.object == name), None)
+    if group.state_of(placed) is not ComponentState.ACTIVE:
+        raise InvalidState(f"{name}: its component on {host.node.name} is stale")
+    plain = contents(image, placed, dek)
+    for index, block in enumerate(plain):
+        try:
+            read_guest_block(block, index)
+        except ValueError as error:
+            raise GuestFault(f"{name}: {error}") from None
+    return plain, placed.stamp
