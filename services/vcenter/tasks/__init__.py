@@ -12,6 +12,7 @@
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``migrate``       MigrateVm, ReconfigVm, and the evacuation of a host
 - ``relocate``      RelocateVm: a VM that leaves for another vCenter
+- ``departure``     how such a move ends here: it has left, it stays, or nobody knows yet
 - ``arrive``        PrepareRelocation, EndRelocation: one that comes
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
