@@ -90,6 +90,12 @@ async def _create(acting: Acting, target: str, params: Any) -> Outcome:
     return _made(made, made.key)
 
 
+async def _power_on(acting: Acting, target: str, params: Any) -> Outcome:
+    """The outcome has its host, which DRS may have chosen."""
+    done = await acting.ask(await acting.vcenter(target), PowerOnVm(vm=VmName(target)))
+    return Outcome("ok", {"host": str(done.vm.host)})
+
+
 async def _register(acting: Acting, target: str, params: Any) -> Outcome:
     """In the cluster that the file names, else in the lab's first."""
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
@@ -158,7 +164,7 @@ ACTIONS: Final = (
         "vm.on",
         About.VMS,
         "power VMs on",
-        asks_vcenter(lambda vm, _: PowerOnVm(vm=VmName(vm))),
+        _power_on,
         example="on: vm-01",
     ),
     Action(

@@ -26,6 +26,7 @@ SILENT, ANSWERS = "said to run, and no guest does,", "answering"
 NOT_RUNNING = "InvalidPowerState"
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
 STARTED, LOST = "started", "down with its host"
+NOT_PLACED = "refused for lack of a host"
 LACKS_KEY = "EncryptionKeyRequired"
 
 
@@ -169,6 +170,8 @@ def _judged(records: Sequence[Record]) -> Judged:
         elif record.type in ("ok", "info"):
             since = began.pop(int(record.data.get("n", 0)), record.t)
             found.breaches += _operation(fold, marks, record, since)
+        if fold.misplaced:
+            found.breaches.append(_misplaced(fold, record))
         if record.op == "guest.challenge" and record.node in fold.vms and record.node in watched:
             found.breaches += _guest(fold, answers, record)
         if record.type == "fault":
@@ -253,6 +256,13 @@ def _of_guest(fold: Fold, record: Record, odd: str) -> Breach:
     return Breach(record.seq, record.t, record.node, True, odd, seen, allowed, told)
 
 
+def _misplaced(fold: Fold, record: Record) -> Breach:
+    """A power-on: DRS chose a host that takes no VM, or none though one took it (HA-03)."""
+    odd = f"{STARTED} on {record.data['host']}" if record.type == "ok" else NOT_PLACED
+    allowed = Allowed(frozenset({fold.misplaced}))
+    return Breach(record.seq, record.t, record.node, True, odd, "", allowed, fold.faults.tells())
+
+
 def _operation(
     fold: Fold, marks: dict[str, _Mark], record: Record, since: float
 ) -> Iterator[Breach]:
@@ -261,7 +271,7 @@ def _operation(
     since then (R12, R13)."""
     name, told = record.node, fold.faults.tells()
     lacked = record.op in POWERS and record.data.get("error") == LACKS_KEY
-    if lacked and name in fold.vms and name in marks:
+    if lacked and name in fold.vms and name in marks and fold.vms[name].host not in fold.placed:
         free_since = marks[name].free_since
         free = free_since is not None and since - free_since >= GRACE_S
         if free and LOCKED not in fold.vm_may_be(name):

@@ -25,6 +25,10 @@ WITHIN_S = 2.0
 """Lab seconds for a host's answer: one that stands still is silent, and asked again."""
 
 
+DRS_CHOOSES = ("partiallyAutomated", "fullyAutomated")
+"""Automation levels at which the host of a VM that is powered on is chosen."""
+
+
 class States:
     """The states of one run; ``look`` every ``EVERY_S`` lab seconds, ``saw`` with each look at
     the agents."""
@@ -45,6 +49,8 @@ class States:
         without_tpm: dict[str, Any] = {"without_tpm": lacking} if asked else {}  # by NKP-12
         available = [str(entry.node) for entry in there.nodes if entry.cluster and entry.ha]
         ha: dict[str, Any] = {"ha": available} if available else {}  # by HA-01
+        chosen = [str(entry.node) for entry in there.nodes if entry.drs in DRS_CHOOSES]
+        drs: dict[str, Any] = {"drs": chosen} if chosen else {}  # by HA-03
         encrypted = [str(entry.node) for entry in there.nodes if entry.cluster and entry.vsan]
         vsan: dict[str, Any] = {"vsan": encrypted} if encrypted else {}  # by VSAN-03
         trust = _services(there, nodes_of(self._lab, Role.ATTESTATION))
@@ -58,6 +64,7 @@ class States:
             knobs=there.knobs,
             **without_tpm,
             **ha,
+            **drs,
             **vsan,
             **trust,
         )

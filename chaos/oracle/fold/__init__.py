@@ -2,6 +2,7 @@
 
 - ``fold``          takes the records: what is known after each
 - ``operations``    what operations on VMs and hosts lead to
+- ``placements``    where DRS starts VMs, and where it must not
 - ``providers``     what administrators do with key providers and with vCenter
 - ``upkeep``        what they do with keys, disks, hosts and the Trust Authority
 - ``availability``  which VMs others must have restarted

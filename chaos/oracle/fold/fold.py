@@ -70,7 +70,7 @@ class Fold(Upkeep):
         if self._looked:
             self._narrow()
         self.forget()
-        self.now, self.impossible = record.t, frozenset()
+        self.now, self.impossible, self.misplaced = record.t, frozenset(), ""
         if record.type == "ok" and "key" in record.data:
             self.listings.born(f"{record.data.get('provider')}/{record.data['key']}", record.t)
         found = self.faults.take(record)
@@ -148,6 +148,7 @@ class Fold(Upkeep):
             self.lost = "a provider of a type that is not known"
         self._trusted(data)
         self.available = frozenset(data.get("ha", ()))
+        self.placed = frozenset(data.get("drs", ()))
         self.ways.asking = frozenset(data.get("vsan", ()))
         for found in data["providers"]:
             self.listings.there[found["name"]] = Listing()

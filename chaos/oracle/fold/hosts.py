@@ -32,7 +32,8 @@ class HostFacts:
     secure_boot: bool | None = None
     boot: int = 0
     lives: int = 0  # how many boots of it were seen
-    maintains: bool = False  # as it said last
+    maintains: bool = False  # as it said last, or as it was told to be since
+    said_maintenance: bool = False  # as it said last
     sealed: bool = False
     persists: Known = NO  # whether key persistence is on
     persisted: bool = False  # it may have been, at some time
@@ -71,7 +72,7 @@ class HostFacts:
         self.sealed = data["mode"] == "TPM"
         self.has_persistence(YES if data["persistence"] else NO)
         self.maintained |= bool(data.get("maintenance"))
-        self.maintains = bool(data.get("maintenance"))
+        self.maintains = self.said_maintenance = bool(data.get("maintenance"))
         self.crypto, key = str(data["crypto"]), data.get("key") or ""
         if key != self.key:
             self.key = key

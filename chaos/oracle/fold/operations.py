@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask
-from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.known import NO, OPEN, YES
+from chaos.oracle.fold.placements import Choice, Placements
 from chaos.oracle.fold.possible import Outcomes
 from chaos.oracle.fold.vms import MIGRATE, VmFacts
 from chaos.oracle.terms import Letter
@@ -16,7 +16,7 @@ ASKED = {MIGRATE: Ask.MOVE}
 """What is asked of the host that a VM comes to; any other move ends with a start there."""
 
 
-class Operations(Answers):
+class Operations(Placements):
     """The records of operations, taken one by one.
 
     ``beyond``: VMs that are not followed any more. ``impossible``: what the start of the record's
@@ -39,6 +39,10 @@ class Operations(Answers):
             vm = self.vms.get(name)
             if vm is not None and not vm.under_way.get(number, True):
                 vm.under_way[number] = self._may_start(vm)
+        self._watch_choices()
+        for choice in self._choices.values():
+            if (vm := self.vms.get(choice.vm)) is not None:
+                self._watch_move(vm, Ask.START, choice.could)
         for name, ask, could in self._moving.values():
             vm = self.vms.get(name)
             if vm is not None:
@@ -133,8 +137,13 @@ class Operations(Answers):
         if record.type == "invoke":
             vm.began(number)
             self._starting[number] = record.node
+            if record.op != "vm.off":
+                self._chooses(number, record.node, vm)
         else:
             self._starting.pop(number, None)
+            if (choice := self._choices.pop(number, None)) is not None:
+                self._chosen(vm, choice, record)
+                return
             host, node, works = (
                 self.hosts.get(vm.host),
                 self.nodes.get(vm.host),
@@ -145,6 +154,18 @@ class Operations(Answers):
                 self.impossible = self.outcomes(Ask.START, vm, host)
             boot = node.boot if node and works else -1
             vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
+
+    def _chosen(self, vm: VmFacts, choice: Choice, record: Record) -> None:
+        """The end of a power-on in a cluster in which DRS chooses the host. It is known where the
+        record says so, else when a host tells of the VM; one that was refused may have moved."""
+        self._hold_choice(choice, record)
+        host = str(record.data.get("host", ""))
+        if record.type != "ok" or host not in self.hosts:
+            vm.ended(int(record.data.get("n", 0)), record.type, record.t, -1)
+            return
+        self._hold_move(vm, Ask.START, choice.could, record)
+        self._came(vm, host, ran=True)
+        vm.ended(int(record.data.get("n", 0)), record.type, record.t, self.nodes[host].boot)
 
     def _persistence(self, record: Record) -> None:
         """Of a host that is named, or the host of a VM that is: it is being turned on or off."""

@@ -110,7 +110,8 @@ class HostReconnect(_OfHosts["HostList"], frozen=True, tag="host.reconnect"):
 class HostEnterMaintenance(_OfHosts["HostList"], frozen=True, tag="host.enter-maintenance"):
     """EnterMaintenanceMode_Task: no VM comes to these hosts or starts there, over reboots too.
 
-    Refused while VMs run on one of them. ``evacuate``: they are moved to other hosts first.
+    Refused while VMs run on one of them. ``evacuate``: they are moved to other hosts first, as by
+    DRS that is fully automated [HA-03].
     """
 
     evacuate: bool = False

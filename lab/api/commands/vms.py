@@ -124,6 +124,7 @@ class _Power(Command["VmPowerList"], frozen=True):
 class VmOn(_Power, frozen=True, tag="vm.on"):
     """Power VMs on, by name or selector (``vm-[01-04]``, ``all``), or all of ``host``.
 
+    DRS, where it is automated, chooses where they start [HA-03].
     One that is refused does not keep the others from being asked. ``on_host``: ask ``host``
     itself, as its administrator, which works while vCenter is down.
     """

@@ -85,7 +85,8 @@ class EnterMaintenanceMode(Request[Done], frozen=True, kw_only=True):
     """EnterMaintenanceMode_Task: no VM is placed, made, registered or started on the host.
 
     ``InvalidState`` names the VMs that run there. ``evacuate``: they move to other hosts of the
-    cluster first (vMotion); the first that cannot ends the task.
+    cluster first (vMotion), as they do by themselves where DRS is fully automated (HA-03); the
+    first that cannot ends the task.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

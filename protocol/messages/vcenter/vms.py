@@ -186,7 +186,11 @@ class VmDisks(Reply, frozen=True, kw_only=True):
 
 
 class PowerOnVm(Request["VmPowered"], frozen=True, kw_only=True):
-    """PowerOnVM_Task; vCenter fetches and pushes a missing key first when it can."""
+    """PowerOnVM_Task; vCenter fetches and pushes a missing key first when it can.
+
+    In a cluster whose DRS is automated the VM may move to another host first (HA-03): errors may
+    be those of a move.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vm: VmName

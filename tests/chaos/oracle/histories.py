@@ -28,6 +28,7 @@ class Story:
         native: str = "",
         without_tpm: tuple[str, ...] = (),
         ha: bool = False,
+        drs: bool = False,
         vsan: tuple[str, ...] = (),
         trusted: bool = False,
         **knobs: Any,
@@ -35,7 +36,8 @@ class Story:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
-        if some are ``without_tpm``. ``ha``: the cluster has vSphere HA. ``vsan``: hosts with an
+        if some are ``without_tpm``. ``ha``: the cluster has vSphere HA, ``drs``: a DRS that
+        chooses hosts. ``vsan``: hosts with an
         encrypted vSAN. ``trusted``: p is a trusted provider, whose keys kps opens, and as attests
         hosts."""
         self.persistence, self.mode = persistence, mode
@@ -58,6 +60,8 @@ class Story:
             left_out["services"] = services
         if ha:
             left_out["ha"] = ["esxi-001", "esxi-002"]
+        if drs:
+            left_out["drs"] = ["esxi-001", "esxi-002"]
         self._state(
             "",
             "staging",

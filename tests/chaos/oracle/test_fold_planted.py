@@ -21,6 +21,7 @@ from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.listings import Listing, Listings
 from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.placements import Placements
 from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Trust
@@ -32,6 +33,7 @@ from tests.chaos.oracle.goes_on_planted import PLANTED as OF_GOING_ON
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
+from tests.chaos.oracle.placed_runs import PLANTED as OF_PLACEMENTS
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
@@ -313,11 +315,20 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
 )
 
 KINDS = (
-    *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Answers),
+    *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Placements, Answers),
     *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
     *(Providers, Upkeep),
 )
-ALL = PLANTED + OF_ACTS + OF_NATIVES + OF_NAMESAKES + OF_MOVES + OF_GOING_ON + OF_TRUST
+ALL = (
+    PLANTED
+    + OF_ACTS
+    + OF_NATIVES
+    + OF_NAMESAKES
+    + OF_MOVES
+    + OF_GOING_ON
+    + OF_TRUST
+    + OF_PLACEMENTS
+)
 
 
 def otherwise(story: str) -> bool:
