@@ -51,8 +51,9 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
-``vm.cloned`` source, recrypt · ``vm.clone_given_up`` · ``vm.template`` template ·
-``vm.snapshot`` snapshot, files · ``vm.snapshot_removed`` snapshot · ``vm.reverted`` snapshot ·
+``vm.cloned`` source, recrypt, running · ``vm.clone_given_up`` · ``vm.template`` template ·
+``vm.snapshot`` snapshot, files, memory · ``vm.snapshot_removed`` snapshot ·
+``vm.reverted`` snapshot, power ·
 ``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
 ``vm.powered`` power · ``vm.lock_kept`` reason · ``vm.vtpm`` present · ``vm.refused`` command,
 error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·

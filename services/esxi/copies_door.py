@@ -11,7 +11,7 @@ from protocol.errors import InvalidArgument
 from protocol.messages import host as m
 from services.esxi.host import Host
 from services.esxi.migration import incoming
-from services.esxi.vms import clone, snapshots, template
+from services.esxi.vms import clone, revert, snapshots, template
 from services.esxi.vms.vm import queue_of
 from services.runtime.service import Peer, Service, serves
 
@@ -31,14 +31,11 @@ class CopiesDoor(Service):
 
     @serves(m.HostCloneVm, turn=_clones)
     async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
-        """See ``clone.clone``. Clones are made one after another, since each waits for the turns
-        of two VMs."""
+        """See ``clone.clone``, which waits for the source's turn within. Clones are made one after
+        another, since each waits for the turns of two VMs."""
         if message.source == message.vm:
             raise InvalidArgument("vm: a clone has another name than its source")
-        async with (
-            self.node.turn(queue_of(message.source)),
-            self.node.turn(queue_of(message.vm)),
-        ):
+        async with self.node.turn(queue_of(message.vm)):
             vm = await clone.clone(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
@@ -51,7 +48,7 @@ class CopiesDoor(Service):
     @serves(m.HostCreateSnapshot, turn=_vm)
     async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
         """See ``snapshots.create``."""
-        vm = await snapshots.create(self.host, message.vm, message.snapshot)
+        vm = await snapshots.create(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRemoveSnapshot, turn=_vm)
@@ -62,8 +59,8 @@ class CopiesDoor(Service):
 
     @serves(m.HostRevertToSnapshot, turn=_vm)
     async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.revert``."""
-        vm = await snapshots.revert(self.host, message.vm, message.snapshot)
+        """See ``revert.revert``."""
+        vm = await revert.revert(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.CheckRelocate)

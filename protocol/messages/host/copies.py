@@ -1,5 +1,5 @@
-"""Copies of VMs at their host: clones, templates, snapshots. Each VM is powered off, but for a
-snapshot that is taken of one that runs."""
+"""Copies of VMs at their host: clones, templates, snapshots. A VM that runs can be cloned, have a
+snapshot taken, and revert to one that has its memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SNAPSHOTS_LIMIT: Final = 32
 class HostCloneVm(Command[VmState], frozen=True, kw_only=True):
     """Make and register ``vm`` as a whole copy of ``source``, whose files lie on the datastore.
 
-    It is under the keys of its source (CLN-01); with ``recrypt`` under ``key``, or one that the
-    host makes of ``provider`` (KEY-02), with new DEKs and its data rewritten. No change when this
-    host has registered one of that name. ``NotFound`` without a source, ``InvalidPowerState``
-    while that runs here, ``DatastoreFault`` while it runs elsewhere, ``EncryptionKeyRequired``
-    when a key is not cached, ``InvalidState`` when the host is not safe, or to recrypt a VM in
-    clear. What fails leaves no file.
+    A source that runs here goes on; the copy has what was written up to one instant, and is as
+    after a power cut of its machine. It is under the keys of its source (CLN-01); with ``recrypt``
+    under ``key``, or one that the host makes of ``provider`` (KEY-02), with new DEKs and its data rewritten. No change when this
+    host has registered one of that name. ``NotFound`` without a source, ``DatastoreFault`` while
+    that runs elsewhere, ``EncryptionKeyRequired`` when a key is not cached, ``InvalidState`` when
+    the host is not safe, or to recrypt a VM in clear. What fails leaves no file.
     """
 
     seeks_keys: ClassVar[bool] = True
@@ -55,15 +55,18 @@ class HostMarkTemplate(Command[VmState], frozen=True, kw_only=True):
 
 
 class HostCreateSnapshot(Command[VmState], frozen=True, kw_only=True):
-    """Keep the VM's disks, and the state of its virtual TPM, as they are now, also while it runs.
+    """Keep the VM's disks, and the state of its virtual TPM, as they are now, also while it runs;
+    with ``memory`` that of its guest too, of which a VM that is off has none.
 
     They stay under the keys of the VM. ``EncryptionKeyRequired`` without its home's key,
-    ``ResourceInUse`` beyond ``SNAPSHOTS_LIMIT``; no change when there is one of that name.
+    ``ResourceInUse`` beyond ``SNAPSHOTS_LIMIT``, ``GuestFault`` for the memory of a guest that has
+    faulted; no change when there is one of that name.
     """
 
     seeks_keys: ClassVar[bool] = True
     vm: VmName
     snapshot: str
+    memory: bool = False
 
 
 class HostRemoveSnapshot(Command[VmState], frozen=True, kw_only=True):
@@ -75,11 +78,16 @@ class HostRemoveSnapshot(Command[VmState], frozen=True, kw_only=True):
 
 
 class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
-    """The VM, powered off, is as it was when the snapshot was taken; later snapshots stay.
+    """The VM is as it was when the snapshot was taken; later snapshots stay.
 
-    ``EncryptionKeyRequired`` without its home's key (VTPM-06), ``NotFound``.
+    With the memory in the snapshot it runs then, whether it ran before or not, and needs all that
+    a power-on needs; ``suppress_power_on``: the disks alone. Without memory it has to be off
+    (``InvalidPowerState``), and is. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
+    ``DatastoreFault`` when files of the snapshot are damaged or cannot be copied, ``NotFound``:
+    nothing has changed then, and a VM that runs goes on. ``SaveFailed``: reverted, and off.
     """
 
     seeks_keys: ClassVar[bool] = True
     vm: VmName
     snapshot: str
+    suppress_power_on: bool = False

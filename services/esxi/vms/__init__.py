@@ -9,12 +9,14 @@
 - ``recrypt``       other keys for it, or none, that a crash cannot leave half done
 - ``disks``         disks that come and go
 - ``clone``         a whole copy of a VM, of which a crash leaves all or nothing
-- ``snapshots``     disks and virtual TPM as they were     - ``template``  not powered on
+- ``snapshots``     disks, virtual TPM and memory as they were     - ``template``  not powered on
+- ``revert``        the way back to a snapshot
 - ``power``         power on with its search for keys, and power off
 - ``autostart``     step B9: a booted host starts the VMs that were running
 - ``guest``         a running guest, which verifies its data
 - ``memory``        what a running guest goes on from, pure
 - ``nvram``         the file of a VM's virtual TPM, under the home DEK, pure
+- ``vmem``          the file of a snapshot's memory, under the home DEK, pure
 - ``vtpm``          the virtual TPM of a running VM: durable before it is answered
 - ``vtpm_device``   a virtual TPM as a device: added, certified, removed
 - ``vtpm_commands`` what a guest does with it in one command

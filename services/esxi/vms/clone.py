@@ -1,16 +1,19 @@
 """A whole copy of a VM at its host, made from files on the datastore (CLN-01).
 
-1. the host's configuration says that it makes this clone, and so does a mark in its folder   2. the
-source's keys are looked for by every means that this host has   3. disks and virtual TPM are
-written, under the DEKs that they have, or new ones   4. the clone is registered   5. its
+1. the source's keys are looked for by every means that this host has   2. its disks, and the state
+of its virtual TPM, are read in its turn, in which a guest that runs stands still: what it was told
+is written is in the copy, and all of one instant   3. the host's configuration says that it makes
+this clone, and so does a mark in its folder   4. disks and virtual TPM are written, under the DEKs
+that they have, or new ones, while the source goes on   5. the clone is registered   6. its
 configuration is written, in one write, and the mark goes
 
-What fails takes folder and registration back. A host that fell before 5 does so when it boots: of a
+What fails takes folder and registration back. A host that fell before 6 does so when it boots: of a
 clone without a configuration, in a folder that has its mark or nothing at all (``given_up``).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,7 +22,6 @@ from protocol import names
 from protocol.errors import (
     AlreadyExists,
     DatastoreFault,
-    InvalidPowerState,
     InvalidState,
     ProductError,
 )
@@ -36,7 +38,7 @@ from services.esxi.vms.files import locked, read_config, write, write_config, wr
 from services.esxi.vms.guest import opened_blocks
 from services.esxi.vms.nvram import closed, nvram_file
 from services.esxi.vms.power import unwrapped
-from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import (
     VmConfig,
     VmKeys,
@@ -47,63 +49,93 @@ from services.esxi.vms.vmx import (
     vmx_file,
 )
 from services.esxi.vms.vtpm import read_state
+from services.runtime.virtual_tpm import VirtualTpmState
 
 MARK: Final = "cloning"
 """The file in the folder of a clone that is being made: the host that makes it."""
 
 
 async def clone(host: Host, message: HostCloneVm) -> RegisteredVm:
-    """See ``HostCloneVm`` and the module's text. The turns of both VMs are held by the caller."""
+    """See ``HostCloneVm`` and the module's text. The turn of the clone is held by the caller."""
     names.VM.check(message.vm)
     known = host.vms.get(message.vm)
     if known is not None and known.config is not None:
         return known
     host.check_takes_vms()
-    source = host.vms.get(message.source)
-    if source is not None and source.guest is not None:
-        raise InvalidPowerState(f"{message.source} is running: power it off to clone it")
-    async with locked(host.datastore, message.source):
-        config = await read_config(host.datastore, message.source)
-        if message.recrypt and config.home is None:
-            raise InvalidState(f"{message.source} is not encrypted: there is nothing to recrypt")
-        opened = await _opened(host, config)
-        async with locked(host.datastore, message.vm):
-            if vmx_file(message.vm) in await host.datastore.files(message.vm):
-                raise AlreadyExists(f"{message.vm} has files on the datastore: register it")
-            try:
-                made = await _made(host, message, config, opened)
-            except ProductError:
-                await _take_back(host, message.vm)
-                raise
+    source, running = await _taken(host, message)
+    async with locked(host.datastore, message.vm):
+        if vmx_file(message.vm) in await host.datastore.files(message.vm):
+            raise AlreadyExists(f"{message.vm} has files on the datastore: register it")
+        try:
+            made = await _made(host, message, source)
+        except ProductError:
+            await _take_back(host, message.vm)
+            raise
     vm = host.vms[message.vm] = RegisteredVm(message.vm, made)
-    host.node.record("vm.cloned", vm=vm.name, source=message.source, recrypt=message.recrypt)
+    host.node.record(
+        "vm.cloned",
+        vm=vm.name,
+        source=message.source,
+        recrypt=message.recrypt,
+        running=running,
+    )
     return vm
 
 
-async def _opened(host: Host, config: VmConfig) -> VmKeys:
-    """The source opened, its keys looked for by every means that this host has by itself."""
-    if not config.keys:
-        return VmKeys((None,) * len(config.disks), config.nvram)
-    await search.bring(host, config.keys, subject=config.vm, ask=False)
-    return unwrapped(host, config)
+@dataclass(frozen=True)
+class _Source:
+    """What a clone is made of: the source opened, the contents of its disks, and the state of its
+    virtual TPM when that is copied."""
+
+    config: VmConfig
+    opened: VmKeys
+    disks: list[list[bytes]]
+    vtpm: VirtualTpmState | None
 
 
-async def _made(host: Host, message: HostCloneVm, source: VmConfig, opened: VmKeys) -> VmConfig:
-    """Steps 1 to 5: all files, the configuration last."""
-    name, now = message.vm, host.archive.now
+async def _taken(host: Host, message: HostCloneVm) -> tuple[_Source, bool]:
+    """Steps 1 and 2, and whether the source runs. Its keys are here before its guest has to wait:
+    they may have to be asked for."""
+    config = await read_config(host.datastore, message.source)
+    if message.recrypt and config.home is None:
+        raise InvalidState(f"{message.source} is not encrypted: there is nothing to recrypt")
+    if config.keys:
+        await search.bring(host, config.keys, subject=config.vm, ask=False)
+    async with host.node.turn(queue_of(message.source)):
+        source = host.vms.get(message.source)
+        if source is not None and source.guest is not None:  # the lock is held by its run
+            return await _read(host, message), True
+        async with locked(host.datastore, message.source):
+            return await _read(host, message), False
+
+
+async def _read(host: Host, message: HostCloneVm) -> _Source:
+    config = await read_config(host.datastore, message.source)
+    opened = VmKeys((None,) * len(config.disks), config.nvram)
+    if config.keys:
+        opened = unwrapped(host, config)
+    disks = [
+        opened_blocks(dek, await read_disk(host.datastore, config, disk))
+        for disk, dek in zip(config.disks, opened.deks, strict=True)
+    ]
+    state = None
+    if config.vtpm is not None and opened.home and message.tpm is TpmProvisionPolicy.COPY:
+        state, _ = await read_state(host.datastore, config.vm, config.vtpm, opened.home)
+    return _Source(config, opened, disks, state)
+
+
+async def _made(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
+    """Steps 3 to 6: all files, the configuration last."""
+    source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
     await host.archive.save(Section.VMS)
     await write(host.datastore, name, MARK, host.node.name.encode())
     keks = {key: usable_kek(host, source.vm, key) for key in source.keys}
-    made, keys = cloned_config(source, opened, message.vm, keks, host.rng)
+    made, keys = cloned_config(source, of.opened, message.vm, keks, host.rng)
     if message.recrypt:
         made, keys = await _under_a_new_key(host, message, made, keys)
-    plain = [
-        opened_blocks(dek, await read_disk(host.datastore, source, disk))
-        for disk, dek in zip(source.disks, opened.deks, strict=True)
-    ]
-    await write_disks(host.datastore, made, keys, plain)
-    made = await _with_vtpm(host, message, source, opened, made, keys.home)
+    await write_disks(host.datastore, made, keys, of.disks)
+    made = await _with_vtpm(host, of, made, keys.home)
     await write_power(host.datastore, made.vm, host.power_record(PowerState.OFF))
     made = msgspec.structs.replace(made, template=message.template)
     now = host.archive.now
@@ -128,21 +160,13 @@ async def _under_a_new_key(
     return encrypted_config(clear, key, kek, host.rng, encrypted)
 
 
-async def _with_vtpm(
-    host: Host,
-    message: HostCloneVm,
-    source: VmConfig,
-    opened: VmKeys,
-    made: VmConfig,
-    home: KeyMaterial | None,
-) -> VmConfig:
+async def _with_vtpm(host: Host, of: _Source, made: VmConfig, home: KeyMaterial | None) -> VmConfig:
     """VTPM-07. A copy has the seeds of its source, its endorsement key and the certificate of that;
     one that replaces it has neither."""
-    device = source.vtpm
-    if device is None or opened.home is None or home is None:
+    device, state = of.config.vtpm, of.vtpm
+    if device is None or home is None:
         return made
-    if message.tpm is TpmProvisionPolicy.COPY:
-        state, _ = await read_state(host.datastore, source.vm, device, opened.home)
+    if state is not None:
         device = VtpmDevice(device.ek, device.certificate)
     else:
         tpms = host.virtual_tpms

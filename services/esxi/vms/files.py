@@ -18,6 +18,7 @@ from protocol.errors import DatastoreFault, NotFound
 from protocol.terms import VmName
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power_file import PowerRecord, power_record, power_text
+from services.esxi.vms.vmem import SUFFIX, vmem_file
 from services.esxi.vms.vmx import (
     POWER_FILE,
     VmConfig,
@@ -135,18 +136,21 @@ async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
-    So is the state of a virtual TPM that was removed, or whose addition came to no end.
+    So is the state of a virtual TPM that was removed, or whose addition came to no end, and the
+    memory of a snapshot that is none.
 
     ``DatastoreFault`` when the datastore refuses.
     """
     vtpm = config.vtpm
     serials = [one.vtpm for one in config.snapshots if one.vtpm]
     serials += [] if vtpm is None else [vtpm.serial]
-    states = {nvram_file(config.vm, serial) for serial in serials}
+    needed = {nvram_file(config.vm, serial) for serial in serials}
+    needed |= {vmem_file(config.vm, one.memory) for one in config.snapshots if one.memory}
+    needed |= set(config.files)
     try:
         for file in await datastore.files(config.vm):
-            unused = file.startswith("disk-") and file not in config.files
-            if not unused and not (file.endswith(".nvram") and file not in states):
+            ours = file.startswith("disk-") or file.endswith((".nvram", SUFFIX))
+            if not ours or file in needed:
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
                 await write(datastore, config.vm, file, b"")

@@ -4,6 +4,7 @@
 ``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
 more block than the guest's disk has: the guest's own journal
 ``<vm>.nvram``  the state of its virtual TPM, if it has one (``nvram``)
+``<vm>-SnapshotN.vmem``  the memory that a snapshot has, if it has one (``vmem``)
 ``power``  the last accepted power command (step B9)
 """
 
@@ -93,11 +94,13 @@ class VmSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     ``serials``: of the disk files, in the order of the VM's disks, which do not come or go while
     there is a snapshot. ``vtpm``: the serial of the state of its virtual TPM, 0 without.
+    ``memory``: the number of the file with the guest's memory, 0 without.
     """
 
     name: str
     serials: tuple[int, ...]
     vtpm: int = 0
+    memory: int = 0
 
 
 class VmConfig(msgspec.Struct, frozen=True, kw_only=True):

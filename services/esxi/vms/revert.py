@@ -1,0 +1,157 @@
+"""The way back to a snapshot, at the VM's host. A snapshot with memory brings the VM to run.
+
+Off afterwards: 1. copies of the copies  2. the configuration that names them  3. the files before
+are emptied. Running afterwards: before 1 every key is there, and the memory opens; before 2 the
+guest that goes on from it has verified its disks. So whatever is refused leaves the VM as it was,
+also one that runs. A guest that ran is gone with 2, in which the VM's turn is held; its power
+command stays *on*. Of a VM that was off that is written after 2: who falls in between leaves it
+reverted, and off. The snapshot stays, so a repeat goes the same way again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.errors import (
+    CryptographicFailure,
+    DatastoreFault,
+    InvalidPowerState,
+    InvalidState,
+    NotFound,
+    ProductError,
+    SaveFailed,
+)
+from protocol.messages.host import HostRevertToSnapshot
+from protocol.terms import PowerState
+from services.esxi.host import Host
+from services.esxi.vms import vmem
+from services.esxi.vms.files import read_config, take_lock, tidy, write_config, write_power
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.memory import GuestMemory, unpacked
+from services.esxi.vms.nvram import nvram_file
+from services.esxi.vms.power import keys_of, vtpm_that_came
+from services.esxi.vms.snapshots import copy, home_of, next_state, show
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file
+
+
+async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
+    """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
+    vm = host.registered(message.vm)
+    if vm.guest is not None:  # the lock is held by the guest's run, its turn by the caller
+        await _reverted(host, vm, message)
+        return vm
+    await take_lock(host.datastore, vm.name)
+    try:
+        await _reverted(host, vm, message)
+    finally:
+        if vm.guest is None:
+            await host.datastore.unlock(vm.name)
+    return vm
+
+
+async def _reverted(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
+    config = await read_config(host.datastore, vm.name)
+    kept = next((one for one in config.snapshots if one.name == message.snapshot), None)
+    if kept is None:
+        raise NotFound(f"{vm.name} has no snapshot {message.snapshot}")
+    if kept.memory and not message.suppress_power_on:
+        await _resumed(host, vm, config, kept)
+    elif vm.guest is not None:
+        raise InvalidPowerState(f"{vm.name} is running: it reverts while powered off")
+    else:
+        await home_of(host, config)
+        made = _config_of(config, kept)
+        await _switch(host, config, kept, made, None)
+        show(vm, made)
+    host.node.record("vm.reverted", vm=vm.name, snapshot=kept.name, power=vm.power.value)
+    await _empty_the_others(host, vm)
+
+
+async def _resumed(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot) -> None:
+    """The guest goes on from the memory that was kept (VTPM-08)."""
+    made = _config_of(config, kept)
+    try:
+        host.check_takes_vms()
+        if config.template:
+            raise InvalidState(f"{vm.name} is a template: it is not powered on")
+        keys = await keys_of(host, config, ask=False)
+        memory = await _memory(host, config, kept, keys)
+        guest = Guest.thaw(host.datastore, made, keys, memory)
+        guest.vtpm = vtpm_that_came(host, made, keys, memory)
+    except ProductError as error:
+        host.node.record(
+            "vm.refused",
+            level="warning",
+            vm=vm.name,
+            command="revert",
+            error=type(error).__name__,
+            reason=str(error),
+            missing=[str(key) for key in error.keys],
+        )
+        raise
+    await _switch(host, config, kept, made, guest)
+    if vm.guest is None:
+        show(vm, made)
+        try:
+            await host.protection.add(host.datastore, vm.name)
+            await write_power(host.datastore, vm.name, host.power_record(PowerState.ON))
+        except DatastoreFault as error:
+            raise SaveFailed(f"{vm.name} is as it was in {kept.name}, and off: {error}") from None
+        host.node.record("vm.powered", vm=vm.name, power=PowerState.ON.value)
+    vm.guest, vm.wanted = guest, PowerState.ON
+    show(vm, made)
+
+
+async def _memory(host: Host, config: VmConfig, kept: VmSnapshot, keys: VmKeys) -> GuestMemory:
+    """What the guest had in memory; ``DatastoreFault`` when the file is not what was written."""
+    file = vmem.vmem_file(config.vm, kept.memory)
+    try:
+        data = await host.datastore.read(config.vm, file)
+        return unpacked(vmem.found(config.vm, kept.name, kept.memory, data, keys.home))
+    except OSError as error:
+        raise DatastoreFault(f"{config.vm}: {file}: {error.strerror or error}") from None
+    except CryptographicFailure:
+        raise DatastoreFault(
+            f"{config.vm}: {file} is damaged: the memory of snapshot {kept.name} is lost, its "
+            "disks are not (suppressPowerOn)"
+        ) from None
+
+
+def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
+    """The VM with its disks, and the state of its virtual TPM, in their next files."""
+    disks = tuple(
+        msgspec.structs.replace(disk, serial=config.serial + number)
+        for number, disk in enumerate(config.disks, 1)
+    )
+    vtpm = config.vtpm
+    if vtpm is not None and kept.vtpm:
+        vtpm = msgspec.structs.replace(vtpm, serial=next_state(config))
+    serial = config.serial + len(disks)
+    return msgspec.structs.replace(config, serial=serial, disks=disks, vtpm=vtpm, offer=None)
+
+
+async def _switch(
+    host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: Guest | None
+) -> None:
+    """Steps 1 and 2; what fails leaves the files as they were. ``guest``: who is to go on."""
+    try:
+        for serial, disk in zip(kept.serials, made.disks, strict=True):
+            await copy(host, config, disk_file(serial), disk.file)
+        if made.vtpm is not None and kept.vtpm:
+            there = nvram_file(config.vm, kept.vtpm)
+            await copy(host, config, there, nvram_file(config.vm, made.vtpm.serial))
+        if guest is not None:
+            await guest.start()
+        await write_config(host.datastore, made)
+    except ProductError:
+        await tidy(host.datastore, await read_config(host.datastore, config.vm))
+        raise
+
+
+async def _empty_the_others(host: Host, vm: RegisteredVm) -> None:
+    """Step 3. What the datastore refuses is made up for when the VM is opened next."""
+    try:
+        await tidy(host.datastore, await read_config(host.datastore, vm.name))
+    except DatastoreFault as error:
+        host.node.record("vm.untidy", level="warning", vm=vm.name, reason=str(error))
