@@ -57,7 +57,8 @@ async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) 
         fix = "choose another name, or `keystead vm snapshot remove` the old one"
         text = f"{vm} has a snapshot {command.snapshot} already, of an earlier moment"
         raise KeysteadError("KS-USE-003", text, fix)
-    return await _snapshot(session, CreateSnapshot(vm=vm, snapshot=command.snapshot))
+    message = CreateSnapshot(vm=vm, snapshot=command.snapshot, memory=command.memory)
+    return await _snapshot(session, message)
 
 
 async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) -> Vm:
@@ -69,7 +70,10 @@ async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) 
 async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
     """See ``VmSnapshotRevert``."""
     vm = session.vm(command.vm)
-    return await _snapshot(session, RevertToSnapshot(vm=vm, snapshot=command.snapshot))
+    message = RevertToSnapshot(
+        vm=vm, snapshot=command.snapshot, suppress_power_on=command.suppress_power_on
+    )
+    return await _snapshot(session, message)
 
 
 async def _snapshot(

@@ -76,6 +76,7 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
         stale=stale,
         vtpm=vm.vtpm is True,
         snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        with_memory=() if vm.with_memory is msgspec.UNSET else vm.with_memory,
         template=vm.template is True,
         migrate_encryption=(
             None if vm.migrate_encryption is msgspec.UNSET else vm.migrate_encryption
@@ -96,6 +97,7 @@ def vm_at(host: NodeName, cluster: ClusterName, vm: VmSummary) -> Vm:
         missing=key_refs(vm.missing),
         vtpm=vm.vtpm is True,
         snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        with_memory=() if vm.with_memory is msgspec.UNSET else vm.with_memory,
         template=vm.template is True,
     )
 

@@ -17,13 +17,13 @@ from lab.cli.connect import call
 from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, show_one
-from lab.cli.vms import VMS, VMS_WIDE
+from lab.cli.vms import VMS, VMS_WIDE, snapshots_of
 
 SNAPSHOTS = (
     field("vm"),
     field("host"),
     field("power"),
-    ("SNAPSHOTS", lambda r: list(r.snapshots) or None),
+    ("SNAPSHOTS", snapshots_of),
 )
 
 
@@ -43,7 +43,7 @@ def clone(
     template: Annotated[bool, Parameter(negative="", help="It is a template itself.")] = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Clone a VM that is off, or a template; the clone is under the same keys.
+    """Clone a VM that is off or runs, or a template; the clone is off, and under the same keys.
 
     keystead vm clone vm-01 vm-01-copy
     keystead vm clone vm-01 vm-01-copy --recrypt --tpm replace
@@ -66,13 +66,19 @@ def template(
     show_one(call(options, VmTemplate(vm, off)), options.output, VMS, VMS_WIDE, key="vm")
 
 
-def create_snapshot(vm: VmName, snapshot: str, *, options: Options = DEFAULTS) -> None:
+def create_snapshot(
+    vm: VmName,
+    snapshot: str,
+    *,
+    memory: Annotated[bool, Parameter(help="The memory of a VM that runs, too.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
     """Keep a VM's disks, and its virtual TPM, as they are now; also while it runs.
 
     keystead vm snapshot create vm-01 before
-    keystead vm snapshot create vm-01 before -o json
+    keystead vm snapshot create vm-01 running --memory
     """
-    answer = call(options, VmSnapshotCreate(vm, snapshot))
+    answer = call(options, VmSnapshotCreate(vm, snapshot, memory))
     show_one(answer, options.output, SNAPSHOTS, (), key="vm")
 
 
@@ -86,11 +92,19 @@ def remove_snapshot(vm: VmName, snapshot: str, *, options: Options = DEFAULTS) -
     show_one(answer, options.output, SNAPSHOTS, (), key="vm")
 
 
-def revert(vm: VmName, snapshot: str, *, options: Options = DEFAULTS) -> None:
-    """Have the VM as it was when the snapshot was taken. It is powered off for that.
+def revert(
+    vm: VmName,
+    snapshot: str,
+    *,
+    suppress_power_on: Annotated[
+        bool, Parameter(negative="", help="Leave it off, also with memory in the snapshot.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Have the VM as it was when the snapshot was taken: off, or, with its memory, running.
 
     keystead vm snapshot revert vm-01 before
-    keystead vm snapshot revert vm-01 before -o json
+    keystead vm snapshot revert vm-01 running --suppress-power-on
     """
-    answer = call(options, VmSnapshotRevert(vm, snapshot))
+    answer = call(options, VmSnapshotRevert(vm, snapshot, suppress_power_on))
     show_one(answer, options.output, SNAPSHOTS, (), key="vm")

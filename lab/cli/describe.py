@@ -52,6 +52,11 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
         plain("\ndisks:")
         for disk in own.disks:
             plain(f"  {disk.label}: {disk.blocks} blocks; {disk.key or 'not encrypted'}")
+    if listed is not None and listed.snapshots:
+        plain("\nsnapshots:")
+        for name in listed.snapshots:
+            memory = "with memory" if name in listed.with_memory else "without memory"
+            plain(f"  {name}: {memory}")
     if answer.keys:
         plain("\nkeys:")
         for key in answer.keys:

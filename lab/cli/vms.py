@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from lab.api.answers import Vm, VmPowerList
 
 
+def snapshots_of(row: Vm) -> list[str] | None:
+    """Its snapshots, those that have the guest's memory marked; None when it has none."""
+    with_memory = row.with_memory
+    return [f"{name} (memory)" if name in with_memory else name for name in row.snapshots] or None
+
+
 def _state(row: Vm) -> str:
     return f"{row.power}{' (stale)' if row.stale else ''}"
 
@@ -47,7 +53,7 @@ VMS = (
 VMS_WIDE = (
     ("VTPM", lambda r: "yes" if r.vtpm else "no"),
     ("TEMPLATE", lambda r: "yes" if r.template else "no"),
-    ("SNAPSHOTS", lambda r: list(r.snapshots) or None),
+    ("SNAPSHOTS", snapshots_of),
     field("connection"),
     field("cluster"),
     field("key", "KEY ID"),

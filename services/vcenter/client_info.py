@@ -121,6 +121,7 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         alarms=vm_alarms(lock_event),
         vtpm=True if row.vtpm else msgspec.UNSET,
         snapshots=row.snapshots or msgspec.UNSET,
+        with_memory=row.with_memory or msgspec.UNSET,
         template=True if row.template else msgspec.UNSET,
         migrate_encryption=told if (told := stream_policy(row)) is not _USUAL else msgspec.UNSET,
     )

@@ -134,7 +134,8 @@ class VmRow(Row, frozen=True, kw_only=True):
 
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
-    ``snapshots``: their names, oldest first. ``template``: it is not powered on.
+    ``snapshots``: their names, oldest first; ``with_memory``: of those that have the guest's
+    memory. ``template``: it is not powered on.
     ``moving``: two hosts between which it moves while it is off, as long as both may list it.
     ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
     an encrypted VM always does (``stream_policy``).
@@ -154,6 +155,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     template: bool = False
     moving: tuple[NodeName, ...] = ()
     migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
+    with_memory: tuple[str, ...] = ()
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,7 +236,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
 
     ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
     under when it was to be recrypted. ``disk``: the one that an operation which has ended added.
-    ``ended``: a recrypt that has.
+    ``ended``: a recrypt that has, or a clone that is on its host.
     """
 
     name: str

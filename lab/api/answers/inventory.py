@@ -187,7 +187,8 @@ class Vm(Answer, frozen=True, kw_only=True):
 
     ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
     ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.
-    ``vtpm``: it has a virtual TPM. ``snapshots``: their names, oldest first.
+    ``vtpm``: it has a virtual TPM. ``snapshots``: their names, oldest first; ``with_memory``: of
+    those that have the guest's memory, from which it runs when it reverts to one [VTPM-08].
     """
 
     vm: VmName
@@ -206,6 +207,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     snapshots: tuple[str, ...] = ()
     template: bool = False
     migrate_encryption: MigrateEncryption | None = None
+    with_memory: tuple[str, ...] = ()
 
 
 class VmList(Answer, frozen=True, kw_only=True):

@@ -14,11 +14,12 @@ TpmPolicy = Literal["", "copy", "replace"]
 
 
 class VmClone(Command["Vm"], frozen=True, tag="vm.clone"):
-    """CloneVM_Task: ``clone`` is a whole copy of ``vm``, which is off or a template [CLN-01].
+    """CloneVM_Task: ``clone`` is a whole copy of ``vm``, off, running or a template [CLN-01].
 
-    ``host`` empty: the emptiest of the cluster. It is under the keys of ``vm``; with ``recrypt``
-    under a new one of ``provider`` (empty: the default one). ``tpm``: what it has for a virtual
-    TPM, empty: as vCenter's knob says [VTPM-07]. ``template``: it is a template itself.
+    ``host`` empty: the emptiest of the cluster, or that of a ``vm`` that runs. It is under the keys
+    of ``vm``; with ``recrypt`` under a new one of ``provider`` (empty: the default one). ``tpm``:
+    what it has for a virtual TPM, empty: as vCenter's knob says [VTPM-07]. ``template``: it is a
+    template itself.
     """
 
     vm: str
@@ -58,8 +59,11 @@ class _Snapshot(Command["Vm"], frozen=True):
 
 
 class VmSnapshotCreate(_Snapshot, frozen=True, tag="vm.snapshot.create"):
-    """CreateSnapshot_Task without memory: the VM as it is now, also while it runs. While it has
-    one it is not encrypted, decrypted or recrypted deeply [REK-02, CLN-02]."""
+    """CreateSnapshot_Task: the VM as it is now, also while it runs; with ``memory`` that of its
+    guest too, of which a VM that is off has none. While it has one it is not encrypted, decrypted
+    or recrypted deeply [REK-02, CLN-02]."""
+
+    memory: bool = False
 
 
 class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):
@@ -67,4 +71,8 @@ class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):
 
 
 class VmSnapshotRevert(_Snapshot, frozen=True, tag="vm.snapshot.revert"):
-    """RevertToSnapshot_Task: the VM is off, and as it was; its home's key is needed [VTPM-06]."""
+    """RevertToSnapshot_Task: the VM is as it was; its home's key is needed [VTPM-06]. With memory
+    in the snapshot it runs then, and needs all its keys, unless ``suppress_power_on``; without it
+    is off."""
+
+    suppress_power_on: bool = False

@@ -30,10 +30,11 @@ class HostCloneVm(Command[VmState], frozen=True, kw_only=True):
 
     A source that runs here goes on; the copy has what was written up to one instant, and is as
     after a power cut of its machine. It is under the keys of its source (CLN-01); with ``recrypt``
-    under ``key``, or one that the host makes of ``provider`` (KEY-02), with new DEKs and its data rewritten. No change when this
-    host has registered one of that name. ``NotFound`` without a source, ``DatastoreFault`` while
-    that runs elsewhere, ``EncryptionKeyRequired`` when a key is not cached, ``InvalidState`` when
-    the host is not safe, or to recrypt a VM in clear. What fails leaves no file.
+    under ``key``, or one that the host makes of ``provider`` (KEY-02), with new DEKs and its data
+    rewritten. No change when this host has registered one of that name. ``NotFound`` without a
+    source, ``DatastoreFault`` while that runs elsewhere, ``EncryptionKeyRequired`` when a key is
+    not cached, ``InvalidState`` when the host is not safe, or to recrypt a VM in clear. What fails
+    leaves no file.
     """
 
     seeks_keys: ClassVar[bool] = True

@@ -76,7 +76,7 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: told when
     it has several. ``vtpm``: True of a VM with a virtual TPM. ``snapshots``: their names, oldest
-    first; ``template``: True of a template.
+    first; ``with_memory``: of those that have the guest's memory. ``template``: True of a template.
     """
 
     vm: VmName
@@ -91,6 +91,7 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
     snapshots: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only of one that has some
     template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
+    with_memory: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if some have it
 
 
 class HostProblem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,16 +11,17 @@ from protocol.terms import NodeName, ProviderId, VmName
 
 
 class CloneVm(Request["VmCloned"], frozen=True, kw_only=True):
-    """CloneVM_Task: ``vm`` is a whole copy of ``source``, which is powered off, or a template.
+    """CloneVM_Task: ``vm`` is a whole copy of ``source``, a template, or a VM that is off or runs.
 
-    It is under the keys of its source; with ``recrypt`` under a new one of ``provider`` (the
-    default when None), with new data keys (CLN-01). ``host``: of the source's cluster, the emptiest
-    when None. ``template``: it is a template itself. ``tpm``: what it has for a virtual TPM
-    (VTPM-07); None: as vCenter's knob says. A task that fails leaves no VM.
+    Of one that runs it has the disks as of one instant, and is off. It is under the keys of its
+    source; with ``recrypt`` under a new one of ``provider`` (the default when None), with new data
+    keys (CLN-01). ``host``: of the source's cluster; when None the emptiest, or that of a source
+    that runs, which makes its clone in any case. ``template``: it is a template itself. ``tpm``:
+    what it has for a virtual TPM (VTPM-07); None: as vCenter's knob says. A task that fails leaves
+    no VM, but for a clone that was made and does not get to ``host``, which the error says.
 
-    ``AlreadyExists``; ``InvalidPowerState`` of a source that runs; ``InvalidState`` to recrypt a VM
-    in clear; ``InvalidArgument``: the host is in another cluster; ``EncryptionKeyRequired`` when
-    keys of the source cannot be had.
+    ``AlreadyExists``; ``InvalidState`` to recrypt a VM in clear; ``InvalidArgument``: the host is
+    in another cluster; ``EncryptionKeyRequired`` when keys of the source cannot be had.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
@@ -61,8 +62,8 @@ class VmMarked(Reply, frozen=True, kw_only=True):
 
 
 class CreateSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
-    """CreateSnapshot_Task, without memory: ``vm`` as it is now, also while it runs. No change when
-    there is one of that name.
+    """CreateSnapshot_Task: ``vm`` as it is now, also while it runs. With ``memory`` that of its
+    guest is kept too; a VM that is off has none. No change when there is one of that name.
 
     It is under the keys of its VM, whose home's key is needed. While there is one, the VM is not
     encrypted, decrypted or recrypted deeply (REK-02, CLN-02).
@@ -71,6 +72,7 @@ class CreateSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vm: VmName
     snapshot: str
+    memory: bool = False
 
 
 class RemoveSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
@@ -82,12 +84,18 @@ class RemoveSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
 
 
 class RevertToSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
-    """RevertToSnapshot_Task: the VM is powered off, and is as it was then. ``NotFound``;
-    ``EncryptionKeyRequired`` without the key of its home (VTPM-06)."""
+    """RevertToSnapshot_Task: the VM is as it was then. With memory in the snapshot it runs
+    afterwards, from that memory, unless ``suppress_power_on``; without, it is powered off.
+
+    ``NotFound``; ``EncryptionKeyRequired`` without the key of its home (VTPM-06), or, of one that
+    is to run, without any of its keys; ``DatastoreFault`` when the memory is damaged. A VM that
+    ran goes on then, if it was to run.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vm: VmName
     snapshot: str
+    suppress_power_on: bool = False
 
 
 class VmSnapshots(Reply, frozen=True, kw_only=True):

@@ -233,6 +233,7 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only of one that has some
     template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
     migrate_encryption: MigrateEncryption | msgspec.UnsetType = msgspec.UNSET  # if not as usual
+    with_memory: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if some snapshots are
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):

@@ -83,6 +83,7 @@ class RegisteredVm:
             vtpm=msgspec.UNSET if config.vtpm is None else True,
             snapshots=tuple(one.name for one in config.snapshots) or msgspec.UNSET,
             template=config.template or msgspec.UNSET,
+            with_memory=tuple(one.name for one in config.snapshots if one.memory) or msgspec.UNSET,
         )
 
 

@@ -52,8 +52,9 @@ def edits_of_report(
                 edits += released([key for key in row.keys if key not in vm.keys], there)
             if vm.vtpm is True and not row.vtpm:
                 edits.append(change_vm(vm.vm, vtpm=True))
-            if _copies(vm) != {"snapshots": row.snapshots, "template": row.template}:
-                edits.append(change_vm(vm.vm, **_copies(vm)))
+            copies = copies_of(vm)
+            if copies != {name: getattr(row, name) for name in copies}:
+                edits.append(change_vm(vm.vm, **copies))
     return edits
 
 
@@ -66,11 +67,14 @@ def row_of(vm: VmSummary, host: NodeName, cluster: ClusterName) -> VmRow:
         power=vm.power,
         keys=vm.keys,
         vtpm=vm.vtpm is True,
-        **_copies(vm),
+        **copies_of(vm),
     )
 
 
-def _copies(vm: VmSummary) -> dict[str, Any]:
+def copies_of(vm: VmSummary) -> dict[str, Any]:
     """What its host alone decides of a VM: a report that is late is made good by the next."""
-    snapshots = () if vm.snapshots is msgspec.UNSET else vm.snapshots
-    return {"snapshots": snapshots, "template": vm.template is True}
+    return {
+        "snapshots": () if vm.snapshots is msgspec.UNSET else vm.snapshots,
+        "with_memory": () if vm.with_memory is msgspec.UNSET else vm.with_memory,
+        "template": vm.template is True,
+    }

@@ -1,12 +1,14 @@
-"""Cloning a VM (CLN-01): a whole copy, made by the host that it shall be on.
+"""Cloning a VM (CLN-01): a whole copy, made by the host that it shall be on, or, of a source that
+runs, by the host that it runs on, which alone has its lock.
 
-1. the source is off, the host takes VMs   2. the host is made safe and gets the source's keys, if
-it has not all of them (SC-13)   3. a new key, when one is asked for, is made and given as in
-``encrypt``   4. the host makes the clone, which fails whole   5. the clone is recorded, and VMCA
-certifies a virtual TPM that is new (VTPM-07)
+1. the host takes VMs   2. it is made safe and gets the source's keys, if it has not all of them
+(SC-13), and so does the one that makes the clone   3. a new key, when one is asked for, is made and
+given as in ``encrypt``   4. the host makes the clone, which fails whole   5. the clone is recorded,
+and VMCA certifies a virtual TPM that is new (VTPM-07)   6. one that was made elsewhere than it
+shall be is registered there, and not where it was made any more
 
 A repeat of the operation goes to the host that was chosen the first time, under the key that was
-made then.
+made then, and on with 6 if that has not come to its end.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from protocol.authorization import Privilege
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
-    InvalidPowerState,
     InvalidState,
     ProductError,
 )
@@ -26,7 +27,7 @@ from protocol.events import EventTypeId
 from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy
 from protocol.messages.vcenter import CloneVm, VmCloned
 from protocol.releases import Feature, has
-from protocol.terms import NodeName, PowerState
+from protocol.terms import NodeName, PowerState, VmName
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.events import Draft
 from services.vcenter.hosts.reported_vms import row_of
@@ -53,6 +54,8 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
         if before is None or before.host is None:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
         await _certify(vc, vc.vm(message.vm))
+        if not before.ended:
+            await _send_on(vc, message.vm, before, caller)
         return VmCloned(vm=vc.vm_info(message.vm))
     vc.check_not_expected(message.vm)
     source = _source(vc, message)
@@ -66,7 +69,8 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
         subject=message.vm,
         provider=vc.provider_for(message.provider, source.cluster) if message.recrypt else None,
     )
-    host = vc.placement.choose(source.cluster, message.host, encrypted=bool(source.keys))
+    wanted = message.host or (source.host if source.power is PowerState.ON else None)
+    host = vc.placement.choose(source.cluster, wanted, encrypted=bool(source.keys))
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):
         await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
@@ -88,8 +92,6 @@ def _source(vc: VCenter, message: CloneVm) -> VmRow:
     row = vc.vm(message.source)
     if message.provider is not None and not message.recrypt:
         raise InvalidArgument("provider: a clone has the keys of its source, unless recrypted")
-    if row.power is not PowerState.OFF:
-        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to clone it")
     if message.recrypt and not row.keys:
         raise InvalidState(f"{row.name} is not encrypted: there is nothing to recrypt")
     return row
@@ -98,10 +100,14 @@ def _source(vc: VCenter, message: CloneVm) -> VmRow:
 async def _make(
     vc: VCenter, message: CloneVm, source: VmRow, operation: OperationRow, caller: Caller
 ) -> VmCloned:
-    host = operation.host or NodeName("")
-    session, cluster = vc.sessions.usable(host), source.cluster
+    runs, cluster = source.power is PowerState.ON, source.cluster
+    target = vc.sessions.usable(operation.host or NodeName(""))
+    session = vc.sessions.usable(source.host) if runs else target
+    host = session.host
     if source.keys:
-        await bring_keys(vc, session, source, caller=caller)
+        await bring_keys(vc, target, source, caller=caller)
+        if host != target.host:
+            await bring_keys(vc, session, source, caller=caller)
     given = await give_key_of_new_vm(vc, session, operation, caller=caller)
     command = HostCloneVm(
         vm=message.vm,
@@ -121,8 +127,11 @@ async def _make(
     if vm.keys and host not in vc.inventory.hosts:  # it was removed, and the clone with it
         await give_up(vc, cluster, tuple(key for key in vm.keys if key not in source.keys))
     made = row_of(vm, host, cluster)
+    now = await vc.inventory.operation(operation.name) or operation
+    now = msgspec.structs.replace(now, ended=host == target.host)
     await vc.inventory.commit(
         new_vm(made),
+        put(Table.OPERATION, now.name, now),
         *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),
         *used_again(vm.keys),
         events=[_cloned(source, made)],
@@ -130,7 +139,25 @@ async def _make(
     if vm.keys:
         given.look_after_the_others(vc, session)
     await _certify(vc, made)
+    if not now.ended:
+        await _send_on(vc, made.name, now, caller)
     return VmCloned(vm=vc.vm_info(vm.vm))
+
+
+async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: Caller) -> None:
+    """Step 6. What fails leaves the clone where it was made, whole."""
+    row, host = vc.vm(name), operation.host or NodeName("")
+    if row.host != host and row.power is PowerState.OFF:
+        try:
+            target = vc.sessions.usable(host)
+            if row.keys:
+                await bring_keys(vc, target, row, caller=caller)
+            await vc.cold_moves.move(row, target)
+        except ProductError as error:
+            text = f"{name} is cloned, on {row.host}, and did not get to {host}: {error}"
+            raise type(error)(text, error.keys) from None
+    done = msgspec.structs.replace(operation, ended=True)
+    await vc.inventory.commit(put(Table.OPERATION, done.name, done))
 
 
 async def _certify(vc: VCenter, row: VmRow) -> None:

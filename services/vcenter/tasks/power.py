@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState
-from protocol.messages.host import HostPowerOffVm, HostPowerOnVm
+from protocol.messages.host import (
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRevertToSnapshot,
+    VmSummary,
+)
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
@@ -54,7 +59,19 @@ async def _start(
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         row = vc.vm(row.name)
         session = vc.sessions.usable(row.host)
-    command = HostPowerOnVm(vm=row.name)
+    await start(vc, session, row, HostPowerOnVm(vm=row.name), told)
+    return VmPowered(vm=vc.vm_info(row.name))
+
+
+async def start(
+    vc: VCenter,
+    session: HostSession,
+    row: VmRow,
+    command: HostPowerOnVm | HostRevertToSnapshot,
+    told: Sequence[Draft] = (),
+) -> VmSummary:
+    """The host is asked to have the VM run, as it is or as it was; twice when a KDK was missing.
+    ``told``: the events of that."""
     try:
         state = await session.command_vm(command)
     except EncryptionKeyRequired as error:
@@ -65,7 +82,7 @@ async def _start(
         await vc.remediation.hand_out_providers(session)  # a KDK may be what it lacks (NKP-15)
         state = await session.command_vm(command)
     await vc.sessions.take_in(row.host, (state,), told)
-    return VmPowered(vm=vc.vm_info(row.name))
+    return state
 
 
 async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:

@@ -5,8 +5,6 @@ What needs the key of an encrypted VM's home has it brought to the host first, i
 
 from __future__ import annotations
 
-from msgspec import UNSET
-
 from protocol.errors import InvalidPowerState, InvalidState
 from protocol.messages.host import (
     HostCreateSnapshot,
@@ -26,9 +24,11 @@ from protocol.messages.vcenter import (
     VmSnapshots,
 )
 from protocol.terms import PowerState
+from services.vcenter.hosts.reported_vms import copies_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm
 from services.vcenter.tables import VmRow
+from services.vcenter.tasks.power import start
 from services.vcenter.vcenter import VCenter
 
 
@@ -43,7 +43,8 @@ def check_no_snapshots(row: VmRow, what: str) -> None:
 async def create_snapshot(vc: VCenter, message: CreateSnapshot) -> VmSnapshots:
     """See ``CreateSnapshot``."""
     row, session = await _ready(vc, vc.vm(message.vm))
-    vm = await session.command_vm(HostCreateSnapshot(vm=row.name, snapshot=message.snapshot))
+    command = HostCreateSnapshot(vm=row.name, snapshot=message.snapshot, memory=message.memory)
+    vm = await session.command_vm(command)
     return await _record(vc, vm)
 
 
@@ -55,13 +56,18 @@ async def remove_snapshot(vc: VCenter, message: RemoveSnapshot) -> VmSnapshots:
 
 
 async def revert_to_snapshot(vc: VCenter, message: RevertToSnapshot) -> VmSnapshots:
-    """A VM that runs is powered off first; that is not undone when reverting fails."""
+    """With memory in the snapshot the host goes back at once, and leaves a VM that runs alone when
+    it cannot. Without, one that runs is powered off first, which is not undone when reverting
+    fails."""
     row, session = await _ready(vc, vc.vm(message.vm))
-    if row.power is PowerState.ON:
+    command = HostRevertToSnapshot(
+        vm=row.name, snapshot=message.snapshot, suppress_power_on=message.suppress_power_on
+    )
+    resumes = message.snapshot in row.with_memory and not message.suppress_power_on
+    if row.power is PowerState.ON and not resumes:
         state = await session.command_vm(HostPowerOffVm(vm=row.name))
         await vc.sessions.take_in(row.host, (state,))
-    vm = await session.command_vm(HostRevertToSnapshot(vm=row.name, snapshot=message.snapshot))
-    return await _record(vc, vm)
+    return await _record(vc, await start(vc, session, row, command))
 
 
 async def mark(vc: VCenter, message: MarkAsTemplate | MarkAsVirtualMachine) -> VmMarked:
@@ -86,6 +92,5 @@ async def _ready(vc: VCenter, row: VmRow) -> tuple[VmRow, HostSession]:
 
 
 async def _record(vc: VCenter, vm: VmSummary) -> VmSnapshots:
-    left = () if vm.snapshots is UNSET else vm.snapshots
-    await vc.inventory.commit(change_vm(vm.vm, snapshots=left))
+    await vc.inventory.commit(change_vm(vm.vm, **copies_of(vm)))
     return VmSnapshots(vm=vc.vm_info(vm.vm))

@@ -23,9 +23,16 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
 def test_a_vm_is_kept_copied_and_brought_back(lab: Cli) -> None:
     taken = lab.ok("vm", "snapshot", "create", "vm-01", "before")
     assert "before" in taken.out
-    moved = lab("vm", "clone", "vm-01", "copy")
-    assert moved.code == 1 and "InvalidPowerState" in moved.err
+    kept = lab.ok("vm", "snapshot", "create", "vm-01", "running", "--memory")
+    assert "before, running (memory)" in kept.out
+    assert "running: with memory" in lab.ok("describe", "vm", "vm-01").out
+    lab.ok("vm", "clone", "vm-01", "live", "--host", "esxi-002")
     lab.ok("vm", "off", "vm-01")
+    assert "poweredOn" in lab.ok("vm", "snapshot", "revert", "vm-01", "running").out
+    lab.ok("vm", "off", "vm-01")
+    suppressed = lab.ok("vm", "snapshot", "revert", "vm-01", "running", "--suppress-power-on")
+    assert "poweredOff" in suppressed.out
+    lab.ok("vm", "snapshot", "remove", "vm-01", "running")
     deep = lab("vm", "recrypt", "vm-01", "--deep")
     assert deep.code == 1 and "has snapshots (before)" in deep.err
 
@@ -34,9 +41,12 @@ def test_a_vm_is_kept_copied_and_brought_back(lab: Cli) -> None:
     vms = {vm["vm"]: vm for vm in lab.ok("get", "vms", "-o", "json").items()}
     assert vms["copy"]["key"] == vms["vm-01"]["key"] != vms["new"]["key"]
     assert vms["new"]["host"] == "esxi-002" and vms["copy"]["snapshots"] == []
-    lab.ok("vm", "on", "copy", "new")
+    assert vms["live"]["host"] == "esxi-002" and vms["live"]["power"] == "poweredOff"
+    lab.ok("vm", "on", "copy", "new", "live")
     lab.ok("host", "power-loss", "esxi-001", "esxi-002")
-    lab.ok("wait", "--for", "vm.running=copy", "--for", "vm.running=new")
+    lab.ok(
+        "wait", "--for", "vm.running=copy", "--for", "vm.running=new", "--for", "vm.running=live"
+    )
 
     lab.ok("vm", "snapshot", "revert", "vm-01", "before")
     lab.ok("vm", "snapshot", "remove", "vm-01", "before")

@@ -68,7 +68,7 @@ def no_room(rig: Rig, vm: VmName, after: int) -> Iterator[None]:
     async def refusing(self: Any, of: str, file: str, data: bytes) -> None:
         nonlocal left
         left -= of == vm and bool(data)
-        if left < 0:
+        if left < 0 and data:
             raise OSError(errno.ENOSPC, "No space left on device")
         await write(self, of, file, data)
 

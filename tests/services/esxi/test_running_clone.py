@@ -1,5 +1,5 @@
-"""Clones of VMs that run: the writes of one instant, the guest goes on, a fall leaves all or nothing
-(CLN-01, VTPM-07)."""
+"""Clones of VMs that run: the writes of one instant, the guest goes on, a fall leaves all or
+nothing (CLN-01, VTPM-07)."""
 
 from __future__ import annotations
 
