@@ -28,6 +28,27 @@ COPIES: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_ESX}/test_snapshots.py::test_a_vtpm_goes_back_with_its_vm",
         "its counter went back",
     ),
+    (
+        "memory_in_clear",
+        f"{_ESX}/test_memory_snapshots.py::test_the_memory_of_an_encrypted_vm_is_nowhere_in_clear",
+        "secret not in",
+    ),
+    (
+        "reverted_without_its_memory",
+        f"{_ESX}/test_memory_snapshots.py::test_a_vm_that_is_off_runs_again_where_it_was",
+        "run_of(rig) == run",
+    ),
+    (
+        "revert_stops_first",
+        f"{_ESX}/test_memory_snapshots.py::"
+        "test_its_keys_are_needed_and_without_them_it_stays_as_it_is",
+        "power is power",
+    ),
+    (
+        "clone_of_no_instant",
+        f"{_ESX}/test_running_clone.py::test_a_clone_is_of_one_instant[3]",
+        "first - second",
+    ),
 )
 
 RIGHTS: Final[tuple[tuple[str, str, str], ...]] = (

@@ -147,12 +147,15 @@ async def _make(
 async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: Caller) -> None:
     """Step 6. What fails leaves the clone where it was made, whole."""
     row, host = vc.vm(name), operation.host or NodeName("")
-    if row.host != host and row.power is PowerState.OFF:
+    if row.power is PowerState.OFF:
         try:
-            target = vc.sessions.usable(host)
-            if row.keys:
-                await bring_keys(vc, target, row, caller=caller)
-            await vc.cold_moves.move(row, target)
+            await vc.cold_moves.settle(name)  # an earlier try has registered it twice
+            row = vc.vm(name)
+            if row.host != host:
+                target = vc.sessions.usable(host)
+                if row.keys:
+                    await bring_keys(vc, target, row, caller=caller)
+                await vc.cold_moves.move(row, target)
         except ProductError as error:
             text = f"{name} is cloned, on {row.host}, and did not get to {host}: {error}"
             raise type(error)(text, error.keys) from None

@@ -22,6 +22,7 @@ from lab.api.commands import (
 from lab.client import Lab
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.terms import PowerState, VmCryptoState
+from tests.lab.api import copies_struck
 from tests.lab.api.refusals import refused
 
 A, B = "esxi-001", "esxi-002"
@@ -153,3 +154,26 @@ async def test_without_its_key_it_does_not_come_back_and_a_recrypt_takes_it_alon
     await lab.sleep(400)
     assert (await lab.do(VmSnapshotRevert("vm-01", "running"))).power is PowerState.ON
     assert await run_of(lab) == run and await holds(lab, "vm-01")
+
+
+# ---- falls in the midst -------------------------------------------------------------------
+
+STRIKES = [
+    f"{way} {where}" for where in ("vcenter", "source", "target") for way in ("crash", "power_loss")
+]
+
+
+@pytest.mark.parametrize("what", STRIKES)
+async def test_whoever_falls_while_a_vm_that_runs_is_cloned(what: str) -> None:
+    """A whole clone on one host, which vCenter knows, or nothing of it; and a repeat ends it."""
+    async with Lab(mode="sim", seed=11, hosts=2, vms=1) as lab:
+        for step in copies_struck.STEPS:
+            assert await lab.beside(copies_struck.cloned, what, step) == [], step
+
+
+@pytest.mark.parametrize("what", STRIKES[:4])
+async def test_whoever_falls_while_a_vm_goes_back_to_run(what: str) -> None:
+    """It runs, as it was or as it is to be; and a repeat brings its memory back."""
+    async with Lab(mode="sim", seed=11, hosts=2, vms=1, key_persistence=True) as lab:
+        for step in copies_struck.STEPS:
+            assert await lab.beside(copies_struck.reverted, what, step) == [], step
