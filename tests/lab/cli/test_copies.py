@@ -24,7 +24,7 @@ def test_a_vm_is_kept_copied_and_brought_back(lab: Cli) -> None:
     taken = lab.ok("vm", "snapshot", "create", "vm-01", "before")
     assert "before" in taken.out
     kept = lab.ok("vm", "snapshot", "create", "vm-01", "running", "--memory")
-    assert "before, running (memory)" in kept.out
+    assert "before,running (memory)" in kept.out
     assert "running: with memory" in lab.ok("describe", "vm", "vm-01").out
     lab.ok("vm", "clone", "vm-01", "live", "--host", "esxi-002")
     lab.ok("vm", "off", "vm-01")
