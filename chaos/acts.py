@@ -11,6 +11,7 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedAction
 from chaos.history import History
 from chaos.lab import Lab
+from chaos.observe.guests import Guests
 from chaos.progress import Phases
 from chaos.workload import Outcome
 from protocol.errors import ProductError
@@ -28,6 +29,7 @@ class Acts:
     cues: Cues
     phases: Phases
     name: str
+    guests: Guests
     _number: int = field(default=0, init=False)
     _exports: dict[str, KeyMaterial] = field(default_factory=dict, init=False)
 
@@ -60,7 +62,7 @@ class Acts:
         about = {"n": number, "action": planned.id}
         self.history.add("invoke", target, op=planned.do, **about, **planned.values)
         several = f"-{place + 1}" if len(planned.targets) > 1 else ""
-        acting = Acting(self.lab, f"{self.name}-{planned.id}{several}", self._exports)
+        acting = Acting(self.lab, f"{self.name}-{planned.id}{several}", self._exports, self.guests)
         try:
             params = action.params.model_validate(_fields(planned, target))
             outcome = await action.run(acting, target, params)

@@ -155,7 +155,9 @@ class _Run:
             self._now,
         )
         name = load_name(self.lab, self.run_id)
-        self.acts = Acts(self.plan, self.lab, self.history, self.cues, self.phases, name)
+        self.acts = Acts(
+            self.plan, self.lab, self.history, self.cues, self.phases, name, self.watch.guests
+        )
         sources = Sources(self.watch.guests, self.watch.recoveries, self.operations)
         self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
 

@@ -1,7 +1,7 @@
 """Every action a schedule can give: commands of the API that change something, never taken back.
 
 - ``base``       what an action is
-- ``vms``, ``disks``, ``hosts``, ``machines``, ``keys``, ``vcenters``, ``trust``: those of each
+- ``vms``, ``copies`` ``disks``, ``hosts``, ``machines``, ``keys``, ``vcenters``, ``trust``: each's
 - ``providers``, ``native``: of key providers, and of native ones only
 """
 
@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.actions import disks, hosts, keys, machines, native, providers, trust, vcenters, vms
+from chaos.actions import (
+    copies,
+    disks,
+    hosts,
+    keys,
+    machines,
+    native,
+    providers,
+    trust,
+    vcenters,
+    vms,
+)
 from chaos.actions.base import Action
 
 ACTIONS: Final[dict[str, Action]] = {
     action.kind: action
-    for subject in (vms, disks, hosts, machines, providers, native, keys, vcenters, trust)
+    for subject in (vms, copies, disks, hosts, machines, providers, native, keys, vcenters, trust)
     for action in subject.ACTIONS
 }

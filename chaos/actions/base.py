@@ -12,6 +12,7 @@ from typing import Any
 
 from chaos.faults.base import Params
 from chaos.lab import Lab
+from chaos.observe.guests import Guests
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import vcenter_of
 from chaos.workload import WITHIN_S, Outcome
@@ -46,11 +47,13 @@ class Acting:
     """What an action acts with. ``name`` is what it makes is called when the file names nothing:
     unique in the lab, and the id under which a repeat is the same operation. ``exports`` has what
     was exported in this run, by the name of the backup: in memory only, for there are keys in it.
+    ``guests``: what the run knows of them, None where nobody asks any.
     """
 
     lab: Lab
     name: str
     exports: dict[str, KeyMaterial] = field(default_factory=dict)
+    guests: Guests | None = None
 
     async def vcenter(self, target: str, params: Any = None) -> NodeName:
         """The vCenter that the file names, else that of the target or of the cluster that is

@@ -27,8 +27,9 @@ _COMMANDS: Final = {
     "vm.restart": (True,),
     "vm.on": (True,),
     "vm.off": (False,),
+    "vm.revert": (False, True),
 }
-"""Operation -> the changes that one command of it makes; True: on."""
+"""Operation -> the changes that one command of it makes, or may make; True: on."""
 Life = tuple[str, int]
 """A host, and which boot of it."""
 LATE_S: Final = 3.0

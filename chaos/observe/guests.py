@@ -8,7 +8,8 @@ lost may or may not have rewritten a block: that stays open until a later answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
@@ -16,7 +17,7 @@ from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
 from chaos.observe.look import Look
-from chaos.observe.vtpms import GuestTpms
+from chaos.observe.vtpms import GuestTpm, GuestTpms
 from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
@@ -56,6 +57,16 @@ class _Disk:
         return most if not self.open else few if self.open <= OPEN_LIMIT else 1
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """A guest as it was when its VM was copied."""
+
+    seed: bytes
+    generations: dict[int, int]
+    open: int
+    vtpm: GuestTpm | None
+
+
 class Guests:
     """The disks of one run's guests; markers and nonces come from a stream of the run's seed."""
 
@@ -65,6 +76,7 @@ class Guests:
         self._disks: dict[VmName, _Disk] = {}
         self.vtpms = GuestTpms(lab, draws)
         self._seen_on: dict[VmName, NodeName] = {}
+        self._snapshots: dict[tuple[VmName, str], _Copy] = {}
 
     def planted(self) -> tuple[VmName, ...]:
         """VMs whose disks were filled from a marker of ours."""
@@ -97,6 +109,42 @@ class Guests:
         self._disks.pop(vm, None)
         self._seen_on.pop(vm, None)
         self.vtpms.forget(vm)
+
+    @asynccontextmanager
+    async def left_alone(self, vm: VmName) -> AsyncIterator[None]:
+        """Nobody asks the guest anything meanwhile: its VM is copied, or goes back."""
+        disk = self._disks.get(vm)
+        async with asyncio.Lock() if disk is None else disk.lock:
+            yield
+
+    def kept(self, vm: VmName, snapshot: str) -> None:
+        """A snapshot has the guest as it is now."""
+        if copy := self._copy(vm):
+            self._snapshots[vm, snapshot] = copy
+
+    def went_back(self, vm: VmName, snapshot: str) -> None:
+        """The guest is as it was; one of which nothing is known any more is forgotten."""
+        copy = self._snapshots.get((vm, snapshot))
+        if copy is None:
+            self.forget(vm)
+        else:
+            self._put(vm, copy)
+
+    def cloned(self, vm: VmName, clone: VmName) -> None:
+        """Another VM has the disk of this one, and may have its virtual TPM: that is not asked."""
+        if copy := self._copy(vm):
+            self._put(clone, replace(copy, vtpm=None))
+
+    def _copy(self, vm: VmName) -> _Copy | None:
+        disk = self._disks.get(vm)
+        if disk is None:
+            return None
+        return _Copy(disk.seed, dict(disk.generations), disk.open, self.vtpms.copy(vm))
+
+    def _put(self, vm: VmName, copy: _Copy) -> None:
+        disk = self._disks.setdefault(vm, _Disk(copy.seed))
+        disk.seed, disk.generations, disk.open = copy.seed, dict(copy.generations), copy.open
+        self.vtpms.put(vm, copy.vtpm)
 
     async def challenge_found(self, vm: VmName) -> Asked | None:
         """``challenge`` at the host that has the VM: where it was seen last, else wherever it is

@@ -7,7 +7,7 @@ counter above every one that was acknowledged (``protocol.guest_tpm``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
@@ -22,7 +22,9 @@ WITHIN_S = 30.0
 
 
 @dataclass
-class _Known:
+class GuestTpm:
+    """What was sealed in a virtual TPM, by which key it answers, and its counter at least."""
+
     secret: KeyMaterial
     ak: PublicArea
     last: int
@@ -33,7 +35,7 @@ class GuestTpms:
 
     def __init__(self, lab: Lab, draws: Draws) -> None:
         self._lab, self._draws = lab, draws
-        self._known: dict[VmName, _Known] = {}
+        self._known: dict[VmName, GuestTpm] = {}
 
     def secrets(self) -> dict[VmName, bytes]:
         """What each guest has sealed: it lies nowhere in clear."""
@@ -47,6 +49,18 @@ class GuestTpms:
         """The VM's virtual TPM is gone."""
         self._known.pop(vm, None)
 
+    def copy(self, vm: VmName) -> GuestTpm | None:
+        """What is known of it now, for who goes back to it or has another one like it."""
+        known = self._known.get(vm)
+        return None if known is None else replace(known)
+
+    def put(self, vm: VmName, known: GuestTpm | None) -> None:
+        """The VM's virtual TPM is as it was when ``copy`` gave this."""
+        if known is None:
+            self.forget(vm)
+        else:
+            self._known[vm] = replace(known)
+
     async def seal(self, vm: VmName, host: NodeName) -> str:
         """Have the guest seal a new secret; empty when it has, else why not."""
         marker = self._draws.token(SECRET_SIZE)
@@ -56,7 +70,7 @@ class GuestTpms:
             )
         except REFUSALS as error:
             return f"{vm}: its virtual TPM: {type(error).__name__}: {error}"
-        self._known[vm] = _Known(secret_of(marker), PublicArea(sealed.ak), sealed.counter)
+        self._known[vm] = GuestTpm(secret_of(marker), PublicArea(sealed.ak), sealed.counter)
         return ""
 
     async def flaw(self, vm: VmName, host: NodeName) -> str:

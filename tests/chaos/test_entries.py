@@ -216,6 +216,7 @@ FIRST = {
     "vcenter.restore": "vcenter.backup, backup: monday",
     "host.reconnect": "host.disconnect, on: esxi-001",
     "vm.encrypt": "vm.create, name: vm-new",
+    "vm.revert": "vm.snapshot, on: vm-01, name: before",
     "host.dump.read": "host.dump, on: esxi-001, dump: hostd",
     "vm.add-disk": "vm.off, on: vm-01",
     "vm.add-disk-at-host": "vm.off, on: vm-01",
@@ -289,6 +290,37 @@ schedule:
     assert result_of(verdict, "truth_table") is CheckOutcome.PASS
     moved = [r.data["host"] for r in history.records if (r.type, r.op) == ("ok", "vm.migrate")]
     assert moved[1] == "esxi-001" and len(moved) == 3
+
+
+def test_vms_are_kept_and_go_back_and_what_is_known_of_their_guests_does_too(
+    world: World,
+) -> None:
+    """With memory a VM runs afterwards; a clone has its source's disk."""
+    text = (
+        HOLDS
+        + """workload: [{op: guest.challenge, rate: 2/s}]
+schedule:
+  - {at: 1s, do: vm.snapshot, on: [vm-01, vm-02], name: running, memory: true, must: ok}
+  - {at: 2s, do: vm.clone, on: vm-01, name: copy, must: ok}
+  - {at: 3s, do: vm.on, on: copy, must: ok}
+  - {at: 6s, do: vm.revert, on: vm-01, name: running, must: ok}
+  - {at: 8s, do: vm.off, on: vm-02, must: ok}
+  - {at: 9s, do: vm.revert, on: vm-02, name: running, must: ok}
+  - {at: 10s, do: vm.revert, on: vm-01, name: none, must: fail}
+  - {at: 12s, do: vm.clone, on: vm-02, name: other, recrypt: true, must: ok}
+  - {at: 13s, do: vm.on, on: other, must: ok}
+  - {at: 16s, do: vm.revert, on: vm-01, name: running, suppress_power_on: true, must: ok}
+  - {at: 18s, do: vm.on, on: vm-01, must: ok}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    reverted = [r for r in history.records if (r.type, r.op) == ("ok", "vm.revert")]
+    assert [r.data["power"] for r in reverted] == ["poweredOn", "poweredOn", "poweredOff"]
+    for check in ("truth_table", "power_as_commanded", "guests_read_back"):
+        assert result_of(verdict, check) is not CheckOutcome.FAIL, check
+    asked = {r.node for r in history.records if r.op == "guest.challenge" and r.type == "ok"}
+    assert {"vm-01", "vm-02"} <= asked
 
 
 def test_a_vm_goes_to_a_key_of_another_provider(world: World) -> None:

@@ -57,6 +57,8 @@ def records(events: list[Event]) -> list[Record]:
 CYCLE = ((11, OFF), (12, ON))
 GOOD: dict[str, list[Event]] = {
     "a cycle": [*seen(), *command(10), *logged(*CYCLE)],
+    "gone back to run": [*seen(OFF), *command(10, "vm.revert"), *logged((11, ON))],
+    "gone back, and off": [*seen(), *command(10, "vm.revert"), *logged((11, OFF))],
     "two cycles": [
         *seen(),
         *command(10),

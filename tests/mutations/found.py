@@ -82,5 +82,6 @@ FOUND: Final = (
     Found("store_keeps_removed", 1, "given_up_keys_gone", "in its store"),
     Found("old_session_accepted", 60, "session_in_force", "did Host"),
     Found("kill_powers_on_others", None, "truth_table", "no new key is allowed by R12"),
+    Found("memory_in_clear", None, "no_plaintext_key", "in the datastore"),
     Found("derived_key_outlives_eviction", None, "truth_table", "is started at", _NATIVE),
 )

@@ -8,7 +8,7 @@ from chaos.oracle.facts import Ask
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.placements import Choice, Placements
 from chaos.oracle.fold.possible import Outcomes
-from chaos.oracle.fold.vms import MIGRATE, VmFacts
+from chaos.oracle.fold.vms import MIGRATE, OFF, ON, REVERT, VmFacts
 from chaos.oracle.terms import Letter
 
 PERSISTENCE = "esx.persistence."
@@ -149,11 +149,13 @@ class Operations(Placements):
                 self.nodes.get(vm.host),
                 self._may_start(vm),
             )
-            could = works or vm.under_way.get(number, True) or record.op == "vm.off"
+            on = record.op != OFF and record.data.get("power", ON) == ON
+            could = works or vm.under_way.get(number, True) or not on
             if record.type == "ok" and not could and host is not None:
                 self.impossible = self.outcomes(Ask.START, vm, host)
             boot = node.boot if node and works else -1
-            vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
+            kind = "info" if (record.op, record.type) == (REVERT, "fail") else record.type
+            vm.ended(number, kind, record.t, boot, on=on)  # one that is refused may have been off
 
     def _chosen(self, vm: VmFacts, choice: Choice, record: Record) -> None:
         """The end of a power-on in a cluster in which DRS chooses the host. It is known where the

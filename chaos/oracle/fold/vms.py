@@ -13,8 +13,10 @@ from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
 ON = "poweredOn"
-POWERS = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", "vm.on", "vm.off")
-"""Operations on the power of a VM; each but the last ends with it on."""
+OFF, REVERT = "vm.off", "vm.revert"
+POWERS = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", "vm.on", OFF, REVERT)
+"""Operations on the power of a VM; each but the last two ends with it on. The last one says how it
+has ended: a snapshot with memory brings a VM to run (VTPM-08)."""
 MIGRATE = "vm.migrate"
 MOVES = ("vm.move", "vm.restart", MIGRATE)
 """Operations after which a VM is on another host, and on; a migrated one is as it was before."""
@@ -27,6 +29,8 @@ FOLLOWED = frozenset(
         *POWERS,
         *TAKEN,
         "vm.create",
+        "vm.clone",
+        "vm.snapshot",
         MIGRATE,
         "vm.recrypt",
         "vm.encrypt",

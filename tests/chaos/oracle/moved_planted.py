@@ -19,9 +19,21 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Operations._operation,
-        'or record.op == "vm.off"',
+        "or not on",
         "",
         "off, though it could not be started",
+    ),
+    (
+        Operations._operation,
+        'record.data.get("power", ON) == ON',
+        "True",
+        "running, and off after it went back",
+    ),
+    (
+        Operations._operation,
+        '"info" if (record.op, record.type) == (REVERT, "fail") else record.type',
+        "record.type",
+        "stopped to go back, and then not let",
     ),
     (
         Operations._operation,

@@ -30,7 +30,46 @@ def came_and_went() -> Story:
     return on(story, "ok").vm("vm-01", "esxi-001", "running").passes(60)
 
 
+def off(*, persistence: bool = False) -> Story:
+    """esxi-001 has all keys, and vm-01 is powered off."""
+    story = Story(persistence=persistence).cut()
+    story.op("invoke", "vm-01", "vm.off", n=3).op("ok", "vm-01", "vm.off", n=3)
+    return story.vm("vm-01", "esxi-001", "off", wanted=False).passes(20)
+
+
+def reverted(story: Story, kind: str = "ok", power: str = "poweredOn") -> Story:
+    """vm-01 goes back to a snapshot, which has its memory if it is on then."""
+    told = {"power": power} if kind == "ok" else {"error": "EncryptionKeyRequired"}
+    story.op("invoke", "vm-01", "vm.revert", n=9)
+    return story.op(kind, "vm-01", "vm.revert", n=9, **told)
+
+
 GOOD: dict[str, Callable[[], Story]] = {
+    "off, and gone back to run": lambda: (
+        reverted(off()).vm("vm-01", "esxi-001", "running").passes(60)
+    ),
+    "gone back to run, and started by the next boot": lambda: (
+        reverted(off(persistence=True))
+        .vm("vm-01", "esxi-001", "running")
+        .passes(10)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(60)
+    ),
+    "running, and off after it went back": lambda: (
+        reverted(Story(persistence=False).cut(), power="poweredOff")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(60)
+    ),
+    "not let go back for lack of its key, and off": lambda: reverted(lacking(), "fail").passes(40),
+    "stopped to go back, and then not let": lambda: (
+        reverted(Story(persistence=False).cut(), "fail")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(90)
+    ),
     "powered on when its key could come for a moment": came_and_went,
     "off, though it could not be started": lambda: (
         deleted(native())
@@ -48,6 +87,18 @@ GOOD: dict[str, Callable[[], Story]] = {
 }
 
 BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
+    "gone back to run without its key": (
+        lambda: reverted(lacking()).passes(1),
+        "vm-01",
+        "R6",
+        "started",
+    ),
+    "gone back to run, and off": (
+        lambda: reverted(off()).vm("vm-01", "esxi-001", "off").passes(60),
+        "vm-01",
+        "",
+        "off",
+    ),
     "powered on without its key": (
         lambda: on(on(lacking(), "invoke").passes(2), "ok").passes(1),
         "vm-01",
@@ -62,4 +113,4 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
     ),
 }
 
-OUTAGES: set[str] = set()
+OUTAGES = {"gone back to run, and off"}
