@@ -352,7 +352,7 @@ def filled(rig: Rig) -> None:
     fill(rig, b"first")
 
 
-STORIES: dict[str, tuple[Callable[[Rig], object], Any]] = {
+STORIES: dict[str, tuple[Callable[[Rig], Any], Any]] = {
     "take": (filled, TAKE),
     "revert off": (stopped, REVERT),
     "revert running": (taken, REVERT),
