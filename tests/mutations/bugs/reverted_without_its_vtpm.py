@@ -6,15 +6,20 @@ from typing import Any
 
 import msgspec
 
-from services.esxi.vms import snapshots
+from services.esxi.vms import revert
 from tests.mutations.bugs.planting import plant
 
 
-def _of_disks_only(original: Any) -> Any:
-    async def reverted(host: Any, config: Any, kept: Any) -> Any:
-        return await original(host, config, msgspec.structs.replace(kept, vtpm=0))
-
-    return reverted
+def _made_of_disks_only(original: Any) -> Any:
+    return lambda config, kept: original(config, msgspec.structs.replace(kept, vtpm=0))
 
 
-plant(snapshots, "_reverted", _of_disks_only)
+def _disks_only_switched(original: Any) -> Any:
+    async def switch(host: Any, config: Any, kept: Any, made: Any, guest: Any) -> None:
+        await original(host, config, msgspec.structs.replace(kept, vtpm=0), made, guest)
+
+    return switch
+
+
+plant(revert, "_config_of", _made_of_disks_only)
+plant(revert, "_switch", _disks_only_switched)
