@@ -60,6 +60,12 @@ class ColdMoves:
         row = self._inventory.vms.get(name)
         if row is None or not row.moving:
             return
+        for host in row.moving:  # one that fell over a command may list it no more by now
+            if host in self._inventory.hosts:
+                await self._sessions.usable(host).look()
+        row = self._inventory.vms.get(name)
+        if row is None:
+            return
         if not self._sessions.lists(row.host, name):
             raise HostUnreachable(f"{row.host} does not say that it has {name}")
         for host in row.moving:
