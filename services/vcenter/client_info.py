@@ -47,7 +47,7 @@ def host_info(
         crypto,
         wanted_safe,
         None if seen is None else seen.status,
-        recovery_key_new=row.recovery_id != row.recovery_acknowledged,
+        recovery_key_new=row.recovery_id not in ("", row.recovery_acknowledged),
     )
     attestation = (
         None

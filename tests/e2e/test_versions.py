@@ -402,9 +402,11 @@ async def test_a_host_goes_back_to_the_release_it_had_and_vcenter_sees_it() -> N
         await lab.sleep(400)
         host = await lab.host(A)
         assert (str(host.crypto_state), host.connection) == ("safe", "connected")
-        [vm] = (await lab.do(c.GetVms())).items
-        assert vm.vm == "vm-1", vm
-        await lab.do(c.VmOn(("vm-1",)))
+        assert [v.connection for v in (await lab.do(c.GetVms())).items] == ["orphaned"]
+        await lab.do(c.VmUnregister(("vm-1",)))
+        await lab.do(c.VmRegister("vm-1", host=A))
+        [started] = (await lab.do(c.VmOn(("vm-1",)))).items
+        assert started.power == "poweredOn", started
         assert f"{A} has no other release to go back to" in await refusal(lab, rollback)
 
 

@@ -78,7 +78,8 @@ class SetProviderList:
 
 @dataclass(frozen=True)
 class NoteRecoveryKey:
-    """Record the recovery key of this id, and tell that it should be kept safe."""
+    """Record the recovery key of this id, and tell that it should be kept safe; empty: the host
+    has none any more."""
 
     recovery_id: str
 
@@ -132,8 +133,8 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     wanted = references(facts.providers, summary)
     if summary.providers != wanted or facts.lacks_kdk:
         actions.append(SetProviderList(wanted))
-    if _new_recovery_key(summary, facts.row):
-        actions.append(NoteRecoveryKey(summary.recovery_id))
+    if (recovery_id := _recovery_id(summary)) != facts.row.recovery_id:
+        actions.append(NoteRecoveryKey(recovery_id))
     step = next_mode_step(
         summary.crypto_state,
         summary.crypto_key_id,
@@ -226,10 +227,9 @@ def removed(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
     )
 
 
-def _new_recovery_key(summary: HostSummary, row: HostRow) -> bool:
-    if summary.protection_mode is not ProtectionMode.TPM or not summary.recovery_id:
-        return False
-    return summary.recovery_id != row.recovery_id
+def _recovery_id(summary: HostSummary) -> str:
+    """Of the recovery key to keep safe; empty where the TPM seals nothing."""
+    return summary.recovery_id if summary.protection_mode is ProtectionMode.TPM else ""
 
 
 def _newly_disabled(summary: HostSummary, row: HostRow) -> bool:

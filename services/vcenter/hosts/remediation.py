@@ -376,7 +376,7 @@ class Remediation:
         """HostTpmConfigEncryptionEvent: once per recovery key of the host (REC-03)."""
         await self._inventory.commit(
             change_host(host, recovery_id=recovery_id),
-            events=[events.tpm_encryption(host, recovery_id)],
+            events=[events.tpm_encryption(host, recovery_id)] if recovery_id else [],
         )
 
     async def _reach_mode(

@@ -7,7 +7,7 @@ import pytest
 from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId as E
 from protocol.messages.host import HostProblem
-from protocol.messages.vcenter import ListEvents, PowerOnVm
+from protocol.messages.vcenter import AcknowledgeAlarm, ListEvents, ListHosts, PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
@@ -20,6 +20,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from services.vcenter.alarms import Alarm
 from services.vcenter.knobs import VcenterKnobs
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig
@@ -255,6 +256,28 @@ def test_a_new_recovery_key_is_told_once(rig: Rig) -> None:
     rig.hosts[A].recovery_id = "{ID-2}"
     rig.sleep(301)
     assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 2
+
+
+def test_the_alarm_of_a_recovery_key_ends_with_the_key(rig: Rig) -> None:
+    """A host that was installed anew, or went back to a release without one (UPG-02), has none."""
+
+    def alarms() -> tuple[str, ...]:
+        return next(host for host in rig.do(ListHosts()).hosts if host.host == A).alarms
+
+    rig.add(A, Role.ESXI)
+    rig.hosts[A].recovery_id = "{ID-1}"
+    rig.host(A)
+    rig.sleep(30)
+    assert Alarm.HOST_RECOVERY_KEY in alarms()
+    rig.hosts[A].recovery_id = ""
+    rig.sleep(301)
+    assert Alarm.HOST_RECOVERY_KEY not in alarms()
+    assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 1, "no key is no news to be kept"
+    rig.hosts[A].recovery_id = "{ID-1}"
+    rig.sleep(301)
+    assert Alarm.HOST_RECOVERY_KEY in alarms()
+    rig.do(AcknowledgeAlarm(host=A))
+    assert Alarm.HOST_RECOVERY_KEY not in alarms()
 
 
 def problem(number: int) -> HostProblem:
