@@ -164,3 +164,15 @@ def test_options_of_the_loader_go_with_the_bank(rig: Rig) -> None:
     assert rig.esxcli(off).exit_code == 0
     assert back(rig) is NodeRunState.RUNNING
     assert "Installed VIBs: true" in rig.esxcli("system settings encryption get").output
+
+
+def test_an_upgrade_that_the_policy_does_not_open_is_taken_back(rig: Rig) -> None:
+    """``seal_pcrs`` with the loader's register: the new image is no way in, the old one still is
+    (POL-06). What never booted has put nothing into the other bank."""
+    rig.up(version=SEALED, knobs={"seal_pcrs": [4, 7]})
+    rig.make_safe()
+    rig.power_off()
+    rig.set_firmware(banks=BootBanks(release=NEW))
+    assert rig.power_on().screen == SCREEN_A
+    assert back(rig) is NodeRunState.RUNNING
+    assert (rig.summary().version, rig.summary().crypto_key_id) == (SEALED, HOST_KEY)
