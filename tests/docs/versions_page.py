@@ -43,7 +43,10 @@ plays each row with the release before and with the release that has it.
 """
 TAIL = """
 What the product has and this lab has not, in any version: whether access to a host's key is granted
-(HEM-08), from 8.0 U3 on; Quick Boot (UPG-03), TPM 1.2.
+(HEM-08), from 8.0 U3 on; Quick Boot (UPG-03); TPM 1.2; a TPM without SHA-256 or behind another
+interface, and so the events `esx.problem.hardware.tpm2.nosha256` and `.notis`, and
+`.ek.provisioning` of 8.0 U3.
+
 Before 7.0 U2 the configuration of a host is written here as on a host without a TPM: whoever has
 its disk can read it, as with the product.
 """
