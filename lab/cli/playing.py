@@ -89,15 +89,24 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def stopped_by_signals(stop: Callable[[], object]) -> None:
-    """As ``stopping``, for the running event loop; what is being healed cannot be interrupted."""
+    """As ``stopping``, for the running event loop; what is being healed cannot be interrupted, nor
+    is the report that follows. Who interrupts the end of a run for the first time ends the command.
+
+    Not by the loop's own handlers of signals: a loop that closes takes them back after the pipe
+    that they write to, and a signal in between makes Python print a traceback.
+    """
+    loop = asyncio.get_running_loop()
     asked = False
 
-    def ask() -> None:
+    def ask(number: int, frame: object) -> None:
         nonlocal asked
-        if not asked:
-            asked = True
-            os.write(2, _HEALING)
-            stop()
+        if asked:
+            return
+        if loop.is_closed():
+            raise KeyboardInterrupt
+        asked = True
+        os.write(2, _HEALING)
+        loop.call_soon_threadsafe(stop)
 
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, ask)
+        signal.signal(number, ask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import IO
 import pytest
 
 from chaos.history import verify
+from lab.cli.playing import stopped_by_signals
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli
 
@@ -161,3 +163,32 @@ def test_what_waits_in_an_event_loop_leaves_in_order_and_a_second_time_at_once(
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
     assert how == "stuck" or (out == "left\n" and err == "\nkeystead: interrupted\n")
+
+
+def test_a_signal_while_the_loop_closes_is_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """The loop's pipe is closed before its handlers of signals are taken back."""
+    heard: list[str] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        stopped_by_signals(lambda: heard.append("stop"))
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    closes = loop._close_self_pipe  # type: ignore[attr-defined]
+
+    def close_and_interrupt() -> None:
+        closes()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    loop._close_self_pipe = close_and_interrupt  # type: ignore[attr-defined]
+    try:
+        loop.run_until_complete(run())
+        loop.close()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == ["stop"]
+    assert "Exception ignored" not in capfd.readouterr().err
