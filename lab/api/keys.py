@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from chaos import backups
 from chaos.observe.listing import all_providers
 from lab.api import commands
-from lab.api.answers import Fault, Key, KeyBackup, Provider
+from lab.api.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
 from lab.api.faults import begin
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
-from protocol.messages.kms import Activate, GetAttributes, KeyAttributes
+from protocol.attributes import ObjectName, shown
+from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId
 
@@ -19,15 +22,14 @@ from protocol.terms import KeyId, NodeName, ProviderId
 
 async def show(session: Session, command: commands.KmsKeyShow) -> Key:
     """See ``KmsKeyShow``."""
-    server, found = await _find(session, command.key, command.kms)
-    return _key(server, found)
+    return await _key(session, *await _find(session, command.key, command.kms))
 
 
 async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     """See ``KmsKeyActivate``."""
     server, found = await _find(session, command.key, command.kms)
     await session.ask(server, Activate(key_id=found.key_id))
-    return _key(*await _find(session, found.key_id, server))
+    return await _key(session, *await _find(session, found.key_id, server))
 
 
 async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
@@ -47,6 +49,23 @@ async def _changed(session: Session, key: str, state: str) -> Fault:
     return await begin(session, "kms.key_state", {"keys": [found.key_id], "state": state})
 
 
+_FIELDS: Final = (
+    "Unique Identifier",
+    "Name",
+    "State",
+    "Cryptographic Algorithm",
+    "Cryptographic Length",
+    "Cryptographic Usage Mask",
+    "Initial Date",
+    "Activation Date",
+    "Deactivation Date",
+    "Compromise Date",
+    "Destroy Date",
+    "Last Change Date",
+)
+"""Attributes that have a field of their own in ``Key``."""
+
+
 async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttributes]:
     """The server that has the key, and its attributes there; KS-USE-002 when none has it."""
     key_id = KeyId(key.rsplit("/", 1)[-1])
@@ -57,7 +76,10 @@ async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttr
     raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
 
 
-def _key(server: NodeName, found: KeyAttributes) -> Key:
+async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
+    told = await session.ask(server, GetKeyAttributes(key_id=found.key_id))
+    names = [one.value.value for one in told.attributes if isinstance(one.value, ObjectName)]
+    others = [one for one in told.attributes if one.name not in _FIELDS]
     return Key(
         kms=server,
         key_id=found.key_id,
@@ -71,6 +93,10 @@ def _key(server: NodeName, found: KeyAttributes) -> Key:
         compromise_date=found.compromise_date,
         destroy_date=found.destroy_date,
         last_change_date=found.last_change_date,
+        names=tuple(names),
+        attributes=tuple(
+            [KeyAttribute(name=o.name, index=o.index, value=shown(o.value)) for o in others]
+        ),
     )
 
 

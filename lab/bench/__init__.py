@@ -13,6 +13,7 @@
 - ``keys``        keys derived, and wrapped
 - ``kmip``        the codec of KMIP: its speed, and a million disturbed messages
 - ``creations``   durable keys from a key server
+- ``keyserver``   a key server with many keys: opened, and looked through
 - ``boot``        a host's boot with a full key store
 - ``attestation`` attestations of hosts with real TPMs
 - ``suite``       the project's own tests: named here, measured by running them

@@ -10,6 +10,7 @@ from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
+from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
@@ -30,6 +31,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     KmipCodec,
     KmipFuzz,
     KeyCreations,
+    KeyServerStart,
     HostBoot,
     Attestations,
     OwnTests,

@@ -32,7 +32,11 @@ from protocol.terms import ProviderHealth
 if TYPE_CHECKING:
     from lab.api.answers import Key, KeyBackup
 
-KEY = (field("key_id", "KEY"), field("kms"), field("state"))
+KEY = (field("key_id", "KEY"), field("kms"), field("state"), field("names"))
+ATTRIBUTES = (
+    "ATTRIBUTES",
+    lambda row: [f"{one.name}: {one.value}" for one in row.attributes],
+)
 PROVIDERS = (
     field("provider"),
     field("management_type", "TYPE"),
@@ -98,9 +102,8 @@ def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> 
 
 
 def _show_key(answer: Key, options: Options) -> None:
-    wide = tuple(
-        field(name) for name in fields_of(answer) if name not in ("key_id", "kms", "state")
-    )
+    shown = ("key_id", "kms", "state", "names", "attributes")
+    wide = (*[field(name) for name in fields_of(answer) if name not in shown], ATTRIBUTES)
     show_one(answer, options.output, KEY, wide, key="key_id")
 
 

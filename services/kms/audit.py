@@ -193,13 +193,14 @@ def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
         "FROM audit ORDER BY sequence"
     )
-    for *row, stored in rows:
+    changing = {operation.value for operation in CHANGING}
+    for found in rows:
         expected += 1
-        digest = _link(digest, tuple(row))
-        if row[0] != expected or digest != stored:
+        digest = _link(digest, found[:-1])
+        if found[0] != expected or digest != found[-1]:
             raise CryptographicFailure(f"audit row {expected} was altered or removed")
-        if row[6] == SUCCESS and row[4] in CHANGING:
-            changed[row[5]] = expected
+        if found[6] == SUCCESS and found[4] in changing:
+            changed[found[5]] = expected
     if expected != last or digest != sealed:
         raise CryptographicFailure(f"the audit trail ends at row {expected}, not {last}")
     return changed

@@ -90,6 +90,7 @@ _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants 
 _FIND: Final = _SELECT + "WHERE key_id = ?"
 _FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 19)})"  # noqa: S608
+_CHANGED: Final = KeyRow.__struct_fields__.index("changed")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -195,10 +196,14 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
 def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
     *values, tag = found
     row = msgspec.convert(values, KeyRow)
-    if not isinstance(tag, bytes):
-        raise CryptographicFailure(f"the row of key {row.key_id} has no tag")
-    vault.verify(_KIND, _encode(row), tag, f"the row of key {row.key_id}")
+    _check_tag(vault, row.key_id, _encode(row), tag)
     return row
+
+
+def _check_tag(vault: Vault, key_id: str, row: bytes, tag: object) -> None:
+    if not isinstance(tag, bytes):
+        raise CryptographicFailure(f"the row of key {key_id} has no tag")
+    vault.verify(_KIND, row, tag, f"the row of key {key_id}")
 
 
 # ---- opening ------------------------------------------------------------------------------
@@ -252,8 +257,11 @@ def _check_format(connection: sqlite3.Connection) -> None:
 def check(connection: sqlite3.Connection, vault: Vault) -> None:
     """Every row against its tag, and against the trail; ``CryptographicFailure`` names one."""
     changed = audit.check(connection, vault)
-    for row in rows(connection, vault):
-        if changed.pop(row.key_id, None) != row.changed:
-            raise CryptographicFailure(f"key {row.key_id} is not the one the audit trail tells of")
+    for found in connection.execute(_SELECT):
+        # A row as SQLite has it is encoded as a KeyRow is, so none is made only to be checked.
+        row, key_id, tag = found[:-1], found[0], found[-1]
+        _check_tag(vault, key_id, _encode(row), tag)
+        if changed.pop(key_id, None) != row[_CHANGED]:
+            raise CryptographicFailure(f"key {key_id} is not the one the audit trail tells of")
     for key_id in changed:
         raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")

@@ -3,7 +3,8 @@
 ``kind`` of a document is the name of its struct. A key is written ``provider/id``.
 
 - ``base``       ``Answer``, ``KeyRef``, states of machines
-- ``inventory``  hosts, VMs, key providers, keys
+- ``inventory``  hosts, VMs
+- ``keys``       key providers, keys, key servers
 - ``disks``      disks of VMs
 - ``hosts``      power, esxcli, TPM
 - ``lab``        nodes, links, events, status
@@ -62,7 +63,6 @@ from lab.api.answers.inventory import (
     Alarm,
     AlarmList,
     Attestation,
-    AuditList,
     Cluster,
     ClusterList,
     GuestAnswer,
@@ -71,18 +71,7 @@ from lab.api.answers.inventory import (
     HostRemoval,
     HostRemovalList,
     HostView,
-    Key,
-    KeyBackup,
-    KeyList,
-    KeyServer,
-    KeyServerList,
-    KeyStatus,
-    KnownKey,
-    KnownKeyList,
     KnownProvider,
-    Provider,
-    ProviderBackup,
-    ProviderList,
     Vm,
     VmList,
     VmOnHost,
@@ -90,6 +79,21 @@ from lab.api.answers.inventory import (
     VmPowerList,
     VmRemoval,
     VmRemovalList,
+)
+from lab.api.answers.keys import (
+    AuditList,
+    Key,
+    KeyAttribute,
+    KeyBackup,
+    KeyList,
+    KeyServer,
+    KeyServerList,
+    KeyStatus,
+    KnownKey,
+    KnownKeyList,
+    Provider,
+    ProviderBackup,
+    ProviderList,
 )
 from lab.api.answers.lab import (
     EventList,
@@ -155,6 +159,7 @@ __all__ = [
     "HostRemovalList",
     "HostView",
     "Key",
+    "KeyAttribute",
     "KeyBackup",
     "KeyList",
     "KeyOfVm",

@@ -6,7 +6,8 @@ import msgspec
 
 from lab.api.answers.base import Answer, KeyRef, MachineState
 from lab.api.answers.hosts import Tpm
-from lab.api.answers.inventory import Host, HostView, Provider, Vm, VmOnHost
+from lab.api.answers.inventory import Host, HostView, Vm, VmOnHost
+from lab.api.answers.keys import Provider
 from lab.api.answers.lab import Node
 from protocol.events import EventTypeId
 from protocol.terms import KeyManagement, KmipState, NodeName, ProviderId, VmName

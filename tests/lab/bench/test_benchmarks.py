@@ -15,6 +15,7 @@ from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
+from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
@@ -54,6 +55,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     KmipCodec: {"encode_us", "key_decode_us", "key_encode_us"},
     KmipFuzz: {"understood", "refused"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
+    KeyServerStart: {"cpu_s", "by_name_ms", "by_attribute_ms"},
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
     Attestations: {"p50_ms", "p99_ms"},
     BuildRatio: {"small_s", "large_s"},
