@@ -1,15 +1,16 @@
 """Doing the same for each of many: hosts, servers, links, VMs.
 
 Two ways to meet a failure, and the caller says which: ``for_each`` ends the others at the first
-one, ``try_each`` does all and gives failures back as outcomes. Both start items in their order,
-at most ``at_once`` together, and return outcomes in that order whatever finished first; in the
-simulation the seed decides what runs between.
+one, ``try_each`` does all and gives failures back as outcomes. ``until_enough`` waits for no more
+than are needed. All start items in their order and return outcomes in that order whatever finished
+first, the first two at most ``at_once`` together; in the simulation the seed decides what runs
+between.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from protocol.errors import ProductError
@@ -68,3 +69,45 @@ async def try_each(
             return error
 
     return await for_each(items, tried, at_once=at_once, name=name)
+
+
+async def until_enough(
+    items: Iterable[T],
+    act: Callable[[T], Awaitable[R]],
+    enough: Callable[[Mapping[T, R]], bool],
+    *,
+    name: str = "each",
+    failures: tuple[type[Exception], ...] = (ProductError,),
+) -> dict[T, R]:
+    """What ``act`` returned, by item and in the order of ``items``, as soon as it is ``enough``.
+
+    What is under way then is cancelled; an item that ends with an exception of ``failures`` is left
+    out. All that there is when every item has ended and it is not enough.
+    """
+    order, found, left = tuple(items), dict[T, R](), 0
+    done = asyncio.Event()
+
+    async def tried(item: T) -> None:
+        nonlocal left
+        try:
+            found[item] = await act(item)
+        except failures:
+            pass
+        left -= 1
+        if left == 0 or enough(found):
+            done.set()
+
+    if order and not enough(found):
+        left = len(order)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(tried(item), name=f"{name}-{number}")
+                    for number, item in enumerate(order, 1)
+                ]
+                await done.wait()
+                for task in tasks:
+                    task.cancel()
+        except BaseExceptionGroup as failures_of_others:
+            raise failures_of_others.exceptions[0] from None
+    return {item: found[item] for item in order if item in found}

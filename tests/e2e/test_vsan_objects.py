@@ -28,7 +28,21 @@ from tests.e2e.test_vsan_kills import CLUSTER, FILE, VCENTER, seen
 pytestmark = pytest.mark.sim
 lab = kills.lab
 BLOCKS, STEPS = (0, 7, 63), 60
-STEP = ("off", "on", "on", "on", "cut", "write", "write", "write", "read", "read", "rekey", "wait")
+STEP = (
+    "full",
+    "off",
+    "on",
+    "on",
+    "on",
+    "cut",
+    "write",
+    "write",
+    "write",
+    "read",
+    "read",
+    "rekey",
+    "wait",
+)
 ONE_GROUP = pytest.mark.parametrize(
     "lab", [{"topology": lab_file(objects=1), "tpm": "model"}], indirect=True
 )
@@ -87,6 +101,22 @@ async def _comes_back_old(lab: SimLab) -> None:
 @ONE_GROUP
 def test_a_replica_that_was_away_is_not_read_as_it_was(lab: SimLab) -> None:
     lab.run(_comes_back_old(lab))
+
+
+async def _dark_neighbour(lab: SimLab) -> None:
+    first, second, _ = await places(lab)
+    await off(lab, second)
+    begun = lab.monotonic()
+    await reads(lab, first)
+    assert lab.monotonic() - begun < 1.0
+    await write(lab, first, b"one")
+    assert lab.monotonic() - begun < 15.0  # the write waits once for who may still take it
+
+
+@ONE_GROUP
+def test_a_read_waits_for_nobody_whose_answer_is_not_needed(lab: SimLab) -> None:
+    """A machine without power does not refuse: it is silent."""
+    lab.run(_dark_neighbour(lab))
 
 
 async def _old_one_alone(lab: SimLab) -> None:
@@ -278,7 +308,7 @@ class Register:
 
 
 async def _walk(lab: SimLab, seed: int) -> tuple[int, int]:
-    """Hosts go and come, links are cut, keys are changed, and a guest writes and reads."""
+    """Hosts go and come, disks fill, links are cut, keys are changed; a guest writes and reads."""
     draw = random.Random(seed)
     hosts = await places(lab)
     replicas, down = hosts[:2], set[NodeName]()
@@ -319,6 +349,9 @@ async def _walk(lab: SimLab, seed: int) -> tuple[int, int]:
                     register.check(await reads(lab, draw.choice(replicas)))
                 except ProductError:
                     refused += 1
+            case "full":
+                store = lab.world.stores[draw.choice(hosts)]
+                store.full = draw.random() < 0.4
             case "rekey":
                 message = kills.rekey(step, deep=draw.random() < 0.5)
                 change = asyncio.ensure_future(lab.ask(VCENTER, message, within_s=3600.0))
@@ -326,17 +359,26 @@ async def _walk(lab: SimLab, seed: int) -> tuple[int, int]:
                 change.add_done_callback(lambda done: done.exception())
             case _:
                 await lab.sleep(draw.choice((1.0, 40.0, 400.0)))
+    await _ends_well(lab, hosts, sorted(down), register)
+    return written, refused
+
+
+async def _ends_well(
+    lab: SimLab, hosts: list[NodeName], down: list[NodeName], register: Register
+) -> None:
+    """When all are back, both replicas are the same, and what the register may give."""
     cut(lab)
-    for host in sorted(down):
+    for host in hosts:
+        lab.world.stores[host].full = False
+    for host in down:
         await lab.power_on(host)
     await kills.comes_to_its_end(lab, [])
     await lab.sleep(90.0)
-    found = [await reads(lab, host) for host in replicas]
+    found = [await reads(lab, host) for host in hosts[:2]]
     assert found[0] == found[1]
     register.check(found[0])
     states = {p.state for o in (await seen(lab)).objects for p in o.components}
     assert states == {ComponentState.ACTIVE}
-    return written, refused
 
 
 @TWO_GROUPS

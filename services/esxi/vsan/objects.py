@@ -9,7 +9,7 @@ has a number that the next writer hears of, and stays below.
 
 | who | does |
 |---|---|
-| a writer | is current, has a number, writes its own replica, then others, the witness last |
+| a writer | is current, has a number, writes its own replica durably, then tells the others |
 | a reader | is current, and a majority has seen the write that it reads: no later read is older |
 | one that was away | asks the others at its boot, and copies the current replica |
 | one that was made again | has no vote until a majority *of the others* has told it |
@@ -48,7 +48,7 @@ from protocol.vsan import ComponentKind, ComponentState
 from services.esxi.host import Host
 from services.esxi.vsan.groups import DiskGroup
 from services.esxi.vsan.label import Placed, contents, marked, with_contents
-from services.runtime.each import try_each
+from services.runtime.each import try_each, until_enough
 
 Votes = dict[NodeName, VsanVote]
 _TRIES: Final = 4
@@ -156,21 +156,29 @@ async def _reserved(host: Host, name: str) -> int:
     """A number that a majority has promised to this write alone; ``InvalidState`` when others
     write all the time, or too few answer."""
     _, _, placed = replica_here(host, name)
-    highest, within_s = max(placed.promised, placed.stamp), host.node.knobs.request_timeout_s
+    highest = max(placed.promised, placed.stamp)
     for _ in range(_TRIES):
-        request = ReserveVsanWrite(object=name, number=highest + 1)
-        answers = [await reserve(host, name, request.number)]
-        for peer in _others(host, placed):
-            if _is_majority(placed, sum(answer.granted for answer in answers)):
-                break
-            try:
-                answers.append(await host.ports.bus.request(peer, request, within_s=within_s))
-            except ProductError:
-                continue
-        if answers[0].granted and _is_majority(placed, sum(a.granted for a in answers)):
-            return request.number
-        highest = max(answer.promised for answer in answers)
+        number = highest + 1
+        granted, highest = await _asked_for(host, placed, number)
+        if granted:
+            return number
     raise InvalidState(f"{name}: too few of its components let this host write it")
+
+
+async def _asked_for(host: Host, placed: Placed, number: int) -> tuple[bool, int]:
+    """Whether this host and a majority promise the number; the highest that any has promised."""
+    own = await reserve(host, placed.object, number)
+    request = ReserveVsanWrite(object=placed.object, number=number)
+    within_s = host.node.knobs.request_timeout_s
+    answers = await until_enough(
+        _others(host, placed),
+        lambda peer: host.ports.bus.request(peer, request, within_s=within_s),
+        lambda found: _is_majority(placed, 1 + sum(a.granted for a in found.values())),
+        name="vsan-reserve",
+    )
+    granted = 1 + sum(answer.granted for answer in answers.values())
+    highest = max([own.promised, *(answer.promised for answer in answers.values())])
+    return own.granted and _is_majority(placed, granted), highest
 
 
 async def sync(host: Host, name: str, stamp: int, source: NodeName) -> VsanVote:
@@ -280,31 +288,31 @@ async def _asked_all(host: Host, placed: Placed) -> Votes:
 
 
 async def _asked_until_enough(host: Host, placed: Placed) -> Votes:
-    """One after the other, until they and this host's component are a majority."""
-    votes: Votes = {}
-    for peer in _others(host, placed):
-        if _is_majority(placed, len(votes) + (not placed.blank)):
-            break
-        try:
-            votes[peer] = await _ask(host, peer, placed.object)
-        except ProductError:
-            continue
+    """Until they and this host's component are a majority: one that is silent costs no time."""
+    votes = await until_enough(
+        _others(host, placed),
+        lambda peer: _ask(host, peer, placed.object),
+        lambda found: _is_majority(placed, len(found) + (not placed.blank)),
+        name="vsan-vote",
+    )
     if not _is_majority(placed, len(votes) + (not placed.blank)):
         raise InvalidState(f"{placed.object} is inaccessible: too few of its components answer")
     return votes
 
 
 async def _spread(host: Host, placed: Placed, stamp: int) -> bool:
-    """Have every other component see the write of this host's replica, replicas first; whether a
-    majority has. What has not is looked at later."""
+    """Have every other component see the write of this host's replica; whether a majority has.
+
+    What has not is looked at later.
+    """
     request = SyncVsanComponent(object=placed.object, stamp=stamp, source=host.node.name)
-    within_s, seen = host.node.knobs.request_timeout_s, 1
-    for peer in _others(host, placed):
-        try:
-            vote = await host.ports.bus.request(peer, request, within_s=within_s)
-        except ProductError:
-            continue
-        seen += vote.stamp == stamp
+    within_s = host.node.knobs.request_timeout_s
+    answers = await try_each(
+        _others(host, placed),
+        lambda peer: host.ports.bus.request(peer, request, within_s=within_s),
+        name="vsan-sync",
+    )
+    seen = 1 + sum(isinstance(a, VsanVote) and a.stamp == stamp for a in answers)
     if seen < len(placed.places):
         host.vsan.behind.note((placed.object,))
     return _is_majority(placed, seen)

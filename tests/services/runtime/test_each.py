@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import NotFound, TimedOut
-from services.runtime.each import for_each, try_each
+from services.runtime.each import for_each, try_each, until_enough
 from services.runtime.sim.loop import SimLoop
 
 
@@ -96,3 +96,53 @@ async def test_try_each_keeps_to_its_limit_too() -> None:
 
     assert await try_each(range(7), act, at_once=2) == list(range(7))
     assert most == 2
+
+
+def test_what_is_enough_waits_for_nobody_else() -> None:
+    async def body() -> None:
+        cancelled: list[int] = []
+
+        async def act(item: int) -> int:
+            if item == 1:
+                raise TimedOut("item 1")
+            try:
+                await asyncio.sleep((5 - item) * 10.0)
+            except asyncio.CancelledError:
+                cancelled.append(item)
+                raise
+            return item * item
+
+        begun = asyncio.get_running_loop().time()
+        found = await until_enough(range(5), act, lambda found: len(found) == 2)
+        assert found == {3: 9, 4: 16} and list(found) == [3, 4]
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(20.0)
+        assert sorted(cancelled) == [0, 2]
+        assert await until_enough(range(5), act, lambda found: len(found) == 5) == {
+            0: 0,
+            2: 4,
+            3: 9,
+            4: 16,
+        }
+        assert await until_enough((), act, lambda found: False) == {}
+        assert await until_enough((1,), act, lambda found: False) == {}
+        cancelled.clear()
+        assert await until_enough(range(5), act, lambda found: True) == {}
+        assert cancelled == []
+
+    in_simulation(body)
+
+
+def test_an_unexpected_failure_is_no_reason_to_wait() -> None:
+    async def act(item: int) -> int:
+        if item == 1:
+            raise ZeroDivisionError
+        await asyncio.sleep(1000)
+        return item
+
+    async def body() -> None:
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(ZeroDivisionError):
+            await until_enough(range(3), act, lambda found: len(found) == 3)
+        assert asyncio.get_running_loop().time() - begun < 1
+
+    in_simulation(body)
