@@ -37,9 +37,8 @@ class Story:
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
         if some are ``without_tpm``. ``ha``: the cluster has vSphere HA, ``drs``: a DRS that
-        chooses hosts. ``vsan``: hosts with an
-        encrypted vSAN. ``trusted``: p is a trusted provider, whose keys kps opens, and as attests
-        hosts."""
+        chooses hosts. ``vsan``: hosts with an encrypted vSAN. ``trusted``: p is a trusted
+        provider, whose keys kps opens, and as attests hosts."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -58,10 +57,9 @@ class Story:
             providers = [{"name": "p", "type": "trustAuthority", "servers": [], "default": True}]
             services = {"attestation": ["as"], "keys": ["kps"], "kms": {"p": ["kms"]}}
             left_out["services"] = services
-        if ha:
-            left_out["ha"] = ["esxi-001", "esxi-002"]
-        if drs:
-            left_out["drs"] = ["esxi-001", "esxi-002"]
+        left_out |= {
+            name: ["esxi-001", "esxi-002"] for name, on in (("ha", ha), ("drs", drs)) if on
+        }
         self._state(
             "",
             "staging",
