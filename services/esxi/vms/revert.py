@@ -25,7 +25,14 @@ from protocol.messages.host import HostRevertToSnapshot
 from protocol.terms import PowerState
 from services.esxi.host import Host
 from services.esxi.vms import vmem
-from services.esxi.vms.files import read_config, take_lock, tidy, write_config, write_power
+from services.esxi.vms.files import (
+    give_lock_back,
+    lock_kept,
+    read_config,
+    tidy,
+    write_config,
+    write_power,
+)
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import GuestMemory, unpacked
 from services.esxi.vms.nvram import nvram_file
@@ -41,12 +48,10 @@ async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
     if vm.guest is not None:  # the lock is held by the guest's run, its turn by the caller
         await _reverted(host, vm, message)
         return vm
-    await take_lock(host.datastore, vm.name)
-    try:
+    async with lock_kept(host.datastore, vm.name):
         await _reverted(host, vm, message)
-    finally:
-        if vm.guest is None:
-            await host.datastore.unlock(vm.name)
+    if vm.guest is None:
+        await give_lock_back(host.datastore, vm.name)
     return vm
 
 

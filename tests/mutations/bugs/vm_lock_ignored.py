@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.ha import restart
-from services.esxi.vms import power
+from services.esxi.vms import files
 from tests.mutations.bugs.planting import plant
 
 
@@ -16,5 +15,4 @@ def _free(original: Any) -> Any:
     return take_lock
 
 
-plant(restart, "take_lock", _free)
-plant(power, "take_lock", _free)
+plant(files, "take_lock", _free)

@@ -36,11 +36,13 @@ from protocol.terms import PowerState, VmName
 from services.esxi.vms.memory import PAGES
 from services.esxi.vms.vmem import found, kept, vmem_file
 from services.runtime.incarnation import Incarnation
+from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig
 from tests.services.esxi.test_clone import KEK, NEW, no_room, ready
 from tests.services.esxi.test_crash_points import WAYS, sweep
 from tests.services.esxi.test_snapshots import OTHER, REMOVE, SHALLOW, fill, holds
+from tests.services.esxi.test_unlock_fails import stuck
 from tests.services.esxi.test_vtpm import Asker
 
 TAKE = HostCreateSnapshot(vm=VM, snapshot="before", memory=True)
@@ -301,6 +303,18 @@ def test_another_host_of_the_cluster_brings_it_back(rig: Rig) -> None:
     rig.command(HostRegisterVm(vm=VM), B)
     assert rig.command(REVERT, B).summary.power is PowerState.ON
     assert rig.console(GuestChallenge(vm=VM, nonce=b"n", blocks=(7,)), B).run == run
+
+
+def test_what_it_failed_of_is_told_when_the_lock_is_not_taken_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(rig)
+    rig.command(RemoveKeys(keys=(KEK,)))
+    with monkeypatch.context() as broken:
+        broken.setattr(SimDatastore, "unlock", stuck)
+        assert isinstance(rig.refused_command(REVERT), EncryptionKeyRequired)
+    rig.add_keys(KEK)
+    assert rig.command(REVERT).summary.power is PowerState.ON
 
 
 def test_a_guest_that_has_faulted_has_no_memory_to_keep(rig: Rig) -> None:
