@@ -137,7 +137,7 @@ class Operations(Placements):
         if record.type == "invoke":
             vm.began(number)
             self._starting[number] = record.node
-            if record.op != "vm.off":
+            if record.op not in (OFF, REVERT):
                 self._chooses(number, record.node, vm)
         else:
             self._starting.pop(number, None)

@@ -47,7 +47,19 @@ def cold() -> Story:
     return story.passes(100)
 
 
+def reverted(story: Story, power: str) -> Story:
+    """vm-01 goes back to a snapshot, where it is: DRS has no part in that."""
+    story.op("invoke", "vm-01", "vm.revert", n=5, action="back")
+    return story.op("ok", "vm-01", "vm.revert", n=5, action="back", power=power)
+
+
 GOOD: dict[str, Callable[[], Story]] = {
+    "gone back to a snapshot without memory, and off": lambda: (
+        reverted(stopped(), "poweredOff").passes(90)
+    ),
+    "gone back to run, on its host": lambda: (
+        reverted(stopped(), "poweredOn").vm("vm-01", ONE, "running").passes(60)
+    ),
     "off on a host in maintenance mode, and started elsewhere": lambda: starts(tended(), TWO),
     "started on another host, and that one loses its power": lambda: (
         starts(stopped(persistence=True), TWO)
