@@ -54,9 +54,9 @@ def reverted(story: Story, power: str) -> Story:
 
 
 GOOD: dict[str, Callable[[], Story]] = {
-    "gone back to a snapshot without memory, and off": lambda: (
-        reverted(stopped(), "poweredOff").passes(90)
-    ),
+    "gone back to a snapshot without memory, and off": lambda: reverted(
+        stopped(), "poweredOff"
+    ).passes(90),
     "gone back to run, on its host": lambda: (
         reverted(stopped(), "poweredOn").vm("vm-01", ONE, "running").passes(60)
     ),
