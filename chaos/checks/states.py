@@ -283,7 +283,8 @@ def _operation(
     provider, key = str(record.data.get("provider", "")), str(record.data.get("key", ""))
     if record.type != "ok" or not key:
         return
-    if not fold.ways.could_make(provider, since):
+    realms = fold.realms.all  # which vCenter it was that made it is not told
+    if not any(realm.ways.could_make(provider, since) for realm in realms):
         yield Breach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
-    elif provider in fold.ways.natives and not fold.listings.of(provider).could_make(since):
+    elif not any(realm.could_use(provider, since) for realm in realms):
         yield Breach(record.seq, record.t, key, False, MADE, "", UNUSABLE, told)

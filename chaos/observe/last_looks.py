@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
+from chaos.faults.base import REFUSALS
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.alarms import look_at_alarms, may_have_rung
 from chaos.observe.guests import Guests
+from chaos.observe.listing import all_vms
 from chaos.observe.look import Look, is_there
+from chaos.observe.vcenters import leaders
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import VcEvent, VmInfo
 from protocol.terms import (
@@ -68,9 +71,24 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
     if listed:
         keys = {str(vm): str(info.key.key_id) if info.key else None for vm, info in listed.items()}
         history.add("state", op="vms", listed={vm: keys[vm] for vm in made if vm in keys})
+    await _inventories(lab, history)
     await _events(look, history)
     if may_have_rung(history):
         await look_at_alarms(lab, history)
+
+
+async def _inventories(lab: Lab, history: History) -> None:
+    """What each vCenter has, where several lead hosts, and all of them answer."""
+    if len(leaders(lab)) < 2:
+        return
+    found: dict[NodeName, list[str]] = {}
+    for vcenter in leaders(lab):
+        try:
+            found[vcenter] = [str(vm.vm) for vm in await all_vms(lab, vcenter)]
+        except REFUSALS:
+            return
+    for vcenter, vms in found.items():
+        history.add("state", str(vcenter), op="inventory", vms=vms)
 
 
 async def _events(look: Look, history: History) -> None:

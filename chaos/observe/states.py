@@ -13,6 +13,7 @@ from typing import Any
 from chaos.faults.base import REFUSALS
 from chaos.history import History
 from chaos.lab import Directory, Lab
+from chaos.observe.listing import all_providers
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -43,9 +44,9 @@ class States:
         """Write the staging down, and the first look."""
         there = self._lab.directory()
         clusters = {entry.node: str(entry.cluster) for entry in there.nodes if entry.cluster}
-        providers = await Look(self._lab).providers()
+        providers, leads = await self._providers(), self._leads()
         lacking = [str(entry.node) for entry in there.nodes if entry.cluster and not entry.tpm]
-        asked = any(found.tpm_required for found in providers or ())
+        asked = any("tpm_required" in found for found in providers)
         without_tpm: dict[str, Any] = {"without_tpm": lacking} if asked else {}  # by NKP-12
         available = [str(entry.node) for entry in there.nodes if entry.cluster and entry.ha]
         ha: dict[str, Any] = {"ha": available} if available else {}  # by HA-01
@@ -60,8 +61,9 @@ class States:
             vcenters=list(leaders(self._lab)),
             clusters=clusters,
             secure_boot={host: await self._secure_boot(host) for host in clusters},
-            providers=[_told(found) for found in providers or ()],
+            providers=providers,
             knobs=there.knobs,
+            **leads,
             **without_tpm,
             **ha,
             **drs,
@@ -70,6 +72,27 @@ class States:
         )
         self.saw(await self._lab.statuses(counters=False))
         await self.look()
+
+    async def _providers(self) -> list[dict[str, Any]]:
+        """What each vCenter lists; which one it is, where several lead hosts."""
+        if len(leaders(self._lab)) < 2:
+            return [_told(found) for found in await Look(self._lab).providers() or ()]
+        told: list[dict[str, Any]] = []
+        for vcenter in leaders(self._lab):
+            try:
+                listed = await all_providers(self._lab, vcenter, within_s=WITHIN_S)
+            except REFUSALS:
+                continue
+            told += [_told(found) | {"vcenter": str(vcenter)} for found in listed]
+        return told
+
+    def _leads(self) -> dict[str, Any]:
+        """The vCenter of each host, where several lead."""
+        if len(leaders(self._lab)) < 2:
+            return {}
+        there = self._lab.directory().nodes
+        led = {str(one.node): str(one.vcenter) for one in there if one.cluster and one.vcenter}
+        return {"leads": led}
 
     async def _secure_boot(self, host: NodeName) -> bool | None:
         try:

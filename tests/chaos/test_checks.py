@@ -79,6 +79,11 @@ def log(*events: str) -> Row:
     return ("vc", "state", "event_log", {"told": told})
 
 
+def _inventory(vcenter: str, *vms: str) -> Row:
+    """What a vCenter has at the end."""
+    return (vcenter, "state", "inventory", {"vms": list(vms)})
+
+
 CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
 CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
@@ -391,6 +396,9 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ),
     ("one_host_per_vm", CheckOutcome.PASS, [ON_A, ON_B, LOOKED, ON_B, LOOKED]),
     ("one_host_per_vm", CheckOutcome.FAIL, [*2 * (ON_A, ON_B, LOOKED)]),
+    ("one_vcenter_per_vm", CheckOutcome.PASS, [_inventory("a", "vm-01"), _inventory("b", "vm-02")]),
+    ("one_vcenter_per_vm", CheckOutcome.FAIL, [_inventory("a", "vm-01"), _inventory("b", "vm-01")]),
+    ("one_vcenter_per_vm", CheckOutcome.UNKNOWN, [MADE]),
     ("session_in_force", CheckOutcome.PASS, [OPENED]),
     ("session_in_force", CheckOutcome.FAIL, [OPENED, OBEYED]),
     ("session_in_force", CheckOutcome.UNKNOWN, [MADE]),

@@ -59,6 +59,7 @@ _BOOTS: Final = World(
 _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
 _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
 _NATIVE: Final = World(lab="native")
+_TWO: Final = World(lab="two-vcenters", persistence=False)
 _LEFT: Final = "services.kms.core:_fresh (repr) in the database"
 FOUND: Final = (
     Found("persistence_unsynced", 4, "recovery_bound", "vm-04 had to run by"),
@@ -83,5 +84,7 @@ FOUND: Final = (
     Found("old_session_accepted", 60, "session_in_force", "did Host"),
     Found("kill_powers_on_others", None, "truth_table", "no new key is allowed by R12"),
     Found("memory_in_clear", None, "no_plaintext_key", "in the datastore"),
+    Found("second_vcenter_brings_nothing", 2, "truth_table", " is locked at", _TWO),
+    Found("left_vm_comes_back", 14, "one_vcenter_per_vm", "at vcenter-a and at vcenter-b", _TWO),
     Found("derived_key_outlives_eviction", None, "truth_table", "is started at", _NATIVE),
 )

@@ -10,6 +10,7 @@
 - ``known``         so, not so, or open
 - ``disturbances``  faults: coming, on, ending
 - ``listings``      what vCenter lists of its providers, and which KDK a native one has
+- ``realms``        what each vCenter leads: hosts, listings and ways of its own
 - ``ways``          from a key server over vCenter to a host
 - ``hosts``         where a host may have which key  · ``vms`` what was wanted and seen of a VM
 - ``trust``         what a trusted host has of its Trust Authority

@@ -9,7 +9,7 @@ from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import NOWHERE, HostFacts, Places
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, inverse
-from chaos.oracle.fold.listings import Listings, as_listed
+from chaos.oracle.fold.listings import as_listed
 from chaos.oracle.fold.possible import (
     ANY,
     WORKS,
@@ -20,10 +20,11 @@ from chaos.oracle.fold.possible import (
     of_trusted_key,
     of_vm,
 )
+from chaos.oracle.fold.realms import Realm, Realms
 from chaos.oracle.fold.settings import SLACK_S, Settings
 from chaos.oracle.fold.trust import Trust, TrustParts
 from chaos.oracle.fold.vms import VmFacts
-from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
+from chaos.oracle.fold.ways import RUNNING, Node, Way
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
@@ -62,8 +63,6 @@ class Answers:
         self.marked: frozenset[str] = frozenset()
         """VMs that vCenter has as locked."""
         self.marked_at = 0
-        self.defaults: frozenset[str] = frozenset()
-        """Providers with one of which vCenter makes new host keys."""
         self.at_source: dict[str, Known] = {}
         """Whether keys that an operator has changed, by id, are Active at their source."""
         self.sources_are_open = False  # key servers are being put back to what they were
@@ -72,12 +71,16 @@ class Answers:
         self.default_is_open = False  # it may have none, or another one than at first
         self.nodes: dict[str, Node] = {}
         self.faults = Disturbances()
-        self.listings = Listings()
-        self.ways = Ways(self.faults, self.nodes, self.listings)
+        self.realms = Realms(self.faults, self.nodes)
         self.lost = ""  # the first action after which nobody knows what is allowed
         self._told: dict[str, Allowed] = {}  # since the last record, as the two below
         self._vms_told: dict[str, frozenset[str]] = {}
         self._asked: dict[tuple[Ask, str, str], Outcomes] = {}
+
+    @property
+    def several(self) -> bool:
+        """Whether several vCenters lead hosts."""
+        return len(self.realms.all) > 1
 
     def forget(self) -> None:
         """Something has changed, or time has passed."""
@@ -96,6 +99,10 @@ class Answers:
         some = OPEN if self.sources_are_open else YES
         return both((self.faults.usable(key, users), here, known, some))
 
+    def way_to(self, host: str, provider: str) -> Way:
+        """The way of this provider's keys to this host, over the vCenter that leads it."""
+        return self.realms.at(host).ways.to(host, provider)
+
     def settled(self, way: Way) -> bool:
         """Whether the way has been there long enough that its keys have come."""
         late = way.open_since > self.settings.begin_s
@@ -105,18 +112,19 @@ class Answers:
         opened = way.open_since + (repaired if late else 0.0)
         return self.now >= max(opened, way.host_since + self.settings.connect_s)
 
-    def evicted(self, provider: str) -> Known:
-        """Whether the repair after the grace takes the provider's keys away, or may (C4)."""
-        found = self.listings.of(provider)
+    def evicted(self, provider: str, realm: Realm) -> Known:
+        """Whether the repair after the grace takes the provider's keys away from hosts of the
+        realm, or may (C4)."""
+        found = realm.listings.of(provider)
         if not self.settings.evict_on_provider_delete:
             return NO
         if self.now - found.gone_since < self.settings.grace_s:
             return NO
         return YES if found.listed == NO and not found.forgot else OPEN
 
-    def surely_evicted(self, provider: str, way: Way) -> bool:
+    def surely_evicted(self, provider: str, realm: Realm, way: Way) -> bool:
         """Whether vCenter has reached the host for long enough after the grace."""
-        since = self.listings.of(provider).surely_gone_since
+        since = realm.listings.of(provider).surely_gone_since
         ready = max(since + self.settings.grace_s, way.led_since + self.settings.connect_s)
         return self.now >= ready + self.settings.repair_s
 
@@ -145,7 +153,7 @@ class Answers:
         return of_vm(of_keys, self.host_outcomes(name, host))
 
     def _places_elsewhere(self, key: str, host: HostFacts, name: str) -> Places:
-        own, way = host.derivation(key), self.ways.to(name, key.partition("/")[0])
+        own, way = host.derivation(key), self.way_to(name, key.partition("/")[0])
         derives = own is not None and own.could_derive(host.origin(key))
         cold = host.lives > 1 and not host.persisted and not way.came and not derives
         return NOWHERE if cold else host.unknown(key) | host.places_of(key)
@@ -159,7 +167,8 @@ class Answers:
     def _answer(
         self, ask: Ask, key: str, host: HostFacts, name: str, places: Places | None = None
     ) -> Outcomes:
-        way = self.ways.to(name, key.partition("/")[0])
+        realm, provider = self.realms.at(name), key.partition("/")[0]
+        way = realm.ways.to(name, provider)
         parts = way.parts
         places, own = places or host.places_of(key), host.derivation(key)
         renews = self.settings.host_key_renewal
@@ -171,8 +180,8 @@ class Answers:
             if getattr(parts, part) == YES:
                 parts = parts._replace(**{part: OPEN})
         if own is not None:
-            origin = self.listings.origin(key)
-            theirs = as_listed(self.listings.of(key.partition("/")[0]).now, origin)
+            origin = realm.listings.origin(key)
+            theirs = as_listed(realm.listings.of(provider).now, origin)
             cases = own.cases(origin)
             return of_derived_key(ask, places, cases, parts, theirs, renewable, host.sealed)
         usable = self.usable(key)
@@ -212,15 +221,15 @@ class Answers:
 
     def _renewable(self, key: str, name: str) -> Known:
         """Whether the default provider could make another host key than this (HEM-07)."""
-        others = self.defaults - {key.partition("/")[0]}
-        ways = (self.ways.to(name, other).parts.whole for other in others)
+        others = self.realms.at(name).defaults - {key.partition("/")[0]}
+        ways = (self.way_to(name, other).parts.whole for other in others)
         return NO if all(whole == NO for whole in ways) else OPEN
 
     def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
         """What state the rules give a host that is up; where it may have got its host key itself,
         it may be safe whatever vCenter could do (R15)."""
         found = self._outcomes_of(Ask.BOOT, host.key, host, name)
-        itself = self.ways.could_ask(name, host.key.partition("/")[0])
+        itself = self.realms.at(name).ways.could_ask(name, host.key.partition("/")[0])
         if host.disabled:
             found |= {NOT_SAFE}
         return found | {BY_ITSELF} if itself else found

@@ -178,10 +178,14 @@ class Disturbances:
         """Whether a fault surely keeps the node off."""
         return any(found.about(node) and found.phase is Phase.ON for found in self.of(*POWER))
 
-    def deleted(self, provider: str) -> list[Disturbance]:
-        """Those that delete it."""
-        gone = self.of("provider.delete")
-        return [found for found in gone if found.values.get("provider") == provider]
+    def deleted(self, provider: str, vcenter: object) -> list[Disturbance]:
+        """Those that delete it there."""
+        which = (provider, vcenter)
+        return [
+            found
+            for found in self.of("provider.delete")
+            if (found.values.get("provider"), found.values.get("vcenter")) == which
+        ]
 
     def usable(self, key: str, vms: frozenset[str]) -> Known:
         """Whether the key (``provider/id``, of these VMs) is Active at its source."""
@@ -200,7 +204,9 @@ class Disturbances:
 def _same_target(a: Disturbance, b: Disturbance) -> bool:
     if a.kind == "proc.pause":
         return bool({*a.values.get("nodes", ())} & {*b.values.get("nodes", ())})
-    return a.kind != "provider.delete" or a.values.get("provider") == b.values.get("provider")
+    if a.kind != "provider.delete":
+        return True
+    return all(a.values.get(name) == b.values.get(name) for name in ("provider", "vcenter"))
 
 
 def _stopped_by(found: Disturbance) -> Known:

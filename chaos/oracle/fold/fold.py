@@ -22,6 +22,7 @@ from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.listings import FIRST, NONE, Listing
 from chaos.oracle.fold.operations import PERSISTENCE
+from chaos.oracle.fold.realms import Realm
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Services, Trust
 from chaos.oracle.fold.upkeep import Upkeep
@@ -60,6 +61,7 @@ class Fold(Upkeep):
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
+        self._marks: dict[str, frozenset[str]] = {}  # VMs that each vCenter has as locked
         self._carried: tuple[float, int] = (-1.0, 0)  # when all keys on their way were looked at
 
     # ---- records ----------------------------------------------------------------------------
@@ -72,16 +74,14 @@ class Fold(Upkeep):
         self.forget()
         self.now, self.impossible, self.misplaced = record.t, frozenset(), ""
         if record.type == "ok" and "key" in record.data:
-            self.listings.born(f"{record.data.get('provider')}/{record.data['key']}", record.t)
+            self._made_key(f"{record.data.get('provider')}/{record.data['key']}")
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
         elif record.op == "unattended":
-            self.listings.unattended(self.faults, record.t)
-            self.ways.look(record.t)
-            self._keys_on_their_way()
+            self._unattended(record.t)
         elif record.type in OPERATIONS and self.administers(record):
-            self.ways.look(record.t)
+            self._look_at_ways(record.t)
             self._keys_on_their_way()
         elif record.op in (*POWERS, *MOVES, *RECRYPTS) and record.node in self.beyond:
             pass  # it is not followed
@@ -113,16 +113,33 @@ class Fold(Upkeep):
                 case "node":
                     self._node(record)
                 case "host" if record.node in self.hosts:
-                    self.listings.born(str(record.data.get("key") or ""), record.t)
+                    listings = self.realms.at(record.node).listings
+                    listings.born(str(record.data.get("key") or ""), record.t)
                     self.hosts[record.node].saw(record.data, record.seq)
                     self._keys.clear()
                 case "vm" if record.node not in self.beyond:
                     self._vm(record)
                 case "marks":
-                    self.marked, self.marked_at = frozenset(record.data["locked"]), record.seq
+                    self._marked(record)
                 case "look":
                     self._look()
         self._watch_starts()
+
+    def _made_key(self, key: str) -> None:
+        """Which vCenter has had it made is not told."""
+        for realm in self.realms.all:
+            realm.listings.born(key, self.now)
+
+    def _unattended(self, now: float) -> None:
+        for realm in self.realms.all:
+            realm.listings.unattended(self.faults, now)
+        self._look_at_ways(now)
+        self._keys_on_their_way()
+
+    def _marked(self, record: Record) -> None:
+        self._marks[record.node] = frozenset(record.data["locked"])
+        self.marked = frozenset().union(*self._marks.values())
+        self.marked_at = record.seq
 
     def _vm(self, record: Record) -> None:
         """What a host says of a VM; it may be registered still where it ran before (HA-01)."""
@@ -131,37 +148,43 @@ class Fold(Upkeep):
             if vm.host not in ("", record.data["host"]):
                 self._forget_keys(vm, str(record.data["host"]))
             for key in record.data["keys"]:
-                self.listings.born(key, record.t, old=vm.seq == 0)
+                at = self.realms.at(str(record.data["host"]))
+                at.listings.born(key, record.t, old=vm.seq == 0)
             vm.saw(record.data, record.seq)
             self._keys.clear()
 
     def _staging(self, data: dict[str, Any]) -> None:
         self.settings = Settings.of(data.get("knobs", {}))
+        self.realms.staged(data["vcenters"], data.get("leads", {}))
         for host, cluster in data["clusters"].items():
             self.hosts[host] = HostFacts(
                 cluster=cluster,
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
-                origins=self.listings.origins,
+                origins=self.realms.at(host).listings.origins,
             )
         if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
             self.lost = "a provider of a type that is not known"
         self._trusted(data)
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
-        self.ways.asking = frozenset(data.get("vsan", ()))
-        for found in data["providers"]:
-            self.listings.there[found["name"]] = Listing()
-        self._native(data)
-        if len(data["vcenters"]) > 1:
+        if self.several and any(found["type"] != STANDARD for found in data["providers"]):
+            self.lost = "several vCenters with providers that are no standard ones"
+        if self.several and "leads" not in data:
             self.lost = "which vCenter brings a host its keys"
-        self.ways.vcenter = str(next(iter(data["vcenters"]), ""))
-        self.ways.servers = {
-            found["name"]: tuple(found["servers"])
-            for found in data["providers"]
-            if found["type"] == STANDARD
-        }
-        self.defaults = frozenset(f["name"] for f in data["providers"] if f.get("default"))
+        for realm in self.realms.all:
+            realm.ways.asking = frozenset(
+                host for host in data.get("vsan", ()) if self.realms.at(host) is realm
+            )
+        for found in data["providers"]:
+            realm = self.realms.of(found)
+            realm.listings.there[found["name"]] = Listing()
+            if found["type"] == STANDARD:
+                servers = tuple(found["servers"])
+                realm.ways.servers = {**realm.ways.servers, found["name"]: servers}
+            if found.get("default"):
+                realm.defaults |= {found["name"]}
+        self._native(data)
 
     def _native(self, data: dict[str, Any]) -> None:
         told = data.get("without_tpm")
@@ -172,18 +195,18 @@ class Fold(Upkeep):
                 self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
     def _trusted(self, data: dict[str, Any]) -> None:
-        services = data.get("services", {})
+        services, ways = data.get("services", {}), self.realms.first.ways
         for found in data["providers"]:
             if found["type"] == TRUSTED:
-                self.ways.trusted[found["name"]] = Services.of(found, services)
-        if self.ways.trusted:
-            self.ways.caches_primary_keys = self.settings.kps_primary_key_cache
+                ways.trusted[found["name"]] = Services.of(found, services)
+        if ways.trusted:
+            ways.caches_primary_keys = self.settings.kps_primary_key_cache
             for name, host in self.hosts.items():
-                host.trust = self.ways.trust[name] = Trust(frozenset(self.ways.trusted))
+                host.trust = ways.trust[name] = Trust(frozenset(ways.trusted))
 
     def _fault(self, found: Disturbance, record: Record) -> None:
         if found.kind == "provider.delete":
-            self.listings.fault(found, record, self.faults)
+            self.realms.of(found.values).listings.fault(found, record, self.faults)
         for name, host in self.hosts.items():
             if not found.about(name):
                 continue
@@ -196,8 +219,13 @@ class Fold(Upkeep):
             sealed_anew = any(other.about(name) for other in self.faults.of(*TPM))
             changed = any(other.about(name) for other in self.faults.of(*FIRMWARE))
             host.unsure |= sealed_anew and changed
-        self.ways.look(record.t)
+        self._look_at_ways(record.t)
         self._keys_on_their_way()
+
+    def _look_at_ways(self, now: float, seen: str = "") -> None:
+        """See ``Ways.look``."""
+        for realm in self.realms.all:
+            realm.ways.look(now, seen)
 
     def _tpm(self, host: HostFacts, found: Disturbance, record: Record) -> None:
         """It is done with the power off; a host that was on has booted when it is there, and
@@ -227,8 +255,9 @@ class Fold(Upkeep):
                     if vm.host == record.node:
                         vm.host_booted(others_may_run_it=record.node in self.available)
             host.boot, host.lives = boot, host.lives + 1
-            self.ways.booted(record.node)
-        self.ways.look(record.t, record.node)
+            for realm in self.realms.all:
+                realm.ways.booted(record.node)
+        self._look_at_ways(record.t, record.node)
         self._keys_on_their_way(record.node)
 
     def _measures_otherwise(self, name: str) -> bool:
@@ -297,37 +326,49 @@ class Fold(Upkeep):
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
         source = (self.faults.version if any(self.faults.of("kms.key_state")) else 0, self.acts)
-        providers = (*self.ways.servers, *self.ways.natives, *self.ways.trusted)
-        evicted = {provider: self.evicted(provider) for provider in providers}
+        evicted = {
+            (realm.vcenter, provider): self.evicted(provider, realm)
+            for realm in self.realms.all
+            for provider in realm.providers
+        }
         hosts = {seen: self.hosts[seen]} if only else self.hosts
         self._kdks_on_their_way(hosts)
         for name, host in hosts.items():
+            realm = self.realms.at(name)
             for provider, keys in self._keys[name].items():
-                way = self.ways.to(name, provider)
-                taken = evicted.get(provider, NO)
+                way = realm.ways.to(name, provider)
+                taken = evicted.get((realm.vcenter, provider), NO)
                 own = host.native.get(provider)
                 if not way.could and taken == NO and own is None:
                     continue
-                of_trust = provider in self.ways.trusted
+                of_trust = provider in realm.ways.trusted
                 settled = way.could and (self.asked(way) if of_trust else self.settled(way))
-                if taken == YES and not self.surely_evicted(provider, way):
+                if taken == YES and not self.surely_evicted(provider, realm, way):
                     taken = OPEN
                 kdk = None if own is None else own.kdk
                 now = (host.moved, way.could, settled, taken, source, kdk, way.brings)
                 if self._flowed.get((name, provider)) != now:  # else all of it is known already
                     self._flowed[name, provider] = now
-                    self._move(host, keys, way, settled=settled, taken=taken)
+                    self._move(host, keys, realm, way, settled=settled, taken=taken)
                 way.could &= taken != YES  # nothing that came before is there
-                self.ways.forget(way, self.now)
+                realm.ways.forget(way, self.now)
 
     def _move(
-        self, host: HostFacts, keys: tuple[str, ...], way: Way, *, settled: bool, taken: Known
+        self,
+        host: HostFacts,
+        keys: tuple[str, ...],
+        realm: Realm,
+        way: Way,
+        *,
+        settled: bool,
+        taken: Known,
     ) -> None:
         for key in keys:
             own = host.derivation(key)
             if own is not None:
-                origin = self.listings.origin(key)
-                right = bool(origin & self.listings.of(key.partition("/")[0]).lately(self.now))
+                origin = realm.listings.origin(key)
+                listing = realm.listings.of(key.partition("/")[0])
+                right = bool(origin & listing.lately(self.now))
                 surely = settled and len(origin) == 1 and way.brings == origin
                 host.derived(key, own, asked=way.could and right, surely=surely)
             elif way.could and (usable := self.usable(key)) != NO:
@@ -341,13 +382,14 @@ class Fold(Upkeep):
     def _kdks_on_their_way(self, hosts: Mapping[str, HostFacts]) -> None:
         """Which KDKs vCenter may have pushed to these hosts by now, or had removed from them."""
         for name, host in hosts.items():
+            realm = self.realms.at(name)
             for provider, own in host.native.items():
-                come, gone = self.ways.to(name, provider), self.ways.away(name, provider)
+                come, gone = realm.ways.to(name, provider), realm.ways.away(name, provider)
                 if come.could:
-                    settled, listing = self.settled(come), self.listings.of(provider)
+                    settled, listing = self.settled(come), realm.listings.of(provider)
                     kdks = listing.now if settled else listing.lately(self.now)
                     own.comes(kdks, surely=settled)
                 if gone.could:
                     own.goes(surely=self.settled(gone))
-                self.ways.forget(come, self.now)
-                self.ways.forget(gone, self.now)
+                realm.ways.forget(come, self.now)
+                realm.ways.forget(gone, self.now)

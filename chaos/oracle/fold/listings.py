@@ -149,7 +149,7 @@ class Listings:
         if record.op == "inject":
             self._deleted_by[found.id] = entry.kept
         before = self._deleted_by.get(found.id, entry.kept)
-        others = faults.deleted(str(found.values.get("provider")))
+        others = faults.deleted(str(found.values.get("provider")), found.values.get("vcenter"))
         if found.id not in faults.there:
             entry.becomes(before | NONE if others else before, now)
         elif found.phase is Phase.ON:
@@ -160,8 +160,9 @@ class Listings:
     def unattended(self, faults: Disturbances, now: float) -> None:
         """Every deletion may be taken back by itself."""
         for found in faults.of("provider.delete"):
-            entry = self.of(str(found.values.get("provider")))
-            entry.may_be(self._deleted_by.get(found.id, entry.kept) | NONE, now)
+            if found.id in self._deleted_by:
+                entry = self.of(str(found.values.get("provider")))
+                entry.may_be(self._deleted_by[found.id] | NONE, now)
 
     # ---- vCenter itself ---------------------------------------------------------------------
 

@@ -52,11 +52,17 @@ class Operations(Placements):
         """Which hosts of its cluster could take it over now."""
         own = self.hosts.get(vm.host)
         for name, host in self.hosts.items():
-            if name in could or (own is not None and host.cluster != own.cluster):
+            if name in could or not self._reaches(vm, ask, name):
                 continue
             found = self.elsewhere(ask, vm, host, name)
             if own is None or any(one.letter is Letter.OK for one in found):
                 could.add(name)
+
+    def _reaches(self, vm: VmFacts, ask: Ask, name: str) -> bool:
+        """Whether a VM may come to that host: of its cluster, or of another vCenter (MOB-07)."""
+        own, host = self.hosts.get(vm.host), self.hosts[name]
+        other = self.realms.at(name) is not self.realms.at(vm.host)
+        return own is None or host.cluster == own.cluster or (ask is Ask.MOVE and other)
 
     def _may_start(self, vm: VmFacts) -> bool:
         host = self.hosts.get(vm.host)

@@ -78,7 +78,7 @@ class Placements(Answers):
         if host.maintained or host.maintains or host.disabled or host.crypto in INCAPABLE:
             return False
         providers = {key.partition("/")[0] for key in (*vm.keys, host.key) if key}
-        reached = [self.ways.to(name, provider).led_since for provider in sorted(providers)]
+        reached = [self.way_to(name, provider).led_since for provider in sorted(providers)]
         return bool(reached) and self.now >= max(reached) + SLACK_S and not vm.unsure(self.now)
 
     def _takes_none(self, name: str, vm: VmFacts) -> bool:

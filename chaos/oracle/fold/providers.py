@@ -34,22 +34,27 @@ class Providers(Availability):
 
     def provider(self, record: Record) -> None:
         """A native one is made, exported or imported, any one is deleted."""
-        made = self.listings.operation(record, next(iter(self.defaults), ""))
+        made = self.realms.first.listings.operation(
+            record, next(iter(self.realms.first.defaults), "")
+        )
         if record.type == "invoke":
             if record.op == MADE:
                 required = bool(record.data.get("tpm_required"))
                 self.knows_native(made, NONE, tpm_required=required)
             if record.data.get("default"):
                 self._may_be_default(made)
-        elif record.op == DELETED and record.type != "fail" and made in self.defaults:
+        elif record.op == DELETED and record.type != "fail" and made in self.realms.first.defaults:
             self.default_is_open = True
-        if made in self.ways.natives and made in (*self.ways.servers, *self.ways.trusted):
+        if made in self.realms.first.ways.natives and made in (
+            *self.realms.first.ways.servers,
+            *self.realms.first.ways.trusted,
+        ):
             self.lost = record.op  # of another type than it was
 
     def knows_native(self, provider: str, kdk: Kdks, *, tpm_required: bool) -> None:
         """Hosts may derive keys of this provider, of which they have one of these KDKs."""
-        if provider not in self.ways.natives:
-            self.ways.natives += (provider,)
+        if provider not in self.realms.first.ways.natives:
+            self.realms.first.ways.natives += (provider,)
         for name, host in self.hosts.items():
             excluded = NO
             if tpm_required:
@@ -65,21 +70,21 @@ class Providers(Availability):
         """A standard one is added, or has other key servers; its keys are what they were."""
         asked = self.began_with(record)
         name, servers = str(asked.get("provider", "")), tuple(map(str, asked.get("servers", ())))
-        if name in self.ways.natives or name in self.ways.trusted:
+        if name in self.realms.first.ways.natives or name in self.realms.first.ways.trusted:
             self.lost = record.op
             return
-        before = self.ways.servers.get(name, ())
+        before = self.realms.first.ways.servers.get(name, ())
         if record.type == "invoke" or record.type == "info":
             self._have_servers(name, tuple(dict.fromkeys((*before, *servers))))
-            self.listings.of(name).may_be(frozenset({0}), record.t)
+            self.realms.first.listings.of(name).may_be(frozenset({0}), record.t)
             if asked.get("default"):
                 self._may_be_default(name)
         elif record.type == "ok":
             self._have_servers(name, servers)
-            self.listings.of(name).becomes(frozenset({0}), record.t)
+            self.realms.first.listings.of(name).becomes(frozenset({0}), record.t)
 
     def _have_servers(self, provider: str, servers: tuple[str, ...]) -> None:
-        self.ways.servers = {**self.ways.servers, provider: servers}
+        self.realms.first.ways.servers = {**self.realms.first.ways.servers, provider: servers}
 
     def default(self, record: Record) -> None:
         """One becomes the default, of vCenter or of a cluster."""
@@ -87,8 +92,8 @@ class Providers(Availability):
             self._may_be_default(str(record.data.get("provider") or ""))
 
     def _may_be_default(self, provider: str) -> None:
-        self.default_is_open |= provider not in self.defaults
-        self.defaults |= {provider} - {""}
+        self.default_is_open |= provider not in self.realms.first.defaults
+        self.realms.first.defaults |= {provider} - {""}
 
     # ---- vCenter ----------------------------------------------------------------------------
 
@@ -96,7 +101,7 @@ class Providers(Availability):
         """It has what vCenter knows when it is stopped for it."""
         backup = str(self.began_with(record).get("backup", ""))
         if record.type == "ok":
-            self.listings.keep(backup)
+            self.realms.first.listings.keep(backup)
             self._inventories[backup] = {name: vm.keys for name, vm in self.vms.items()}
 
     def vcenter_restored(self, record: Record) -> None:
@@ -104,7 +109,7 @@ class Providers(Availability):
         know as it is, it brings no key."""
         backup = str(self.began_with(record).get("backup", ""))
         self.default_is_open = True
-        self.listings.put_back(backup, record.t, surely=record.type == "ok")
+        self.realms.first.listings.put_back(backup, record.t, surely=record.type == "ok")
         known = self._inventories.get(backup, {})
         for name, vm in list(self.vms.items()):
             if known.get(name) != vm.keys and self._is_brought(vm):
@@ -112,20 +117,20 @@ class Providers(Availability):
 
     def _is_brought(self, vm: VmFacts) -> bool:
         """Whether a key of it is not derived where it is needed."""
-        return any(key.partition("/")[0] not in self.ways.natives for key in vm.keys)
+        return any(key.partition("/")[0] not in self.realms.first.ways.natives for key in vm.keys)
 
     def vcenter_rebuilt(self, record: Record) -> None:
         """It knows nobody: no provider, and no host that it could tell of that."""
         self.default_is_open = True
         done = record.type in ("ok", "fail")  # its disk is empty, whether it runs by now or not
         for host in self.hosts:
-            self.ways.led[host] = NO if done else OPEN
+            self.realms.at(host).ways.led[host] = NO if done else OPEN
         if record.type != "invoke":
-            self.listings.forget(record.t, surely=done)
+            self.realms.first.listings.forget(record.t, surely=done)
 
     def led(self, record: Record) -> None:
         """A host is added, disconnected or reconnected."""
         if record.node not in self.hosts or record.type == "fail":
             return
         wanted = NO if record.op == "host.disconnect" else YES
-        self.ways.led[record.node] = wanted if record.type == "ok" else OPEN
+        self.realms.at(record.node).ways.led[record.node] = wanted if record.type == "ok" else OPEN

@@ -34,6 +34,8 @@ class Upkeep(Providers):
         follow = KNOWN.get(record.op)
         if follow is None or "action" not in record.data:
             return False
+        if self.several and follow in OF_A_VCENTER:
+            self.lost = self.lost or f"{record.op} where several vCenters lead"
         getattr(self, follow)(record)
         self.acts += record.type != "invoke"
         return True
@@ -72,7 +74,7 @@ class Upkeep(Providers):
         for key in vm.keys:
             self.forgotten[key] = YES if done else OPEN
             for name, host in self.hosts.items():
-                way = self.ways.to(name, key.partition("/")[0])
+                way = self.way_to(name, key.partition("/")[0])
                 host.taken_away(key, surely=done and way.led_since < self.now)
 
     def key_known(self, record: Record) -> None:
@@ -213,3 +215,10 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The method that follows each operation of an administrator."""
+OF_A_VCENTER: Final = frozenset(
+    {
+        *("provider", "added", "default", "key_removed", "key_known"),
+        *("vcenter_backup", "vcenter_restored", "vcenter_rebuilt"),
+    }
+)
+"""Those that change what one vCenter knows; they are followed where one leads all hosts."""

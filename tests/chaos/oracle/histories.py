@@ -13,6 +13,7 @@ KEK = {"vm-01": "p/k1", "vm-02": "p/k2"}
 HOST_KEY = "p/h"
 OTHER_KEK = {"vm-01": "p/k1", "vm-02": "q/k2"}
 OTHER_KEY = "q/h"
+LEADS = {"esxi-001": "vcenter", "esxi-002": "vcenter-b"}
 
 
 class Story:
@@ -31,14 +32,16 @@ class Story:
         drs: bool = False,
         vsan: tuple[str, ...] = (),
         trusted: bool = False,
+        apart: bool = False,
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
         if some are ``without_tpm``. ``ha``: the cluster has vSphere HA, ``drs``: a DRS that
-        chooses hosts. ``vsan``: hosts with an encrypted vSAN. ``trusted``: p is a trusted
-        provider, whose keys kps opens, and as attests hosts."""
+        chooses hosts. ``vsan``: hosts with an encrypted vSAN. ``trusted``: p is a trusted one; kps
+        opens its keys, as attests hosts. ``apart``: esxi-002 has a cluster and a vCenter of its
+        own, vcenter-b, that lists p too."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -57,20 +60,27 @@ class Story:
             providers = [{"name": "p", "type": "trustAuthority", "servers": [], "default": True}]
             services = {"attestation": ["as"], "keys": ["kps"], "kms": {"p": ["kms"]}}
             left_out["services"] = services
+        if apart:
+            self.boots["vcenter-b"] = 1
+            left_out["leads"] = LEADS
+            providers = [one | {"vcenter": name} for name in LEADS.values() for one in providers]
         left_out |= {
             name: ["esxi-001", "esxi-002"] for name, on in (("ha", ha), ("drs", drs)) if on
         }
         self._state(
             "",
             "staging",
-            vcenters=["vcenter"],
-            clusters={"esxi-001": "c", "esxi-002": "c"},
+            vcenters=list(LEADS.values()) if apart else ["vcenter"],
+            clusters={"esxi-001": "c", "esxi-002": "d" if apart else "c"},
             secure_boot={"esxi-001": True, "esxi-002": True},
             providers=providers,
             knobs=knobs,
             **left_out,
             **({"vsan": list(vsan)} if vsan else {}),
         )
+        self._begins(without_tpm)
+
+    def _begins(self, without_tpm: tuple[str, ...]) -> None:
         for node in self.boots:
             self.node(node, "running")
         for host in ("esxi-001", "esxi-002"):
@@ -140,9 +150,9 @@ class Story:
         told = ({"error": f"{vm}: {error}"} if error else {}) | ({"host": host} if host else {})
         return self.op("fail" if error else "ok", vm, "guest.challenge", n=5, **told)
 
-    def marks(self, *vms: str) -> Story:
-        """vCenter has these VMs as locked."""
-        return self._state("vcenter", "marks", locked=list(vms))
+    def marks(self, *vms: str, by: str = "vcenter") -> Story:
+        """A vCenter has these VMs as locked."""
+        return self._state(by, "marks", locked=list(vms))
 
     def fault(
         self, id: str, kind: str, *, error: str = "", missed: bool = False, **values: Any

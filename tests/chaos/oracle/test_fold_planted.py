@@ -23,6 +23,7 @@ from chaos.oracle.fold.listings import Listing, Listings
 from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.placements import Placements
 from chaos.oracle.fold.providers import Providers
+from chaos.oracle.fold.realms import Realm, Realms
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.trust import Trust
 from chaos.oracle.fold.upkeep import Upkeep
@@ -34,6 +35,7 @@ from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
 from tests.chaos.oracle.placed_runs import PLANTED as OF_PLACEMENTS
+from tests.chaos.oracle.realm_planted import PLANTED as OF_REALMS
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
@@ -153,7 +155,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (Fold._narrow, "vm.ran_boot = self.nodes[vm.host].boot", "pass", "an outage without a reason"),
     (
         Fold._keys_on_their_way,
-        "self.ways.forget(way, self.now)",
+        "realm.ways.forget(way, self.now)",
         "pass",
         "its key came while its way had long been shut",
     ),
@@ -317,7 +319,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
 KINDS = (
     *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Placements, Answers),
     *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
-    *(Providers, Upkeep),
+    *(Providers, Upkeep, Realm, Realms),
 )
 ALL = (
     PLANTED
@@ -328,6 +330,7 @@ ALL = (
     + OF_GOING_ON
     + OF_TRUST
     + OF_PLACEMENTS
+    + OF_REALMS
 )
 
 

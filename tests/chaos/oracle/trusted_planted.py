@@ -81,7 +81,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Fold._trusted,
-        "self.ways.caches_primary_keys = self.settings.kps_primary_key_cache",
+        "ways.caches_primary_keys = self.settings.kps_primary_key_cache",
         "pass",
         "trusted: no key server, and they hold the primary key",
     ),
