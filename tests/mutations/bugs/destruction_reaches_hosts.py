@@ -23,14 +23,14 @@ def _known(original: Any) -> Any:
 
 
 def _far(original: Any) -> Any:
-    def judged(caller: Any, operation: Any, step: Any, row: Any, at: float) -> Any:
-        moved = original(caller, operation, step, row, at)
-        if getattr(moved, "state", None) in _DEAD:
+    def moved(work: Any, request: Any, transition: Any, row: Any) -> Any:
+        after = original(work, request, transition, row)
+        if after.state in _DEAD:
             for host in _hosts:
                 _drop(host, row.key_id)
-        return moved
+        return after
 
-    return judged
+    return moved
 
 
 def _drop(host: Any, key_id: Any) -> None:
@@ -40,4 +40,4 @@ def _drop(host: Any, key_id: Any) -> None:
 
 
 plant(Host, "__init__", _known)
-plant(performing, "_judged", _far)
+plant(performing, "_moved", _far)
