@@ -1,4 +1,5 @@
-"""The host broken: a VM whose start failed stays locked on the datastore."""
+"""The host broken: a VM whose start failed stays locked on the datastore, as long as this host
+lives."""
 
 from __future__ import annotations
 
@@ -14,7 +15,21 @@ from tests.mutations.bugs.planting import plant
 @asynccontextmanager
 async def _kept(datastore: Any, vm: Any) -> AsyncIterator[None]:
     await take_lock(datastore, vm)
-    yield
+    try:
+        yield
+    except BaseException:
+        _keep(datastore, vm)
+        raise
+
+
+def _keep(datastore: Any, vm: Any) -> None:
+    original = datastore.unlock
+
+    async def unlock(name: Any) -> None:
+        if name != vm:
+            await original(name)
+
+    datastore.unlock = unlock
 
 
 plant(power, "lock_kept", lambda original: _kept)

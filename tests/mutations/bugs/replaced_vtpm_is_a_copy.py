@@ -13,11 +13,10 @@ from tests.mutations.bugs.planting import plant
 
 
 def _copied(original: Any) -> Any:
-    async def with_vtpm(host: Any, message: Any, *rest: Any) -> Any:
-        copy = msgspec.structs.replace(message, tpm=TpmProvisionPolicy.COPY)
-        return await original(host, copy, *rest)
+    async def taken(host: Any, message: Any) -> Any:
+        return await original(host, msgspec.structs.replace(message, tpm=TpmProvisionPolicy.COPY))
 
-    return with_vtpm
+    return taken
 
 
-plant(clone, "_with_vtpm", _copied)
+plant(clone, "_taken", _copied)
