@@ -41,6 +41,13 @@ BARE: dict[str, Any] = {  # nothing of the thirteen steps is done for it
 }
 
 
+UNSET_UP: dict[str, Any] = {  # the steps are for who has it to do, as this file says them
+    **BARE,
+    "providers": [{"name": PROVIDER, "type": "trusted", "vcenter": WORKLOAD, "servers": ["kms"]}],
+    "trust_authority": {"vcenter": TA, "hosts": 2, "clusters": ["cluster-a"], "setup": False},
+}
+
+
 def trusted(mode: str = "sim", **changes: Any) -> Lab:
     changes.setdefault("tpm", "model")
     return Lab(mode, topology="trusted", seed=7, **{"hosts": 2, "vms": 2, **changes})  # type: ignore[arg-type]
@@ -135,6 +142,20 @@ async def silent_while_started(lab: Any, host: str, vms: list[str]) -> list[str]
     await for_each(vms, lambda vm: lab.ask(host, HostPowerOnVm(vm=VmName(vm)), within_s=60.0))
     lines = await lab.log_lines("trust.unreachable", began)
     return [str(line.fields["service"]) for line in lines if line.node == host]
+
+
+async def test_one_command_takes_all_thirteen_steps_and_repeats_none() -> None:
+    async with Lab("sim", topology=UNSET_UP, seed=3) as lab:
+        with pytest.raises(KeysteadError):
+            await lab.do(c.VmCreate("early", encrypted=True, provider=PROVIDER))
+        for _ in range(2):
+            (host,) = (await lab.do(c.TrustSetup())).items
+            assert host.host == A
+            assert [p.provider for p in (await lab.do(c.GetProviders())).items] == [PROVIDER]
+        await lab.do(c.VmCreate("late", encrypted=True, provider=PROVIDER))
+        await lab.sleep(30)  # the host tells the event when it has a moment
+        assert "TaHostAttestPassEvent" in await events(lab)
+        assert (await vm_of(lab, A)).crypto is VmCryptoState.UNLOCKED
 
 
 async def test_a_pair_of_services_is_one_machine_and_one_of_two_is_enough() -> None:
