@@ -44,7 +44,7 @@ PACE: Final = 36.0
 """Lab seconds in a real one: a reconcile interval takes some eight seconds."""
 SLOW_PACE: Final = 18.0
 """Of a lab that was too slow: everything has twice the real time."""
-PER_CORE: Final = 7
+PER_CORE: Final = 6
 """Stagings at once: each needs a core for a tenth of its time, and waits for the rest of it."""
 MOST_AT_ONCE: Final = 40
 BUILDS_PER_CORE: Final = 2

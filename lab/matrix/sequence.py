@@ -1,9 +1,11 @@
 """In which order stagings on real processes are begun. Pure.
 
-What takes longest is first, else it is alone at the end. Whole labs and brief stagings are mixed,
-as are blocks: a whole lab keeps a core busy for a quarter of its time, one of a trusted block for
-more, so that as many of these as there are stagings at once would slow each other down, and the
-more time they take the more heartbeats they have to pay for.
+What waits for an eviction, or for tokens to expire, takes longest and needs least of a core: such
+stagings are begun one by one up to a part of the run, so that they neither leave the cores idle
+together nor are alone at the end. Whole labs and brief stagings are mixed, as are blocks: a whole
+lab keeps a core busy for a quarter of its time, one of a trusted block for more, so that as many of
+these as there are stagings at once would slow each other down, and the more time they take the more
+heartbeats they have to pay for.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot, is_trusted
 
+LATE_WITHIN: Final = 0.6
+"""The part of the run in which all that waits longest is begun."""
 BRIEF_ONES: Final = 2
 """Begun after each whole lab: there are more of them, so the last ones are brief."""
 
 
 def in_sequence(stagings: Iterable[Staging]) -> list[Staging]:
-    """Those first that wait for an eviction or for tokens to expire."""
+    """See the module's text; of those that wait longest, first what waits for tokens."""
     late, whole, brief = list[Staging](), list[Staging](), list[Staging]()
     for one in stagings:
         kind = late if one.expired or one.evicted else brief if _is_brief(one) else whole
@@ -31,12 +35,16 @@ def in_sequence(stagings: Iterable[Staging]) -> list[Staging]:
     spread = _spread(trusted, [one for one in whole if one not in trusted])
     others = iter(brief)
     mixed = [each for one in spread for each in (one, *islice(others, BRIEF_ONES))]
-    return [*late, *mixed, *others]
+    return _spread([*mixed, *others], late, last_within=LATE_WITHIN)
 
 
-def _spread(*kinds: Sequence[Staging]) -> list[Staging]:
-    """Each kind evenly over the whole, in its order."""
-    placed = [(at / len(kind), one) for kind in kinds for at, one in enumerate(kind)]
+def _spread(*kinds: Sequence[Staging], last_within: float = 1.0) -> list[Staging]:
+    """Each kind evenly over the whole, in its order; the last kind over its first part."""
+    placed = [
+        (at / len(kind) * (last_within if kind is kinds[-1] else 1.0), one)
+        for kind in kinds
+        for at, one in enumerate(kind)
+    ]
     return [one for _, one in sorted(placed, key=lambda found: found[0])]
 
 
