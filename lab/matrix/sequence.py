@@ -32,19 +32,15 @@ def in_sequence(stagings: Iterable[Staging]) -> list[Staging]:
         kind.append(one)
     late.sort(key=lambda one: not one.expired)
     trusted = [one for one in whole if is_trusted(one.block)]
-    spread = _spread(trusted, [one for one in whole if one not in trusted])
+    spread = _spread((trusted, 1.0), ([one for one in whole if one not in trusted], 1.0))
     others = iter(brief)
     mixed = [each for one in spread for each in (one, *islice(others, BRIEF_ONES))]
-    return _spread([*mixed, *others], late, last_within=LATE_WITHIN)
+    return _spread(([*mixed, *others], 1.0), (late, LATE_WITHIN))
 
 
-def _spread(*kinds: Sequence[Staging], last_within: float = 1.0) -> list[Staging]:
-    """Each kind evenly over the whole, in its order; the last kind over its first part."""
-    placed = [
-        (at / len(kind) * (last_within if kind is kinds[-1] else 1.0), one)
-        for kind in kinds
-        for at, one in enumerate(kind)
-    ]
+def _spread(*kinds: tuple[Sequence[Staging], float]) -> list[Staging]:
+    """Each kind evenly over a part of the whole, from its beginning on, and in its order."""
+    placed = [(at / len(kind) * part, one) for kind, part in kinds for at, one in enumerate(kind)]
     return [one for _, one in sorted(placed, key=lambda found: found[0])]
 
 

@@ -10,6 +10,7 @@ structure, which is that ``pos`` is ``end``: slices beyond it are short, never w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f" {line}" for line in lines)
 
 
-class _Writer:
+class _Writer(ABC):
     """Writes one function; ``names`` is what its text may name."""
 
     def __init__(self, where: str) -> None:
@@ -97,9 +98,9 @@ class _Writer:
         self.names[name] = value
         return name
 
+    @abstractmethod
     def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
         """The lines of the function."""
-        raise NotImplementedError
 
 
 class _Decoder(_Writer):
