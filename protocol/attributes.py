@@ -9,6 +9,7 @@ type that msgpack does not tell from another, is a struct of this module. Dates 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -90,6 +91,27 @@ class Typed(_Value, frozen=True, tag="typed"):
 
     type: ItemType
     value: int | bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether its type has that value (KMIP 1.4 section 9.1.1.4)."""
+        if isinstance(self.value, bytes):
+            whole = len(self.value) > 0 and len(self.value) % 8 == 0
+            big = self.type is ItemType.BIG_INTEGER and whole
+            return big or self.type is ItemType.BYTE_STRING
+        return self.type in _NUMBERS and self.value in _NUMBERS[self.type]
+
+
+INTEGERS: Final = range(-(2**31), 2**31)
+"""Values of KMIP's Integer."""
+
+_LONG, _UNSIGNED = range(-(2**63), 2**63), range(2**32)
+_NUMBERS: Final = {
+    ItemType.LONG_INTEGER: _LONG,
+    ItemType.DATE_TIME: _LONG,
+    ItemType.ENUMERATION: _UNSIGNED,
+    ItemType.INTERVAL: _UNSIGNED,
+}
 
 
 Value = (

@@ -8,7 +8,8 @@ all gone keeps its stamp. Pure; refusals are KMIP's (KMIP 1.4 sections 3 and 11)
 1. What only a server sets, and a ``y-`` attribute, is Permission Denied to a client.
 2. An index never changes while its instance lives; a new one is above those that are there.
 3. Activation Date and Process Start Date are set while Pre-Active, Protect Stop Date and
-   Deactivation Date until the key is deactivated. Dates are not deleted.
+   Deactivation Date until the key is deactivated, and none that has come. Dates are not deleted.
+   Activation is not after Process Start, nor Protect Stop or Activation after Deactivation.
 4. A stamp is above the one that it replaces, so a change that was made knowing another wins over
    it whatever the clocks of two servers say.
 """
@@ -22,6 +23,7 @@ from typing import Final
 import msgspec
 
 from protocol.attributes import (
+    INTEGERS,
     ApplicationData,
     Attribute,
     CryptographicParameters,
@@ -50,10 +52,14 @@ OCCURRENCE, REVOCATION = "Compromise Occurrence Date", "Revocation Reason"
 PARAMETERS: Final = "Cryptographic Parameters"
 
 BYTES_LIMIT: Final = 16 * 1024
-"""All attributes of one key, so that it fits a message with room to spare."""
+"""All attributes of one key that clients have set, so that it fits a message with room to spare.
+What the server adds itself is never refused for it: no full key escapes its revocation."""
 
 INSTANCES_LIMIT: Final = 64
 NAME_LIMIT: Final = 128
+MESSAGE_LIMIT: Final = 1000
+"""Characters of the message of a revocation."""
+
 _STEP: Final = 1e-6  # seconds by which a stamp is above the one before it at least
 
 _DATE: Final = (int, float)
@@ -89,6 +95,11 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 _CUSTOM_RULE: Final = Rule(_CUSTOM, many=True)
 _COLUMNS: Final = {ACTIVATION: "activation_date", DEACTIVATION: "deactivation_date"}
+_NOT_AFTER: Final = (
+    (ACTIVATION, DEACTIVATION),
+    (ACTIVATION, PROCESS_START),
+    (PROTECT_STOP, DEACTIVATION),
+)
 
 READ_ONLY: Final = (
     "Unique Identifier",
@@ -216,7 +227,7 @@ def created(row: KeyRow, given: Iterable[Attribute], at: float, by: str) -> KeyR
 def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
     """The row with a new instance, and that instance with its index."""
     name = attribute.name
-    rule = _rule(row, name)
+    rule = _rule(row, name, at)
     value = _checked(rule, name, attribute.value)
     held = unpack(row.attributes)
     there = _instances(row, held, name)
@@ -234,7 +245,7 @@ def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow
 def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
     """The row with another value in an instance that it has, and that instance."""
     name = attribute.name
-    rule = _rule(row, name)
+    rule = _rule(row, name, at)
     value = _checked(rule, name, attribute.value)
     there = _instances(row, unpack(row.attributes), name)
     if not there:
@@ -247,7 +258,7 @@ def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[Key
 
 def deleted(row: KeyRow, name: str, index: int, at: float, by: str) -> tuple[KeyRow, Attribute]:
     """The row without an instance, and what that was."""
-    rule = _rule(row, name)
+    rule = _rule(row, name, at)
     there = _instances(row, unpack(row.attributes), name)
     gone = _instance(there, name, index)
     if not rule.deletable:
@@ -262,7 +273,8 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
     raise ItemNotFound(f"the key has no {name} with index {index}")
 
 
-def _rule(row: KeyRow, name: str) -> Rule:
+def _rule(row: KeyRow, name: str, at: float) -> Rule:
+    """The rule of an attribute that may be set at this time; else its refusal."""
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
             raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
@@ -274,17 +286,39 @@ def _rule(row: KeyRow, name: str) -> Rule:
         raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
+    if rule.kinds is _DATE and (date := _date(row, name)) is not None and date <= at:
+        raise PermissionDenied(f"{name} has come: it does not change any more")
     return rule
+
+
+def _date(row: KeyRow, name: str) -> float | None:
+    value = single(row, name)
+    return value if isinstance(value, float) else None
 
 
 def _checked(rule: Rule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
     if rule.kinds is not _DATE or not isinstance(value, int | float):
+        if not _fits(value):
+            raise InvalidField(f"{name}: that is no value of its type")
         return value
+    check_date(name, value)
+    return float(value)
+
+
+def check_date(name: str, value: float) -> None:
+    """``InvalidField`` for what is no time of Unix seconds."""
     if not math.isfinite(value) or not 0 <= value < 2**53:
         raise InvalidField(f"{name}: a date is meant, in seconds since 1970")
-    return float(value)
+
+
+def _fits(value: Value) -> bool:
+    """Whether KMIP has a place for it: its numbers are of 32 bits unless they say more."""
+    if isinstance(value, Typed):
+        return value.fits
+    parts = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
+    return all(part in INTEGERS for part in parts if isinstance(part, int))
 
 
 # ---- writing into a row ---------------------------------------------------------------------
@@ -297,11 +331,12 @@ def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, 
         [changes[column]] = [one.value for one in instances]
         instances = ()  # the value is the column; the stamp stays
     row = msgspec.structs.replace(row, **changes)
-    if None not in (row.activation_date, row.deactivation_date) and (
-        row.deactivation_date < row.activation_date  # type: ignore[operator]
-    ):
-        raise InvalidField(f"{DEACTIVATION} is before {ACTIVATION}")
-    return stamped(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
+    row = stamped(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
+    for first, second in _NOT_AFTER if name in RULES else ():
+        dates = [date for one in (first, second) if (date := _date(row, one)) is not None]
+        if name in (first, second) and dates != sorted(dates):
+            raise InvalidField(f"{second} is before {first}")
+    return row
 
 
 def stamped(
@@ -312,7 +347,7 @@ def stamped(
     if name in held:
         at = max(at, held[name].at + _STEP)
     packed = pack({**held, name: Stamped(name, float(at), by, instances)})
-    if len(packed) > BYTES_LIMIT:
+    if name not in READ_ONLY and len(packed) > max(BYTES_LIMIT, len(row.attributes)):
         raise IndexOutofBounds(f"all attributes of a key have {BYTES_LIMIT} bytes at most")
     return msgspec.structs.replace(row, attributes=packed)
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.errors import InvalidField, ProductError
-from services.kms import kinds, locating, operations
+from services.kms import attributes, kinds, locating, operations
 from services.kms.operations import Request
 
 LIST_LIMIT: Final = 1000
 OPERATION_ID_LIMIT: Final = 128
+ITEMS_LIMIT: Final = 1000
+"""Items of one message: each looks at what those before it have made."""
 
 
 def check(requests: Sequence[Request[Any]]) -> None:
@@ -48,6 +50,13 @@ def _check_kind(request: operations.NewKey) -> None:
         raise InvalidField(text)
 
 
+def _check_revocation(request: operations.Revoke) -> None:
+    if len(request.message) > attributes.MESSAGE_LIMIT:
+        raise InvalidField(f"a revocation's message: {attributes.MESSAGE_LIMIT} characters at most")
+    if request.occurred is not None:
+        attributes.check_date(attributes.OCCURRENCE, request.occurred)
+
+
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= LIST_LIMIT:
         raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
@@ -67,6 +76,7 @@ def _check_audit(request: operations.QueryAudit) -> None:
 _CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
     operations.Create: _check_kind,
     operations.Register: _check_kind,
+    operations.Revoke: _check_revocation,
     operations.Locate: _check_locate,
     operations.QueryAudit: _check_audit,
 }

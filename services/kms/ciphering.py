@@ -47,6 +47,7 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
         if request.iv is None and not parameters.random_iv:
             raise InvalidField("Encrypt: an IV is given, or Random IV")
         size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
+        _check_lengths(parameters, iv, size)
         key = _key(work, row, parameters)
         data, tag = gcm.encrypt(key, request.data, iv, request.additional_data, size)
     except ValueError as error:
@@ -72,7 +73,9 @@ def decrypt(work: Work, request: Decrypt) -> Decrypted:
         why = f"a key that is {row.state} does not decrypt, or not before its date"
         raise work.refusal(PermissionDenied(why), row)
     try:
-        key = _key(work, row, _parameters(row, request.parameters))
+        parameters = _parameters(row, request.parameters)
+        _check_lengths(parameters, request.iv, len(request.tag))
+        key = _key(work, row, parameters)
         data = gcm.decrypt(key, request.data, request.iv, request.additional_data, request.tag)
     except ValueError as error:
         raise work.refusal(InvalidField(f"Decrypt: {error}"), row) from None
@@ -93,7 +96,18 @@ def _parameters(row: KeyRow, asked: CryptographicParameters | None) -> Cryptogra
     return own if isinstance(own, CryptographicParameters) else _DEFAULT
 
 
+def _check_lengths(parameters: CryptographicParameters, iv: bytes, tag: int) -> None:
+    """A tag that is cut is easier to guess: it has the length that was agreed on."""
+    if parameters.tag_length not in (None, tag):
+        raise InvalidField(f"a tag of {tag} bytes; the parameters say {parameters.tag_length}")
+    if parameters.iv_length not in (None, 8 * len(iv)):
+        text = f"an IV of {8 * len(iv)} bits; the parameters say {parameters.iv_length}"
+        raise InvalidField(text)
+
+
 def _key(work: Work, row: KeyRow, parameters: CryptographicParameters) -> KeyMaterial:
+    if parameters.cryptographic_algorithm not in (None, row.algorithm):
+        raise InvalidField(f"the parameters are not of an {row.algorithm} key")
     if parameters.block_cipher_mode not in (None, "GCM") or row.algorithm != "AES":
         mode = parameters.block_cipher_mode or "no mode"
         raise FeatureNotSupported(f"{row.algorithm} with {mode}: only AES with GCM is done here")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, GeneralFailure, ProductError
+from protocol.errors import CryptographicFailure, GeneralFailure, InvalidMessage, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import (
@@ -113,8 +113,12 @@ class Core:
 
         They are done in order whatever the Batch Order Option is. What one item has changed is in
         the same transaction as that of the next, and its refusal undoes nothing of the others,
-        but with *Undo*.
+        but with *Undo*. ``InvalidMessage`` for more than ``checking.ITEMS_LIMIT`` of them.
         """
+        if len(requests) > checking.ITEMS_LIMIT:
+            raise InvalidMessage(
+                f"a message of {len(requests)} items: at most {checking.ITEMS_LIMIT}"
+            )
         if [request.operation for request in requests] == [Operation.DISCOVER_VERSIONS]:
             await self.admit(caller, Operation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
 from protocol.terms import KeyId
@@ -132,7 +130,9 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
         raise Refusal(absent(work.caller), work.caller.scope)
     sought = Sought(scope, request.attributes, work.at)
     found, total = _found(work, sought, start, request.maximum_items)
-    work.placeholder, work.repeated = found[0] if total == 1 and found else KeyId(""), False
+    # Many that match empty the placeholder, unless one of them was all that was asked for.
+    one = bool(found) and 1 in (total, request.maximum_items)
+    work.placeholder, work.repeated = found[0] if one else KeyId(""), False
     return operations.Located(unique_identifiers=found, total=total)
 
 
@@ -142,7 +142,7 @@ def _found(work: Work, sought: Sought, after: int, limit: int) -> tuple[tuple[Ke
     found, total = locating.stored(work.connection, sought, after, limit + len(drafts))
     if not drafts:
         return found, total
-    before = {key_id: _was(work.connection, work, key_id, sought) for key_id in drafts}
+    before = {key_id: _was(work, key_id, sought) for key_id in drafts}
     matching = [key_id for key_id, row in drafts.items() if locating.matches(row, sought)]
     kept = [key_id for key_id in found if key_id not in drafts or key_id in matching]
     new = [key_id for key_id in matching if key_id not in kept and before[key_id] is not True]
@@ -150,7 +150,7 @@ def _found(work: Work, sought: Sought, after: int, limit: int) -> tuple[tuple[Ke
     return tuple([*kept, *new][:limit]), total
 
 
-def _was(connection: sqlite3.Connection, work: Work, key_id: KeyId, sought: Sought) -> bool | None:
+def _was(work: Work, key_id: KeyId, sought: Sought) -> bool | None:
     """Whether the key matched before this message; None when there was none."""
-    row = store.find(connection, work.vault, key_id)
+    row = work.before(key_id)
     return None if row is None else locating.matches(row, sought)

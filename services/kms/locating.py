@@ -19,13 +19,14 @@ from services.kms import attributes
 from services.kms.keyrow import KeyRow, as_at
 
 STATE, MASK = "State", "Cryptographic Usage Mask"
+LENGTH, LAST_CHANGE = "Cryptographic Length", "Last Change Date"
 _DATES: Final = {
     "Initial Date": "initial_date",
     attributes.ACTIVATION: "activation_date",
     attributes.DEACTIVATION: "deactivation_date",
     "Compromise Date": "compromise_date",
     "Destroy Date": "destroy_date",
-    "Last Change Date": "last_change_date",
+    LAST_CHANGE: "last_change_date",
     attributes.PROCESS_START: "",
     attributes.PROTECT_STOP: "",
     attributes.OCCURRENCE: "",
@@ -35,7 +36,7 @@ _DATES: Final = {
 _COLUMNS: Final = {
     "Unique Identifier": "key_id",
     "Cryptographic Algorithm": "algorithm",
-    "Cryptographic Length": "length",
+    LENGTH: "length",
     "Digest": "digest",
 }
 _SELECTIVE: Final = "key_id IN (SELECT key_id FROM attribute_index WHERE name = ? AND value {})"
@@ -67,7 +68,7 @@ def check(wanted: Sequence[Attribute]) -> None:
     """``InvalidField`` for what no key can be asked."""
     for one in wanted:
         date = one.name in _DATES
-        number = date or one.name in (MASK, "Cryptographic Length")
+        number = date or one.name in (MASK, LENGTH)
         if number and (isinstance(one.value, bool) or not isinstance(one.value, int | float)):
             raise InvalidField(f"Locate: {one.name} is a number")
         if number and not 0 <= one.value < 2**53:  # type: ignore[operator]
@@ -137,16 +138,27 @@ def _terms(sought: Sought) -> list[_Term]:
     for name in dict.fromkeys(one.name for one in sought.wanted):
         asked = _asked(sought.wanted, name)
         if name in _DATES:
-            terms.append(_date(name, asked))
+            terms.append(_date(name, asked, sought.at))
         else:
             terms += [_term(name, value, sought.at) for value in asked]
     return terms
 
 
-def _date(name: str, asked: Sequence[Value]) -> _Term:
+_CHANGED: Final = (
+    "max(last_change_date, CASE "
+    "WHEN (state = 'Active' OR (state = 'Pre-Active' AND activation_date <= ?)) "
+    "AND deactivation_date <= ? THEN deactivation_date "
+    "WHEN state = 'Pre-Active' AND activation_date <= ? THEN activation_date ELSE 0 END)"
+)
+"""What ``keyrow.as_at`` says of the last change, in SQL."""
+
+
+def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
     """The bytes of dates in the index stand in their order, for none of them is negative."""
     dates = sorted([float(date) for date in asked])  # type: ignore[arg-type]
     ends: tuple[object, ...] = (dates[0], dates[-1])
+    if name == LAST_CHANGE:
+        return _Term(f"{_CHANGED} BETWEEN ? AND ?", (at, at, at, *ends))
     if _DATES[name]:
         return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
     keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
@@ -166,7 +178,9 @@ def _term(name: str, value: Value, at: float) -> _Term:
         known = (value.algorithm, value.format) == ("SHA-256", "Raw")
         return _Term("digest = ?" if known else "0 AND digest = ?", (value.digest,))
     column = _COLUMNS.get(name)
-    return _Term("0", ()) if column is None else _Term(f"{column} = ?", (value,))
+    if column is None or (name != LENGTH and not isinstance(value, str)):
+        return _Term("0", ())
+    return _Term(f"{column} = ?", (value,))
 
 
 def _indexed(condition: str, *values: object) -> _Term:

@@ -108,7 +108,7 @@ def _move(
         if row is None:
             raise Refusal(access.absent(work.caller), work.caller.scope)
     else:
-        row = _moved(work, request, transition, work.object(request))
+        row = as_at(_moved(work, request, transition, work.object(request)), work.at)
         work.update(row, request.operation)
     return operations.StateChanged(unique_identifier=row.key_id, state=row.state)
 

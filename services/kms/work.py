@@ -142,6 +142,10 @@ class Work:
         drafted = self._rows.get(key_id)
         return drafted or store.find(self.connection, self.vault, key_id)
 
+    def before(self, key_id: KeyId) -> KeyRow | None:
+        """The key as it was before this message; None when there was none."""
+        return None if key_id in self._new else store.find(self.connection, self.vault, key_id)
+
     def object(self, request: ObjectRequest[Any]) -> KeyRow:
         """The key that a request is about; ``Refusal`` when the caller may not do that to it."""
         named = request.unique_identifier

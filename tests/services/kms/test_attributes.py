@@ -36,7 +36,7 @@ from services.kms.attribute_operations import (
     GetAttributeList,
     ModifyAttribute,
 )
-from services.kms.attributes import READ_ONLY, RULES
+from services.kms.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
 from services.kms.operations import (
     Activate,
     Create,
@@ -299,6 +299,59 @@ async def test_a_revocation_says_why_and_since_when(server: Server) -> None:
         ("Compromise Occurrence Date", 0, 999.0),
         ("Compromise Date", 0, server.clock.wall),
     ]
+
+
+@pytest.mark.parametrize("occurred", [-5.0, float("nan"), 2.0**62])
+async def test_a_compromise_occurred_at_some_time(server: Server, occurred: float) -> None:
+    """What is no date would stand in the index of dates in no order."""
+    key_id = await made(server)
+    why = RevocationReason.KEY_COMPROMISE
+    with pytest.raises(InvalidField):
+        await do(server, Revoke(unique_identifier=key_id, reason=why, occurred=occurred))
+    assert await value(server, key_id, "State") == "Pre-Active"
+
+
+async def test_a_key_full_of_attributes_is_revoked_all_the_same(server: Server) -> None:
+    key_id = await made(server)
+    with pytest.raises(IndexOutofBounds):
+        for number in range(1000):
+            await add(server, key_id, f"x-{number}", "y" * 100)
+    why, limit = RevocationReason.KEY_COMPROMISE, MESSAGE_LIMIT
+    with pytest.raises(InvalidField):
+        long = Revoke(unique_identifier=key_id, reason=why, message="m" * (limit + 1))
+        await do(server, long)
+    told = Revoke(unique_identifier=key_id, reason=why, message="m" * limit, occurred=999.0)
+    assert (await do(server, told)).state is KmipState.COMPROMISED
+    with pytest.raises(IndexOutofBounds):
+        await add(server, key_id, "x-more", "y" * 100)
+    for operation, text in (("modify", "z" * 100), ("delete", "")):  # neither takes more room
+        await do(server, changing(operation, key_id, "x-0", text))
+    await server.boot()
+    assert len(await values(server, key_id, "x-1", "Revocation Reason")) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        2**31,
+        Typed(type=ItemType.INTERVAL, value=b"x"),
+        Typed(type=ItemType.INTERVAL, value=-1),
+        Typed(type=ItemType.ENUMERATION, value=2**32),
+        Typed(type=ItemType.LONG_INTEGER, value=2**63),
+        Typed(type=ItemType.DATE_TIME, value=-(2**63) - 1),
+        Typed(type=ItemType.BYTE_STRING, value=3),
+        Typed(type=ItemType.BIG_INTEGER, value=b""),
+        Typed(type=ItemType.BIG_INTEGER, value=b"1234567"),
+        CryptographicParameters(tag_length=2**40),
+    ],
+    ids=str,
+)
+async def test_a_value_that_kmip_has_no_place_for_is_refused(server: Server, wrong: Value) -> None:
+    """Stored, it could never be told to a client that speaks TTLV."""
+    name = "Cryptographic Parameters" if isinstance(wrong, CryptographicParameters) else "x-a"
+    key_id = await made(server)
+    with pytest.raises(InvalidField):
+        await add(server, key_id, name, wrong)
 
 
 async def test_attributes_outlive_the_key(server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -117,6 +118,30 @@ async def test_decrypt_refuses(
     key_id = await key(server)
     with pytest.raises(error):
         await do(server, decrypting(key_id, **more))
+
+
+@pytest.mark.parametrize(
+    "agreed",
+    [
+        CryptographicParameters(tag_length=13),
+        CryptographicParameters(iv_length=128),
+        CryptographicParameters(cryptographic_algorithm="3DES"),
+    ],
+    ids=str,
+)
+async def test_what_the_parameters_say_is_kept_to(
+    server: Server, agreed: CryptographicParameters
+) -> None:
+    """A tag that somebody has cut is no tag; an IV that is drawn has no other length either."""
+    key_id = await key(server, Attribute(name="Cryptographic Parameters", value=agreed))
+    done = await do(server, encrypting(key_id, parameters=CryptographicParameters()))
+    with pytest.raises(InvalidField):
+        await do(server, decrypting(key_id, data=done.data, tag=done.tag[:12]))
+    if agreed.tag_length is None:
+        drawn = msgspec.structs.replace(agreed, random_iv=True)
+        for request in (encrypting(key_id), encrypting(key_id, iv=None, parameters=drawn)):
+            with pytest.raises(InvalidField):
+                await do(server, request)
 
 
 async def test_another_algorithm_has_no_gcm_here(server: Server) -> None:

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from protocol.attributes import Attribute
-from protocol.errors import ProductError
+from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
 from services.kms.operations import Activate, Create, Destroy, Get, GetAttributes, Locate, Revoke
@@ -90,6 +90,66 @@ async def test_an_activation_date_that_is_past_is_an_active_key(server: Server) 
     request = AddAttribute(unique_identifier=key_id, attribute=date("Activation Date", 5.0))
     await do(server, request)
     assert await value(server, key_id, "State") == "Active"
+
+
+async def test_a_date_that_has_come_stays(server: Server) -> None:
+    """KMIP 1.4 sections 3.25 to 3.27: else a key whose time is over would encrypt again."""
+    now = server.clock.wall
+    key_id = await made(server)
+    await do(server, Activate(unique_identifier=key_id))
+    for name in ("Protect Stop Date", "Deactivation Date"):
+        await do(server, AddAttribute(unique_identifier=key_id, attribute=date(name, now + 5)))
+    server.clock.wall += 5
+    for name in ("Protect Stop Date", "Deactivation Date"):
+        later = ModifyAttribute(unique_identifier=key_id, attribute=date(name, now + 50))
+        with pytest.raises(PermissionDenied):
+            await do(server, later)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Activation Date", "Process Start Date"),
+        ("Activation Date", "Deactivation Date"),
+        ("Protect Stop Date", "Deactivation Date"),
+    ],
+)
+async def test_dates_are_in_their_order(server: Server, first: str, second: str) -> None:
+    """Equal ones too, whichever of them is set last."""
+    for earlier, later, name, moved in (
+        (5e9, 4e9, second, None),
+        (5e9, 5e9, first, 6e9),
+        (5e9, 5e9, second, 4e9),
+    ):
+        key_id = await made(server, date(first, earlier))
+        add = AddAttribute(unique_identifier=key_id, attribute=date(second, later))
+        if moved is None:
+            with pytest.raises(InvalidField):
+                await do(server, add)
+            continue
+        await do(server, add)
+        with pytest.raises(InvalidField):
+            moving = ModifyAttribute(unique_identifier=key_id, attribute=date(name, moved))
+            await do(server, moving)
+
+
+@pytest.mark.parametrize("way", ["the clock goes back", "deactivation was past"])
+async def test_dates_out_of_order_refuse_nothing_else(server: Server, way: str) -> None:
+    """Nobody has set them so: it came by itself, and what is asked is another attribute."""
+    now = server.clock.wall
+    key_id = await made(server)
+    if way == "the clock goes back":
+        await do(server, Activate(unique_identifier=key_id))
+        server.clock.wall -= 50
+        await do(server, Revoke(unique_identifier=key_id))
+    else:
+        past = date("Deactivation Date", now - 5)
+        await do(server, AddAttribute(unique_identifier=key_id, attribute=past))
+        told = await do(server, Activate(unique_identifier=key_id))
+        assert told.state is D, "what is told is what everybody is told afterwards"
+    assert await value(server, key_id, "State") == "Deactivated"
+    x = Attribute(name="x-a", value="1")
+    await do(server, AddAttribute(unique_identifier=key_id, attribute=x))
 
 
 class Lives(RuleBasedStateMachine):
@@ -189,6 +249,7 @@ class Lives(RuleBasedStateMachine):
         started, ended = dates.values()
         may = self.state in ((P,) if name == "Activation Date" else (P, A))
         may = may and (started is None or ended is None or started <= ended)
+        may = may and (not there or (self.dates[name] or 0.0) > self.now)
         assert self.tried(kind(unique_identifier=self.key, attribute=attribute)) is may
         if may:
             self.dates = dates

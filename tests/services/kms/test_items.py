@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from protocol.attributes import Attribute
-from protocol.errors import InvalidField, ItemNotFound, PermissionDenied
+from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, PermissionDenied
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.kms.access import caller_at
 from services.kms.attribute_operations import AddAttribute
 from services.kms.batching import Continuation, Item
+from services.kms.checking import ITEMS_LIMIT
 from services.kms.operations import (
     Activate,
     Create,
@@ -129,6 +130,15 @@ async def test_an_undone_create_leaves_no_placeholder_and_no_key(server: Server)
     assert [outcome(item) for item in done] == ["undone", "InvalidField"]
     assert (await do(server, Locate())).total == 0
     await server.boot()
+
+
+async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
+    """What each of them costs grows with those before it, and others wait meanwhile."""
+    message = [Create()] * (ITEMS_LIMIT + 1)
+    with pytest.raises(InvalidMessage):
+        await items(server, *message)
+    assert (await do(server, Locate())).total == 0
+    assert len(await items(server, *message[1:])) == ITEMS_LIMIT
 
 
 async def test_versions_touch_no_store(server: Server) -> None:

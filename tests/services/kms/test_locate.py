@@ -100,6 +100,36 @@ async def test_what_no_key_can_be_asked(server: Server, asked: Sequence[Attribut
         await found(server, *asked)
 
 
+@pytest.mark.parametrize("value", [ObjectName(value="a"), 2**64 - 1, True, 1.5], ids=str)
+@pytest.mark.parametrize(
+    "name", ["Unique Identifier", "Cryptographic Algorithm", "Digest", "Object Type", "Name"]
+)
+async def test_a_value_of_another_type_is_found_at_no_key(
+    server: Server, name: str, value: Value
+) -> None:
+    await made(server)
+    assert await found(server, wanted(name, value)) == []
+
+
+async def test_a_key_is_found_by_the_last_change_that_is_told_of_it(server: Server) -> None:
+    """A date that has come has changed it, though nothing was written."""
+    key_id = await made(server, wanted("Activation Date", server.clock.wall + 5))
+    server.clock.wall += 10
+    changed = await value(server, key_id, "Last Change Date")
+    assert changed is not None and changed == server.clock.wall - 5
+    assert await found(server, wanted("Last Change Date", changed)) == [key_id]
+
+
+async def test_who_asks_for_one_of_many_goes_on_with_it(server: Server) -> None:
+    """KMIP 1.4 section 4.9: many empty the ID Placeholder, unless Maximum Items is 1."""
+    first, _ = await made(server), await made(server)
+    for limit, goes_on in ((1, True), (2, False), (1000, False)):
+        _, next_one = await items(server, Locate(maximum_items=limit), Get())
+        assert (next_one.error is None) is goes_on, limit
+        if isinstance(next_one.response, Got):
+            assert next_one.response.keys[0].unique_identifier == first
+
+
 async def test_the_index_follows_what_changes(server: Server) -> None:
     key_id = await made(server, wanted("x-a", "1"))
     add = AddAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
@@ -159,7 +189,9 @@ ASKED = st.one_of(
     st.builds(wanted, st.just("State"), st.sampled_from([state.value for state in KmipState])),
     st.builds(
         wanted,
-        st.sampled_from(["Activation Date", "Deactivation Date", "Process Start Date"]),
+        st.sampled_from(
+            ["Activation Date", "Deactivation Date", "Process Start Date", "Last Change Date"]
+        ),
         st.sampled_from([0.0, 5.0, 10.0, 15.0]),
     ),
     st.builds(wanted, st.just("Cryptographic Usage Mask"), st.integers(0, 15)),
