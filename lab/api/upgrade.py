@@ -49,9 +49,9 @@ async def rollback(session: Session, command: commands.HostRollback) -> HostPowe
             await _check_maintenance(session, node)
 
     async def go_back(node: NodeName) -> NodeStatus:
-        banks = (await session.lab.firmware_of(node)).banks
-        back = BootBanks(release=banks.other, rolled_back=True)
-        return await _booted(session, await session.lab.status(node), back)
+        banks, status = (await session.lab.firmware_of(node)).banks, await session.lab.status(node)
+        back = BootBanks(release=banks.other, until=status.boot, rolled_back=True)
+        return await _booted(session, status, back)
 
     return await _each(session, nodes, "go back on", go_back)
 
@@ -95,7 +95,10 @@ async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
     newest = newest_of(session, node)
     if release > newest:
         raise InvalidState(f"{lab.vcenter_of(node)} has {newest}: it manages no hosts of {release}")
-    if (await lab.status(node)).state is NodeRunState.OFF:
+    status, banks = await lab.status(node), (await lab.firmware_of(node)).banks
+    if release > now and banks.rolled_back and banks.until == status.boot:
+        raise InvalidState(f"{node} goes back to {now} at its next boot: power it on first")
+    if status.state is NodeRunState.OFF:
         return release == now
     summary = (await session.ask(node, QueryHost(vms=False))).summary
     if release == now == release_of(summary.version):

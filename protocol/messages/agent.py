@@ -38,8 +38,8 @@ class BootBanks(msgspec.Struct, frozen=True, kw_only=True):
     """The images on a host's boot device, each by its release, written as ``8.0U3``.
 
     ``release``: of the one that it boots; empty: that of its installation. ``other``: of the one
-    before, which boot ``until`` was the last of; empty: there is none to go back to.
-    ``rolled_back``: it boots what was the other one, with the configuration there (UPG-02).
+    before; empty: there is none to go back to. ``until``: the last boot of the image before this
+    one. ``rolled_back``: it boots what was the other one, with the configuration there (UPG-02).
     """
 
     release: str = ""

@@ -183,6 +183,8 @@ async def _upgraded(host: Host, image: bytes) -> None:
     now, before = archive.now, (archive.protection, archive.config_key)
     if now.release == host.config.version:
         return
+    if now.release and release_of(now.release) > release_of(host.config.version):
+        raise _halted(host, SCREEN_B, f"the configuration is of a later release, {now.release}")
     changes: dict[str, Any] = {"release": host.config.version}
     clear = bool(now.release) and not has(release_of(now.release), Feature.CONFIGURATION_ENCRYPTION)
     if clear and (sealed := await _sealed(host)) is not None:

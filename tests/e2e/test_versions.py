@@ -410,6 +410,26 @@ async def test_a_host_goes_back_to_the_release_it_had_and_vcenter_sees_it() -> N
         assert f"{A} has no other release to go back to" in await refusal(lab, rollback)
 
 
+async def test_what_goes_back_boots_before_it_is_upgraded_again() -> None:
+    """The later configuration is still there until then, and no older release is to read it."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostUpgrade((A,), "8.0"))
+        await lab.esx(A, "system security keypersistence enable")
+        await lab.do(c.HostPowerOff((A,)))
+        await lab.do(c.HostRollback((A,)))
+        again = c.HostUpgrade((A,), "8.0U3")
+        assert f"{A} goes back to 7.0 U1 at its next boot: power it on" in await refusal(lab, again)
+        await lab.do(c.HostUpgrade((A,), "7.0U1"))  # it has that already
+        await lab.do(c.HostPowerOn((A,)))
+        assert (await lab.do(c.GetHostView(A))).protection_mode.value == "NONE"
+        await lab.do(again)
+        await lab.do(c.HostRollback((A,)))
+        view = await lab.do(c.GetHostView(A))
+        assert (view.version, view.protection_mode.value) == ("7.0U1", "NONE")
+        assert not view.key_persistence
+
+
 async def test_an_upgrade_that_has_not_booted_goes_back_to_what_did() -> None:
     async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
         await lab.do(c.HostPowerOff((A,)))

@@ -145,6 +145,23 @@ def test_a_damaged_bank_boots_nothing_and_loses_nothing(rig: Rig) -> None:
     assert rig.summary().version == NEW
 
 
+@pytest.mark.parametrize("old", [OLD, SEALED])
+def test_no_release_boots_from_the_configuration_of_a_later_one(rig: Rig, old: str) -> None:
+    """Without its own archive it stops, and the later release has lost nothing (UPG-02)."""
+    upgraded(rig, old)
+    before = rig.summary()
+    rig.power_off()
+    rig.set_firmware(banks=BootBanks(release="7.0U2", rolled_back=True))  # no bank has that
+    status = rig.power_on()
+    assert (status.state, status.screen) == (NodeRunState.HALTED, SCREEN_B)
+    rig.power_off()
+    rig.set_firmware(banks=BootBanks(release=NEW))
+    rig.power_on()
+    told = rig.summary()
+    assert (told.version, told.recovery_id) == (NEW, before.recovery_id)
+    assert [vm.vm for vm in told.vms] == [vm.vm for vm in before.vms]
+
+
 def test_options_of_the_loader_go_with_the_bank(rig: Rig) -> None:
     """The sealed archive of then may be bound to an option of then (POL-04)."""
     rig.up(version=SEALED)
