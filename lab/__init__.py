@@ -14,6 +14,7 @@
 - ``scan``        a search for every key in all that a run has left
 - ``matrix``      the truth table: stagings played, runs of them kept
 - ``conformance`` assertions, each held by really doing it
+- ``kmip``        a key server without a lab
 - ``sweep``       the crash sweep: stories of stores, struck at each storage call
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs

@@ -313,3 +313,24 @@ class FeatureNotSupported(ProductError):
 
     code = 50
     reason = ResultReason.FEATURE_NOT_SUPPORTED
+
+
+class OperationNotSupported(ProductError):
+    """KMIP Operation Not Supported: no such operation here."""
+
+    code = 56
+    reason = ResultReason.OPERATION_NOT_SUPPORTED
+
+
+class KeyFormatTypeNotSupported(ProductError):
+    """KMIP Key Format Type Not Supported: keys come and go as raw bytes here."""
+
+    code = 57
+    reason = ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED
+
+
+class KeyCompressionTypeNotSupported(ProductError):
+    """KMIP Key Compression Type Not Supported: a symmetric key has no point to compress."""
+
+    code = 58
+    reason = ResultReason.KEY_COMPRESSION_TYPE_NOT_SUPPORTED

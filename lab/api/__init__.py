@@ -18,5 +18,5 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``waiting``   until a lab is as it is wanted
 - ``labs``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``, ``matrix``,
   ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``conformance``, ``conversation``,
-  ``experiment_files``, ``logs``, ``explain``: they need no lab
+  ``experiment_files``, ``kmip``, ``logs``, ``explain``: they need no lab
 """

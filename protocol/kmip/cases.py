@@ -2,7 +2,8 @@
 
 A file has one root ``KMIP`` with messages in turn, and a line ``# TIME n`` before those of a step.
 Values that only a run knows are variables (``$UNIQUE_IDENTIFIER_0``, ``$NOW-3600``), so a message
-becomes a tree when somebody gives them (KMIP Profiles 1.x, XML encoding).
+becomes a tree when somebody gives them (KMIP Profiles 1.x, XML encoding). Files have names of
+attributes with several spaces where one is meant, which are one here.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _children(element: ElementTree.Element, variables: Mapping[str, str]) -> Ite
     name = ""
     for child in element:
         yield _node(child, name if child.tag == "AttributeValue" else "", variables)
-        name = child.get("value", "") if child.tag == "AttributeName" else name
+        name = " ".join(child.get("value", "").split()) if child.tag == "AttributeName" else name
 
 
 def _tag(element: ElementTree.Element) -> int:
@@ -144,7 +145,7 @@ def _value(text: str, kind: Type, meaning: str) -> object:
     """None or ``ValueError`` for a text that is none of this type."""
     match kind:
         case Type.TEXT_STRING:
-            return text
+            return " ".join(text.split()) if meaning == Tag.ATTRIBUTE_NAME.label else text
         case Type.BYTE_STRING | Type.BIG_INTEGER:
             return bytes.fromhex(text)
         case Type.BOOLEAN:

@@ -24,7 +24,7 @@
 - ``knobs``       times of a pair
 
 A reply leaves after the commit that holds both the change and its audit rows. The core and what
-lies under it know no message of the bus, so that a second door (TTLV over TLS) can stand on it.
+lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
 Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
 Name; Archive; ciphers other than AES-GCM; rotation of the master key; modes of replication other

@@ -25,12 +25,14 @@ from protocol.terms import NodeName
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.operations import Operation
 
+_ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
 _MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
 _SERVERS: Final = {Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE}
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(
         {
             Operation.DISCOVER_VERSIONS,
+            Operation.QUERY,
             Operation.CREATE,
             Operation.GET,
             Operation.GET_ATTRIBUTES,
@@ -42,8 +44,8 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     ),
     KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,
     KmsRole.OWNER: frozenset(Operation) - _SERVERS - {Operation.QUERY_AUDIT},
-    KmsRole.KPS: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
-    KmsRole.VSAN: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
+    KmsRole.KPS: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
+    KmsRole.VSAN: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.PEER: frozenset({Operation.REPLICATE}),
 }
 

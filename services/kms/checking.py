@@ -10,6 +10,9 @@ from services.kms import attributes, kinds, locating, operations
 from services.kms.operations import Request
 
 LIST_LIMIT: Final = 1000
+LOCATE_LIMIT: Final = 10_000
+"""Ids in one answer: half a mebibyte of them, on the wire of KMIP."""
+
 OPERATION_ID_LIMIT: Final = 128
 ITEMS_LIMIT: Final = 1000
 """Items of one message: each looks at what those before it have made."""
@@ -57,20 +60,27 @@ def _check_revocation(request: operations.Revoke) -> None:
         attributes.check_date(attributes.OCCURRENCE, request.occurred)
 
 
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIST_LIMIT:
-        raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
+def check_limit(limit: int, most: int = LIST_LIMIT) -> None:
+    """``InvalidField`` when a list is to have no entry, or more than there may be."""
+    if not 1 <= limit <= most:
+        raise InvalidField(f"limit {limit}: 1 to {most}")
 
 
 def _check_locate(request: operations.Locate) -> None:
-    _check_limit(request.maximum_items)
+    check_limit(request.maximum_items, LOCATE_LIMIT)
+    if not 0 <= request.offset_items < 2**31:
+        raise InvalidField(f"offset {request.offset_items}: 0 or above")
     locating.check(request.attributes)
 
 
 def _check_audit(request: operations.QueryAudit) -> None:
-    _check_limit(request.maximum_items)
+    check_limit(request.maximum_items)
     if not 0 <= request.after < 2**63:
         raise InvalidField("after: a row number is meant")
+
+
+def _refuse(request: operations.Unread) -> None:
+    raise request.error
 
 
 _CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
@@ -79,4 +89,5 @@ _CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
     operations.Revoke: _check_revocation,
     operations.Locate: _check_locate,
     operations.QueryAudit: _check_audit,
+    operations.Unread: _refuse,
 }

@@ -27,6 +27,8 @@ def told(work: Work, request: operations.GetAttributes) -> operations.AttributeL
         raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
     rows = [work.find(key_id) for key_id in ((work.placeholder,) if ids is None else ids)]
     seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
+    if request.required and len(seen) < len(rows):
+        raise Refusal(absent(work.caller), work.caller.scope)
     return operations.AttributeList(objects=tuple([_told(row, request.names) for row in seen]))
 
 
@@ -129,9 +131,10 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     if start is None:
         raise Refusal(absent(work.caller), work.caller.scope)
     sought = Sought(scope, request.attributes, work.at)
-    found, total = _found(work, sought, start, request.maximum_items)
+    found, total = _found(work, sought, start, request.offset_items + request.maximum_items)
+    found = found[request.offset_items :]
     # Many that match empty the placeholder, unless one of them was all that was asked for.
-    one = bool(found) and 1 in (total, request.maximum_items)
+    one = len(found) == 1 and (total == 1 or request.maximum_items == 1)
     work.placeholder, work.repeated = found[0] if one else KeyId(""), False
     return operations.Located(unique_identifiers=found, total=total)
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Generic, TypeVar
 import msgspec
 
 from protocol.attributes import Attribute
+from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 
@@ -22,9 +23,10 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last four are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last five are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
+    QUERY = "Query"
     CREATE = "Create"
     REGISTER = "Register"
     GET = "Get"
@@ -43,6 +45,7 @@ class Operation(StrEnum):
     REPLICATE = "Replicate"
     ACCEPT_ROLLBACK = "Accept Rollback"
     RESTORE = "Restore"
+    UNREAD = "Unread"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,12 +128,14 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True):
     """One object of ``Got``.
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is
-    destroyed. A TTLV door tells both as Item Not Found.
+    destroyed.
     """
 
     unique_identifier: KeyId
     state: KmipState | None = None
     material: KeyMaterial | None = None
+    algorithm: str = ""
+    length: int = 0
 
 
 class Got(Response, frozen=True, kw_only=True):
@@ -140,10 +145,14 @@ class Got(Response, frozen=True, kw_only=True):
 
 
 class Get(Request[Got], frozen=True, kw_only=True):
-    """Material of keys, in every state that still has some; None is the ID Placeholder."""
+    """Material of keys, in every state that still has some; None is the ID Placeholder.
+
+    ``required``: a key that has none is Item Not Found, as in KMIP.
+    """
 
     operation: ClassVar[Operation] = Operation.GET
     unique_identifiers: tuple[KeyId, ...] | None = None
+    required: bool = False
 
     @property
     def needs_placeholder(self) -> bool:
@@ -181,12 +190,14 @@ class GetAttributes(Request[AttributeList], frozen=True, kw_only=True):
     """Attributes of each object; None is the ID Placeholder.
 
     ``names`` of those that are wanted in ``Attributes.attributes``: empty is all of them, None is
-    no one. A name that the object does not have, or nobody has, is left out.
+    no one. A name that the object does not have, or nobody has, is left out. ``required``: an
+    object that is not there is Item Not Found, as in KMIP.
     """
 
     operation: ClassVar[Operation] = Operation.GET_ATTRIBUTES
     unique_identifiers: tuple[KeyId, ...] | None = None
     names: tuple[str, ...] | None = None
+    required: bool = False
 
     @property
     def needs_placeholder(self) -> bool:
@@ -235,7 +246,7 @@ class Destroy(Transitioning, frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.DESTROY
 
 
-# ---- Locate, Discover Versions (KMIP 1.4 sections 4.9, 4.26), and our own ----------------------
+# ---- Locate, Query, Discover Versions (KMIP 1.4 sections 4.9, 4.25, 4.26), and our own ---------
 
 
 class Located(Response, frozen=True, kw_only=True):
@@ -247,12 +258,14 @@ class Located(Response, frozen=True, kw_only=True):
 
 class Locate(Request[Located], frozen=True, kw_only=True):
     """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
-    (empty: from the first). ``maximum_items`` is 1 to 1,000.
+    (empty: from the first), without the first ``offset_items`` of them. ``maximum_items`` is 1 to
+    10,000.
     """
 
     operation: ClassVar[Operation] = Operation.LOCATE
     attributes: tuple[Attribute, ...] = ()
     after: KeyId = KeyId("")
+    offset_items: int = 0
     maximum_items: int = 1000
 
 
@@ -266,6 +279,24 @@ class DiscoverVersions(Request[Versions], frozen=True, kw_only=True):
     """Which versions of KMIP are spoken here; does not touch the store."""
 
     operation: ClassVar[Operation] = Operation.DISCOVER_VERSIONS
+
+
+class Queried(Response, frozen=True, kw_only=True):
+    """The caller may know what the server is and can do; a door knows it."""
+
+
+class Query(Request[Queried], frozen=True, kw_only=True):
+    """What the server is and can do; does not touch the store."""
+
+    operation: ClassVar[Operation] = Operation.QUERY
+
+
+class Unread(Request[Response], frozen=True, kw_only=True):
+    """An item of a batch that its door could make no request of: it is refused with ``error``,
+    when its turn comes and as any other would be."""
+
+    operation: ClassVar[Operation] = Operation.UNREAD
+    error: ProductError
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from protocol.attributes import Revocation, Value
 from protocol.errors import (
     IllegalOperation,
     InvalidField,
+    ItemNotFound,
     PermissionDenied,
     ProductError,
     WrongKeyLifecycleState,
@@ -74,7 +75,12 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
     """Material leaves only after the commit of the rows that say so."""
     ids = request.unique_identifiers
     asked = (work.placeholder,) if ids is None else ids
-    return operations.Got(keys=tuple([_got(work, key_id) for key_id in asked]))
+    keys = tuple([_got(work, key_id) for key_id in asked])
+    gone = next((key for key in keys if key.material is None), None) if request.required else None
+    if gone is not None:
+        seen = "" if gone.state is None else f"the key is {gone.state}"
+        raise Refusal(ItemNotFound(seen) if seen else access.absent(work.caller), work.caller.scope)
+    return operations.Got(keys=keys)
 
 
 def _got(work: Work, key_id: KeyId) -> operations.GotKey:
@@ -85,7 +91,13 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
     material = work.material(row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
-    return operations.GotKey(unique_identifier=key_id, state=row.state, material=material)
+    return operations.GotKey(
+        unique_identifier=key_id,
+        state=row.state,
+        material=material,
+        algorithm=row.algorithm,
+        length=row.length,
+    )
 
 
 def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:
@@ -179,6 +191,7 @@ _PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
     Encrypt: ciphering.encrypt,
     Decrypt: ciphering.decrypt,
     operations.DiscoverVersions: _versions,
+    operations.Query: lambda work, request: operations.Queried(),
     operations.QueryAudit: _trail,
 }
 """What does each request; a request that is not here is no operation of a key server."""

@@ -19,6 +19,7 @@
 - ``vsan``       vSAN encryption, its objects and their health
 - ``trust``      Trust Authority, as both vCenters tell of it
 - ``conformance``  assertions, played
+- ``kmip``       conversations of KMIP, played
 - ``sweep``      stores, struck at their storage calls
 """
 

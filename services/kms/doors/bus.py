@@ -21,7 +21,7 @@ from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyF
 from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import operations
+from services.kms import checking, operations
 from services.kms.doors.attributes import AttributeDoor, check_operation_id
 from services.kms.keyrow import KeyRow
 from services.runtime.service import Peer, serves
@@ -111,6 +111,7 @@ class BusDoor(AttributeDoor):
     @serves(m.Locate)
     async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
         """Locate, as many as one answer holds."""
+        checking.check_limit(message.limit)
         wanted = message.attributes
         if message.state is not None:
             wanted += (Attribute(name="State", value=message.state.value),)

@@ -408,3 +408,22 @@ async def test_a_database_of_an_older_format_is_not_served_from(server: Server) 
     server.platter.sql("DELETE FROM format")
     with pytest.raises(Halted, match="format 1, and this version has 2"):
         await server.boot()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Typed(type=ItemType.BIG_INTEGER, value=7),
+        Typed(type=ItemType.BIG_INTEGER, value=b"7 bytes"),
+        Typed(type=ItemType.BIG_INTEGER, value=b""),
+        Typed(type=ItemType.BYTE_STRING, value=7),
+        Typed(type=ItemType.INTERVAL, value=-1),
+        Typed(type=ItemType.ENUMERATION, value=2**32),
+        Typed(type=ItemType.DATE_TIME, value=b"now"),
+    ],
+    ids=repr,
+)
+async def test_a_value_that_kmip_cannot_write_is_refused(server: Server, value: Typed) -> None:
+    key = await made(server)
+    with pytest.raises(InvalidField):
+        await add(server, key, "x-own", value)

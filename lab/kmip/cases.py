@@ -1,0 +1,174 @@
+"""Conversations in KMIP's XML, each played against a fresh key server, through bytes.
+
+A file passes when every answer has all that is expected of it. It is skipped, with the reason,
+when it asks for what is not built: an operation, another object than a symmetric key, an
+attribute that no key here has. Nothing else is skipped, and what is skipped is not passed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from lab.kmip.alone import Alone
+from lab.kmip.compared import Differs, Known, compare
+from lab.topology.course import Report
+from protocol.kmip.algorithms import BlockCipherMode, KeyFormatType
+from protocol.kmip.cases import NOW, CaseError, CaseMessage, Exchange, read_case
+from protocol.kmip.code import Code
+from protocol.kmip.enums import ObjectType, Operation
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, encode, parse
+from services.kms.access import Caller
+from services.kms.config import KmsConfig, KmsRole
+from services.kms.doors.kmip.messages import Messages
+from services.kms.doors.kmip.spoken import SPOKEN
+
+OWNER: Final = Caller("cases", KmsRole.OWNER, "default")
+NOT_KEPT: Final = frozenset(
+    {
+        "Archive Date",
+        "Fresh",
+        "Key Value Location",
+        "Key Value Present",
+        "Lease Time",
+        "Operation Policy Name",
+        "Usage Limits",
+    }
+)
+"""Attributes that no key here has."""
+
+_MAKING: Final = {Operation.CREATE, Operation.REGISTER, Operation.ENCRYPT}
+"""Operations whose answers may have a value that nobody knows before."""
+
+
+class PlayedCase(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a file; ``why`` it did not pass."""
+
+    file: str
+    result: Literal["passed", "failed", "skipped"]
+    why: str = ""
+
+
+async def play(folder: Path, report: Report) -> tuple[PlayedCase, ...]:
+    """Every ``*.xml`` below ``folder``, in the order of their names."""
+    played: list[PlayedCase] = []
+    files = sorted(folder.rglob("*.xml"))
+    for number, file in enumerate(files, 1):
+        name = file.relative_to(folder).as_posix()
+        report(name, number, len(files))
+        played.append(await _played(file, name))
+    return tuple(played)
+
+
+async def _played(file: Path, name: str) -> PlayedCase:
+    try:
+        exchanges = read_case(file.read_text("utf-8"))
+        why = _not_built(exchanges)
+        if why:
+            return PlayedCase(file=name, result="skipped", why=why)
+        await converse(exchanges)
+    except (CaseError, Differs, UnicodeDecodeError) as error:
+        return PlayedCase(file=name, result="failed", why=str(error))
+    return PlayedCase(file=name, result="passed")
+
+
+async def converse(exchanges: tuple[Exchange, ...]) -> None:
+    """One conversation with a key server that has nothing yet; ``Differs``, ``CaseError``."""
+    if not exchanges:
+        raise CaseError("a conversation without messages")
+    with tempfile.TemporaryDirectory(prefix="keystead-case-") as where:
+        server = Alone(Path(where) / "disk", KmsConfig())
+        await server.start()
+        try:
+            messages = Messages(server.service.core, server.clock)
+            await _converse(exchanges, messages)
+        finally:
+            await server.stop()
+
+
+async def _converse(exchanges: tuple[Exchange, ...], messages: Messages) -> None:
+    known = Known(int(time.time()))
+    for number, exchange in enumerate(exchanges, 1):
+        answer = parse(await messages.answer(OWNER, encode(known.request(exchange.request))))
+        expected = known.expected(exchange.response)
+        try:
+            compare(expected, answer, known)
+        except Differs as difference:
+            raise Differs(f"message {number}, {difference}{_reason(answer)}") from None
+
+
+def _reason(answer: Node) -> str:
+    """What the server says of it, when it has refused."""
+    said = [node.value for node in _walk(answer) if node.tag == Tag.RESULT_MESSAGE]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.items():
+        yield from _walk(child)
+
+
+# ---- what is not built ------------------------------------------------------------------------
+
+
+def _not_built(exchanges: tuple[Exchange, ...]) -> str:
+    """The first thing that a conversation needs and that is not built; empty: nothing."""
+    made: set[str] = set()
+    for exchange in exchanges:
+        asked, answered = _marked(exchange.request), _marked(exchange.response)
+        for node in _walk(asked):
+            why = _missing(node)
+            if why:
+                return why
+        for node in _walk(answered):
+            why = _missing(node)
+            if why:
+                return f"{why}, which is expected in an answer"
+        operations = {node.value for node in _walk(asked) if node.tag == Tag.OPERATION}
+        new = set(exchange.response.variables()) - made - {NOW}
+        if new and operations.isdisjoint(_MAKING):
+            return f"it begins with {min(new)}, of a conversation before it"
+        made |= new
+    return ""
+
+
+def _marked(message: CaseMessage) -> Node:
+    return message.node({name: "00" for name in message.variables()} | {NOW: "0"})
+
+
+def _missing(node: Node) -> str:
+    match node.tag:
+        case Tag.OPERATION if node.value not in SPOKEN:
+            return f"operation {_label(Operation, node.value)}"
+        case Tag.OBJECT_TYPE if node.value != ObjectType.SYMMETRIC_KEY:
+            return f"object type {_label(ObjectType, node.value)}"
+        case Tag.ASYNCHRONOUS_INDICATOR if node.value:
+            return "asynchronous answers"
+        case Tag.TEMPLATE_ATTRIBUTE if any(one.tag == Tag.NAME for one in node.items()):
+            return "templates"
+        case Tag.KEY_WRAPPING_SPECIFICATION | Tag.KEY_WRAPPING_DATA:
+            return "wrapped keys"
+        case Tag.KEY_FORMAT_TYPE if node.value != KeyFormatType.RAW:
+            return f"key format {_label(KeyFormatType, node.value)}"
+        case Tag.BLOCK_CIPHER_MODE if node.value != BlockCipherMode.GCM:
+            return f"block cipher mode {_label(BlockCipherMode, node.value)}"
+        case Tag.CORRELATION_VALUE | Tag.INIT_INDICATOR | Tag.FINAL_INDICATOR:
+            return "data in several pieces"
+        case Tag.OBJECT_GROUP_MEMBER:
+            return "default and fresh members of groups"
+        case Tag.EXTENSION_INFORMATION:
+            return "extensions of a vendor"
+        case Tag.ATTRIBUTE_NAME if node.value in NOT_KEPT:
+            return f"attribute {node.value}"
+    return ""
+
+
+def _label(cls: type[Code], value: int) -> str:
+    return cls(value).label if value in list(cls) else f"0x{value:08X}"

@@ -1,0 +1,12 @@
+"""The second door of a key server: KMIP 1.0 to 1.4 in TTLV.
+
+- ``messages``  one message: its header, its batch, its answer
+- ``spoken``    the table of operations: payloads to requests of the core and back
+- ``keys``      of those Create, Register and Get
+- ``querying``  of those what says what the server is
+- ``values``    attributes, on the wire and in the core
+- ``words``     names of what is a number on the wire
+- ``reasons``   errors to Result Reasons
+
+What the core is asked is the same as through the bus (``operations``), and so is what it answers.
+"""

@@ -1,0 +1,158 @@
+"""Create, Register and Get: keys themselves, which come and go as raw bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from protocol import attributes as core
+from protocol.errors import (
+    FeatureNotSupported,
+    InvalidField,
+    InvalidMessage,
+    ItemNotFound,
+    KeyCompressionTypeNotSupported,
+    KeyFormatTypeNotSupported,
+)
+from protocol.kmip import payloads as p
+from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
+from protocol.kmip.attributes import TemplateAttribute
+from protocol.kmip.enums import ObjectType
+from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
+from protocol.kmip.ttlv import Type
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId
+from services.kms import operations as o
+from services.kms.doors.kmip import values
+from services.kms.doors.kmip.words import code_of, given
+
+ALGORITHM, LENGTH = "Cryptographic Algorithm", "Cryptographic Length"
+MASK: Final = "Cryptographic Usage Mask"
+_UNWRAPPED: Final = (1, 2)  # Key Wrap Type: Not Wrapped, As Registered
+
+
+def create(payload: p.CreateRequest) -> o.Create:
+    """The request of the core; algorithm, length and usage mask have to be there."""
+    _symmetric(payload.object_type)
+    facts, others = _template(payload.template_attribute)
+    return o.Create(
+        algorithm=_fact(facts, ALGORITHM, str),
+        length=_fact(facts, LENGTH, int),
+        usage_mask=_fact(facts, MASK, int),
+        attributes=others,
+    )
+
+
+def created(asked: Any, done: o.Created) -> p.CreateResponse:
+    """Which key it is."""
+    return p.CreateResponse(
+        object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=done.unique_identifier
+    )
+
+
+def register(payload: p.RegisterRequest) -> o.Register:
+    """The request of the core; what the key block says and the template says must agree."""
+    _symmetric(payload.object_type)
+    if not isinstance(payload.object, SymmetricKey):
+        raise InvalidField("Register: there is no Symmetric Key in it")
+    block = payload.object.key_block
+    facts, others = _template(payload.template_attribute)
+    if block.cryptographic_algorithm is not None:
+        _agreed(facts, ALGORITHM, given(CryptographicAlgorithm, block.cryptographic_algorithm))
+    if block.cryptographic_length is not None:
+        _agreed(facts, LENGTH, block.cryptographic_length)
+    return o.Register(
+        algorithm=_fact(facts, ALGORITHM, str),
+        length=_fact(facts, LENGTH, int),
+        usage_mask=_fact(facts, MASK, int),
+        attributes=others,
+        material=_material(block),
+    )
+
+
+def registered(asked: Any, done: o.Created) -> p.RegisterResponse:
+    """Which key it is."""
+    return p.RegisterResponse(unique_identifier=done.unique_identifier)
+
+
+def get(payload: p.GetRequest) -> o.Get:
+    """The request of the core; a key leaves unwrapped and raw, or it does not leave."""
+    if payload.key_format_type not in (None, KeyFormatType.RAW):
+        raise KeyFormatTypeNotSupported
+    if payload.key_compression_type is not None:
+        raise KeyCompressionTypeNotSupported
+    if payload.key_wrapping_specification is not None:
+        raise FeatureNotSupported("keys are not wrapped here")
+    wrap = payload.key_wrap_type
+    if wrap is not None and (wrap.type is not Type.ENUMERATION or wrap.value not in _UNWRAPPED):
+        raise FeatureNotSupported("Key Wrap Type: keys are not wrapped here")
+    named = payload.unique_identifier
+    return o.Get(unique_identifiers=None if named is None else (KeyId(named),), required=True)
+
+
+def got(asked: Any, found: o.Got) -> p.GetResponse:
+    """The key."""
+    [key] = found.keys
+    if key.material is None:  # the request has said that it is required
+        raise ItemNotFound
+    return p.GetResponse(
+        object_type=ObjectType.SYMMETRIC_KEY,
+        unique_identifier=key.unique_identifier,
+        object=SymmetricKey(
+            key_block=KeyBlock(
+                key_format_type=KeyFormatType.RAW,
+                key_value=KeyValue(key_material=key.material),
+                cryptographic_algorithm=code_of(CryptographicAlgorithm, key.algorithm),
+                cryptographic_length=key.length,
+            )
+        ),
+    )
+
+
+def _symmetric(kind: int) -> None:
+    if kind != ObjectType.SYMMETRIC_KEY:
+        raise InvalidField("Object Type: symmetric keys are kept here, and nothing else")
+
+
+def _template(
+    template: TemplateAttribute,
+) -> tuple[dict[str, core.Value], tuple[core.Attribute, ...]]:
+    """What never changes of a key, by name, and its other attributes."""
+    if template.name:
+        raise ItemNotFound("there is no template of that name: templates are not kept here")
+    facts: dict[str, core.Value] = {}
+    others: list[core.Attribute] = []
+    for one in map(values.read, template.attribute):
+        if one.name not in (ALGORITHM, LENGTH, MASK):
+            others.append(one)
+        elif one.name in facts:
+            raise InvalidField(f"{one.name} is said twice")
+        else:
+            facts[one.name] = one.value
+    return facts, tuple(others)
+
+
+def _fact(facts: dict[str, core.Value], name: str, kind: type) -> Any:
+    if name not in facts:
+        raise InvalidMessage(f"{name} is missing")
+    if type(facts[name]) is not kind:
+        raise InvalidField(f"{name}: that is no value of its type")
+    return facts[name]
+
+
+def _agreed(facts: dict[str, core.Value], name: str, value: core.Value) -> None:
+    if facts.setdefault(name, value) != value:
+        raise InvalidField(f"{name}: the key block says something else than the template")
+
+
+def _material(block: KeyBlock) -> KeyMaterial:
+    if block.key_format_type != KeyFormatType.RAW:
+        raise KeyFormatTypeNotSupported
+    if block.key_compression_type is not None:
+        raise KeyCompressionTypeNotSupported
+    if block.key_wrapping_data is not None or isinstance(block.key_value, KeyMaterial):
+        raise FeatureNotSupported("keys are not wrapped here")
+    if block.key_value is None or not isinstance(block.key_value.key_material, KeyMaterial):
+        raise InvalidField("Key Material: bytes are meant")
+    if block.key_value.attribute:
+        raise FeatureNotSupported("attributes of a key come in its template here")
+    return block.key_value.key_material

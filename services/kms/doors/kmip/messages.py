@@ -1,0 +1,220 @@
+"""One message of KMIP: what its header asks for, its items to the core, and the answer.
+
+A message that is refused as a whole is answered with one item without an operation
+(KMIP 1.4 section 11.1). An item that is none for the core, or that asks what is not built, fails
+in its turn, so that a strange item does not spoil its batch. Items are done in order, whatever
+the Batch Order Option says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from protocol.errors import (
+    FeatureNotSupported,
+    InvalidField,
+    InvalidMessage,
+    OperationNotSupported,
+    ProductError,
+)
+from protocol.kmip.enums import BatchErrorContinuationOption, ResultReason, ResultStatus
+from protocol.kmip.errors import KmipError
+from protocol.kmip.fields import Unread
+from protocol.kmip.header import RequestHeader, ResponseHeader
+from protocol.kmip.message import (
+    RequestItem,
+    RequestMessage,
+    ResponseItem,
+    ResponseMessage,
+    decode_request,
+    encode_response,
+)
+from protocol.kmip.structures import ProtocolVersion
+from protocol.kmip.ttlv import SIZE_LIMIT, parse
+from services.kms.access import Caller
+from services.kms.batching import Continuation, Item
+from services.kms.core import Core
+from services.kms.doors.kmip.reasons import reason_of
+from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
+from services.kms.operations import Request
+from services.kms.operations import Unread as UnreadRequest
+from services.kms.performing import VERSIONS
+from services.runtime.ports import Clock
+
+NEWEST: Final = version_of(VERSIONS[0])
+_SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
+_OPTIONS: Final[dict[int, Continuation]] = {
+    BatchErrorContinuationOption.CONTINUE: Continuation.CONTINUE,
+    BatchErrorContinuationOption.STOP: Continuation.STOP,
+    BatchErrorContinuationOption.UNDO: Continuation.UNDO,
+}
+_UNREAD: Final[dict[ResultReason, type[ProductError]]] = {
+    ResultReason.OPERATION_NOT_SUPPORTED: OperationNotSupported,
+    ResultReason.INVALID_FIELD: InvalidField,
+}
+"""The errors of payloads that are not read; others are Invalid Message."""
+
+
+class RefusedMessage(Exception):
+    """A message that is refused as a whole; ``version`` is that of the answer."""
+
+    def __init__(self, reason: ResultReason, text: str, version: ProtocolVersion = NEWEST) -> None:
+        super().__init__(text)
+        self.reason, self.version = reason, version
+
+
+class Messages:
+    """What answers messages, by asking ``core``; ``clock`` stamps the answers."""
+
+    def __init__(self, core: Core, clock: Clock) -> None:
+        self._core, self._clock = core, clock
+
+    async def answer(self, caller: Caller, data: bytes) -> bytes:
+        """What a message of ``caller`` is answered, whatever its bytes are."""
+        try:
+            message = decode_request(data)
+        except KmipError as error:
+            return self.refused(RefusedMessage(error.reason, str(error), _version_in(data)))
+        try:
+            option = _checked(message)
+            items = await self._items(caller, message, option)
+        except RefusedMessage as refusal:
+            return self.refused(refusal)
+        return self._encoded(message.request_header, items)
+
+    def refused(self, refusal: RefusedMessage) -> bytes:
+        """The answer to a message that is refused as a whole."""
+        item = _failed(None, refusal.reason, str(refusal))
+        return encode_response(self._message(refusal.version, [item]))
+
+    async def _items(
+        self, caller: Caller, message: RequestMessage, option: Continuation
+    ) -> list[ResponseItem]:
+        asked = message.batch_item
+        try:
+            done = await self._core.process(caller, [_request(item) for item in asked], option)
+        except ProductError as error:
+            return [_failed(item, reason_of(error), str(error)) for item in asked]
+        minor = message.request_header.protocol_version.protocol_version_minor
+        return [_outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
+
+    def _message(self, version: ProtocolVersion, items: Sequence[ResponseItem]) -> ResponseMessage:
+        header = ResponseHeader(
+            protocol_version=version, time_stamp=int(self._clock.now()), batch_count=len(items)
+        )
+        return ResponseMessage(response_header=header, batch_item=tuple(items))
+
+    def _encoded(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
+        """The largest answers give way until the rest is no larger than the client takes."""
+        most = min(header.maximum_response_size or SIZE_LIMIT, SIZE_LIMIT)
+        while True:
+            size: int | None = None
+            try:
+                data = encode_response(self._message(header.protocol_version, items))
+                size = len(data)
+            except KmipError:
+                data = b""
+            full = [item for item in items if item.response_payload is not None]
+            if (size is not None and size <= most) or not full:
+                return data
+            largest = max(full, key=_size)
+            said = "more than a message holds" if size is None else f"{size} bytes"
+            text = f"the answer has {said}; at most {most} are taken"
+            items[items.index(largest)] = _failed(largest, ResultReason.RESPONSE_TOO_LARGE, text)
+
+
+def _version_in(data: bytes) -> ProtocolVersion:
+    """The version that a message which is none says it has, if it can be made out."""
+    try:
+        major, minor = [one.value for one in parse(data).items()[0].items()[0].items()]
+    except (KmipError, IndexError, ValueError):
+        return NEWEST
+    found = f"{major}.{minor}"
+    return version_of(found) if found in VERSIONS else NEWEST
+
+
+def _size(item: ResponseItem) -> int:
+    header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=1)
+    try:
+        return len(encode_response(ResponseMessage(response_header=header, batch_item=(item,))))
+    except KmipError:
+        return SIZE_LIMIT + 1
+
+
+def _checked(message: RequestMessage) -> Continuation:
+    """What follows a failed item; ``RefusedMessage`` for a message that nothing is done of."""
+    header, items = message.request_header, message.batch_item
+    if header.protocol_version not in _SPOKEN_VERSIONS:
+        text = f"KMIP {', '.join(VERSIONS)} are spoken here"
+        raise RefusedMessage(ResultReason.INVALID_MESSAGE, text)
+    version = header.protocol_version
+    if header.asynchronous_indicator:
+        text = "everything is answered at once here"
+        raise RefusedMessage(ResultReason.FEATURE_NOT_SUPPORTED, text, version)
+    for credential in header.authentication.credential if header.authentication else ():
+        if isinstance(credential.credential_value, Unread):
+            unread = credential.credential_value
+            raise RefusedMessage(unread.reason, unread.text, version)
+    why = ""
+    ids = [item.unique_batch_item_id for item in items]
+    if not items:
+        why = "there is no item in it"
+    elif len(items) > 1 and None in ids:
+        why = "an item of several has a Unique Batch Item ID"
+    elif len(set(ids)) < len(ids):
+        why = "two items have the same Unique Batch Item ID"
+    option = header.batch_error_continuation_option
+    chosen = Continuation.STOP if option is None else _OPTIONS.get(option)
+    if chosen is None:
+        why = f"Batch Error Continuation Option: {option} has no meaning"
+    if why or chosen is None:
+        raise RefusedMessage(ResultReason.INVALID_MESSAGE, why, version)
+    return chosen
+
+
+def _request(item: RequestItem) -> Request[Any]:
+    """What the core is asked; what cannot be asked is an item that it refuses in its turn."""
+    try:
+        extension = item.message_extension
+        if extension is not None and extension.criticality_indicator:
+            raise FeatureNotSupported("an extension is critical that is not known here")
+        payload = item.request_payload
+        if isinstance(payload, Unread):
+            raise _UNREAD.get(payload.reason, InvalidMessage)(payload.text)
+        return SPOKEN[item.operation].read(payload)
+    except ProductError as error:
+        return UnreadRequest(error=error)
+
+
+def _outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
+    if done.undone:
+        return ResponseItem(
+            operation=item.operation,
+            unique_batch_item_id=item.unique_batch_item_id,
+            result_status=ResultStatus.OPERATION_UNDONE,
+        )
+    if done.error is not None:
+        return _failed(item, reason_of(done.error), str(done.error))
+    try:
+        payload = SPOKEN[item.operation].write(Asked(item.request_payload, minor), done.response)
+    except ProductError as error:
+        return _failed(item, reason_of(error), str(error))
+    return ResponseItem(
+        operation=item.operation,
+        unique_batch_item_id=item.unique_batch_item_id,
+        result_status=ResultStatus.SUCCESS,
+        response_payload=payload,
+    )
+
+
+def _failed(
+    item: RequestItem | ResponseItem | None, reason: ResultReason, text: str
+) -> ResponseItem:
+    return ResponseItem(
+        operation=None if item is None else item.operation,
+        unique_batch_item_id=None if item is None else item.unique_batch_item_id,
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=reason,
+        result_message=text,
+    )

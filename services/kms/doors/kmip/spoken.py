@@ -1,0 +1,272 @@
+"""The operations of KMIP that the door speaks: a line each, to the core's request and back.
+
+``read`` raises the ``ProductError`` with which the item is refused: what KMIP can say of an
+operation and the core cannot do is said there, before anything happens. ``write`` makes the
+payload of the answer. A request that names no object means the ID Placeholder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from protocol import attributes as core
+from protocol.errors import (
+    FeatureNotSupported,
+    InvalidField,
+    ResponseTooLarge,
+)
+from protocol.kmip import payloads as p
+from protocol.kmip.enums import Operation
+from protocol.kmip.fields import Fields
+from protocol.kmip.structures import ProtocolVersion
+from protocol.terms import KeyId
+from services.kms import attribute_operations as a
+from services.kms import cipher_operations as c
+from services.kms import operations as o
+from services.kms.checking import LOCATE_LIMIT
+from services.kms.doors.kmip import keys, querying, values
+from services.kms.operations import Request
+
+ON_LINE: Final = 1  # of a Storage Status Mask
+_SECOND: Final = 1 - 1e-6
+"""A moment on the wire is a whole second; the core knows parts of it."""
+
+
+class Asked(NamedTuple):
+    """What an answer is made for: the payload of its request, in a message of 1.``minor``."""
+
+    payload: Any
+    minor: int
+
+
+class Spoken(NamedTuple):
+    """One operation."""
+
+    read: Callable[[Any], Request[Any]]
+    write: Callable[[Asked, Any], Fields]
+
+
+def _id(payload: Any) -> KeyId | None:
+    return None if payload.unique_identifier is None else KeyId(payload.unique_identifier)
+
+
+def _ids(payload: Any) -> tuple[KeyId, ...] | None:
+    named = _id(payload)
+    return None if named is None else (named,)
+
+
+# ---- attributes -----------------------------------------------------------------------------
+
+
+def _get_attributes(payload: p.GetAttributesRequest) -> o.GetAttributes:
+    return o.GetAttributes(
+        unique_identifiers=_ids(payload), names=payload.attribute_name, required=True
+    )
+
+
+def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse:
+    [one] = found.objects
+    return p.GetAttributesResponse(
+        unique_identifier=one.unique_identifier,
+        attribute=values.written(one.attributes, asked.minor),
+    )
+
+
+def _add(payload: p.AddAttributeRequest) -> a.AddAttribute:
+    return a.AddAttribute(
+        unique_identifier=_id(payload),
+        attribute=values.read(payload.attribute),
+        indexed=payload.attribute.attribute_index is not None,
+    )
+
+
+def _modify(payload: p.ModifyAttributeRequest) -> a.ModifyAttribute:
+    return a.ModifyAttribute(
+        unique_identifier=_id(payload), attribute=values.read(payload.attribute)
+    )
+
+
+def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteAttribute:
+    return a.DeleteAttribute(
+        unique_identifier=_id(payload),
+        name=payload.attribute_name,
+        index=payload.attribute_index or 0,
+    )
+
+
+def _changed(
+    cls: Callable[..., Fields],
+) -> Callable[[Asked, a.AttributeChanged], Fields]:
+    return lambda asked, done: cls(
+        unique_identifier=done.unique_identifier,
+        attribute=values.write(done.attribute, asked.minor),
+    )
+
+
+def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
+    return p.GetAttributeListResponse(
+        unique_identifier=found.unique_identifier, attribute_name=found.names
+    )
+
+
+# ---- states ---------------------------------------------------------------------------------
+
+
+def _revoke(payload: p.RevokeRequest) -> o.Revoke:
+    why = values.revocation(payload.revocation_reason)
+    occurred = payload.compromise_occurrence_date
+    return o.Revoke(
+        unique_identifier=_id(payload),
+        reason=why.code,
+        message=why.message,
+        occurred=None if occurred is None else float(occurred),
+    )
+
+
+def _moved(cls: Callable[..., Fields]) -> Callable[[Asked, o.StateChanged], Fields]:
+    return lambda asked, done: cls(unique_identifier=done.unique_identifier)
+
+
+# ---- Locate ---------------------------------------------------------------------------------
+
+
+def _locate(payload: p.LocateRequest) -> o.Locate:
+    """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
+    if payload.object_group_member is not None:
+        raise FeatureNotSupported("Locate: groups have no fresh or default members here")
+    most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
+    mask = payload.storage_status_mask
+    wanted = _wanted(payload)
+    if mask is not None and not mask & ON_LINE:
+        wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
+    return o.Locate(
+        attributes=wanted,
+        offset_items=payload.offset_items or 0,
+        maximum_items=min(most, LOCATE_LIMIT),
+    )
+
+
+def _wanted(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
+    """A date that is asked for once is all of its second; twice, it ends with one."""
+    found = [values.read(one) for one in payload.attribute]
+    for name in dict.fromkeys(one.name for one in found if one.name in values.DATES):
+        dates = sorted([float(one.value) for one in found if one.name == name])  # type: ignore[arg-type]
+        if len(dates) > 2:
+            raise InvalidField(f"Locate: {name} is asked for twice at most, as a range")
+        found = [one for one in found if one.name != name]
+        found += [
+            core.Attribute(name=name, value=moment) for moment in (dates[0], dates[-1] + _SECOND)
+        ]
+    return tuple(found)
+
+
+def _located(asked: Asked, found: o.Located) -> p.LocateResponse:
+    given = found.unique_identifiers
+    left = found.total - (asked.payload.offset_items or 0)
+    if len(given) < left and len(given) == LOCATE_LIMIT:
+        raise ResponseTooLarge(f"{left} keys are found, {LOCATE_LIMIT} fit: give Maximum Items")
+    return p.LocateResponse(
+        located_items=found.total if asked.minor >= 3 else None, unique_identifier=given
+    )
+
+
+# ---- data -----------------------------------------------------------------------------------
+
+
+def _one_piece(payload: Any) -> Any:
+    """The payload, if it is all of the data; ``FeatureNotSupported`` for a part of it."""
+    if payload.correlation_value is not None or payload.init_indicator is not None:
+        raise FeatureNotSupported("data comes in one piece here")
+    if payload.final_indicator is not None:
+        raise FeatureNotSupported("data comes in one piece here")
+    if payload.data is None:
+        raise InvalidField("Data: there is none")
+    return payload
+
+
+def _parameters(payload: Any) -> core.CryptographicParameters | None:
+    given = payload.cryptographic_parameters
+    return None if given is None else values.parameters(given)
+
+
+def _encrypt(payload: p.EncryptRequest) -> c.Encrypt:
+    return c.Encrypt(
+        unique_identifier=_id(payload),
+        parameters=_parameters(payload),
+        data=_one_piece(payload).data,
+        iv=payload.iv_counter_nonce,
+        additional_data=payload.authenticated_encryption_additional_data or b"",
+    )
+
+
+def _encrypted(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
+    return p.EncryptResponse(
+        unique_identifier=done.unique_identifier,
+        data=done.data,
+        iv_counter_nonce=done.iv,
+        authenticated_encryption_tag=done.tag,
+    )
+
+
+def _decrypt(payload: p.DecryptRequest) -> c.Decrypt:
+    return c.Decrypt(
+        unique_identifier=_id(payload),
+        parameters=_parameters(payload),
+        data=_one_piece(payload).data,
+        iv=payload.iv_counter_nonce or b"",
+        additional_data=payload.authenticated_encryption_additional_data or b"",
+        tag=payload.authenticated_encryption_tag or b"",
+    )
+
+
+def _decrypted(asked: Asked, done: c.Decrypted) -> p.DecryptResponse:
+    return p.DecryptResponse(unique_identifier=done.unique_identifier, data=done.data)
+
+
+# ---- versions -------------------------------------------------------------------------------
+
+
+def _versions(asked: Asked, found: o.Versions) -> p.DiscoverVersionsResponse:
+    """The server's own order; only those that the client gave, when it gave any."""
+    given = asked.payload.protocol_version
+    own = [version_of(one) for one in found.versions]
+    return p.DiscoverVersionsResponse(
+        protocol_version=tuple([one for one in own if not given or one in given])
+    )
+
+
+def version_of(text: str) -> ProtocolVersion:
+    """The version that is written like that."""
+    major, minor = text.split(".")
+    return ProtocolVersion(protocol_version_major=int(major), protocol_version_minor=int(minor))
+
+
+SPOKEN: Final[dict[int, Spoken]] = {
+    Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverVersions(), _versions),
+    Operation.QUERY: Spoken(
+        lambda _: o.Query(),
+        lambda asked, _: querying.answer(asked.payload.query_function, SPOKEN, asked.minor),
+    ),
+    Operation.CREATE: Spoken(keys.create, keys.created),
+    Operation.REGISTER: Spoken(keys.register, keys.registered),
+    Operation.GET: Spoken(keys.get, keys.got),
+    Operation.GET_ATTRIBUTES: Spoken(_get_attributes, _attributes),
+    Operation.GET_ATTRIBUTE_LIST: Spoken(
+        lambda payload: a.GetAttributeList(unique_identifier=_id(payload)), _names
+    ),
+    Operation.ADD_ATTRIBUTE: Spoken(_add, _changed(p.AddAttributeResponse)),
+    Operation.MODIFY_ATTRIBUTE: Spoken(_modify, _changed(p.ModifyAttributeResponse)),
+    Operation.DELETE_ATTRIBUTE: Spoken(_delete, _changed(p.DeleteAttributeResponse)),
+    Operation.ACTIVATE: Spoken(
+        lambda payload: o.Activate(unique_identifier=_id(payload)), _moved(p.ActivateResponse)
+    ),
+    Operation.REVOKE: Spoken(_revoke, _moved(p.RevokeResponse)),
+    Operation.DESTROY: Spoken(
+        lambda payload: o.Destroy(unique_identifier=_id(payload)), _moved(p.DestroyResponse)
+    ),
+    Operation.LOCATE: Spoken(_locate, _located),
+    Operation.ENCRYPT: Spoken(_encrypt, _encrypted),
+    Operation.DECRYPT: Spoken(_decrypt, _decrypted),
+}
+"""The one place to touch for an operation; Query tells of exactly these."""

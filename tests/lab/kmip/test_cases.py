@@ -1,0 +1,151 @@
+"""Conversations in XML against a real key server: what passes, what fails, what is skipped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab.api.kmip import cases
+from lab.cli.main import run
+from lab.errors import KeysteadError
+from lab.kmip.cases import PlayedCase
+from lab.topology.course import unheard
+
+VECTORS = os.environ.get("KEYSTEAD_VECTORS", "")
+HEAD = """<ProtocolVersion><ProtocolVersionMajor type="Integer" value="1"/>
+<ProtocolVersionMinor type="Integer" value="2"/></ProtocolVersion>"""
+
+
+def asked(operation: str, payload: str) -> str:
+    return f"""<RequestMessage><RequestHeader>{HEAD}<BatchCount type="Integer" value="1"/>
+    </RequestHeader><BatchItem><Operation type="Enumeration" value="{operation}"/>
+    <RequestPayload>{payload}</RequestPayload></BatchItem></RequestMessage>"""
+
+
+def told(operation: str, payload: str, count: int = 1) -> str:
+    return f"""<ResponseMessage><ResponseHeader>{HEAD}
+    <TimeStamp type="DateTime" value="2012-04-27T08:12:24+00:00"/>
+    <BatchCount type="Integer" value="{count}"/></ResponseHeader><BatchItem>
+    <Operation type="Enumeration" value="{operation}"/>
+    <ResultStatus type="Enumeration" value="Success"/>
+    <ResponsePayload>{payload}</ResponsePayload></BatchItem></ResponseMessage>"""
+
+
+def attribute(name: str, kind: str, value: str) -> str:
+    return f"""<Attribute><AttributeName type="TextString" value="{name}"/>
+    <AttributeValue type="{kind}" value="{value}"/></Attribute>"""
+
+
+KIND = '<ObjectType type="Enumeration" value="SymmetricKey"/>'
+ID = '<UniqueIdentifier type="TextString" value="$UNIQUE_IDENTIFIER_0"/>'
+TEMPLATE = f"""<TemplateAttribute>{attribute("Cryptographic Algorithm", "Enumeration", "AES")}
+{attribute("Cryptographic Length", "Integer", "128")}
+{attribute("Cryptographic Usage Mask", "Integer", "Encrypt")}
+{attribute("Activation Date", "DateTime", "$NOW-3600")}</TemplateAttribute>"""
+SECRET = "00112233445566778899aabbccddeeff"
+BLOCK = f"""<SymmetricKey><KeyBlock><KeyFormatType type="Enumeration" value="Raw"/><KeyValue>
+<KeyMaterial type="ByteString" value="{SECRET}"/></KeyValue>
+<CryptographicAlgorithm type="Enumeration" value="AES"/>
+<CryptographicLength type="Integer" value="128"/></KeyBlock></SymmetricKey>"""
+CONVERSATION = "\n".join(
+    [
+        "<KMIP>",
+        asked("Register", KIND + TEMPLATE + BLOCK),
+        told("Register", ID),
+        asked("Get", ID),
+        told("Get", KIND + ID + BLOCK),
+        asked("GetAttributes", ID),
+        told(
+            "GetAttributes",
+            ID
+            + attribute("State", "Enumeration", "Active")
+            + attribute("Activation Date", "DateTime", "$NOW-3600")
+            + attribute("Initial Date", "DateTime", "$NOW"),
+        ),
+        "</KMIP>",
+    ]
+)
+
+
+def played(where: Path, **files: str) -> list[PlayedCase]:
+    for name, text in files.items():
+        (where / f"{name}.xml").write_text(text)
+    return list(cases(where, unheard).cases)
+
+
+def test_a_conversation_that_goes_as_it_says(tmp_path: Path) -> None:
+    [one] = played(tmp_path, one=CONVERSATION)
+    assert one == PlayedCase(file="one.xml", result="passed")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "where"),
+    [
+        ("Active", "PreActive", "AttributeValue"),
+        (SECRET + '"/></KeyValue>', SECRET[:-2] + 'fe"/></KeyValue>', "KeyMaterial"),
+        ('value="128"/></KeyBlock>', 'value="192"/></KeyBlock>', "CryptographicLength"),
+        ("$NOW-3600", "$NOW-7200", "another moment"),
+        ("Initial Date", "Destroy Date", "Destroy Date"),
+        ("Success", "OperationFailed", "ResultStatus"),
+        ('Minor type="Integer" value="2"', 'Minor type="Integer" value="1"', "Minor"),
+    ],
+)
+def test_an_expectation_that_is_changed_fails(
+    tmp_path: Path, right: str, wrong: str, where: str
+) -> None:
+    """Only the last place is changed: that of the answer."""
+    before, found, after = CONVERSATION.rpartition(right)
+    assert found
+    [one] = played(tmp_path, one=before + wrong + after)
+    assert one.result == "failed"
+    assert where in one.why
+
+
+def test_an_item_too_few_fails(tmp_path: Path) -> None:
+    more = CONVERSATION.replace("</BatchItem></ResponseMessage>\n</KMIP>", "</BatchItem>{}", 1)
+    item = "<BatchItem><ResultStatus type='Enumeration' value='Success'/></BatchItem>"
+    text = more.format(item + "</ResponseMessage></KMIP>")
+    [one] = played(tmp_path, one=text)
+    assert (one.result, "2 items are expected, 1 are there" in one.why) == ("failed", True)
+
+
+def test_what_is_not_built_is_skipped_and_says_why(tmp_path: Path) -> None:
+    archive = f"<KMIP>{asked('Archive', ID)}{told('Archive', ID)}</KMIP>"
+    lease = CONVERSATION.replace("Initial Date", "Lease Time").replace(
+        'DateTime" value="$NOW"', 'Interval" value="1"'
+    )
+    later = f"<KMIP>{asked('Locate', '')}{told('Locate', ID)}</KMIP>"
+    empty, broken = "<KMIP></KMIP>", "<KMIP>"
+    found = played(tmp_path, archive=archive, broken=broken, empty=empty, later=later, lease=lease)
+    assert [(one.file, one.result, one.why) for one in found] == [
+        ("archive.xml", "skipped", "operation Archive"),
+        ("broken.xml", "failed", found[1].why),
+        ("empty.xml", "failed", "a conversation without messages"),
+        ("later.xml", "skipped", "it begins with UNIQUE_IDENTIFIER_0, of a conversation before it"),
+        ("lease.xml", "skipped", "attribute Lease Time, which is expected in an answer"),
+    ]
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.xml").write_text(CONVERSATION)
+    assert run(["kmip", "cases", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "one.xml passed\n"
+    (tmp_path / "two.xml").write_text(CONVERSATION.replace('"Active"', '"Compromised"'))
+    assert run(["kmip", "cases", str(tmp_path), "-o", "json"]) == 1
+    assert '"failed": 1' in capsys.readouterr().out
+    for folder in (tmp_path / "none", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(KeysteadError, match="there is no"):
+            cases(folder, unheard)
+
+
+@pytest.mark.skipif(not VECTORS, reason="KEYSTEAD_VECTORS names no folder with cases of OASIS")
+def test_the_cases_of_oasis() -> None:
+    """Those that can be played pass, of KMIP 1.0 to 1.2, but one that is not of OASIS: it has a key
+    encrypt which is Pre-Active, without a mode."""
+    found = cases(Path(VECTORS), unheard)
+    failed = [one.file for one in found.cases if one.result == "failed"]
+    assert all(file.endswith("TC-SK-CREATE-ENCRYPT-DECRYPT-DESTROY.xml") for file in failed)
+    assert found.passed >= 52

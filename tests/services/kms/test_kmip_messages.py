@@ -1,0 +1,290 @@
+"""Messages of KMIP: headers, batches, what is refused as a whole and what in its turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol import terms
+from protocol.errors import REGISTRY
+from protocol.kmip.attributes import Attribute
+from protocol.kmip.enums import (
+    BatchErrorContinuationOption,
+    ObjectType,
+    Operation,
+    QueryFunction,
+    ResultReason,
+    ResultStatus,
+)
+from protocol.kmip.fields import Unread
+from protocol.kmip.header import Authentication, Credential, MessageExtension
+from protocol.kmip.message import RequestItem, encode_request
+from protocol.kmip.payloads import (
+    PAYLOADS,
+    ActivateRequest,
+    AddAttributeRequest,
+    DestroyRequest,
+    DiscoverVersionsRequest,
+    DiscoverVersionsResponse,
+    GetAttributeListRequest,
+    GetAttributesRequest,
+    GetAttributesResponse,
+    GetRequest,
+    GetResponse,
+    LocateRequest,
+    LocateResponse,
+    QueryRequest,
+    QueryResponse,
+)
+from protocol.kmip.structures import Name, ProtocolVersion
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type
+from services.kms.access import Caller
+from services.kms.doors.kmip.reasons import REASONS
+from services.kms.doors.kmip.spoken import SPOKEN
+from tests.services.kms.core_rig import OWNER, STRANGER
+from tests.services.kms.kmip_rig import Client, message, new_key, reason, version
+from tests.services.kms.ports import Server
+
+NAME = Attribute(attribute_name="Name", attribute_value=Name(name_value="k", name_type=1))
+NOBODY = Caller("nobody", None, "")
+
+
+def unread(tag: Tag) -> Unread:
+    """An empty structure, as the codec has one that it cannot read."""
+    return Unread(Node(tag, Type.STRUCTURE, ()), ResultReason.INVALID_MESSAGE, "")
+
+
+def test_no_error_lacks_a_reason() -> None:
+    assert set(REASONS) == set(terms.ResultReason)
+    for error in REGISTRY.values():
+        assert REASONS[error.reason] in ResultReason
+    for mine, theirs in REASONS.items():
+        if mine is not terms.ResultReason.WRONG_KEY_LIFECYCLE_STATE:
+            assert mine.name == theirs.name.replace("OUTOF", "OUT_OF")
+
+
+def test_the_table_has_every_payload_that_the_codec_reads() -> None:
+    assert set(SPOKEN) == set(PAYLOADS)
+
+
+@pytest.mark.parametrize("minor", range(5))
+async def test_the_answer_is_of_the_version_of_its_request(server: Server, minor: int) -> None:
+    server.clock.wall = 1_700_000_000.75
+    answer = await Client(server).send(message(new_key(), minor=minor))
+    assert answer.response_header.protocol_version == version(minor)
+    assert answer.response_header.time_stamp == 1_700_000_000
+    assert answer.batch_item[0].result_status is ResultStatus.SUCCESS
+
+
+@pytest.mark.parametrize(("major", "minor"), [(1, 5), (2, 0), (0, 9), (3, 0)])
+async def test_a_version_that_is_not_spoken_is_answered_with_one_that_is(
+    server: Server, major: int, minor: int
+) -> None:
+    strange = ProtocolVersion(protocol_version_major=major, protocol_version_minor=minor)
+    answer = await Client(server).send(message(GetRequest(), protocol_version=strange))
+    assert answer.response_header.protocol_version == version(4)
+    [item] = answer.batch_item
+    assert item.operation is None
+    assert reason(item) is ResultReason.INVALID_MESSAGE
+    assert "1.4, 1.3" in str(item.result_message)
+
+
+async def test_what_is_no_message_is_answered_without_an_operation(server: Server) -> None:
+    data = encode_request(message(new_key()))
+    for broken in (b"", data[:-8], data + data, b"GET / HTTP/1.1\r\n\r\n", bytes(64)):
+        [item] = (await Client(server).bytes(broken)).batch_item
+        assert item.operation is None
+        assert reason(item) is ResultReason.INVALID_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ({"asynchronous_indicator": True}, ResultReason.FEATURE_NOT_SUPPORTED),
+        ({"batch_error_continuation_option": 9}, ResultReason.INVALID_FIELD),
+        ({"batch_error_continuation_option": 0x80000001}, ResultReason.INVALID_MESSAGE),
+    ],
+)
+async def test_headers_that_are_refused(
+    server: Server, header: dict[str, object], wanted: ResultReason
+) -> None:
+    answer = await Client(server).send(message(new_key(), minor=2, **header))
+    assert answer.response_header.protocol_version == version(2)
+    [item] = answer.batch_item
+    assert item.operation is None
+    assert reason(item) is wanted
+    found = await Client(server).ask(LocateRequest(), LocateResponse)
+    assert found.located_items == 0
+
+
+async def test_a_message_without_items_is_refused(server: Server) -> None:
+    [item] = await Client(server).items()
+    assert reason(item) is ResultReason.INVALID_MESSAGE
+
+
+@pytest.mark.parametrize("ids", [(b"1", b"1"), (b"1", None), (None, None)])
+async def test_items_of_a_batch_have_ids_of_their_own(
+    server: Server, ids: tuple[bytes | None, ...]
+) -> None:
+    items = [
+        RequestItem(operation=Operation.CREATE, unique_batch_item_id=one, request_payload=new_key())
+        for one in ids
+    ]
+    [item] = await Client(server).items(*items)
+    assert reason(item) is ResultReason.INVALID_MESSAGE
+    assert (await Client(server).ask(LocateRequest(), LocateResponse)).located_items == 0
+
+
+async def test_a_credential_that_cannot_be_read_is_refused(server: Server) -> None:
+    value = unread(Tag.CREDENTIAL_VALUE)
+    told = Authentication(
+        credential=(Credential(credential_type=0x80000001, credential_value=value),)
+    )
+    [item] = await Client(server).items(new_key(), authentication=told)
+    assert reason(item) is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+
+
+async def test_an_operation_that_is_not_built_spoils_nothing_else(server: Server) -> None:
+    payload = unread(Tag.REQUEST_PAYLOAD)
+    for operation in (Operation.RE_KEY, Operation.SIGN, 0x99):
+        items = await Client(server).items(
+            RequestItem(operation=operation, unique_batch_item_id=b"1", request_payload=payload),
+            RequestItem(
+                operation=Operation.CREATE, unique_batch_item_id=b"2", request_payload=new_key()
+            ),
+            batch_error_continuation_option=BatchErrorContinuationOption.CONTINUE,
+        )
+        assert [item.unique_batch_item_id for item in items] == [b"1", b"2"]
+        assert items[0].operation == operation
+        assert reason(items[0]) is ResultReason.OPERATION_NOT_SUPPORTED
+        assert items[1].result_status is ResultStatus.SUCCESS
+
+
+@pytest.mark.parametrize("critical", [True, False])
+async def test_an_extension_that_is_critical_is_refused(server: Server, critical: bool) -> None:
+    extension = MessageExtension(
+        vendor_identification="x",
+        criticality_indicator=critical,
+        vendor_extension=Node(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
+    )
+    item = RequestItem(
+        operation=Operation.CREATE, request_payload=new_key(), message_extension=extension
+    )
+    [answer] = await Client(server).items(item)
+    if critical:
+        assert reason(answer) is ResultReason.FEATURE_NOT_SUPPORTED
+    else:
+        assert answer.result_status is ResultStatus.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("option", "statuses", "kept"),
+    [
+        (BatchErrorContinuationOption.CONTINUE, [0, 1, 0], 2),
+        (BatchErrorContinuationOption.STOP, [0, 1], 1),
+        (None, [0, 1], 1),
+        (BatchErrorContinuationOption.UNDO, [3, 1], 0),
+    ],
+)
+@pytest.mark.parametrize(
+    "failing",
+    [GetRequest(unique_identifier="nobody's"), GetAttributesRequest(unique_identifier="none")],
+)
+async def test_what_follows_a_failed_item(
+    server: Server,
+    option: BatchErrorContinuationOption | None,
+    statuses: list[int],
+    kept: int,
+    failing: GetRequest | GetAttributesRequest,
+) -> None:
+    items = await Client(server).items(
+        new_key(), failing, new_key(), batch_error_continuation_option=option
+    )
+    assert [item.result_status for item in items] == statuses
+    assert reason(items[1]) is ResultReason.ITEM_NOT_FOUND
+    assert (await Client(server).ask(LocateRequest(), LocateResponse)).located_items == kept
+
+
+async def test_the_placeholder_is_what_was_made_or_found(server: Server) -> None:
+    client = Client(server)
+    *_, got = await client.items(new_key(NAME), GetAttributeListRequest(), GetRequest())
+    assert isinstance(got.response_payload, GetResponse)
+    _, again = await client.items(LocateRequest(attribute=(NAME,)), GetRequest())
+    assert isinstance(again.response_payload, GetResponse)
+    assert again.response_payload == got.response_payload
+    await client.made()
+    _, one = await client.items(LocateRequest(maximum_items=1), GetRequest())
+    assert one.response_payload == got.response_payload
+    _, none = await client.items(LocateRequest(), GetRequest())
+    assert reason(none) is ResultReason.ITEM_NOT_FOUND
+    assert await client.refused(GetRequest()) is ResultReason.ITEM_NOT_FOUND
+
+
+async def test_an_answer_that_is_too_large_gives_way(server: Server) -> None:
+    client = Client(server)
+    for _ in range(20):
+        await client.made()
+    request = LocateRequest()
+    [item] = await client.items(request, maximum_response_size=256)
+    assert item.operation is Operation.LOCATE
+    assert reason(item) is ResultReason.RESPONSE_TOO_LARGE
+    small, large = await client.items(new_key(), request, maximum_response_size=600)
+    assert small.result_status is ResultStatus.SUCCESS
+    assert reason(large) is ResultReason.RESPONSE_TOO_LARGE
+    [fits] = await client.items(request, maximum_response_size=1280)
+    assert fits.result_status is ResultStatus.SUCCESS
+
+
+async def test_attributes_that_nobody_has_are_left_out(server: Server) -> None:
+    client = Client(server)
+    key = await client.made()
+    asked = GetAttributesRequest(unique_identifier=key, attribute_name=("x-Vendor", "Moon Phase"))
+    found = await client.ask(asked, GetAttributesResponse)
+    assert (found.unique_identifier, found.attribute) == (key, ())
+
+
+async def test_versions_are_those_that_both_speak(server: Server) -> None:
+    client = Client(server)
+    found = await client.ask(DiscoverVersionsRequest(), DiscoverVersionsResponse)
+    assert found.protocol_version == tuple(version(minor) for minor in (4, 3, 2, 1, 0))
+    two = ProtocolVersion(protocol_version_major=2, protocol_version_minor=0)
+    given = DiscoverVersionsRequest(protocol_version=(version(0), two, version(3)))
+    both = await client.ask(given, DiscoverVersionsResponse)
+    assert both.protocol_version == (version(3), version(0))
+    none = await client.ask(
+        DiscoverVersionsRequest(protocol_version=(two,)), DiscoverVersionsResponse
+    )
+    assert none.protocol_version == ()
+
+
+async def test_query_tells_what_is_so(server: Server) -> None:
+    client = Client(server)
+    told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    assert set(told.operation) == set(SPOKEN)
+    assert told.object_type == (ObjectType.SYMMETRIC_KEY,)
+    assert told.vendor_identification == "keystead"
+    assert len(told.capability_information) == 1
+    old = Client(server, minor=1)
+    told = await old.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    assert told.capability_information == ()
+    nothing = await client.ask(QueryRequest(query_function=()), QueryResponse)
+    assert nothing == QueryResponse()
+
+
+async def test_who_may_not(server: Server) -> None:
+    key = await Client(server).made()
+    other = Client(server, STRANGER)
+    for payload in (
+        GetRequest(unique_identifier=key),
+        ActivateRequest(unique_identifier=key),
+        DestroyRequest(unique_identifier=key),
+        GetAttributesRequest(unique_identifier=key),
+        AddAttributeRequest(unique_identifier=key, attribute=NAME),
+    ):
+        assert await other.refused(payload) is ResultReason.ITEM_NOT_FOUND
+        assert await Client(server, NOBODY).refused(payload) is ResultReason.PERMISSION_DENIED
+    for question in (DiscoverVersionsRequest(), QueryRequest()):
+        assert await Client(server, NOBODY).refused(question) is ResultReason.PERMISSION_DENIED
+    assert (await Client(server, OWNER).refused(GetRequest(unique_identifier="?"))) is (
+        ResultReason.ITEM_NOT_FOUND
+    )
