@@ -52,8 +52,7 @@ async def template(session: Session, command: commands.VmTemplate) -> Vm:
 async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) -> Vm:
     """See ``VmSnapshotCreate``."""
     vm = session.vm(command.vm)
-    found = next((one for _, one in await listed_vms(session) if one.vm == vm), None)
-    if found is not None and command.snapshot in (found.snapshots or ()):
+    if command.snapshot in (await _snapshots(session, vm) or ()):
         fix = "choose another name, or `keystead vm snapshot remove` the old one"
         text = f"{vm} has a snapshot {command.snapshot} already, of an earlier moment"
         raise KeysteadError("KS-USE-003", text, fix)
@@ -62,8 +61,12 @@ async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) 
 
 
 async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) -> Vm:
-    """See ``VmSnapshotRemove``."""
+    """See ``VmSnapshotRemove``; KS-USE-002 when the VM has none of that name."""
     vm = session.vm(command.vm)
+    there = await _snapshots(session, vm)
+    if there is not None and command.snapshot not in there:
+        fix = f"it has {', '.join(there)}" if there else "it has none"
+        raise KeysteadError("KS-USE-002", f"{vm} has no snapshot {command.snapshot}", fix)
     return await _snapshot(session, RemoveSnapshot(vm=vm, snapshot=command.snapshot))
 
 
@@ -74,6 +77,12 @@ async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
         vm=vm, snapshot=command.snapshot, suppress_power_on=command.suppress_power_on
     )
     return await _snapshot(session, message)
+
+
+async def _snapshots(session: Session, vm: VmName) -> tuple[str, ...] | None:
+    """The names of those that it has; None when no vCenter lists it."""
+    found = next((one for _, one in await listed_vms(session) if one.vm == vm), None)
+    return None if found is None else tuple(found.snapshots or ())
 
 
 async def _snapshot(

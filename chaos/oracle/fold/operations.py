@@ -160,8 +160,7 @@ class Operations(Placements):
             if record.type == "ok" and not could and host is not None:
                 self.impossible = self.outcomes(Ask.START, vm, host)
             boot = node.boot if node and works else -1
-            kind = "info" if (record.op, record.type) == (REVERT, "fail") else record.type
-            vm.ended(number, kind, record.t, boot, on=on)  # one that is refused may have been off
+            vm.ended(number, record.type, record.t, boot, on=on)
 
     def _chosen(self, vm: VmFacts, choice: Choice, record: Record) -> None:
         """The end of a power-on in a cluster in which DRS chooses the host. It is known where the

@@ -82,10 +82,11 @@ class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
     """The VM is as it was when the snapshot was taken; later snapshots stay.
 
     With the memory in the snapshot it runs then, whether it ran before or not, and needs all that
-    a power-on needs; ``suppress_power_on``: the disks alone. Without memory it has to be off
-    (``InvalidPowerState``), and is. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
+    a power-on needs; ``suppress_power_on``: the disks alone. Without memory it is off, whether it
+    ran before or not. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
     ``DatastoreFault`` when files of the snapshot are damaged or cannot be copied, ``NotFound``:
-    nothing has changed then, and a VM that runs goes on. ``SaveFailed``: reverted, and off.
+    nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be reverted, and
+    off.
     """
 
     seeks_keys: ClassVar[bool] = True

@@ -89,7 +89,7 @@ class RevertToSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
 
     ``NotFound``; ``EncryptionKeyRequired`` without the key of its home (VTPM-06), or, of one that
     is to run, without any of its keys; ``DatastoreFault`` when the memory is damaged. A VM that
-    ran goes on then, if it was to run.
+    ran goes on then. ``SaveFailed``: it may be as it was then, and off.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

@@ -8,13 +8,13 @@ that they have, or new ones, while the source goes on   5. the clone is register
 configuration is written, in one write, and the mark goes
 
 What fails takes folder and registration back. A host that fell before 6 does so when it boots: of a
-clone without a configuration, in a folder that has its mark or nothing at all (``given_up``).
+clone without a configuration, in a folder that has its mark or nothing at all (``given_up``). One
+that fell within 6 has a clone, whose mark goes with the next ``files.tidy``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
@@ -40,6 +40,7 @@ from services.esxi.vms.nvram import closed, nvram_file
 from services.esxi.vms.power import unwrapped
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import (
+    CLONING_FILE,
     VmConfig,
     VmKeys,
     VtpmDevice,
@@ -50,9 +51,6 @@ from services.esxi.vms.vmx import (
 )
 from services.esxi.vms.vtpm import read_state
 from services.runtime.virtual_tpm import VirtualTpmState
-
-MARK: Final = "cloning"
-"""The file in the folder of a clone that is being made: the host that makes it."""
 
 
 async def clone(host: Host, message: HostCloneVm) -> RegisteredVm:
@@ -129,7 +127,7 @@ async def _made(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
     source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
     await host.archive.save(Section.VMS)
-    await write(host.datastore, name, MARK, host.node.name.encode())
+    await write(host.datastore, name, CLONING_FILE, host.node.name.encode())
     keks = {key: usable_kek(host, source.vm, key) for key in source.keys}
     made, keys = cloned_config(source, of.opened, message.vm, keks, host.rng)
     if message.recrypt:
@@ -142,7 +140,7 @@ async def _made(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
     host.archive.change(vms=(*_without(now.vms, name), name), cloning=_without(now.cloning, name))
     await host.archive.save(Section.VMS)
     await write_config(host.datastore, made)
-    await write(host.datastore, name, MARK, b"")
+    await write(host.datastore, name, CLONING_FILE, b"")
     return made
 
 
@@ -218,6 +216,6 @@ async def given_up(host: Host, name: VmName) -> bool:
 
 
 async def _is_ours(host: Host, name: VmName, files: tuple[str, ...]) -> bool:
-    if MARK not in files:
+    if CLONING_FILE not in files:
         return not files and name in host.archive.now.cloning
-    return await host.datastore.read(name, MARK) == host.node.name.encode()
+    return await host.datastore.read(name, CLONING_FILE) == host.node.name.encode()

@@ -14,12 +14,13 @@ from typing import Final
 
 import msgspec
 
-from protocol.errors import DatastoreFault, NotFound
+from protocol.errors import DatastoreFault, NotFound, SaveFailed
 from protocol.terms import VmName
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power_file import PowerRecord, power_record, power_text
 from services.esxi.vms.vmem import SUFFIX, vmem_file
 from services.esxi.vms.vmx import (
+    CLONING_FILE,
     POWER_FILE,
     VmConfig,
     vmx_file,
@@ -91,10 +92,37 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
 
 
 async def write_config(datastore: Datastore, config: VmConfig) -> None:
-    """Replace the configuration atomically; durable on return."""
-    await write(
-        datastore, config.vm, vmx_file(config.vm), with_check(msgspec.msgpack.encode(config))
-    )
+    """Replace the configuration atomically; durable on return. Errors as of ``_put_in_force``."""
+    data = with_check(msgspec.msgpack.encode(config))
+    await _put_in_force(datastore, config.vm, vmx_file(config.vm), data)
+
+
+async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
+    """``write`` a file that says what holds of the VM.
+
+    A write that fails may have been made (the folder was not synced): whoever took that for a
+    refusal would empty the files that are in force now. It is made again then; ``SaveFailed`` when
+    that fails too, ``DatastoreFault`` when the file is as it was.
+    """
+    try:
+        await write(datastore, vm, file, data)
+    except DatastoreFault:
+        if not await _lies_there(datastore, vm, file, data):
+            raise
+        try:
+            await write(datastore, vm, file, data)
+        except DatastoreFault as error:
+            raise SaveFailed(f"{error}: what was asked may hold or not") from None
+
+
+async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
+    """Also when nobody can know."""
+    try:
+        return await datastore.read(vm, file) == data
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def with_check(body: bytes) -> bytes:
@@ -130,14 +158,15 @@ async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
 
 async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> None:
     """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
-    await write(datastore, vm, POWER_FILE, with_check(power_text(record)))
+    await _put_in_force(datastore, vm, POWER_FILE, with_check(power_text(record)))
 
 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
-    So is the state of a virtual TPM that was removed, or whose addition came to no end, and the
-    memory of a snapshot that is none.
+    So is the state of a virtual TPM that was removed, or whose addition came to no end, the memory
+    of a snapshot that is none, and the mark of a clone's maker: it has a configuration by now, and
+    would be taken for half made if that were lost.
 
     ``DatastoreFault`` when the datastore refuses.
     """
@@ -150,6 +179,7 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
     try:
         for file in await datastore.files(config.vm):
             ours = file.startswith("disk-") or file.endswith((".nvram", SUFFIX))
+            ours |= file == CLONING_FILE
             if not ours or file in needed:
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):

@@ -1,21 +1,22 @@
 """The way back to a snapshot, at the VM's host. A snapshot with memory brings the VM to run.
 
-Off afterwards: 1. copies of the copies  2. the configuration that names them  3. the files before
-are emptied. Running afterwards: before 1 every key is there, and the memory opens; before 2 the
-guest that goes on from it has verified its disks. So whatever is refused leaves the VM as it was,
-also one that runs. A guest that ran is gone with 2, in which the VM's turn is held; its power
-command stays *on*. Of a VM that was off that is written after 2: who falls in between leaves it
-reverted, and off. The snapshot stays, so a repeat goes the same way again.
+1. copies of the copies  2. the configuration that names them, in which the VM's turn is held: a
+guest that ran is gone with it  3. the power command, if it is another one than it was  4. the files
+before are emptied. Running afterwards: before 1 every key is there, and the memory opens; before 2
+the guest that goes on from it has verified its disks. So whatever is refused leaves the VM as it
+was, also one that runs. Who falls between 2 and 3 leaves a VM that is reverted and powered as it
+was. The snapshot stays, so a repeat goes the same way again.
 """
 
 from __future__ import annotations
+
+from contextlib import nullcontext, suppress
 
 import msgspec
 
 from protocol.errors import (
     CryptographicFailure,
     DatastoreFault,
-    InvalidPowerState,
     InvalidState,
     NotFound,
     ProductError,
@@ -45,10 +46,8 @@ from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file
 async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
     """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
     vm = host.registered(message.vm)
-    if vm.guest is not None:  # the lock is held by the guest's run, its turn by the caller
-        await _reverted(host, vm, message)
-        return vm
-    async with lock_kept(host.datastore, vm.name):
+    # The lock of one that runs is held by its guest's run, its turn by the caller.
+    async with lock_kept(host.datastore, vm.name) if vm.guest is None else nullcontext():
         await _reverted(host, vm, message)
     if vm.guest is None:
         await give_lock_back(host.datastore, vm.name)
@@ -62,15 +61,29 @@ async def _reverted(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot)
         raise NotFound(f"{vm.name} has no snapshot {message.snapshot}")
     if kept.memory and not message.suppress_power_on:
         await _resumed(host, vm, config, kept)
-    elif vm.guest is not None:
-        raise InvalidPowerState(f"{vm.name} is running: it reverts while powered off")
     else:
         await home_of(host, config)
         made = _config_of(config, kept)
         await _switch(host, config, kept, made, None)
+        ran, vm.guest = vm.guest is not None, None  # its disks are in no configuration any more
         show(vm, made)
+        if ran:
+            await _powered_off(host, vm, kept)
     host.node.record("vm.reverted", vm=vm.name, snapshot=kept.name, power=vm.power.value)
     await _empty_the_others(host, vm)
+
+
+async def _powered_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
+    """Step 3 for a VM that ran; its guest is gone."""
+    vm.wanted = PowerState.OFF
+    host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
+    try:
+        await write_power(host.datastore, vm.name, host.power_record(PowerState.OFF))
+    except ProductError as error:
+        with suppress(DatastoreFault):
+            await give_lock_back(host.datastore, vm.name)
+        text = f"{vm.name} is as it was in {kept.name}, and off until its host boots: {error}"
+        raise SaveFailed(text) from None
 
 
 async def _resumed(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot) -> None:
@@ -101,7 +114,7 @@ async def _resumed(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnaps
         try:
             await host.protection.add(host.datastore, vm.name)
             await write_power(host.datastore, vm.name, host.power_record(PowerState.ON))
-        except DatastoreFault as error:
+        except ProductError as error:
             raise SaveFailed(f"{vm.name} is as it was in {kept.name}, and off: {error}") from None
         host.node.record("vm.powered", vm=vm.name, power=PowerState.ON.value)
     vm.guest, vm.wanted = guest, PowerState.ON
@@ -139,7 +152,8 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
 async def _switch(
     host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: Guest | None
 ) -> None:
-    """Steps 1 and 2; what fails leaves the files as they were. ``guest``: who is to go on."""
+    """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who is to go
+    on."""
     try:
         for serial, disk in zip(kept.serials, made.disks, strict=True):
             await copy(host, config, disk_file(serial), disk.file)
@@ -149,8 +163,11 @@ async def _switch(
         if guest is not None:
             await guest.start()
         await write_config(host.datastore, made)
-    except ProductError:
-        await tidy(host.datastore, await read_config(host.datastore, config.vm))
+    except ProductError as error:
+        if (
+            error.definite
+        ):  # else the files of a guest that runs may be in no configuration any more
+            await tidy(host.datastore, await read_config(host.datastore, config.vm))
         raise
 
 

@@ -64,7 +64,8 @@ async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> N
     memory = None
     if message.memory and vm.guest is not None:
         memory = packed(vm.guest.freeze())
-    taken, serial = _next(config, message.snapshot, memory=memory is not None)
+    made = _with_next(config, message.snapshot, memory=memory is not None)
+    taken = made.snapshots[-1]
     try:
         for disk, kept in zip(config.disks, taken.serials, strict=True):
             await copy(host, config, disk.file, disk_file(kept))
@@ -74,7 +75,6 @@ async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> N
         if memory is not None:
             data = vmem.kept(config.vm, taken.name, taken.memory, memory, home, host.rng)
             await write(host.datastore, config.vm, vmem.vmem_file(config.vm, taken.memory), data)
-        made = msgspec.structs.replace(config, serial=serial, snapshots=(*config.snapshots, taken))
         await write_config(host.datastore, made)
     except DatastoreFault:
         await tidy(host.datastore, await read_config(host.datastore, vm.name))
@@ -89,16 +89,18 @@ async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> N
     )
 
 
-def _next(config: VmConfig, name: str, *, memory: bool) -> tuple[VmSnapshot, int]:
-    """The snapshot that is to be taken, and the last number that a disk file has then."""
-    serial = config.serial + len(config.disks)
+def _with_next(config: VmConfig, name: str, *, memory: bool) -> VmConfig:
+    """The VM with the snapshot that is to be taken, its last."""
+    serial, memories = config.serial + len(config.disks), config.memories + memory
     taken = VmSnapshot(
         name=name,
         serials=tuple(range(config.serial + 1, serial + 1)),
         vtpm=0 if config.vtpm is None else next_state(config),
-        memory=1 + max((one.memory for one in config.snapshots), default=0) if memory else 0,
+        memory=memories if memory else 0,
     )
-    return taken, serial
+    return msgspec.structs.replace(
+        config, serial=serial, memories=memories, snapshots=(*config.snapshots, taken)
+    )
 
 
 async def remove(host: Host, name: VmName, snapshot: str) -> RegisteredVm:

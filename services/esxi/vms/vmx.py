@@ -24,6 +24,7 @@ from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.runtime.ports import Rng
 
 POWER_FILE: Final = "power"
+CLONING_FILE: Final = "cloning"
 FIRST_DISK: Final = 2000
 """Device key of "Hard disk 1" (vim25 VirtualDevice.key)."""
 BLOCKS_LIMIT: Final = 16384
@@ -109,7 +110,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial`` is
     the last number that a disk file had: a rewritten disk is another file. ``offer``: a
     migration is being switched over; who takes the VM's lock next and finds it decides what comes
-    of it, and takes it out.
+    of it, and takes it out. ``memories``: the last number of a memory; none is given twice.
     """
 
     vm: VmName
@@ -123,6 +124,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     hardware: int = HARDWARE
     snapshots: tuple[VmSnapshot, ...] = ()
     template: bool = False
+    memories: int = 0
 
     @property
     def encrypted(self) -> bool:

@@ -9,7 +9,6 @@ from protocol.errors import InvalidPowerState, InvalidState
 from protocol.messages.host import (
     HostCreateSnapshot,
     HostMarkTemplate,
-    HostPowerOffVm,
     HostRemoveSnapshot,
     HostRevertToSnapshot,
     VmSummary,
@@ -56,18 +55,16 @@ async def remove_snapshot(vc: VCenter, message: RemoveSnapshot) -> VmSnapshots:
 
 
 async def revert_to_snapshot(vc: VCenter, message: RevertToSnapshot) -> VmSnapshots:
-    """With memory in the snapshot the host goes back at once, and leaves a VM that runs alone when
-    it cannot. Without, one that runs is powered off first, which is not undone when reverting
-    fails."""
+    """The host goes back at once, and leaves a VM that runs alone when it cannot. Its keys are
+    looked at when it is off afterwards, as after any power-off."""
     row, session = await _ready(vc, vc.vm(message.vm))
     command = HostRevertToSnapshot(
         vm=row.name, snapshot=message.snapshot, suppress_power_on=message.suppress_power_on
     )
-    resumes = message.snapshot in row.with_memory and not message.suppress_power_on
-    if row.power is PowerState.ON and not resumes:
-        state = await session.command_vm(HostPowerOffVm(vm=row.name))
-        await vc.sessions.take_in(row.host, (state,))
-    return await _record(vc, await start(vc, session, row, command))
+    reverted = await start(vc, session, row, command)
+    if row.keys and row.power is PowerState.ON and reverted.power is PowerState.OFF:
+        vc.passes.want(row.host)
+    return await _record(vc, reverted)
 
 
 async def mark(vc: VCenter, message: MarkAsTemplate | MarkAsVirtualMachine) -> VmMarked:

@@ -31,8 +31,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Operations._operation,
-        '"info" if (record.op, record.type) == (REVERT, "fail") else record.type',
-        "record.type",
+        "vm.ended(number, record.type, record.t, boot",
+        'vm.ended(number, "info", record.t, boot',
         "stopped to go back, and then not let",
     ),
     (

@@ -37,9 +37,11 @@ def off(*, persistence: bool = False) -> Story:
     return story.vm("vm-01", "esxi-001", "off", wanted=False).passes(20)
 
 
-def reverted(story: Story, kind: str = "ok", power: str = "poweredOn") -> Story:
+def reverted(
+    story: Story, kind: str = "ok", power: str = "poweredOn", error: str = "EncryptionKeyRequired"
+) -> Story:
     """vm-01 goes back to a snapshot, which has its memory if it is on then."""
-    told = {"power": power} if kind == "ok" else {"error": "EncryptionKeyRequired"}
+    told = {"power": power} if kind == "ok" else {"error": error}
     story.op("invoke", "vm-01", "vm.revert", n=9)
     return story.op(kind, "vm-01", "vm.revert", n=9, **told)
 
@@ -65,8 +67,8 @@ GOOD: dict[str, Callable[[], Story]] = {
         .passes(60)
     ),
     "not let go back for lack of its key, and off": lambda: reverted(lacking(), "fail").passes(40),
-    "stopped to go back, and then not let": lambda: (
-        reverted(Story(persistence=False).cut(), "fail")
+    "off, and nobody was told whether it went back": lambda: (
+        reverted(Story(persistence=False).cut(), "info", error="TimedOut")
         .vm("vm-01", "esxi-001", "off", wanted=False)
         .passes(90)
     ),
@@ -87,6 +89,16 @@ GOOD: dict[str, Callable[[], Story]] = {
 }
 
 BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
+    "stopped to go back, and then not let": (
+        lambda: (
+            reverted(Story(persistence=False).cut(), "fail", error="DatastoreFault")
+            .vm("vm-01", "esxi-001", "off", wanted=False)
+            .passes(90)
+        ),
+        "vm-01",
+        "R1",
+        "off",
+    ),
     "gone back to run without its key": (
         lambda: reverted(lacking()).passes(1),
         "vm-01",
@@ -113,4 +125,4 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
     ),
 }
 
-OUTAGES = {"gone back to run, and off"}
+OUTAGES = {"gone back to run, and off", "stopped to go back, and then not let"}

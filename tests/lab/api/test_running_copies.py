@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lab.api.commands import (
+    KeyRemove,
     KmsKeyDestroy,
     VmAddTpm,
     VmClone,
@@ -17,6 +18,7 @@ from lab.api.commands import (
     VmMigrate,
     VmRecrypt,
     VmSnapshotCreate,
+    VmSnapshotRemove,
     VmSnapshotRevert,
 )
 from lab.client import Lab
@@ -153,6 +155,19 @@ async def test_without_its_key_it_does_not_come_back_and_a_recrypt_takes_it_alon
     await lab.heal()
     await lab.sleep(400)
     assert (await lab.do(VmSnapshotRevert("vm-01", "running"))).power is PowerState.ON
+    assert await run_of(lab) == run and await holds(lab, "vm-01")
+
+
+async def test_who_cannot_go_back_is_not_stopped_for_it(lab: Lab) -> None:
+    """LOCK-04: a name that is none, or a key that nobody has any more; and then it is off."""
+    run = await run_of(lab)
+    await lab.do(VmSnapshotCreate("vm-01", "disks"))
+    assert "no snapshot disk" in str(await refused(lab, VmSnapshotRevert("vm-01", "disk")))
+    assert "no snapshot disk" in str(await refused(lab, VmSnapshotRemove("vm-01", "disk")))
+    key = str((await lab.vm("vm-01")).key)
+    await lab.do(KmsKeyDestroy(key.partition("/")[2]))
+    await lab.do(KeyRemove(key, force=True))
+    assert "EncryptionKeyRequired" in str(await refused(lab, VmSnapshotRevert("vm-01", "disks")))
     assert await run_of(lab) == run and await holds(lab, "vm-01")
 
 

@@ -238,6 +238,8 @@ def test_a_fall_leaves_a_whole_clone_or_nothing_of_it(way: str, message: HostClo
         if not whole:
             assert COPY not in rig.array.folders or not rig.array.folders[COPY]
             assert COPY not in rig.host().archive.now.vms
+        elif COPY in rig.array.folders:
+            assert not rig.array.folders[COPY].get("cloning"), "nobody makes it any more"
         assert guest_seed(MARKER) not in b"".join(d for _, d in rig.array.images())
         rig.command(message)
         assert works(rig, COPY) and works(rig, VM)

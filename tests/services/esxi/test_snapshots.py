@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,10 +13,10 @@ from protocol.errors import (
     DatastoreFault,
     EncryptionKeyRequired,
     InvalidName,
-    InvalidPowerState,
     InvalidState,
     NotFound,
     ResourceInUse,
+    SaveFailed,
 )
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import (
@@ -37,7 +40,7 @@ from protocol.messages.host import (
     RemoveKeys,
     VmState,
 )
-from protocol.terms import VmName
+from protocol.terms import PowerState, VmName
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, Rig, key
 from tests.services.esxi.test_clone import KEK, NEW, no_room, ready
 from tests.services.esxi.test_crash_points import WAYS, sweep
@@ -51,10 +54,9 @@ SHALLOW = HostRecryptVm(vm=VM, old=(KEK,), provider=PROVIDER, key=NEW)
 DEEP = HostRecryptVm(vm=VM, old=(KEK,), provider=PROVIDER, key=NEW, deep=True)
 
 
-def holds(rig: Rig, marker: bytes) -> bool:
-    """Whether the first blocks of the running VM are as the marker says; block 0 is rewritten by
-    the question, so others are asked."""
-    asked = (1, 2, 3)
+def holds(rig: Rig, marker: bytes, asked: tuple[int, ...] = (1, 2, 3)) -> bool:
+    """Whether these blocks of the running VM are as the marker says; the question rewrites one of
+    them, so the next question is about others."""
     answer = rig.console(GuestChallenge(vm=VM, nonce=b"n", blocks=asked))
     seed = guest_seed(marker)
     return answer.digest == challenge_digest(b"n", [guest_block(seed, at, 0) for at in asked])
@@ -98,9 +100,50 @@ def test_a_running_vm_goes_on_while_it_is_taken(rig: Rig) -> None:
     rig.console(GuestWrite(vm=VM, marker=OTHER))
     rig.sleep(30)
     assert not holds(rig, b"first")
-    assert isinstance(rig.refused_command(REVERT), InvalidPowerState)
-    rig.command(HostPowerOffVm(vm=VM))
-    rig.command(REVERT)
+
+
+def ran_on(rig: Rig) -> None:
+    """An encrypted VM that runs, its snapshot without memory, another content since."""
+    ready(rig)
+    fill(rig, b"first")
+    rig.command(TAKE)
+    rig.console(GuestWrite(vm=VM, marker=OTHER))
+
+
+def test_a_running_vm_is_off_when_it_has_gone_back(rig: Rig) -> None:
+    ran_on(rig)
+    reverted = rig.command(REVERT).summary
+    assert reverted.power is reverted.wanted is PowerState.OFF
+    assert rig.run(rig.host().datastore.holders([VM])) == {}, "its lock is free"
+    rig.reboot()
+    rig.connect()
+    rig.sleep(60)
+    assert rig.vm().power is PowerState.OFF
+    rig.command(HostPowerOnVm(vm=VM))
+    assert holds(rig, b"first")
+
+
+def test_a_running_vm_that_cannot_go_back_runs_on(rig: Rig) -> None:
+    """LOCK-04: nobody stops it for what is refused afterwards."""
+    ran_on(rig)
+    unknown = HostRevertToSnapshot(vm=VM, snapshot="none")
+    assert isinstance(rig.refused_command(unknown), NotFound)
+    for files in range(2):  # the disk, the configuration
+        with no_room(rig, VM, files):
+            assert isinstance(rig.refused_command(REVERT), DatastoreFault)
+        assert holds(rig, OTHER, (files,))
+    rig.command(RemoveKeys(keys=(KEK,)))
+    assert isinstance(rig.refused_command(REVERT), EncryptionKeyRequired)
+    assert rig.vm().power is PowerState.ON and holds(rig, OTHER, (4, 5, 6))
+
+
+def test_it_is_off_also_when_that_cannot_be_kept(rig: Rig) -> None:
+    """Its disks are those of the snapshot: a guest that went on would write into nothing."""
+    ran_on(rig)
+    with no_room(rig, VM, 2):
+        error = rig.refused_command(REVERT)
+    assert isinstance(error, SaveFailed) and "and off" in str(error)
+    assert rig.vm().power is PowerState.OFF
     rig.command(HostPowerOnVm(vm=VM))
     assert holds(rig, b"first")
 
@@ -218,6 +261,52 @@ def test_no_room_leaves_the_vm_as_it_was(rig: Rig) -> None:
     assert not isinstance(rig.vm().snapshots, tuple)
     rig.command(HostPowerOnVm(vm=VM))
     assert rig.works()
+
+
+@contextmanager
+def made_and_failed(rig: Rig, times: int) -> Iterator[None]:
+    """The datastore makes so many writes of configurations and says that it has failed them."""
+    kind = type(rig.host().datastore)
+    write = kind.write
+
+    async def failing(self: Any, vm: str, file: str, data: bytes) -> None:
+        nonlocal times
+        await write(self, vm, file, data)
+        times -= file.endswith(".vmx")
+        if times >= 0 and file.endswith(".vmx"):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(kind, "write", failing)
+        yield
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_configuration_that_was_written_and_refused_is_in_force(rig: Rig, times: int) -> None:
+    """As when its folder cannot be synced: its disks are not emptied for a write that failed."""
+    ran_on(rig)
+    with made_and_failed(rig, times):
+        if times == 1:
+            assert rig.command(REVERT).summary.power is PowerState.OFF
+        else:
+            assert isinstance(rig.refused_command(REVERT), SaveFailed)
+            assert holds(rig, OTHER), "its guest goes on with its own files"
+            rig.command(HostPowerOffVm(vm=VM))
+    rig.command(HostPowerOnVm(vm=VM))
+    assert holds(rig, b"first")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fall_while_a_running_vm_goes_back_leaves_either_disk(way: str) -> None:
+    """It starts with what is there, or is off; and a repeat ends it."""
+    for rig in sweep(way, ran_on, lambda rig: rig.command(REVERT)):
+        rig.sleep(60)
+        rig.command(HostPowerOnVm(vm=VM))
+        assert holds(rig, b"first") or holds(rig, OTHER, (4, 5, 6))
+        rig.command(REVERT)
+        assert rig.vm().power is PowerState.OFF
+        rig.command(HostPowerOnVm(vm=VM))
+        assert holds(rig, b"first")
 
 
 @pytest.mark.parametrize("way", WAYS)
