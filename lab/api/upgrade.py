@@ -99,6 +99,11 @@ async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
     if release > now and banks.rolled_back and banks.until == status.boot:
         raise InvalidState(f"{node} goes back to {now} at its next boot: power it on first")
     if status.state is NodeRunState.OFF:
+        if release > now and status.screen:
+            raise InvalidState(
+                f"{node} has not come up with {now}: cure that, or take it back (host rollback), "
+                "before another release is installed"
+            )
         return release == now
     summary = (await session.ask(node, QueryHost(vms=False))).summary
     if release == now == release_of(summary.version):

@@ -70,18 +70,18 @@ def _performed(work: Work, request: Request[Any], *, alone: bool) -> Response:
 
 
 def note(work: Work, request: Request[Any], refusal: Refusal) -> None:
-    """Write a refusal down, for each key that the request names."""
+    """Write a refusal down, for each key that the request names, or means by the placeholder."""
     if request.operation in audit.WRITTEN:
-        for key_id in _ids_of(request):
+        for key_id in _ids_of(request) or (work.placeholder,):
             work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:
-    """Ids that the trail has of a request that failed; one empty when it names none."""
+    """Ids that the trail has of a request that failed; none for what means the placeholder."""
     match request:
         case operations.ObjectRequest():
-            return (request.unique_identifier or "",)
+            return () if request.unique_identifier is None else (request.unique_identifier,)
         case operations.Get():
-            return request.unique_identifiers or ("",)
+            return request.unique_identifiers or ()
         case _:
             return ("",)

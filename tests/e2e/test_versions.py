@@ -430,6 +430,20 @@ async def test_what_goes_back_boots_before_it_is_upgraded_again() -> None:
         assert not view.key_persistence
 
 
+async def test_what_did_not_boot_is_taken_back_before_another_is_installed() -> None:
+    """Else the release that did boot is no longer the one to go back to."""
+    top = file(host="7.0U3") | {"knobs": {"seal_pcrs": [4, 7]}}
+    async with Lab("sim", seed=7, topology=top, tpm="model", vms=0) as lab:
+        await lab.do(c.HostEnterMaintenance((A,)))
+        [halted] = (await lab.do(c.HostUpgrade((A,), "8.0"))).items
+        assert halted.machine == "halted"
+        await lab.do(c.HostPowerOff((A,)))
+        assert "host rollback" in await refusal(lab, c.HostUpgrade((A,), "8.0U3"))
+        await lab.do(c.HostRollback((A,)))
+        await lab.do(c.HostPowerOn((A,)))
+        assert (await lab.host(A)).version == "7.0U3"
+
+
 async def test_an_upgrade_that_has_not_booted_goes_back_to_what_did() -> None:
     async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:
         await lab.do(c.HostPowerOff((A,)))

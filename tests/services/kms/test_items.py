@@ -132,6 +132,14 @@ async def test_an_undone_create_leaves_no_placeholder_and_no_key(server: Server)
     await server.boot()
 
 
+async def test_the_trail_says_which_key_the_placeholder_was(server: Server) -> None:
+    key_id = await made(server)
+    for option in (Continuation.CONTINUE, Continuation.STOP):
+        _, refused = await items(server, Locate(), Revoke(), option=option)
+        assert outcome(refused) == "PermissionDenied"
+    assert (await trail(server))[-2:] == [("Revoke", key_id, "Permission Denied")] * 2
+
+
 async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
     """What each of them costs grows with those before it, and others wait meanwhile."""
     message = [Create()] * (ITEMS_LIMIT + 1)
