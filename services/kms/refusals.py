@@ -25,18 +25,18 @@ WINDOW_S: Final = 60.0
 class Allowance(NamedTuple):
     """What one message may write of refusals.
 
-    ``own_rows``: whether each has one. ``due``: counts of earlier ones, to be written with the
-    first.
+    ``rows``: how many have one of their own. ``due``: counts of earlier ones, to be written with
+    the first.
     """
 
-    own_rows: bool = True
+    rows: int = ROWS
     due: tuple[AuditEntry, ...] = ()
 
 
 OWN_ROWS: Final = Allowance()
-"""Of a message whose refusals are never many, and of most others."""
+"""Of a caller that was not refused in this minute."""
 
-NO_ROWS: Final = Allowance(False)
+NO_ROWS: Final = Allowance(0)
 
 
 class Refusals:
@@ -50,25 +50,27 @@ class Refusals:
 
     def allowance(self, who: str) -> Allowance:
         """What the next message of ``who`` may write; give it back with ``used``."""
-        if not self.has_row(who):
+        rows = self._rows_left(who)
+        if rows == 0:
             return NO_ROWS
-        return Allowance(True, self._taken(who)) if who in self._counts else OWN_ROWS
+        due = self._taken(who)
+        return Allowance(rows, due) if due or rows < ROWS else OWN_ROWS
 
     def count_only(self, entry: AuditEntry) -> bool:
         """Count a refusal if its caller has no rows left; False when it has one for it."""
-        if self.has_row(entry.who):
+        if self._rows_left(entry.who):
             return False
         self.put_back((entry,))
         return True
 
-    def has_row(self, who: str) -> bool:
-        """Whether a refusal of ``who`` has a row of its own now."""
+    def _rows_left(self, who: str) -> int:
+        """How many refusals of ``who`` have a row of their own now."""
         began = self._began.get(who)
         if began is None:
-            return True
+            return ROWS
         if self._monotonic() - began >= WINDOW_S:
             del self._began[who], self._rows[who]
-        return self._rows[who] < ROWS
+        return max(0, ROWS - self._rows[who])
 
     def used(
         self, who: str, allowance: Allowance, rows: int, left_out: tuple[AuditEntry, ...]

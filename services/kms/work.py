@@ -226,7 +226,7 @@ class Work:
         entry = AuditEntry(self.caller.who, scope, operation, key_id, reason)
         if reason is None:
             return self._draft(entry)
-        if not self._allowance.own_rows:
+        if self._refusals >= self._allowance.rows:
             self._left_out.append(entry)
             return 0
         for due in self._allowance.due if not self._refusals else ():

@@ -27,7 +27,7 @@ from protocol.terms import KeyId, KmipState
 from services.kms import store
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault, read_master
-from services.kms.refusals import WINDOW_S
+from services.kms.refusals import ROWS, WINDOW_S
 from tests.protocol.weights import LONG, long_ids, on_the_wire
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
@@ -135,9 +135,9 @@ async def test_located_long_ids_come_in_pages(server: Server) -> None:
 
 async def test_audit_rows_with_long_ids_come_in_pages(server: Server) -> None:
     asked = long_ids(900)
-    for part in (asked[:450], asked[450:]):
-        await server.ask(GetKeys(key_ids=part))
-        server.clock.wall += WINDOW_S  # or the second half were counted only
+    for first in range(0, len(asked), ROWS):
+        await server.ask(GetKeys(key_ids=asked[first : first + ROWS]))
+        server.clock.wall += WINDOW_S  # or the next ones were counted only
     rows: list[AuditRow] = []
     count = 0
     while (page := await server.ask(QueryAudit(after=len(rows)), OPERATOR)).rows:

@@ -10,9 +10,13 @@ from protocol.errors import GeneralFailure, PermissionDenied, ProductError
 from protocol.messages.base import Request
 from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId, ResultReason
+from services.kms.access import caller_at
+from services.kms.batching import Continuation
+from services.kms.operations import Activate
 from services.kms.refusals import ROWS, WINDOW_S
 from services.runtime.service import Peer
-from tests.services.kms.ports import LOCAL, OPERATOR, STRANGER, VCENTER, Server
+from tests.services.kms.core_rig import items
+from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, STRANGER, VCENTER, Server
 
 MANY = 1000
 
@@ -90,6 +94,18 @@ async def test_keys_that_are_not_there_are_counted_and_those_that_are_have_rows(
     assert sum(row.times for row in rows if row.result == "Success") == 100
     missing = [row.times for row in rows if row.result == ResultReason.ITEM_NOT_FOUND.value]
     assert missing == [1] * ROWS + [100 - ROWS]
+
+
+async def test_a_message_of_many_items_is_no_way_around(server: Server) -> None:
+    """Some come before the message, the rest of a minute's rows are its first items'."""
+    await refused(server, CreateKey(operation_id="1"), STRANGER, 2)
+    message = [Activate(unique_identifier=KeyId(f"none-{number}")) for number in range(100)]
+    stranger = caller_at(CONFIG, STRANGER.node, local=False)
+    done = await items(server, *message, option=Continuation.CONTINUE, caller=stranger)
+    assert all(isinstance(item.error, PermissionDenied) for item in done)
+    rows = await trail(server)
+    assert [row.times for row in rows] == [1] * ROWS + [102 - ROWS]
+    assert [row.key_id for row in rows[2:]] == [f"none-{n}" for n in range(ROWS - 2)] + [""]
 
 
 async def test_an_orderly_stop_writes_what_was_counted(server: Server) -> None:
