@@ -117,6 +117,12 @@ class NotAvailable(ProductError):
     fault = "NotSupported"
 
 
+class TlsFailure(ProductError):
+    """A TLS handshake was refused, by this end or by the other; nothing was asked or answered."""
+
+    code = 10
+
+
 # What vSphere says -------------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ from protocol.messages.agent import (
     LinkRule,
     LossRule,
     NodeStatus,
+    ResetRule,
+    StallRule,
 )
 from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
 from protocol.messages.kms import PairStatus
@@ -290,5 +292,9 @@ def rule_view(rule: LinkRule) -> RuleOnLink:
             return RuleOnLink(kind="delay", id=id, base_s=base_s, jitter_s=jitter_s)
         case DuplicateRule(id=id, share=share):
             return RuleOnLink(kind="duplicate", id=id, share=share)
+        case ResetRule(id=id):
+            return RuleOnLink(kind="reset", id=id)
+        case StallRule(id=id):
+            return RuleOnLink(kind="stall", id=id)
         case _:
             assert_never(rule)

@@ -7,6 +7,7 @@
 - ``native`` keys of a native provider                    - ``provider_backup`` its PKCS#12 file
 - ``der``    counts of iterations in such a file
 - ``tokens``   signed documents of attestation, and their certificates
+- ``certificates``  of TLS, on keys of P-256
 - ``ek_certificate`` certificates of TPM endorsement keys
 - ``transfer`` secrets over a node's console, each to a key that serves once
 """

@@ -252,7 +252,15 @@ class DuplicateRule(_OnLink, frozen=True, kw_only=True, tag="duplicate"):
     share: float
 
 
-LinkRule = CutRule | LossRule | DelayRule | DuplicateRule
+class ResetRule(_OnLink, frozen=True, kw_only=True, tag="reset"):
+    """A connection that sends something over the link is reset; messages pass."""
+
+
+class StallRule(_OnLink, frozen=True, kw_only=True, tag="stall"):
+    """Handshakes of connections get no further; connections whose handshake is done go on."""
+
+
+LinkRule = CutRule | LossRule | DelayRule | DuplicateRule | ResetRule | StallRule
 """One rule of one directed link."""
 
 

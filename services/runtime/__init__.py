@@ -9,7 +9,9 @@
 - ``turns``        queues in the order of acceptance
 - ``node``         starts, serves, stops a service; bounds and isolates its work
 - ``bus``          the Bus port's one implementation, above a driver's ``wire``
-- ``links``        rules of links (cut, loss, delay, duplicate) in chains; epochs and leases
+- ``links``        rules of links (cut, loss, delay and others) in chains; epochs and leases
+- ``streams``      the other half of the Bus port: connections under TLS
+- ``tls``          its one implementation, above what a driver carries
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``rpc``          the one request multiplexer, of the data bus and of the control plane

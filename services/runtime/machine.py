@@ -20,6 +20,7 @@ from protocol.messages.agent import (
     NodeStatus,
     TpmBackend,
 )
+from protocol.terms import Role
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.node import NodeRunner, Recipe
@@ -106,8 +107,10 @@ class Machine:
         """Counters over all lives of this machine, in order of their names."""
         total = dict(self._counters)
         if self._runner is not None:
+            streams = self._runner.streams
             for name, value in (
                 *self._runner.bus.counters.items(),
+                *(() if streams is None else streams.counters.items()),
                 ("internal_errors", self._runner.internal_errors),
                 ("violations", self._runner.bus.violations),
             ):
@@ -139,6 +142,9 @@ class Machine:
             self.spec.role.value,
         )
         has_tpm = self.spec.tpm is not TpmBackend.NONE and self.firmware.tpm_enabled
+        # A host speaks to nobody but over the bus.
+        hosts = self.spec.role is Role.ESXI
+        streams = None if hosts else self._world.streams(life, clock)
         ports = Ports(
             bus,
             clock,
@@ -146,6 +152,7 @@ class Machine:
             self._world.disk(life),
             self._world.tpm(life) if has_tpm else None,
             self._world.vtpms(life),
+            streams,
         )
         self.state, self.screen, self.ended = NodeRunState.BOOTING, "", ""
         self._settled, self._over = asyncio.Event(), asyncio.Event()
@@ -159,6 +166,7 @@ class Machine:
             self._recipe,
             self._observe,
             lambda why: self._fell(life, why),
+            streams,
         )
         self._root = self._world.spawn(life, "root", self._runner.live(self._changed))
 
@@ -217,6 +225,8 @@ class Machine:
         self._world.mark(life.node, life.boot, f"end:{way.value}")
         if runner is not None:
             runner.bus.abort()
+            if runner.streams is not None:
+                runner.streams.abort()
             runner.fell()
             self._counters = self._counted()
         if self._root is not None and not self._root.done():

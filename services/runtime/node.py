@@ -32,6 +32,7 @@ from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
+from services.runtime.tls.port import StreamPort
 from services.runtime.turns import Ticket, Turns
 
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
@@ -64,8 +65,10 @@ class NodeRunner(Node):
         recipe: Recipe,
         observe: Callable[[NodeRecord], None],
         crashed: Callable[[str], None],
+        streams: StreamPort | None = None,
     ) -> None:
         self.spec, self.life, self.bus, self.ports = spec, life, bus, ports
+        self.streams = streams
         self.internal_errors = 0
         self._power = power
         self._knobs = recipe.knobs
@@ -145,6 +148,17 @@ class NodeRunner(Node):
             self.record("node.background_failed", level="error", label=label, **_story(error))
             self._crashed(f"background {label}: {type(error).__name__}")
 
+    def _stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        self.background(label, self._served_stream(label, work))
+
+    async def _served_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        """An unexpected failure ends one connection; the node goes on, as after a request."""
+        try:
+            await work
+        except Exception as error:
+            self.internal_errors += 1
+            self.record("node.internal_error", level="error", request=label, **_story(error))
+
     # ---- life -----------------------------------------------------------------------------
 
     async def live(self, state: Callable[[str, str], None]) -> None:
@@ -153,6 +167,9 @@ class NodeRunner(Node):
             self._group = group
             self.bus.later = self.background
             try:
+                if self.streams is not None:
+                    self.streams.spawn = self._stream
+                    await self.streams.open()
                 if not await self.bus.open():
                     # No network: a machine boots all the same, and comes in when it is back.
                     self.record("bus.unreachable", level="warning")
@@ -160,6 +177,8 @@ class NodeRunner(Node):
                 await self.service.start()
             except Halted as halted:
                 self.bus.abort()
+                if self.streams is not None:
+                    self.streams.abort()
                 self._cancel_background()
                 self.record("boot.halted", level="error", screen=halted.screen)
                 state("halted", halted.screen)
@@ -185,6 +204,8 @@ class NodeRunner(Node):
 
     async def _wind_down(self) -> None:
         self.bus.accept = None
+        if self.streams is not None:
+            self.streams.stop_listening()
         try:
             async with self.ports.clock.timeout(STOP_LIMIT_S):
                 while self._running:
@@ -196,6 +217,8 @@ class NodeRunner(Node):
             task.cancel()
         self._cancel_background()
         await self.service.stop()
+        if self.streams is not None:
+            self.streams.close()
         await self.bus.close()
 
     def _cancel_background(self) -> None:

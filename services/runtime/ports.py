@@ -27,6 +27,7 @@ from protocol.tpm.structures import (
     SealedBlob,
     TpmInfo,
 )
+from services.runtime.streams import Streams
 from services.runtime.virtual_tpm import VirtualTpms
 
 R = TypeVar("R")
@@ -380,7 +381,8 @@ class Ports:
     """What one incarnation of one node may touch; ``tpm`` is None on a host without TPM.
 
     ``vtpms`` is the other half of the Tpm port: TPMs of virtual machines, for which a host needs
-    none (VTPM-01). None on a node that runs no virtual machines.
+    none (VTPM-01). None on a node that runs no virtual machines. ``streams`` is the other half of
+    the Bus port; None on a host, which has no such connections.
     """
 
     bus: Bus
@@ -389,3 +391,4 @@ class Ports:
     disk: Disk
     tpm: Tpm | None = None
     vtpms: VirtualTpms | None = None
+    streams: Streams | None = None

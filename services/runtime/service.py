@@ -134,6 +134,7 @@ class Service:
         self.rng = ports.rng
         self.disk = ports.disk
         self.tpm = ports.tpm
+        self.streams = ports.streams
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -16,6 +16,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock, Disk, Rng, Tpm
 from services.runtime.store import Store
+from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.virtual_tpm import VirtualTpms
 from services.runtime.wire import Wire
@@ -74,6 +75,10 @@ class World(Protocol):
 
     def vtpms(self, life: Incarnation) -> VirtualTpms | None:
         """The virtual half of the Tpm port of ``life``; None on a node that is no host."""
+        ...
+
+    def streams(self, life: Incarnation, clock: Clock) -> StreamPort:
+        """The connections of ``life``, whose certificates are judged at the time of ``clock``."""
         ...
 
     def device(self, node: NodeName) -> TpmDevice | None:

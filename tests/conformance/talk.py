@@ -85,10 +85,10 @@ class Bench(ABC):
 
 
 class SimBench(Bench):
-    def __init__(self, loop: SimLoop) -> None:
+    def __init__(self, loop: SimLoop, seed: int = SEED) -> None:
         super().__init__()
-        self.broker = SimBroker(loop, SEED)
-        self.world = SimWorld(loop, self.broker, SEED)
+        self.broker = SimBroker(loop, seed)
+        self.world = SimWorld(loop, self.broker, seed)
 
     async def broker_dies(self) -> None:
         self.broker.stop()

@@ -26,6 +26,7 @@ PLANTED = {
     "KMIP's wire knows no message": ("protocol/kmip/ttlv.py", "import protocol.codec"),
     "The broker's client is seen": ("services/runtime/sim/clock.py", "import nats"),
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
+    "The library of TLS is seen": ("services/runtime/real/streams.py", "import OpenSSL.SSL"),
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
     "The key server's core imports no message": (
         "services/kms/core.py",

@@ -50,7 +50,8 @@ class LinkState(StrEnum):
 
 
 class RuleOnLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule on a link: ``id`` is its fault's, ``kind`` is cut, loss, delay or duplicate.
+    """A rule on a link: ``id`` is its fault's, ``kind`` is cut, loss, delay, duplicate, reset or
+    stall.
 
     ``share`` of the messages is lost or sent twice; each is held for ``base_s`` lab seconds and
     up to ``jitter_s`` more. What its kind does not have is left out.

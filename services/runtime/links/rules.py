@@ -8,11 +8,19 @@ after it in the chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import ClassVar, assert_never
 
 import msgspec
 
-from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
+from protocol.messages.agent import (
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+    ResetRule,
+    StallRule,
+)
 from services.runtime.links.passage import Copy, Passage
 
 LOST: tuple[Copy, ...] = ()
@@ -25,6 +33,11 @@ class Rule:
     ``spec`` is the rule as the controller put it. ``struck`` counts the copies that it did not
     let pass as they came.
     """
+
+    breaks: ClassVar[bool] = False
+    """Whether a connection breaks that sends something over the link."""
+    stalls: ClassVar[bool] = False
+    """Whether the handshakes of connections get no further over the link."""
 
     def __init__(self, spec: LinkRule) -> None:
         self.spec = spec
@@ -106,6 +119,18 @@ class Duplicate(Rule):
         return (copy,)
 
 
+class Reset(Rule):
+    """A connection that sends something over the link is reset; messages pass."""
+
+    breaks = True
+
+
+class Stall(Rule):
+    """What belongs to a handshake is held; all else passes."""
+
+    stalls = True
+
+
 def rule_of(spec: LinkRule) -> Rule:
     """The rule that does what ``spec`` says."""
     match spec:
@@ -117,5 +142,9 @@ def rule_of(spec: LinkRule) -> Rule:
             return Delay(spec)
         case DuplicateRule():
             return Duplicate(spec)
+        case ResetRule():
+            return Reset(spec)
+        case StallRule():
+            return Stall(spec)
         case _:
             assert_never(spec)

@@ -88,6 +88,20 @@ class RuleTable:
         """The receiver's question: False while a rule of the link lets nothing in."""
         return not self._chains or all(rule.ingress() for rule in self._alive(link))
 
+    def breaks(self, link: Link) -> bool:
+        """Whether a connection breaks that sends something over the link."""
+        return bool(self._chains) and self._struck_by(link, lambda rule: rule.breaks)
+
+    def stalls(self, link: Link) -> bool:
+        """Whether the link holds what belongs to a handshake."""
+        return bool(self._chains) and self._struck_by(link, lambda rule: rule.stalls)
+
+    def _struck_by(self, link: Link, does: Callable[[Rule], bool]) -> bool:
+        doing = [rule for rule in self._alive(link) if does(rule)]
+        for rule in doing:
+            rule.struck += 1
+        return bool(doing)
+
     def struck(self, src: NodeName) -> tuple[RuleCount, ...]:
         """What each rule on a link from ``src`` did so far, as counted at its egress."""
         return tuple(

@@ -1,6 +1,7 @@
 """Drivers for real processes.
 
 - ``bus``, ``connection``, ``nats_client``  the wire to nats-server
+- ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share

@@ -23,14 +23,17 @@ from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context_of
 from services.runtime.links.table import RuleTable
+from services.runtime.ports import Clock
 from services.runtime.real.boots import read_boots, write_boots
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.rng import LabRng
+from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
+from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.maker import TpmMaker
@@ -148,6 +151,10 @@ class LabWorld(World):
     def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
         pool = self._vtpms.of(self._vtpm_of[life.node])
         return None if pool is None else VirtualTpmsPort(pool, life, self._pool)
+
+    def streams(self, life: Incarnation, clock: Clock) -> StreamPort:
+        driver = LabStreams(self.folder, life, self.rules, self.monotonic, self.time.pace)
+        return StreamPort(life, self.rules, clock, driver)
 
     def keyring(self, node: NodeName) -> Keyring:
         return self._keys(node)[1]

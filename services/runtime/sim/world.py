@@ -15,6 +15,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
+from services.runtime.ports import Clock
 from services.runtime.seeded import stream
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
@@ -22,7 +23,9 @@ from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.rng import SimRng
+from services.runtime.sim.streams import SimExchange, SimStreams
 from services.runtime.sim.tpm import SimRunner
+from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.maker import TpmMaker
@@ -53,6 +56,7 @@ class SimWorld(World):
     def __init__(self, loop: SimLoop, broker: SimBroker, seed: int) -> None:
         self.loop, self.broker, self.seed = loop, broker, seed
         self.rules = RuleTable(seed, loop.time)
+        self.exchange = SimExchange(loop, self.rules, seed)
         self.arrays: dict[str, SimArray] = {}
         self.stores: dict[NodeName, SimStore] = {}
         self._devices: dict[NodeName, TpmDevice] = {}
@@ -73,6 +77,7 @@ class SimWorld(World):
         self._costs = stream(seed, "storage")
         self.rules.reseed(seed)
         self.broker.reseed(seed)
+        self.exchange.reseed(seed)
         for rng in self._rngs.values():
             rng.reseed(seed)
 
@@ -144,6 +149,9 @@ class SimWorld(World):
         if pool is None:
             return None
         return VirtualTpmsPort(pool, life, SimRunner(self.sleep, life, self.stores[life.node]))
+
+    def streams(self, life: Incarnation, clock: Clock) -> StreamPort:
+        return StreamPort(life, self.rules, clock, SimStreams(self.exchange, life))
 
     def keyring(self, node: NodeName) -> Keyring:
         return Keyring(self._private[node], self._public)

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule, SetRules
+from protocol.messages.agent import (
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+    ResetRule,
+    SetRules,
+    StallRule,
+)
 from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.links.desired import DesiredRules
@@ -174,3 +183,21 @@ def test_a_cut_of_some_requests_lets_all_else_pass_both_ways() -> None:
     for subject in ("l.a.b.q.QueryHost", "l.a.b._r.1-7", "l.a.b.q.AddKeysAgain"):
         assert made.egress(AB, 1, 2, subject) == AT_ONCE
     assert made.passes(AB)
+
+
+def test_a_reset_and_a_stall_are_about_connections() -> None:
+    """They let messages pass, end with their lease, and count what they struck."""
+    now = [0.0]
+    made = RuleTable(1, lambda: now[0])
+    rules = (
+        ResetRule(id="rst", src=A, dst=B, until=5.0),
+        StallRule(id="stall", src=A, dst=B, until=5.0),
+    )
+    assert not made.breaks(AB) and not made.stalls(AB)
+    made.apply(DesiredRules().put(rules))
+    assert made.egress(AB, 1, 1) == AT_ONCE and made.passes(AB)
+    assert made.breaks(AB) and made.stalls(AB) and made.stalls(AB)
+    assert not made.breaks(AB.reverse) and not made.stalls(AB.reverse)
+    assert [(count.rule, count.struck) for count in made.struck(A)] == [("rst", 1), ("stall", 2)]
+    now[0] = 6.0
+    assert not made.breaks(AB) and not made.stalls(AB)

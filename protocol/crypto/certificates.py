@@ -1,0 +1,153 @@
+"""Certificates of TLS (X.509, RFC 5280) on keys of P-256: signed by themselves or by an authority.
+
+The same arguments give the same key and the same certificate: who draws is the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+from cryptography.x509.oid import NameOID
+
+from protocol.errors import InvalidArgument
+from protocol.secret import KeyMaterial
+
+SEED_SIZE: Final = 48
+"""Bytes to draw for a key: enough more than the curve's 32 that each key is as likely."""
+SERIAL_SIZE: Final = 16
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_NAME_LIMIT: Final = 64  # characters of a common name (RFC 5280, ub-common-name)
+
+
+def new_key(seed: KeyMaterial) -> KeyMaterial:
+    """A private key of P-256, PKCS#8 DER, made of ``SEED_SIZE`` drawn bytes (FIPS 186-5, A.2.1)."""
+    if len(seed) != SEED_SIZE:
+        raise ValueError(f"a key is made of {SEED_SIZE} bytes, not of {len(seed)}")
+    number = int.from_bytes(seed.reveal(), "big") % (_ORDER - 1) + 1
+    private = ec.derive_private_key(number, ec.SECP256R1())
+    return KeyMaterial(private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def public_key(key: KeyMaterial) -> bytes:
+    """The public key (SubjectPublicKeyInfo DER) of a private one; ``InvalidArgument`` for none."""
+    return _private(key).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def self_signed(
+    name: str, key: KeyMaterial, serial: bytes, start: float, end: float, *, authority: bool = False
+) -> bytes:
+    """A certificate (DER) that ``key`` signs for itself; the arguments are those of ``issued``."""
+    private = _private(key)
+    return _signed(_builder(name, public_key(key), serial, start, end, authority), name, private)
+
+
+def issued(
+    name: str,
+    public: bytes,
+    serial: bytes,
+    start: float,
+    end: float,
+    *,
+    issuer: bytes,
+    issuer_key: KeyMaterial,
+    authority: bool = False,
+) -> bytes:
+    """A certificate (DER) for the public key ``public`` under the certificate ``issuer``.
+
+    ``name`` becomes the common name, ``serial`` (``SERIAL_SIZE`` drawn bytes) the number. Good
+    from ``start`` to ``end`` (Unix seconds, rounded down). ``authority``: it may issue others.
+    ``InvalidArgument`` for a name of more than 64 characters or none, an end that is not after the
+    start, an issuer that is no certificate, or a key that is none or not the issuer's.
+    """
+    private = _private(issuer_key)
+    above = load(issuer)
+    if above.public_key() != private.public_key():
+        raise InvalidArgument("certificate: the issuer's key is another one")
+    builder = _builder(name, public, serial, start, end, authority).issuer_name(above.subject)
+    return _encoded(builder, private)
+
+
+def load(certificate: bytes) -> x509.Certificate:
+    """A certificate from DER; ``InvalidArgument`` when it is none."""
+    try:
+        return x509.load_der_x509_certificate(certificate)
+    except ValueError:
+        raise InvalidArgument("certificate: it is none") from None
+
+
+def common_name(certificate: bytes) -> str:
+    """The common name of its subject, the last one if there are several; empty without one."""
+    found = load(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[-1].value) if found else ""
+
+
+def key_digest(certificate: bytes) -> bytes:
+    """SHA-256 of its public key (SubjectPublicKeyInfo): the same for a renewed certificate."""
+    public = load(certificate).public_key()
+    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
+
+
+def validity(certificate: bytes) -> tuple[float, float]:
+    """From when to when it is good, in Unix seconds."""
+    found = load(certificate)
+    return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+
+
+def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
+    try:
+        private = load_der_private_key(key.reveal(), None)
+    except (ValueError, TypeError):
+        raise InvalidArgument("private key: it is none") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise InvalidArgument("private key: it is not of an elliptic curve")
+    return private
+
+
+def _builder(
+    name: str, public: bytes, serial: bytes, start: float, end: float, authority: bool
+) -> x509.CertificateBuilder:
+    if not 0 < len(name) <= _NAME_LIMIT:
+        raise InvalidArgument(f"certificate: a common name has 1 to {_NAME_LIMIT} characters")
+    if int(end) <= int(start):
+        raise InvalidArgument("certificate: its end is not after its start")
+    try:
+        key = load_der_public_key(public)
+    except ValueError:
+        raise InvalidArgument("public key: it is none") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise InvalidArgument("public key: it is not of an elliptic curve")
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .public_key(key)
+        .serial_number(int.from_bytes(b"\x01" + serial[1:], "big"))
+        .not_valid_before(datetime.fromtimestamp(int(start), UTC))
+        .not_valid_after(datetime.fromtimestamp(int(end), UTC))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    )
+
+
+def _signed(
+    builder: x509.CertificateBuilder, name: str, private: ec.EllipticCurvePrivateKey
+) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return _encoded(builder.issuer_name(subject), private)
+
+
+def _encoded(builder: x509.CertificateBuilder, private: ec.EllipticCurvePrivateKey) -> bytes:
+    made = builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
+    return made.public_bytes(Encoding.DER)

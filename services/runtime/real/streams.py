@@ -1,0 +1,314 @@
+"""Connections between processes of a lab: Unix sockets in the lab's folder, nothing on TCP.
+
+A node's door is ``doors/<node>``, there as long as its life. Who comes says its name, and is told
+whether it may begin; both travel under the rules of the link, as all that follows does. Each end
+applies the rules of its own process: to what it sends, and to whether it takes what arrives. So
+each pair of nodes has a gate on either side, and needs no third process between them.
+
+What is outside of the lab is reached over TCP, and no rule is about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from protocol import names
+from protocol.errors import InvalidArgument, Refused
+from protocol.subjects import Link
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation
+from services.runtime.links.table import RuleTable
+from services.runtime.tls.lane import Kind, Part
+from services.runtime.tls.transport import Admitting, Carrier, End, StreamDriver
+
+FOLDER: Final = "doors"
+ASK_AGAIN_S: Final = 1.0
+"""Lab seconds after which who found no door looks again, as TCP asks again."""
+LISTEN_AGAIN_S: Final = 0.2
+"""Lab seconds after which somebody is heard whom a rule kept away, or for whom nobody had time."""
+QUEUE: Final = 512
+LONGEST_NAME: Final = 64
+HIGH_WATER: Final = 256 * 1024
+
+
+class LabStreams(StreamDriver):
+    """The connections of one life; also its ``Timing``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        life: Incarnation,
+        rules: RuleTable,
+        now: Callable[[], float],
+        pace: float,
+    ) -> None:
+        self.life, self.rules, self.now = life, rules, now
+        self.port: Admitting | None = None
+        self._folder, self.pace = folder / FOLDER, pace
+        self._door: asyncio.Server | None = None
+        self._outside: asyncio.Server | None = None
+
+    @property
+    def timing(self) -> LabStreams:
+        return self
+
+    def later(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call ``act``, if the life is not over then."""
+        return asyncio.get_running_loop().call_later(seconds / self.pace, self._if_alive, act)
+
+    def _if_alive(self, act: Callable[[], None]) -> None:
+        if self.life.alive:
+            act()
+
+    # ---- nodes of the lab -------------------------------------------------------------------
+
+    async def open(self, port: Admitting) -> None:
+        self.port = port
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with _Door(self._folder, self.life.node) as path:
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # of a process that was killed
+            self._door = await asyncio.get_running_loop().create_unix_server(
+                lambda: _Visitor(self), path, backlog=QUEUE
+            )
+
+    def dial(self, to: str, connection: End) -> Carrier:
+        return _Dialled(self, NodeName(to), connection)
+
+    async def dialled(self, to: NodeName, make: Callable[[], asyncio.Protocol]) -> bool:
+        """Whether there is a door at that node, behind which somebody lives."""
+        loop = asyncio.get_running_loop()
+        try:
+            with _Door(self._folder, to) as path:
+                await loop.create_unix_connection(make, path)
+        except (FileNotFoundError, ConnectionError, BlockingIOError):
+            return False
+        return True
+
+    def close(self) -> None:
+        self.close_outside()
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
+            with suppress(FileNotFoundError):
+                os.unlink(self._folder / self.life.node)
+
+    # ---- outside ----------------------------------------------------------------------------
+
+    async def dial_outside(self, address: str, connection: End) -> Carrier:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise InvalidArgument(f"{address} is no address: host:port is wanted")
+        loop = asyncio.get_running_loop()
+        try:
+            _, end = await loop.create_connection(
+                lambda: _Line(self, connection), host.strip("[]"), int(port)
+            )
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise Refused(f"{address}: {why}") from None
+        return end
+
+    async def listen_outside(
+        self, host: str, port: int, take: Callable[[], End | None]
+    ) -> int | None:
+        loop = asyncio.get_running_loop()
+        self._outside = await loop.create_server(
+            lambda: _Stranger(self, take), host, port, backlog=QUEUE
+        )
+        bound: int = self._outside.sockets[0].getsockname()[1]
+        return bound
+
+    def close_outside(self) -> None:
+        outside, self._outside = self._outside, None
+        if outside is not None:
+            outside.close()
+
+
+class _Door:
+    """The path of a node's door, short enough for a socket wherever the lab lies."""
+
+    def __init__(self, folder: Path, node: NodeName) -> None:
+        self._folder, self._node = folder, node
+
+    def __enter__(self) -> str:
+        self._fd = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}/{self._node}"
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+
+class _Line(asyncio.Protocol, Carrier):
+    """One end of a connection on a socket."""
+
+    def __init__(self, driver: LabStreams, connection: End | None) -> None:
+        self._driver, self.connection = driver, connection
+        self._transport: asyncio.Transport | None = None
+        self._full = self._over = False
+
+    # ---- Carrier ------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        return self._full
+
+    def put(self, part: Part) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if part.kind is Kind.CLOSING:
+            self._over = True
+            transport.close()
+        else:
+            transport.write(part.data)
+
+    def pause(self, paused: bool) -> None:
+        if self._transport is not None and not self._over:
+            self._transport.pause_reading() if paused else self._transport.resume_reading()
+
+    def stop(self) -> None:
+        self._over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- asyncio.Protocol -----------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        if self._over:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.connection is not None and not self._over:
+            self.connection.arrived(Part(Kind.DATA, data, len(data)))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._over:
+            self._over = True
+            if self.connection is not None:
+                self.connection.arrived(Part(Kind.BROKEN))
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self.connection is not None:
+            self.connection.writable()
+
+
+class _Stranger(_Line):
+    """A connection from outside."""
+
+    def __init__(self, driver: LabStreams, take: Callable[[], End | None]) -> None:
+        super().__init__(driver, None)
+        self._take = take
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.connection = self._take() if self._driver.life.alive else None
+        if self.connection is None:
+            self.stop()
+        else:
+            self.connection.begins(self)
+
+
+class _Dialled(_Line):
+    """A connection that this node asks for. Its first part is what it says at the door."""
+
+    def __init__(self, driver: LabStreams, to: NodeName, connection: End) -> None:
+        super().__init__(driver, connection)
+        self._to = to
+        self._answer = bytearray()
+        self._granted = False
+        self._asking: asyncio.Task[None] | None = None
+
+    def put(self, part: Part) -> None:
+        if part.kind is Kind.OPENING:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        else:
+            super().put(part)
+
+    async def _ask(self) -> None:
+        driver, link = self._driver, Link(self._driver.life.node, self._to)
+        while driver.life.alive and not self._over:
+            if await driver.dialled(self._to, lambda: self):
+                return
+            if driver.rules.refuses(self._to) and driver.rules.passes(link):
+                self._refused(f"{self._to} refuses connections".encode())
+                return
+            await asyncio.sleep(ASK_AGAIN_S / driver.pace)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.write(f"{self._driver.life.node}\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        if self._granted:
+            super().data_received(data)
+            return
+        self._answer += data
+        word, line, rest = bytes(self._answer).partition(b"\n")
+        if line and self.connection is not None:
+            self._granted = True
+            self.connection.arrived(Part(Kind.OPENING, word))
+            if rest:
+                super().data_received(rest)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _refused(self, why: bytes) -> None:
+        if self.connection is not None:
+            self.connection.arrived(Part(Kind.OPENING, why))
+
+
+class _Visitor(_Line):
+    """Somebody at the door of this node, who says a name first."""
+
+    def __init__(self, driver: LabStreams) -> None:
+        super().__init__(driver, None)
+        self._said = bytearray()
+
+    def put(self, part: Part) -> None:
+        if part.kind is Kind.OPENING:
+            part.data += b"\n"
+        super().put(part)
+
+    def data_received(self, data: bytes) -> None:
+        if self.connection is not None:
+            super().data_received(data)
+            return
+        self._said += data
+        word, line, rest = bytes(self._said).partition(b"\n")
+        name = word.decode(errors="replace")
+        if line and not rest and not names.NODE.fault(name):
+            self._hear(NodeName(name))
+        elif line or len(self._said) > LONGEST_NAME:
+            self.stop()
+
+    def _hear(self, src: NodeName) -> None:
+        """Let it in, or not; somebody whom a rule keeps away is heard when it does not."""
+        driver = self._driver
+        if self._over or not driver.life.alive or driver.port is None:
+            self.stop()
+            return
+        if driver.life.held or not driver.rules.passes(Link(src, driver.life.node)):
+            driver.later(LISTEN_AGAIN_S, lambda: self._hear(src))
+            return
+        made = driver.port.incoming(src)
+        if isinstance(made, str):
+            super().put(Part(Kind.OPENING, made.encode() + b"\n"))
+            super().put(Part(Kind.CLOSING))
+            return
+        self.connection = made
+        made.grant(self)

@@ -1,0 +1,218 @@
+"""Connections of the simulation, in memory: parts on their way between two ends.
+
+TLS draws its own randomness, and a part has another length at each run. So latency is drawn for
+each part from the stream of its link and never from what is in it, and the trace has that a part
+of some kind went, and which one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from protocol.errors import NotAvailable
+from protocol.subjects import Link
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation, context_of
+from services.runtime.links.table import RuleTable
+from services.runtime.seeded import stream
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.tasks import SimTimer
+from services.runtime.tls.lane import Kind, Part
+from services.runtime.tls.transport import Admitting, Carrier, End, StreamDriver
+
+ASK_AGAIN_S: Final = 1.0
+"""Who asks for a connection and hears nothing asks again, as TCP does."""
+UNDER_WAY: Final = 256 * 1024
+"""Plain bytes between two ends before who writes waits."""
+
+
+class SimExchange:
+    """All connections of one simulation meet here.
+
+    ``latency_s`` is from one end to the other, a range.
+    """
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        rules: RuleTable,
+        seed: int,
+        *,
+        latency_s: tuple[float, float] = (0.0002, 0.0008),
+    ) -> None:
+        self.loop, self.rules = loop, rules
+        self.drivers: dict[NodeName, SimStreams] = {}  # of the lives that are up
+        self.opened = 0
+        self._seed = seed
+        self._low, self._span = latency_s[0] * 1e9, (latency_s[1] - latency_s[0]) * 1e9
+        self._links: dict[tuple[str, str], random.Random] = {}
+
+    def reseed(self, seed: int) -> None:
+        """From now on every link draws from the streams of another seed."""
+        self._seed = seed
+        self._links.clear()
+
+    def latency(self, src: str, dst: str) -> int:
+        """Nanoseconds from one end to the other."""
+        found = self._links.get((src, dst))
+        if found is None:
+            found = self._links[src, dst] = stream(self._seed, "stream", src, dst)
+        return int(self._low + self._span * found.random())
+
+
+class SimStreams(StreamDriver):
+    """The connections of one life; also its ``Timing``."""
+
+    def __init__(self, exchange: SimExchange, life: Incarnation) -> None:
+        self.exchange, self.life = exchange, life
+        self.context = context_of(life)
+        self._port: Admitting | None = None
+
+    @property
+    def timing(self) -> SimStreams:
+        return self
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.exchange.loop.time()
+
+    def later(self, seconds: float, act: Callable[[], None]) -> SimTimer:
+        """Never called when the life is over."""
+        timer: SimTimer = self.exchange.loop.call_later(seconds, act, context=self.context)
+        return timer
+
+    async def open(self, port: Admitting) -> None:
+        self._port = port
+        self.exchange.drivers[self.life.node] = self
+
+    def dial(self, to: str, connection: End) -> Carrier:
+        return SimCarrier(self, NodeName(to), connection)
+
+    async def dial_outside(self, address: str, connection: End) -> Carrier:
+        raise NotAvailable(f"{address} is outside of the simulation")
+
+    async def listen_outside(
+        self, host: str, port: int, take: Callable[[], End | None]
+    ) -> int | None:
+        return None
+
+    def close_outside(self) -> None:
+        """There is none."""
+
+    def close(self) -> None:
+        if self.exchange.drivers.get(self.life.node) is self:
+            del self.exchange.drivers[self.life.node]
+
+    def asked(self, asking: SimCarrier) -> None:
+        """A node asks for a connection to this one. Who is not heard asks again."""
+        src = asking.node
+        if self._port is None or not asking.open or asking.other is not None:
+            return
+        if not self.exchange.rules.passes(Link(src, self.life.node)):
+            return
+        made = self._port.incoming(src)
+        if isinstance(made, str):
+            asking.answer(made)
+            return
+        carrier = SimCarrier(self, src, made)
+        carrier.other, asking.other = asking, carrier
+        made.grant(carrier)
+
+
+class SimCarrier(Carrier):
+    """One end's way. The queue holds what travels to the other end; a timer only says "one more":
+    the loop or a pause may shuffle timers, never parts."""
+
+    def __init__(self, driver: SimStreams, to: NodeName, connection: End) -> None:
+        self.other: SimCarrier | None = None
+        self.open = True
+        self._driver, self._to, self._connection = driver, to, connection
+        self._exchange, self._loop = driver.exchange, driver.exchange.loop
+        self._queue: deque[Part] = deque()
+        self._due = self._weight = self._parts = 0
+        self._exchange.opened += 1
+        self._number = self._exchange.opened
+
+    @property
+    def node(self) -> NodeName:
+        """Whose end it is."""
+        return self._driver.life.node
+
+    @property
+    def full(self) -> bool:
+        other = self.other
+        waits = 0 if other is None else other._connection.unread
+        return self._weight + waits > UNDER_WAY
+
+    def pause(self, paused: bool) -> None:
+        """Nothing is held here, but the other end may be waiting for room."""
+        if not paused and self.other is not None:
+            self.other._room()
+
+    def put(self, part: Part) -> None:
+        self._note(part.kind)
+        if self.other is None:
+            self._loop.call_at_ns(self._arrival(), self._ask, context=context_of(None))
+        else:
+            self._travel(self.other, part)
+
+    def stop(self) -> None:
+        if self.open:
+            self.open = False
+            if self.other is not None:
+                self._note(Kind.BROKEN)
+                self._travel(self.other, Part(Kind.BROKEN))
+
+    def answer(self, why: str) -> None:
+        """The other machine tells that there is no connection."""
+        self.open = False
+        due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
+        part = Part(Kind.OPENING, why.encode())
+        context = self._driver.context
+        self._loop.call_at_ns(due, self._connection.arrived, part, context=context)
+
+    def _note(self, kind: Kind) -> None:
+        life = self._driver.life
+        self._parts += 1
+        label = f"tls {self._to} {kind.value}"
+        at = self._loop.now_ns
+        self._loop.trace.add(at, life.node, life.boot, label, self._number, self._parts)
+
+    def _arrival(self) -> int:
+        due = self._loop.now_ns + self._exchange.latency(self.node, self._to)
+        self._due = max(self._due + 1, due)
+        return self._due
+
+    def _travel(self, other: SimCarrier, part: Part) -> None:
+        self._queue.append(part)
+        self._weight += part.weight
+        context = other._driver.context
+        self._loop.call_at_ns(self._arrival(), self._deliver, other, context=context)
+
+    def _deliver(self, other: SimCarrier) -> None:
+        was_full = self.full
+        part = self._queue.popleft()
+        self._weight -= part.weight
+        other._connection.arrived(part)
+        if was_full:
+            self._room()
+
+    def _room(self) -> None:
+        if not self.full:
+            self._loop.call_soon(self._connection.writable, context=self._driver.context)
+
+    def _ask(self) -> None:
+        """The opening has reached the other machine, if that one is up; else again, later."""
+        if not self.open or self.other is not None or not self._driver.life.alive:
+            return
+        me, rules = self.node, self._exchange.rules
+        asked = self._exchange.drivers.get(self._to)
+        if asked is not None and asked.life.alive:
+            self._loop.call_soon(asked.asked, self, context=asked.context)
+        elif rules.refuses(self._to) and rules.passes(Link(me, self._to)):
+            self.answer(f"{self._to} refuses connections")
+            return
+        self._loop.call_later(ASK_AGAIN_S, self._ask, context=context_of(None))

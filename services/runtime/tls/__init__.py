@@ -1,0 +1,10 @@
+"""TLS connections between nodes: one implementation above both drivers of ``Streams``.
+
+``endpoint``    one end of TLS without any input or output: bytes in, bytes out (OpenSSL)
+``lane``        what travels in one direction: in order, as late as the rules of a link have it
+``connection``  one end of a connection: an endpoint between two lanes; the ``Stream`` of a service
+``port``        all connections of one life: listens, dials, ends; the ``Streams`` of a service
+``transport``   what a driver provides: how parts get to the other end
+
+A driver (``real.streams``, ``sim.streams``) carries parts it does not look into.
+"""

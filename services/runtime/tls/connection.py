@@ -1,0 +1,303 @@
+"""One end of a connection: an endpoint of TLS between two lanes; the ``Stream`` of a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from protocol.errors import Disconnected, ProductError, Refused, TimedOut
+from protocol.subjects import Link
+from services.runtime.incarnation import Incarnation
+from services.runtime.links.table import RuleTable
+from services.runtime.streams import Stream
+from services.runtime.tls.endpoint import Endpoint
+from services.runtime.tls.lane import GIVE_UP_S, Kind, Lane, Part, Timing, Wait
+from services.runtime.tls.transport import Carrier, End
+
+GRANTED: Final = b"+"
+"""The answer to an opening; anything else is why not."""
+UNSENT: Final = 256 * 1024
+"""Plain bytes that wait at an end before who writes waits."""
+UNREAD: Final = 256 * 1024
+"""Plain bytes that wait to be read before nothing more is taken."""
+
+
+class Way:
+    """The rules between two nodes, as one end has them: what it sends, what it is sent.
+
+    ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
+    """
+
+    def __init__(self, rules: RuleTable, out: Link, boot: int, number: Callable[[], int]) -> None:
+        self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
+        self._number = number
+
+    def leaves(self, part: Part) -> float | Wait:
+        """How late a part leaves, or that it does not now."""
+        if part.kind is Kind.HANDSHAKE and self.rules.stalls(self.out):
+            return Wait.RETRY
+        delays = self.rules.egress(self.out, self.boot, self._number())
+        return min(delays) if delays else Wait.RETRY
+
+
+class Connection(Stream, End):
+    """See ``Stream``. The driver calls ``arrived``, ``writable``; the port all that begins or ends.
+
+    ``way`` is None for a connection with what is outside of the lab: no rule is about it.
+    """
+
+    def __init__(
+        self,
+        life: Incarnation,
+        endpoint: Endpoint,
+        timing: Timing,
+        way: Way | None,
+        over: Callable[[Connection], None],
+    ) -> None:
+        self.shaken: Callable[[Connection], None] | None = None  # at the end of the handshake
+        self.failure: ProductError | None = None
+        self._life, self._endpoint, self._way, self._over = life, endpoint, way, over
+        self._departures = Lane(timing, self._leaves, self._depart, self._give_up)
+        self._arrivals = Lane(timing, self._comes_in, self._take)
+        self._arrivals.emptied = self._unpause
+        self._carrier: Carrier | None = None
+        self._closing = self._gone = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+
+    # ---- what a service sees --------------------------------------------------------------
+
+    @property
+    def peer(self) -> bytes:
+        return self._endpoint.peer
+
+    async def read(self, most: int) -> bytes:
+        self._life.check()
+        plain = self._endpoint.plain
+        while not plain:
+            if self._closing:
+                raise Disconnected("the connection is closed")
+            if self.failure is not None:
+                raise self.failure
+            if self._endpoint.closed:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+            await self._back()
+        data = bytes(plain) if len(plain) <= most else bytes(plain[:most])
+        del plain[: len(data)]
+        if not self._arrivals.empty:
+            self._arrivals.go_on()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        self._life.check()
+        self._may_write()
+        if data:
+            self._endpoint.send(data)
+            self._flush(Kind.DATA, len(data))
+        while self.failure is None and not self._closing and self._full():
+            self._writer = asyncio.get_running_loop().create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+            await self._back()
+            self._may_write()
+
+    def close(self) -> None:
+        if self._closing or self.failure is not None:
+            return
+        self._closing = True
+        self._endpoint.close()
+        self._flush(Kind.DATA, 0)
+        self._departures.send(Part(Kind.CLOSING))
+        self._wake()
+
+    async def _back(self) -> None:
+        """After each inner wait of a call of the port."""
+        self._life.check()
+        if self._life.held:
+            await self._life.unheld()
+            self._life.check()
+
+    def _may_write(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self._closing:
+            raise Disconnected("the connection is closed")
+        if self._gone or self._endpoint.closed:
+            raise Disconnected("the other end has closed the connection")
+
+    def _full(self) -> bool:
+        carrier = self._carrier
+        return self._departures.weight > UNSENT or (carrier is not None and carrier.full)
+
+    # ---- beginning ------------------------------------------------------------------------
+
+    @property
+    def unread(self) -> int:
+        """Plain bytes that have come and were not taken."""
+        return self._arrivals.weight
+
+    def dialled(self, carrier: Carrier) -> None:
+        """Ask the other end for a connection."""
+        self._carrier = carrier
+        self._departures.send(Part(Kind.OPENING))
+
+    def begins(self, carrier: Carrier) -> None:
+        """There is a way to the other end: on with the handshake."""
+        self._carrier = carrier
+        self._shake()
+
+    def grant(self, carrier: Carrier) -> None:
+        """Let who asked over ``carrier`` begin the handshake."""
+        self._carrier = carrier
+        self._departures.send(Part(Kind.OPENING, GRANTED))
+
+    def _shake(self) -> None:
+        self._endpoint.start()
+        self._progress()
+
+    # ---- ending ---------------------------------------------------------------------------
+
+    def fail(self, error: ProductError) -> None:
+        """Break it: whoever uses it, here and there, hears of it."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self.abort()
+        self._wake()
+        if self.shaken is not None:
+            done, self.shaken = self.shaken, None
+            done(self)
+
+    def abort(self) -> None:
+        """Not a byte more, and nobody here is told; the other end is."""
+        self._departures.drop()
+        self._arrivals.drop()
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            carrier.stop()
+        self._over(self)
+
+    def _give_up(self) -> None:
+        """Nothing has passed for so long that the other end counts as gone; it is not told."""
+        self.fail(TimedOut(f"nothing reached the other end for {GIVE_UP_S:g} s"))
+
+    def _wake(self) -> None:
+        for waiting in (self._reader, self._writer):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    # ---- departures -----------------------------------------------------------------------
+
+    def _leaves(self, part: Part) -> float | Wait:
+        if self._way is None:
+            return 0.0
+        if self._way.rules.breaks(self._way.out):
+            self.fail(Disconnected("the connection was reset"))
+            return Wait.KICK
+        return self._way.leaves(part)
+
+    def _depart(self, part: Part) -> None:
+        carrier = self._carrier
+        if carrier is None:
+            return
+        carrier.put(part)
+        if part.kind is Kind.CLOSING:
+            self._carrier = None
+            self._arrivals.drop()
+            self._over(self)
+        elif not self._full():
+            self.writable()
+
+    def writable(self) -> None:
+        """There is room again for what is written."""
+        if self._writer is not None and not self._writer.done() and not self._full():
+            self._writer.set_result(None)
+
+    def _flush(self, kind: Kind, weight: int) -> None:
+        data = self._endpoint.outgoing()
+        if data:
+            self._departures.send(Part(kind, data, weight))
+
+    # ---- arrivals -------------------------------------------------------------------------
+
+    def arrived(self, part: Part) -> None:
+        """The driver has brought a part from the other end."""
+        if self._life.alive:
+            self._arrivals.send(part)
+            if not self._arrivals.empty and self._carrier is not None:
+                self._carrier.pause(True)
+
+    def go_on(self) -> None:
+        """The node stood still, and goes on."""
+        self._arrivals.go_on()
+
+    def _unpause(self) -> None:
+        if self._carrier is not None:
+            self._carrier.pause(False)
+
+    def _comes_in(self, part: Part) -> float | Wait:
+        if self._life.held or len(self._endpoint.plain) > UNREAD:
+            return Wait.KICK
+        if self._way is not None and not self._way.rules.passes(self._way.back):
+            return Wait.RETRY
+        return 0.0
+
+    def _take(self, part: Part) -> None:
+        if part.kind in (Kind.HANDSHAKE, Kind.DATA):
+            self._endpoint.received(part.data)
+            self._progress()
+        elif part.kind is Kind.OPENING:
+            self._opening(part)
+        else:
+            self._other_end_left(part)
+
+    def _opening(self, part: Part) -> None:
+        if part.data == GRANTED:
+            self._shake()
+        else:
+            self.fail(Refused(part.data.decode(errors="replace") or "nobody takes connections"))
+
+    def _other_end_left(self, part: Part) -> None:
+        self._gone = True
+        if self._endpoint.closed:
+            self._wake()
+        elif self._closing:
+            self.abort()
+        else:
+            during = "" if self._endpoint.established else " in the handshake"
+            self.fail(Disconnected(f"the other end broke the connection{during}"))
+
+    def _progress(self) -> None:
+        """After bytes came in, or the handshake began: send what is due, tell who waits."""
+        endpoint = self._endpoint
+        shaking = self.shaken is not None
+        self._flush(Kind.HANDSHAKE if shaking else Kind.DATA, 0)
+        if endpoint.failure is not None:
+            self._last_words(endpoint.failure)
+            return
+        if shaking and endpoint.established and self.shaken is not None:
+            done, self.shaken = self.shaken, None
+            done(self)
+        if endpoint.plain or endpoint.closed:
+            reader = self._reader
+            if reader is not None and not reader.done():
+                reader.set_result(None)
+
+    def _last_words(self, error: ProductError) -> None:
+        """The endpoint has failed; what it had to say of that (an alert) is on its way."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self._departures.send(Part(Kind.CLOSING))
+        self._wake()
+        if self.shaken is not None:
+            done, self.shaken = self.shaken, None
+            done(self)

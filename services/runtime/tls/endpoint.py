@@ -1,0 +1,197 @@
+"""One end of TLS without any input or output: bytes from the other end in, bytes for it out.
+
+Two things are wanted of the library that Python's own ``ssl`` has not: certificates are judged at
+the time of a node's clock, inside the handshake, so that the other end hears why; and a failed
+handshake names OpenSSL's reason. So this stands on pyOpenSSL (decision 58).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+from OpenSSL import SSL, crypto
+
+from protocol.errors import Disconnected, InvalidArgument, ProductError, TlsFailure
+from services.runtime.streams import TlsIdentity
+
+_RECORD: Final = 16_384  # a TLS record has no more plain bytes
+_TAKE: Final = 32_768
+_LATEST: Final = 253_402_300_799  # Unix seconds of the end of the year 9999
+_library = Binding().lib
+_text = Binding().ffi.string
+
+
+class Credentials:
+    """A ``TlsIdentity`` made ready for one side of handshakes. It is dear to make: keep it."""
+
+    def __init__(self, identity: TlsIdentity, *, server: bool) -> None:
+        """``InvalidArgument`` for what is no certificate, no key, or not the key of the chain."""
+        self.identity, self.server = identity, server
+        try:
+            self._chain = [x509.load_der_x509_certificate(found) for found in identity.chain]
+            self._trusted = [
+                crypto.X509.from_cryptography(x509.load_der_x509_certificate(found))
+                for found in identity.trusted
+            ]
+            self._key = load_der_private_key(identity.key.reveal(), None)
+            self._second = -1
+            self._context = self._made(0)
+        except (ValueError, TypeError, IndexError, SSL.Error, crypto.Error):
+            raise InvalidArgument(
+                "identity: a chain of certificates, the key of the first one, and certificates "
+                "to trust are wanted"
+            ) from None
+
+    def endpoint(self, now: float) -> Endpoint:
+        """One end of a new connection, which judges certificates at ``now`` (Unix seconds)."""
+        second = int(min(max(now, 0.0), _LATEST))
+        if second != self._second:
+            self._context, self._second = self._made(second), second
+        return Endpoint(SSL.Connection(self._context, None), server=self.server)
+
+    def _made(self, second: int) -> SSL.Context:
+        """A context for one second: a store of certificates is given its time once only."""
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        # A session that is taken up again would not judge the certificate again.
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_session_id(b"keystead")
+        context.use_certificate(self._chain[0])
+        for certificate in self._chain[1:]:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(self._key)  # type: ignore[arg-type]
+        context.check_privatekey()
+        store = context.get_cert_store()
+        if store is None:
+            raise RuntimeError("a context of OpenSSL has no store of certificates")
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        store.set_time(datetime.fromtimestamp(second, UTC))
+        for trusted in self._trusted:
+            store.add_cert(trusted)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _judged)
+        return context
+
+
+def _judged(
+    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, good: int
+) -> bool:
+    """Called by OpenSSL for each certificate: keep why the first bad one is bad."""
+    if not good:
+        endpoint: Endpoint = connection.get_app_data()
+        endpoint.verdict = endpoint.verdict or code
+    return bool(good)
+
+
+class Endpoint:
+    """One end. ``plain`` is what has come for the service and waits there.
+
+    ``established``  its part of the handshake is done, and the other end has proved itself
+    ``closed``       the other end said that it closed
+    ``failure``      why this end is of no use any more
+    ``verdict``      OpenSSL's code of what is wrong with the other end's certificate; 0: nothing
+    """
+
+    def __init__(self, connection: SSL.Connection, *, server: bool) -> None:
+        self.plain = bytearray()
+        self.established = self.closed = False
+        self.failure: ProductError | None = None
+        self.peer = b""
+        self.verdict = 0
+        self._ssl = connection
+        self._heard = False  # whether the other end has said anything under these keys
+        connection.set_app_data(self)
+        if server:
+            connection.set_accept_state()
+        else:
+            connection.set_connect_state()
+
+    def start(self) -> None:
+        """A client's first words; nothing at a server."""
+        self._shake()
+
+    def received(self, data: bytes) -> None:
+        """What came from the other end, in its order."""
+        if self.failure is None and not self.closed:
+            self._ssl.bio_write(data)
+            if not self.established:
+                self._shake()
+            if self.established and self.failure is None:
+                self._drain()
+
+    def send(self, data: bytes) -> None:
+        """Plain bytes for the other end. Only when it is ``established``."""
+        self._ssl.sendall(data)
+
+    def close(self) -> None:
+        """Say that nothing more is sent; no change without a handshake that is done."""
+        if self.established and self.failure is None:
+            try:
+                self._ssl.shutdown()
+            except SSL.Error:
+                return
+
+    def outgoing(self) -> bytes:
+        """What is to be brought to the other end now; empty when there is nothing."""
+        parts: list[bytes] = []
+        try:
+            while not parts or len(parts[-1]) == _TAKE:
+                parts.append(self._ssl.bio_read(_TAKE))
+        except SSL.WantReadError:
+            pass
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _shake(self) -> None:
+        try:
+            self._ssl.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            self.failure = TlsFailure(self._why(error))
+            return
+        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            self.failure = TlsFailure("the other end showed no certificate")
+            return
+        self.peer = _der(certificate)
+        self.established = True
+
+    def _why(self, error: SSL.Error) -> str:
+        if self.verdict:
+            code = _library.X509_verify_cert_error_string(self.verdict)
+            return f"the certificate of the other end was refused: {_text(code).decode()}"
+        return f"the handshake failed: {_reason(error)}"
+
+    def _drain(self) -> None:
+        receive, plain = self._ssl.recv, self.plain
+        try:
+            while True:
+                plain += receive(_RECORD)
+                self._heard = True
+        except SSL.WantReadError:
+            return
+        except SSL.ZeroReturnError:
+            self.closed = True
+        except SSL.Error as error:
+            reason = _reason(error)
+            late = not self._heard and "alert" in reason
+            self.failure = (
+                TlsFailure(f"the other end refused the handshake: {reason}")
+                if late
+                else Disconnected(f"the connection broke: {reason}")
+            )
+
+
+def _reason(error: SSL.Error) -> str:
+    """What OpenSSL says first of an error; the end of the bytes has no words of its own."""
+    if isinstance(error, SSL.SysCallError) or not error.args or not error.args[0]:
+        return "the bytes ended without a close"
+    return str(error.args[0][0][2])
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)

@@ -1,0 +1,179 @@
+"""What travels in one direction of a connection: in order, each part when a judge lets it pass.
+
+A link rule about a message drops it; a connection brings its bytes all the same, or breaks. So what
+a rule would drop waits here and is tried again, as the sender of a TCP segment does, while what
+comes after it waits behind. A part that nothing lets pass for long enough breaks the connection at
+the end that sends it, and nobody tells the other end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+FIRST_RETRY_S: Final = 0.2
+LONGEST_RETRY_S: Final = 3.2
+GIVE_UP_S: Final = 924.6
+"""Lab seconds after which a sender gives up: what Linux gives fifteen retransmissions."""
+
+
+class Kind(Enum):
+    """What a part of a connection is."""
+
+    OPENING = "opening"  # a connection is asked for, or granted
+    HANDSHAKE = "handshake"  # bytes of a handshake
+    DATA = "data"
+    CLOSING = "closing"  # nothing more comes from this end
+    BROKEN = "broken"  # the connection is no more
+
+
+@dataclass(slots=True)
+class Part:
+    """Bytes that travel together. ``weight`` is how many plain bytes they have, for bounds."""
+
+    kind: Kind
+    data: bytes = b""
+    weight: int = 0
+
+
+class Wait(Enum):
+    """Why a part may not pass now."""
+
+    RETRY = "retry"  # a rule is in the way: try again
+    KICK = "kick"  # until ``Lane.go_on``: who wants it is not ready
+
+
+Judge = Callable[[Part], float | Wait]
+"""How late a part leaves, in lab seconds, or why it does not."""
+
+
+class Timer(Protocol):
+    """What is called later, unless it is cancelled before."""
+
+    def cancel(self) -> None: ...
+
+
+class Timing(Protocol):
+    """Time as a driver has it, in lab seconds; needs no life."""
+
+    def now(self) -> float:
+        """The lab's time."""
+        ...
+
+    def later(self, seconds: float, act: Callable[[], None]) -> Timer:
+        """Call ``act`` then."""
+        ...
+
+
+@dataclass(slots=True)
+class _Queued:
+    part: Part
+    since: float
+    due: float
+    passed: bool = False
+    tries: int = 0
+
+
+class Lane:
+    """One direction at one end. ``put`` takes what passes; without a ``give_up`` it never does.
+
+    ``weight`` is the plain bytes of all that waits; ``emptied`` is called when nothing does any
+    more.
+    """
+
+    def __init__(
+        self,
+        timing: Timing,
+        judge: Judge,
+        put: Callable[[Part], None],
+        give_up: Callable[[], None] | None = None,
+    ) -> None:
+        self.weight = 0
+        self.emptied: Callable[[], None] | None = None
+        self._timing, self._judge, self._put, self._give_up = timing, judge, put, give_up
+        self._queue: deque[_Queued] = deque()
+        self._timer: Timer | None = None
+        self._going = self._over = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queue
+
+    def send(self, part: Part) -> None:
+        """Let it pass after all that was sent before."""
+        verdict = Wait.KICK if self._over else self._judge(part)
+        if self._over:  # the judge may have broken the connection
+            return
+        if verdict == 0.0 and not self._queue:
+            self._put(part)
+            return
+        now = self._timing.now()
+        queued = _Queued(part, now, now)
+        self._note(queued, verdict, now)
+        self._queue.append(queued)
+        self.weight += part.weight
+        if len(self._queue) == 1:
+            self._wait(queued, verdict)
+
+    def go_on(self) -> None:
+        """Who was not ready is: try again what waits for that."""
+        if self._queue and self._timer is None and not self._going:
+            self._go()
+
+    def drop(self) -> None:
+        """Forget what waits; nothing more passes."""
+        self._over = True
+        self._queue.clear()
+        self.weight = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note(self, queued: _Queued, verdict: float | Wait, now: float) -> None:
+        if isinstance(verdict, Wait):
+            if verdict is Wait.RETRY:
+                queued.due = now + min(FIRST_RETRY_S * 2**queued.tries, LONGEST_RETRY_S)
+                queued.tries = min(queued.tries + 1, 16)
+        else:
+            queued.passed, queued.due = True, now + verdict
+
+    def _wait(self, head: _Queued, verdict: float | Wait | None) -> None:
+        if verdict is not Wait.KICK:
+            self._timer = self._timing.later(max(0.0, head.due - self._timing.now()), self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        self._go()
+
+    def _go(self) -> None:
+        """Let pass what may, from the front on. ``put`` may come back in here through ``send``,
+        which only appends while something is at the front."""
+        self._going = True
+        try:
+            while self._queue:
+                head, now = self._queue[0], self._timing.now()
+                verdict: float | Wait | None = None
+                if not head.passed and head.due <= now:
+                    verdict = self._judge(head.part)
+                    if self._over:  # the judge broke the connection
+                        return
+                    self._note(head, verdict, now)
+                    late = isinstance(verdict, Wait) and now - head.since > GIVE_UP_S
+                    if late and self._give_up is not None:
+                        self._give_up()
+                        return
+                if not head.passed or head.due > now:
+                    self._wait(head, verdict)
+                    return
+                self._put(head.part)
+                if self._queue and self._queue[0] is head:
+                    self._queue.popleft()
+                    self.weight -= head.part.weight
+        finally:
+            self._going = False
+        if self.emptied is not None and not self._over:
+            self.emptied()

@@ -1,0 +1,276 @@
+"""All connections of one life of a node, above what a driver carries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from protocol.errors import Disconnected, InvalidState, ProductError, TimedOut, TlsFailure
+from protocol.subjects import Link
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation
+from services.runtime.links.table import RuleTable
+from services.runtime.ports import Clock
+from services.runtime.streams import (
+    CONNECTIONS,
+    HANDSHAKE_S,
+    Listener,
+    Stream,
+    Streams,
+    TlsIdentity,
+)
+from services.runtime.tls.connection import Connection, Way
+from services.runtime.tls.endpoint import Credentials
+from services.runtime.tls.lane import Timer
+from services.runtime.tls.transport import StreamDriver
+
+Serve = Callable[[Stream], Coroutine[Any, Any, None]]
+
+_KEPT: Final = 32  # identities of a client that are kept ready
+
+
+class StreamPort(Streams):
+    """See ``Streams``. ``spawn`` begins a task of the life; the node's runner sets it.
+
+    ``counters``: streams_dialled, streams_taken, streams_refused, streams_broken,
+    handshakes_failed.
+    """
+
+    def __init__(
+        self, life: Incarnation, rules: RuleTable, clock: Clock, driver: StreamDriver
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.spawn: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
+        self._life, self._rules, self._clock, self._driver = life, rules, clock, driver
+        self._connections: dict[Connection, None] = {}
+        self._listener: StreamListener | None = None
+        self._credentials: list[Credentials] = []
+        self._sent: Counter[str] = Counter()
+        life.when_it_goes_on(self._catch_up)
+
+    @property
+    def me(self) -> NodeName:
+        """The node whose connections these are."""
+        return self._life.node
+
+    @property
+    def life(self) -> Incarnation:
+        """Whose connections these are."""
+        return self._life
+
+    # ---- life ---------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Let other nodes come to this one; they are refused until somebody listens."""
+        await self._driver.open(self)
+
+    def close(self) -> None:
+        """Orderly end: nothing is taken any more, and each connection is closed after what was
+        written."""
+        self.stop_listening()
+        for connection in list(self._connections):
+            connection.close()
+        self._driver.close()
+
+    def abort(self) -> None:
+        """Crash: the other ends find their connections broken."""
+        self._listener = None
+        for connection in list(self._connections):
+            connection.abort()
+        self._connections.clear()
+        self._driver.close()
+
+    def _catch_up(self) -> None:
+        for connection in list(self._connections):
+            connection.go_on()
+
+    def alarm(self, seconds: float, act: Callable[[], None]) -> Timer:
+        """Call ``act`` after that limit."""
+        return self._clock.alarm(seconds, act)
+
+    def begin(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task of the life."""
+        if self.spawn is None:
+            work.close()
+        else:
+            self.spawn(label, work)
+
+    def made(self, credentials: Credentials, way: Way | None) -> Connection:
+        """One end of a connection, which is not on its way yet."""
+        endpoint = credentials.endpoint(self._clock.now())
+        made = Connection(self._life, endpoint, self._driver.timing, way, self._forget)
+        self._connections[made] = None
+        return made
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if self._listener is not None:
+            self._listener.left(connection)
+
+    def way(self, to: NodeName) -> Way:
+        """The rules between this node and another."""
+
+        def number() -> int:
+            self._sent[to] += 1
+            return self._sent[to]
+
+        return Way(self._rules, Link(self.me, to), self._life.boot, number)
+
+    # ---- connecting ---------------------------------------------------------------------
+
+    async def connect(
+        self, to: NodeName | str, identity: TlsIdentity, *, within_s: float
+    ) -> Stream:
+        self._life.check()
+        credentials = self._ready(identity)
+        outside = ":" in to
+        connection = self.made(credentials, None if outside else self.way(NodeName(to)))
+        self.counters["streams_dialled"] += 1
+        try:
+            async with self._clock.timeout(within_s):
+                await self._dial(to, connection, outside=outside)
+        except TimeoutError:
+            connection.abort()
+            self._life.check()
+            raise TimedOut(f"no connection to {to} within {within_s:g} s") from None
+        except BaseException:
+            connection.abort()
+            raise
+        self._life.check()
+        return connection
+
+    async def _dial(self, to: str, connection: Connection, *, outside: bool) -> None:
+        done = asyncio.Event()
+        connection.shaken = lambda _: done.set()
+        if outside:
+            connection.begins(await self._driver.dial_outside(to, connection))
+        else:
+            connection.dialled(self._driver.dial(to, connection))
+        await done.wait()
+        await self._life.unheld()
+        self._life.check()
+        if connection.failure is not None:
+            raise connection.failure
+
+    def _ready(self, identity: TlsIdentity) -> Credentials:
+        """What is ready already, the latest first: nothing is dearer in a handshake."""
+        kept = self._credentials
+        for place, found in enumerate(kept):
+            if found.identity is identity or found.identity == identity:
+                if place:
+                    kept.insert(0, kept.pop(place))
+                return found
+        made = Credentials(identity, server=False)
+        kept.insert(0, made)
+        del kept[_KEPT:]
+        return made
+
+    # ---- listening ----------------------------------------------------------------------
+
+    async def listen(
+        self,
+        identity: Callable[[], TlsIdentity],
+        serve: Serve,
+        *,
+        outside: tuple[str, int] | None = None,
+        refused: Callable[[ProductError], None] | None = None,
+        most: int = CONNECTIONS,
+    ) -> Listener:
+        self._life.check()
+        if self._listener is not None and self._listener.taking:
+            raise InvalidState(f"{self.me} takes connections already")
+        listener = StreamListener(self, identity, serve, refused, most)
+        if outside is not None:
+            listener.port = await self._driver.listen_outside(*outside, listener.from_outside)
+            self._life.check()
+        self._listener = listener
+        return listener
+
+    def incoming(self, src: NodeName) -> Connection | str:
+        """A node asks for a connection: one for it, or why there is none."""
+        listener = self._listener
+        if listener is None or not listener.taking:
+            self.counters["streams_refused"] += 1
+            return f"{self.me} takes no connections"
+        return listener.from_node(src) or f"{self.me} has as many connections as it may"
+
+    def stop_listening(self) -> None:
+        """No new connections; those that are open go on."""
+        if self._listener is not None:
+            self._listener.taking = False
+        self._driver.close_outside()
+
+
+class StreamListener(Listener):
+    """See ``Listener``. ``taking`` is false when it is closed."""
+
+    def __init__(
+        self,
+        port: StreamPort,
+        identity: Callable[[], TlsIdentity],
+        serve: Serve,
+        refused: Callable[[ProductError], None] | None,
+        most: int,
+    ) -> None:
+        self.port: int | None = None
+        self.taking = True
+        self._port, self._identity, self._serve = port, identity, serve
+        self._refused, self._most = refused, most
+        self._taken: dict[Connection, None] = {}
+        self._credentials: Credentials | None = None
+
+    def close(self) -> None:
+        if self.taking:
+            self._port.stop_listening()
+        for connection in list(self._taken):
+            connection.close()
+
+    def left(self, connection: Connection) -> None:
+        """A connection is over."""
+        self._taken.pop(connection, None)
+
+    def from_outside(self) -> Connection | None:
+        """One for a client that is no node; None when there are enough."""
+        return self._take(None) if self.taking else None
+
+    def from_node(self, src: NodeName) -> Connection | None:
+        """One for that node; None when there are enough."""
+        return self._take(self._port.way(src))
+
+    def _take(self, way: Way | None) -> Connection | None:
+        counters = self._port.counters
+        if len(self._taken) >= self._most:
+            counters["streams_refused"] += 1
+            return None
+        identity, known = self._identity(), self._credentials
+        if known is None or not (known.identity is identity or known.identity == identity):
+            known = self._credentials = Credentials(identity, server=True)
+        connection = self._port.made(known, way)
+        self._taken[connection] = None
+        counters["streams_taken"] += 1
+        late = self._port.alarm(HANDSHAKE_S, lambda: connection.fail(TimedOut(_SLOW)))
+
+        def shaken(connection: Connection) -> None:
+            late.cancel()
+            if connection.failure is None:
+                self._port.begin("stream", self._served(connection))
+            else:
+                counters["handshakes_failed"] += 1
+                if self._refused is not None:
+                    self._refused(connection.failure)
+
+        connection.shaken = shaken
+        return connection
+
+    async def _served(self, connection: Connection) -> None:
+        try:
+            await self._serve(connection)
+        except (Disconnected, TlsFailure, TimedOut):
+            self._port.counters["streams_broken"] += 1
+        finally:
+            connection.close()
+
+
+_SLOW: Final = f"the handshake was not done within {HANDSHAKE_S:g} s"

@@ -1,0 +1,259 @@
+"""The Streams half of the Bus port over both drivers: bytes, trust, time, and the ends of lives."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from protocol.errors import Disconnected, InvalidState, Refused, TimedOut, TlsFailure
+from services.runtime.incarnation import WayDown
+from services.runtime.streams import Stream
+from tests.conformance.connected import YEAR_S, A, B, Card, asked, both_at_once, pair, settled
+from tests.conformance.talk import Bench, both
+
+
+async def bytes_pass_both_ways(bench: Bench) -> None:
+    """Each end knows the certificate that the other proved; a close is told."""
+    two = await pair(bench)
+    await two.listen()
+    stream = await two.connect()
+    assert await asked(stream) == b"HELLO"
+    assert stream.peer == two.card_b.certificate
+    assert two.served[0].peer == two.card_a.certificate
+    big = bytes(range(97, 123)) * 40_000  # a megabyte: many records, more than an end holds
+    assert await both_at_once(stream, big) == big.upper()
+    stream.close()
+    stream.close()
+    with pytest.raises(Disconnected):
+        await stream.write(b"x")
+    with pytest.raises(Disconnected):
+        await stream.read(1)
+    await settled(two, lambda: two.ended == [None])
+
+
+async def a_read_gives_no_more_than_is_asked(bench: Bench) -> None:
+    """What was not asked for stays for the next one."""
+    two = await pair(bench)
+    await two.listen()
+    stream = await two.connect()
+    await stream.write(b"abcdef")
+    assert await stream.read(2) == b"AB"
+    assert await stream.read(100) == b"CDEF"
+
+
+async def many_at_a_time(bench: Bench) -> None:
+    """Connections do not mix, and each is served by a task of its own."""
+    two = await pair(bench)
+    await two.listen()
+    found: dict[int, bytes] = {}
+
+    async def talk(number: int) -> None:
+        stream = await two.connect()
+        found[number] = await asked(stream, f"from {number}".encode())
+        stream.close()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(talk(number))
+    assert found == {n: f"FROM {n}".encode() for n in range(20)}
+
+
+async def a_stranger_is_refused(bench: Bench) -> None:
+    """A certificate that leads to none of the trusted ones: both ends hear why."""
+    two = await pair(bench)
+    await two.listen()
+    now = two.server.ports.clock.now()
+    stranger = Card("stranger", now - YEAR_S, now + YEAR_S)
+    stream = await two.from_a.connect(B, stranger.trusting(two.card_b), within_s=5)
+    with pytest.raises(TlsFailure, match="alert"):
+        await asked(stream)
+    assert not two.served
+    assert [str(error) for error in two.refused] == [
+        "the certificate of the other end was refused: self-signed certificate"
+    ]
+    assert bench.machine(B).status().counters["handshakes_failed"] == 1
+
+
+async def a_strange_server_is_refused(bench: Bench) -> None:
+    """The client judges the server just so, and the server hears of it."""
+    two = await pair(bench)
+    await two.listen()
+    with pytest.raises(TlsFailure, match="refused: self-signed certificate"):
+        await two.from_a.connect(B, two.card_a.trusting(two.card_a), within_s=5)
+    await settled(two, lambda: len(two.refused) == 1)
+    assert "alert" in str(two.refused[0]) and not two.served
+
+
+async def validity_is_judged_by_the_clock_of_who_judges(bench: Bench) -> None:
+    """A server whose clock is ahead finds a certificate expired that its owner finds good."""
+    two = await pair(bench)
+    await two.listen()
+    bench.machine(B).skew(2 * YEAR_S)
+    stream = await two.connect()
+    with pytest.raises(TlsFailure, match="certificate expired"):
+        await asked(stream)
+    assert str(two.refused[0]).endswith("certificate has expired")
+    bench.machine(B).skew(-2 * YEAR_S)
+    stream = await two.connect()
+    with pytest.raises(TlsFailure):
+        await asked(stream)
+    assert "certificate is not yet valid" in str(two.refused[1])
+    bench.machine(B).skew(0)
+    assert await asked(await two.connect()) == b"HELLO"
+    bench.machine(A).skew(2 * YEAR_S)
+    with pytest.raises(TlsFailure, match="certificate has expired"):
+        await two.connect()
+
+
+async def trust_changes_while_it_listens(bench: Bench) -> None:
+    """The identity is asked for at each handshake; a connection that is open stays open."""
+    two = await pair(bench)
+    await two.listen()
+    early = await two.connect()
+    two.identity = two.card_b.trusting(two.card_b)
+    late = await two.connect()
+    with pytest.raises(TlsFailure):
+        await asked(late)
+    assert await asked(early) == b"HELLO"
+
+
+async def nobody_there(bench: Bench) -> None:
+    """Refused where nobody listens or a process is down; silence where a machine is off."""
+    two = await pair(bench)
+    with pytest.raises(Refused, match="takes no connections"):
+        await two.connect()
+    listener = await two.listen()
+    with pytest.raises(InvalidState):
+        await two.listen()
+    stream = await two.connect()
+    assert await asked(stream) == b"HELLO"
+    listener.close()
+    assert await stream.read(1) == b""
+    with pytest.raises(Refused):
+        await two.connect()
+    await bench.machine(B).power_off(WayDown.STOP)
+    with pytest.raises(TimedOut):
+        await two.connect(within_s=3)
+    bench.rules(refusing=(B,))
+    with pytest.raises(Refused, match="refuses connections"):
+        await two.connect()
+
+
+async def who_asks_early_is_let_in_when_it_listens(bench: Bench) -> None:
+    """A machine that comes up while somebody asks is found."""
+    two = await pair(bench)
+    await bench.machine(B).power_off(WayDown.CRASH)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(two.connect(within_s=20))
+        await two.client.ports.clock.sleep(0.5)
+        await bench.machine(B).power_on({}, wait=True)
+        two.server = bench.machine(B).runner
+        await two.listen()
+    assert await asked(asking.result()) == b"HELLO"
+
+
+async def as_many_as_it_may(bench: Bench) -> None:
+    """One more is refused; when one has gone there is room again."""
+    two = await pair(bench)
+    await two.listen(most=2)
+    first, _second = await two.connect(), await two.connect()
+    with pytest.raises(Refused, match="as many connections as it may"):
+        await two.connect()
+    first.close()
+    await settled(two, lambda: len(two.ended) == 1)
+    assert await asked(await two.connect()) == b"HELLO"
+
+
+async def a_crash_breaks_and_a_stop_closes(bench: Bench) -> None:
+    """The other end's connection is broken, or closed in order."""
+    two = await pair(bench)
+    await two.listen()
+    stream = await two.connect()
+    assert await asked(stream) == b"HELLO"
+    await bench.machine(B).power_off(WayDown.CRASH)
+    with pytest.raises(Disconnected):
+        await asked(stream)
+    await bench.machine(B).power_on({}, wait=True)
+    two.server = bench.machine(B).runner
+    await two.listen()
+    stream = await two.connect()
+    assert await asked(stream) == b"HELLO"
+    await bench.machine(B).power_off(WayDown.STOP)
+    assert await stream.read(1) == b""
+    with pytest.raises(Disconnected):
+        await stream.write(b"x")
+
+
+async def a_client_that_crashes_ends_what_serves_it(bench: Bench) -> None:
+    """The server's task hears of it."""
+    two = await pair(bench)
+    await two.listen()
+    assert await asked(await two.connect()) == b"HELLO"
+    await bench.machine(A).power_off(WayDown.POWER_LOSS)
+    await two.server.ports.clock.sleep(0.5)
+    assert len(two.ended) == 1 and isinstance(two.ended[0], Disconnected)
+    assert bench.machine(B).status().counters["streams_broken"] == 1
+
+
+async def a_defect_of_who_serves_ends_one_connection(bench: Bench) -> None:
+    """It is counted and recorded as one of a request is; the node goes on."""
+    two = await pair(bench)
+
+    async def serve(stream: Stream) -> None:
+        if await stream.read(100) == b"die":
+            raise RuntimeError("a defect of the service")
+        await stream.write(b"alive")
+
+    await two.listen(serve)
+    stream = await two.connect()
+    await stream.write(b"die")
+    assert await stream.read(1) == b""
+    status = bench.machine(B).status()
+    assert status.counters["internal_errors"] == 1 and status.state == "running"
+    assert any(r.kind == "node.internal_error" for r in bench.records)
+    assert await asked(await two.connect(), b"hello") == b"alive"
+
+
+async def who_does_not_read_is_not_written_to(bench: Bench) -> None:
+    """A writer waits when the other end does not read, and goes on when it does."""
+    two = await pair(bench)
+    gate = asyncio.Event()
+
+    async def serve(stream: Stream) -> None:
+        await gate.wait()
+        while data := await stream.read(65_536):
+            counted.append(len(data))
+
+    counted: list[int] = []
+    await two.listen(serve)
+    stream = await two.connect()
+    sent = 0
+    with pytest.raises(TimeoutError):
+        async with two.client.ports.clock.timeout(3):
+            while sent < 64:
+                await stream.write(bytes(256 * 1024))
+                sent += 1
+    assert 0 < sent < 16, "somebody holds all that was written"
+    gate.set()
+    await stream.write(b"more")
+    stream.close()
+    await settled(two, lambda: sum(counted) >= sent * 256 * 1024 + 4)
+
+
+test_bytes_pass_both_ways = both(bytes_pass_both_ways)
+test_a_read_gives_no_more_than_is_asked = both(a_read_gives_no_more_than_is_asked)
+test_many_at_a_time = both(many_at_a_time)
+test_a_stranger_is_refused = both(a_stranger_is_refused)
+test_a_strange_server_is_refused = both(a_strange_server_is_refused)
+test_validity_is_judged_by_the_clock_of_who_judges = both(
+    validity_is_judged_by_the_clock_of_who_judges
+)
+test_trust_changes_while_it_listens = both(trust_changes_while_it_listens)
+test_nobody_there = both(nobody_there)
+test_who_asks_early_is_let_in = both(who_asks_early_is_let_in_when_it_listens)
+test_as_many_as_it_may = both(as_many_as_it_may)
+test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
+test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)
+test_a_defect_of_who_serves = both(a_defect_of_who_serves_ends_one_connection)
+test_who_does_not_read_is_not_written_to = both(who_does_not_read_is_not_written_to)
