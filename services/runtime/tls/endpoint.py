@@ -2,7 +2,7 @@
 
 Two things are wanted of the library that Python's own ``ssl`` has not: certificates are judged at
 the time of a node's clock, inside the handshake, so that the other end hears why; and a failed
-handshake names OpenSSL's reason. So this stands on pyOpenSSL (decision 58).
+handshake names OpenSSL's reason. So this stands on pyOpenSSL (decision 56).
 """
 
 from __future__ import annotations
