@@ -80,7 +80,7 @@ class _Life:
         clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
         database, vault = await open_store(self._store.disk(self._life), rng)
         commits = Commits(database, vault, self._background)
-        core = Core(KMS, database, vault, clock, rng, commits, paired=False)
+        core = Core(KMS, database, vault, clock, rng, commits, tell=None)
         core.caught_up.set()
         return core
 

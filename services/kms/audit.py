@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from protocol.errors import CryptographicFailure
-from protocol.terms import ResultReason
+from protocol.terms import KeyId, ResultReason
 from services.kms.master import Vault
 from services.kms.operations import AuditRecord, Operation
 
@@ -204,6 +204,15 @@ def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
     if expected != last or digest != sealed:
         raise CryptographicFailure(f"the audit trail ends at row {expected}, not {last}")
     return changed
+
+
+def given_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
+    """How often the key was given since a time, in Unix seconds of this server's clock."""
+    found = connection.execute(
+        "SELECT count(*) FROM audit WHERE key_id = ? AND at >= ? AND operation = ? AND result = ?",
+        (key_id, at, Operation.GET.value, SUCCESS),
+    )
+    return int(found.fetchone()[0])
 
 
 def read(

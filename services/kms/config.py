@@ -13,6 +13,7 @@ import msgspec
 
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
+from services.kms.ids import IdScheme
 
 DEFAULT_SCOPE = "default"
 
@@ -21,7 +22,7 @@ class KmsRole(StrEnum):
     """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material.
 
     ``vsan`` is a host of an encrypted vSAN: it reads the values of keys whose ids it was given.
-    ``peer`` is the other server of a pair: what one has, both have. ``kps`` is a Key Provider
+    ``peer`` is a server that this one replicates with. ``kps`` is a Key Provider
     Service: it reads keys and does nothing else. ``owner`` is any KMIP client that does all with
     its own keys.
     """
@@ -32,6 +33,18 @@ class KmsRole(StrEnum):
     VSAN = "vsan"
     KPS = "kps"
     OWNER = "owner"
+
+
+class Replication(StrEnum):
+    """When other servers learn of a change (``peer``), and who takes changes.
+
+    ``sync-pair``: before the answer. ``async``: after it, and every server takes changes.
+    ``forward``: after it; one server is active, and the others hand changes on to it.
+    """
+
+    SYNC_PAIR = "sync-pair"
+    ASYNC = "async"
+    FORWARD = "forward"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,15 +58,30 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """``identities``: node name -> grant; who is not listed may do nothing (STD-03).
 
     ``local_scope``: where keys go that the operator makes at the server's own console.
+    ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
+    takes changes until an operator appoints another. ``ids``: how new keys are named.
     """
 
     identities: dict[NodeName, Grant] = {}
     local_scope: str = DEFAULT_SCOPE
+    replication: Replication = Replication.SYNC_PAIR
+    active: NodeName | None = None
+    ids: IdScheme = IdScheme.RANDOM
+
+    @property
+    def peers(self) -> tuple[NodeName, ...]:
+        """The servers that this one replicates with."""
+        return tuple(n for n, g in self.identities.items() if g.role is KmsRole.PEER)
 
     @property
     def peer(self) -> NodeName | None:
-        """The other server of the pair; None when there is none."""
-        return next((n for n, g in self.identities.items() if g.role is KmsRole.PEER), None)
+        """The other server of a pair; None when there is none."""
+        return next(iter(self.peers), None) if self.pairs else None
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a peer, if there is one, learns of a change before the answer."""
+        return self.replication is Replication.SYNC_PAIR
 
 
 def kms_config(values: Mapping[str, Any]) -> KmsConfig:
@@ -64,6 +92,8 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument(f"key server: {error}") from None
     if not made.local_scope or not all(grant.scope for grant in made.identities.values()):
         raise InvalidArgument("key server: a scope has a name")
-    if sum(grant.role is KmsRole.PEER for grant in made.identities.values()) > 1:
+    if made.pairs and len(made.peers) > 1:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
+    if (made.replication is Replication.FORWARD) != (made.active is not None):
+        raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
     return made

@@ -35,14 +35,15 @@ from services.kms.batching import Continuation, Item
 from services.kms.cipher_operations import Encrypt
 from services.kms.ciphering import IV_SIZE
 from services.kms.commits import Commits, Done
+from services.kms.ids import Ids
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
-from services.kms.merging import Replica
+from services.kms.merging import Replica, Taken
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.replication import Change
-from services.kms.work import FreshKey, Refusal, Work
+from services.kms.work import FreshKey, Refusal, Tell, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
@@ -66,8 +67,8 @@ _Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
 class Core:
     """One key server; its state is the database and the vault. ``commits`` are made for it.
 
-    ``paired``: whether there is another server that has to learn of changes. ``caught_up``: set
-    when requests may be answered; until then they wait.
+    ``tell``: what has changes wait for other servers, None when there are none. ``caught_up``: set
+    when requests may be answered; until then they wait. ``ids``: what names new keys.
     """
 
     def __init__(
@@ -79,10 +80,12 @@ class Core:
         rng: Rng,
         commits: Commits,
         *,
-        paired: bool,
+        tell: Tell | None,
+        ids: Ids | None = None,
     ) -> None:
         self._name, self._database, self._vault, self.commits = name, database, vault, commits
-        self._clock, self._rng, self._paired = clock, rng, paired
+        self._clock, self._rng, self._tell = clock, rng, tell
+        self._ids = ids or Ids()
         self._refusals = Refusals(clock.monotonic)
         self.caught_up = asyncio.Event()
 
@@ -154,7 +157,7 @@ class Core:
                 fresh,
                 allowance,
                 server=self._name,
-                paired=self._paired,
+                tell=self._tell,
             )
             return how(work, drawn)
 
@@ -163,13 +166,19 @@ class Core:
         return await self._commit(caller, run)
 
     async def replicate(
-        self, caller: Caller, replicas: Sequence[Replica], seen: TrailEnd
+        self,
+        caller: Caller,
+        replicas: Sequence[Replica],
+        seen: TrailEnd,
+        also: Callable[[sqlite3.Connection, Sequence[Taken]], None] | None = None,
     ) -> Replicated:
         """Have keys as the peer has them, or above; durable on return.
 
-        ``seen``: the end of this trail when the peer last saw it.
+        ``seen``: the end of this trail when the peer last saw it. ``also`` is done in the same
+        transaction, after the keys are written, with what became of each.
         """
         await self.admit(caller, Operation.REPLICATE)
+        self._ids.learned([replica.row.key_id for replica in replicas])
         at = self._clock.now()
         nonces = [self._rng.token(12) for _ in replicas]
 
@@ -177,10 +186,15 @@ class Core:
             connection: sqlite3.Connection, trail: Trail, allowance: Allowance
         ) -> Done[Replicated]:
             intact = audit.has(connection, seen)
-            work = Work(connection, self._vault, caller, at, trail, allowance=allowance)
-            taken = zip(replicas, nonces, strict=True)
-            refused = [r.row.key_id for r, nonce in taken if not merging.take(work, r, nonce)]
+            work = Work(
+                connection, self._vault, caller, at, trail, allowance=allowance, tell=self._tell
+            )
+            pairs = zip(replicas, nonces, strict=True)
+            taken = [merging.take(work, replica, nonce) for replica, nonce in pairs]
+            refused = [one.theirs.key_id for one in taken if one.refused]
             written = work.write()
+            if also is not None:
+                also(connection, taken)
             return Done(Replicated(tuple(refused), trail.end(), intact), written)
 
         return await self._commit(caller, run)
@@ -297,7 +311,7 @@ class Core:
             secret = request.material
         else:
             secret = KeyMaterial(self._rng.token(size))
-        key_id = _uuid(drawn[:16])
+        key_id = self._ids.draw(drawn[:16])
         kind = (request.algorithm, request.length, request.usage_mask)
         aad = store.binding(key_id, caller.scope, *kind)
         row = KeyRow(
@@ -334,16 +348,6 @@ def _refused(work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
     """Nothing of the message happened: say so of each key that its first request names."""
     batching.note(work, request, refusal)
     return Done(refusal.error, work.write())
-
-
-_VERSION_4 = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF, 0x00000000_0000_4000_8000_000000000000
-
-
-def _uuid(random: bytes) -> KeyId:
-    """A UUID of version 4 of 16 random bytes, as text (RFC 9562 section 5.4)."""
-    free, fixed = _VERSION_4
-    digits = f"{int.from_bytes(random) & free | fixed:032x}"
-    return KeyId("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
 
 
 # ---- before and after ---------------------------------------------------------------------

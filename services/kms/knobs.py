@@ -34,6 +34,18 @@ class KmsKnobs(Knobs, frozen=True, kw_only=True):
         ),
     ] = 5.0
 
+    group_exchange_s: Annotated[
+        float,
+        knob(
+            "Key servers that replicate after the answer compare that often what each of them has, "
+            "and tell what another lacks, also of a third one's keys.",
+            unit=SECONDS,
+            least=0.1,
+            most=LONGEST_S,
+            rule="STD-01",
+        ),
+    ] = 30.0
+
 
 class KmsNode(Node, Protocol):
     """The node that drives a key server."""

@@ -50,8 +50,33 @@ class Replica(NamedTuple):
     secret: KeyMaterial | None
 
 
-def take(work: Work, replica: Replica, nonce: bytes) -> bool:
-    """Draft what becomes of a key of the peer; False when it is refused, which is noted.
+class Taken(NamedTuple):
+    """What became of a key of the peer: it was merged into ``mine`` (None: there was none), or
+    ``refused``, because its id has another material here."""
+
+    theirs: KeyRow
+    mine: KeyRow | None
+    merged: KeyRow
+    refused: bool = False
+
+    @property
+    def conflict(self) -> bool:
+        """Whether each of the two had what the other had not."""
+        if self.mine is None or self.refused:
+            return False
+        return told(self.mine) != told(self.merged) != told(self.theirs)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the key could be used here, and the peer had taken it out of use."""
+        if self.mine is None or self.refused:
+            return False
+        active = states.rank(KmipState.ACTIVE)
+        return states.rank(self.mine.state) <= active < states.rank(self.merged.state)
+
+
+def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
+    """Draft what becomes of a key of the peer; a refusal is noted.
 
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
     it in turn.
@@ -59,16 +84,16 @@ def take(work: Work, replica: Replica, nonce: bytes) -> bool:
     theirs, mine = replica.row, work.stored(replica.row.key_id)
     if mine is None:
         work.take(_wrapped(work, replica, nonce), Operation.REPLICATE, new=True)
-        return True
+        return Taken(theirs, None, theirs)
     if not _same_key(work, mine, replica):
         work.note(Operation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE)
-        return False
+        return Taken(theirs, mine, mine, refused=True)
     merged = merge(mine, theirs)
     if merged != mine:
         work.take(merged, Operation.REPLICATE)
-    if _told(merged) != _told(theirs):
+    if told(merged) != told(theirs):
         work.tell(merged)
-    return True
+    return Taken(theirs, mine, merged)
 
 
 def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
@@ -134,7 +159,7 @@ def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
     return material is None or replica.secret is None or material == replica.secret
 
 
-def _told(row: KeyRow) -> KeyRow:
+def told(row: KeyRow) -> KeyRow:
     """What two servers compare: all but how each of them keeps it."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
 

@@ -13,7 +13,7 @@ the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from protocol.terms import KeyId, NodeName
@@ -78,6 +78,15 @@ def put(connection: sqlite3.Connection, changes: Iterable[Change]) -> bool:
         return False
     connection.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?)", changes)
     return True
+
+
+def tell(
+    connection: sqlite3.Connection, changes: Sequence[Change], at: float
+) -> tuple[Change, ...]:
+    """As ``put``; those that the peer must confirm before the answer: none when it is down."""
+    if not put(connection, changes) or is_down(connection):
+        return ()
+    return tuple(changes)
 
 
 def first(connection: sqlite3.Connection, limit: int) -> tuple[Change, ...]:

@@ -7,23 +7,28 @@ the one, halts the server with the reason on its screen.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, ProductError
 from protocol.printable import told
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
-from services.kms import replication
+from services.kms import oplog, replication
 from services.kms.access import caller_at
 from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
+from services.kms.doors.group import Group, GroupDoor
 from services.kms.doors.pair import Pair, PairDoor
+from services.kms.ids import ids_of
 from services.kms.knobs import KmsNode
+from services.kms.master import Vault
 from services.kms.operations import Operation
 from services.kms.store import OtherFormat, open_store
+from services.kms.work import Tell
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
 
@@ -49,7 +54,7 @@ OTHER_FORMAT: Final = (
 )
 
 
-class KmsService(BusDoor, PairDoor):
+class KmsService(BusDoor, PairDoor, GroupDoor):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
@@ -75,14 +80,15 @@ class KmsService(BusDoor, PairDoor):
                 self.clock,
                 self.rng,
                 commits,
-                paired=self.config.peer is not None,
+                tell=self._tell(),
+                ids=await ids_of(self.config.ids, database),
             )
             if accepted is not None:
                 local = caller_at(self.config, self.node.name, local=True)
                 await self.core.note_start(local, accepted)
             await anchor.begin(database)
             commits.witnesses.append(anchor)
-            await self._pair_up(database)
+            await self._meet_others(database, vault)
         except OtherFormat as error:
             raise self._halted(f"{error}. {OTHER_FORMAT}") from None
         except CryptographicFailure as error:
@@ -127,11 +133,24 @@ class KmsService(BusDoor, PairDoor):
     def _halted(self, why: str) -> Halted:
         return Halted(f"Key server {self.node.name} does not serve: {why}")
 
-    async def _pair_up(self, database: Database) -> None:
+    def _tell(self) -> Tell | None:
+        """What has changes wait for the other servers."""
+        if not self.config.peers:
+            return None
+        return replication.tell if self.config.pairs else partial(oplog.put, self.node.name)
+
+    async def _meet_others(self, database: Database, vault: Vault) -> None:
+        self.pair = self.group = None
+        if self.config.peers and not self.config.pairs:
+            self.group = Group(
+                self.node, self.bus, self.clock, database, vault, self.core, self.config
+            )
+            self.core.commits.witnesses.append(self.group)
+            await self.group.start()
+            return
         peer = self.config.peer
         if peer is None:
             await database.transact(lambda connection: replication.begin(connection, None))
-            self.pair = None
             self.core.caught_up.set()
             return
         self.pair = Pair(self.node, self.bus, self.clock, database, self.core, peer)

@@ -7,7 +7,7 @@ entries of the trail are appended together. When the message fails, its drafts a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ from services.kms.refusals import OWN_ROWS, Allowance
 from services.kms.replication import Change
 
 NOBODY: Final = NodeName("")
+
+Tell = Callable[[sqlite3.Connection, Sequence[Change], float], tuple[Change, ...]]
+"""Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
+those that must be confirmed before the answer."""
 
 
 class Refusal(Exception):
@@ -84,8 +88,8 @@ class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
-    ``allowance``: what it may write of refusals. ``paired``: whether there is another server that
-    has to learn of changes. ``server`` stamps attributes. ``placeholder`` is KMIP's ID Placeholder;
+    ``allowance``: what it may write of refusals. ``tell``: what has changes wait for other servers,
+    if there are any. ``server`` stamps attributes. ``placeholder`` is KMIP's ID Placeholder;
     ``repeated`` says that the Create which set it had made its key before.
     """
 
@@ -100,7 +104,7 @@ class Work:
         allowance: Allowance = OWN_ROWS,
         *,
         server: NodeName = NOBODY,
-        paired: bool = True,
+        tell: Tell | None = replication.tell,
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at, self.server = caller, at, server
@@ -114,7 +118,7 @@ class Work:
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: set[KeyId] = set()
         self._waiting: dict[KeyId, None] = {}
-        self._allowance, self._paired = allowance, paired
+        self._allowance, self._tell = allowance, tell
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
 
@@ -128,7 +132,7 @@ class Work:
             self.trail,
             allowance=self._allowance,
             server=self.server,
-            paired=self._paired,
+            tell=self._tell,
         )
 
     def find(self, key_id: KeyId) -> KeyRow | None:
@@ -251,9 +255,7 @@ class Work:
 
     def _to_be_told(self) -> tuple[Change, ...]:
         """Have the changes wait for the peer; those that it must confirm before the answer."""
-        if not self._paired or not self._waiting:
+        if self._tell is None or not self._waiting:
             return ()
         changes = tuple([Change(key_id, self._changed[key_id]) for key_id in self._waiting])
-        if not replication.put(self.connection, changes) or replication.is_down(self.connection):
-            return ()
-        return changes
+        return self._tell(self.connection, changes, self.at)

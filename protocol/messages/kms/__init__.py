@@ -3,6 +3,7 @@
 - ``keys``        make, give, govern, find and audit them
 - ``attributes``  of one key; keys that are brought; data under a key that stays
 - ``pair``        between the two servers of a pair
+- ``group``       between servers that replicate after the answer
 """
 
 from __future__ import annotations
@@ -22,6 +23,20 @@ from protocol.messages.kms.attributes import (
     KeyAttributeValues,
     ModifyAttribute,
     RegisterKey,
+)
+from protocol.messages.kms.group import (
+    Breach,
+    ChangesTaken,
+    GroupOrigin,
+    GroupPeer,
+    GroupStatus,
+    KeyDigest,
+    LogEntry,
+    MakeActive,
+    Mark,
+    QueryGroup,
+    Standing,
+    TellChanges,
 )
 from protocol.messages.kms.keys import (
     KEY_ATTRIBUTES_BYTES,
@@ -67,6 +82,8 @@ __all__ = [
     "AttributeNames",
     "AuditRow",
     "AuditRows",
+    "Breach",
+    "ChangesTaken",
     "CreateKey",
     "Decrypt",
     "Decrypted",
@@ -79,24 +96,34 @@ __all__ = [
     "GetAttributes",
     "GetKeyAttributes",
     "GetKeys",
+    "GroupOrigin",
+    "GroupPeer",
+    "GroupStatus",
     "JoinPair",
     "KeyAttributeValues",
     "KeyAttributes",
     "KeyCreated",
+    "KeyDigest",
     "KeyState",
     "KeyValue",
     "KeyValues",
     "KeysReplicated",
     "Locate",
     "Located",
+    "LogEntry",
+    "MakeActive",
+    "Mark",
     "ModifyAttribute",
     "PairJoined",
     "PairStatus",
     "QueryAudit",
+    "QueryGroup",
     "QueryPair",
     "RegisterKey",
     "Replica",
     "ReplicateKeys",
     "Revoke",
     "ServerVersions",
+    "Standing",
+    "TellChanges",
 ]

@@ -1,4 +1,4 @@
-"""A key on its way between the two servers of a pair: its row, and its material beside it.
+"""A key on its way between servers that replicate: its row, and its material beside it.
 
 Fields of the store and of the message stand here one by one: what is not listed stays at home,
 such as how the material is wrapped.
@@ -20,7 +20,7 @@ from services.kms.merging import Replica
 def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
     """The first of ``replicas``, as many as one message holds by their weight."""
     page = first_page(
-        (_told(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
+        (told(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
     )
     return replicas[: len(page)]
 
@@ -30,31 +30,40 @@ def message(replicas: Sequence[Replica], seen: TrailEnd, *, last: bool) -> m.Rep
 
     ``seen``: the end of its trail when it last confirmed something.
     """
-    keys: list[m.Replica] = []
-    secrets = [r.secret for r in replicas if r.secret is not None]
-    place = 0
-    for row, secret in replicas:
-        keys.append(_told(row, None if secret is None else place))
-        place += secret is not None
+    keys, material = keys_of(replicas)
     return m.ReplicateKeys(
-        keys=tuple(keys),
-        material=Sealed.of(*secrets),
+        keys=keys,
+        material=material,
         last=last,
         sequence=seen.sequence,
         digest=seen.digest,
     )
 
 
+def keys_of(replicas: Sequence[Replica]) -> tuple[tuple[m.Replica, ...], Sealed]:
+    """These keys as fields of a message: the rows, and beside them the material."""
+    keys: list[m.Replica] = []
+    secrets = [r.secret for r in replicas if r.secret is not None]
+    place = 0
+    for row, secret in replicas:
+        keys.append(told(row, None if secret is None else place))
+        place += secret is not None
+    return tuple(keys), Sealed.of(*secrets)
+
+
 def received(message: m.ReplicateKeys) -> list[Replica]:
     """The keys of a message, as the peer has them."""
-    material = message.material.keys
-    return [
-        Replica(_row(key), None if key.index is None else material[key.index])
-        for key in message.keys
-    ]
+    return keys_received(message.keys, message.material)
 
 
-def _told(row: KeyRow, index: int | None) -> m.Replica:
+def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[Replica]:
+    """The keys of such fields, as the peer has them."""
+    secrets = material.keys
+    return [Replica(_row(key), None if key.index is None else secrets[key.index]) for key in keys]
+
+
+def told(row: KeyRow, index: int | None = None) -> m.Replica:
+    """A row as the others learn it: all that they must agree upon."""
     return m.Replica(
         key_id=row.key_id,
         scope=row.scope,

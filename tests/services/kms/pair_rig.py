@@ -46,11 +46,15 @@ class PairRig(SimRig):
         self.material: dict[KeyId, KeyMaterial] = {}
         self._knobs, self._tpm = knobs, tpm
         self.add_node(NodeSpec(node=CLIENT, role=Role.VCENTER))
-        for server, peer in ((A, B), (B, A)):
-            self.add_node(self.spec(server, peer))
-        for node in (CLIENT, *PAIR):
+        specs = self._nodes()
+        for spec in specs:
+            self.add_node(spec)
+        for node in (CLIENT, *[spec.node for spec in specs]):
             self.power_on(node)
         self.sleep(1)  # the two meet
+
+    def _nodes(self) -> list[NodeSpec]:
+        return [self.spec(A, B), self.spec(B, A)]
 
     def spec(self, server: NodeName, peer: NodeName | None) -> NodeSpec:
         identities: dict[str, Any] = {CLIENT: {"role": "client"}}

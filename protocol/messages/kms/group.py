@@ -1,0 +1,153 @@
+"""What key servers tell each other that replicate after the answer: ``async`` and ``forward``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.messages.kms.pair import Replica
+from protocol.terms import KeyId, NodeName
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """How far somebody has the log of ``node``: everything up to number ``sequence`` of ``epoch``.
+
+    A server that has lost a part of its log begins the next epoch, in which it tells all again.
+    """
+
+    node: NodeName
+    epoch: int
+    sequence: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server is when it speaks.
+
+    ``marks``: what it has of each log, its own too. ``seen_sequence`` and ``seen_digest``: the end
+    of the audit trail of who is spoken to when it last spoke; whose trail has no such row was put
+    back to an older state. ``end_sequence`` and ``end_digest``: the end of the speaker's own trail.
+    ``everything``: it has lost something, and wants to be told of all keys. ``active``: in mode
+    ``forward`` the server that takes changes, by the ``term``-th appointment that is known.
+    """
+
+    marks: tuple[Mark, ...]
+    seen_sequence: int
+    seen_digest: bytes
+    end_sequence: int
+    end_digest: bytes
+    everything: bool = False
+    active: NodeName | None = None
+    term: int = 0
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the log of ``node``: it changed a key, at ``at`` of its clock (Unix seconds).
+
+    ``index`` points into the keys of the message, where that key is as it is now.
+    """
+
+    node: NodeName
+    epoch: int
+    sequence: int
+    at: float
+    index: int
+
+
+class TellChanges(Request["ChangesTaken"], frozen=True, kw_only=True):
+    """Changes of keys, in order of each log; without any it tells where the sender stands.
+
+    ``after``: what the sender takes the receiver to have of each log. Where the receiver has less,
+    it takes the keys, and does not count the rows. Keys are merged, so it does no harm to receive
+    them late, twice or out of order.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    entries: tuple[LogEntry, ...] = ()
+    keys: tuple[Replica, ...] = ()
+    material: Sealed
+    after: tuple[Mark, ...] = ()
+    standing: Standing
+
+
+class ChangesTaken(Reply, frozen=True, kw_only=True):
+    """They are durable, but for ``refused``: ids that have another material at the receiver."""
+
+    refused: tuple[KeyId, ...] = ()
+    standing: Standing
+
+
+class MakeActive(Request["GroupStatus"], frozen=True, kw_only=True):
+    """From now on this server takes the changes (mode ``forward``); its operator says so."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+
+
+class QueryGroup(Request["GroupStatus"], frozen=True, kw_only=True):
+    """How the server stands with those that it replicates with; an operator's question.
+
+    ``digests``: tell one of every key too.
+    """
+
+    digests: bool = False
+
+
+class GroupPeer(msgspec.Struct, frozen=True, kw_only=True):
+    """Another server of the group, as seen here.
+
+    ``waiting``: keys that have changed here and whose change it has not confirmed; ``oldest_s``:
+    for how long the first of them has waited. ``down_since``: since when it does not answer (Unix
+    seconds), and ``why``; None when it does.
+    """
+
+    node: NodeName
+    waiting: int = 0
+    oldest_s: float = 0.0
+    down_since: float | None = None
+    why: str = ""
+
+
+class GroupOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose changes came here: how many, and how long after they were made, in seconds between the
+    stamp of the origin's clock and this server's at the commit; the last one and the longest."""
+
+    node: NodeName
+    applied: int
+    lag_s: float
+    worst_lag_s: float
+
+
+class Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """An id that has one material here and another at ``peer``; first seen at ``at``."""
+
+    key_id: KeyId
+    peer: NodeName
+    at: float
+
+
+class KeyDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """SHA-256 over all that servers of a group must agree upon about a key, in hexadecimal."""
+
+    key_id: KeyId
+    digest: str
+
+
+class GroupStatus(Reply, frozen=True, kw_only=True):
+    """``mode`` empty: the server replicates with nobody after the answer.
+
+    ``at_risk``: keys that were made and acknowledged here and that no other server has confirmed.
+    ``conflicts``: keys that were changed on two servers while neither knew of the other's change.
+    ``stale_serves``: how often a key was given here after it was revoked or destroyed elsewhere.
+    """
+
+    mode: str = ""
+    active: NodeName | None = None
+    term: int = 0
+    peers: tuple[GroupPeer, ...] = ()
+    origins: tuple[GroupOrigin, ...] = ()
+    at_risk: tuple[KeyId, ...] = ()
+    conflicts: int = 0
+    stale_serves: int = 0
+    breaches: tuple[Breach, ...] = ()
+    digests: tuple[KeyDigest, ...] = ()

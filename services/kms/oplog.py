@@ -1,0 +1,344 @@
+"""The log of changes of servers that replicate after the answer, and what each of them has of it.
+
+Every server numbers its own changes of keys: that is its *log*. A log has one row for each key,
+that of its last change, for what is told is the key as it is now and never a step. Rows travel
+with the keys, and each server keeps the logs of all, so that it can tell a third one what it has of
+a server that is away. A *mark* is how far somebody has a log without a gap: a server's own marks
+say what it has, those of the others what it knows that they have. ``epoch`` goes up when a server
+finds that it was put back to an older state: it tells all that it has again, under numbers that
+nobody has heard, and has the others tell it everything.
+
+Functions here run inside ``Database.transact`` or ``query``. The tables are made by ``begin``, in
+the database of a server that needs them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from protocol.terms import KeyId, NodeName
+from services.kms.audit import EMPTY, TrailEnd
+from services.kms.replication import Change
+
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS oplog (
+        node TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (node, key_id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS oplog_in_order ON oplog (node, epoch, sequence)",
+    """CREATE TABLE IF NOT EXISTS marks (
+        holder TEXT NOT NULL,
+        node TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (holder, node)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS peers (
+        node TEXT PRIMARY KEY,
+        down_since REAL,
+        why TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        everything INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS origins (
+        node TEXT PRIMARY KEY,
+        applied INTEGER NOT NULL,
+        lag_s REAL NOT NULL,
+        worst_lag_s REAL NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS breaches (
+        key_id TEXT NOT NULL,
+        peer TEXT NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (key_id, peer)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS tallies (
+        name TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS active (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        node TEXT NOT NULL,
+        term INTEGER NOT NULL
+    ) STRICT""",
+)
+
+
+class Place(NamedTuple):
+    """A place in a log; places compare as they follow each other."""
+
+    epoch: int
+    sequence: int
+
+
+START: Final = Place(0, 0)
+
+
+class Row(NamedTuple):
+    """A row of the log of ``node``; ``at`` in Unix seconds of that server's clock."""
+
+    node: NodeName
+    key_id: KeyId
+    place: Place
+    at: float
+
+
+class PeerRow(NamedTuple):
+    """Another server: since when it does not answer, the end of its trail when it last spoke, and
+    whether it shall tell everything."""
+
+    node: NodeName
+    down_since: float | None
+    why: str
+    seen: TrailEnd
+    everything: bool
+
+
+class OriginRow(NamedTuple):
+    """How many changes of a server were applied here, and how late; in seconds."""
+
+    node: NodeName
+    applied: int
+    lag_s: float
+    worst_lag_s: float
+
+
+def begin(
+    connection: sqlite3.Connection, me: NodeName, peers: Sequence[NodeName], active: NodeName | None
+) -> None:
+    """Make the tables on the first start; a peer that is new has nothing yet."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.executemany(
+        "INSERT OR IGNORE INTO peers VALUES (?, NULL, '', ?, ?, 0)",
+        [(peer, *EMPTY) for peer in peers],
+    )
+    if active is not None:
+        connection.execute("INSERT OR IGNORE INTO active VALUES (1, ?, 0)", (active,))
+
+
+# ---- the logs ------------------------------------------------------------------------------
+
+
+def put(
+    me: NodeName, connection: sqlite3.Connection, changes: Sequence[Change], at: float
+) -> tuple[Change, ...]:
+    """Log changes that were made here. Nobody has to have them before the answer."""
+    epoch, last = marks(connection, me).get(me, START)
+    rows = [
+        (me, change.key_id, epoch, number, float(at))
+        for number, change in enumerate(changes, last + 1)
+    ]
+    connection.executemany("INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)", rows)
+    _mark(connection, me, me, Place(epoch, last + len(rows)))
+    return ()
+
+
+def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
+    """Log every key as changed here and now, so that all others are told of it."""
+    found = connection.execute("SELECT key_id, changed FROM keys ORDER BY ordinal").fetchall()
+    put(me, connection, [Change(KeyId(key_id), changed) for key_id, changed in found], at)
+
+
+def begin_epoch(connection: sqlite3.Connection, me: NodeName, heard: Place, at: float) -> None:
+    """This server was put back: tell all that it has beyond ``heard``, and have all told to it."""
+    epoch = max(heard, marks(connection, me).get(me, START)).epoch + 1
+    connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
+    _mark(connection, me, me, Place(epoch, 0))
+    tell_everything(connection, me, at)
+    connection.execute("UPDATE peers SET everything = 1")
+
+
+def next_for(
+    connection: sqlite3.Connection, me: NodeName, peer: NodeName, limit: int, *, relay: bool
+) -> list[Row]:
+    """What the peer lacks of this server's log, in order; with ``relay`` of the others' too."""
+    theirs = marks(connection, peer)
+    logs = [me, *(node for node in marks(connection, me) if node not in (me, peer))]
+    found: list[Row] = []
+    for node in logs if relay else [me]:
+        rows = connection.execute(
+            "SELECT key_id, epoch, sequence, at FROM oplog WHERE node = ? "
+            "AND (epoch, sequence) > (?, ?) ORDER BY epoch, sequence LIMIT ?",
+            (node, *theirs.get(node, START), limit - len(found)),
+        )
+        found += [Row(node, KeyId(key), Place(*place), at) for key, *place, at in rows]
+    return found
+
+
+def take(
+    connection: sqlite3.Connection,
+    me: NodeName,
+    rows: Sequence[Row],
+    after: Mapping[NodeName, Place],
+    now: float,
+) -> None:
+    """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
+    are not counted, and come again."""
+    mine = marks(connection, me)
+    told = dict.fromkeys(row.node for row in rows if row.node != me)
+    whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
+    for row in rows:
+        if row.node not in whole or row.place <= mine.get(row.node, START):
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)",
+            (row.node, row.key_id, *row.place, row.at),
+        )
+        mine[row.node] = row.place
+        _applied(connection, row.node, now - row.at)
+    for node in whole:
+        _mark(connection, me, node, mine[node])
+
+
+def _applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
+    connection.execute(
+        "INSERT INTO origins VALUES (?, 1, ?, ?) ON CONFLICT (node) DO UPDATE SET "
+        "applied = applied + 1, lag_s = excluded.lag_s, "
+        "worst_lag_s = max(worst_lag_s, excluded.worst_lag_s)",
+        (node, lag_s, lag_s),
+    )
+
+
+# ---- marks and peers -----------------------------------------------------------------------
+
+
+def marks(connection: sqlite3.Connection, holder: NodeName) -> dict[NodeName, Place]:
+    """How far ``holder`` has each log, as known here."""
+    found = connection.execute(
+        "SELECT node, epoch, sequence FROM marks WHERE holder = ? ORDER BY node", (holder,)
+    )
+    return {NodeName(node): Place(epoch, sequence) for node, epoch, sequence in found}
+
+
+def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: Place) -> None:
+    connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", (holder, node, *at))
+
+
+def heard(
+    connection: sqlite3.Connection, peer: NodeName, theirs: Mapping[NodeName, Place], end: TrailEnd
+) -> bool:
+    """The peer has said what it has, and where its trail ends. Whether it was marked as down."""
+    connection.execute("DELETE FROM marks WHERE holder = ?", (peer,))
+    for node, place in theirs.items():
+        _mark(connection, peer, node, place)
+    was = connection.execute("SELECT down_since FROM peers WHERE node = ?", (peer,)).fetchone()
+    connection.execute(
+        "UPDATE peers SET sequence = ?, digest = ?, down_since = NULL, why = '' WHERE node = ?",
+        (*end, peer),
+    )
+    return was is not None and was[0] is not None
+
+
+def told_everything(connection: sqlite3.Connection, peer: NodeName) -> None:
+    """The peer knows that it shall tell everything."""
+    connection.execute("UPDATE peers SET everything = 0 WHERE node = ?", (peer,))
+
+
+def mark_down(connection: sqlite3.Connection, peer: NodeName, at: float, why: str) -> bool:
+    """The peer does not answer, since ``at`` (Unix seconds). Whether it was not marked before."""
+    done = connection.execute(
+        "UPDATE peers SET down_since = ?, why = ? WHERE node = ? AND down_since IS NULL",
+        (float(at), why, peer),
+    )
+    return done.rowcount > 0
+
+
+def peers(connection: sqlite3.Connection) -> tuple[PeerRow, ...]:
+    """Those that this server replicates with, by name."""
+    found = connection.execute(
+        "SELECT node, down_since, why, sequence, digest, everything FROM peers ORDER BY node"
+    )
+    return tuple(
+        PeerRow(NodeName(node), since, why, TrailEnd(sequence, digest), bool(everything))
+        for node, since, why, sequence, digest, everything in found
+    )
+
+
+# ---- what an operator wants to know -----------------------------------------------------------
+
+
+def waiting(connection: sqlite3.Connection, me: NodeName, peer: NodeName) -> tuple[int, float]:
+    """How many keys of this server's log the peer has not confirmed, and the stamp of the first."""
+    place = marks(connection, peer).get(me, START)
+    found = connection.execute(
+        "SELECT count(*), coalesce(min(at), 0) FROM oplog WHERE node = ? "
+        "AND (epoch, sequence) > (?, ?)",
+        (me, *place),
+    ).fetchone()
+    return int(found[0]), float(found[1])
+
+
+def at_risk(
+    connection: sqlite3.Connection, me: NodeName, others: Iterable[NodeName]
+) -> tuple[KeyId, ...]:
+    """Keys that were made here and that no other server has confirmed, in order of the log."""
+    place = max((marks(connection, peer).get(me, START) for peer in others), default=START)
+    found = connection.execute(
+        "SELECT key_id FROM oplog JOIN keys USING (key_id) WHERE node = ? AND origin = ? "
+        "AND (epoch, sequence) > (?, ?) ORDER BY epoch, sequence",
+        (me, me, *place),
+    )
+    return tuple(KeyId(key_id) for (key_id,) in found)
+
+
+def origins(connection: sqlite3.Connection) -> tuple[OriginRow, ...]:
+    """Whose changes were applied here, by name."""
+    found = connection.execute(
+        "SELECT node, applied, lag_s, worst_lag_s FROM origins ORDER BY node"
+    )
+    return tuple(OriginRow(NodeName(node), *rest) for node, *rest in found)
+
+
+def count(connection: sqlite3.Connection, name: str, more: int) -> None:
+    """Add to a tally; nothing when ``more`` is 0."""
+    if more:
+        connection.execute(
+            "INSERT INTO tallies VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET "
+            "number = number + excluded.number",
+            (name, more),
+        )
+
+
+def tallies(connection: sqlite3.Connection) -> dict[str, int]:
+    """All tallies by name."""
+    return dict(connection.execute("SELECT name, number FROM tallies ORDER BY name").fetchall())
+
+
+def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: float) -> bool:
+    """This id has another material at the peer. Whether that was not known."""
+    done = connection.execute(
+        "INSERT OR IGNORE INTO breaches VALUES (?, ?, ?)", (key_id, peer, float(at))
+    )
+    return done.rowcount > 0
+
+
+def breaches(connection: sqlite3.Connection) -> list[tuple[KeyId, NodeName, float]]:
+    """Ids with two materials, in the order in which they were found."""
+    found = connection.execute("SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer")
+    return [(KeyId(key_id), NodeName(peer), at) for key_id, peer, at in found]
+
+
+# ---- who takes changes ------------------------------------------------------------------------
+
+
+def active(connection: sqlite3.Connection) -> tuple[NodeName | None, int]:
+    """The server that takes changes, and by which appointment; nobody in mode ``async``."""
+    found = connection.execute("SELECT node, term FROM active").fetchone()
+    return (None, 0) if found is None else (NodeName(found[0]), int(found[1]))
+
+
+def appoint(connection: sqlite3.Connection, node: NodeName, term: int) -> bool:
+    """A later appointment counts; of two of one term that of the lower name. Whether it is news."""
+    now, last = active(connection)
+    if now is None or not (term > last or (term == last and node < now)):
+        return False
+    connection.execute("UPDATE active SET node = ?, term = ?", (node, term))
+    return True

@@ -1,0 +1,191 @@
+"""Servers that replicate after the answer: mode ``async``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from protocol.errors import InvalidArgument, PermissionDenied
+from protocol.messages.agent import DiskAct
+from protocol.messages.kms import Destroy, GetKeys, QueryGroup, Revoke
+from protocol.terms import KmipState, RevocationReason
+from services.kms.config import kms_config
+from tests.services.kms.group_rig import A, B, C, GroupRig
+
+
+@pytest.fixture
+def group() -> Iterator[Callable[..., GroupRig]]:
+    """Makes groups, and closes them."""
+    made: list[GroupRig] = []
+
+    def make(**settings: Any) -> GroupRig:
+        made.append(GroupRig(**settings))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+Groups = Callable[..., GroupRig]
+
+
+def test_a_key_is_answered_at_once_and_reaches_all_soon(group: Groups) -> None:
+    rig = group()
+    rig.cut((A, B), (A, C))
+    key = rig.key(A, "one")
+    assert rig.group(A).at_risk == (key,)
+    assert rig.values(B, (key,)) == {key: None}, "the replication gap: what has not come is missing"
+    rig.sleep(20)
+    peers = rig.group(A).peers
+    assert [(peer.node, peer.waiting) for peer in peers] == [(B, 1), (C, 1)]
+    assert all(peer.down_since is not None for peer in peers)
+    rig.heal()
+    rig.sleep(10)
+    for server in (A, B, C):
+        assert rig.values(server, (key,)) == {key: rig.material[key]}
+    assert rig.group(A).at_risk == ()
+    assert rig.agree()
+    rig.healthy()
+
+
+def test_lag_is_measured_and_not_what_somebody_set(group: Groups) -> None:
+    rig = group()
+    rig.key(A, "quick")
+    rig.sleep(1)
+    [origin] = rig.group(B).origins
+    assert origin.node == A and 0 <= origin.worst_lag_s < 1
+    rig.cut((A, B))
+    rig.key(A, "slow")
+    rig.sleep(25)
+    waits = {peer.node: peer.oldest_s for peer in rig.group(A).peers}
+    assert 24 < waits[B] < 27 and waits[C] == 0
+    rig.heal()
+    rig.sleep(10)
+    [origin] = rig.group(B).origins
+    assert 24 < origin.worst_lag_s < 40
+    assert origin.applied == 2
+
+
+def test_a_third_server_tells_what_it_has_of_one_that_is_gone(group: Groups) -> None:
+    rig = group(group_exchange_s=10)
+    rig.cut((A, C))
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    rig.power_off(A)
+    rig.sleep(30)
+    assert rig.values(C, (key,)) == {key: rig.material[key]}
+    rig.healthy()
+
+
+def test_revoked_elsewhere_and_given_here_is_counted(group: Groups) -> None:
+    rig = group()
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    rig.cut((A, B))
+    rig.at(A, Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE))
+    rig.sleep(1)
+    for _ in range(3):
+        rig.ask(B, GetKeys(key_ids=(key,)))
+    assert rig.group(B).stale_serves == 0, "it does not know yet"
+    rig.heal()
+    rig.sleep(40)
+    assert rig.group(B).stale_serves == 3
+    assert rig.attributes(B)[key].state is KmipState.COMPROMISED
+    assert rig.group(C).stale_serves == 0
+
+
+def test_a_tombstone_does_not_come_back(group: Groups) -> None:
+    rig = group()
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    rig.cut((A, B), (A, C))
+    rig.at(A, Revoke(key_id=key, reason=RevocationReason.CESSATION_OF_OPERATION))
+    rig.at(A, Destroy(key_id=key))
+    rig.at(B, Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE))
+    rig.heal()
+    rig.sleep(60)
+    for server in (A, B, C):
+        assert rig.attributes(server)[key].state is KmipState.DESTROYED_COMPROMISED
+        assert rig.values(server, (key,)) == {key: None}
+    assert rig.agree()
+    assert sum(rig.group(server).conflicts for server in (A, B, C)) > 0
+    rig.healthy()
+
+
+def test_numbered_ids_collide_in_a_split_brain(group: Groups) -> None:
+    rig = group(settings={"ids": "sequential"})
+    first = rig.key(A, "one")
+    rig.sleep(1)
+    assert rig.key(B, "two") == "2" and first == "1", "while they hear of each other they go on"
+    rig.sleep(1)
+    rig.cut((A, B), (B, C), (A, C))
+    at_a = rig.key(A, "three")
+    rig.material.clear()  # of this id there are two
+    assert rig.key(B, "four") == at_a
+    rig.heal()
+    rig.sleep(40)
+    assert (at_a, A) in [(breach.key_id, breach.peer) for breach in rig.group(B).breaches]
+    assert rig.seen("kms.breach")
+    assert not rig.agree(A, B)
+
+
+def test_a_server_put_back_to_an_older_state_is_filled_again(
+    group: Groups,
+) -> None:
+    rig = group()
+    old = rig.key(A, "old")
+    rig.sleep(1)
+    rig.power_off(A)
+    rig.disk(A, DiskAct.SAVE)
+    rig.power_on(A)
+    new = rig.key(A, "new")
+    rig.sleep(1)
+    rig.power_off(A)
+    rig.disk(A, DiskAct.RESTORE)
+    rig.power_on(A)
+    newest = rig.key(A, "newest")
+    rig.sleep(60)
+    for server in (A, B, C):
+        assert set(rig.attributes(server)) == {old, new, newest}
+    assert rig.agree()
+    assert rig.seen("kms.behind_peer")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kills_under_load_lose_no_key(group: Groups, seed: int) -> None:
+    """A crash keeps the disk, so not even keys at risk are lost when the server comes back."""
+    rig = group(seed=seed, group_exchange_s=5)
+    made = []
+    for number in range(24):
+        server = (A, B, C)[number % 3]
+        made.append(rig.key(server, f"{seed}-{number}"))
+        if number % 5 == 4:
+            victim = (A, B, C)[(number // 5) % 3]
+            rig.power_off(victim, "crash" if number % 2 else "power_loss")
+            rig.power_on(victim)
+    rig.sleep(60)
+    for server in (A, B, C):
+        assert rig.values(server, tuple(made)) == {key: rig.material[key] for key in made}
+    assert rig.agree()
+    rig.healthy()
+
+
+def test_only_a_peer_tells_and_only_an_operator_asks(group: Groups) -> None:
+    rig = group()
+    assert isinstance(rig.refused(A, QueryGroup()), PermissionDenied)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"replication": "forward"}, "active"),
+        ({"active": "kms-1"}, "active"),
+        ({"identities": {"a": {"role": "peer"}, "b": {"role": "peer"}}}, "a pair has two"),
+    ],
+)
+def test_settings_that_do_not_go_together(config: dict[str, object], text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        kms_config(config)
