@@ -31,7 +31,8 @@ R = TypeVar("R", bound=Reply)
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
 
-    ``providers`` are the key providers of the Lab file that a key server serves; of a host,
+    ``providers`` are the key providers of the Lab file that a key server serves, ``replication``
+    the mode in which it replicates when that is after the answer; of a host,
     ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere HA on for its cluster,
     ``drs``: what the file has DRS do there by itself, empty: it is disabled, ``vsan``: whether its
     cluster has an encrypted vSAN, and ``vcenter``: that of its cluster.
@@ -42,6 +43,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     cluster: ClusterName = ClusterName("")
     providers: tuple[ProviderId, ...] = ()
+    replication: str = ""
     tpm: bool = True
     ha: bool = False
     drs: str = ""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from chaos.draws import Draws
 from chaos.history import History
 from chaos.lab import Lab
+from chaos.observe.groups import Groups
 from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
@@ -44,6 +45,7 @@ class Watch:
         self.tpm_boots = Tpms(self.lab, self.history)
         self.states = States(self.lab, self.history)
         self.values = Values(self.lab, self.history, Draws(self.seed, "values"))
+        self.groups = Groups(self.lab, self.history)
         self.remains = None if self.opened is None else Remains(self.history, self.opened)
 
     async def plant(self) -> None:
@@ -95,6 +97,7 @@ class Watch:
     async def last(self) -> None:
         """What is only to be seen at the end: keys, disks, what remains of removed keys."""
         await last_looks(self.lab, self.guests, self.history)
+        await self.groups.end()
         await self.values.whole(end=True)
         await power_changes(self.lab, self.history, self.since)
         if self.remains is not None:
@@ -117,3 +120,4 @@ class Watch:
             await self.lab.sleep(LOOK_S)
             await self.states.look()
             await self.values.look()
+            await self.groups.look()

@@ -32,6 +32,7 @@ from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.one_vcenter_per_vm import one_vcenter_per_vm
 from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
+from chaos.checks.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.session_in_force import session_in_force
 from chaos.checks.told_in_order import told_in_order
@@ -76,6 +77,7 @@ _CHECKS: Final = (
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),
+    Check(replicas_agree, "S5"),
     Check(nothing_left, "S6"),
     Check(given_up_keys_gone),
     Check(acked_vm_known),

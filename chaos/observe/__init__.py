@@ -9,6 +9,7 @@
 - ``alarms``      what rings at vCenter when a run ends, beside what hosts say of its cause
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
+- ``groups``      how key servers stand that replicate after the answer, and whether they agree
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
 - ``power``       what hosts did to the power of VMs, from their logs
 - ``sessions``    which session of vCenter's each host obeys, heard on the bus

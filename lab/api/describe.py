@@ -23,6 +23,7 @@ from lab.api.answers import (
 from lab.api.look import connected_hosts, tpm_of, vcenter_up
 from lab.api.machines import CURES, seen
 from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
+from lab.api.replication import peers_text
 from lab.api.session import Session
 from lab.api.upgrade import newest_of
 from lab.api.views import (
@@ -30,7 +31,6 @@ from lab.api.views import (
     host_view,
     key_ref,
     own_view,
-    pair_text,
     provider_view,
     vm_on_host,
     vm_view,
@@ -47,7 +47,7 @@ from protocol.messages.host import (
     TrustView,
     VmConfigState,
 )
-from protocol.messages.kms import GetAttributes, QueryPair
+from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import (
     HostInfo,
     KmipServerStatus,
@@ -193,7 +193,7 @@ async def _server_row(
 ) -> ProviderServer:
     peer = ""
     if state is MachineState.RUNNING:
-        peer = pair_text(await session.lab.ask(node, QueryPair()))
+        peer = await peers_text(session, node)
     return ProviderServer(
         server=contact.name,
         machine=state,

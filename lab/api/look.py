@@ -41,13 +41,13 @@ from lab.api.answers import (
     VmList,
 )
 from lab.api.machines import all_seen, missing_of, seen
+from lab.api.replication import peers_text
 from lab.api.session import Session
 from lab.api.views import (
     event_view,
     host_view,
     key_ref,
     own_view,
-    pair_text,
     provider_view,
     rule_view,
     task_view,
@@ -57,7 +57,7 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit, QueryPair
+from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
@@ -143,7 +143,7 @@ async def key_servers(session: Session, command: commands.GetKms) -> KeyServerLi
         listed = await session.ask(node, GetAttributes(key_ids=located.key_ids))
         counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
         states = dict(sorted(counts.items()))
-        peer = pair_text(await session.ask(node, QueryPair()))
+        peer = await peers_text(session, node)
         items.append(
             KeyServer(kms=node, machine=machine, keys=located.total, states=states, peer=peer)
         )

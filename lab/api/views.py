@@ -38,7 +38,7 @@ from protocol.messages.agent import (
     StallRule,
 )
 from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
-from protocol.messages.kms import PairStatus
+from protocol.messages.kms import GroupStatus, PairStatus
 from protocol.messages.vcenter import (
     ClusterInfo,
     CryptoModePolicy,
@@ -221,8 +221,36 @@ def pair_text(pair: PairStatus) -> str:
     if pair.down_since is None:
         return f"{pair.peer} in step"
     since = datetime.fromtimestamp(pair.down_since, UTC).strftime("%H:%M:%S")
-    keys = "1 key waits" if pair.waiting == 1 else f"{pair.waiting} keys wait"
-    return f"{pair.peer} marked as down since {since}Z, {keys} for it"
+    return f"{pair.peer} marked as down since {since}Z, {_keys(pair.waiting)} for it"
+
+
+def group_text(group: GroupStatus) -> str:
+    """How a key server stands that replicates after the answer; empty when it does not."""
+    if not group.mode:
+        return ""
+    parts = [f"{group.mode}, {group.active} is active" if group.active else group.mode]
+    for peer in group.peers:
+        if peer.down_since is not None:
+            since = datetime.fromtimestamp(peer.down_since, UTC).strftime("%H:%M:%S")
+            parts.append(f"{peer.node} away since {since}Z, {_keys(peer.waiting)} for it")
+        elif peer.waiting:
+            parts.append(f"{peer.node} behind by {peer.waiting}, {peer.oldest_s:.1f} s")
+        else:
+            parts.append(f"{peer.node} in step")
+    if group.origins:
+        parts.append(f"worst lag {max(one.worst_lag_s for one in group.origins):.1f} s")
+    for number, what in (
+        (len(group.at_risk), "only here"),
+        (group.conflicts, "conflicts"),
+        (group.stale_serves, "stale serves"),
+        (len({breach.key_id for breach in group.breaches}), "ids with two materials"),
+    ):
+        parts += [f"{number} {what}"] if number else []
+    return "; ".join(parts)
+
+
+def _keys(waiting: int) -> str:
+    return "1 key waits" if waiting == 1 else f"{waiting} keys wait"
 
 
 def _policy(policy: CryptoModePolicy | msgspec.UnsetType) -> str:

@@ -50,6 +50,10 @@ class Shape:
     kms: Annotated[
         int | None, Parameter(help="Key servers of the one provider: 1, or 2 that replicate.")
     ] = None
+    kms_mode: Annotated[
+        Literal["none", "sync-pair", "async", "forward"] | None,
+        Parameter(help="How they replicate; with none, async and forward there may be up to 8."),
+    ] = None
     providers: Annotated[
         int | None, Parameter(help="Key providers; each further one has a key server of its own.")
     ] = None
@@ -62,7 +66,11 @@ class Shape:
 
     def changes(self) -> dict[str, Any]:
         """What was given, under the names of ``lab.topology.lab_file.override``."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        mode = given.pop("kms_mode", None)
+        if mode is not None:
+            given["kms"] = {"mode": mode, **({"replicas": self.kms} if self.kms else {})}
+        return given
 
 
 def up(
@@ -91,6 +99,7 @@ def up(
     keystead up
     keystead up edge --hosts 8 --pace 60 --name second
     keystead up --kms 2 --providers 2
+    keystead up --kms 3 --kms-mode async
     """
     from lab.api.labs import LONGEST_S, starting
 

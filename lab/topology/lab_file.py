@@ -21,7 +21,7 @@ from chaos.text_file import text_of
 from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
-from lab.topology.references import PAIR, Misfit, misfits
+from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
 from services import knobs
 
 FAULTS_SHOWN = 100  # of a file; nobody reads more
@@ -174,23 +174,30 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return made
 
 
-def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
-    """One provider with ``count`` key servers: one, or a pair whose servers replicate.
+def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
+    """One provider with so many key servers: one, or a pair whose servers replicate; or what a
+    mapping says: ``{replicas: 3, mode: async, ids: sequential}``.
 
     The first provider of the file keeps its name, so what refers to it goes on.
     """
-    if type(count) is not int or not 1 <= count <= PAIR:
+    said = dict(wanted) if isinstance(wanted, Mapping) else {"replicas": wanted}
+    mode, ids = said.pop("mode", None), said.pop("ids", None)
+    count, most = said.pop("replicas", PAIR), PAIR if mode in (None, "sync-pair") else SERVERS_LIMIT
+    if said or type(count) is not int or not 1 <= count <= most:
         text = (
-            "kms: 1, or 2 for a pair whose servers replicate; more providers with a key server "
-            "each: providers"
+            "kms: 1, or 2 for a pair whose servers replicate, or {replicas: 3, mode: async}, where "
+            f"modes none, async and forward have up to {SERVERS_LIMIT}; more providers with a key "
+            "server each: providers"
         )
         raise KeysteadError("KS-USE-003", text)
-    first = dict((data.get("kms") or [{}])[0])
+    first = dict((data.get("kms") or [{}])[0]) | ({} if ids is None else {"ids": ids})
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
+    provider.pop("replication", None)
+    replication = {} if mode is None else {"replication": mode}
     return {
         "kms": [{**first, "name": name} for name in names],
-        "providers": [{**provider, "servers": names}],
+        "providers": [{**provider, "servers": names, **replication}],
     }
 
 

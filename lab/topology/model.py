@@ -56,6 +56,9 @@ class VcenterModel(_Named):
 
 class KmsModel(_Named):
     tpm: TpmBackend = TpmBackend.NONE
+    ids: Literal["random", "sequential"] = "random"
+    """How it names new keys. Numbers are a flaw: servers that do not hear of each other give one to
+    two keys."""
 
 
 class ProviderModel(_Model):
@@ -63,6 +66,9 @@ class ProviderModel(_Model):
     type: Literal["standard", "trusted", "native"] = "standard"
     vcenter: str = "vcenter"
     servers: tuple[str, ...] = ()
+    replication: Literal["none", "sync-pair", "async", "forward"] | None = None
+    """When its servers learn of each other's changes: never; before the answer (two servers); after
+    it, where each takes changes or the active one does. None: before it, of two servers."""
     tpm_required: bool = False
     """Of a native provider: hosts without a TPM take no part in it."""
     default: bool | None = None

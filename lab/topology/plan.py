@@ -6,7 +6,7 @@ import msgspec
 
 from lab.topology.lab_file import LabFile
 from lab.topology.model import ClusterModel, VsanModel
-from lab.topology.references import default_provider, pairs
+from lab.topology.references import Group, default_provider, groups
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, VmName
@@ -152,10 +152,11 @@ def _trust(file: LabFile) -> TrustPlan | None:
 
 def _key_servers(file: LabFile) -> list[NodeSpec]:
     """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter."""
-    peers = {name: peer for pair in pairs(file) for name, peer in (pair, pair[::-1])}
+    group_of = {server: group for group in groups(file) for server in group.servers}
 
     def identities(server: str) -> dict[str, dict[str, str]]:
-        peer = {peers[server]: {"role": "peer"}} if server in peers else {}
+        group = group_of[server].servers if server in group_of else ()
+        peer = {other: {"role": "peer"} for other in group if other != server}
         clients = {v.name: {"role": "client"} for v in file.vcenters}
         kps: dict[str, dict[str, str]] = {
             str(service): {"role": "kps"} for _, service in pairs_of_services(file)
@@ -169,10 +170,22 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
             site=server.site,
             tpm=server.tpm,
             knobs=file.knobs,
-            config={"identities": identities(server.name)},
+            config={
+                "identities": identities(server.name),
+                **_replication(group_of.get(server.name)),
+                **({"ids": server.ids} if server.ids != "random" else {}),
+            },
         )
         for server in file.kms
     ]
+
+
+def _replication(group: Group | None) -> dict[str, str]:
+    """The mode, where it is not that of a pair; the first server of mode ``forward`` is active."""
+    if group is None or group.mode == "sync-pair":
+        return {}
+    active = {"active": group.servers[0]} if group.mode == "forward" else {}
+    return {"replication": group.mode, **active}
 
 
 def _vcenters(file: LabFile) -> list[NodeSpec]:

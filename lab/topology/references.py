@@ -15,7 +15,8 @@ from lab.topology.version_references import cluster_misfits, provider_misfits
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
-PAIR: Final = 2  # key servers of a provider that replicate
+PAIR: Final = 2  # key servers of a provider in mode sync-pair
+SERVERS_LIMIT: Final = 8  # key servers of a provider in another mode
 VSAN_HOSTS: Final = 3  # with a component of an object each
 VMS_LIMIT: Final = 10_000
 _OF_HOSTS: Final = re.compile(r"esxi-[0-9]+")
@@ -59,10 +60,27 @@ def default_provider(file: LabFields, vcenter: str) -> str | None:
     return next(iter([*said, *(provider.name for provider in mine)]), None)
 
 
-def pairs(file: LabFields) -> list[tuple[str, str]]:
-    """Key servers that replicate (mode sync-pair): the two of a provider, each pair once."""
-    found = [sorted(set(provider.servers)) for provider in file.providers]
-    return list(dict.fromkeys((one[0], one[1]) for one in found if len(one) == PAIR))
+class Group(NamedTuple):
+    """Key servers that replicate with each other, in order of the file, and in which mode."""
+
+    mode: str
+    servers: tuple[str, ...]
+
+
+def groups(file: LabFields) -> list[Group]:
+    """The key servers that replicate, each group once: those of one provider."""
+    found = [
+        Group(mode_of(provider), tuple(dict.fromkeys(provider.servers)))
+        for provider in file.providers
+        if mode_of(provider) != "none" and len(set(provider.servers)) > 1
+    ]
+    by_members = {(one.mode, *sorted(one.servers)): one for one in reversed(found)}
+    return list(reversed(by_members.values()))
+
+
+def mode_of(provider: ProviderModel) -> str:
+    """When the servers of the provider learn of each other's changes."""
+    return provider.replication or "sync-pair"
 
 
 def _twice(file: LabFields) -> Iterator[Misfit]:
@@ -114,15 +132,9 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
         return
     elif provider.tpm_required:
         yield Misfit(("tpm_required",), "it is for native providers only")
-    elif not 1 <= len(provider.servers) <= PAIR:
-        # Keys made on one server would be missing on the others (STD-01).
-        text = (
-            "a provider has one server, or two that replicate their keys; more are not "
-            "available in this version"
-        )
-        yield Misfit(("servers",), text)
     else:
-        yield from _in_two_pairs(file, provider)
+        yield from _how_many(provider)
+        yield from _in_two_groups(file, provider)
 
 
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
@@ -130,13 +142,37 @@ def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
         yield Misfit(("vcenter",), f"there is no vCenter {vcenter}")
 
 
-def _in_two_pairs(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
-    mine = tuple(sorted(set(provider.servers)))
+def _how_many(provider: ProviderModel) -> Iterator[Misfit]:
+    least, most, text = {
+        None: (
+            1,
+            PAIR,
+            "a provider has one server, or two that replicate before they answer; more need "
+            "`replication`: none, async or forward",
+        ),
+        "sync-pair": (PAIR, PAIR, "mode sync-pair has two servers"),
+        "none": (1, SERVERS_LIMIT, f"a provider has 1 to {SERVERS_LIMIT} servers"),
+    }.get(
+        provider.replication,
+        (2, SERVERS_LIMIT, f"mode {provider.replication} has 2 to {SERVERS_LIMIT} servers"),
+    )
+    if not least <= len(provider.servers) <= most:
+        yield Misfit(("servers",), text)
+
+
+def _in_two_groups(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
+    mine = Group(mode_of(provider), tuple(sorted(set(provider.servers))))
+    if len(mine.servers) == 1 or mine.mode == "none":
+        return
     for place, server in enumerate(provider.servers):
-        first = next((pair for pair in pairs(file) if server in pair), mine)
-        if len(mine) == PAIR and first != mine:
-            text = f"{server} is in a pair with another server: {' and '.join(first)} replicate"
+        first = next((group for group in groups(file) if server in group.servers), mine)
+        if sorted(first.servers) != list(mine.servers):
+            text = f"{server} replicates with others already: {' and '.join(first.servers)}"
             yield Misfit(("servers", place), text)
+        elif first.mode != mine.mode:
+            text = f"{server} replicates in mode {first.mode} already"
+            yield Misfit(("replication",), text)
+            return
 
 
 def _defaults(file: LabFields) -> Iterator[Misfit]:

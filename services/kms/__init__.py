@@ -18,6 +18,8 @@
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
 - ``refusals``    those that the trail tells of by their number
+- ``ids``         how new keys are named
+- ``oplog``       logs of changes, and what each server of a group has of them
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
 - ``anchor``      how far the server has come, kept outside of the database
@@ -27,6 +29,5 @@ A reply leaves after the commit that holds both the change and its audit rows. T
 lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
 Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
-Name; Archive; ciphers other than AES-GCM; rotation of the master key; modes of replication other
-than ``sync-pair``.
+Name; Archive; ciphers other than AES-GCM; rotation of the master key.
 """

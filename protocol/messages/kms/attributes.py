@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from protocol.attributes import Attribute, CryptographicParameters, Value
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.messages.kms.keys import KeyCreated
+from protocol.messages.kms.keys import KeyCreated, OnBehalf
 from protocol.terms import KeyId
 
 
@@ -20,6 +22,7 @@ class RegisterKey(Request[KeyCreated], frozen=True, kw_only=True):
     length: int = 256
     usage_mask: int = 12
     attributes: tuple[Attribute, ...] = ()
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class GetKeyAttributes(Request["KeyAttributeValues"], frozen=True, kw_only=True):
@@ -57,6 +60,7 @@ class AddAttribute(Request["AttributeChanged"], frozen=True, kw_only=True):
     key_id: KeyId
     name: str
     value: Value
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class ModifyAttribute(Request["AttributeChanged"], frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class ModifyAttribute(Request["AttributeChanged"], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     key_id: KeyId
     attribute: Attribute
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeleteAttribute(Request["AttributeDeleted"], frozen=True, kw_only=True):
@@ -74,6 +79,7 @@ class DeleteAttribute(Request["AttributeDeleted"], frozen=True, kw_only=True):
     key_id: KeyId
     name: str
     index: int = 0
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class AttributeChanged(Reply, frozen=True, kw_only=True):

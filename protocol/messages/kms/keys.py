@@ -12,7 +12,17 @@ import msgspec
 
 from protocol.attributes import Attribute
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.terms import KeyId, KmipState, RevocationReason
+from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
+
+
+class OnBehalf(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose request one key server hands on to another: of ``node``, or made ``at_console`` of it.
+
+    Believed of a server that replicates with the receiver, and of nobody else.
+    """
+
+    node: NodeName
+    at_console: bool = False
 
 
 class KeyAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +61,7 @@ class CreateKey(Request["KeyCreated"], frozen=True, kw_only=True):
     usage_mask: int = 12
     activate: bool = False
     get: bool = False
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyCreated(Reply, frozen=True, kw_only=True):
@@ -112,6 +123,7 @@ class Activate(Request["KeyState"], frozen=True, kw_only=True):
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     key_id: KeyId
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class Revoke(Request["KeyState"], frozen=True, kw_only=True):
@@ -120,6 +132,7 @@ class Revoke(Request["KeyState"], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     key_id: KeyId
     reason: RevocationReason = RevocationReason.UNSPECIFIED
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class Destroy(Request["KeyState"], frozen=True, kw_only=True):
@@ -127,6 +140,7 @@ class Destroy(Request["KeyState"], frozen=True, kw_only=True):
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     key_id: KeyId
+    on_behalf: OnBehalf | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyState(Reply, frozen=True, kw_only=True):

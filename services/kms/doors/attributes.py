@@ -13,6 +13,7 @@ from services.kms import attribute_operations, cipher_operations, operations
 from services.kms.access import Caller, caller_at
 from services.kms.config import KmsConfig
 from services.kms.core import Core
+from services.kms.doors.forwarding import at_the_active
 from services.runtime.service import Peer, Service, serves
 
 DATA_LIMIT: Final = 64 * 1024
@@ -29,6 +30,7 @@ class AttributeDoor(Service):
         return caller_at(self.config, peer.node, local=peer.local)
 
     @serves(m.RegisterKey)
+    @at_the_active
     async def register_key(self, message: m.RegisterKey, peer: Peer) -> m.KeyCreated:
         """Register."""
         check_operation_id(message.operation_id)
@@ -64,6 +66,7 @@ class AttributeDoor(Service):
         return m.AttributeNames(key_id=message.key_id, names=found.names)
 
     @serves(m.AddAttribute)
+    @at_the_active
     async def add_attribute(self, message: m.AddAttribute, peer: Peer) -> m.AttributeChanged:
         """Add Attribute."""
         request = attribute_operations.AddAttribute(
@@ -75,6 +78,7 @@ class AttributeDoor(Service):
         return m.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
 
     @serves(m.ModifyAttribute)
+    @at_the_active
     async def modify_attribute(self, message: m.ModifyAttribute, peer: Peer) -> m.AttributeChanged:
         """Modify Attribute."""
         request = attribute_operations.ModifyAttribute(
@@ -84,6 +88,7 @@ class AttributeDoor(Service):
         return m.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
 
     @serves(m.DeleteAttribute)
+    @at_the_active
     async def delete_attribute(self, message: m.DeleteAttribute, peer: Peer) -> m.AttributeDeleted:
         """Delete Attribute; one that is not there is gone already."""
         request = attribute_operations.DeleteAttribute(

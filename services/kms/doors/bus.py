@@ -23,6 +23,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import checking, operations
 from services.kms.doors.attributes import AttributeDoor, check_operation_id
+from services.kms.doors.forwarding import at_the_active
 from services.kms.keyrow import KeyRow
 from services.runtime.service import Peer, serves
 
@@ -39,6 +40,7 @@ class BusDoor(AttributeDoor):
         return m.ServerVersions(versions=found.versions)
 
     @serves(m.CreateKey)
+    @at_the_active
     async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
         """One batch: Create, and Activate and Get if asked. What vCenter makes is AES-256."""
         given = (message.algorithm, message.length, message.usage_mask)
@@ -89,12 +91,14 @@ class BusDoor(AttributeDoor):
         return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
 
     @serves(m.Activate)
+    @at_the_active
     async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
         """Activate."""
         request = operations.Activate(unique_identifier=message.key_id, repeat=True)
         return await self._move(request, peer)
 
     @serves(m.Revoke)
+    @at_the_active
     async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
         """Revoke."""
         request = operations.Revoke(
@@ -103,6 +107,7 @@ class BusDoor(AttributeDoor):
         return await self._move(request, peer)
 
     @serves(m.Destroy)
+    @at_the_active
     async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
         """Destroy."""
         request = operations.Destroy(unique_identifier=message.key_id, repeat=True)

@@ -7,12 +7,21 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import InvalidArgument, PermissionDenied
+from protocol.errors import InvalidArgument, NotAvailable, PermissionDenied, TimedOut
 from protocol.messages.agent import DiskAct
-from protocol.messages.kms import Destroy, GetKeys, QueryGroup, Revoke
+from protocol.messages.kms import (
+    CreateKey,
+    Destroy,
+    GetKeys,
+    MakeActive,
+    OnBehalf,
+    QueryGroup,
+    Revoke,
+)
 from protocol.terms import KmipState, RevocationReason
 from services.kms.config import kms_config
 from tests.services.kms.group_rig import A, B, C, GroupRig
+from tests.services.kms.pair_rig import CLIENT
 
 
 @pytest.fixture
@@ -189,3 +198,71 @@ def test_only_a_peer_tells_and_only_an_operator_asks(group: Groups) -> None:
 def test_settings_that_do_not_go_together(config: dict[str, object], text: str) -> None:
     with pytest.raises(InvalidArgument, match=text):
         kms_config(config)
+
+
+def test_a_standby_hands_changes_on_and_reads_for_itself(group: Groups) -> None:
+    rig = group(mode="forward")
+    key = rig.key(B, "one")
+    assert rig.attributes(A)[key].state is KmipState.ACTIVE
+    assert rig.values(A, (key,)) == {key: rig.material[key]}
+    rig.sleep(1)
+    assert rig.values(B, (key,)) == {key: rig.material[key]}
+    [row] = rig.at_rest(A, "SELECT who FROM audit WHERE operation = 'Create'")
+    assert row == (CLIENT,), "the trail tells who asked, and not who handed it on"
+    rig.at(C, Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE))
+    assert rig.attributes(A)[key].state is KmipState.COMPROMISED
+    assert rig.at_rest(A, "SELECT who FROM audit WHERE operation = 'Revoke'") == [("local/kms-3",)]
+    rig.healthy()
+
+
+def test_without_the_active_server_nothing_changes_until_another_is_appointed(
+    group: Groups,
+) -> None:
+    rig = group(mode="forward")
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    rig.power_off(A)
+    assert isinstance(rig.refused(B, CreateKey(operation_id="two")), TimedOut)
+    assert rig.values(B, (key,)) == {key: rig.material[key]}, "it still reads"
+    assert rig.at(B, MakeActive()).active == B
+    rig.sleep(1)
+    rig.power_off(B)
+    rig.power_on(B)
+    rig.sleep(2)
+    assert rig.group(B).active == rig.group(C).active == B, "durable, and told"
+    second = rig.key(C, "two")
+    rig.power_on(A)
+    rig.sleep(40)
+    assert [rig.group(server).active for server in (A, B, C)] == [B, B, B]
+    assert rig.values(A, (second,)) == {second: rig.material[second]}
+    assert rig.agree()
+    rig.healthy()
+
+
+def test_two_active_servers_are_merged(group: Groups) -> None:
+    """Cut off, the one that was active does not hear of the other's appointment."""
+    rig = group(mode="forward")
+    rig.cut((A, B), (A, C))
+    rig.at(B, MakeActive())
+    at_a, at_b = rig.key(A, "one"), rig.key(B, "two")
+    assert {rig.group(A).active, rig.group(B).active} == {A, B}
+    rig.heal()
+    rig.sleep(60)
+    assert rig.group(A).active == B
+    for server in (A, B, C):
+        assert set(rig.attributes(server)) == {at_a, at_b}
+    assert rig.agree()
+
+
+def test_only_a_peer_speaks_for_others(group: Groups) -> None:
+    rig = group(mode="forward")
+    said = OnBehalf(node=CLIENT)
+    refused = rig.refused(A, CreateKey(operation_id="one", on_behalf=said))
+    assert isinstance(refused, PermissionDenied)
+
+
+def test_in_mode_async_nobody_is_active(group: Groups) -> None:
+    rig = group()
+    assert rig.group(A).active is None
+    with pytest.raises(NotAvailable):
+        rig.at(A, MakeActive())

@@ -1,0 +1,45 @@
+"""Key servers that replicate have the same keys in the same states at the end, and no id has two
+materials: a number that two of them gave to two keys while they were apart cannot be mended.
+
+Reads the ``group`` and ``replicas`` states of servers that replicate after the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+
+
+def replicas_agree(records: Sequence[Record]) -> Finding:
+    """Pass when all servers that answered at the end have the same.
+
+    Unknown without servers that replicate after the answer, or when fewer than two were asked."""
+    breaches: dict[str, tuple[str, int]] = {}
+    last: dict[str, Record] = {}
+    for record in records:
+        if record.type != "state":
+            continue
+        if record.op == "group":
+            for key, peer in record.data.get("breaches", ()):
+                breaches.setdefault(str(key), (f"{record.node} and {peer}", record.seq))
+        elif record.op == "replicas":
+            last[record.node] = record
+    if breaches:
+        text = "; ".join(f"{key} is two keys, on {who}" for key, (who, _) in breaches.items())
+        return Finding(
+            CheckOutcome.FAIL, text, tuple(dict.fromkeys(n for _, n in breaches.values()))
+        )
+    if len(last) < 2:
+        return Finding(CheckOutcome.UNKNOWN, "no two servers that replicate were asked at the end")
+    has: dict[str, Mapping[str, int]] = {server: r.data["keys"] for server, r in last.items()}
+    ids = dict.fromkeys(key for keys in has.values() for key in keys)
+    differ = [key for key in ids if len({keys.get(key) for keys in has.values()}) > 1]
+    if differ:
+        first = differ[0]
+        lacking = [server for server, keys in has.items() if first not in keys]
+        how = f"not on {', '.join(lacking)}" if lacking else "not in the same state everywhere"
+        text = f"{len(differ)} of {len(ids)} keys differ: {first} is {how}"
+        return Finding(CheckOutcome.FAIL, text, tuple(r.seq for r in last.values()))
+    return Finding(CheckOutcome.PASS, f"{', '.join(has)} have the same {len(ids)} keys")
