@@ -96,8 +96,8 @@ class Watch:
 
     async def last(self) -> None:
         """What is only to be seen at the end: keys, disks, what remains of removed keys."""
+        await self.groups.end()  # which waits until they agree: keys are asked for after it
         await last_looks(self.lab, self.guests, self.history)
-        await self.groups.end()
         await self.values.whole(end=True)
         await power_changes(self.lab, self.history, self.since)
         if self.remains is not None:

@@ -207,6 +207,15 @@ def healed(story: Story) -> Story:
     return story.heal("wan").passes(1)
 
 
+def group(server: str, *breaches: list[str]) -> Row:
+    return (server, "state", "group", {"breaches": [*breaches]})
+
+
+def replica(server: str, **keys: int) -> Row:
+    """What a key server has at the end that replicates after the answer."""
+    return (server, "state", "replicas", {"keys": keys})
+
+
 QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
 HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
@@ -234,6 +243,15 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         [values("a", "store", k1=1), values("a", "store", k1=2)],
     ),
     ("one_key_one_value", CheckOutcome.UNKNOWN, [values("kms", "server", k1=1, k2=2)]),
+    ("replicas_agree", CheckOutcome.PASS, [group("a"), replica("a", k1=1), replica("b", k1=1)]),
+    ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b")]),
+    ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b", k1=2)]),
+    (
+        "replicas_agree",
+        CheckOutcome.FAIL,
+        [group("a", ["k1", "b"]), replica("a", k1=1), replica("b", k1=1)],
+    ),
+    ("replicas_agree", CheckOutcome.UNKNOWN, [group("a"), replica("a", k1=1)]),
     ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),

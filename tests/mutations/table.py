@@ -9,6 +9,7 @@ import tests.mutations.bugs
 from tests.mutations.copies import COPIES, RIGHTS
 from tests.mutations.drs import DRS
 from tests.mutations.found import FOUND
+from tests.mutations.groups import GROUPS
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
 from tests.mutations.mobility import IN_MOVES, MOBILITY
@@ -33,7 +34,7 @@ class Killed:
 
 
 KILLED = (
-    *(Killed(*entry) for entry in (*DRS, *HA, *TRUST, *VSAN, *VTPM)),
+    *(Killed(*entry) for entry in (*DRS, *GROUPS, *HA, *TRUST, *VSAN, *VTPM)),
     *(Killed(*entry) for entry in (*MOBILITY, *RECRYPT, *COPIES, *RIGHTS)),
     # Native providers: KDK, derived keys, backup.
     Killed(

@@ -12,23 +12,21 @@ mended: it is written down on both, and told.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from protocol.errors import NotAvailable, ProductError
 from protocol.messages import kms as m
 from protocol.terms import KeyId, NodeName
-from services.kms import audit, oplog, store
+from services.kms import audit, oplog
 from services.kms.access import caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors import replicas
+from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.merging import Taken
@@ -40,8 +38,6 @@ from services.runtime.ports import Bus, Clock, Database
 from services.runtime.service import Peer, Service, serves
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
-CONFLICTS: Final = "conflicts"
-STALE_SERVES: Final = "stale serves"
 
 
 class _Line:
@@ -307,47 +303,10 @@ class Group:
     async def status(self, *, digests: bool) -> m.GroupStatus:
         """See ``QueryGroup``."""
         now = self._clock.now()
-        return await self._database.query(partial(self._status, now, digests))
-
-    def _status(self, now: float, digests: bool, connection: sqlite3.Connection) -> m.GroupStatus:
-        active, term = oplog.active(connection)
-        tallies = oplog.tallies(connection)
-        peers = []
-        for known in oplog.peers(connection):
-            waiting, first = oplog.waiting(connection, self._me, known.node)
-            peers.append(
-                m.GroupPeer(
-                    node=known.node,
-                    waiting=waiting,
-                    oldest_s=now - first if waiting else 0.0,
-                    down_since=known.down_since,
-                    why=known.why,
-                )
+        return await self._database.query(
+            lambda connection: view(
+                connection, self._vault, self._me, self._config, now, digests=digests
             )
-        return m.GroupStatus(
-            mode=self._config.replication.value,
-            active=active,
-            term=term,
-            peers=tuple(peers),
-            origins=tuple(m.GroupOrigin(**row._asdict()) for row in oplog.origins(connection)),
-            at_risk=oplog.at_risk(connection, self._me, self._config.peers),
-            conflicts=tallies.get(CONFLICTS, 0),
-            stale_serves=tallies.get(STALE_SERVES, 0),
-            breaches=tuple(
-                m.Breach(key_id=key_id, peer=peer, at=at)
-                for key_id, peer, at in oplog.breaches(connection)
-            ),
-            digests=self._digests(connection) if digests else (),
-        )
-
-    def _digests(self, connection: sqlite3.Connection) -> tuple[m.KeyDigest, ...]:
-        rows = sorted(store.rows(connection, self._vault), key=lambda row: row.key_id)
-        return tuple(
-            m.KeyDigest(
-                key_id=row.key_id,
-                digest=hashlib.sha256(msgspec.msgpack.encode(replicas.told(row))).hexdigest(),
-            )
-            for row in rows
         )
 
     async def make_active(self) -> None:

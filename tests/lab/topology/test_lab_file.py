@@ -149,6 +149,39 @@ def test_a_number_of_providers_that_cannot_be_is_refused(wanted: object) -> None
         load(HEAD, providers=2)
 
 
+@pytest.mark.parametrize(
+    ("kms", "config"),
+    [
+        ({"replicas": 3, "mode": "async"}, {"replication": "async"}),
+        ({"replicas": 3, "mode": "forward"}, {"replication": "forward", "active": "kms-1"}),
+        ({"mode": "sync-pair"}, {}),
+        ({"replicas": 2, "mode": "async", "ids": "sequential"}, {"ids": "sequential"}),
+    ],
+)
+def test_servers_replicate_as_the_file_says(kms: dict[str, Any], config: dict[str, str]) -> None:
+    nodes = [node for node in plan(load("default", kms=kms)).nodes if node.role is Role.KMS]
+    assert len(nodes) == kms.get("replicas", 2)
+    for node in nodes:
+        assert config.items() <= node.config.items()
+        peers = [n for n, grant in node.config["identities"].items() if grant["role"] == "peer"]
+        assert peers == [other.node for other in nodes if other != node]
+
+
+def test_servers_of_mode_none_know_nothing_of_each_other() -> None:
+    nodes = plan(load("default", kms={"replicas": 8, "mode": "none"})).nodes
+    grants = [g for n in nodes if n.role is Role.KMS for g in n.config["identities"].values()]
+    assert {grant["role"] for grant in grants} == {"client"}
+
+
+@pytest.mark.parametrize(
+    "kms",
+    [3, {"replicas": 9, "mode": "async"}, {"replicas": 3}, {"nodes": 2}, {"replicas": True}],
+)
+def test_key_servers_that_cannot_be(kms: object) -> None:
+    with pytest.raises(KeysteadError, match="replicas: 3, mode: async"):
+        load("default", kms=kms)
+
+
 def test_the_directory_says_which_provider_a_key_server_is_of() -> None:
     directory = directory_of(plan(load("default", kms=2, providers=2)))
     assert {e.node: e.providers for e in directory.nodes if e.providers} == {
@@ -166,7 +199,21 @@ def test_the_directory_says_which_provider_a_key_server_is_of() -> None:
         ([{"name": "p", "servers": ["a", "a"]}], "is named twice"),
         (
             [{"name": "p", "servers": ["a", "b"]}, {"name": "q", "servers": ["b", "c"]}],
-            "b is in a pair with another server: a and b replicate",
+            "b replicates with others already: a and b",
+        ),
+        ([{"name": "p", "servers": ["a"], "replication": "sync-pair"}], "has two servers"),
+        (
+            [{"name": "p", "servers": ["a", "b", "c"], "replication": "sync-pair"}],
+            "has two servers",
+        ),
+        ([{"name": "p", "servers": ["a"], "replication": "async"}], "async has 2 to 8 servers"),
+        ([{"name": "p", "servers": [], "replication": "none"}], "has 1 to 8 servers"),
+        (
+            [
+                {"name": "p", "servers": ["a", "b"]},
+                {"name": "q", "servers": ["b", "a"], "replication": "async"},
+            ],
+            "replicates in mode sync-pair already",
         ),
     ],
 )

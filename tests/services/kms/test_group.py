@@ -141,6 +141,28 @@ def test_numbered_ids_collide_in_a_split_brain(group: Groups) -> None:
     assert not rig.agree(A, B)
 
 
+def test_a_restart_forgets_nothing_that_is_to_be_told(group: Groups) -> None:
+    rig = group()
+    rig.cut((A, B), (A, C))
+    key = rig.key(A, "one")
+    rig.power_off(A, "power_loss")
+    rig.heal()
+    rig.power_on(A)
+    rig.sleep(10)
+    assert rig.values(B, (key,)) == {key: rig.material[key]}
+
+
+def test_random_ids_never_meet(group: Groups) -> None:
+    rig = group()
+    rig.cut((A, B), (B, C), (A, C))
+    keys = [rig.key(server, server) for server in (A, B, C)]
+    assert len(set(keys)) == 3
+    rig.heal()
+    rig.sleep(60)
+    assert rig.agree()
+    assert not rig.group(A).breaches
+
+
 def test_a_server_put_back_to_an_older_state_is_filled_again(
     group: Groups,
 ) -> None:

@@ -1,0 +1,75 @@
+"""What an operator is told of a server that replicates after the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from protocol.messages import kms as m
+from protocol.terms import NodeName
+from services.kms import oplog, store
+from services.kms.config import KmsConfig
+from services.kms.doors import replicas
+from services.kms.master import Vault
+
+CONFLICTS: Final = "conflicts"
+STALE_SERVES: Final = "stale serves"
+
+
+def view(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    config: KmsConfig,
+    now: float,
+    *,
+    digests: bool,
+) -> m.GroupStatus:
+    """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
+    active, term = oplog.active(connection)
+    tallies = oplog.tallies(connection)
+    return m.GroupStatus(
+        mode=config.replication.value,
+        active=active,
+        term=term,
+        peers=_peers(connection, me, now),
+        origins=tuple(m.GroupOrigin(**row._asdict()) for row in oplog.origins(connection)),
+        at_risk=oplog.at_risk(connection, me, config.peers),
+        conflicts=tallies.get(CONFLICTS, 0),
+        stale_serves=tallies.get(STALE_SERVES, 0),
+        breaches=tuple(
+            m.Breach(key_id=key_id, peer=peer, at=at)
+            for key_id, peer, at in oplog.breaches(connection)
+        ),
+        digests=_digests(connection, vault) if digests else (),
+    )
+
+
+def _peers(connection: sqlite3.Connection, me: NodeName, now: float) -> tuple[m.GroupPeer, ...]:
+    found = []
+    for known in oplog.peers(connection):
+        waiting, first = oplog.waiting(connection, me, known.node)
+        found.append(
+            m.GroupPeer(
+                node=known.node,
+                waiting=waiting,
+                oldest_s=now - first if waiting else 0.0,
+                down_since=known.down_since,
+                why=known.why,
+            )
+        )
+    return tuple(found)
+
+
+def _digests(connection: sqlite3.Connection, vault: Vault) -> tuple[m.KeyDigest, ...]:
+    rows = sorted(store.rows(connection, vault), key=lambda row: row.key_id)
+    return tuple(
+        m.KeyDigest(
+            key_id=row.key_id,
+            digest=hashlib.sha256(msgspec.msgpack.encode(replicas.told(row))).hexdigest(),
+        )
+        for row in rows
+    )
