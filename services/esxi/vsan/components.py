@@ -5,16 +5,20 @@ What they hold is the concern of ``objects``.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from protocol.errors import InvalidState, ProductError
 from protocol.guest import BLOCK_SIZE, guest_block, guest_seed
-from protocol.messages.host.vsan import CreateVsanComponent, QueryVsanComponent
+from protocol.messages.host.vsan import CreateVsanComponent
 from protocol.vsan import ComponentKind
 from services.esxi.host import Host
 from services.esxi.vsan import mounting, objects
 from services.esxi.vsan.groups import DiskGroup
 from services.esxi.vsan.label import DiskImage, Placed, contents, marked, recoded, with_component
+
+_TRIES: Final = 4
 
 
 async def create(host: Host, message: CreateVsanComponent) -> None:
@@ -26,6 +30,7 @@ async def create(host: Host, message: CreateVsanComponent) -> None:
     name = message.object
     found = host.vsan.find(name)
     if found is None:
+        _check_nothing_hidden(host, name)
         plain = [bytes(BLOCK_SIZE)] * message.blocks
         if not message.again:
             seed = guest_seed(message.marker)
@@ -46,6 +51,12 @@ async def create(host: Host, message: CreateVsanComponent) -> None:
     if placed.blank or placed.stale:
         host.vsan.behind.note((name,))
         await objects.catch_up(host, name)
+
+
+def _check_nothing_hidden(host: Host, name: str) -> None:
+    """``InvalidState``: who makes a component beside one that was only not seen has two votes."""
+    for group in host.vsan.unmounted():
+        raise InvalidState(f"{host.node.name}: {group.name} is not mounted, and may have {name}")
 
 
 def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
@@ -88,13 +99,11 @@ async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
             "there; allow reduced redundancy to rebuild it from other replicas"
         )
     for disk, name in held:
-        async with host.vsan.changing:
-            placed = _placed(group, disk, name)
-            if others:
-                await _move(host, group, disk, placed)
-            elif not placed.stale:
-                await _check_other(host, placed)
-                await _make_stale(host, group, disk, placed)
+        if others:
+            async with host.vsan.changing:
+                await _move(host, group, disk, _placed(group, disk, name))
+        else:
+            await _give_blocks_up(host, group, disk, name)
 
 
 def _placed(group: DiskGroup, disk: str, name: str) -> Placed:
@@ -109,8 +118,9 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None
     """
     places = host.vsan.places(placed.object)
     elsewhere = [place for place in places if place[:2] != (group, disk)]
-    if placed.moving and elsewhere:
-        await _give_up(host, group, disk, placed)  # what it is a copy of goes by itself
+    counts = host.vsan.find(placed.object)
+    if counts is not None and counts[:2] != (group, disk):
+        await _give_up(host, group, disk, placed)  # what counts goes by itself
         return
     for of, where, copy in elsewhere:
         await _give_up(host, of, where, copy)
@@ -137,18 +147,34 @@ async def _mark(host: Host, group: DiskGroup, disk: str, name: str, **marks: obj
     await host.vsan.write(host.disk, marked(image, name, **marks), dek)
 
 
+async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) -> None:
+    """The replica stays as a place, once another host has shown one that is as new, block for
+    block; ``InvalidState`` when none does, or this one is written again and again."""
+    for _ in range(_TRIES):
+        seen = _placed(group, disk, name)
+        if seen.stale:
+            return
+        await _check_other(host, seen)
+        async with host.vsan.changing:
+            if _placed(group, disk, name) == seen:
+                await _make_stale(host, group, disk, seen)
+                return
+    raise InvalidState(f"{name}: it is written all the time")
+
+
 async def _check_other(host: Host, placed: Placed) -> None:
-    """``InvalidState`` when the blocks of this replica are nowhere else, as new as here."""
-    within_s = host.node.knobs.request_timeout_s
-    request = QueryVsanComponent(object=placed.object)
+    """``InvalidState`` when the blocks of this replica cannot be read elsewhere, as new as here.
+
+    A vote is not enough: a disk may be damaged where nobody has read it since.
+    """
     for place in placed.places:
         if place.kind is not ComponentKind.REPLICA or place.host == host.node.name:
             continue
         try:
-            vote = await host.ports.bus.request(place.host, request, within_s=within_s)
+            plain, stamp = await objects.fetched(host, placed, place.host)
         except ProductError:
             continue
-        if vote.whole and vote.stamp >= placed.stamp:
+        if stamp >= placed.stamp and len(plain) == placed.blocks:
             return
     raise InvalidState(f"{placed.object}: no other host has a current replica of it")
 

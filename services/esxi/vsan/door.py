@@ -103,7 +103,7 @@ class VsanDoor(TrustDoor):
     @serves(m.QueryVsanComponent)
     async def query_vsan_component(self, message: m.QueryVsanComponent, peer: Peer) -> m.VsanVote:
         """See ``objects.vote``."""
-        return objects.vote(self.host, message.object)
+        return await objects.vote(self.host, message.object)
 
     @serves(m.ReserveVsanWrite, turn=_sync)
     async def reserve_vsan_write(self, message: m.ReserveVsanWrite, peer: Peer) -> m.VsanReserved:

@@ -83,6 +83,10 @@ class DiskGroup:
         return ComponentState.STALE if placed.stale or placed.blank else ComponentState.ACTIVE
 
 
+def _order(placed: Placed) -> tuple[bool, bool, int, int]:
+    return placed.moving, placed.blank, -placed.stamp, -placed.promised
+
+
 def _disk(name: str, label: Label | None) -> VsanDisk:
     if label is None:
         return VsanDisk(disk=name)
@@ -99,7 +103,7 @@ class DiskGroups:
 
     def __init__(self) -> None:
         self._groups: dict[str, DiskGroup] = {}
-        self._unsynced = False  # a disk was replaced, and its folder not synced
+        self._unsure = 0  # looks at disks that were perhaps put there without a sync of the folder
         self.changing = asyncio.Lock()
         # Held by who reads a disk, changes it and puts it back; never while others are asked.
         self.behind = Behind()
@@ -136,8 +140,9 @@ class DiskGroups:
         ]
 
     def find(self, name: str) -> tuple[DiskGroup, str, Placed] | None:
-        """The component of an object with its place; what is no copy in the making first."""
-        found = sorted(self.places(name), key=lambda place: place[2].moving)
+        """The component of an object with its place. Of several that are no copy in the making the
+        newest counts: a disk was pulled out, its component made again, and the disk put back."""
+        found = sorted(self.places(name), key=lambda place: _order(place[2]))
         return found[0] if found else None
 
     def described(self) -> tuple[VsanDiskGroup, ...]:
@@ -148,7 +153,11 @@ class DiskGroups:
     # ---- files ------------------------------------------------------------------------------
 
     async def load(self, disk: Disk) -> None:
-        """Look at what lies on the host's disk now, but for groups that are mounted."""
+        """Look at what lies on the host's disk now, but for groups that are mounted.
+
+        A life that fell may have put a disk there and not synced its folder.
+        """
+        self._unsure += 1
         mounted = {name: group for name, group in self._groups.items() if group.mounted}
         found: dict[str, DiskGroup] = {}
         for name in await disk.list(FOLDER):
@@ -174,11 +183,14 @@ class DiskGroups:
     ) -> tuple[DiskImage, KeyMaterial | None]:
         """A disk as it lies there now, with the DEK of its blocks, also while it is being replaced.
 
-        ``DatastoreFault`` when it cannot be read, is damaged, or was exchanged.
+        ``DatastoreFault`` when it cannot be read, is damaged, or was exchanged. With a damaged one
+        its group is unmounted: what it holds is absent from then on.
         """
         looks = group.keys_of(name)
         image = await self._image(disk, group.name, name)
         if image is None:
+            group.labels[name] = None
+            group.unmount(f"disk {name} is damaged")
             raise DatastoreFault(f"disk {name} of {group.name} is damaged")
         for label, dek in (*looks, *group.keys_of(name)):
             if label == image.label and (dek is not None) is image.label.encrypted:
@@ -212,7 +224,6 @@ class DiskGroups:
             raise DatastoreFault(f"{path}: {error.strerror or error}") from None
         finally:
             del group.coming[label.disk]
-        self._unsynced = False
         self._groups.setdefault(group.name, group)
         self._replaced(group, label, dek)
 
@@ -227,6 +238,7 @@ class DiskGroups:
         self, disk: Disk, group: DiskGroup, label: Label, dek: KeyMaterial | None
     ) -> None:
         """A replacement that was refused may have been made all the same."""
+        self._unsure += 1
         before = group.labels.get(label.disk)
         try:
             image = await self._image(disk, group.name, label.disk)
@@ -235,7 +247,6 @@ class DiskGroups:
                 group.unmount(str(error))
             return
         if image is not None and image.label == label:
-            self._unsynced = True
             self._groups.setdefault(group.name, group)
             self._replaced(group, label, dek)
         elif image is None or image.label != before:
@@ -243,13 +254,13 @@ class DiskGroups:
 
     async def sync(self, disk: Disk) -> None:
         """Every disk is durably what it is; ``DatastoreFault`` when the device refuses."""
-        if not self._unsynced:
-            return
-        try:
-            await disk.sync_folder(FOLDER)
-        except OSError as error:
-            raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
-        self._unsynced = False
+        while unsure := self._unsure:
+            try:
+                await disk.sync_folder(FOLDER)
+            except OSError as error:
+                raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
+            if self._unsure == unsure:
+                self._unsure = 0
 
     async def remove(self, disk: Disk, group: DiskGroup, name: str) -> None:
         """The disk leaves its group, durably."""

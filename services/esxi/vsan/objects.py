@@ -92,6 +92,7 @@ async def be_current(host: Host, name: str) -> int:
 
     ``InvalidState`` when it cannot be.
     """
+    await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
     votes = await _asked_until_enough(host, placed)
     if placed.stale or placed.blank or placed.stamp < _newest(placed, votes):
@@ -125,8 +126,9 @@ def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
     return component_here(host, name)
 
 
-def vote(host: Host, name: str) -> VsanVote:
-    """See ``QueryVsanComponent``."""
+async def vote(host: Host, name: str) -> VsanVote:
+    """See ``QueryVsanComponent``: what it tells is durable."""
+    await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
     if placed.blank:
         raise InvalidState(f"{name}: its component on {host.node.name} was made again")
@@ -137,7 +139,7 @@ def vote(host: Host, name: str) -> VsanVote:
 
 async def reserve(host: Host, name: str, number: int) -> VsanReserved:
     """See ``ReserveVsanWrite``."""
-    vote(host, name)  # who has none promises nothing
+    await vote(host, name)  # who has none promises nothing
     return await _promise(host, name, number)
 
 
@@ -190,7 +192,7 @@ async def sync(host: Host, name: str, stamp: int, source: NodeName) -> VsanVote:
         await _settle(host, name, stamp)
     elif placed.stale or placed.stamp < stamp:
         await _copy(host, placed, source, stamp)
-    return vote(host, name)
+    return await vote(host, name)
 
 
 async def replica(host: Host, name: str, first: int, count: int) -> VsanReplica:
@@ -305,6 +307,7 @@ async def _spread(host: Host, placed: Placed, stamp: int) -> bool:
 
     What has not is looked at later.
     """
+    await host.vsan.sync(host.disk)
     request = SyncVsanComponent(object=placed.object, stamp=stamp, source=host.node.name)
     within_s = host.node.knobs.request_timeout_s
     answers = await try_each(
@@ -341,7 +344,7 @@ async def _settle(host: Host, name: str, stamp: int) -> None:
 
 async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> None:
     """The replica becomes that of another host, which is at ``least`` so far; durable on return."""
-    plain, stamp = await _fetched(host, placed, source)
+    plain, stamp = await fetched(host, placed, source)
     if stamp < least or len(plain) != placed.blocks:
         raise InvalidState(f"{placed.object}: the replica on {source} is not current")
     async with host.vsan.changing:
@@ -351,8 +354,8 @@ async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> Non
             host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
 
 
-async def _fetched(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
-    """All blocks of another host's replica, of one write."""
+async def fetched(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
+    """All blocks of another host's replica, of one write, and the number of that."""
     within_s, parts, stamps = host.node.knobs.request_timeout_s, [], []
     for first in range(0, placed.blocks, REPLICA_RUN):
         count = min(REPLICA_RUN, placed.blocks - first)

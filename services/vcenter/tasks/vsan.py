@@ -164,7 +164,7 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
         placed = await _places(vc, message.cluster)
         await vc.inventory.commit(_with_object(message.cluster, message.object, placed))
     else:
-        await _check_replicas(vc, message, placed)
+        await _check_components(vc, message, placed)
     for place in placed:
         command = CreateVsanComponent(
             object=message.object,
@@ -180,36 +180,37 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
     return await query(vc, message.cluster)
 
 
-async def _check_replicas(
+async def _check_components(
     vc: VCenter, message: CreateVsanObject, placed: Sequence[VsanPlacement]
 ) -> None:
     """The replicas that there are of the object have the size that is asked for.
 
-    Who does not know whether a replica is left somewhere must not begin a new one: its hosts
+    Who does not know whether a component is left somewhere must not begin a new one: its hosts
     answer, and no disk group of theirs hides one.
     """
     there = await states(vc, message.cluster)
-    for host in (place.host for place in placed if place.kind is ComponentKind.REPLICA):
+    for host in (place.host for place in placed):
         if host not in there:
-            raise HostUnreachable(f"{host} has a replica of {message.object}, and does not answer")
+            text = f"{host} has a component of {message.object}, and does not answer"
+            raise HostUnreachable(text)
         groups = there[host].groups
         parts = [p for g in groups for p in g.components if p.object == message.object]
         if not parts and not all(group.mounted for group in groups):
             raise InvalidState(f"{host}: a group that is not mounted may have {message.object}")
-        if parts and parts[0].blocks != message.blocks:
-            has = parts[0].blocks
+        has = next((p.blocks for p in parts if p.kind is ComponentKind.REPLICA), message.blocks)
+        if has != message.blocks:
             raise InvalidArgument(f"blocks: {message.object} is there, and has {has}")
 
 
 async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...]:
-    """Three hosts with mounted groups, those with the fewest components first."""
+    """Three hosts whose groups are mounted, those with the fewest components first."""
     loads = []
     for host, state in (await states(vc, cluster)).items():
-        if any(group.mounted for group in state.groups):
+        if state.groups and all(group.mounted for group in state.groups):
             parts = [c for group in state.groups for c in group.components]
             loads.append((len(parts), sum(c.blocks for c in parts), host))
     if len(loads) < len(_KINDS):
-        raise InvalidState(f"cluster {cluster}: three hosts with mounted disk groups are needed")
+        raise InvalidState(f"cluster {cluster}: three hosts whose disk groups are mounted are needed")
     chosen = sorted(loads)[: len(_KINDS)]
     return tuple(
         VsanPlacement(host=host, kind=kind)

@@ -1,0 +1,244 @@
+"""What vSAN has said stays said after a loss: of power in an awkward moment, of a disk, of a bit."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+
+import pytest
+
+from lab.simulation.sim_lab import SimLab
+from protocol.errors import InvalidState, ProductError
+from protocol.messages.host.vsan import QueryVsan
+from protocol.messages.vcenter.vsan import (
+    ChangeVsanDisk,
+    CreateVsanObject,
+    MountVsanDisks,
+    RekeyEncryptedCluster,
+)
+from protocol.terms import NodeName
+from protocol.vsan import ComponentState
+from services.runtime.sim.disk import SimDisk
+from services.runtime.sim.gate import StorageCall
+from tests.e2e import test_vsan_kills as kills
+from tests.e2e import test_vsan_objects as objects
+from tests.e2e.test_vsan_kills import CLUSTER, VCENTER, seen
+from tests.e2e.test_vsan_objects import ONE_GROUP, TWO_GROUPS, cut, digest, off, on, places, reads
+
+pytestmark = pytest.mark.sim
+lab = kills.lab
+
+
+class Held:
+    """The sync of the folder of disks of one host is refused, or comes to no end: what was put in
+    its place is there, and not yet durably. Of a write the second sync: the first is of its number.
+    """
+
+    def __init__(self, *, refused: bool) -> None:
+        self.refused, self.struck, self.syncs = refused, False, 0
+
+    async def before(self, call: StorageCall) -> None:
+        if call.name == "disk.sync_folder" and call.path == "vsan":
+            self.syncs += 1
+            self.struck = self.syncs > 1
+            if self.struck and self.refused:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            if self.struck:
+                await asyncio.Event().wait()
+
+    def within(self, call: StorageCall) -> None:
+        pass
+
+    async def after(self, call: StorageCall) -> None:
+        pass
+
+
+async def _not_yet_durable(lab: SimLab, *, refused: bool) -> None:
+    """A write that was seen once, of which one copy is not durable yet."""
+    first, second, witness = await places(lab)
+    await objects.write(lab, first, b"one")
+    gate = lab.world.stores[first].gate = Held(refused=refused)
+    work = asyncio.ensure_future(objects.write(lab, first, b"two"))
+    while not gate.struck:
+        await lab.sleep(0.0001)
+    if not refused:  # the process ends, the machine stays on
+        await lab.power_off(first, "crash")
+    with pytest.raises(ProductError):
+        await work
+    lab.world.stores[first].gate = None
+    cut(lab, (first, witness), (second, witness))
+    if not refused:
+        await on(lab, first)
+    found = await reads(lab, first)
+    assert found == digest(b"two")
+    await off(lab, first, second)
+    cut(lab)
+    await on(lab, first)
+    await lab.sleep(60.0)
+    assert await reads(lab, first) == found
+
+
+@ONE_GROUP
+@pytest.mark.parametrize("refused", [False, True], ids=["crash", "refused"])
+def test_what_was_read_once_is_durable_on_a_majority(lab: SimLab, refused: bool) -> None:
+    """Also where a disk was put in its place, and the sync of its folder did not come to its
+    end."""
+    lab.run(_not_yet_durable(lab, refused=refused))
+
+
+def _object(name: str = "object-1") -> CreateVsanObject:
+    return CreateVsanObject(operation_id="again", cluster=CLUSTER, object=name, blocks=64)
+
+
+async def _hidden(lab: SimLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The witness lies in a group whose disks cannot be read for a while. One that is made again
+    meanwhile has a vote, and the other one comes back with an older one."""
+    first, second, witness = await places(lab)
+    await objects.write(lab, first, b"one")
+    groups = (await lab.ask(witness, QueryVsan())).groups
+    hides = next(g.group for g in groups for c in g.components if c.object == "object-1")
+    real = SimDisk.read
+
+    async def sick(self: SimDisk, path: str) -> bytes:
+        if self.life.node == witness and path.startswith(f"vsan/{hides}."):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await real(self, path)
+
+    monkeypatch.setattr(SimDisk, "read", sick)
+    await off(lab, witness)
+    await on(lab, witness)
+    await lab.sleep(60.0)
+    with pytest.raises(InvalidState, match="may have"):
+        await lab.ask(VCENTER, _object(), within_s=600.0)
+    await off(lab, second)
+    with pytest.raises(InvalidState, match="inaccessible"):
+        await objects.write(lab, first, b"two")
+    monkeypatch.undo()
+    await lab.ask(VCENTER, MountVsanDisks(host=witness), within_s=600.0)
+    await objects.write(lab, first, b"two")
+    await off(lab, first)
+    await on(lab, second)
+    with pytest.raises(InvalidState, match="inaccessible"):
+        await reads(lab, second)
+
+
+@TWO_GROUPS
+def test_a_witness_that_a_sick_group_may_hide_is_not_made_again(
+    lab: SimLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.run(_hidden(lab, monkeypatch))
+
+
+async def _damaged_under_way(lab: SimLab, which: int) -> None:
+    """The only other replica has a flipped bit that nobody has read yet."""
+    hosts = (await places(lab))[:2]
+    await objects.write(lab, hosts[0], b"one")
+    path, sick = flip(lab, hosts[which]), hosts[which]
+    message = RekeyEncryptedCluster(
+        operation_id="test/deep", cluster=CLUSTER, deep_rekey=True, allow_reduced_redundancy=True
+    )
+    with pytest.raises(ProductError):
+        await lab.ask(VCENTER, message, within_s=3600.0)
+    assert await reads(lab, hosts[1 - which]) == digest(b"one")
+    with pytest.raises(ProductError):
+        await reads(lab, sick)
+    await replaced(lab, sick, path)
+    await kills.comes_to_its_end(lab, [])
+    for host in hosts:
+        assert await reads(lab, host) == digest(b"one")
+
+
+async def replaced(lab: SimLab, host: NodeName, path: str) -> None:
+    """Another disk in the place of a damaged one, and what lay there is made again."""
+    group, _, disk = path.removeprefix("vsan/").partition(".")
+    for remove in (True, False):
+        message = ChangeVsanDisk(host=host, group=group, disk=disk, remove=remove)
+        await lab.ask(VCENTER, message, within_s=600.0)
+        await lab.ask(VCENTER, MountVsanDisks(host=host), within_s=600.0)
+    await lab.ask(VCENTER, _object(), within_s=600.0)
+
+
+def flip(lab: SimLab, host: NodeName, name: str = "object-1") -> str:
+    """One bit of the disk that has the object's component; the name of its file."""
+    store = lab.world.stores[host]
+    path, data = next(
+        (path, data)
+        for path, data in store.images()
+        if path.startswith("synced/vsan/") and name.encode() in data
+    )
+    path = path.removeprefix("synced/")
+    store.on_disk.write(path, data[:-9] + bytes([data[-9] ^ 4]) + data[-8:])
+    store.on_disk.sync(path)
+    return path
+
+
+@ONE_GROUP
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_deep_rekey_blanks_no_replica_whose_other_one_is_damaged(
+    lab: SimLab, which: int
+) -> None:
+    lab.run(_damaged_under_way(lab, which))
+
+
+async def _put_back(lab: SimLab) -> None:
+    """A disk is pulled out, its component is made again on another one, and the disk comes back."""
+    first, second, witness = await places(lab)
+    await objects.write(lab, first, b"one")
+    store = lab.world.stores[witness]
+    path = next(
+        path.removeprefix("synced/")
+        for path, data in store.images()
+        if path.startswith("synced/vsan/") and b"object-1" in data
+    )
+    pulled = store.on_disk.read(path)
+    await off(lab, witness)
+    store.on_disk.remove(path)
+    store.on_disk.sync_folder("vsan")
+    await on(lab, witness)
+    await lab.sleep(60.0)
+    await lab.ask(VCENTER, _object(), within_s=600.0)
+    await off(lab, second)
+    await objects.write(lab, first, b"two")
+    await off(lab, witness)
+    store.on_disk.write(path, pulled)
+    store.on_disk.sync(path)
+    store.on_disk.sync_folder("vsan")
+    await on(lab, witness)
+    await off(lab, first)
+    await on(lab, second)
+    await lab.sleep(60.0)
+    with pytest.raises(InvalidState, match="inaccessible"):
+        await reads(lab, second)
+    await on(lab, first)
+    await lab.sleep(60.0)
+    assert await reads(lab, second) == digest(b"two")
+    states = {p.state for o in (await seen(lab)).objects for p in o.components}
+    assert states == {ComponentState.ACTIVE}
+
+
+@TWO_GROUPS
+def test_a_disk_that_is_put_back_does_not_bring_back_an_old_vote(lab: SimLab) -> None:
+    lab.run(_put_back(lab))
+
+
+async def _bit_rots(lab: SimLab) -> None:
+    """It is noticed at the next read, told, mended by the administrator without a boot."""
+    first, second, _ = await places(lab)
+    await objects.write(lab, first, b"one")
+    path = flip(lab, second)
+    with pytest.raises(ProductError, match="damaged"):
+        await reads(lab, second)
+    assert await reads(lab, first) == digest(b"one")
+    groups = (await lab.ask(second, QueryVsan())).groups
+    group, _, disk = path.removeprefix("vsan/").partition(".")
+    assert [(g.group, g.why) for g in groups if not g.mounted] == [
+        (group, f"disk {disk} is damaged")
+    ]
+    await replaced(lab, second, path)
+    assert await reads(lab, second) == digest(b"one")
+
+
+@ONE_GROUP
+def test_a_flipped_bit_is_noticed_and_its_replica_is_made_again(lab: SimLab) -> None:
+    lab.run(_bit_rots(lab))
