@@ -1,15 +1,17 @@
-"""What vSAN has said stays said after a loss: of power in an awkward moment, of a disk, of a bit."""
+"""What vSAN has said stays said after a loss: of power, of a disk, of a bit."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 
 import pytest
 
 from lab.simulation.sim_lab import SimLab
-from protocol.errors import InvalidState, ProductError
+from protocol.errors import InvalidState, ProductError, TimedOut
+from protocol.messages.agent import CutRule
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.vcenter.vsan import (
     ChangeVsanDisk,
@@ -19,8 +21,10 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
+from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
+from services.vcenter.tasks import vsan as tasks
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e import test_vsan_objects as objects
 from tests.e2e.test_vsan_kills import CLUSTER, VCENTER, seen
@@ -87,6 +91,46 @@ def test_what_was_read_once_is_durable_on_a_majority(lab: SimLab, refused: bool)
     lab.run(_not_yet_durable(lab, refused=refused))
 
 
+class AtTheWrite(Held):
+    """The same moment, and nothing is refused: something else happens there."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__(refused=False)
+        self.happens = happens
+
+    async def before(self, call: StorageCall) -> None:
+        if call.name == "disk.sync_folder" and call.path == "vsan":
+            self.syncs += 1
+            if self.syncs == 2:
+                self.happens()
+
+
+async def _seen_by_nobody_else(lab: SimLab) -> None:
+    """The others answer, and cannot be told of a write."""
+    first, second, witness = await places(lab)
+    await objects.write(lab, first, b"one")
+    rules = [
+        CutRule(id=f"cut-{to}", src=first, dst=to, requests=("SyncVsanComponent",))
+        for to in (second, witness)
+    ]
+    desired = DesiredRules()
+    desired.epoch = lab.world.rules.epoch
+    store = lab.world.stores[first]
+    store.gate = AtTheWrite(lambda: lab.world.rules.apply(desired.put(rules)))
+    with pytest.raises(TimedOut, match="too few of its components have seen it"):
+        await objects.write(lab, first, b"two")
+    store.gate = None
+    with pytest.raises(InvalidState, match="too few of its components have seen its last write"):
+        await reads(lab, first)
+    assert await reads(lab, second) == digest(b"two")  # it hears of it, asks for it, and has it
+    assert await reads(lab, first) == digest(b"two")
+
+
+@ONE_GROUP
+def test_what_one_component_alone_has_seen_is_neither_acknowledged_nor_read(lab: SimLab) -> None:
+    lab.run(_seen_by_nobody_else(lab))
+
+
 def _object(name: str = "object-1") -> CreateVsanObject:
     return CreateVsanObject(operation_id="again", cluster=CLUSTER, object=name, blocks=64)
 
@@ -128,6 +172,20 @@ def test_a_witness_that_a_sick_group_may_hide_is_not_made_again(
     lab: SimLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.run(_hidden(lab, monkeypatch))
+
+
+@TWO_GROUPS
+def test_a_host_makes_no_component_that_a_sick_group_of_it_may_hide(
+    lab: SimLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks itself: what vCenter saw may be old."""
+
+    async def saw_nothing(*of: object) -> None:
+        del of
+
+    with monkeypatch.context() as blind:
+        blind.setattr(tasks, "_check_components", saw_nothing)
+        lab.run(_hidden(lab, monkeypatch))
 
 
 async def _damaged_under_way(lab: SimLab, which: int) -> None:
@@ -175,9 +233,7 @@ def flip(lab: SimLab, host: NodeName, name: str = "object-1") -> str:
 
 @ONE_GROUP
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_deep_rekey_blanks_no_replica_whose_other_one_is_damaged(
-    lab: SimLab, which: int
-) -> None:
+def test_a_deep_rekey_blanks_no_replica_whose_other_one_is_damaged(lab: SimLab, which: int) -> None:
     lab.run(_damaged_under_way(lab, which))
 
 

@@ -67,7 +67,8 @@ class CreateVsanComponent(Command[Done], frozen=True, kw_only=True):
 
     ``marker``: what the blocks of a replica are made of. ``places``: of all components. ``again``:
     one that was lost; it has no vote before the others have told it how far the object is, and a
-    replica gets its blocks from the current one. ``InvalidState`` when they do not.
+    replica gets its blocks from the current one. ``InvalidState`` when they do not, or when a disk
+    group of this host that is not mounted may have the component.
     """
 
     object: str

@@ -210,7 +210,9 @@ async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...
             parts = [c for group in state.groups for c in group.components]
             loads.append((len(parts), sum(c.blocks for c in parts), host))
     if len(loads) < len(_KINDS):
-        raise InvalidState(f"cluster {cluster}: three hosts whose disk groups are mounted are needed")
+        raise InvalidState(
+            f"cluster {cluster}: three hosts whose disk groups are mounted are needed"
+        )
     chosen = sorted(loads)[: len(_KINDS)]
     return tuple(
         VsanPlacement(host=host, kind=kind)
