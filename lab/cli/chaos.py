@@ -263,11 +263,11 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     return verdict.exit_code
 
 
-def new(name: str, *, options: Options = DEFAULTS) -> None:
+def new(experiment: str, *, options: Options = DEFAULTS) -> None:
     """Write a commented experiment file, to be changed: `keystead chaos new my-outage`."""
     from lab.api.experiment_files import new as write
 
-    made = write(name, Path.cwd())
+    made = write(experiment, Path.cwd())
     if options.output in (Format.JSON, Format.YAML):
         document(made, options.output)
         return

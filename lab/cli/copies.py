@@ -29,7 +29,7 @@ SNAPSHOTS = (
 
 def clone(
     vm: VmName,
-    name: str,
+    clone: str,
     *,
     host: Annotated[str, Parameter(help="Host of the same cluster; the emptiest.")] = "",
     recrypt: Annotated[
@@ -48,7 +48,7 @@ def clone(
     keystead vm clone vm-01 vm-01-copy
     keystead vm clone vm-01 vm-01-copy --recrypt --tpm replace
     """
-    made = call(options, VmClone(vm, name, host, recrypt, provider, tpm, template))
+    made = call(options, VmClone(vm, clone, host, recrypt, provider, tpm, template))
     show_one(made, options.output, VMS, VMS_WIDE, key="vm")
 
 

@@ -168,14 +168,15 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
     of a snapshot that is none, and the mark of a clone's maker: it has a configuration by now, and
     would be taken for half made if that were lost.
 
-    ``DatastoreFault`` when the datastore refuses.
+    A VM may have the name of such a file: its configuration is none of them. ``DatastoreFault``
+    when the datastore refuses.
     """
     vtpm = config.vtpm
     serials = [one.vtpm for one in config.snapshots if one.vtpm]
     serials += [] if vtpm is None else [vtpm.serial]
     needed = {nvram_file(config.vm, serial) for serial in serials}
     needed |= {vmem_file(config.vm, one.memory) for one in config.snapshots if one.memory}
-    needed |= set(config.files)
+    needed |= {*config.files, vmx_file(config.vm), POWER_FILE}
     try:
         for file in await datastore.files(config.vm):
             ours = file.startswith("disk-") or file.endswith((".nvram", SUFFIX))

@@ -64,6 +64,23 @@ def test_help_opens_with_two_examples_that_parse(words: tuple[str, ...], app: Ap
         build().parse_args(tokens, print_error=False, exit_on_error=False)
 
 
+def options_of(app: App) -> list[str]:
+    """The names of all options of a command; one that two parameters have is in it twice."""
+    found = (name for of in app.assemble_argument_collection() for name in of.names)
+    return [name for name in found if name.startswith("-")]
+
+
+def test_no_two_parameters_of_a_command_have_one_name() -> None:
+    """``vm clone vm-01 copy --name second`` would give the clone two names and no lab."""
+    app = build()
+    every = [app[name] for name in app if name in ELSEWHERE]
+    for made in every + [made for _, made in ALL]:
+        for one in (made, *(made[name] for name in made if not name.startswith("-"))):
+            if one.default_command is not None:
+                names = options_of(one)
+                assert len(names) == len(set(names)), one.name
+
+
 def test_an_example_with_an_unknown_option_would_be_noticed() -> None:
     with pytest.raises(CycloptsError):
         build().parse_args(["up", "--colour"], print_error=False, exit_on_error=False)

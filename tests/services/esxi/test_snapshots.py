@@ -28,6 +28,7 @@ from protocol.messages.host import (
     HostAddVtpm,
     HostCloneVm,
     HostCreateSnapshot,
+    HostCreateVm,
     HostDecryptVm,
     HostPowerOffVm,
     HostPowerOnVm,
@@ -240,6 +241,24 @@ def test_a_clone_has_no_snapshots(rig: Rig) -> None:
     marked(rig)
     made = rig.command(HostCloneVm(vm=VmName("copy"), source=VM)).summary
     assert not isinstance(made.snapshots, tuple)
+
+
+@pytest.mark.parametrize("name", ["disk-1", "disk-1.vmdk", "cloning", "power", "x.nvram", "x.vmem"])
+def test_a_vm_may_have_the_name_of_one_of_its_files(rig: Rig, name: str) -> None:
+    """What tidies its folder up at a power-on leaves its configuration alone."""
+    ready(rig)
+    vm = VmName(name)
+    rig.command(HostCreateVm(vm=vm, blocks=4, key=KEK))
+    rig.command(HostAddVtpm(vm=vm))
+    rig.command(HostPowerOnVm(vm=vm))
+    rig.command(HostCreateSnapshot(vm=vm, snapshot="before", memory=True))
+    rig.command(HostRevertToSnapshot(vm=vm, snapshot="before"))
+    rig.command(HostCloneVm(vm=VmName(f"{name}-2"), source=vm))
+    rig.reboot()
+    rig.connect()
+    rig.sleep(60)
+    assert rig.vm(vm).power is PowerState.ON
+    rig.command(HostPowerOnVm(vm=VmName(f"{name}-2")))
 
 
 def test_names_and_numbers(rig: Rig) -> None:
