@@ -140,7 +140,7 @@ def delete(role: str, *, options: Options = DEFAULTS) -> None:
 
 
 def set_user(
-    user: str,
+    principal: str,
     *,
     role: Annotated[str, Parameter(help="Admin, NoCryptoAdmin, ReadOnly, or one that was made.")],
     options: Options = DEFAULTS,
@@ -150,13 +150,13 @@ def set_user(
     keystead user set alice@vsphere.local --role NoCryptoAdmin
     keystead user set bob --role no-host
     """
-    show(call(options, UserSet(user, role)), options.output, USERS, key="user")
+    show(call(options, UserSet(principal, role)), options.output, USERS, key="user")
 
 
-def delete_user(user: str, *, options: Options = DEFAULTS) -> None:
+def delete_user(principal: str, *, options: Options = DEFAULTS) -> None:
     """Take a user's role away: it may do nothing any more.
 
     keystead user delete alice@vsphere.local
     keystead user delete alice@vsphere.local -o json
     """
-    show(call(options, UserDelete(user)), options.output, USERS, key="user")
+    show(call(options, UserDelete(principal)), options.output, USERS, key="user")
