@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -11,7 +12,8 @@ from lab.api.answers import HostPowerList
 from lab.api.answers.base import MachineState
 from lab.api.hosts import one_by_one, settled
 from lab.api.session import Session
-from protocol.errors import InvalidState, NotAvailable
+from lab.api.whereabouts import listed_vms
+from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost
 from protocol.releases import Release, release_of, written
@@ -53,7 +55,10 @@ async def rollback(session: Session, command: commands.HostRollback) -> HostPowe
         back = BootBanks(release=banks.other, until=status.boot, rolled_back=True)
         return await _booted(session, status, back)
 
-    return await _each(session, nodes, "go back on", go_back)
+    done = await _each(session, nodes, "go back on", go_back)
+    with suppress(ProductError):  # vCenter may be away
+        await listed_vms(session)
+    return done
 
 
 async def _each(

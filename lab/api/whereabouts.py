@@ -26,6 +26,13 @@ async def at_vm(session: Session, vm: VmName) -> Session:
 
 
 async def listed_vms(session: Session) -> list[tuple[NodeName, VmInfo]]:
-    """Every VM with the vCenter that has it, by name."""
+    """Every VM with the vCenter that has it, by name.
+
+    The lab knows them from then on: some came by no command, as after ``HostRollback``.
+    """
     found = [(v, vm) for v in session.vcenters() for vm in await all_vms(session, v)]
+    known = set(session.lab.directory().vms)
+    for _, vm in found:
+        if vm.vm not in known:
+            session.lab.know_vm(vm.vm)
     return sorted(found, key=lambda one: one[1].vm)

@@ -101,7 +101,7 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         connection = VmConnectionState.DISCONNECTED
     elif not listed:
         connection = VmConnectionState.ORPHANED
-    elif shows_invalid(row.keys, lock_event, missing):
+    elif row.unreadable or shows_invalid(row.keys, lock_event, missing):
         connection = VmConnectionState.INVALID
     else:
         connection = VmConnectionState.CONNECTED

@@ -135,7 +135,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
     ``snapshots``: their names, oldest first; ``with_memory``: of those that have the guest's
-    memory. ``template``: it is not powered on.
+    memory. ``template``: it is not powered on. ``unreadable``: its host finds no configuration.
     ``moving``: two hosts between which it moves while it is off, as long as both may list it.
     ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
     an encrypted VM always does (``stream_policy``).
@@ -156,6 +156,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     moving: tuple[NodeName, ...] = ()
     migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
     with_memory: tuple[str, ...] = ()
+    unreadable: bool = False
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):

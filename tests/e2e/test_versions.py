@@ -410,6 +410,26 @@ async def test_a_host_goes_back_to_the_release_it_had_and_vcenter_sees_it() -> N
         assert f"{A} has no other release to go back to" in await refusal(lab, rollback)
 
 
+async def test_what_was_removed_since_is_registered_again_and_shown_as_it_is() -> None:
+    """UPG-02: the configuration of then names a VM whose files are gone, and one that moved."""
+    async with Lab("sim", seed=7, topology=file(host="7.0U3"), tpm="model", vms=0) as lab:
+        for vm in ("vm-gone", "vm-moved"):
+            await lab.do(c.VmCreate(vm, host=A, encrypted=True))
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostUpgrade((A,), "8.0"))
+        await lab.do(c.HostExitMaintenance((A,)))
+        await lab.do(c.VmMigrate("vm-moved", B))
+        await lab.do(c.VmOn(("vm-moved",)))
+        await lab.do(c.VmDestroy(("vm-gone",)))
+        await lab.do(c.HostEnterMaintenance((A,)))
+        await lab.do(c.HostRollback((A,)))
+        assert "KS-PRODUCT" in str((await lab.do(c.VmOn(("vm-gone",)))).items[0].error_id)
+        found = {v.vm: (v.host, v.connection) for v in (await lab.do(c.GetVms())).items}
+        assert found == {"vm-gone": (A, "invalid"), "vm-moved": (B, "connected")}
+        await lab.do(c.VmUnregister(("vm-gone",)))
+        assert [v.vm for v in (await lab.do(c.GetVms())).items] == ["vm-moved"]
+
+
 async def test_what_goes_back_boots_before_it_is_upgraded_again() -> None:
     """The later configuration is still there until then, and no older release is to read it."""
     async with Lab("sim", seed=7, topology=file(host="7.0U1"), tpm="model", vms=0) as lab:

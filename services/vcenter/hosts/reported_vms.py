@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages.host import VmSummary
-from protocol.terms import ClusterName, NodeName, VmName
+from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
 from services.vcenter.removals import released
@@ -77,4 +77,5 @@ def copies_of(vm: VmSummary) -> dict[str, Any]:
         "snapshots": () if vm.snapshots is msgspec.UNSET else vm.snapshots,
         "with_memory": () if vm.with_memory is msgspec.UNSET else vm.with_memory,
         "template": vm.template is True,
+        "unreadable": vm.connection is VmConnectionState.INVALID and vm.crypto is None,
     }
