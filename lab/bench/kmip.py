@@ -12,13 +12,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
+from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import ObjectType, Operation, ResultStatus
 from protocol.kmip.errors import KmipError
-from protocol.kmip.header import RequestHeader, ResponseHeader
+from protocol.kmip.header import ResponseHeader
 from protocol.kmip.message import (
-    RequestItem,
     RequestMessage,
     ResponseItem,
     ResponseMessage,
@@ -28,17 +27,13 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
-from protocol.kmip.payloads import AddAttributeRequest, GetResponse
-from protocol.kmip.structures import ProtocolVersion
+from protocol.kmip.payloads import GetResponse
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import parse
 from protocol.secret import KeyMaterial
 
-VERSION = ProtocolVersion(protocol_version_major=1, protocol_version_minor=1)
-TAGS = (
-    ("x-Product_Version", "7.0.3 build-19480866"),
-    ("x-Vendor", "VMware, Inc."),
-    ("x-Product", "VMware vSphere"),
+TAGS = tuple(
+    zip(dialect.PRODUCT, ("7.0.3 build-19480866", "VMware, Inc.", "VMware vSphere"), strict=True)
 )
 BATCH_SIZE = 440
 SEED = 1
@@ -47,19 +42,7 @@ UNDERSTOOD, REFUSED = "understood", "refused"
 
 def tag_batch() -> RequestMessage:
     """vCenter's batch of three attributes, for an object with a short id: 440 bytes."""
-    items = tuple(
-        RequestItem(
-            operation=Operation.ADD_ATTRIBUTE,
-            unique_batch_item_id=b"QLKC" + number.to_bytes(4, "little"),
-            request_payload=AddAttributeRequest(
-                unique_identifier="7",
-                attribute=Attribute(attribute_name=name, attribute_value=value),
-            ),
-        )
-        for number, (name, value) in enumerate(TAGS, 1)
-    )
-    header = RequestHeader(protocol_version=VERSION, batch_count=len(items))
-    return RequestMessage(request_header=header, batch_item=items)
+    return dialect.add_tags("7", TAGS)
 
 
 def key_reply() -> ResponseMessage:
@@ -80,7 +63,7 @@ def key_reply() -> ResponseMessage:
             object=SymmetricKey(key_block=key),
         ),
     )
-    header = ResponseHeader(protocol_version=VERSION, time_stamp=0, batch_count=1)
+    header = ResponseHeader(protocol_version=dialect.VERSION, time_stamp=0, batch_count=1)
     return ResponseMessage(response_header=header, batch_item=(item,))
 
 

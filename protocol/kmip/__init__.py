@@ -9,6 +9,7 @@
 - ``ttlv``       bytes to trees and back, of whatever is well formed
 - ``tags``       tags                                 - ``code``    what enumerations have in common
 - ``enums``      enumerations                         - ``algorithms`` those of cryptography
+- ``dialect``    what vCenter says, and takes from answers
 - ``cases``      conversations in KMIP's XML, as OASIS publishes them
 - ``errors``     ``KmipError``, the only one that bytes lead to
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from protocol.kmip import dialect
 from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import Operation, ResultReason, State
 from protocol.kmip.errors import KmipError
@@ -36,14 +37,12 @@ from tests.protocol.kmip.vcenter import (
     REQUESTS,
     RESPONSES,
     UID,
-    add_attributes,
     aes,
-    request,
+    login,
     response,
-    template,
 )
 
-ADD = encode_request(add_attributes())
+ADD = encode_request(REQUESTS["AddAttribute"][0])
 GET = encode_request(REQUESTS["Get"][0])
 
 
@@ -253,14 +252,14 @@ def test_a_vendors_own_values_are_numbers() -> None:
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 63, 64, 65, 4000])
 @pytest.mark.parametrize("letter", ["v", "\u00fc", "\u20ac", "\U0001f511"])
 def test_names_of_any_length_and_letter_come_back(letter: str, length: int) -> None:
-    message = add_attributes([("x-Name", letter * length), (f"x-{letter * length}", letter)])
+    message = dialect.add_tags(UID, [("x-Name", letter * length), (f"x-{letter * length}", letter)])
     data = encode_request(message)
     assert decode_request(data) == message
     assert encode(parse(data)) == data
 
 
 def test_a_credential_of_an_unknown_kind_is_kept() -> None:
-    data = encode_request(request(GetRequest(unique_identifier=UID), login=("vSphere", "secret")))
+    data = encode_request(dialect.get(UID, login("secret")))
     strange = replaced(data, "420024050000000400000001", "420024050000000480000001")
     authentication = decode_request(strange).request_header.authentication
     assert authentication is not None
@@ -274,7 +273,7 @@ def test_a_credential_of_an_unknown_kind_is_kept() -> None:
 
 
 def test_a_count_that_is_not_the_number_of_items_has_no_bytes() -> None:
-    message = add_attributes()
+    message = REQUESTS["AddAttribute"][0]
     wrong = msgspec.structs.replace(
         message, request_header=msgspec.structs.replace(message.request_header, batch_count=2)
     )
@@ -297,22 +296,22 @@ def test_a_count_that_is_not_the_number_of_items_has_no_bytes() -> None:
 )
 def test_a_value_that_ttlv_does_not_hold_has_no_bytes(name: str, what: Any) -> None:
     with pytest.raises(KmipError, match="no place in TTLV") as caught:
-        encode_request(add_attributes([(name, what)]))
+        encode_request(dialect.add_tags(UID, [(name, what)]))
     assert caught.value.__context__ is None
 
 
 def test_what_is_too_large_has_no_bytes() -> None:
     with pytest.raises(KmipError, match="at most"):
-        encode_request(add_attributes([("x-Name", "v" * SIZE_LIMIT)]))
+        encode_request(dialect.add_tags(UID, [("x-Name", "v" * SIZE_LIMIT)]))
 
 
 def test_something_else_than_an_object_is_a_defect() -> None:
     made: Any = RegisterRequest(
-        object_type=2, template_attribute=template(), object=msgspec.structs.replace(aes())
+        object_type=2, template_attribute=dialect.TEMPLATE, object=msgspec.structs.replace(aes())
     )
     wrong = msgspec.structs.replace(made, object=STATE)
     with pytest.raises(TypeError, match="no object"):
-        encode_request(request(wrong))
+        encode_request(dialect.request((wrong,)))
 
 
 STATE = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
@@ -328,7 +327,7 @@ HIDDEN: dict[str, Fields] = {
 }
 ASKED: dict[str, Fields] = {
     "a key that is brought": RegisterRequest(
-        object_type=2, template_attribute=template(), object=aes(KeyMaterial(SECRET))
+        object_type=2, template_attribute=dialect.TEMPLATE, object=aes(KeyMaterial(SECRET))
     ),
     "what is to be encrypted": EncryptRequest(unique_identifier=UID, data=KeyMaterial(SECRET)),
 }
@@ -350,7 +349,7 @@ def test_no_key_is_shown_of_a_response(name: str) -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_no_key_is_shown_of_a_request(name: str) -> None:
-    data = encode_request(request(ASKED[name], login=("vSphere", SECRET.decode())))
+    data = encode_request(dialect.request((ASKED[name],), login(SECRET.decode())))
     assert SECRET in data
     message = decode_request(data)
     assert unseen(message)
@@ -363,7 +362,7 @@ def test_no_key_is_shown_of_a_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_no_key_is_shown_of_an_error(name: str) -> None:
-    data = encode_request(request(ASKED[name], login=("vSphere", SECRET.decode())))
+    data = encode_request(dialect.request((ASKED[name],), login(SECRET.decode())))
     for place in range(len(data)):
         broken = data[:place] + bytes([data[place] ^ 0x81]) + data[place + 1 :]
         try:
@@ -382,7 +381,7 @@ def test_a_password_is_compared_and_not_shown() -> None:
     )
     assert unseen(credential)
     message: RequestMessage = decode_request(
-        encode_request(request(GetAttributesRequest(), login=("a", SECRET.decode())))
+        encode_request(dialect.request((GetAttributesRequest(),), login(SECRET.decode())))
     )
     authentication = message.request_header.authentication
     assert authentication is not None

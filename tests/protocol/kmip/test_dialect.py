@@ -1,0 +1,160 @@
+"""What vCenter asks, to the byte where its messages were captured, and what it makes of answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from protocol.kmip import dialect
+from protocol.kmip.enums import ResultReason, ResultStatus, State
+from protocol.kmip.errors import KmipError
+from protocol.kmip.message import RequestMessage, ResponseMessage, encode_request
+from protocol.kmip.payloads import (
+    ActivateResponse,
+    AddAttributeRequest,
+    CreateRequest,
+    CreateResponse,
+    GetAttributesRequest,
+    GetAttributesResponse,
+    GetResponse,
+)
+from protocol.kmip.ttlv import encode
+from protocol.secret import KeyMaterial
+from tests.protocol.kmip.test_vectors import CAPTURED, WHY, captured, typed
+from tests.protocol.kmip.vcenter import KEY, RESPONSES, UID, aes, login, response
+
+SENT = [path for path in CAPTURED if path.stem.endswith("_request")]
+
+
+def said_again(message: RequestMessage) -> RequestMessage:
+    """The message that the dialect has for what a captured one asks."""
+    payloads = [item.request_payload for item in message.batch_item]
+    named = message.request_header.authentication
+    by = None
+    if named is not None:
+        value = msgspec.structs.asdict(named.credential[0].credential_value)
+        by = dialect.Login(value["username"], value["password"])
+    first = payloads[0]
+    uid = getattr(first, "unique_identifier", "")
+    match first:
+        case CreateRequest():
+            return dialect.create(by)
+        case GetAttributesRequest(attribute_name=("State",)):
+            return dialect.get_state(uid, by)
+        case GetAttributesRequest(attribute_name=(name,)):
+            return dialect.get_tag(uid, name)
+        case AddAttributeRequest():
+            tags = [p.attribute for p in payloads if isinstance(p, AddAttributeRequest)]
+            return dialect.add_tags(uid, [(a.attribute_name, str(a.attribute_value)) for a in tags])
+    plain: dict[str, Callable[[], RequestMessage]] = {
+        "GetRequest": lambda: dialect.get(uid, by),
+        "ActivateRequest": lambda: dialect.activate(uid, by),
+        "QueryRequest": dialect.query,
+        "DiscoverVersionsRequest": lambda: dialect.discover_versions(
+            numbered=message.batch_item[0].unique_batch_item_id is not None
+        ),
+    }
+    return plain[type(first).__name__]()
+
+
+@pytest.mark.skipif(not SENT, reason=f"0 messages of vCenter: {WHY}")
+@pytest.mark.parametrize("path", SENT, ids=lambda path: path.stem)
+def test_what_vcenter_sends_is_said_to_the_byte(path: Path) -> None:
+    [root] = json.loads(path.read_text())
+    data = encode(captured(root))
+    message = typed(data)
+    assert isinstance(message, RequestMessage)
+    assert encode_request(said_again(message)) == data
+
+
+def answered(answer: ResponseMessage, **changed: object) -> ResponseMessage:
+    """``answer``, its first item changed."""
+    item = msgspec.structs.replace(answer.batch_item[0], **changed)
+    return msgspec.structs.replace(answer, batch_item=(item, *answer.batch_item[1:]))
+
+
+def test_an_answer_is_taken_for_its_payloads() -> None:
+    made = RESPONSES["Create"][0]
+    assert dialect.one(dialect.create(), made, CreateResponse).unique_identifier == UID
+    got = dialect.one(dialect.get(UID), RESPONSES["Get"][0], GetResponse)
+    assert dialect.material(got) == KEY
+    at = dialect.one(
+        dialect.get_state(UID), RESPONSES["GetAttributes(State)"][0], GetAttributesResponse
+    )
+    assert dialect.state(at) is State.PRE_ACTIVE
+    nothing = RESPONSES["GetAttributes of a name that it does not have"][0]
+    asked = dialect.get_tag(UID, "x-Name")
+    assert dialect.state(dialect.one(asked, nothing, GetAttributesResponse)) is None
+
+
+def test_a_refusal_has_its_reason() -> None:
+    no = answered(
+        RESPONSES["Get"][0],
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=ResultReason.ITEM_NOT_FOUND,
+        result_message="no such key",
+        response_payload=None,
+    )
+    with pytest.raises(dialect.Refused, match=r"^ItemNotFound: no such key$") as refused:
+        dialect.taken(dialect.get(UID), no)
+    assert refused.value.reason is ResultReason.ITEM_NOT_FOUND
+    vendor = answered(no, result_reason=0x8000_0001, result_message=None)
+    with pytest.raises(dialect.Refused, match=r"^code 2147483649$"):
+        dialect.taken(dialect.get(UID), vendor)
+
+
+def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
+    """As PyKMIP's server answers to Add Attribute: one item for three, and no operation."""
+    tags = dialect.add_tags(UID, [("x-Vendor", "v"), ("x-Product", "p"), ("x-Name", "n")])
+    no = answered(
+        RESPONSES["Activate"][0],
+        operation=None,
+        unique_batch_item_id=None,
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=ResultReason.INVALID_MESSAGE,
+        response_payload=None,
+    )
+    with pytest.raises(dialect.Refused, match="InvalidMessage"):
+        dialect.taken(tags, no)
+
+
+ACTIVATED = response(ActivateResponse(unique_identifier=UID))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        answered(ACTIVATED, unique_batch_item_id=dialect.batch_id(2)),
+        RESPONSES["Get"][0],
+        answered(ACTIVATED, response_payload=None),
+        response(*[ActivateResponse(unique_identifier=UID)] * 2),
+        msgspec.structs.replace(ACTIVATED, batch_item=()),
+    ],
+    ids=["another id", "another operation", "no payload", "two items", "no item"],
+)
+def test_an_answer_to_something_else_is_none(wrong: ResponseMessage) -> None:
+    with pytest.raises(KmipError):
+        dialect.taken(dialect.activate(UID), wrong)
+
+
+def test_a_server_need_not_repeat_the_id_of_an_only_item() -> None:
+    assert dialect.taken(dialect.activate(UID), answered(ACTIVATED, unique_batch_item_id=None))
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_what_is_no_key_of_256_bits_is_no_material(size: int) -> None:
+    held = aes(KeyMaterial(bytes(size)))
+    with pytest.raises(KmipError, match="256 bits"):
+        dialect.material(GetResponse(object_type=2, unique_identifier=UID, object=held))
+
+
+def test_a_user_name_is_in_the_header_of_what_needs_it() -> None:
+    by = login("secret")
+    for message in (dialect.create(by), dialect.get(UID, by), dialect.activate(UID, by)):
+        assert message.request_header.authentication is not None
+    assert dialect.discover_versions().request_header.authentication is None
+    assert dialect.add_tags(UID, [("x-Name", "n")]).request_header.authentication is None
