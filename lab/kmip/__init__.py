@@ -1,6 +1,8 @@
-"""A key server without a lab, for whoever speaks KMIP.
+"""KMIP without a lab.
 
 - ``alone``    a key server over the real drivers of its ports, in this process
 - ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
 - ``compared`` an answer beside the one that a conversation expects
+- ``replay``   vCenter's flow against any key server, step by step
+- ``consequences`` what vCenter would make of a step that failed
 """

@@ -79,7 +79,7 @@ class Login(NamedTuple):
     password: KeyMaterial
 
 
-class Refused(Exception):
+class OperationFailed(Exception):
     """An item did not succeed: its Result Status, Result Reason and Result Message."""
 
     def __init__(self, item: ResponseItem) -> None:
@@ -167,12 +167,12 @@ def add_tags(uid: str, tags: Sequence[tuple[str, str]]) -> RequestMessage:
 def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...]:
     """The payload of each item of ``request``, in its order.
 
-    ``Refused`` for the first that did not succeed; ``KmipError`` when the answer is none to this
-    request.
+    ``OperationFailed`` for the first that did not succeed; ``KmipError`` when the answer is none
+    to this request.
     """
     items = answer.batch_item
     if len(items) == 1 and items[0].operation is None:
-        raise Refused(items[0])  # the whole message was not understood
+        raise OperationFailed(items[0])  # the whole message was not understood
     if len(items) != len(request.batch_item):
         raise KmipError(f"{len(items)} items answer {len(request.batch_item)}")
     return tuple(_payload(*pair) for pair in zip(request.batch_item, items, strict=True))
@@ -223,7 +223,7 @@ def _get_attributes(uid: str, name: str) -> GetAttributesRequest:
 
 def _payload(asked: RequestItem, item: ResponseItem) -> Fields:
     if item.result_status != ResultStatus.SUCCESS:
-        raise Refused(item)
+        raise OperationFailed(item)
     if item.unique_batch_item_id not in (None, asked.unique_batch_item_id):
         raise KmipError("the answer has another Unique Batch Item ID")
     if item.operation != asked.operation or not isinstance(item.response_payload, Fields):

@@ -99,11 +99,11 @@ def test_a_refusal_has_its_reason() -> None:
         result_message="no such key",
         response_payload=None,
     )
-    with pytest.raises(dialect.Refused, match=r"^ItemNotFound: no such key$") as refused:
+    with pytest.raises(dialect.OperationFailed, match=r"^ItemNotFound: no such key$") as refused:
         dialect.taken(dialect.get(UID), no)
     assert refused.value.reason is ResultReason.ITEM_NOT_FOUND
     vendor = answered(no, result_reason=0x8000_0001, result_message=None)
-    with pytest.raises(dialect.Refused, match=r"^code 2147483649$"):
+    with pytest.raises(dialect.OperationFailed, match=r"^code 2147483649$"):
         dialect.taken(dialect.get(UID), vendor)
 
 
@@ -118,7 +118,7 @@ def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
         result_reason=ResultReason.INVALID_MESSAGE,
         response_payload=None,
     )
-    with pytest.raises(dialect.Refused, match="InvalidMessage"):
+    with pytest.raises(dialect.OperationFailed, match="InvalidMessage"):
         dialect.taken(tags, no)
 
 

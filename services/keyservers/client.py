@@ -1,0 +1,197 @@
+"""Asking a key server in the lab's words, whichever way it is reached.
+
+``KeyServers.request`` is ``Bus.request`` for the few messages that clients of key servers send.
+Over KMIP each becomes vCenter's sessions, and the answer is put together of what the server said.
+KMIP has no operation ids: a Create that is sent again makes another key, as in the product, and the
+one of a try that failed stays at the server for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from protocol.errors import FeatureNotSupported, GeneralFailure, NotAvailable
+from protocol.kmip import dialect
+from protocol.kmip.dialect import Login
+from protocol.kmip.enums import ResultReason, State
+from protocol.messages import kms as m
+from protocol.messages.base import Request, Sealed
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState
+from services.keyservers.address import Address, Bus, Kmip
+from services.keyservers.dialogue import Dialogue, Tags
+from services.keyservers.refusals import error_of
+from services.keyservers.session import Heard
+from services.runtime import ports
+from services.runtime.each import for_each
+
+R = TypeVar("R")
+T = TypeVar("T")
+Tagging = Sequence[Tags]
+
+_VCENTERS: Final = ("AES", 256, 12)
+AT_ONCE: Final = 8
+"""So many keys are asked for at once, over a connection each."""
+_STATES: Final = {
+    State.PRE_ACTIVE: KmipState.PRE_ACTIVE,
+    State.ACTIVE: KmipState.ACTIVE,
+    State.DEACTIVATED: KmipState.DEACTIVATED,
+    State.COMPROMISED: KmipState.COMPROMISED,
+    State.DESTROYED: KmipState.DESTROYED,
+    State.DESTROYED_COMPROMISED: KmipState.DESTROYED_COMPROMISED,
+}
+
+
+class KeyServers:
+    """The key servers that one node may ask.
+
+    ``identity``: what it shows a KMIP server, asked at each connection.
+    """
+
+    def __init__(
+        self,
+        bus: ports.Bus,
+        streams: ports.Streams | None,
+        clock: ports.Clock,
+        identity: Callable[[], ports.TlsIdentity],
+        *,
+        pooled: bool = False,
+        heard: Heard = lambda step: None,
+    ) -> None:
+        self._bus, self._streams, self._clock, self._identity = bus, streams, clock, identity
+        self._pooled, self._heard = pooled, heard
+        self._dialogues: dict[tuple[Kmip, Login | None, float], Dialogue] = {}
+
+    async def request(
+        self,
+        to: Address,
+        message: Request[R],
+        *,
+        within_s: float,
+        login: Login | None = None,
+        tags: Tagging = (),
+    ) -> R:
+        """What the server answers. Raises as ``Bus.request``, and ``TlsFailure`` over KMIP.
+
+        ``within_s``: lab seconds for the answer, over KMIP for each handshake and each message.
+        ``tags``: what a KMIP server is told of a new key, the first batch before it is used.
+        """
+        if isinstance(to, Bus):
+            return await self._bus.request(to.node, message, within_s=within_s)
+        act = _ACTS.get(type(message))
+        if act is None:
+            raise NotAvailable(f"{type(message).__name__} is not asked of a KMIP server")
+        try:
+            return cast(R, await act(self, self._dialogue(to, login, within_s), message, tags))
+        except dialect.OperationFailed as refused:
+            raise error_of(refused) from None
+
+    def close(self) -> None:
+        """End connections that are kept."""
+        for dialogue in self._dialogues.values():
+            dialogue.close()
+        self._dialogues.clear()
+
+    def _dialogue(self, to: Kmip, login: Login | None, within_s: float) -> Dialogue:
+        streams = self._streams
+        if streams is None:
+            raise NotAvailable("this node has no connections to KMIP servers")
+        key = to, login, within_s
+        if key not in self._dialogues:
+            self._dialogues[key] = Dialogue(
+                lambda: streams.connect(to.to, self._identity(), within_s=within_s),
+                self._clock,
+                within_s=within_s,
+                login=login,
+                pooled=self._pooled,
+                heard=self._heard,
+            )
+        return self._dialogues[key]
+
+    # ---- what each message becomes ----------------------------------------------------------
+
+    async def _create(self, server: Dialogue, message: m.CreateKey, tags: Tagging) -> m.KeyCreated:
+        if (message.algorithm, message.length, message.usage_mask) != _VCENTERS:
+            raise FeatureNotSupported("vCenter asks a KMIP server for AES-256 keys only")
+        uid, state = await server.create(), State.PRE_ACTIVE
+        material: Sealed | None = None
+        for batch in tags[:1]:
+            await server.tag(uid, batch)
+        if message.get:
+            used = await server.use(uid)
+            material, state = Sealed.of(used.material), _in_force(used.state)
+        elif message.activate:
+            state = _in_force(await server.activate(uid))
+        for batch in tags[1:]:
+            await server.tag(uid, batch)
+        return m.KeyCreated(key_id=KeyId(uid), state=_STATES[state], material=material)
+
+    async def _get(self, server: Dialogue, message: m.GetKeys, _: Tagging) -> m.KeyValues:
+        found = await for_each(
+            message.key_ids,
+            lambda key_id: _unless_missing(server.use(key_id)),
+            at_once=AT_ONCE,
+            name="get",
+        )
+        values, keys = list[m.KeyValue](), list[KeyMaterial]()
+        for key_id, used in zip(message.key_ids, found, strict=True):
+            if used is None:
+                values.append(m.KeyValue(key_id=key_id, state=None))
+                continue
+            state = _STATES[_in_force(used.state)]
+            values.append(m.KeyValue(key_id=key_id, state=state, index=len(keys)))
+            keys.append(used.material)
+        return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
+
+    async def _attributes(
+        self, server: Dialogue, message: m.GetAttributes, _: Tagging
+    ) -> m.AttributeList:
+        found = await for_each(
+            message.key_ids,
+            lambda key_id: _unless_missing(server.state(key_id)),
+            at_once=AT_ONCE,
+            name="get-attributes",
+        )
+        return m.AttributeList(
+            keys=tuple(
+                m.KeyAttributes(key_id=key_id, state=_STATES[state])
+                for key_id, state in zip(message.key_ids, found, strict=True)
+                if state is not None
+            )
+        )
+
+    async def _activate(self, server: Dialogue, message: m.Activate, _: Tagging) -> m.KeyState:
+        state = _in_force(await server.activate(message.key_id))
+        return m.KeyState(key_id=message.key_id, state=_STATES[state])
+
+    async def _health(
+        self, server: Dialogue, _: m.DiscoverVersions, __: Tagging
+    ) -> m.ServerVersions:
+        return m.ServerVersions(versions=await server.health())
+
+
+_ACTS: Final[dict[type[Any], Callable[..., Awaitable[Any]]]] = {
+    m.CreateKey: KeyServers._create,
+    m.GetKeys: KeyServers._get,
+    m.GetAttributes: KeyServers._attributes,
+    m.Activate: KeyServers._activate,
+    m.DiscoverVersions: KeyServers._health,
+}
+
+
+def _in_force(state: State | None) -> State:
+    """A state that the server has named; a key without one is not to be used."""
+    if state is None:
+        raise GeneralFailure("the server names no State of the key")
+    return state
+
+
+async def _unless_missing(asked: Awaitable[T]) -> T | None:
+    """None for a key that the server does not have."""
+    try:
+        return await asked
+    except dialect.OperationFailed as refused:
+        if refused.reason == ResultReason.ITEM_NOT_FOUND:
+            return None
+        raise

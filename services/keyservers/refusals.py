@@ -1,0 +1,40 @@
+"""What a key server's refusal is here: Result Reasons of KMIP as errors of this lab, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.errors import (
+    CryptographicFailure,
+    FeatureNotSupported,
+    GeneralFailure,
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    ItemNotFound,
+    PermissionDenied,
+    ProductError,
+    ResponseTooLarge,
+)
+from protocol.kmip.dialect import OperationFailed
+from protocol.kmip.enums import ResultReason
+
+_ERRORS: Final[dict[int, type[ProductError]]] = {
+    ResultReason.ITEM_NOT_FOUND: ItemNotFound,
+    ResultReason.RESPONSE_TOO_LARGE: ResponseTooLarge,
+    ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: PermissionDenied,
+    ResultReason.PERMISSION_DENIED: PermissionDenied,
+    ResultReason.INVALID_FIELD: InvalidField,
+    ResultReason.CRYPTOGRAPHIC_FAILURE: CryptographicFailure,
+    ResultReason.ILLEGAL_OPERATION: IllegalOperation,
+    ResultReason.OPERATION_NOT_SUPPORTED: FeatureNotSupported,
+    ResultReason.FEATURE_NOT_SUPPORTED: FeatureNotSupported,
+    ResultReason.INVALID_MESSAGE: InvalidMessage,
+}
+
+
+def error_of(refused: OperationFailed) -> ProductError:
+    """The error; ``GeneralFailure`` for a reason that no other one here is."""
+    reason = refused.reason
+    kind = GeneralFailure if reason is None else _ERRORS.get(reason, GeneralFailure)
+    return kind(str(refused))

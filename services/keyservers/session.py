@@ -1,0 +1,117 @@
+"""One KMIP session: a connection, its messages one after the other, and what each took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from protocol.errors import Disconnected, GeneralFailure, ProductError, TimedOut
+from protocol.kmip import dialect
+from protocol.kmip.errors import KmipError
+from protocol.kmip.fields import Fields
+from protocol.kmip.message import (
+    RequestMessage,
+    ResponseMessage,
+    decode_response,
+    encode_request,
+)
+from protocol.kmip.payloads import GetResponse
+from protocol.kmip.ttlv import HEAD, message_size
+from protocol.secret import KeyMaterial
+from services.runtime.ports import Clock, Stream
+
+P = TypeVar("P", bound=Fields)
+T = TypeVar("T")
+
+_PIECE: Final = 65_536
+
+
+class Step(NamedTuple):
+    """What was done with a server, how long it took in lab seconds, and how it failed, if so."""
+
+    name: str
+    seconds: float
+    error: str = ""
+
+
+Heard = Callable[[Step], None]
+
+
+class Session:
+    """A connection with its handshake done. Not for two at once: answers come in order.
+
+    Each exchange has ``within_s`` lab seconds; after an error the connection is of no more use.
+    """
+
+    def __init__(self, stream: Stream, clock: Clock, within_s: float, heard: Heard) -> None:
+        self._stream, self._clock, self._within_s, self._heard = stream, clock, within_s, heard
+
+    async def ask(self, name: str, request: RequestMessage, expected: type[P]) -> P:
+        """The one payload that answers; raises as ``all``."""
+        return await self._timed(
+            name, request, lambda answer: dialect.one(request, answer, expected)
+        )
+
+    async def key(self, request: RequestMessage) -> KeyMaterial:
+        """The value that answers Get; ``GeneralFailure`` when it is no AES key of 256 bits."""
+
+        def value(answer: ResponseMessage) -> KeyMaterial:
+            got = dialect.one(request, answer, GetResponse)
+            try:
+                return dialect.material(got)
+            except KmipError as error:
+                raise GeneralFailure(str(error)) from None
+
+        return await self._timed("Get", request, value)
+
+    async def all(self, name: str, request: RequestMessage) -> tuple[Fields, ...]:
+        """The payload of each item.
+
+        ``OperationFailed`` for the first that did not succeed, ``TimedOut``, and ``Disconnected``
+        when the connection broke or what came is no answer.
+        """
+        return await self._timed(name, request, lambda answer: dialect.taken(request, answer))
+
+    def close(self) -> None:
+        """End the connection; no change when it has ended."""
+        self._stream.close()
+
+    async def _timed(
+        self, name: str, request: RequestMessage, take: Callable[[ResponseMessage], T]
+    ) -> T:
+        begun = self._clock.monotonic()
+        try:
+            payloads = take(await self._exchange(request))
+        except KmipError as error:
+            failure = Disconnected(f"{name}: what came is no answer: {error}")
+            self._tell(name, begun, failure)
+            raise failure from None
+        except (ProductError, dialect.OperationFailed) as error:
+            self._tell(name, begun, error)
+            raise
+        self._tell(name, begun, None)
+        return payloads
+
+    def _tell(self, name: str, begun: float, error: Exception | None) -> None:
+        taken = self._clock.monotonic() - begun
+        self._heard(Step(name, taken, "" if error is None else f"{type(error).__name__}: {error}"))
+
+    async def _exchange(self, request: RequestMessage) -> ResponseMessage:
+        try:
+            async with self._clock.timeout(self._within_s):
+                await self._stream.write(encode_request(request))
+                head = await self._exactly(HEAD)
+                rest = await self._exactly(message_size(head) - HEAD)
+        except TimeoutError:
+            raise TimedOut(f"no answer within {self._within_s:g} s") from None
+        return decode_response(head + rest)
+
+    async def _exactly(self, size: int) -> bytes:
+        pieces, left = [], size
+        while left:
+            piece = await self._stream.read(min(left, _PIECE))
+            if not piece:
+                raise Disconnected("the server closed the connection before it had answered")
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)

@@ -1,0 +1,186 @@
+"""A key server behind a stream: it answers vCenter's messages, and refuses what it is told to.
+
+It decodes and encodes real bytes; what it says of a key is a table. What was asked is kept, message
+by message and by connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from protocol.errors import Disconnected, Refused
+from protocol.kmip import dialect
+from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
+from protocol.kmip.attributes import Attribute
+from protocol.kmip.enums import ObjectType, ResultReason, ResultStatus, State
+from protocol.kmip.fields import Fields
+from protocol.kmip.header import ResponseHeader
+from protocol.kmip.message import (
+    RequestItem,
+    ResponseItem,
+    ResponseMessage,
+    decode_request,
+    encode_response,
+)
+from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
+from protocol.kmip.payloads import (
+    ActivateRequest,
+    ActivateResponse,
+    AddAttributeRequest,
+    AddAttributeResponse,
+    CreateRequest,
+    CreateResponse,
+    DiscoverVersionsRequest,
+    DiscoverVersionsResponse,
+    GetAttributesRequest,
+    GetAttributesResponse,
+    GetRequest,
+    GetResponse,
+    QueryResponse,
+)
+from protocol.secret import KeyMaterial
+
+
+@dataclass
+class ScriptedServer:
+    """``refuses``: what it says no to, by the name of the payload, and why."""
+
+    keys: dict[str, State] = field(default_factory=dict)
+    tags: dict[tuple[str, str], object] = field(default_factory=dict)
+    refuses: dict[str, ResultReason] = field(default_factory=dict)
+    key_size: int = 32
+    garbage: bool = False
+    silent: bool = False
+    down: bool = False
+    connections: list[list[str]] = field(default_factory=list)
+    open: int = 0
+
+    async def connect(self, *_: object, within_s: float = 0) -> ScriptedStream:
+        """A connection, its handshake done."""
+        await asyncio.sleep(0)
+        if self.down:
+            raise Refused("nobody listens")
+        self.connections.append([])
+        self.open += 1
+        return ScriptedStream(self, self.connections[-1])
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        """What it says to one item."""
+        asked = item.request_payload
+        name = type(asked).__name__.removesuffix("Request")
+        if isinstance(asked, GetAttributesRequest) and asked.attribute_name == ("State",):
+            name = "State"
+        reason, payload = self.refuses.get(name), None
+        uid = getattr(asked, "unique_identifier", None)
+        if uid is not None and uid not in self.keys:
+            reason = reason or ResultReason.ITEM_NOT_FOUND
+        if reason is None:
+            payload = self._done(asked)
+        return ResponseItem(
+            operation=item.operation,
+            unique_batch_item_id=item.unique_batch_item_id,
+            result_status=ResultStatus.SUCCESS if payload else ResultStatus.OPERATION_FAILED,
+            result_reason=reason,
+            response_payload=payload,
+        )
+
+    def _done(self, asked: object) -> Fields:
+        match asked:
+            case DiscoverVersionsRequest():
+                return DiscoverVersionsResponse(protocol_version=(dialect.VERSION,))
+            case CreateRequest():
+                uid = f"key-{len(self.keys) + 1}"
+                self.keys[uid] = State.PRE_ACTIVE
+                return CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=uid)
+            case GetRequest(unique_identifier=str(uid)):
+                return GetResponse(
+                    object_type=ObjectType.SYMMETRIC_KEY,
+                    unique_identifier=uid,
+                    object=held(uid, self.key_size),
+                )
+            case GetAttributesRequest(unique_identifier=str(uid), attribute_name=(name,)):
+                value = self.keys[uid] if name == "State" else self.tags.get((uid, name))
+                found = (
+                    ()
+                    if value is None
+                    else (Attribute(attribute_name=name, attribute_value=value),)
+                )
+                return GetAttributesResponse(unique_identifier=uid, attribute=found)
+            case AddAttributeRequest(unique_identifier=str(uid), attribute=attribute):
+                self.tags[uid, attribute.attribute_name] = attribute.attribute_value
+                return AddAttributeResponse(unique_identifier=uid, attribute=attribute)
+            case ActivateRequest(unique_identifier=str(uid)):
+                self.keys[uid] = State.ACTIVE
+                return ActivateResponse(unique_identifier=uid)
+        return QueryResponse(vendor_identification="scripted")
+
+
+def value_of(uid: str) -> KeyMaterial:
+    """The value that the key of this id has here."""
+    return KeyMaterial(hashlib.sha256(uid.encode()).digest())
+
+
+def held(uid: str, size: int) -> SymmetricKey:
+    """So many bytes of that key as Get has them."""
+    block = KeyBlock(
+        key_format_type=KeyFormatType.RAW,
+        key_value=KeyValue(key_material=KeyMaterial(value_of(uid).reveal()[:size])),
+        cryptographic_algorithm=CryptographicAlgorithm.AES,
+        cryptographic_length=256,
+    )
+    return SymmetricKey(key_block=block)
+
+
+class ScriptedStream:
+    """The client's end of a connection."""
+
+    peer = b"the server"
+
+    def __init__(self, server: ScriptedServer, seen: list[str]) -> None:
+        self._server, self._seen, self._waiting, self._closed = server, seen, b"", False
+
+    async def write(self, data: bytes) -> None:
+        if self._closed:
+            raise Disconnected("it was closed")
+        message = decode_request(data)
+        for item in message.batch_item:
+            asked = item.request_payload
+            name = type(asked).__name__.removesuffix("Request")
+            if isinstance(asked, GetAttributesRequest):
+                name += f"({','.join(asked.attribute_name)})"
+            self._seen.append(name)
+        answers = tuple(self._server.answer(item) for item in message.batch_item)
+        header = ResponseHeader(
+            protocol_version=dialect.VERSION, time_stamp=0, batch_count=len(answers)
+        )
+        self._waiting = encode_response(ResponseMessage(response_header=header, batch_item=answers))
+        if self._server.garbage:
+            self._waiting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+    async def read(self, most: int) -> bytes:
+        if self._server.silent:
+            await asyncio.sleep(60)
+        await asyncio.sleep(0)
+        piece, self._waiting = self._waiting[: min(most, 7)], self._waiting[min(most, 7) :]
+        return piece
+
+    def close(self) -> None:
+        if not self._closed:
+            self._server.open -= 1
+        self._closed = True
+
+
+class QuickClock:
+    """A clock whose limits come at once when something hangs."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(0.05):
+            yield

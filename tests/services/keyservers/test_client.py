@@ -1,0 +1,202 @@
+"""What services ask of a KMIP server, in the lab's words."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from protocol.errors import (
+    CryptographicFailure,
+    FeatureNotSupported,
+    GeneralFailure,
+    InvalidArgument,
+    NotAvailable,
+    PermissionDenied,
+    ProductError,
+)
+from protocol.kmip import dialect
+from protocol.kmip.enums import ResultReason, State
+from protocol.messages import kms as m
+from protocol.terms import KeyId, KmipState, NodeName
+from services.keyservers.address import Bus, Kmip, parse
+from services.keyservers.client import AT_ONCE, KeyServers
+from services.runtime import ports
+from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
+
+TAGS = [[(name, "v") for name in names] for names in (dialect.PRODUCT, dialect.USE)]
+TO = Kmip("kms")
+
+
+class NoBus:
+    """What was asked over the bus."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, object]] = []
+
+    async def request(self, to: object, message: object, *, within_s: float) -> str:
+        self.asked.append((to, message))
+        return "an answer"
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    return ScriptedServer()
+
+
+@pytest.fixture
+def bus() -> NoBus:
+    return NoBus()
+
+
+@pytest.fixture
+def servers(server: ScriptedServer, bus: NoBus) -> KeyServers:
+    clock = cast(ports.Clock, QuickClock())
+    streams = cast(ports.Streams, server)
+    return KeyServers(cast(ports.Bus, bus), streams, clock, lambda: cast(Any, None))
+
+
+def create(**more: Any) -> m.CreateKey:
+    return m.CreateKey(operation_id="op", **more)
+
+
+async def test_what_is_at_the_bus_is_asked_there(servers: KeyServers, bus: NoBus) -> None:
+    message = m.DiscoverVersions()
+    answer: object = await servers.request(Bus(NodeName("kms")), message, within_s=5)
+    assert answer == "an answer"
+    assert bus.asked == [("kms", message)]
+
+
+async def test_a_key_to_encrypt_with(server: ScriptedServer, servers: KeyServers) -> None:
+    asked = create(activate=True, get=True)
+    made = await servers.request(TO, asked, within_s=5, tags=TAGS)
+    assert made.state is KmipState.ACTIVE
+    assert made.material is not None
+    assert made.material.keys == (value_of(made.key_id),)
+    assert len(server.tags) == 6
+    order = [messages[1] for messages in server.connections]
+    assert order == [
+        "Create", "GetAttributes(x-Product_Version)", "Get", "GetAttributes(x-Identifier)"
+    ]  # fmt: skip
+
+
+async def test_a_key_that_is_only_made(server: ScriptedServer, servers: KeyServers) -> None:
+    made = await servers.request(TO, create(), within_s=5, tags=TAGS[:1])
+    assert (made.state, made.material) == (KmipState.PRE_ACTIVE, None)
+    assert server.keys == {made.key_id: State.PRE_ACTIVE}
+    made = await servers.request(TO, create(activate=True), within_s=5)
+    assert (made.state, made.material) == (KmipState.ACTIVE, None)
+
+
+async def test_a_key_that_vcenter_does_not_ask_for_is_refused(servers: KeyServers) -> None:
+    with pytest.raises(FeatureNotSupported):
+        await servers.request(TO, create(length=128), within_s=5)
+
+
+async def test_values_of_many_keys(server: ScriptedServer, servers: KeyServers) -> None:
+    server.keys |= {"a": State.PRE_ACTIVE, "b": State.DEACTIVATED}
+    ids = tuple(KeyId(key) for key in ("b", "missing", "a"))
+    found = await servers.request(TO, m.GetKeys(key_ids=ids), within_s=5)
+    assert [(v.key_id, v.state, v.index) for v in found.values] == [
+        ("b", KmipState.DEACTIVATED, 0),
+        ("missing", None, None),
+        ("a", KmipState.ACTIVE, 1),
+    ]
+    assert found.material.keys == (value_of("b"), value_of("a"))
+
+
+async def test_so_many_connections_at_once_and_no_more(
+    server: ScriptedServer, servers: KeyServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, connect = 0, server.connect
+
+    async def counted(*given: Any, **more: Any) -> Any:
+        nonlocal most
+        stream = await connect(*given, **more)
+        most = max(most, server.open)
+        return stream
+
+    monkeypatch.setattr(server, "connect", counted)
+    server.keys = {f"k{n}": State.ACTIVE for n in range(50)}
+    found = await servers.request(
+        TO, m.GetKeys(key_ids=tuple(KeyId(key) for key in server.keys)), within_s=5
+    )
+    assert len(found.material.keys) == 50
+    assert most == AT_ONCE
+
+
+async def test_states_of_keys(server: ScriptedServer, servers: KeyServers) -> None:
+    server.keys |= {"a": State.PRE_ACTIVE, "b": State.DESTROYED}
+    ids = tuple(KeyId(key) for key in ("a", "missing", "b"))
+    found = await servers.request(TO, m.GetAttributes(key_ids=ids), within_s=5)
+    assert {key.key_id: key.state for key in found.keys} == {
+        "a": KmipState.PRE_ACTIVE,
+        "b": KmipState.DESTROYED,
+    }
+
+
+async def test_activate_and_health(server: ScriptedServer, servers: KeyServers) -> None:
+    server.keys["a"] = State.PRE_ACTIVE
+    for _ in range(2):
+        done = await servers.request(TO, m.Activate(key_id=KeyId("a")), within_s=5)
+        assert done.state is KmipState.ACTIVE
+    assert (await servers.request(TO, m.DiscoverVersions(), within_s=5)).versions == ("1.1",)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (ResultReason.PERMISSION_DENIED, PermissionDenied),
+        (ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, PermissionDenied),
+        (ResultReason.CRYPTOGRAPHIC_FAILURE, CryptographicFailure),
+        (ResultReason.OPERATION_NOT_SUPPORTED, FeatureNotSupported),
+        (ResultReason.MISSING_DATA, GeneralFailure),
+    ],
+)
+async def test_a_refusal_is_an_error_of_the_lab(
+    server: ScriptedServer,
+    servers: KeyServers,
+    reason: ResultReason,
+    error: type[ProductError],
+) -> None:
+    server.refuses["Create"] = reason
+    with pytest.raises(error, match=reason.label):
+        await servers.request(TO, create(), within_s=5)
+
+
+async def test_no_key_without_a_state_is_used(
+    server: ScriptedServer, servers: KeyServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.keys["a"] = State.ACTIVE
+    monkeypatch.setattr(dialect, "state", lambda payload: None)
+    with pytest.raises(GeneralFailure, match="no State"):
+        await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
+
+
+async def test_what_no_kmip_client_asks_is_not_available(servers: KeyServers) -> None:
+    with pytest.raises(NotAvailable, match="QueryPair"):
+        await servers.request(TO, m.QueryPair(), within_s=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("bus:kms-1", Bus(NodeName("kms-1"))),
+        ("kmip://kms-1", Kmip("kms-1")),
+        ("kmip://keys.example:5696/", Kmip("keys.example", 5696)),
+        ("kmip://[::1]:5696", Kmip("::1", 5696)),
+    ],
+)
+def test_an_address(text: str, address: object) -> None:
+    assert parse(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "bus:", "kms", "kmip:kms", "http://kms", "kmip://", "kmip://a:b", "kmip://a:99999",
+     "kmip://user:secret@a", "kmip://a/path", "kmip://a?b"],
+)  # fmt: skip
+def test_no_address(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="kmip://HOST:PORT") as refused:
+        parse(text)
+    assert "secret" not in str(refused.value)

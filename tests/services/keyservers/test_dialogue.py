@@ -1,0 +1,176 @@
+"""vCenter's sessions with a key server: which connections, which messages, what is forgiven."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from protocol.errors import Disconnected, GeneralFailure, ProductError, Refused, TimedOut
+from protocol.kmip import dialect
+from protocol.kmip.enums import ResultReason, State
+from services.keyservers.dialogue import IDLE_S, Dialogue
+from services.keyservers.session import Step
+from services.runtime.ports import Clock
+from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
+
+PRODUCT = [(name, "vSphere") for name in dialect.PRODUCT]
+DV = "DiscoverVersions"
+
+
+def talk(server: ScriptedServer, steps: list[Step], *, pooled: bool = False) -> Dialogue:
+    return Dialogue(
+        server.connect,
+        cast(Clock, QuickClock()),
+        within_s=5,
+        pooled=pooled,
+        heard=steps.append,
+    )
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    return ScriptedServer()
+
+
+@pytest.fixture
+def steps() -> list[Step]:
+    return []
+
+
+@pytest.fixture
+def vcenter(server: ScriptedServer, steps: list[Step]) -> Dialogue:
+    return talk(server, steps)
+
+
+async def test_a_key_takes_four_connections_and_sixteen_messages(
+    server: ScriptedServer, steps: list[Step], vcenter: Dialogue
+) -> None:
+    uid = await vcenter.create()
+    assert await vcenter.tag(uid, PRODUCT)
+    used = await vcenter.use(uid)
+    assert await vcenter.tag(uid, [(name, "x") for name in dialect.USE])
+    assert used == (value_of(uid), State.ACTIVE)
+    looked = [f"GetAttributes({name})" for name in dialect.PRODUCT]
+    assert server.connections[:3] == [
+        [DV, "Create"],
+        [DV, *looked, *["AddAttribute"] * 3],
+        [DV, "Get", "GetAttributes(State)", "Activate"],
+    ]
+    assert len(server.connections) == 4
+    assert sum(step.name != "TLS handshake" for step in steps) == 16
+    assert server.open == 0
+
+
+async def test_adding_a_server_takes_seven_connections(
+    server: ScriptedServer, vcenter: Dialogue
+) -> None:
+    await vcenter.add_server()
+    assert sorted(server.connections) == sorted([[], [DV, DV], [], [DV, "Query"], [], [DV, DV], []])
+    assert server.open == 0
+
+
+async def test_health_is_a_probe_and_a_session(server: ScriptedServer, vcenter: Dialogue) -> None:
+    assert await vcenter.health() == ("1.1",)
+    assert server.connections == [[], [DV, DV]]
+
+
+async def test_an_active_key_is_not_activated_again(
+    server: ScriptedServer, vcenter: Dialogue
+) -> None:
+    server.keys["k"] = State.ACTIVE
+    assert (await vcenter.use("k")).state is State.ACTIVE
+    assert await vcenter.activate("k") is State.ACTIVE
+    assert "Activate" not in [name for messages in server.connections for name in messages]
+
+
+@pytest.mark.parametrize("no", ["AddAttribute", "GetAttributes"])
+async def test_tags_that_are_refused_are_forgiven(
+    server: ScriptedServer, steps: list[Step], vcenter: Dialogue, no: str
+) -> None:
+    """PyKMIP's server knows no Add Attribute, and vCenter uses it all the same."""
+    uid = await vcenter.create()
+    server.refuses[no] = ResultReason.OPERATION_NOT_SUPPORTED
+    assert not await vcenter.tag(uid, PRODUCT)
+    assert "OperationNotSupported" in steps[-1].error
+    assert (await vcenter.use(uid)).state is State.ACTIVE
+    assert server.open == 0
+
+
+@pytest.mark.parametrize("no", ["Get", "State", "Activate"])
+async def test_what_use_needs_is_not_forgiven(
+    server: ScriptedServer, vcenter: Dialogue, no: str
+) -> None:
+    server.keys["k"] = State.PRE_ACTIVE
+    server.refuses[no] = ResultReason.PERMISSION_DENIED
+    with pytest.raises(dialect.OperationFailed, match="PermissionDenied"):
+        await vcenter.use("k")
+    assert server.open == 0
+
+
+async def test_a_key_of_another_length_is_not_used(
+    server: ScriptedServer, steps: list[Step], vcenter: Dialogue
+) -> None:
+    server.keys["k"], server.key_size = State.ACTIVE, 16
+    with pytest.raises(GeneralFailure, match="256 bits"):
+        await vcenter.use("k")
+    assert "256 bits" in steps[-1].error
+    assert server.open == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "text"),
+    [
+        ("down", Refused, "nobody"),
+        ("silent", TimedOut, "within 5 s"),
+        ("garbage", Disconnected, "no answer"),
+    ],
+)
+async def test_a_server_that_does_not_answer_is_one_error(
+    server: ScriptedServer,
+    steps: list[Step],
+    vcenter: Dialogue,
+    trouble: str,
+    error: type[ProductError],
+    text: str,
+) -> None:
+    setattr(server, trouble, True)
+    with pytest.raises(error, match=text):
+        await vcenter.create()
+    assert text in steps[-1].error
+    assert server.open == 0
+
+
+async def test_pooled_keeps_a_connection(server: ScriptedServer, steps: list[Step]) -> None:
+    vcenter = talk(server, steps, pooled=True)
+    uid = await vcenter.create()
+    await vcenter.tag(uid, PRODUCT)
+    await vcenter.use(uid)
+    [messages] = server.connections
+    assert messages.count(DV) == 1
+    assert server.open == 1
+    vcenter.close()
+    assert server.open == 0
+
+
+async def test_a_connection_that_failed_is_not_kept(
+    server: ScriptedServer, steps: list[Step]
+) -> None:
+    vcenter = talk(server, steps, pooled=True)
+    with pytest.raises(dialect.OperationFailed):
+        await vcenter.use("nobody's")
+    assert server.open == 0
+    await vcenter.create()
+    assert len(server.connections) == 2
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used(
+    server: ScriptedServer, steps: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vcenter = talk(server, steps, pooled=True)
+    await vcenter.create()
+    late = QuickClock().monotonic() + IDLE_S
+    monkeypatch.setattr(QuickClock, "monotonic", lambda _: late)
+    await vcenter.create()
+    assert len(server.connections) == 2
+    assert server.open == 1
