@@ -25,6 +25,7 @@ from services.keyservers.refusals import error_of
 from services.keyservers.session import Heard
 from services.runtime import ports
 from services.runtime.each import for_each
+from services.runtime.streams import Streams, TlsIdentity
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -52,9 +53,9 @@ class KeyServers:
     def __init__(
         self,
         bus: ports.Bus,
-        streams: ports.Streams | None,
+        streams: Streams | None,
         clock: ports.Clock,
-        identity: Callable[[], ports.TlsIdentity],
+        identity: Callable[[], TlsIdentity],
         *,
         pooled: bool = False,
         heard: Heard = lambda step: None,

@@ -29,7 +29,8 @@ from protocol.kmip.payloads import (
 from protocol.secret import KeyMaterial
 from services.keyservers.session import Heard, Session, Step
 from services.runtime.each import for_each
-from services.runtime.ports import Clock, Stream
+from services.runtime.ports import Clock
+from services.runtime.streams import Stream
 
 Connect = Callable[[], Awaitable[Stream]]
 Tags = Sequence[tuple[str, str]]

@@ -18,7 +18,8 @@ from protocol.kmip.message import (
 from protocol.kmip.payloads import GetResponse
 from protocol.kmip.ttlv import HEAD, message_size
 from protocol.secret import KeyMaterial
-from services.runtime.ports import Clock, Stream
+from services.runtime.ports import Clock
+from services.runtime.streams import Stream
 
 P = TypeVar("P", bound=Fields)
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from protocol.terms import KeyId, KmipState, NodeName
 from services.keyservers.address import Bus, Kmip, parse
 from services.keyservers.client import AT_ONCE, KeyServers
 from services.runtime import ports
+from services.runtime.streams import Streams
 from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
 
 TAGS = [[(name, "v") for name in names] for names in (dialect.PRODUCT, dialect.USE)]
@@ -52,7 +53,7 @@ def bus() -> NoBus:
 @pytest.fixture
 def servers(server: ScriptedServer, bus: NoBus) -> KeyServers:
     clock = cast(ports.Clock, QuickClock())
-    streams = cast(ports.Streams, server)
+    streams = cast(Streams, server)
     return KeyServers(cast(ports.Bus, bus), streams, clock, lambda: cast(Any, None))
 
 
