@@ -23,7 +23,7 @@
 - ``copies``    clones, templates, snapshots
 - ``roles``     roles, and users who have them
 - ``conformance``  assertions, played
-- ``kmip``      a key server without a lab
+- ``kmip``      a key server without a lab - ``kmip_replay``  vCenter's flow against any
 - ``matrix``    the truth table, played
 - ``sweep``     stores struck at their storage calls
 """

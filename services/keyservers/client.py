@@ -8,6 +8,7 @@ one of a try that failed stays at the server for good.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -31,6 +32,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 Tagging = Sequence[Tags]
 
+_NO_STREAMS: Final = "this node has no connections to KMIP servers"
 _VCENTERS: Final = ("AES", 256, 12)
 AT_ONCE: Final = 8
 """So many keys are asked for at once, over a connection each."""
@@ -88,6 +90,15 @@ class KeyServers:
         except dialect.OperationFailed as refused:
             raise error_of(refused) from None
 
+    async def certificate(self, to: Kmip, *, within_s: float) -> bytes:
+        """What the server shows (DER), whether it is trusted or not; raises as ``request``."""
+        if self._streams is None:
+            raise NotAvailable(_NO_STREAMS)
+        anyone = dataclasses.replace(self._identity(), anyone=True)
+        stream = await self._streams.connect(to.to, anyone, within_s=within_s)
+        stream.close()
+        return stream.peer
+
     def close(self) -> None:
         """End connections that are kept."""
         for dialogue in self._dialogues.values():
@@ -97,7 +108,7 @@ class KeyServers:
     def _dialogue(self, to: Kmip, login: Login | None, within_s: float) -> Dialogue:
         streams = self._streams
         if streams is None:
-            raise NotAvailable("this node has no connections to KMIP servers")
+            raise NotAvailable(_NO_STREAMS)
         key = to, login, within_s
         if key not in self._dialogues:
             self._dialogues[key] = Dialogue(

@@ -15,6 +15,7 @@ from protocol.errors import (
     PermissionDenied,
     ProductError,
     ResponseTooLarge,
+    TlsFailure,
 )
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import ResultReason
@@ -31,6 +32,11 @@ _ERRORS: Final[dict[int, type[ProductError]]] = {
     ResultReason.FEATURE_NOT_SUPPORTED: FeatureNotSupported,
     ResultReason.INVALID_MESSAGE: InvalidMessage,
 }
+
+
+def by_the_server(error: TlsFailure) -> bool:
+    """Whether the server broke the handshake off, by an alert; else this end did."""
+    return "alert" in str(error)
 
 
 def error_of(refused: OperationFailed) -> ProductError:

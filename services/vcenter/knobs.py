@@ -149,6 +149,13 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="STD-10",
         ),
     ] = 300.0
+    kmip_connection: Annotated[
+        Literal["faithful", "pooled"],
+        knob(
+            "Connections to KMIP servers: one for each task, as vCenter has them, or kept ones.",
+            rule="STD-05",
+        ),
+    ] = "faithful"
     kms_health_interval_s: Annotated[
         float,
         knob(

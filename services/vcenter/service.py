@@ -75,6 +75,7 @@ from services.vcenter.authorization.needs import NEEDS
 from services.vcenter.config import VcenterConfig
 from services.vcenter.copies_handlers import CopiesHandlers
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.kmip_handlers import KmipHandlers
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.relocation_handlers import RelocationHandlers
 from services.vcenter.relocations import Relocations
@@ -114,6 +115,7 @@ class VcenterService(
     TrustHandlers,
     VsanHandlers,
     VtpmHandlers,
+    KmipHandlers,
     CopiesHandlers,
     RelocationHandlers,
     AuthorizationHandlers,

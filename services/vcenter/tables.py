@@ -176,14 +176,28 @@ class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
     told_at: float = 0.0
 
 
+class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What vCenter shows the KMIP servers of a provider: its certificate (DER), those above it, and
+    its private key ``wrapped`` (``providers.client_certificates``)."""
+
+    chain: tuple[bytes, ...]
+    wrapped: bytes
+
+
 class ProviderRow(Row, frozen=True, kw_only=True):
-    """A key provider; its name is its identity (KEY-01)."""
+    """A key provider; its name is its identity (KEY-01).
+
+    ``client``: what its KMIP servers are shown; None before it was made. ``trusted``: certificates
+    (DER) to one of which theirs must lead (STD-03).
+    """
 
     name: ProviderId
     management_type: ManagementType
     servers: tuple[KmipServer, ...] = ()
     default: bool = False
     native: NativeConfig | None = None
+    client: ClientCertificate | None = None
+    trusted: tuple[bytes, ...] = ()
 
 
 class KeyRow(Row, frozen=True, kw_only=True):

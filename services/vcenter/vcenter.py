@@ -38,9 +38,11 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders
+from services.vcenter.providers.client_certificates import ClientCertificates
 from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import NativeKeys, health, is_on
 from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ClusterRow, HostRow, Relocation, VmRow
 from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
@@ -61,9 +63,18 @@ class VCenter:
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
-        self._native = NativeKeys(ports.disk, ports.rng)
+        self._symkey = Symkey(ports.disk, ports.rng)
+        self.client_certificates = ClientCertificates(
+            self._symkey, ports.rng, ports.clock, node.name
+        )
         self.providers = Providers(
-            self.inventory, ports.bus, ports.clock, self.contacts, node.knobs, self._native
+            node.knobs,
+            ports,
+            self.inventory,
+            self.contacts,
+            NativeKeys(self._symkey, ports.rng),
+            self.client_certificates,
+            config.release,
         )
         self.exports = Exports(ports.clock, ports.rng)
         self._reminders = BackupReminders(node, ports.clock, self.inventory)
@@ -117,7 +128,7 @@ class VCenter:
     async def start(self) -> None:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         await self.inventory.load()
-        await self._native.start()
+        await self._symkey.start()
         await self.trust.start()
         for name, row in self.inventory.hosts.items():
             session = self.sessions.add(name)
@@ -251,5 +262,5 @@ class VCenter:
             return provider_info(row, self.contacts, default_of)
         views = [session.summary for session in self.sessions.connected()]
         everywhere = all(view is not None and is_on(view, row) for view in views)
-        found = health(row, opens=self._native.opens(row), everywhere=everywhere)
+        found = health(row, opens=self.providers.native.opens(row), everywhere=everywhere)
         return provider_info(row, self.contacts, default_of, found)

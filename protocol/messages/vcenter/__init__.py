@@ -9,6 +9,7 @@
 - ``keys``  their keys               - ``events``  the event log
 - ``trust``      Trust Authority, its administration at both vCenters
 - ``vsan``       vSAN encryption, imported from its own module
+- ``kmip``       trust between vCenter and KMIP servers, imported from its own module
 - ``vtpm``       virtual TPMs, and the CA that certifies them
 - ``tasks``      what it was asked to do, and how far that has come
 - ``ha``  what vSphere HA did in a cluster

@@ -12,10 +12,15 @@ from protocol.terms import ClusterName, ManagementType, NodeName, ProviderHealth
 
 
 class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A server of a standard provider: its node is its address in this lab."""
+    """A server of a standard provider.
+
+    ``node``: which node of the lab it is; empty for a server outside. ``address``: how vCenter
+    reaches it, ``bus:NODE`` or ``kmip://HOST:PORT``; empty: its node, over the bus.
+    """
 
     name: str
-    node: NodeName
+    node: NodeName = NodeName("")
+    address: str = ""
 
 
 class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from typing import Any, Final
 from protocol.authorization import Privilege as P
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
-from protocol.messages.vcenter import vsan
+from protocol.messages.vcenter import kmip, vsan
 from protocol.terms import VmName
 from services.vcenter.tables import VmRow
 
@@ -88,6 +88,11 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     ),
     # key providers and their keys
     m.RegisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.RetrieveClientCert: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.GenerateSelfSignedClientCert: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.UploadClientCert: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.RetrieveKmipServerCert: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.UploadKmipServerCert: Needs((P.MANAGE_KEY_SERVERS,)),
     m.UnregisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
     m.MarkDefault: Needs((P.MANAGE_KEY_SERVERS,)),
     m.SetDefaultKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),

@@ -35,7 +35,7 @@ from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.providers.provider import reason_of
+from services.vcenter.providers.provider import ESXI_SERVER, KeyUse, reason_of
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow
 
@@ -292,7 +292,7 @@ class HostKeys:
         generation = self._scope(row).generation + 1
         operation = f"{self._node.name}/hostkey/{self._scope_name(row)}/{generation}"
         try:
-            made = await self._providers.create_key(name, operation)
+            made = await self._providers.create_key(name, operation, KeyUse(ESXI_SERVER, row.name))
         except ProductError as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
             return reason_of(error)

@@ -1,9 +1,8 @@
 """Native providers in vCenter: their key derivation keys at rest, and what hosts are told of them.
 
-A KDK lies in the inventory wrapped under a key made from the file ``symkey.dat`` on vCenter's disk,
-bound to its provider and revision. Whoever has vCenter's disk, or a backup of its files, has both
-(NKP-08); the database alone is not enough. A KDK is opened to be pushed, exported, or to say the
-check value of a host key, and forgotten with that.
+A KDK lies in the inventory wrapped under vCenter's own key (``symkey``), bound to its provider and
+revision. It is opened to be pushed, exported, or to say the check value of a host key, and
+forgotten with that.
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
-from protocol.crypto.derive import derive_key
 from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
-from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, Wrapping
-from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, SaveFailed
+from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
-from services.runtime.durable import replace_durably
-from services.runtime.ports import Disk, Rng
+from services.runtime.ports import Rng
+from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import NativeConfig, ProviderRow
 
-SYMKEY: Final = "symkey.dat"
 _REVISION_SIZE: Final = 8
 
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
@@ -36,21 +32,10 @@ NOT_ON_ALL_HOSTS: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHos
 
 
 class NativeKeys:
-    """Opens and closes KDKs. ``start`` first."""
+    """Opens and closes KDKs."""
 
-    def __init__(self, disk: Disk, rng: Rng) -> None:
-        self._disk, self._rng = disk, rng
-        self._symkey: KeyMaterial | None = None
-        self._owed: bytes | None = None  # what the file holds, until this life has made it durable
-
-    async def start(self) -> None:
-        """Read the key of this vCenter; one is made when the first KDK is kept."""
-        try:
-            raw = await self._disk.read(SYMKEY)
-        except FileNotFoundError:
-            return
-        if len(raw) == KEK_SIZE:
-            self._symkey, self._owed = _from_material(raw), raw
+    def __init__(self, symkey: Symkey, rng: Rng) -> None:
+        self._symkey, self._rng = symkey, rng
 
     async def kept(
         self, provider: ProviderId, key_id: str, kdk: KeyMaterial, *, tpm_required: bool
@@ -60,28 +45,12 @@ class NativeKeys:
         ``SaveFailed`` when the disk refuses the key that it is to lie under.
         """
         revision = self._rng.token(_REVISION_SIZE).hex()
-        cipher = Wrapping(await self._wrapping_key())
-        nonce = self._rng.token(NONCE_SIZE)
         return NativeConfig(
             key_id=key_id,
             revision=revision,
-            wrapped=cipher.wrap(kdk, _aad(provider, revision), nonce),
+            wrapped=await self._symkey.wrapped(kdk, _aad(provider, revision)),
             tpm_required=tpm_required,
         )
-
-    async def _wrapping_key(self) -> KeyMaterial:
-        """The key that a KDK may be kept under: durable before the row that needs it is.
-
-        A file that an earlier life has made, and died over, may be there and not be synced.
-        """
-        if self._symkey is None or self._owed is not None:
-            material = self._owed or self._rng.token(KEK_SIZE)
-            try:
-                await replace_durably(self._disk, SYMKEY, material)
-            except OSError as error:
-                raise SaveFailed(f"{SYMKEY}: {error.strerror or error}") from None
-            self._symkey, self._owed = _from_material(material), None
-        return self._symkey
 
     def new_kdk(self) -> tuple[str, KeyMaterial]:
         """A fresh KDK under a fresh id (UUID)."""
@@ -93,11 +62,7 @@ class NativeKeys:
         if row.native is None:
             raise InvalidArgument(f"{row.name} is no native provider")
         try:
-            if self._symkey is None:
-                raise CryptographicFailure(f"{SYMKEY} is gone")
-            return Wrapping(self._symkey).unwrap(
-                row.native.wrapped, _aad(row.name, row.native.revision)
-            )
+            return self._symkey.opened(row.native.wrapped, _aad(row.name, row.native.revision))
         except CryptographicFailure as error:
             raise InvalidState(
                 f"the key derivation key of {row.name} cannot be opened: {error}"
@@ -197,10 +162,6 @@ def health(
     if errors:
         return ProviderHealth.ERROR, (*errors, *warnings)
     return (ProviderHealth.WARNING if warnings else ProviderHealth.OK), tuple(warnings)
-
-
-def _from_material(material: bytes) -> KeyMaterial:
-    return derive_key(KeyMaterial(material), salt=b"", info=b"keystead symkey of vCenter")
 
 
 def _aad(provider: ProviderId, revision: str) -> bytes:

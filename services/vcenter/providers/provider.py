@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocol.errors import ProductError, WrongKeyLifecycleState
 from protocol.secret import KeyMaterial
@@ -42,11 +42,24 @@ def reason_of(error: ProductError) -> KeyUnavailableReason:
     return KeyUnavailableReason.CLUSTER_UNREACHABLE
 
 
+VIRTUAL_MACHINE: Final = "Virtual Machine"
+ESXI_SERVER: Final = "ESXi Server"
+
+
+@dataclass(frozen=True)
+class KeyUse:
+    """What a new key is for, as key servers are told: one of the two above, and which."""
+
+    component: str
+    name: str
+
+
 class KeyProvider(Protocol):
     """What vCenter asks of such a provider."""
 
-    async def create_key(self, operation_id: str) -> CreatedKey:
-        """A new, active key; the same one at each repeat of ``operation_id``.
+    async def create_key(self, operation_id: str, use: KeyUse | None = None) -> CreatedKey:
+        """A new, active key; the same one at each repeat of ``operation_id``, unless its server is
+        asked by KMIP, which has no such ids.
 
         ``KeyProviderUnreachable`` when no server of it answers, else what a server answered.
         """

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound
+from protocol.messages.base import Request
 from protocol.messages.host import HostSummary
+from protocol.releases import Release
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
-from services.runtime.ports import Bus, Clock
+from services.keyservers.address import Address, Kmip
+from services.keyservers.client import KeyServers
+from services.runtime.ports import Ports
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterKnobs
@@ -20,11 +25,14 @@ from services.vcenter.providers.capabilities import (
     not_asked,
     of_provider,
 )
+from services.vcenter.providers.client_certificates import ClientCertificates
 from services.vcenter.providers.kept_values import KeptValues
 from services.vcenter.providers.native import NativeKeys, takes_kdk
-from services.vcenter.providers.provider import CreatedKey, KeyProvider
+from services.vcenter.providers.provider import CreatedKey, KeyProvider, KeyUse
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.tables import ProviderRow
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -40,17 +48,18 @@ class Providers:
 
     def __init__(
         self,
-        inventory: Inventory,
-        bus: Bus,
-        clock: Clock,
-        contacts: KeyServerContacts,
         knobs: VcenterKnobs,
+        ports: Ports,
+        inventory: Inventory,
+        contacts: KeyServerContacts,
         native: NativeKeys,
+        certificates: ClientCertificates,
+        release: Release,
     ) -> None:
         self.native = native
-        self._kept = KeptValues(clock, knobs.vc_key_cache_s)
-        self._inventory, self._bus = inventory, bus
-        self._contacts, self._knobs = contacts, knobs
+        self._kept = KeptValues(ports.clock, knobs.vc_key_cache_s)
+        self._inventory, self._ports, self._release = inventory, ports, release
+        self._contacts, self._knobs, self._certificates = contacts, knobs, certificates
         self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
 
     def capability(self, provider: ProviderId) -> Capability:
@@ -108,15 +117,39 @@ class Providers:
         return StandardProvider(
             row.name,
             row.servers,
-            self._bus,
+            self._keyservers(row.name),
             self._contacts,
             within_s=self._knobs.request_timeout_s,
             failover_on_missing=self._knobs.failover_on_missing,
+            release=self._release,
         )
 
-    async def create_key(self, provider: ProviderId, operation_id: str) -> CreatedKey:
+    async def ask_server(self, provider: ProviderId, to: Address, message: Request[R]) -> R:
+        """Ask one server of a provider, whose health does not hear of it; see ``KeyServers``."""
+        within_s = self._knobs.request_timeout_s
+        return await self._keyservers(provider).request(to, message, within_s=within_s)
+
+    async def server_certificate(self, provider: ProviderId, to: Kmip) -> bytes:
+        """What a server shows (DER); raises as ``KeyServers.request``."""
+        within_s = self._knobs.request_timeout_s
+        return await self._keyservers(provider).certificate(to, within_s=within_s)
+
+    def _keyservers(self, provider: ProviderId) -> KeyServers:
+        """How its servers are asked; what they are shown is the row's of that moment."""
+        ports = self._ports
+        return KeyServers(
+            ports.bus,
+            getattr(ports, "streams", None),
+            ports.clock,
+            lambda: self._certificates.identity(self._inventory.providers[provider]),
+            pooled=self._knobs.kmip_connection == "pooled",
+        )
+
+    async def create_key(
+        self, provider: ProviderId, operation_id: str, use: KeyUse | None = None
+    ) -> CreatedKey:
         """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
-        made = await self.asked(provider).create_key(operation_id)
+        made = await self.asked(provider).create_key(operation_id, use)
         self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
         return made
 

@@ -25,6 +25,7 @@ from protocol.errors import (
     Refused,
     ResponseTooLarge,
     TimedOut,
+    TlsFailure,
     WrongKeyLifecycleState,
 )
 from protocol.messages.base import Request
@@ -41,12 +42,15 @@ from protocol.messages.kms import (
 )
 from protocol.messages.pages import pages
 from protocol.messages.vcenter import KmipServer
+from protocol.releases import LATEST, Release
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
+from services.keyservers.address import Address, Bus, parse
+from services.keyservers.client import KeyServers, Tagging
 from services.runtime.each import try_each
-from services.runtime.ports import Bus
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.providers.provider import CreatedKey, FetchedKeys, reason_of
+from services.vcenter.providers.provider import CreatedKey, FetchedKeys, KeyUse, reason_of
+from services.vcenter.providers.tags import tags_of
 
 R = TypeVar("R")
 
@@ -55,6 +59,7 @@ NO_ANSWER = (
     Refused,
     ResponseTooLarge,
     TimedOut,
+    TlsFailure,
     Disconnected,
     NotConnected,
     Busy,
@@ -71,20 +76,24 @@ class StandardProvider:
         self,
         name: ProviderId,
         servers: tuple[KmipServer, ...],
-        bus: Bus,
+        keyservers: KeyServers,
         contacts: KeyServerContacts,
         *,
         within_s: float,
         failover_on_missing: bool,
+        release: Release = LATEST,
     ) -> None:
         self._name, self._servers = name, servers
-        self._bus, self._contacts, self._within_s = bus, contacts, within_s
+        self._keyservers, self._contacts, self._within_s = keyservers, contacts, within_s
+        self._addresses = {server.name: address_of(server) for server in servers}
+        self._release = release
         self._failover_on_missing = failover_on_missing
         self._next = 0  # the server that is asked first
 
-    async def create_key(self, operation_id: str) -> CreatedKey:
+    async def create_key(self, operation_id: str, use: KeyUse | None = None) -> CreatedKey:
         made, server = await self._ask(
-            CreateKey(operation_id=operation_id, activate=True, get=True)
+            CreateKey(operation_id=operation_id, activate=True, get=True),
+            tags_of(self._release, use),
         )
         if made.material is None or made.state is not KmipState.ACTIVE:
             raise WrongKeyLifecycleState(
@@ -93,12 +102,16 @@ class StandardProvider:
         return CreatedKey(made.key_id, made.material.keys[0])
 
     async def generate_key(self, operation_id: str) -> KeyId:
-        made, _ = await self._ask(CreateKey(operation_id=operation_id, activate=False, get=False))
+        made, _ = await self._ask(
+            CreateKey(operation_id=operation_id, activate=False, get=False),
+            tags_of(self._release, None),
+        )
         return made.key_id
 
     async def make_key(self, operation_id: str) -> KeyId:
         made, server = await self._ask(
-            CreateKey(operation_id=operation_id, activate=True, get=False)
+            CreateKey(operation_id=operation_id, activate=True, get=False),
+            tags_of(self._release, None),
         )
         if made.state is not KmipState.ACTIVE:
             raise WrongKeyLifecycleState(
@@ -219,22 +232,23 @@ class StandardProvider:
 
     # ---- servers ----------------------------------------------------------------------------
 
-    async def _ask(self, message: Request[R]) -> tuple[R, KmipServer]:
+    async def _ask(self, message: Request[R], tags: Tagging = ()) -> tuple[R, KmipServer]:
         """Ask the servers in turn until one answers; ``KeyProviderUnreachable`` if none does."""
         first = self._next % max(1, len(self._servers))
         self._next += 1
         last = "it has no server"
         for server in (*self._servers[first:], *self._servers[:first]):
             try:
-                return await self._ask_one(server, message), server
+                return await self._ask_one(server, message, tags), server
             except NO_ANSWER as error:
                 last = f"{server.name}: {error}"
         self._contacts.all_failed(self._name)
         raise KeyProviderUnreachable(f"no server of key provider {self._name} answers ({last})")
 
-    async def _ask_one(self, server: KmipServer, message: Request[R]) -> R:
+    async def _ask_one(self, server: KmipServer, message: Request[R], tags: Tagging = ()) -> R:
+        to = self._addresses[server.name]
         try:
-            reply = await self._bus.request(server.node, message, within_s=self._within_s)
+            reply = await self._keyservers.request(to, message, within_s=self._within_s, tags=tags)
         except NO_ANSWER as error:
             await self._contacts.failed(self._name, server.name, str(error))
             raise
@@ -243,6 +257,11 @@ class StandardProvider:
             raise
         await self._contacts.worked(self._name, server.name)
         return reply
+
+
+def address_of(server: KmipServer) -> Address:
+    """How vCenter reaches it; ``InvalidArgument`` when that is no address."""
+    return parse(server.address) if server.address else Bus(server.node)
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

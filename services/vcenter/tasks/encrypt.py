@@ -50,6 +50,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
+from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse
 from services.vcenter.removals import not_wanted_there, released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
@@ -272,7 +273,11 @@ async def _new_key(
     """Step 2: made at the provider, recorded by id before any host hears of it."""
     vc.providers.asked(provider)  # it makes keys for vCenter, or raises
     try:
-        made = await vc.providers.create_key(provider, f"{vc.node.name}/encrypt/{operation.name}")
+        made = await vc.providers.create_key(
+            provider,
+            f"{vc.node.name}/encrypt/{operation.name}",
+            KeyUse(VIRTUAL_MACHINE, operation.subject),
+        )
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(provider, str(error))])
         raise

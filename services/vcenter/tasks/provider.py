@@ -26,10 +26,13 @@ from protocol.messages.vcenter import (
 )
 from protocol.releases import Feature
 from protocol.terms import ManagementType, ProviderId
+from services.keyservers.address import Kmip
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
 from services.vcenter.providers.capabilities import CAPABILITIES
+from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import (
+    ClientCertificate,
     DeletedRow,
     ProviderRow,
     Table,
@@ -52,6 +55,8 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         management_type=message.management_type,
         servers=message.servers,
         default=default,
+        client=await _client(vc, message, known),
+        trusted=() if known is None else known.trusted,
     )
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
@@ -66,6 +71,16 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         await _greet(vc, name, tell=known is None)
     vc.reconciliation.soon()
     return ProviderState(provider=vc.provider_info(name))
+
+
+async def _client(
+    vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
+) -> ClientCertificate | None:
+    """What KMIP servers are shown: as before, or made now that there are some."""
+    before = None if known is None else known.client
+    if before is None and any(isinstance(address_of(s), Kmip) for s in message.servers):
+        return await vc.client_certificates.generated(message.provider)
+    return before
 
 
 def check_room(vc: VCenter) -> None:
@@ -91,6 +106,10 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
     servers = [server.name for server in message.servers]
     if not servers or len(set(servers)) != len(servers) or not all(servers):
         raise InvalidArgument("servers: a standard provider has servers, each with its own name")
+    for server in message.servers:
+        if not server.node and not server.address:
+            raise InvalidArgument(f"servers: {server.name} has no address")
+        address_of(server)
 
 
 async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:

@@ -1,10 +1,10 @@
-"""The key of the KDKs that an earlier life has left unsynced is used as if it were durable."""
+"""The key of vCenter that an earlier life has left unsynced is used as if it were durable."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.providers.native import NativeKeys
+from services.vcenter.providers.symkey import Symkey
 from tests.mutations.bugs.planting import plant
 
 
@@ -16,4 +16,4 @@ def _believing(original: Any) -> Any:
     return wrapping_key
 
 
-plant(NativeKeys, "_wrapping_key", _believing)
+plant(Symkey, "_durable_key", _believing)

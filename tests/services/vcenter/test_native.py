@@ -42,8 +42,8 @@ from services.vcenter.providers.native import (
     NOT_BACKED_UP,
     NOT_BACKED_UP_AFTER_UPDATE,
     NOT_ON_ALL_HOSTS,
-    SYMKEY,
 )
+from services.vcenter.providers.symkey import SYMKEY
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Rig
 

@@ -1,0 +1,93 @@
+"""A replay from addresses and credentials to its report, with connections of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from lab.api.answers.kmip import ReplayFinding, ReplayReport, ReplayStep
+from lab.errors import KeysteadError
+from lab.kmip.replay import Latency, Replay, Tell
+from lab.kmip.standalone import connections
+from protocol.errors import InvalidArgument
+from protocol.kmip.dialect import Login
+from services.keyservers.address import KMIP_PORT, Kmip, parse
+from services.keyservers.dialogue import Dialogue
+from services.runtime.streams import TlsIdentity
+
+
+def server_names(given: Sequence[str]) -> tuple[str, ...]:
+    """``HOST:PORT`` each, once; the port is KMIP's own when it is left out."""
+    names = []
+    for text in given:
+        try:
+            found = parse(text if "://" in text else f"kmip://{text}")
+        except InvalidArgument:
+            found = None
+        if not isinstance(found, Kmip):
+            raise KeysteadError("KS-USE-003", f"--server {text}: write HOST or HOST:PORT")
+        host = f"[{found.host}]" if ":" in found.host else found.host
+        names.append(f"{host}:{found.port or KMIP_PORT}")
+    if len(set(names)) != len(names):
+        raise KeysteadError("KS-USE-003", "--server: one is named twice")
+    return tuple(names)
+
+
+def replayed(
+    names: Sequence[str],
+    identity: TlsIdentity,
+    *,
+    keys: int,
+    soak_s: float,
+    within_s: float,
+    pooled: bool,
+    login: Login | None,
+    tell: Tell,
+) -> ReplayReport:
+    """Play it to its end."""
+    replay = Replay({})
+    begun = time.monotonic()
+
+    async def play() -> None:
+        clock, streams = connections("replay")
+        for name in names:
+            replay.servers[name] = Dialogue(
+                partial(streams.connect, name, identity, within_s=within_s),
+                clock,
+                within_s=within_s,
+                login=login,
+                pooled=pooled,
+                heard=replay.heard(name),
+            )
+        try:
+            await replay.run(keys, soak_s, asyncio.sleep, tell)
+        finally:
+            for dialogue in replay.servers.values():
+                dialogue.close()
+
+    asyncio.run(play())
+    return ReplayReport(
+        verdict=replay.verdict,
+        connection="pooled" if pooled else "faithful",
+        keys=replay.made,
+        seconds=time.monotonic() - begun,
+        items=tuple(_step(*place, latency) for place, latency in replay.steps.items()),
+        findings=tuple(ReplayFinding(**found._asdict()) for found in replay.findings.values()),
+    )
+
+
+def _step(server: str, step: str, latency: Latency) -> ReplayStep:
+    def ms(share: float) -> float:
+        return round(latency.quantile(share) * 1000, 3)
+
+    return ReplayStep(
+        server=server,
+        step=step,
+        times=len(latency.seconds),
+        failed=latency.failed,
+        p50_ms=ms(0.5),
+        p99_ms=ms(0.99),
+        worst_ms=ms(1.0),
+    )

@@ -1,0 +1,90 @@
+"""Trust between vCenter and the KMIP servers of a provider, each way by itself (STD-03, STD-04).
+
+Certificates are DER. Requests bear the names of ``CryptoManagerKmip``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.messages.host import Done
+from protocol.terms import ProviderId
+
+
+class CertificateInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate, and what people are told of it.
+
+    ``fingerprint``: SHA-256 of it, in hex; ``start`` and ``end`` of its validity: Unix seconds.
+    """
+
+    certificate: bytes
+    subject: str
+    issuer: str
+    fingerprint: str
+    start: float
+    end: float
+
+
+class RetrieveClientCert(Request["ClientCert"], frozen=True, kw_only=True):
+    """What vCenter shows the servers of a standard provider; ``NotFound``: no such provider."""
+
+    provider: ProviderId
+
+
+class GenerateSelfSignedClientCert(Request["ClientCert"], frozen=True, kw_only=True):
+    """Show another certificate from now on, which vCenter has signed itself: the servers refuse it
+    until they trust that one. A repeat makes another one again."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class UploadClientCert(Request["ClientCert"], frozen=True, kw_only=True):
+    """Show this chain from now on, own certificate first, with the key in ``private_key``.
+
+    ``InvalidArgument`` when they do not belong together.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+    chain: tuple[bytes, ...]
+    private_key: Sealed
+
+
+class ClientCert(Reply, frozen=True, kw_only=True):
+    """The certificate that is shown; None: there is none yet."""
+
+    certificate: CertificateInfo | None = None
+
+
+class RetrieveKmipServerCert(Request["ServerCert"], frozen=True, kw_only=True):
+    """What a server of the provider shows now, whether it is trusted or not.
+
+    ``NotFound``: no such provider or server. ``NotAvailable``: it is not asked by KMIP.
+    """
+
+    provider: ProviderId
+    server: str
+
+
+class ServerCert(Reply, frozen=True, kw_only=True):
+    """``client_trust_server``: whether it leads to what vCenter trusts, and is good now.
+
+    ``server_trust_client``: whether the server takes vCenter's certificate; None: not known, for
+    vCenter does not talk to a server that it does not trust.
+    """
+
+    certificate: CertificateInfo
+    client_trust_server: bool
+    server_trust_client: bool | None = None
+
+
+class UploadKmipServerCert(Request[Done], frozen=True, kw_only=True):
+    """Trust servers of the provider whose certificate is this one, or leads to it."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+    certificate: bytes

@@ -1,0 +1,139 @@
+"""Trust between vCenter and the KMIP servers of a provider (STD-03, STD-04).
+
+*Client trusts server*: its certificate leads to one that was uploaded here. *Server trusts client*:
+it takes the certificate that vCenter shows for the provider. Each is found out by doing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from protocol.crypto import certificates
+from protocol.errors import (
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    NotFound,
+    PermissionDenied,
+    ProductError,
+    TlsFailure,
+)
+from protocol.messages.host import Done
+from protocol.messages.kms import DiscoverVersions
+from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.kmip import (
+    CertificateInfo,
+    ClientCert,
+    GenerateSelfSignedClientCert,
+    RetrieveClientCert,
+    RetrieveKmipServerCert,
+    ServerCert,
+    UploadClientCert,
+    UploadKmipServerCert,
+)
+from protocol.terms import ManagementType, ProviderId
+from services.keyservers.address import Kmip
+from services.keyservers.refusals import by_the_server
+from services.vcenter.inventory import change_provider
+from services.vcenter.providers.standard import address_of
+from services.vcenter.tables import ClientCertificate, ProviderRow
+from services.vcenter.vcenter import VCenter
+
+TRUSTED_LIMIT = 32
+"""So many certificates a provider trusts at most."""
+
+
+def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
+    """What vCenter shows the servers of the provider."""
+    client = _provider(vc, message.provider).client
+    return ClientCert(certificate=None if client is None else info(client.chain[0]))
+
+
+async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
+    """A new certificate takes the place of the earlier one at once."""
+    row = _provider(vc, message.provider)
+    return await _show(vc, row, await vc.client_certificates.generated(row.name))
+
+
+async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
+    """A certificate that somebody else has issued, with its key."""
+    row = _provider(vc, message.provider)
+    [key] = message.private_key.keys
+    return await _show(vc, row, await vc.client_certificates.kept(row.name, message.chain, key))
+
+
+async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
+    """Trust it; a certificate that is trusted already changes nothing."""
+    row = _provider(vc, message.provider)
+    certificates.load(message.certificate)
+    if message.certificate in row.trusted:
+        return Done()
+    if len(row.trusted) >= TRUSTED_LIMIT:
+        raise InvalidState(f"{row.name} trusts {TRUSTED_LIMIT} certificates, which is the limit")
+    trusted = (*row.trusted, message.certificate)
+    await vc.inventory.commit(change_provider(row.name, trusted=trusted))
+    await _look(vc, row.name)
+    return Done()
+
+
+async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> ServerCert:
+    """Look at what the server shows, and at whether either trusts the other."""
+    row = _provider(vc, message.provider)
+    server = next((one for one in row.servers if one.name == message.server), None)
+    if server is None:
+        raise NotFound(f"key provider {row.name} has no server {message.server}")
+    address = address_of(server)
+    if not isinstance(address, Kmip):
+        raise NotAvailable(f"{server.name} is asked over the bus, which needs no certificates")
+    shown = await vc.providers.server_certificate(row.name, address)
+    trusts, trusted = await _found_out(vc, row, server)
+    return ServerCert(
+        certificate=info(shown), client_trust_server=trusts, server_trust_client=trusted
+    )
+
+
+def info(certificate: bytes) -> CertificateInfo:
+    """What people are told of a certificate (DER)."""
+    found = certificates.load(certificate)
+    start, end = certificates.validity(certificate)
+    return CertificateInfo(
+        certificate=certificate,
+        subject=found.subject.rfc4514_string(),
+        issuer=found.issuer.rfc4514_string(),
+        fingerprint=hashlib.sha256(certificate).hexdigest(),
+        start=start,
+        end=end,
+    )
+
+
+async def _show(vc: VCenter, row: ProviderRow, client: ClientCertificate) -> ClientCert:
+    await vc.inventory.commit(change_provider(row.name, client=client))
+    await _look(vc, row.name)
+    return ClientCert(certificate=info(client.chain[0]))
+
+
+async def _look(vc: VCenter, provider: ProviderId) -> None:
+    """Whether its servers answer now is seen at once."""
+    await vc.providers.asked(provider).health()
+
+
+async def _found_out(vc: VCenter, row: ProviderRow, server: KmipServer) -> tuple[bool, bool | None]:
+    """Whether vCenter trusts the server, and the server vCenter."""
+    try:
+        await vc.providers.ask_server(row.name, address_of(server), DiscoverVersions())
+    except TlsFailure as error:
+        return (True, False) if by_the_server(error) else (False, None)
+    except PermissionDenied:
+        return True, False
+    except ProductError:
+        return True, None
+    return True, True
+
+
+def _provider(vc: VCenter, name: ProviderId) -> ProviderRow:
+    row = vc.inventory.providers.get(name)
+    if row is None:
+        raise NotFound(f"there is no key provider {name}")
+    if row.management_type is not ManagementType.VCENTER:
+        raise InvalidArgument(f"provider: {name} has no servers that vCenter asks")
+    return row
