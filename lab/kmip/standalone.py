@@ -19,9 +19,7 @@ from services.runtime.tls.port import StreamPort
 def connections(name: str) -> tuple[Clock, Streams]:
     """A clock at the world's pace, and connections from here, to which no link rule applies."""
     life = Incarnation(NodeName(name), 1)
-    clock = LabClock(
-        life, LabRng(0, life), epoch=time.monotonic(), wall=time.time(), pace=1.0
-    )
+    clock = LabClock(life, LabRng(0, life), epoch=time.monotonic(), wall=time.time(), pace=1.0)
     rules = RuleTable(0, time.monotonic)
     driver = LabStreams(Path(), life, rules, time.monotonic, 1.0)
     return clock, StreamPort(life, rules, clock, driver)

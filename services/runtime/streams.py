@@ -31,11 +31,13 @@ class TlsIdentity:
     ``key``      the private key of the first one, PKCS#8 DER: P-256 or RSA
     ``trusted``  certificates to one of which that of the other end must lead; one of them may be
                  the other end's own
+    ``anyone``   a client's only: whatever the server proves is taken, to look at its certificate
     """
 
     chain: tuple[bytes, ...]
     key: KeyMaterial
     trusted: tuple[bytes, ...]
+    anyone: bool = False
 
 
 class Stream(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -73,6 +74,20 @@ async def a_stranger_is_refused(bench: Bench) -> None:
         "the certificate of the other end was refused: self-signed certificate"
     ]
     assert bench.machine(B).status().counters["handshakes_failed"] == 1
+
+
+async def a_stranger_shows_its_certificate(bench: Bench) -> None:
+    """Who takes anyone sees what a server proves; a server judges all the same."""
+    two = await pair(bench)
+    await two.listen()
+    looking = dataclasses.replace(two.card_a.trusting(), anyone=True)
+    stream = await two.from_a.connect(B, looking, within_s=5)
+    assert stream.peer == two.card_b.certificate
+    stream.close()
+    two.identity = dataclasses.replace(two.card_b.trusting(), anyone=True)
+    refused = await two.from_a.connect(B, looking, within_s=5)
+    with pytest.raises(TlsFailure, match="alert"):
+        await asked(refused)
 
 
 async def a_strange_server_is_refused(bench: Bench) -> None:
@@ -245,6 +260,7 @@ test_bytes_pass_both_ways = both(bytes_pass_both_ways)
 test_a_read_gives_no_more_than_is_asked = both(a_read_gives_no_more_than_is_asked)
 test_many_at_a_time = both(many_at_a_time)
 test_a_stranger_is_refused = both(a_stranger_is_refused)
+test_a_stranger_shows_its_certificate = both(a_stranger_shows_its_certificate)
 test_a_strange_server_is_refused = both(a_strange_server_is_refused)
 test_validity_is_judged_by_the_clock_of_who_judges = both(
     validity_is_judged_by_the_clock_of_who_judges

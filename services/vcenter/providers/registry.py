@@ -139,7 +139,7 @@ class Providers:
         ports = self._ports
         return KeyServers(
             ports.bus,
-            getattr(ports, "streams", None),
+            ports.streams,
             ports.clock,
             lambda: self._certificates.identity(self._inventory.providers[provider]),
             pooled=self._knobs.kmip_connection == "pooled",
