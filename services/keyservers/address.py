@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 
 KMIP_PORT: Final = 5696
 """The port that IANA has given to KMIP."""
+_KMIP: Final = re.compile(
+    r"kmip://(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]+))(:(?P<port>[0-9]{1,5}))?/?"
+)
 _FORMS: Final = "write bus:NODE, kmip://NODE or kmip://HOST:PORT"
 
 
@@ -39,13 +42,7 @@ def parse(text: str) -> Address:
     scheme, colon, rest = text.partition(":")
     if scheme == "bus" and colon and rest:
         return Bus(NodeName(rest))
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if host is None or parts.scheme != "kmip" or parts.path.strip("/"):
+    found = _KMIP.fullmatch(text)
+    if found is None or int(found["port"] or 0) >= 65_536:
         raise InvalidArgument(f"that is no address of a key server: {_FORMS}")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidArgument(f"an address of a key server has no more in it: {_FORMS}")
-    return Kmip(host, port)
+    return Kmip(found["v6"] or found["host"], int(found["port"]) if found["port"] else None)

@@ -2,6 +2,7 @@
 
 - ``service``      thin handlers: who may ask what, and in whose turn
 - ``provider_handlers``  those for key providers and their keys
+- ``kmip_handlers``  those for trust between vCenter and KMIP servers
 - ``vsan_handlers``      those for vSAN encryption    - ``vsan`` what they do
 - ``copies_handlers``  those for clones, templates and snapshots
 - ``relocation_handlers``  those for moves between vCenters    - ``relocations`` settles open ones
@@ -17,7 +18,7 @@
 - ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
-- ``rows``         a row as checked text
+- ``rows``         a row as checked text      - ``wrapped``  what is wrapped in them
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
 - ``key_users``    who uses a key
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure

@@ -38,9 +38,8 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders
-from services.vcenter.providers.client_certificates import ClientCertificates
 from services.vcenter.providers.exports import Exports
-from services.vcenter.providers.native import NativeKeys, health, is_on
+from services.vcenter.providers.native import health, is_on
 from services.vcenter.providers.registry import Providers
 from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ClusterRow, HostRow, Relocation, VmRow
@@ -64,17 +63,8 @@ class VCenter:
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self._symkey = Symkey(ports.disk, ports.rng)
-        self.client_certificates = ClientCertificates(
-            self._symkey, ports.rng, ports.clock, node.name
-        )
         self.providers = Providers(
-            node.knobs,
-            ports,
-            self.inventory,
-            self.contacts,
-            NativeKeys(self._symkey, ports.rng),
-            self.client_certificates,
-            config.release,
+            node, ports, self.inventory, self.contacts, self._symkey, config.release
         )
         self.exports = Exports(ports.clock, ports.rng)
         self._reminders = BackupReminders(node, ports.clock, self.inventory)

@@ -17,7 +17,8 @@ from protocol.terms import ProviderId
 from services.runtime.ports import Clock, Rng
 from services.runtime.streams import TlsIdentity
 from services.vcenter.providers.symkey import Symkey
-from services.vcenter.tables import ClientCertificate, ProviderRow
+from services.vcenter.tables import ProviderRow
+from services.vcenter.wrapped import ClientCertificate
 
 LIFETIME_S: Final = 3_650 * 86_400.0
 """For how long a certificate that vCenter has signed itself is good."""

@@ -19,7 +19,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
 from services.runtime.ports import Rng
 from services.vcenter.providers.symkey import Symkey
-from services.vcenter.tables import NativeConfig, ProviderRow
+from services.vcenter.tables import ProviderRow
+from services.vcenter.wrapped import NativeConfig
 
 _REVISION_SIZE: Final = 8
 

@@ -18,7 +18,7 @@ from services.keyservers.client import KeyServers
 from services.runtime.ports import Ports
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory
-from services.vcenter.knobs import VcenterKnobs
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
     CAPABILITIES,
     Capability,
@@ -30,6 +30,7 @@ from services.vcenter.providers.kept_values import KeptValues
 from services.vcenter.providers.native import NativeKeys, takes_kdk
 from services.vcenter.providers.provider import CreatedKey, KeyProvider, KeyUse
 from services.vcenter.providers.standard import StandardProvider
+from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ProviderRow
 
 R = TypeVar("R")
@@ -48,18 +49,18 @@ class Providers:
 
     def __init__(
         self,
-        knobs: VcenterKnobs,
+        node: VcenterNode,
         ports: Ports,
         inventory: Inventory,
         contacts: KeyServerContacts,
-        native: NativeKeys,
-        certificates: ClientCertificates,
+        symkey: Symkey,
         release: Release,
     ) -> None:
-        self.native = native
-        self._kept = KeptValues(ports.clock, knobs.vc_key_cache_s)
+        self.native = NativeKeys(symkey, ports.rng)
+        self.certificates = ClientCertificates(symkey, ports.rng, ports.clock, node.name)
+        self._kept = KeptValues(ports.clock, node.knobs.vc_key_cache_s)
         self._inventory, self._ports, self._release = inventory, ports, release
-        self._contacts, self._knobs, self._certificates = contacts, knobs, certificates
+        self._contacts, self._knobs = contacts, node.knobs
         self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
 
     def capability(self, provider: ProviderId) -> Capability:
@@ -141,7 +142,7 @@ class Providers:
             ports.bus,
             ports.streams,
             ports.clock,
-            lambda: self._certificates.identity(self._inventory.providers[provider]),
+            lambda: self.certificates.identity(self._inventory.providers[provider]),
             pooled=self._knobs.kmip_connection == "pooled",
         )
 

@@ -19,6 +19,8 @@
 - ``cluster``       ReconfigureComputeResource
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
+- ``kmip_trust``    RetrieveClientCert, GenerateSelfSignedClientCert, UploadClientCert,
+  RetrieveKmipServerCert, UploadKmipServerCert
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
 - ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks

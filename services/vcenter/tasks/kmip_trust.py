@@ -36,8 +36,9 @@ from services.keyservers.address import Kmip
 from services.keyservers.refusals import by_the_server
 from services.vcenter.inventory import change_provider
 from services.vcenter.providers.standard import address_of
-from services.vcenter.tables import ClientCertificate, ProviderRow
+from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
+from services.vcenter.wrapped import ClientCertificate
 
 TRUSTED_LIMIT = 32
 """So many certificates a provider trusts at most."""
@@ -52,14 +53,14 @@ def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
 async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
     """A new certificate takes the place of the earlier one at once."""
     row = _provider(vc, message.provider)
-    return await _show(vc, row, await vc.client_certificates.generated(row.name))
+    return await _show(vc, row, await vc.providers.certificates.generated(row.name))
 
 
 async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
     """A certificate that somebody else has issued, with its key."""
     row = _provider(vc, message.provider)
     [key] = message.private_key.keys
-    return await _show(vc, row, await vc.client_certificates.kept(row.name, message.chain, key))
+    return await _show(vc, row, await vc.providers.certificates.kept(row.name, message.chain, key))
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:

@@ -31,14 +31,10 @@ from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
-from services.vcenter.tables import (
-    ClientCertificate,
-    DeletedRow,
-    ProviderRow,
-    Table,
-)
+from services.vcenter.tables import DeletedRow, ProviderRow, Table
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.handed import users_of
+from services.vcenter.wrapped import ClientCertificate
 
 
 async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
@@ -79,7 +75,7 @@ async def _client(
     """What KMIP servers are shown: as before, or made now that there are some."""
     before = None if known is None else known.client
     if before is None and any(isinstance(address_of(s), Kmip) for s in message.servers):
-        return await vc.client_certificates.generated(message.provider)
+        return await vc.providers.certificates.generated(message.provider)
     return before
 
 
