@@ -56,6 +56,26 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead chaos sweep` without `--only` strikes them all; `-o json` names what it found",
         USAGE,
     ),
+    "KS-KMIP-001": Explanation(
+        "The folder of a key server cannot be used",
+        "Another key server runs in it, it cannot be written, or its disk is full.",
+        "end the other one, make room, or give another folder with `--folder`",
+    ),
+    "KS-KMIP-002": Explanation(
+        "The key server cannot listen there",
+        "Something else has the port, or the address is none of this machine.",
+        "give another address or port with `--listen`; port 0 is any that is free",
+    ),
+    "KS-KMIP-003": Explanation(
+        "The key server does not serve from what it finds",
+        "Its database was altered, is an older one, or was written by another version.",
+        "put a copy of its disk back; `--accept-rollback` serves from an older database",
+    ),
+    "KS-KMIP-004": Explanation(
+        "A certificate or a key cannot be used",
+        "The file has none in PEM, the key has a pass-phrase, or the server does not know it.",
+        "give a PEM file with the certificate first, and a key without a pass-phrase",
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from lab.api.answers.kmip import KmipCases
+from lab.api.answers.kmip import KmipCases, KmipServer
 from lab.errors import KeysteadError
 from lab.kmip.cases import play
+from lab.kmip.serving import Serving, Settings
+from lab.kmip.serving import serve as run
 from lab.topology.course import Report
 
 
@@ -24,4 +29,27 @@ def cases(folder: Path, report: Report) -> KmipCases:
 
     return KmipCases(
         passed=count("passed"), failed=count("failed"), skipped=count("skipped"), cases=played
+    )
+
+
+def serve(
+    settings: Settings,
+    ready: Callable[[KmipServer], None],
+    record: Callable[[str, dict[str, Any]], None],
+) -> None:
+    """Serve until somebody ends it; ``ready`` is told of it once. Errors as ``serving.serve``."""
+    asyncio.run(run(settings, lambda serving: ready(_server(serving)), record))
+
+
+def _server(serving: Serving) -> KmipServer:
+    files = serving.files
+    return KmipServer(
+        address=serving.address,
+        folder=str(serving.folder),
+        certificate=str(files.certificate),
+        authority=str(files.authority),
+        client_certificate=str(files.client or ""),
+        client_key=str(files.client_key or ""),
+        clients=serving.clients,
+        pid=os.getpid(),
     )

@@ -12,6 +12,7 @@ from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
 from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
+from lab.bench.kmip_server import KmipServing
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.rows import ROWS
@@ -32,6 +33,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     KmipFuzz,
     KeyCreations,
     KeyServerStart,
+    KmipServing,
     HostBoot,
     Attestations,
     OwnTests,

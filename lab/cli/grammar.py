@@ -119,6 +119,7 @@ COMMANDS: Mapping[str, str] = {
     "kms backup": "keys:kms_backup",
     "kms restore": "keys:kms_restore",
     "kms audit": "keys:audit",
+    "kmip serve": "kmip:serve",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
     "provider add": "keys:provider_add",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, plain, say
 from lab.cli.progress import Style, telling
+from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.api.answers.kmip import KmipServer
 
 
 def cases(
@@ -41,3 +46,87 @@ def cases(
         plain(one.file if options.output is Format.NAME else f"{one.file} {what}")
     say(f"{answer.passed} passed, {answer.failed} failed, {answer.skipped} skipped")
     return 1 if answer.failed else 0
+
+
+Role = Literal["client", "operator", "owner", "vsan", "kps"]
+Pem = tuple[Path, ...]
+
+
+def serve(
+    *,
+    listen: Annotated[str, Parameter(help="Address and port; port 0 is any.")] = "127.0.0.1:5696",
+    folder: Annotated[Path, Parameter(help="Where it keeps what it has.")] = Path("keystead-kmip"),
+    cert: Annotated[Path | None, Parameter(help="The server's certificate, PEM.")] = None,
+    key: Annotated[Path | None, Parameter(help="Its private key, PEM.")] = None,
+    ca: Annotated[Path | None, Parameter(help="Who issues clients' certificates, PEM.")] = None,
+    trust: Annotated[Pem, Parameter(help="A client's certificate, PEM (repeatable).")] = (),
+    revoke: Annotated[Pem, Parameter(help="One that is refused from now on, PEM.")] = (),
+    role: Annotated[Role, Parameter(help="What the clients of --trust may do.")] = "owner",
+    scope: Annotated[str, Parameter(help="Whose keys they share.")] = "default",
+    accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
+
+    keystead kmip serve --listen 127.0.0.1:0 --folder /tmp/keys
+    keystead kmip serve --trust app.pem --role client --scope apps -o json
+
+    Without --cert, --key and --ca certificates are made in the folder, those of a first client
+    too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
+    who was taken it by --revoke. A client that TLS lets pass and that the table does not have is
+    answered Permission Denied.
+    """
+    from lab.api.kmip import serve as run
+    from lab.kmip.serving import Settings
+    from services.kms.config import KmsRole
+
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise KeysteadError("KS-USE-003", f"--listen {listen}: an address and a port, as host:port")
+    if not scope:
+        raise KeysteadError("KS-USE-003", "--scope: a scope has a name")
+    settings = Settings(
+        folder=folder,
+        host=host.strip("[]"),
+        port=int(port),
+        files=_files(cert, key, ca),
+        trust=trust,
+        revoke=revoke,
+        role=KmsRole(role),
+        scope=scope,
+        accept_rollback=accept_rollback,
+    )
+    run(settings, lambda server: _serves(server, options), _told)
+
+
+def _files(cert: Path | None, key: Path | None, ca: Path | None) -> Any:
+    """The files that were given; None when they are to be made."""
+    from lab.kmip.certificates import ServerFiles
+
+    if cert is None and key is None and ca is None:
+        return None
+    if cert is None or key is None or ca is None:
+        raise KeysteadError("KS-USE-003", "--cert, --key, --ca: all three are given, or none")
+    return ServerFiles(cert, key, ca)
+
+
+def _serves(server: KmipServer, options: Options) -> None:
+    if is_document(options.output):
+        document(server, options.output)
+    else:
+        plain(f"KMIP is served at {server.address}, with the keys of {server.folder}")
+        plain(f"  authority of its certificate: {server.authority}")
+        if server.client_certificate:
+            plain(f"  a first client: {server.client_certificate} with {server.client_key}")
+        for one in server.clients:
+            standing = "revoked" if one.revoked else f"{one.role} in scope {one.scope}"
+            plain(f"  {one.name}: {standing}")
+        say("Ctrl-C ends it")
+    sys.stdout.flush()
+
+
+def _told(kind: str, fields: dict[str, Any]) -> None:
+    """What the server writes down, if somebody has to know of it."""
+    if fields.get("level") in ("warning", "error"):
+        said = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "level")
+        say(f"{kind}: {said}")

@@ -1,6 +1,7 @@
 """KMIP without a lab.
 
 - ``alone``    a key server over the real drivers of its ports, in this process
+- ``serving``  one in the foreground, that clients reach over TLS; ``certificates`` of it
 - ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
 - ``compared`` an answer beside the one that a conversation expects
 - ``replay``   vCenter's flow against any key server, step by step

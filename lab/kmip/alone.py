@@ -16,14 +16,20 @@ from services.kms.config import KmsConfig
 from services.kms.knobs import KmsKnobs
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.links.table import RuleTable
 from services.runtime.ports import Bus, Ports
 from services.runtime.real.clock import LabClock
 from services.runtime.real.disk import LabStore
 from services.runtime.real.rng import LabRng
+from services.runtime.real.streams import LabStreams
 from services.runtime.service import PowerInputs
 from services.runtime.store import Array
+from services.runtime.tls.port import StreamPort
 
 NAME: Final = NodeName("kms")
+RULELESS: Final = RuleTable(0, time.monotonic)
+"""No rule is about a connection from outside."""
+
 Record = Callable[[str, dict[str, Any]], None]
 
 
@@ -57,6 +63,16 @@ class AloneNode:
         task = asyncio.get_running_loop().create_task(work, name=label)
         self._works.add(task)
         task.add_done_callback(self._ended)
+
+    def spawn(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task whose failure ends nothing but itself, as that of one connection."""
+        self.background(label, self._told(label, work))
+
+    async def _told(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.record("node.internal_error", level="error", request=label, text=repr(error))
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
         """See ``Node``; no handler of a key server has a turn."""
@@ -98,7 +114,11 @@ class Alone:
         self.node = AloneNode(1, options or {}, record)
         rng = LabRng(0, self._life)
         self.clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
-        ports = Ports(NoBus(), self.clock, rng, self._store.disk(self._life))
+        streams = LabStreams(folder, self._life, RULELESS, self.clock.monotonic, 1.0)
+        self.streams = StreamPort(self._life, RULELESS, self.clock, streams)
+        self.streams.spawn = self.node.spawn
+        disk = self._store.disk(self._life)
+        ports = Ports(NoBus(), self.clock, rng, disk, streams=self.streams)
         self.service = KmsService(self.node, ports, config)
 
     async def start(self) -> None:
@@ -107,11 +127,14 @@ class Alone:
 
     async def stop(self) -> None:
         """The orderly end; the folder may be opened again."""
+        self.streams.stop_listening()
         await self.service.stop()
+        self.streams.close()
         await self.close()
 
     async def close(self) -> None:
         """End it without a word, as a start that failed does."""
+        self.streams.abort()
         await self.node.end()
         self._life.end(WayDown.STOP)
         await self._store.end(self._life, WayDown.STOP)

@@ -16,6 +16,8 @@
 - ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key
+- ``identities``  who may come by KMIP, as stored
+- ``admission``   who is at that door
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
 - ``refusals``    those that the trail tells of by their number
 - ``ids``         how new keys are named

@@ -27,7 +27,13 @@ from services.kms.operations import Operation
 
 _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
 _MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
-_SERVERS: Final = {Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE}
+_SERVERS: Final = {
+    Operation.REPLICATE,
+    Operation.ACCEPT_ROLLBACK,
+    Operation.RESTORE,
+    Operation.TRUST,
+    Operation.DISTRUST,
+}
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(
         {

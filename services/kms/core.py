@@ -210,6 +210,25 @@ class Core:
 
         await self._commit(caller, note)
 
+    async def administer(
+        self,
+        caller: Caller,
+        operation: Operation,
+        subject: str,
+        act: Callable[[sqlite3.Connection, Vault], None],
+    ) -> None:
+        """Have what an administrator changes about ``subject``, with its row of the trail; durable
+        on return."""
+        at = self._clock.now()
+
+        def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[None]:
+            work = Work(connection, self._vault, caller, at, trail)
+            act(connection, self._vault)
+            work.note(operation, subject, caller.scope)
+            return Done(None, msgspec.structs.replace(work.write(), changed=True))
+
+        await self._commit(caller, change)
+
     async def write_counts(self) -> None:
         """Give the trail the refusals that were only counted so far."""
         due = self._refusals.all_due()

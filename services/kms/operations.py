@@ -23,7 +23,7 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last five are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last seven are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     QUERY = "Query"
@@ -45,6 +45,8 @@ class Operation(StrEnum):
     REPLICATE = "Replicate"
     ACCEPT_ROLLBACK = "Accept Rollback"
     RESTORE = "Restore"
+    TRUST = "Trust"
+    DISTRUST = "Distrust"
     UNREAD = "Unread"
 
 

@@ -6,22 +6,27 @@ the one, halts the server with the reason on its screen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import ClassVar, Final
 
-from protocol.errors import CryptographicFailure, ProductError
+from protocol.errors import CryptographicFailure, NotAvailable, ProductError
 from protocol.printable import told
+from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
 from services.kms import oplog, replication
 from services.kms.access import caller_at
+from services.kms.admission import Admission
 from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
 from services.kms.doors.group import Group, GroupDoor
+from services.kms.doors.kmip.door import KmipDoor
+from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.pair import Pair, PairDoor
 from services.kms.ids import ids_of
 from services.kms.knobs import KmsNode
@@ -31,6 +36,7 @@ from services.kms.store import OtherFormat, open_store
 from services.kms.work import Tell
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
+from services.runtime.streams import Listener, TlsIdentity
 
 ACCEPT_OPTION: Final = "acceptRollback"
 """The boot option by which an administrator has an older database served from."""
@@ -70,6 +76,7 @@ class KmsService(BusDoor, PairDoor, GroupDoor):
             await self._power_tpm(self.tpm)
         try:
             database, vault = await open_store(self.disk, self.rng)
+            self._database, self._vault = database, vault
             anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
             accepted = await self._check_age(database, anchor)
             commits = Commits(database, vault, self.node.background)
@@ -95,6 +102,34 @@ class KmsService(BusDoor, PairDoor, GroupDoor):
             raise Halted(
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
             ) from None
+
+    async def open_kmip(
+        self,
+        chain: tuple[bytes, ...],
+        key: KeyMaterial,
+        authorities: tuple[bytes, ...] = (),
+        *,
+        outside: tuple[str, int] | None = None,
+        refused: Callable[[ProductError], None] | None = None,
+    ) -> tuple[Admission, Listener]:
+        """Take connections of KMIP, with this certificate (DER, those above it after it) and its
+        key (PKCS#8).
+
+        Clients are trusted by TLS when their certificate is in the table of identities or under one
+        of ``authorities``; what they may do is said by the table alone. ``outside`` as in
+        ``Streams.listen``; ``NotAvailable`` on a node without such connections.
+        """
+        if self.streams is None:
+            raise NotAvailable(f"{self.node.name} takes no connections of TLS")
+        admission = Admission(self.core, self._vault)
+        await admission.load(self._database)
+        door = KmipDoor(Messages(self.core, self.clock), self.clock, admission.caller)
+
+        def identity() -> TlsIdentity:
+            return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
+
+        listener = await self.streams.listen(identity, door.serve, outside=outside, refused=refused)
+        return admission, listener
 
     async def stop(self) -> None:
         """Write what is only counted, and shut the TPM down; a dead disk or TPM changes nothing."""

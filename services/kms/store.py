@@ -26,7 +26,7 @@ import msgspec
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import audit, replication
+from services.kms import audit, identities, replication
 from services.kms.attributes import indexed
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault, make_master, read_master
@@ -75,6 +75,7 @@ SCHEMA: Final = (
     ) STRICT""",
     *audit.SCHEMA,
     *replication.SCHEMA,
+    *identities.SCHEMA,
 )
 
 FORMAT: Final = 2

@@ -6,6 +6,7 @@ import msgspec
 
 from lab.api.answers.base import Answer
 from lab.kmip.cases import PlayedCase
+from lab.kmip.serving import KmipClient
 
 
 class KmipCases(Answer, frozen=True, kw_only=True):
@@ -53,3 +54,20 @@ class ReplayReport(Answer, frozen=True, kw_only=True):
     seconds: float
     items: tuple[ReplayStep, ...]
     findings: tuple[ReplayFinding, ...]
+
+
+class KmipServer(Answer, frozen=True, kw_only=True):
+    """A key server that serves: paths of PEM files, and who may ask it.
+
+    ``client_certificate`` and ``client_key`` are those of a first client; empty when the
+    certificates are not of its making.
+    """
+
+    address: str
+    folder: str
+    certificate: str
+    authority: str
+    client_certificate: str
+    client_key: str
+    clients: tuple[KmipClient, ...]
+    pid: int

@@ -11,7 +11,7 @@ from chaos.checks.scene import Scene
 from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
-from lab.api.answers.kmip import KmipCases, ReplayReport
+from lab.api.answers.kmip import KmipCases, KmipServer, ReplayReport
 from lab.api.answers.matrix import CellStory, Matrix
 from lab.api.answers.sweep import Sweep
 from protocol.terms import Role
@@ -390,6 +390,7 @@ LOCAL: tuple[type[Answer], ...] = (
     Sweep,
     KmipCases,
     ReplayReport,
+    KmipServer,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

@@ -17,6 +17,7 @@ from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.keys import KeyDerivation
 from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
+from lab.bench.kmip_server import KmipServing
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
@@ -56,6 +57,16 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     KmipFuzz: {"understood", "refused"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     KeyServerStart: {"cpu_s", "by_name_ms", "by_attribute_ms"},
+    KmipServing: {
+        "get_p99_ms",
+        "create_per_s",
+        "create_p99_ms",
+        "versions_per_s",
+        "versions_p99_ms",
+        "handshake_per_s",
+        *(f"pykmip_{what}_per_s" for what in ("get", "create", "handshake")),
+        *(f"{what}_ratio" for what in ("get", "create", "handshake")),
+    },
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
     Attestations: {"p50_ms", "p99_ms"},
     BuildRatio: {"small_s", "large_s"},

@@ -142,6 +142,8 @@ def test_every_operation_has_its_request_and_is_done() -> None:
         Operation.REPLICATE,  # by the peer; the others at a start
         Operation.ACCEPT_ROLLBACK,
         Operation.RESTORE,
+        Operation.TRUST,  # at the console
+        Operation.DISTRUST,
         Operation.UNREAD,  # refused before
     ]
     assert sorted([*asked, *not_asked]) == sorted(Operation)

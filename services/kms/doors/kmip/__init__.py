@@ -1,5 +1,6 @@
-"""The second door of a key server: KMIP 1.0 to 1.4 in TTLV.
+"""The second door of a key server: KMIP 1.0 to 1.4 in TTLV, over TLS.
 
+- ``door``      connections: bytes to messages, one after another, and who sends them
 - ``messages``  one message: its header, its batch, its answer
 - ``spoken``    the table of operations: payloads to requests of the core and back
 - ``keys``      of those Create, Register and Get

@@ -1,0 +1,124 @@
+"""Certificates of a key server without a lab: read from PEM files, or made beside its disk.
+
+What is made: an authority, a certificate of the server and one of a first client, each with its
+key, which only their owner may read. They stay as they are at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from lab.errors import KeysteadError
+from protocol.crypto.certificates import (
+    SEED_SIZE,
+    SERIAL_SIZE,
+    issued,
+    new_key,
+    public_key,
+    self_signed,
+)
+from protocol.secret import KeyMaterial
+
+AUTHORITY, SERVER, CLIENT = "ca", "server", "client"
+_NAMES: Final = {AUTHORITY: "keystead CA", SERVER: "keystead key server", CLIENT: "client"}
+_LIFE_S: Final = 10 * 366 * 86_400.0
+_BEFORE_S: Final = 3600.0  # clocks of clients may be behind
+
+
+class ServerFiles(NamedTuple):
+    """Paths of PEM files; ``client`` and its key are those of a first client, if it was made."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    client: Path | None = None
+    client_key: Path | None = None
+
+
+def made(folder: Path) -> ServerFiles:
+    """The files in ``folder``; those that are missing are made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority, key = _own(folder, AUTHORITY, None)
+    for name in (SERVER, CLIENT):
+        _own(folder, name, (authority, key))
+    return ServerFiles(
+        folder / f"{SERVER}.pem",
+        folder / f"{SERVER}.key",
+        folder / f"{AUTHORITY}.pem",
+        folder / f"{CLIENT}.pem",
+        folder / f"{CLIENT}.key",
+    )
+
+
+def certificates(file: Path) -> tuple[bytes, ...]:
+    """The certificates in a PEM file (DER), in their order; KS-KMIP-004."""
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except ValueError:
+        raise KeysteadError("KS-KMIP-004", f"{file}: there is no certificate in PEM") from None
+    except OSError as error:
+        raise KeysteadError("KS-KMIP-004", f"{file}: {error.strerror}") from None
+    return tuple([one.public_bytes(Encoding.DER) for one in found])
+
+
+def private_key(file: Path) -> KeyMaterial:
+    """The private key in a PEM file, as PKCS#8 DER; KS-KMIP-004."""
+    try:
+        found = load_pem_private_key(file.read_bytes(), None)
+    except (ValueError, TypeError):
+        text = f"{file}: there is no private key in PEM without a pass-phrase"
+        raise KeysteadError("KS-KMIP-004", text) from None
+    except OSError as error:
+        raise KeysteadError("KS-KMIP-004", f"{file}: {error.strerror}") from None
+    raw = found.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return KeyMaterial(raw)
+
+
+def _own(
+    folder: Path, name: str, issuer: tuple[bytes, KeyMaterial] | None
+) -> tuple[bytes, KeyMaterial]:
+    """Certificate and key of that name, made when either is missing."""
+    file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
+    if file.exists() and key_file.exists():
+        return certificates(file)[0], private_key(key_file)
+    key = new_key(KeyMaterial(secrets.token_bytes(SEED_SIZE)))
+    serial, now = secrets.token_bytes(SERIAL_SIZE), time.time()
+    start, end = now - _BEFORE_S, now + _LIFE_S
+    if issuer is None:
+        certificate = self_signed(_NAMES[name], key, serial, start, end, authority=True)
+    else:
+        above, above_key = issuer
+        certificate = issued(
+            _NAMES[name], public_key(key), serial, start, end, issuer=above, issuer_key=above_key
+        )
+    pem = load_der_private_key(key.reveal(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    _write(key_file, pem, 0o600)
+    text = x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
+    _write(file, text, 0o644)
+    return certificate, key
+
+
+def _write(file: Path, data: bytes, mode: int) -> None:
+    """Whole or not at all; nobody else may read a key even for a moment."""
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(draft, file)

@@ -1,0 +1,199 @@
+"""A key server that speaks KMIP, in the foreground, until somebody ends it.
+
+Its folder has ``disk``, what the server keeps; ``tls``, certificates that were made for it; and
+``lock``, held as long as it runs. One that was killed begins again where it was: what it had
+acknowledged is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.errors import KeysteadError
+from lab.kmip import certificates
+from lab.kmip.alone import Alone
+from lab.kmip.certificates import ServerFiles
+from protocol.crypto.certificates import key_digest
+from protocol.errors import NotFound
+from services.kms.access import caller_at
+from services.kms.admission import Admission
+from services.kms.config import DEFAULT_SCOPE, KmsConfig, KmsRole
+from services.kms.identities import Identity
+from services.runtime.service import Halted
+from services.runtime.streams import Listener
+
+
+class KmipClient(msgspec.Struct, frozen=True, kw_only=True):
+    """An identity of the server; ``digest`` is the SHA-256 of its public key."""
+
+    name: str
+    role: str
+    scope: str
+    revoked: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with. ``files`` None: certificates are made.
+
+    ``trust`` and ``revoke`` are PEM files of clients; the first get ``role`` in ``scope``.
+    """
+
+    folder: Path
+    host: str
+    port: int
+    files: ServerFiles | None = None
+    trust: tuple[Path, ...] = ()
+    revoke: tuple[Path, ...] = ()
+    role: KmsRole = KmsRole.OWNER
+    scope: str = DEFAULT_SCOPE
+    accept_rollback: bool = False
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is told when it serves."""
+
+    address: str
+    folder: Path
+    files: ServerFiles
+    clients: tuple[KmipClient, ...]
+
+
+Record = Callable[[str, dict[str, Any]], None]
+
+
+async def serve(settings: Settings, ready: Callable[[Serving], None], record: Record) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called when it does.
+
+    KS-KMIP-001 when the folder is in use or cannot be written, KS-KMIP-002 when it cannot listen
+    there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates.
+    """
+    with _locked(settings.folder):
+        (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
+        files = settings.files or certificates.made(settings.folder / "tls")
+        options = {"acceptRollback": ""} if settings.accept_rollback else {}
+        config = KmsConfig(local_scope=settings.scope)
+        server = Alone(settings.folder / "disk", config, record=record, options=options)
+        try:
+            await server.start()
+        except Halted as halted:
+            await server.close()
+            raise KeysteadError("KS-KMIP-003", halted.screen) from None
+        except OSError:
+            await server.close()
+            raise
+        try:
+            admission, listener = await _opened(server, settings, files)
+            await _identified(server, admission, settings, files)
+            clients = tuple([_client(one) for one in admission.all()])
+            address = f"{settings.host}:{listener.port}"
+            with _asked_to_end() as asked:
+                ready(Serving(address, settings.folder, files, clients))
+                await _ended(server, asked)
+        finally:
+            await server.stop()
+
+
+async def _opened(
+    server: Alone, settings: Settings, files: ServerFiles
+) -> tuple[Admission, Listener]:
+    try:
+        return await server.service.open_kmip(
+            certificates.certificates(files.certificate),
+            certificates.private_key(files.key),
+            certificates.certificates(files.authority),
+            outside=(settings.host, settings.port),
+            refused=lambda error: server.node.record(
+                "kmip.handshake_failed", level="warning", text=str(error)
+            ),
+        )
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise KeysteadError("KS-KMIP-002", f"{where}: {error.strerror or error}") from None
+
+
+async def _identified(
+    server: Alone, admission: Admission, settings: Settings, files: ServerFiles
+) -> None:
+    """What was asked for is in the table before the first client is answered."""
+    local = caller_at(server.service.config, server.node.name, local=True)
+    trusted = list(settings.trust)
+    if files.client is not None and not admission.all():
+        trusted.append(files.client)
+    for file in trusted:
+        [certificate, *_] = certificates.certificates(file)
+        await admission.trust(local, certificate, settings.role, settings.scope)
+    for file in settings.revoke:
+        [certificate, *_] = certificates.certificates(file)
+        try:
+            await admission.revoke(local, key_digest(certificate).hex())
+        except NotFound:
+            raise KeysteadError("KS-KMIP-004", f"{file}: this server does not know it") from None
+
+
+def _client(identity: Identity) -> KmipClient:
+    return KmipClient(
+        name=identity.name,
+        role=identity.role.value,
+        scope=identity.scope,
+        revoked=identity.revoked,
+        digest=identity.digest,
+    )
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[asyncio.Event]:
+    """Set by SIGINT and SIGTERM, instead of what they do else."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    try:
+        yield asked
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _ended(server: Alone, asked: asyncio.Event) -> None:
+    """Return when somebody ends it; raises what ended it by itself."""
+    waiting = asyncio.get_running_loop().create_task(asked.wait())
+    ends: set[asyncio.Future[Any]] = {waiting, server.node.failed}
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if server.node.failed.done():
+            server.node.failed.result()
+    finally:
+        waiting.cancel()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KeysteadError("KS-KMIP-001", f"{folder}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = f"{folder}: another key server runs in it"
+            raise KeysteadError("KS-KMIP-001", text) from None
+        try:
+            yield
+        except OSError as error:
+            raise KeysteadError("KS-KMIP-001", f"{folder}: {error.strerror or error}") from None
+    finally:
+        os.close(lock)

@@ -1,0 +1,103 @@
+"""Who is at the door of KMIP: identities in memory, and each change of them durable first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.crypto.certificates import common_name, key_digest
+from protocol.errors import InvalidField, NotFound
+from services.kms import identities
+from services.kms.access import Caller
+from services.kms.config import KmsRole
+from services.kms.core import Core
+from services.kms.identities import Identity
+from services.kms.master import Vault
+from services.kms.operations import Operation
+from services.runtime.ports import Database
+
+NAME_LIMIT: Final = 64
+_KNOWN: Final = 1024  # certificates whose digests are kept
+
+
+class NotAdmitted(Exception):
+    """The certificate is good, and who has it may not ask anything any more; the text says why."""
+
+
+class Admission:
+    """The identities of one server; ``load`` first."""
+
+    def __init__(self, core: Core, vault: Vault) -> None:
+        self._core, self._vault = core, vault
+        self._by_digest: dict[str, Identity] = {}
+        self._digests: dict[bytes, str] = {}
+
+    async def load(self, database: Database) -> None:
+        """Read the table; ``CryptographicFailure`` when a row was altered."""
+        found = await database.query(lambda one: tuple(identities.stored(one, self._vault)))
+        self._by_digest = {identity.digest: identity for identity in found}
+
+    def all(self) -> tuple[Identity, ...]:
+        """In order of their digests."""
+        return tuple([self._by_digest[digest] for digest in sorted(self._by_digest)])
+
+    def certificates(self) -> tuple[bytes, ...]:
+        """What TLS may take as trusted. Who is revoked is among them, to be told so in KMIP."""
+        return tuple([identity.certificate for identity in self.all()])
+
+    def caller(self, certificate: bytes) -> Caller:
+        """Who proved this certificate (DER); ``NotAdmitted`` when it is revoked.
+
+        One that is not in the table, and that TLS has let pass, has no role.
+        """
+        digest = self._digests.get(certificate)
+        if digest is None:
+            if len(self._digests) >= _KNOWN:
+                self._digests.clear()
+            digest = self._digests[certificate] = key_digest(certificate).hex()
+        identity = self._by_digest.get(digest)
+        if identity is None:
+            return Caller(f"kmip/{common_name(certificate)[:NAME_LIMIT]}", None, "")
+        if identity.revoked:
+            raise NotAdmitted(f"{identity.name} is revoked at this key server")
+        return Caller(f"kmip/{identity.name}", identity.role, identity.scope)
+
+    async def trust(self, by: Caller, certificate: bytes, role: KmsRole, scope: str) -> Identity:
+        """Give it that role in that scope; one that was revoked is admitted again."""
+        if not scope:
+            raise InvalidField("a scope has a name")
+        if role is KmsRole.PEER:
+            raise InvalidField("the other server of a pair does not come through this door")
+        digest = key_digest(certificate).hex()
+        identity = Identity(
+            digest=digest,
+            name=common_name(certificate)[:NAME_LIMIT] or digest[:16],
+            role=role,
+            scope=scope,
+            certificate=certificate,
+        )
+        return await self._put(by, Operation.TRUST, identity)
+
+    async def revoke(self, by: Caller, digest: str) -> Identity:
+        """Answer it with a refusal from now on; ``NotFound``."""
+        identity = self._by_digest.get(digest)
+        if identity is None:
+            raise NotFound(f"there is no identity {digest[:64]}")
+        return await self._put(
+            by, Operation.DISTRUST, msgspec.structs.replace(identity, revoked=True)
+        )
+
+    async def _put(self, by: Caller, operation: Operation, identity: Identity) -> Identity:
+        """No change, no row, when it is as it was."""
+        if self._by_digest.get(identity.digest) == identity:
+            return identity
+        scoped = msgspec.structs.replace(by, scope=identity.scope)
+        await self._core.administer(
+            scoped,
+            operation,
+            identity.digest,
+            lambda connection, vault: identities.put(connection, vault, identity),
+        )
+        self._by_digest[identity.digest] = identity
+        return identity

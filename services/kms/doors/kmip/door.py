@@ -1,0 +1,102 @@
+"""Connections of KMIP: bytes to messages, one after another, and who sends them.
+
+A connection has one message in work at a time. One that sends part of a message and then nothing,
+or whose head cannot be one of a request, is closed: nothing that follows could be told from noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from protocol.kmip.enums import ResultReason
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
+from services.kms.access import Caller
+from services.kms.admission import NotAdmitted
+from services.kms.doors.kmip.messages import Messages, RefusedMessage
+from services.runtime.ports import Clock
+from services.runtime.streams import Stream
+
+MESSAGE_S: Final = 30.0
+"""A message is here that long after its first byte, or the connection ends."""
+
+IDLE_S: Final = 3600.0
+"""A connection that says nothing for that long ends."""
+
+CHUNK: Final = 64 * 1024
+_NONE: Final = -1
+_REQUEST: Final = Tag.REQUEST_MESSAGE.to_bytes(3) + bytes([Type.STRUCTURE])
+
+
+class KmipDoor:
+    """Serves connections. ``admit`` tells who a certificate (DER) is; ``NotAdmitted``.
+
+    It is asked for each message, so that a revocation is in force at once.
+    """
+
+    def __init__(self, messages: Messages, clock: Clock, admit: Callable[[bytes], Caller]) -> None:
+        self._messages, self._clock, self._admit = messages, clock, admit
+
+    async def serve(self, stream: Stream) -> None:
+        """Answer what comes, until either side ends it."""
+        held = bytearray()
+        while True:
+            found = await self._next(stream, held)
+            if found is None:
+                return
+            message, framed = found
+            try:
+                caller = self._admit(stream.peer)
+            except NotAdmitted as refusal:
+                why = RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
+                await stream.write(self._messages.refused(why))
+                return
+            answer = await self._messages.answer(caller, message)
+            await stream.write(answer)
+            if not framed:
+                return
+
+    async def _next(self, stream: Stream, held: bytearray) -> tuple[bytes, bool] | None:
+        """The bytes of the next message, and whether its head is one; None at the end.
+
+        ``held`` are bytes that have come already, those of a message after this one too.
+        """
+        if not held:
+            held += await self._read(stream, IDLE_S)
+            if not held:
+                return None
+        if _size(held) > len(held):
+            until = self._clock.monotonic() + MESSAGE_S
+            while _size(held) > len(held):
+                more = await self._read(stream, until - self._clock.monotonic())
+                if not more:
+                    return None
+                held += more
+        size = _size(held)
+        message = bytes(held) if size == _NONE else bytes(held[:size])
+        del held[: len(message)]
+        return message, size != _NONE
+
+    async def _read(self, stream: Stream, within_s: float) -> bytes:
+        """What has come; nothing when the other end is done, or has taken too long."""
+        if within_s <= 0:
+            return b""
+        try:
+            async with self._clock.timeout(within_s):
+                return await stream.read(CHUNK)
+        except TimeoutError:
+            return b""
+
+
+def _size(held: bytearray) -> int:
+    """Bytes of the message that begins there, or of its head while that is not all here.
+
+    ``_NONE``: that is no head of a request; the decoder will say what is wrong with it.
+    """
+    if held[:4] != _REQUEST[: len(held)]:
+        return _NONE
+    if len(held) < HEAD:
+        return HEAD
+    size = HEAD + int.from_bytes(held[4:8])
+    return size if size <= SIZE_LIMIT else _NONE
