@@ -18,7 +18,7 @@ import msgspec
 from lab.kmip.alone import Alone
 from lab.kmip.compared import Differs, Known, compare
 from lab.topology.course import Report
-from protocol.kmip.algorithms import BlockCipherMode, KeyFormatType
+from protocol.kmip.algorithms import KeyFormatType
 from protocol.kmip.cases import NOW, CaseError, CaseMessage, Exchange, read_case
 from protocol.kmip.code import Code
 from protocol.kmip.enums import ObjectType, Operation
@@ -157,8 +157,6 @@ def _missing(node: Node) -> str:
             return "wrapped keys"
         case Tag.KEY_FORMAT_TYPE if node.value != KeyFormatType.RAW:
             return f"key format {_label(KeyFormatType, node.value)}"
-        case Tag.BLOCK_CIPHER_MODE if node.value != BlockCipherMode.GCM:
-            return f"block cipher mode {_label(BlockCipherMode, node.value)}"
         case Tag.CORRELATION_VALUE | Tag.INIT_INDICATOR | Tag.FINAL_INDICATOR:
             return "data in several pieces"
         case Tag.OBJECT_GROUP_MEMBER:

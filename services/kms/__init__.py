@@ -10,7 +10,7 @@
 - ``batching``    a message of items with an outcome each
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
-- ``ciphering``   of those Encrypt and Decrypt
+- ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
 - ``attributes``  what each attribute may be, who may change it, and when; pure
 - ``locating``    which keys have what is asked for, in SQL and in plain reading
 - ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
@@ -31,5 +31,5 @@ A reply leaves after the commit that holds both the change and its audit rows. T
 lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
 Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
-Name; Archive; ciphers other than AES-GCM; rotation of the master key.
+Name; Archive; ciphers other than AES in modes GCM, CBC and ECB; rotation of the master key.
 """

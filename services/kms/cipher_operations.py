@@ -14,7 +14,7 @@ from services.kms.operations import ObjectRequest, Operation, Response
 
 
 class Encrypted(Response, frozen=True, kw_only=True):
-    """Ciphertext and tag; ``iv`` when the server has drawn it."""
+    """Ciphertext and tag, empty in a mode that has none; ``iv`` when the server has drawn it."""
 
     unique_identifier: KeyId
     data: bytes
@@ -23,9 +23,10 @@ class Encrypted(Response, frozen=True, kw_only=True):
 
 
 class Encrypt(ObjectRequest[Encrypted], frozen=True, kw_only=True):
-    """AES-GCM (KMIP 1.4 section 4.29). ``parameters`` None: those that are an attribute of the key.
+    """In a mode of AES (KMIP 1.4 section 4.29).
 
-    ``iv`` None is right with Random IV only: it is ``drawn`` then, by the core.
+    ``parameters`` None: those that are an attribute of the key. ``iv`` None is right with Random
+    IV, when it is ``drawn`` by the core, and in a mode that has none.
     """
 
     operation: ClassVar[Operation] = Operation.ENCRYPT
@@ -44,7 +45,7 @@ class Decrypted(Response, frozen=True, kw_only=True):
 
 
 class Decrypt(ObjectRequest[Decrypted], frozen=True, kw_only=True):
-    """AES-GCM (KMIP 1.4 section 4.30); as in ``Encrypt``."""
+    """The way back (KMIP 1.4 section 4.30); an ``iv`` or a ``tag`` that is empty is none."""
 
     operation: ClassVar[Operation] = Operation.DECRYPT
     parameters: CryptographicParameters | None = None

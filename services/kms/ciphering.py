@@ -1,4 +1,4 @@
-"""Encrypt and Decrypt: AES-GCM under a key that stays in the server (KMIP 1.4 sections 4.29, 4.30).
+"""Encrypt and Decrypt under a key that stays in the server (KMIP 1.4 sections 4.29, 4.30).
 
 Parameters of the request count; without any, those that are the first Cryptographic Parameters of
 the key; without these, GCM with a tag of 16 bytes. Another mode is Feature Not Supported.
@@ -9,23 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.attributes import CryptographicParameters
-from protocol.crypto import gcm
 from protocol.errors import (
     CryptographicFailure,
-    FeatureNotSupported,
     InvalidField,
     ItemNotFound,
     PermissionDenied,
     ProductError,
 )
 from protocol.secret import KeyMaterial
-from services.kms import attributes, states
+from services.kms import attributes, modes, states
 from services.kms.cipher_operations import Decrypt, Decrypted, Encrypt, Encrypted
 from services.kms.keyrow import KeyRow
 from services.kms.work import Work
 
-TAG_SIZE: Final = 16
-IV_SIZE: Final = 12
 _DEFAULT: Final = CryptographicParameters(block_cipher_mode="GCM")
 _ENCRYPT, _DECRYPT = 4, 8  # bits of a usage mask
 
@@ -42,14 +38,14 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
         )
         raise work.refusal(PermissionDenied(why), row)
     parameters = _parameters(row, request.parameters)
-    iv = request.iv if request.iv is not None else request.drawn
     try:
-        if request.iv is None and not parameters.random_iv:
+        mode = modes.mode_of(parameters, row.algorithm)
+        drawn = request.drawn[: mode.iv_size] if request.iv is None else b""
+        if drawn and not parameters.random_iv:
             raise InvalidField("Encrypt: an IV is given, or Random IV")
-        size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
-        _check_lengths(parameters, iv, size)
-        key = _key(work, row, parameters)
-        data, tag = gcm.encrypt(key, request.data, iv, request.additional_data, size)
+        iv = drawn or request.iv or b""
+        modes.check_iv(mode, iv, parameters)
+        data, tag = mode.encrypt(_key(work, row, parameters), request, iv, parameters)
     except ValueError as error:
         raise work.refusal(InvalidField(f"Encrypt: {error}"), row) from None
     except ProductError as error:
@@ -58,7 +54,7 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
     return Encrypted(
         unique_identifier=row.key_id,
         data=data,
-        iv=iv if request.iv is None else None,
+        iv=drawn or None,
         tag=tag,
     )
 
@@ -74,9 +70,9 @@ def decrypt(work: Work, request: Decrypt) -> Decrypted:
         raise work.refusal(PermissionDenied(why), row)
     try:
         parameters = _parameters(row, request.parameters)
-        _check_lengths(parameters, request.iv, len(request.tag))
-        key = _key(work, row, parameters)
-        data = gcm.decrypt(key, request.data, request.iv, request.additional_data, request.tag)
+        mode = modes.mode_of(parameters, row.algorithm)
+        modes.check_iv(mode, request.iv, parameters)
+        data = mode.decrypt(_key(work, row, parameters), request, parameters)
     except ValueError as error:
         raise work.refusal(InvalidField(f"Decrypt: {error}"), row) from None
     except ProductError as error:
@@ -96,21 +92,9 @@ def _parameters(row: KeyRow, asked: CryptographicParameters | None) -> Cryptogra
     return own if isinstance(own, CryptographicParameters) else _DEFAULT
 
 
-def _check_lengths(parameters: CryptographicParameters, iv: bytes, tag: int) -> None:
-    """A tag that is cut is easier to guess: it has the length that was agreed on."""
-    if parameters.tag_length not in (None, tag):
-        raise InvalidField(f"a tag of {tag} bytes; the parameters say {parameters.tag_length}")
-    if parameters.iv_length not in (None, 8 * len(iv)):
-        text = f"an IV of {8 * len(iv)} bits; the parameters say {parameters.iv_length}"
-        raise InvalidField(text)
-
-
 def _key(work: Work, row: KeyRow, parameters: CryptographicParameters) -> KeyMaterial:
     if parameters.cryptographic_algorithm not in (None, row.algorithm):
         raise InvalidField(f"the parameters are not of an {row.algorithm} key")
-    if parameters.block_cipher_mode not in (None, "GCM") or row.algorithm != "AES":
-        mode = parameters.block_cipher_mode or "no mode"
-        raise FeatureNotSupported(f"{row.algorithm} with {mode}: only AES with GCM is done here")
     material = work.material(row)
     if material is None:
         raise ItemNotFound(f"the key is {row.state}")

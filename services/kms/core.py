@@ -33,12 +33,12 @@ from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
 from services.kms.batching import Continuation, Item
 from services.kms.cipher_operations import Encrypt
-from services.kms.ciphering import IV_SIZE
 from services.kms.commits import Commits, Done
 from services.kms.ids import Ids
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, Taken
+from services.kms.modes import LONGEST_IV
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
@@ -319,7 +319,7 @@ class Core:
     def _with_nonce(self, request: Request[Any]) -> Request[Any]:
         """Nonces are drawn before the transaction, as keys are."""
         if isinstance(request, Encrypt) and request.iv is None:
-            return msgspec.structs.replace(request, drawn=self._rng.token(IV_SIZE))
+            return msgspec.structs.replace(request, drawn=self._rng.token(LONGEST_IV))
         return request
 
     def _fresh(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:

@@ -13,6 +13,7 @@ from protocol.errors import (
     CryptographicFailure,
     FeatureNotSupported,
     InvalidField,
+    InvalidMessage,
     ItemNotFound,
     PermissionDenied,
     ProductError,
@@ -28,6 +29,11 @@ from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
 RAW = bytes(range(32))
 CLEAR, AAD, IV = b"what nobody else reads", b"bound to it", bytes(12)
+CBC = CryptographicParameters(block_cipher_mode="CBC")
+ECB = CryptographicParameters(block_cipher_mode="ECB")
+OAEP = CryptographicParameters(block_cipher_mode="ECB", padding_method="OAEP")
+PADDED = CryptographicParameters(block_cipher_mode="CBC", padding_method="PKCS5")
+BARE: dict[str, Any] = {"iv": b"", "tag": b"", "additional_data": b""}
 RANDOM = CryptographicParameters(block_cipher_mode="GCM", random_iv=True)
 
 
@@ -88,7 +94,12 @@ async def test_the_keys_own_parameters_count_when_none_are_given(server: Server)
         ({"iv": None}, InvalidField),
         ({"iv": b"short"}, InvalidField),
         ({"parameters": CryptographicParameters(tag_length=4)}, InvalidField),
-        ({"parameters": CryptographicParameters(block_cipher_mode="CBC")}, FeatureNotSupported),
+        ({"parameters": CryptographicParameters(block_cipher_mode="CTR")}, FeatureNotSupported),
+        ({"parameters": CBC}, InvalidField),  # an IV of 12 bytes, and other data is bound
+        ({"parameters": CBC, "iv": bytes(16)}, InvalidField),
+        ({"parameters": CBC, "iv": b"", "additional_data": b""}, InvalidMessage),
+        ({"parameters": ECB, "additional_data": b""}, InvalidField),
+        ({"parameters": OAEP, "iv": None, "additional_data": b""}, FeatureNotSupported),
     ],
     ids=str,
 )
@@ -109,6 +120,10 @@ async def test_encrypt_refuses(
         ({"additional_data": b""}, CryptographicFailure),
         ({"tag": bytes(8)}, InvalidField),
         ({"tag": b""}, InvalidField),
+        ({"parameters": CBC, "iv": bytes(16)}, InvalidField),
+        ({"parameters": CBC, **BARE}, InvalidMessage),
+        ({"parameters": CBC, **BARE, "iv": bytes(16), "data": bytes(15)}, InvalidField),
+        ({"parameters": PADDED, **BARE, "iv": bytes(16), "data": bytes(16)}, CryptographicFailure),
     ],
     ids=str,
 )
@@ -142,6 +157,37 @@ async def test_what_the_parameters_say_is_kept_to(
         for request in (encrypting(key_id), encrypting(key_id, iv=None, parameters=drawn)):
             with pytest.raises(InvalidField):
                 await do(server, request)
+
+
+async def test_modes_of_blocks(server: Server) -> None:
+    """NIST SP 800-38A, F.1.1 and F.2.1, AES-128; padding, and an IV that the server draws."""
+    aes = KeyMaterial(bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c"))
+    made = Register(length=128, material=aes)
+    key_id = (await do(server, made)).unique_identifier
+    await do(server, Activate(unique_identifier=key_id))
+    clear = KeyMaterial(bytes.fromhex("6bc1bee22e409f96e93d7e117393172a"))
+    for parameters, iv, sealed in (
+        (ECB, None, "3ad77bb40d7a3660a89ecaf32466ef97"),
+        (CBC, bytes(range(16)), "7649abac8119b246cee98e9b12e9197d"),
+    ):
+        encrypt = Encrypt(unique_identifier=key_id, parameters=parameters, data=clear, iv=iv)
+        done = await do(server, encrypt)
+        assert (done.data.hex(), done.tag, done.iv) == (sealed, b"", None)
+        decrypt = Decrypt(
+            unique_identifier=key_id, parameters=parameters, data=done.data, iv=iv or b"", tag=b""
+        )
+        assert (await do(server, decrypt)).data == clear
+    drawn = msgspec.structs.replace(PADDED, random_iv=True)
+    for size in (0, 1, 15, 16, 17):
+        data = KeyMaterial(bytes(size))
+        encrypt = Encrypt(unique_identifier=key_id, parameters=drawn, data=data)
+        done = await do(server, encrypt)
+        assert done.iv is not None and len(done.iv) == 16
+        assert len(done.data) == 16 * (size // 16 + 1)
+        decrypt = Decrypt(
+            unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
+        )
+        assert (await do(server, decrypt)).data == data
 
 
 async def test_another_algorithm_has_no_gcm_here(server: Server) -> None:

@@ -205,7 +205,7 @@ def _encrypted(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
         unique_identifier=done.unique_identifier,
         data=done.data,
         iv_counter_nonce=done.iv,
-        authenticated_encryption_tag=done.tag,
+        authenticated_encryption_tag=done.tag or None,
     )
 
 
