@@ -17,7 +17,7 @@ from protocol.kmip.enums import (
 )
 from protocol.kmip.fields import Unread
 from protocol.kmip.header import Authentication, Credential, MessageExtension
-from protocol.kmip.message import RequestItem, encode_request
+from protocol.kmip.message import RequestItem, ResponseMessage, encode_request, encode_response
 from protocol.kmip.payloads import (
     PAYLOADS,
     ActivateRequest,
@@ -39,6 +39,8 @@ from protocol.kmip.structures import Name, ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
 from services.kms.access import Caller
+from services.kms.checking import ITEMS_LIMIT
+from services.kms.doors.kmip import messages
 from services.kms.doors.kmip.reasons import REASONS
 from services.kms.doors.kmip.spoken import SPOKEN
 from tests.services.kms.core_rig import OWNER, STRANGER
@@ -233,6 +235,39 @@ async def test_an_answer_that_is_too_large_gives_way(server: Server) -> None:
     assert reason(large) is ResultReason.RESPONSE_TOO_LARGE
     [fits] = await client.items(request, maximum_response_size=1280)
     assert fits.result_status is ResultStatus.SUCCESS
+
+
+async def test_many_answers_that_are_too_large_give_way_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One small message is no way to keep a server busy: each answer is measured a few times."""
+    client, encoded = Client(server), list[int]()
+    request = GetAttributesRequest(unique_identifier=await client.made())
+
+    def counted(answer: ResponseMessage) -> bytes:
+        encoded.append(len(answer.batch_item))
+        return encode_response(answer)
+
+    monkeypatch.setattr(messages, "encode_response", counted)
+    found = await client.items(*[request] * 100, maximum_response_size=64)
+    assert {reason(item) for item in found} == {ResultReason.RESPONSE_TOO_LARGE}
+    assert sum(encoded) <= 100 * 4
+
+
+async def test_a_message_of_too_many_items_is_refused_as_a_whole(server: Server) -> None:
+    """Refused one by one, their answers would be more than a message holds."""
+    client = Client(server)
+    items = [
+        RequestItem(
+            operation=Operation.GET,
+            unique_batch_item_id=number.to_bytes(4),
+            request_payload=GetRequest(),
+        )
+        for number in range(20_000)
+    ]
+    [item] = (await client.send(message(*items))).batch_item
+    assert (item.operation, reason(item)) == (None, ResultReason.INVALID_MESSAGE)
+    assert len((await client.send(message(*items[:ITEMS_LIMIT]))).batch_item) == 1  # Stop
 
 
 async def test_attributes_that_nobody_has_are_left_out(server: Server) -> None:

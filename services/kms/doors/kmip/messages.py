@@ -9,6 +9,7 @@ the Batch Order Option says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from protocol.errors import (
@@ -34,6 +35,7 @@ from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import SIZE_LIMIT, parse
 from services.kms.access import Caller
 from services.kms.batching import Continuation, Item
+from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
@@ -106,22 +108,27 @@ class Messages:
         return ResponseMessage(response_header=header, batch_item=tuple(items))
 
     def _encoded(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
-        """The largest answers give way until the rest is no larger than the client takes."""
+        version, data = header.protocol_version, b""
         most = min(header.maximum_response_size or SIZE_LIMIT, SIZE_LIMIT)
-        while True:
-            size: int | None = None
-            try:
-                data = encode_response(self._message(header.protocol_version, items))
-                size = len(data)
-            except KmipError:
-                data = b""
-            full = [item for item in items if item.response_payload is not None]
-            if (size is not None and size <= most) or not full:
-                return data
-            largest = max(full, key=_size)
-            said = "more than a message holds" if size is None else f"{size} bytes"
-            text = f"the answer has {said}; at most {most} are taken"
-            items[items.index(largest)] = _failed(largest, ResultReason.RESPONSE_TOO_LARGE, text)
+        with suppress(KmipError):
+            data = encode_response(self._message(version, items))
+        return data if 0 < len(data) <= most else self._reduced(version, items, most)
+
+    def _reduced(self, version: ProtocolVersion, items: list[ResponseItem], most: int) -> bytes:
+        """The largest answers give way until the rest is no larger than the client takes."""
+        none = _size()
+        sizes = [_size(item) - none for item in items]
+        size = none + sum(sizes)
+        said = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
+        text = f"the answer has {said}; at most {most} are taken"
+        left = list(items)
+        for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
+            if size > most and items[place].response_payload is not None:
+                left[place] = _failed(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
+                size += _size(left[place]) - none - sizes[place]
+        if size > SIZE_LIMIT:
+            return self.refused(RefusedMessage(ResultReason.RESPONSE_TOO_LARGE, text, version))
+        return encode_response(self._message(version, left))
 
 
 def _version_in(data: bytes) -> ProtocolVersion:
@@ -134,10 +141,11 @@ def _version_in(data: bytes) -> ProtocolVersion:
     return version_of(found) if found in VERSIONS else NEWEST
 
 
-def _size(item: ResponseItem) -> int:
-    header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=1)
+def _size(*items: ResponseItem) -> int:
+    """Bytes of a message with these items; above the limit when there is none."""
+    header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=len(items))
     try:
-        return len(encode_response(ResponseMessage(response_header=header, batch_item=(item,))))
+        return len(encode_response(ResponseMessage(response_header=header, batch_item=items)))
     except KmipError:
         return SIZE_LIMIT + 1
 
@@ -160,6 +168,8 @@ def _checked(message: RequestMessage) -> Continuation:
     ids = [item.unique_batch_item_id for item in items]
     if not items:
         why = "there is no item in it"
+    elif len(items) > ITEMS_LIMIT:
+        why = f"there are {len(items)} items in it: at most {ITEMS_LIMIT}"
     elif len(items) > 1 and None in ids:
         why = "an item of several has a Unique Batch Item ID"
     elif len(set(ids)) < len(ids):
