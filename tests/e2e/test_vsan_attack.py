@@ -11,7 +11,7 @@ import pytest
 
 from lab.api import commands as c
 from lab.simulation.sim_lab import SimLab
-from protocol.errors import InvalidArgument, InvalidState, ProductError
+from protocol.errors import EncryptionKeyRequired, InvalidArgument, InvalidState, ProductError
 from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.agent import CutRule
@@ -237,3 +237,25 @@ def test_what_is_wrong_is_told_while_a_change_waits_for_a_host(lab: SimLab) -> N
     """VSAN-14: the way of another host to the key server closes meanwhile."""
     told = lab.run(_closed_while_a_rekey_waits(lab))
     assert told and "esxi-001: 0 of" in told[-1]
+
+
+async def _asks_for_no_key_of_a_change_that_was_given_up(lab: SimLab) -> None:
+    server = NodeName("kms-2")
+    ways = [CutRule(id="cut", src=HOST, dst=server), CutRule(id="cut", src=server, dst=HOST)]
+    lab.world.rules.apply(DesiredRules().put(ways))
+    with pytest.raises(EncryptionKeyRequired):
+        await lab.ask(VCENTER, kills.wish(0, "second"), within_s=3600.0)
+    await lab.sleep(kills.PERIOD_S + 60.0)
+    before = len(lab.records)
+    await lab.power_off(HOST, "power_loss")
+    await lab.power_on(HOST)
+    state = await lab.ask(HOST, QueryVsan())
+    assert all(group.mounted for group in state.groups) and not state.preparing
+    told = {record.kind for record in lab.records[before:]}
+    assert not told & {"vsan.kms_failed", "vsan.key_missing"}
+
+
+@TWO_GROUPS
+def test_a_host_asks_for_no_key_of_a_change_that_was_given_up(lab: SimLab) -> None:
+    """VSAN-01: what was in force still is; nothing of the other profile is left on a host."""
+    lab.run(_asks_for_no_key_of_a_change_that_was_given_up(lab))

@@ -21,6 +21,7 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
+from services.esxi.vsan.label import unpacked
 from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
@@ -298,3 +299,61 @@ async def _bit_rots(lab: SimLab) -> None:
 @ONE_GROUP
 def test_a_flipped_bit_is_noticed_and_its_replica_is_made_again(lab: SimLab) -> None:
     lab.run(_bit_rots(lab))
+
+
+async def _copy_outlives(lab: SimLab) -> None:
+    """A host falls while a component moves to its other group, and is written since; then the disk
+    with what was written is damaged, and the copy in the making is left."""
+    name, first = "object-1", kills.HOST
+    replicas, witness = (await places(lab))[:2], (await places(lab))[2]
+    second = next(host for host in replicas if host != first)
+    await objects.write(lab, first, b"one")
+    task = asyncio.ensure_future(lab.ask(VCENTER, kills.rekey(0, deep=True), within_s=3600.0))
+    while len(lying(lab, first, name)) < 2:
+        assert not task.done()
+        await lab.sleep(0.001)
+    await lab.power_off(VCENTER, "crash")
+    await off(lab, first)
+    await on(lab, first)
+    await asyncio.gather(task, return_exceptions=True)
+    await off(lab, second)
+    await objects.write(lab, first, b"two")
+    await off(lab, first)
+    path = next(path for path, moving in lying(lab, first, name).items() if not moving)
+    lab.world.stores[first].on_disk.write(path, b"torn")
+    await on(lab, first)
+    await on(lab, second)
+    await off(lab, witness)
+    with pytest.raises(ProductError, match="inaccessible"):
+        await reads(lab, second)
+    await on(lab, VCENTER)
+    await lab.sleep(60.0)
+    group, _, disk = path.removeprefix("vsan/").partition(".")
+    taken = ChangeVsanDisk(host=first, group=group, disk=disk, remove=True)
+    await lab.ask(VCENTER, taken, within_s=600.0)
+    await lab.ask(VCENTER, MountVsanDisks(host=first), within_s=600.0)
+    with pytest.raises(ProductError, match="inaccessible"):
+        await reads(lab, second)
+    assert name not in {c.object for g in (await lab.ask(first, QueryVsan())).groups
+                        for c in g.components}  # fmt: skip
+
+
+def lying(lab: SimLab, host: NodeName, name: str) -> dict[str, bool]:
+    """The disks of a host with a component of the object; whether it is a copy in the making."""
+    images = [
+        (path.removeprefix("synced/"), unpacked(data))
+        for path, data in lab.world.stores[host].images()
+        if path.startswith("synced/vsan/")
+    ]
+    return {
+        path: part.moving
+        for path, image in images
+        if image is not None
+        for part in image.label.components
+        if part.object == name
+    }
+
+
+@TWO_GROUPS
+def test_a_copy_in_the_making_does_not_count_when_its_original_is_lost(lab: SimLab) -> None:
+    lab.run(_copy_outlives(lab))

@@ -84,9 +84,11 @@ class QueryVsan(Request["VsanState"], frozen=True, kw_only=True):
 
 
 class VsanState(Reply, frozen=True, kw_only=True):
-    """What the host has now."""
+    """What the host has now; ``preparing``: it keeps the profile of a change that is on its way, or
+    was given up."""
 
     encryption: VsanEncryption
+    preparing: bool = False
     groups: tuple[VsanDiskGroup, ...] = ()
 
 

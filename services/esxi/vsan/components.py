@@ -119,7 +119,9 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None
     places = host.vsan.places(placed.object)
     elsewhere = [place for place in places if place[:2] != (group, disk)]
     counts = host.vsan.find(placed.object)
-    if counts is not None and counts[:2] != (group, disk):
+    if counts is None:
+        raise InvalidState(f"{placed.object}: a group that is not mounted may have its component")
+    if counts[:2] != (group, disk):
         await _give_up(host, group, disk, placed)  # what counts goes by itself
         return
     for of, where, copy in elsewhere:
@@ -133,6 +135,15 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None
     await _give_up(host, group, disk, placed)
     for of, where, copy in host.vsan.places(placed.object):
         await _mark(host, of, where, copy.object, moving=False)
+
+
+async def give_up_copies(host: Host) -> None:
+    """Copies in the making whose originals are lost: nobody knows what was written since. Durable
+    on return; the caller holds ``changing``."""
+    for group in host.vsan:
+        for disk, placed in tuple(group.components()):
+            if placed.moving:
+                await _give_up(host, group, disk, placed)
 
 
 async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:

@@ -116,5 +116,9 @@ class VsanDoor(TrustDoor):
         return await objects.sync(self.host, message.object, message.stamp, message.source)
 
     def _vsan_state(self) -> m.VsanState:
-        now = self.host.archive.now.vsan or VsanEncryption()
-        return m.VsanState(encryption=now, groups=self.host.vsan.described())
+        now = self.host.archive.now
+        return m.VsanState(
+            encryption=now.vsan or VsanEncryption(),
+            preparing=now.vsan_next is not None,
+            groups=self.host.vsan.described(),
+        )

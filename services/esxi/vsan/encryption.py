@@ -27,7 +27,7 @@ from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.vsan import keys, mounting
-from services.esxi.vsan.components import empty_group, rebuild
+from services.esxi.vsan.components import empty_group, give_up_copies, rebuild
 from services.esxi.vsan.groups import DiskGroup, group_name
 from services.esxi.vsan.label import DiskImage, Label, closed, new_dek, recoded
 
@@ -232,5 +232,7 @@ async def remove_disk(host: Host, group: str, name: str) -> None:
         await host.archive.save(Section.VSAN)
     async with host.vsan.changing:
         _check_bare(found, name)
+        if found.labels[name] is None:
+            await give_up_copies(host)
         await host.vsan.remove(host.disk, found, name)
     host.node.record("vsan.disk", group=group, disk=name, step="remove")

@@ -33,6 +33,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``stale``: its blocks have yet to come from another replica. ``blank``: it was made again after
     a loss, and has no vote before it knows what the others have seen. ``moving``: a copy that is
     made before its first place on this host is given up; as long as that is there, that one counts.
+    What is changed when it counts is no copy any more.
     """
 
     object: str

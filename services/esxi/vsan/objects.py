@@ -150,7 +150,7 @@ async def _promise(host: Host, name: str, number: int) -> VsanReserved:
         if number <= highest:
             return VsanReserved(granted=False, promised=highest)
         image, dek = await host.vsan.read(host.disk, group, disk)
-        await host.vsan.write(host.disk, marked(image, name, promised=number), dek)
+        await host.vsan.write(host.disk, marked(image, name, promised=number, moving=False), dek)
         return VsanReserved(granted=True, promised=number)
 
 
@@ -328,7 +328,8 @@ async def _store(
     host: Host, group: DiskGroup, disk: str, placed: Placed, plain: list[bytes], stamp: int
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
-    await host.vsan.write(host.disk, with_contents(image, placed, plain, dek, stamp), dek)
+    made = with_contents(image, placed, plain, dek, stamp)
+    await host.vsan.write(host.disk, marked(made, placed.object, moving=False), dek)
 
 
 async def _settle(host: Host, name: str, stamp: int) -> None:
@@ -338,7 +339,7 @@ async def _settle(host: Host, name: str, stamp: int) -> None:
         if placed.stamp >= stamp and not placed.blank:
             return
         image, dek = await host.vsan.read(host.disk, group, disk)
-        made = marked(image, name, stamp=max(stamp, placed.stamp), blank=False)
+        made = marked(image, name, stamp=max(stamp, placed.stamp), blank=False, moving=False)
         await host.vsan.write(host.disk, made, dek)
 
 

@@ -127,7 +127,8 @@ async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) 
 async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanState) -> bool:
     """Bring a host that has another configuration to what is in force; whether there was need.
 
-    It was away when its cluster changed (C25), or has a disk group that came later (C3). Not while
+    It was away when its cluster changed (C25), has a disk group that came later (C3), or keeps the
+    profile of a change that was given up. Not while
     a change is on its way: a command that was meant before it must not undo it. A host that was
     left out of a deep rekey makes up for it as that was allowed to be done.
     """
@@ -137,7 +138,9 @@ async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanSt
             return False
         await cover(vc, cluster, host, [group.group for group in seen.groups])
         row = _settled(vc, cluster)
-        if row is None or seen.encryption == told(vc, cluster, row.keys, host):
+        if row is None:
+            return False
+        if seen.encryption == told(vc, cluster, row.keys, host) and not seen.preparing:
             return False
         if row.keys.encryption_enabled and _is_deep(seen, row.keys):
             await _check_redundancy(vc, cluster, session, row.keys)
