@@ -248,6 +248,26 @@ async def test_health_tells_whose_way_to_the_key_server_is_closed() -> None:
 
 
 @pytest.mark.sim
+async def test_health_tells_what_a_host_lacks_and_what_nobody_recommends() -> None:
+    """VSAN-14: no way to a host key, a processor without AES, VMs that are encrypted, too."""
+    file = lab_file()
+    file["clusters"][0]["hosts"]["aesni"] = False
+    async with vsan(topology=file) as lab:
+        found = await lab.do(c.VsanHealth(CLUSTER))
+        assert colour_of(found, "hostcpuaesni") is VsanHealthState.RED
+        assert colour_of(found, "dualencryption") is VsanHealthState.GREEN
+        await lab.do(c.VmCreate("vm-1", host=A, encrypted=True))
+        found = await lab.do(c.VsanHealth(CLUSTER))
+        assert colour_of(found, "dualencryption") is VsanHealthState.YELLOW
+        for node in ("vcenter", B):
+            await lab.do(c.LinkCut(node, "kms"))
+        await restart(lab, B)
+        found = await lab.do(c.VsanHealth(CLUSTER))
+        issues = {h.host: [i.value for i in h.issues] for h in found.hosts}
+        assert issues == {A: [], B: ["hostkeynotavailable", "keknotavailable"], C: []}
+
+
+@pytest.mark.sim
 async def test_encryption_begins_with_keys_that_hosts_have_got_themselves() -> None:
     """VSAN-03: vCenter hands out ids, and each host asks the key server for both values."""
     async with vsan(topology=lab_file()) as lab:
