@@ -21,7 +21,10 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
-from services.esxi.vsan.label import unpacked
+from services.esxi.host import Host
+from services.esxi.vsan import components
+from services.esxi.vsan import objects as object_writes
+from services.esxi.vsan.label import Placed, unpacked
 from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
@@ -130,6 +133,34 @@ async def _seen_by_nobody_else(lab: SimLab) -> None:
 @ONE_GROUP
 def test_what_one_component_alone_has_seen_is_neither_acknowledged_nor_read(lab: SimLab) -> None:
     lab.run(_seen_by_nobody_else(lab))
+
+
+async def _blanked_meanwhile(lab: SimLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deep rekey gives the replica's blocks up when a majority has the write."""
+    first, second, _ = await places(lab)
+    original = object_writes._spread
+
+    async def spread(host: Host, placed: Placed, stamp: int) -> bool:
+        done = await original(host, placed, stamp)
+        if host.node.name == first:
+            monkeypatch.undo()
+            group, disk, now = object_writes.component_here(host, placed.object)
+            await components._make_stale(host, group, disk, now)
+        return done
+
+    monkeypatch.setattr(object_writes, "_spread", spread)
+    with pytest.raises(TimedOut, match="cannot be read back"):
+        await objects.write(lab, first, b"two")
+    assert await reads(lab, second) == digest(b"two")
+    assert await reads(lab, first) == digest(b"two")
+
+
+@ONE_GROUP
+def test_a_write_that_was_made_does_not_end_as_one_that_was_not(
+    lab: SimLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``InvalidState`` says that nothing was written."""
+    lab.run(_blanked_meanwhile(lab, monkeypatch))
 
 
 def _object(name: str = "object-1") -> CreateVsanObject:

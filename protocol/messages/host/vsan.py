@@ -119,7 +119,8 @@ class WriteVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
 
     Answered when more than half of its components have seen the write durably, this host's replica
     among them. ``InvalidState``: too few components answer, or no current replica; nothing was
-    written. ``TimedOut``: they went away meanwhile; it may be kept or lost.
+    written. ``TimedOut``: they went away meanwhile, or what was written cannot be read back now; it
+    may be kept or lost, as after the ``DatastoreFault`` of a disk that refuses.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

@@ -71,7 +71,10 @@ async def write(host: Host, name: str, marker: bytes) -> bytes:
         await _store(host, group, disk, placed, plain, stamp)
     if not await _spread(host, placed, stamp):
         raise TimedOut(f"{name}: written here, and too few of its components have seen it")
-    return challenge_digest(b"", (await _whole(host, name))[0])
+    try:
+        return challenge_digest(b"", (await _whole(host, name))[0])
+    except InvalidState as error:
+        raise TimedOut(f"{name}: it is written, and cannot be read back now: {error}") from None
 
 
 async def read(host: Host, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
