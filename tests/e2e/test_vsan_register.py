@@ -15,6 +15,7 @@ import pytest
 from lab.simulation.sim_lab import SimLab
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
+from protocol.messages.vcenter.vsan import RekeyEncryptedCluster
 from protocol.terms import NodeName
 from services.runtime.incarnation import WayDown
 from services.runtime.links.desired import DesiredRules
@@ -22,6 +23,7 @@ from services.runtime.sim.gate import StorageCall
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e import test_vsan_objects as objects
 from tests.e2e.register import Act, fault_of
+from tests.e2e.test_vsan import lab_file
 from tests.e2e.test_vsan_kills import VCENTER
 
 pytestmark = pytest.mark.sim
@@ -197,7 +199,13 @@ class Disturber:
             await self._power(())
         elif what == "rekey":
             self.rekeys += 1
-            message = kills.rekey(self.rekeys, deep=draw.random() < 0.5)
+            deep = draw.random() < 0.5
+            message = RekeyEncryptedCluster(
+                operation_id=f"walk/{self.rekeys}",
+                cluster=kills.CLUSTER,
+                deep_rekey=deep,
+                allow_reduced_redundancy=deep,
+            )
             change = asyncio.ensure_future(self.lab.ask(VCENTER, message, within_s=3600.0))
             change.add_done_callback(lambda done: done.exception())
         await self.lab.sleep(draw.choice((0.003, 0.01, 0.03, 0.1, 1.0, 15.0)))
@@ -237,8 +245,13 @@ async def _walk(lab: SimLab, seed: int) -> Guests:
     return guests
 
 
-@objects.TWO_GROUPS
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("lab", "seed"),
+    [({"topology": kills.FILE}, seed) for seed in range(3)]
+    + [({"topology": lab_file(objects=1), "tpm": "model"}, seed) for seed in range(3)],
+    indirect=["lab"],
+    ids=[f"{groups}-{seed}" for groups in ("two groups", "one group") for seed in range(3)],
+)
 def test_what_guests_see_at_once_has_an_order(lab: SimLab, seed: int) -> None:
     guests = lab.run(_walk(lab, seed))
     assert guests.written > 1 and guests.reads > 2
