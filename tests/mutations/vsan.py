@@ -69,4 +69,9 @@ VSAN: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_LOSSES}::test_a_disk_that_is_put_back_does_not_bring_back_an_old_vote",
         "DID NOT RAISE",
     ),
+    (
+        "vsan_copy_in_the_making_counts",
+        f"{_LOSSES}::test_a_copy_in_the_making_does_not_count_when_its_original_is_lost",
+        "DID NOT RAISE",
+    ),
 )

@@ -140,10 +140,12 @@ class DiskGroups:
         ]
 
     def find(self, name: str) -> tuple[DiskGroup, str, Placed] | None:
-        """The component of an object with its place. Of several that are no copy in the making the
-        newest counts: a disk was pulled out, its component made again, and the disk put back. A copy
-        in the making counts for nothing while a group is not mounted: that may have what was
-        written since."""
+        """The component of an object with its place; None when there is none that counts.
+
+        Of several that are no copy in the making the newest counts: a disk was pulled out, its
+        component made again, and the disk put back. A copy in the making counts for nothing while a
+        group is not mounted: that may have what was written since.
+        """
         hidden = bool(self.unmounted())
         found = [place for place in self.places(name) if not (hidden and place[2].moving)]
         return min(found, key=lambda place: _order(place[2]), default=None)

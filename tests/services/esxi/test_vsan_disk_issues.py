@@ -7,14 +7,14 @@ from typing import cast
 
 import pytest
 
-from protocol.terms import CryptoKeyId, ProviderId
+from protocol.terms import CryptoKeyId, KeyId, ProviderId
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue
 from services.esxi.vsan.groups import DiskGroup, DiskGroups
 from services.esxi.vsan.health import disk_issues
 from services.esxi.vsan.label import Label
 
 PROVIDER = ProviderId("kms-provider")
-KEK, OTHER = CryptoKeyId("kek", PROVIDER), CryptoKeyId("other", PROVIDER)
+KEK, OTHER = CryptoKeyId(KeyId("kek"), PROVIDER), CryptoKeyId(KeyId("other"), PROVIDER)
 ON = VsanEncryption(encryption_enabled=True, kek_id=KEK, dek_generation_id=2)
 
 

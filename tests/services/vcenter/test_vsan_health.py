@@ -6,19 +6,19 @@ import msgspec
 import pytest
 
 from protocol.messages.host.vsan import VsanHostHealth, VsanServerHealth
-from protocol.terms import CryptoKeyId, ManagementType, NodeName, ProviderId
+from protocol.terms import CryptoKeyId, KeyId, ManagementType, NodeName, ProviderId
 from protocol.vsan import VsanEncryption, VsanHealthState, VsanKeyServer
 from services.vcenter.vsan.health import host_issues
 
 HOST, PROVIDER = NodeName("esxi-001"), ProviderId("kms-provider")
-KEK, OTHER = CryptoKeyId("kek", PROVIDER), CryptoKeyId("other", PROVIDER)
+KEK, OTHER = CryptoKeyId(KeyId("kek"), PROVIDER), CryptoKeyId(KeyId("other"), PROVIDER)
 WISHED = VsanEncryption(
     encryption_enabled=True,
     kms_provider_id=PROVIDER,
     management_type=ManagementType.VCENTER,
     servers=(VsanKeyServer(name="kms", node=NodeName("kms")),),
     kek_id=KEK,
-    host_key_id=CryptoKeyId("host", PROVIDER),
+    host_key_id=CryptoKeyId(KeyId("host"), PROVIDER),
     dek_generation_id=2,
 )
 
