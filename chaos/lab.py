@@ -180,11 +180,18 @@ class Lab(Protocol):
         ...
 
     async def canary(
-        self, node: NodeName, to: NodeName, *, within_s: float = 1.0, count: int = 1
+        self,
+        node: NodeName,
+        to: NodeName,
+        *,
+        within_s: float = 1.0,
+        count: int = 1,
+        stream: bool = False,
     ) -> CanaryResult:
-        """Send ``count`` pings from ``node`` to ``to`` over the data bus, one after the other.
+        """Send ``count`` pings from ``node`` to ``to`` over the data bus, at the same time.
 
         Each gets ``within_s`` lab seconds. What comes back, late or not at all, tells of the link.
+        ``stream``: handshakes of connections instead of pings.
         """
         ...
 

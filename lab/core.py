@@ -337,9 +337,15 @@ class LabCore(ABC):
         return self._desired.next()
 
     async def canary(
-        self, node: NodeName, to: NodeName, *, within_s: float = 1.0, count: int = 1
+        self,
+        node: NodeName,
+        to: NodeName,
+        *,
+        within_s: float = 1.0,
+        count: int = 1,
+        stream: bool = False,
     ) -> CanaryResult:
-        message = Canary(node=node, to=to, within_s=within_s, count=count)
+        message = Canary(node=node, to=to, within_s=within_s, count=count, stream=stream)
         return await self.tell(node, message, (within_s + 1.0) * count + 10.0)
 
     # ---- under the node ---------------------------------------------------------------------

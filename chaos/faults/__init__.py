@@ -1,7 +1,7 @@
 """Every fault there is: one file and one line each.
 
-``base`` what a fault is · ``links`` ``power`` ``firmware`` ``tpms`` ``points`` what several share ·
-the rest: one fault per file, named for it.
+``base`` what a fault is · ``links`` ``connections`` ``power`` ``firmware`` ``tpms`` ``points`` what
+several share · the rest: one fault per file, named for it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.link_dup import LinkDup
 from chaos.faults.link_loss import LinkLoss
+from chaos.faults.link_reset import LinkReset
+from chaos.faults.link_stall import LinkStall
 from chaos.faults.point_crash import PointCrash
 from chaos.faults.point_fail import PointFail
 from chaos.faults.proc_kill import ProcKill
@@ -45,6 +47,8 @@ FAULTS: tuple[type[Fault], ...] = (
     LinkDelay,
     LinkLoss,
     LinkDup,
+    LinkReset,
+    LinkStall,
     ProcKill,
     ProcPause,
     HostReboot,

@@ -263,9 +263,15 @@ def kept_away(rules: Iterable[LinkRule]) -> bool:
 
 
 async def ping(
-    lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within_s: float, count: int
+    lab: Lab,
+    edges: list[Edge] | tuple[Edge, ...],
+    *,
+    within_s: float,
+    count: int,
+    stream: bool = False,
 ) -> dict[Edge, CanaryResult]:
-    """Send ``count`` canaries over each edge, all edges at the same time.
+    """Send ``count`` canaries over each edge, all edges at the same time; handshakes of
+    connections if ``stream``.
 
     Edges whose sender could not be asked are left out.
 
@@ -275,7 +281,7 @@ async def ping(
 
     async def one(edge: Edge) -> CanaryResult:
         patience_s = within_s + min(held_s(on_edge(lab, edge))[1], LONGEST_HOLD_S)
-        return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count)
+        return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count, stream=stream)
 
     results = await try_each(edges, one, at_once=AT_ONCE, name="canary")
     return {

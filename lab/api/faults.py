@@ -80,6 +80,18 @@ async def cut(session: Session, command: commands.LinkCut) -> Fault:
     return await begin(session, "link.cut", values, lease_s=command.lease_s)
 
 
+async def reset(session: Session, command: commands.LinkReset) -> Fault:
+    """See ``LinkReset``."""
+    values = _ends(command.a, command.b, command.one_way)
+    return await begin(session, "link.reset", values, lease_s=command.lease_s)
+
+
+async def stall(session: Session, command: commands.LinkStall) -> Fault:
+    """See ``LinkStall``."""
+    values = _ends(command.a, command.b, command.one_way)
+    return await begin(session, "link.stall", values, lease_s=command.lease_s)
+
+
 async def delay(session: Session, command: commands.LinkDelay) -> Fault:
     """See ``LinkDelay``."""
     values = _ends(command.a, command.b, command.one_way)

@@ -204,6 +204,8 @@ _SERVED = (
     _changes(commands.LinkDelay, answers.Fault, faults.delay),
     _changes(commands.LinkLoss, answers.Fault, faults.loss),
     _changes(commands.LinkDup, answers.Fault, faults.dup),
+    _changes(commands.LinkReset, answers.Fault, faults.reset),
+    _changes(commands.LinkStall, answers.Fault, faults.stall),
     _changes(commands.LinkHeal, answers.HealReport, faults.link_heal),
     _changes(commands.FaultInject, answers.Fault, faults.inject),
     _looks(commands.GetFaults, answers.FaultList, faults.faults),

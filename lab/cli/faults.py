@@ -16,6 +16,8 @@ from lab.api.commands import (
     LinkDup,
     LinkHeal,
     LinkLoss,
+    LinkReset,
+    LinkStall,
 )
 from lab.cli.connect import call
 from lab.cli.listing import PLAIN, Listing, View
@@ -118,6 +120,28 @@ def dup(
     keystead link dup vcenter esxi-001 100% --for 2m
     """
     began(call(options, LinkDup(a, b, share("share", p), one_way, _lease(for_))), options)
+
+
+def reset(
+    a: str, b: str, *, one_way: OneWay = False, for_: For = "", options: Options = DEFAULTS
+) -> None:
+    """Reset connections (KMIP) of a link; messages pass.
+
+    keystead link reset vcenter kms
+    keystead link reset vcenter kms --one-way --for 5m
+    """
+    began(call(options, LinkReset(a, b, one_way, _lease(for_))), options)
+
+
+def stall(
+    a: str, b: str, *, one_way: OneWay = False, for_: For = "", options: Options = DEFAULTS
+) -> None:
+    """Stall handshakes of connections (KMIP) of a link.
+
+    keystead link stall vcenter kms
+    keystead link stall kms vcenter --one-way --for 2m
+    """
+    began(call(options, LinkStall(a, b, one_way, _lease(for_))), options)
 
 
 def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:

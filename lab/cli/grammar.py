@@ -26,7 +26,7 @@ GROUPS: Mapping[str, str] = {
     "trust": "Trust Authority: thirteen steps, one by one or all at once.",
     "role": "Roles of vCenter: which privileges each has.",
     "user": "Users of vCenter, each with a role.",
-    "link": "Links between two nodes: cut, delay, loss, duplicates.",
+    "link": "Links between two nodes: cut, delay, loss, duplicates, resets.",
     "describe": "Everything known of one object, and why it is so.",
     "chaos": "Experiments: declared faults, hypotheses, a verdict.",
 }
@@ -158,6 +158,8 @@ COMMANDS: Mapping[str, str] = {
     "link delay": "faults:delay",
     "link loss": "faults:loss",
     "link dup": "faults:dup",
+    "link reset": "faults:reset",
+    "link stall": "faults:stall",
     "link heal": "faults:link_heal",
     "up": "labs:up",
     "down": "labs:down",

@@ -283,12 +283,14 @@ class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
     """Send ``Ping`` from one node to another over the data bus, ``count`` times at once.
 
     Each has ``within_s`` lab seconds to come back; so has the answer, however many are lost.
+    ``stream``: handshakes of connections instead, which no service sees.
     """
 
     node: NodeName
     to: NodeName
     within_s: float = 1.0
     count: int = 1
+    stream: bool = False
 
 
 class CanaryResult(Reply, frozen=True, kw_only=True):

@@ -185,16 +185,23 @@ class Agent:
         return Done()
 
     async def canary(self, message: Canary) -> CanaryResult:
-        """Ping another node over the data bus, and say how many pings came back and how fast.
+        """Ping another node over the data bus, or shake hands with it over a connection, and say
+        how many of these came back and how fast.
 
         A node that goes down meanwhile hears nothing more: ``NotConnected`` is its pings' error.
         """
-        bus = self.machine(message.node).runner.bus
+        runner = self.machine(message.node).runner
+        bus, streams = runner.bus, runner.streams
+        if message.stream and streams is None:
+            raise NotAvailable(f"{message.node} has no connections")
 
         async def ping(number: int) -> float:
             start = self._world.monotonic()
             try:
-                await bus.request(message.to, Ping(), within_s=message.within_s)
+                if message.stream and streams is not None:
+                    await streams.canary(message.to, message.within_s)
+                else:
+                    await bus.request(message.to, Ping(), within_s=message.within_s)
             except NodeDown as down:  # of the node's life, not of this agent's
                 raise NotConnected(str(down)) from None
             return self._world.monotonic() - start

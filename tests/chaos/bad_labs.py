@@ -42,6 +42,16 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"between": ["vcenter", "kms"], "p": "50%"},
         {"between": ["role:esxi", "vcenter"], "p": "100%", "dir": "to"},
     ),
+    "link.reset": (
+        {"between": ["vcenter", "kms"]},
+        {"between": ["vcenter", "kms"], "dir": "to"},
+        {"between": ["vcenter", "kms"], "dir": "from"},
+    ),
+    "link.stall": (
+        {"between": ["vcenter", "kms"]},
+        {"between": ["vcenter", "kms"], "dir": "to"},
+        {"between": ["vcenter", "kms"], "dir": "from"},
+    ),
     "proc.kill": ({"on": ["esxi-001", "kms"]},),
     "proc.pause": ({"on": ["esxi-001", "kms"]},),
     "host.reboot": ({"on": "esxi-[001-002]"},),

@@ -18,7 +18,9 @@ from protocol.messages.agent import (
     LossRule,
     NodeRunState,
     NodeStatus,
+    ResetRule,
     RuleCount,
+    StallRule,
     TpmAct,
     TpmActed,
 )
@@ -98,6 +100,13 @@ ON_ONE_LINK: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]]
     (("link.dup", {"p": "50%"}), ("link.delay", {"base": "720h"})),
     (("link.dup", {"p": "50%"}), ("link.delay", {"base": "1s", "jitter": "100ms"})),
     (("link.delay", {"base": "720h"}), ("link.delay", {"base": "1s"})),
+    (("link.reset", {}), ("link.stall", {})),
+    (("link.stall", {}), ("link.reset", {})),
+    (("link.delay", {"base": "1s"}), ("link.reset", {})),
+    (("link.delay", {"base": "1s"}), ("link.stall", {"dir": "from"})),
+    (("link.loss", {"p": "30%"}), ("link.stall", {})),
+    (("link.reset", {}), ("link.cut", {})),
+    (("link.cut", {}), ("link.reset", {"dir": "to"})),
 ]
 
 
@@ -386,6 +395,8 @@ def test_a_loss_that_is_only_counted_is_caught(world: World) -> None:
         ("link.cut", {}, CutRule(id="f", src=VCENTER, dst=KMS_NODE)),
         ("link.loss", {"p": "30%"}, LossRule(id="f", src=VCENTER, dst=KMS_NODE, share=0.3)),
         ("link.dup", {"p": "50%"}, DuplicateRule(id="f", src=VCENTER, dst=KMS_NODE, share=0.5)),
+        ("link.reset", {}, ResetRule(id="f", src=VCENTER, dst=KMS_NODE)),
+        ("link.stall", {}, StallRule(id="f", src=VCENTER, dst=KMS_NODE)),
         (
             "link.delay",
             {"base": "2s", "jitter": "1s"},

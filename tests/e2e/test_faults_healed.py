@@ -26,6 +26,8 @@ REVERSIBLE: list[Case] = [
     ("link.cut", {"between": ["vcenter", "kms"]}),
     ("link.cut", {"between": ["vcenter", "esxi-001"], "dir": "to"}),
     ("link.cut", {"between": ["vcenter", "esxi-001"], "dir": "from"}),
+    ("link.reset", {"between": ["vcenter", "kms"]}),
+    ("link.stall", {"between": ["vcenter", "kms"], "dir": "to"}),
     ("proc.kill", {"on": "esxi-001"}),
     ("proc.pause", {"on": "esxi-002"}),
     ("host.power_loss", {"on": "esxi-001"}),
@@ -48,7 +50,7 @@ IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("kms.key_state", {"vm": "vm-01", "state": "destroy"}, "keystead kms restore"),
     ("provider.delete", {}, "exactly the name kms-provider"),
 ]
-ON_PROCESSES = 8  # so many of the first list are played there; of the second one all
+ON_PROCESSES = 10  # so many of the first list are played there; of the second one all
 
 
 class Labs:

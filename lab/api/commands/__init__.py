@@ -64,6 +64,8 @@ from lab.api.commands.faults import (
     LinkDup,
     LinkHeal,
     LinkLoss,
+    LinkReset,
+    LinkStall,
 )
 from lab.api.commands.hosts import (
     Esx,
@@ -259,6 +261,8 @@ __all__ = [
     "LinkDup",
     "LinkHeal",
     "LinkLoss",
+    "LinkReset",
+    "LinkStall",
     "ProviderAdd",
     "ProviderCreate",
     "ProviderDefault",

@@ -44,11 +44,8 @@ def _flat(values: dict[str, Any]) -> None:
     raise wrong(f"values of a fault go more than {DEPTH_LIMIT} levels deep")
 
 
-class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
-    """Cut the link between two nodes: senders see silence until their deadline.
-
-    ``one_way``: only what ``a`` sends to ``b`` is lost.
-    """
+class _OfLink(Command["Fault"], frozen=True):
+    """A fault of a link. ``one_way``: only of what ``a`` sends to ``b``."""
 
     a: str
     b: str
@@ -58,6 +55,27 @@ class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
         _lease(self.lease_s)
+
+
+class LinkCut(_OfLink, frozen=True, tag="link.cut"):
+    """Cut the link between two nodes: senders see silence until their deadline.
+
+    ``one_way``: only what ``a`` sends to ``b`` is lost.
+    """
+
+
+class LinkReset(_OfLink, frozen=True, tag="link.reset"):
+    """Reset connections between two nodes, neither of them a host; messages pass.
+
+    ``one_way``: only those that send something from ``a`` to ``b``.
+    """
+
+
+class LinkStall(_OfLink, frozen=True, tag="link.stall"):
+    """Let handshakes of connections between two nodes, neither of them a host, get no further.
+
+    ``one_way``: only what ``a`` sends to ``b`` is held.
+    """
 
 
 class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):

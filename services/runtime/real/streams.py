@@ -227,11 +227,13 @@ class _Dialled(_Line):
         super().__init__(driver, connection)
         self._to = to
         self._answer = bytearray()
+        self._said = b""
         self._granted = False
         self._asking: asyncio.Task[None] | None = None
 
     def put(self, part: Part) -> None:
         if part.kind is Kind.OPENING:
+            self._said = part.data
             self._asking = asyncio.get_running_loop().create_task(self._ask())
         else:
             super().put(part)
@@ -248,7 +250,7 @@ class _Dialled(_Line):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        transport.write(f"{self._driver.life.node}\n".encode())
+        transport.write(b"%s %s\n" % (self._driver.life.node.encode(), self._said))
 
     def data_received(self, data: bytes) -> None:
         if self._granted:
@@ -290,22 +292,23 @@ class _Visitor(_Line):
             return
         self._said += data
         word, line, rest = bytes(self._said).partition(b"\n")
-        name = word.decode(errors="replace")
-        if line and not rest and not names.NODE.fault(name):
-            self._hear(NodeName(name))
+        name, _, said = word.partition(b" ")
+        node = name.decode(errors="replace")
+        if line and not rest and not names.NODE.fault(node):
+            self._hear(NodeName(node), said)
         elif line or len(self._said) > LONGEST_NAME:
             self.stop()
 
-    def _hear(self, src: NodeName) -> None:
+    def _hear(self, src: NodeName, said: bytes) -> None:
         """Let it in, or not; somebody whom a rule keeps away is heard when it does not."""
         driver = self._driver
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()
             return
         if driver.life.held or not driver.rules.passes(Link(src, driver.life.node)):
-            driver.later(LISTEN_AGAIN_S, lambda: self._hear(src))
+            driver.later(LISTEN_AGAIN_S, lambda: self._hear(src, said))
             return
-        made = driver.port.incoming(src)
+        made = driver.port.incoming(src, said)
         if isinstance(made, str):
             super().put(Part(Kind.OPENING, made.encode() + b"\n"))
             super().put(Part(Kind.CLOSING))

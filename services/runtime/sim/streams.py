@@ -113,7 +113,7 @@ class SimStreams(StreamDriver):
             return
         if not self.exchange.rules.passes(Link(src, self.life.node)):
             return
-        made = self._port.incoming(src)
+        made = self._port.incoming(src, asking.said)
         if isinstance(made, str):
             asking.answer(made)
             return
@@ -129,6 +129,7 @@ class SimCarrier(Carrier):
     def __init__(self, driver: SimStreams, to: NodeName, connection: End) -> None:
         self.other: SimCarrier | None = None
         self.open = True
+        self.said = b""
         self._driver, self._to, self._connection = driver, to, connection
         self._exchange, self._loop = driver.exchange, driver.exchange.loop
         self._queue: deque[Part] = deque()
@@ -155,6 +156,7 @@ class SimCarrier(Carrier):
     def put(self, part: Part) -> None:
         self._note(part.kind)
         if self.other is None:
+            self.said = part.data
             self._loop.call_at_ns(self._arrival(), self._ask, context=context_of(None))
         else:
             self._travel(self.other, part)

@@ -144,10 +144,10 @@ class Connection(Stream, End):
         """Plain bytes that have come and were not taken."""
         return self._arrivals.weight
 
-    def dialled(self, carrier: Carrier) -> None:
-        """Ask the other end for a connection."""
+    def dialled(self, carrier: Carrier, said: bytes) -> None:
+        """Ask the other end for a connection, and say what it is for."""
         self._carrier = carrier
-        self._departures.send(Part(Kind.OPENING))
+        self._departures.send(Part(Kind.OPENING, said))
 
     def begins(self, carrier: Carrier) -> None:
         """There is a way to the other end: on with the handshake."""

@@ -21,6 +21,7 @@ from services.runtime.streams import (
     Streams,
     TlsIdentity,
 )
+from services.runtime.tls import canary
 from services.runtime.tls.connection import Connection, Way
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
@@ -97,9 +98,12 @@ class StreamPort(Streams):
         else:
             self.spawn(label, work)
 
-    def made(self, credentials: Credentials, way: Way | None) -> Connection:
-        """One end of a connection, which is not on its way yet."""
-        endpoint = credentials.endpoint(self._clock.now())
+    def made(
+        self, credentials: Credentials, way: Way | None, now: float | None = None
+    ) -> Connection:
+        """One end of a connection, which is not on its way yet. It judges certificates at ``now``
+        (Unix seconds); None: by the node's clock."""
+        endpoint = credentials.endpoint(self._clock.now() if now is None else now)
         made = Connection(self._life, endpoint, self._driver.timing, way, self._forget)
         self._connections[made] = None
         return made
@@ -125,12 +129,24 @@ class StreamPort(Streams):
     ) -> Stream:
         self._life.check()
         credentials = self._ready(identity)
-        outside = ":" in to
-        connection = self.made(credentials, None if outside else self.way(NodeName(to)))
         self.counters["streams_dialled"] += 1
+        way = None if ":" in to else self.way(NodeName(to))
+        connection = self.made(credentials, way)
+        await self._within(within_s, to, connection, b"")
+        return connection
+
+    async def canary(self, to: NodeName, within_s: float) -> None:
+        """One handshake with a node, which its service does not see; the errors of ``connect``."""
+        self._life.check()
+        way = self.way(to)
+        connection = self.made(canary.credentials(server=False), way, canary.NOW)
+        await self._within(within_s, to, connection, canary.CANARY)
+        connection.close()
+
+    async def _within(self, within_s: float, to: str, connection: Connection, said: bytes) -> None:
         try:
             async with self._clock.timeout(within_s):
-                await self._dial(to, connection, outside=outside)
+                await self._dial(to, connection, said)
         except TimeoutError:
             connection.abort()
             self._life.check()
@@ -139,15 +155,14 @@ class StreamPort(Streams):
             connection.abort()
             raise
         self._life.check()
-        return connection
 
-    async def _dial(self, to: str, connection: Connection, *, outside: bool) -> None:
+    async def _dial(self, to: str, connection: Connection, said: bytes) -> None:
         done = asyncio.Event()
         connection.shaken = lambda _: done.set()
-        if outside:
+        if ":" in to:
             connection.begins(await self._driver.dial_outside(to, connection))
         else:
-            connection.dialled(self._driver.dial(to, connection))
+            connection.dialled(self._driver.dial(to, connection), said)
         await done.wait()
         await self._life.unheld()
         self._life.check()
@@ -188,13 +203,27 @@ class StreamPort(Streams):
         self._listener = listener
         return listener
 
-    def incoming(self, src: NodeName) -> Connection | str:
+    def incoming(self, src: NodeName, said: bytes) -> Connection | str:
         """A node asks for a connection: one for it, or why there is none."""
+        if said == canary.CANARY:
+            return self._bird(src)
         listener = self._listener
         if listener is None or not listener.taking:
             self.counters["streams_refused"] += 1
             return f"{self.me} takes no connections"
         return listener.from_node(src) or f"{self.me} has as many connections as it may"
+
+    def _bird(self, src: NodeName) -> Connection:
+        """The other end of a canary."""
+        made = self.made(canary.credentials(server=True), self.way(src), canary.NOW)
+        late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
+
+        def shaken(connection: Connection) -> None:
+            late.cancel()
+            connection.close()
+
+        made.shaken = shaken
+        return made
 
     def stop_listening(self) -> None:
         """No new connections; those that are open go on."""

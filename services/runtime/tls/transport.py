@@ -58,8 +58,8 @@ class End(Protocol):
 class Admitting(Protocol):
     """Who lets other nodes in, or not."""
 
-    def incoming(self, src: NodeName) -> End | str:
-        """A node asks for a connection: one for it, or why there is none."""
+    def incoming(self, src: NodeName, said: bytes) -> End | str:
+        """A node asks for a connection, with what its opening said: one for it, or why none."""
         ...
 
 

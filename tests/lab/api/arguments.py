@@ -24,6 +24,7 @@ SELECTORS = (
 )
 KINDS = (
     *("link.cut", "link.delay", "link.loss", "link.dup", "proc.kill", "proc.pause", "host.reboot"),
+    *("link.reset", "link.stall"),
     *("host.power_loss", "site.power_loss", "tpm.clear", "tpm.swap", "host.boot_measure"),
     *("tpm.dead", "host.tpm_disabled", "host.exec_option_removed"),
     *("broker.restart", "vcenter.down", "kms.key_state", "provider.delete", "nothing"),

@@ -1,0 +1,93 @@
+"""Base of the faults of connections: rules on links that befall these alone, and no message.
+
+They are seen by handshakes that no service sees. Hosts have no connections: links of theirs are
+left out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Targets
+from chaos.faults.links import (
+    HEAL_WITHIN_S,
+    NOTHING_UP,
+    Edge,
+    LinkFault,
+    LinkParams,
+    either_way,
+    kept_away,
+    ping,
+)
+from chaos.lab import Lab
+from protocol.messages.agent import LinkRule, ResetRule, StallRule
+from protocol.terms import NodeName, Role
+
+SEEN_WITHIN_S = 2.0
+
+
+class ConnectionFault(LinkFault, frozen=True, kw_only=True):
+    """Rules that befall connections. ``meets`` is how a handshake ends that meets one of them."""
+
+    meets: ClassVar[str]
+
+    @classmethod
+    def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
+        hosts = {entry.node for entry in targets.directory.nodes if entry.role is Role.ESXI}
+        ends = cls.ends(params, targets)
+        a, b = (tuple(node for node in ends[side] if node not in hosts) for side in ("a", "b"))
+        if not any(x != y for x in a for y in b):
+            raise ChaosError(
+                "KS-CHAOS-004", "hosts have no connections: two other nodes are wanted"
+            )
+        return cls(id=id, **(ends | {"a": a, "b": b}))
+
+    @abstractmethod
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule | StallRule: ...
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """On every edge a handshake ends as it does that meets our rules, and they struck.
+
+        Where another fault keeps handshakes away, that our rules are in force is all that there is
+        to see.
+        """
+        edges = await self.probed(lab)
+        if not edges:
+            return NOTHING_UP
+        before = await self.struck(lab, edges)
+        results = await ping(lab, edges, within_s=SEEN_WITHIN_S, count=1, stream=True)
+        after = await self.struck(lab, edges)
+        for (x, y), result in results.items():
+            if self._kept_away(lab, (x, y)):
+                if not all(link in after for link in self.links() if {*link} == {x, y}):
+                    return f"no rule of it is in force between {x} and {y}"
+            elif result.answered:
+                return f"a connection from {x} to {y} came about"
+            elif result.error != self.meets:
+                return f"a connection from {x} to {y} ended in {result.error}"
+            elif either_way(after, (x, y)) <= either_way(before, (x, y)):
+                return f"a connection from {x} to {y} failed, and no rule of it struck"
+        return ""
+
+    async def passes(self, lab: Lab, notes: Notes) -> str:
+        """As for every link, and a connection comes about wherever nothing else stands in the
+        way."""
+        problem = await super().passes(lab, notes)
+        if problem:
+            return problem
+        free = [edge for edge in await self.probed(lab) if not self._kept_away(lab, edge)]
+        results = await ping(lab, free, within_s=HEAL_WITHIN_S, count=1, stream=True)
+        for (x, y), result in results.items():
+            if not result.answered:
+                return f"no connection comes about from {x} to {y}: {result.error}"
+        return ""
+
+    def _kept_away(self, lab: Lab, edge: Edge) -> bool:
+        """Whether other faults may end a handshake, or make it late."""
+        others = self.others(lab, edge)
+        return kept_away(others) or any(isinstance(rule, BREAKING) for rule in others)
+
+
+BREAKING: tuple[type[LinkRule], ...] = (ResetRule, StallRule)
