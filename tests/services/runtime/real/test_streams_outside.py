@@ -1,0 +1,252 @@
+"""Connections of real processes: the port for clients outside, and the doors of nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from protocol.errors import (
+    Disconnected,
+    InvalidArgument,
+    ProductError,
+    Refused,
+    TimedOut,
+    TlsFailure,
+)
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.links.table import RuleTable
+from services.runtime.real.clock import LabClock
+from services.runtime.real.rng import LabRng
+from services.runtime.real.streams import FOLDER, LabStreams
+from services.runtime.streams import Listener, Stream
+from services.runtime.tls.port import StreamPort
+from tests.conformance.connected import B, Card, asked
+
+pytestmark = pytest.mark.lab
+A_CARD, B_CARD = Card("a", 0.0, 4e9), Card("b", 0.0, 4e9)
+PACE = 10.0  # a handshake has the shortest real limit then
+
+
+class Place:
+    """Nodes in one process that have connections and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.refused: list[ProductError] = []
+        self._lives: list[tuple[Incarnation, StreamPort]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._made: list[Listener] = []
+
+    async def port(self, name: str) -> StreamPort:
+        life = Incarnation(NodeName(name), 1)
+        start = time.monotonic()
+
+        def now() -> float:
+            return (time.monotonic() - start) * PACE
+
+        rules = RuleTable(1, now)
+        clock = LabClock(life, LabRng(1, life), epoch=start, wall=1.7e9, pace=PACE)
+        made = StreamPort(life, rules, clock, LabStreams(self.folder, life, rules, now, PACE))
+        made.spawn = self._spawn
+        await made.open()
+        self._lives.append((life, made))
+        return made
+
+    def _spawn(self, label: str, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def serving(self, *, most: int = 100) -> int:
+        """The outside port of a node ``b`` that echoes in capitals."""
+
+        async def serve(stream: Stream) -> None:
+            while data := await stream.read(65_536):
+                await stream.write(data.upper())
+
+        identity = B_CARD.trusting(A_CARD)
+        listener = await (await self.port(B)).listen(
+            lambda: identity,
+            serve,
+            outside=("127.0.0.1", 0),
+            refused=self.refused.append,
+            most=most,
+        )
+        self._made.append(listener)
+        assert listener.port is not None
+        return listener.port
+
+    def close(self) -> None:
+        for life, port in self._lives:
+            life.end(WayDown.CRASH)
+            port.abort()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+def context(tmp_path: Path, version: ssl.TLSVersion, card: Card | None) -> ssl.SSLContext:
+    """What somebody who knows nothing of us connects with."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.minimum_version = made.maximum_version = version
+    made.load_verify_locations(cadata=B_CARD.certificate)
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if card is not None:
+        private = load_der_private_key(card.key.reveal(), None)
+        pem = x509.load_der_x509_certificate(card.certificate).public_bytes(Encoding.PEM)
+        pem += private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / "card.pem").write_bytes(pem)
+        made.load_cert_chain(tmp_path / "card.pem")
+    return made
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_stranger_talks_and_takes_no_session_up_again(
+    place: Place, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    port = await place.serving()
+    made = context(tmp_path, version, A_CARD)
+
+    def talk(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool | None]:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with made.wrap_socket(raw, session=session) as end:
+            end.sendall(b"hello")
+            return end.recv(100), end.session, end.session_reused
+
+    said, session, reused = await asyncio.to_thread(talk, None)
+    assert (said, reused) == (b"HELLO", False)
+    said, _, reused = await asyncio.to_thread(talk, session)
+    assert (said, reused) == (b"HELLO", False)
+    assert not place.refused
+
+
+async def test_who_shows_no_certificate_or_talks_nonsense_is_refused(
+    place: Place, tmp_path: Path
+) -> None:
+    port = await place.serving()
+    bare = context(tmp_path, ssl.TLSVersion.TLSv1_3, None)
+
+    def talk() -> None:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with bare.wrap_socket(raw) as end:
+            end.recv(100)
+
+    with pytest.raises(OSError, match="certificate"):
+        await asyncio.to_thread(talk)
+    assert "peer did not return a certificate" in str(place.refused[0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    await reader.read()
+    writer.close()
+    assert isinstance(place.refused[1], TlsFailure) and "http request" in str(place.refused[1])
+
+
+async def test_who_says_nothing_is_not_waited_for(place: Place) -> None:
+    port = await place.serving()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01")  # a handshake begins
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+    assert isinstance(place.refused[0], TimedOut)
+
+
+async def test_beyond_the_limit_connections_are_closed_at_once(place: Place) -> None:
+    port = await place.serving(most=3)
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(1):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    for _, open_one in [*held, (reader, writer)]:
+        open_one.close()
+
+
+async def test_a_node_reaches_what_is_outside(place: Place) -> None:
+    port = await place.serving()
+    client = await place.port("a")
+    identity = A_CARD.trusting(B_CARD)
+    stream = await client.connect(f"127.0.0.1:{port}", identity, within_s=20)
+    assert await asked(stream) == b"HELLO"
+    place._made[0].close()
+    assert await stream.read(1) == b""
+    with pytest.raises(Refused, match=r"127\.0\.0\.1"):
+        await client.connect(f"127.0.0.1:{port}", identity, within_s=20)
+    for address in ("kms.example:", ":5696", "kms.example:port", "kms.example:70000"):
+        with pytest.raises(InvalidArgument, match="is no address"):
+            await client.connect(address, identity, within_s=20)
+
+
+async def test_an_outside_server_that_leaves_breaks_the_handshake(place: Place) -> None:
+    client = await place.port("a")
+
+    async def leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(leave, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(Disconnected, match="in the handshake"):
+        await client.connect(f"127.0.0.1:{port}", A_CARD.trusting(B_CARD), within_s=20)
+    server.close()
+
+
+async def test_nothing_listens_on_tcp_but_what_was_asked_for(place: Place) -> None:
+    await place.port("a")
+    listening = psutil.Process().net_connections("inet")
+    assert [c.laddr.port for c in listening if c.status == psutil.CONN_LISTEN] == []
+    port = await place.serving()
+    listening = psutil.Process().net_connections("inet")
+    assert [c.laddr.port for c in listening if c.status == psutil.CONN_LISTEN] == [port]
+
+
+async def test_a_door_opens_for_names_only(place: Place, tmp_path: Path) -> None:
+    """What is no name, or more than one, is shown out; the door stands."""
+    await place.serving()
+    door = str(tmp_path / FOLDER / B)
+    for said in (b"\n", b"a b/../c\n", b"A\n", b"x" * 100, b"a\nmore", b"\xff\n"):
+        reader, writer = await asyncio.open_unix_connection(door)
+        writer.write(said)
+        async with asyncio.timeout(5):
+            with suppress(ConnectionError):
+                answer = await reader.read(1)
+                assert answer == b"" or said == b"a b/../c\n"
+        writer.close()
+    client = await place.port("a")
+    stream = await client.connect(B, A_CARD.trusting(B_CARD), within_s=20)
+    assert await asked(stream) == b"HELLO"
+
+
+async def test_a_lab_may_lie_deep(tmp_path: Path) -> None:
+    """A path of a socket has 107 bytes; a folder may have more."""
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6)
+    deep.mkdir(parents=True)
+    place = Place(deep)
+    await place.serving()
+    client = await place.port("a")
+    stream = await client.connect(B, A_CARD.trusting(B_CARD), within_s=20)
+    assert await asked(stream) == b"HELLO"
+    place.close()
+    assert not list((deep / FOLDER).iterdir())
