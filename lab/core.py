@@ -316,7 +316,7 @@ class LabCore(ABC):
         if change is not None:
             await self.tell_all(change)
 
-    # ---- links ------------------------------------------------------------------------------
+    # ---- links, and what is under the node ---------------------------------------------------
 
     def rules(self) -> tuple[LinkRule, ...]:
         self._desired.lapse(self.monotonic())
@@ -347,8 +347,6 @@ class LabCore(ABC):
     ) -> CanaryResult:
         message = Canary(node=node, to=to, within_s=within_s, count=count, stream=stream)
         return await self.tell(node, message, (within_s + 1.0) * count + 10.0)
-
-    # ---- under the node ---------------------------------------------------------------------
 
     async def tpm(self, node: NodeName, act: TpmAct, label: str = "") -> TpmActed:
         return await self.tell(node, TpmAction(node=node, act=act, label=label), 30.0)
