@@ -84,8 +84,8 @@ class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
     With the memory in the snapshot it runs then, whether it ran before or not, and needs all that
     a power-on needs; ``suppress_power_on``: the disks alone. Without memory it is off, whether it
     ran before or not. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
-    ``DatastoreFault`` when files of the snapshot are damaged or cannot be copied, ``NotFound``:
-    nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be reverted, and
+    ``DatastoreFault`` or ``GuestFault`` when files of the snapshot are damaged or cannot be copied,
+    ``NotFound``: nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be reverted, and
     off.
     """
 

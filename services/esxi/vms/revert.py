@@ -2,10 +2,11 @@
 
 1. copies of the copies  2. the configuration that names them, in which the VM's turn is held: a
 guest that ran is gone with it  3. the power command, if it is another one than it was  4. the files
-before are emptied. Running afterwards: before 1 every key is there, and the memory opens; before 2
-the guest that goes on from it has verified its disks. So whatever is refused leaves the VM as it
-was, also one that runs. Who falls between 2 and 3 leaves a VM that is reverted and powered as it
-was. The snapshot stays, so a repeat goes the same way again.
+before are emptied. Running afterwards: before 1 every key is there, and the memory opens. Before 2
+the disks and the virtual TPM's state are verified, by the guest that goes on from them, or, of a VM
+that is off afterwards, as far as the keys of its disks are here (LOCK-03). So whatever is refused
+leaves the VM as it was, also one that runs. Who falls between 2 and 3 leaves a VM that is reverted
+and powered as it was. The snapshot stays, so a repeat goes the same way again.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ from services.esxi.vms.files import (
     write_power,
 )
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.memory import GuestMemory, unpacked
+from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram, unpacked
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.snapshots import copy, home_of, next_state, show
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file
+from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file, open_vm
+from services.esxi.vms.vtpm import read_state
 
 
 async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
@@ -64,13 +66,23 @@ async def _reverted(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot)
     else:
         await home_of(host, config)
         made = _config_of(config, kept)
-        await _switch(host, config, kept, made, None)
+        await _switch(host, config, kept, made, _who_verifies(host, made))
         ran, vm.guest = vm.guest is not None, None  # its disks are in no configuration any more
         show(vm, made)
         if ran:
             await _powered_off(host, vm, kept)
     host.node.record("vm.reverted", vm=vm.name, snapshot=kept.name, power=vm.power.value)
     await _empty_the_others(host, vm)
+
+
+def _who_verifies(host: Host, config: VmConfig) -> Guest | None:
+    """A guest that finds its disks damaged if they are; None when the key of one is not here."""
+    keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
+    if len(keks) < len(config.keys):
+        return None
+    keys = open_vm(config, keks) if keks else VmKeys((None,) * len(config.disks), config.nvram)
+    ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(keks))
+    return Guest(host.datastore, config, keys, ram)
 
 
 async def _powered_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
@@ -152,14 +164,16 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
 async def _switch(
     host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: Guest | None
 ) -> None:
-    """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who is to go
-    on."""
+    """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who verifies
+    the disks. ``GuestFault`` when what was kept is damaged."""
     try:
         for serial, disk in zip(kept.serials, made.disks, strict=True):
             await copy(host, config, disk_file(serial), disk.file)
         if made.vtpm is not None and kept.vtpm:
             there = nvram_file(config.vm, kept.vtpm)
             await copy(host, config, there, nvram_file(config.vm, made.vtpm.serial))
+            if (home := await home_of(host, config)) is not None:
+                await read_state(host.datastore, config.vm, made.vtpm, home)
         if guest is not None:
             await guest.start()
         await write_config(host.datastore, made)

@@ -1,28 +1,21 @@
 """A random walk over copies of VMs and what disturbs them, beside a model of what each VM holds.
 
 ``Walk(seed)`` has two hosts of one datastore. Each ``step`` gives a command, or two at once, and
-may disturb it: its host falls at some storage call, the datastore has no room, fails a write that
-it has done all the same, or fails a read. What is there afterwards is what one of the model's
+may disturb it (``copies_faults``). What is there afterwards is what one of the model's
 worlds says: the one before, the one after, and in a few places one between.
 """
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-import pytest
-
-from protocol.errors import DatastoreFault, EncryptionKeyRequired, ProductError
+from protocol.errors import DatastoreFault, EncryptionKeyRequired, GuestFault, ProductError
 from protocol.guest import guest_seed
 from protocol.guest_tpm import flaw_of, secret_of
-from protocol.messages.agent import NodeRunState, PowerOff
+from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     Command,
@@ -54,9 +47,11 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PublicArea
 from services.esxi.vms.guest import SPAN
+from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.vmem import vmem_file
-from services.runtime.sim.datastore import SimDatastore
+from services.esxi.vms.vmx import disk_file
 from tests.services.esxi import copies_world as model
+from tests.services.esxi.copies_faults import FAULTS, Fault
 from tests.services.esxi.copies_world import FRESH, Tpm, Vm
 from tests.services.esxi.rig import PROVIDER, A, B, Rig, key
 
@@ -78,71 +73,6 @@ class Act:
     node: NodeName
     effect: Effect
     between: Effect = lambda world: None
-
-
-class Fault:
-    """One disturbance of the storage while a command is under way."""
-
-    def __init__(self, rig: Rig, node: NodeName, kind: str, nth: int) -> None:
-        self.rig, self.node, self.kind, self.left = rig, node, kind, nth
-        self.happened = False
-
-    @property
-    def falls(self) -> bool:
-        return self.kind in ("crash", "power_loss")
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        rig, charge = self.rig, self.rig.world.charge
-        storage = (rig.store(self.node), rig.array)
-        with pytest.MonkeyPatch.context() as patched:
-            if self.falls:
-                for kept in storage:
-                    kept.charge = self._charge
-            elif self.kind != "":
-                self._patch(patched)
-            try:
-                yield
-            finally:
-                for kept in storage:
-                    kept.charge = charge
-
-    async def _charge(self, label: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.happened = True
-            off = self.rig.agent.power_off(PowerOff(node=self.node, way=self.kind))
-            self.rig.world.spawn(None, "fall", self._fall(off))
-            await asyncio.Event().wait()
-        await self.rig.world.charge(label)
-
-    async def _fall(self, off: Any) -> None:
-        await off
-
-    def _patch(self, patched: pytest.MonkeyPatch) -> None:
-        write, read = SimDatastore.write, SimDatastore.read
-
-        async def writing(of: SimDatastore, vm: str, file: str, data: bytes) -> None:
-            self.left -= self.kind == "done and failed" or bool(data)
-            if self.kind == "full" and self.left <= 0 and data:
-                self.happened = True
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            await write(of, vm, file, data)
-            if self.kind == "done and failed" and self.left == 0:
-                self.happened = True
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-        async def reading(of: SimDatastore, vm: str, file: str) -> bytes:
-            self.left -= 1
-            if self.left == 0:
-                self.happened = True
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return await read(of, vm, file)
-
-        if self.kind == "unreadable":
-            patched.setattr(SimDatastore, "read", reading)
-        else:
-            patched.setattr(SimDatastore, "write", writing)
 
 
 class Walk:
@@ -265,9 +195,7 @@ class Walk:
     def _act(self) -> None:
         act, kind = self._drawn(), ""
         if self.draw.random() < 0.45:
-            kind = self.draw.choice(
-                ("crash", "power_loss", "full", "done and failed", "unreadable")
-            )
+            kind = self.draw.choice(FAULTS)
         fault = Fault(
             self.rig,
             act.node,
@@ -550,23 +478,27 @@ class Walk:
         self.rig.add_keys(*keys, node=act.node)
 
     def _damaged(self) -> None:
-        """Another content of the file of a snapshot's memory: refused, and nothing is lost."""
-        have = [vm for vm in self.vms.values() if any(of.memory for of in vm.kept.values())]
+        """Another content of a file of a snapshot: refused, and nothing is lost."""
+        have = [vm for vm in self.vms.values() if vm.kept]
         if not have:
             return
         vm = self.draw.choice(have)
-        name = self.draw.choice([name for name, of in vm.kept.items() if of.memory])
+        name = self.draw.choice(sorted(vm.kept))
         config = model.config_of(self.rig, vm.name)
-        (number,) = (one.memory for one in config.snapshots if one.name == name)
-        folder, file = self.rig.array.folders[vm.name], vmem_file(vm.name, number)
+        (kept,) = (one for one in config.snapshots if one.name == name)
+        files = [disk_file(serial) for serial in kept.serials]
+        files += [nvram_file(vm.name, kept.vtpm)] if kept.vtpm else []
+        files += [vmem_file(vm.name, kept.memory)] * 3 if kept.memory else []
+        folder, file = self.rig.array.folders[vm.name], self.draw.choice(files)
         right = bytes(folder[file])
-        wrong = [right[:-1], b"", right[: len(right) // 2], right + b"x"]
-        wrong += [data for (_, _), kept in self.older.items() for data in kept if data != right]
-        data = self.draw.choice(wrong)
-        folder[file][:] = data
+        flipped = right[:50] + bytes([right[50] ^ 1]) + right[51:]
+        wrong = [right[:-1], b"", right[: len(right) // 2], flipped]
+        if file.endswith(".vmem"):
+            wrong += [data for kept in self.older.values() for data in kept if data != right]
+        folder[file][:] = self.draw.choice(wrong)
         error = self._ask(Act(HostRevertToSnapshot(vm=vm.name, snapshot=name), vm.host, dict))
-        self.log.append(f"{vm.name} {name} {file} with {len(data)} other bytes -> {error!r}")
-        assert isinstance(error, DatastoreFault), f"{self.log[-1]}"
+        self.log.append(f"{vm.name} {name} {file} with other bytes -> {error!r}")
+        assert isinstance(error, DatastoreFault | GuestFault), f"{self.log[-1]}"
         self._settle([self.vms], self.log[-1])
         folder[file][:] = right
 

@@ -12,6 +12,7 @@ import pytest
 from protocol.errors import (
     DatastoreFault,
     EncryptionKeyRequired,
+    GuestFault,
     InvalidName,
     InvalidState,
     NotFound,
@@ -42,6 +43,8 @@ from protocol.messages.host import (
     VmState,
 )
 from protocol.terms import PowerState, VmName
+from services.esxi.vms.nvram import nvram_file
+from services.esxi.vms.vmx import disk_file
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, Rig, key
 from tests.services.esxi.test_clone import KEK, NEW, no_room, ready
 from tests.services.esxi.test_crash_points import WAYS, sweep
@@ -136,6 +139,45 @@ def test_a_running_vm_that_cannot_go_back_runs_on(rig: Rig) -> None:
     rig.command(RemoveKeys(keys=(KEK,)))
     assert isinstance(rig.refused_command(REVERT), EncryptionKeyRequired)
     assert rig.vm().power is PowerState.ON and holds(rig, OTHER, (4, 5, 6))
+
+
+@pytest.mark.parametrize("power", list(PowerState))
+@pytest.mark.parametrize("what", ["disk flipped", "disk cut", "vtpm flipped", "vtpm cut"])
+def test_a_damaged_copy_takes_nothing_away(rig: Rig, what: str, power: PowerState) -> None:
+    """What the VM has now is all that is left of it."""
+    ready(rig)
+    rig.command(HostAddVtpm(vm=VM))
+    fill(rig, b"first")
+    rig.command(TAKE)
+    rig.console(GuestWrite(vm=VM, marker=OTHER))
+    if power is PowerState.OFF:
+        rig.command(HostPowerOffVm(vm=VM))
+    config = rig.host().vms[VM].config
+    assert config is not None
+    (kept,) = config.snapshots
+    part, _, how = what.partition(" ")
+    file = disk_file(kept.serials[0]) if part == "disk" else nvram_file(VM, kept.vtpm)
+    data = rig.array.folders[VM][file]
+    if how == "cut":
+        del data[-1:]
+    else:
+        data[5000 % len(data)] ^= 1
+    error = rig.refused_command(REVERT)
+    assert isinstance(error, GuestFault) and rig.vm().power is power
+    rig.command(HostPowerOnVm(vm=VM))
+    assert holds(rig, OTHER)
+
+
+def test_without_the_key_of_a_disk_its_vm_goes_back_unseen(rig: Rig) -> None:
+    """LOCK-03: the home's key is enough for one that is off afterwards."""
+    ready(rig)
+    rig.command(HostAddDisk(vm=VM, operation_id="second", key=NEW))
+    rig.command(TAKE)
+    rig.command(RemoveKeys(keys=(NEW,)))
+    rig.command(REVERT)
+    rig.add_keys(NEW)
+    rig.command(HostPowerOnVm(vm=VM))
+    assert rig.works()
 
 
 def test_it_is_off_also_when_that_cannot_be_kept(rig: Rig) -> None:
