@@ -85,8 +85,8 @@ class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
     a power-on needs; ``suppress_power_on``: the disks alone. Without memory it is off, whether it
     ran before or not. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
     ``DatastoreFault`` or ``GuestFault`` when files of the snapshot are damaged or cannot be copied,
-    ``NotFound``: nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be reverted, and
-    off.
+    ``NotFound``: nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be
+    reverted, and off.
     """
 
     seeks_keys: ClassVar[bool] = True
