@@ -17,6 +17,7 @@ from chaos.lab import Directory
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
+from lab.topology.secret_files import typed_at
 from protocol.codec import decode_message, encode_message
 from protocol.errors import Internal, InvalidState, NotConnected, NotFound, ProductError, from_body
 from protocol.messages.agent import (
@@ -292,7 +293,8 @@ class LabCore(ABC):
         wait: bool = True,
         within_s: float = BOOT_LIMIT_S,
     ) -> NodeStatus:
-        message = PowerOn(node=node, options=options or {}, wait=wait)
+        typed = typed_at(node, self.topology.passphrases)
+        message = PowerOn(node=node, options=typed | (options or {}), wait=wait)
         limit_s = max(within_s, self.in_lab_s(BOOT_LIMIT_REAL_S))
         reply = await self.tell(node, message, limit_s)
         await self._refuse(node, False)

@@ -132,6 +132,14 @@ class ProtectionMode(StrEnum):
     TPM = "TPM"
 
 
+class RootKind(StrEnum):
+    """What opens a key server's key ring, and so everything on its disk."""
+
+    KEYFILE = "keyfile"
+    PASSPHRASE = "passphrase"
+    TPM = "tpm"
+
+
 class KmipState(StrEnum):
     """KMIP State attribute of a managed object."""
 

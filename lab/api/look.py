@@ -57,7 +57,13 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit
+from protocol.messages.kms import (
+    AuditRow,
+    GetAttributes,
+    Locate,
+    QueryAudit,
+    QueryCustody,
+)
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
@@ -133,21 +139,29 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
 
 async def key_servers(session: Session, command: commands.GetKms) -> KeyServerList:
     """See ``GetKms``."""
-    items: list[KeyServer] = []
-    for node in session.key_servers():
-        machine = (await seen(session, node)).state
-        if machine is not MachineState.RUNNING:
-            items.append(KeyServer(kms=node, machine=machine))
-            continue
-        located = await session.ask(node, Locate())
-        listed = await session.ask(node, GetAttributes(key_ids=located.key_ids))
-        counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
-        states = dict(sorted(counts.items()))
-        peer = await peers_text(session, node)
-        items.append(
-            KeyServer(kms=node, machine=machine, keys=located.total, states=states, peer=peer)
-        )
-    return KeyServerList(items=tuple(items))
+    servers = [await key_server(session, node) for node in session.key_servers()]
+    return KeyServerList(items=tuple(servers))
+
+
+async def key_server(session: Session, node: NodeName) -> KeyServer:
+    """What a key server tells of itself."""
+    machine = (await seen(session, node)).state
+    if machine is not MachineState.RUNNING:
+        return KeyServer(kms=node, machine=machine)
+    located = await session.ask(node, Locate())
+    listed = await session.ask(node, GetAttributes(key_ids=located.key_ids))
+    counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
+    custody = await session.ask(node, QueryCustody())
+    return KeyServer(
+        kms=node,
+        machine=machine,
+        keys=located.total,
+        states=dict(sorted(counts.items())),
+        peer=await peers_text(session, node),
+        root=custody.root,
+        kek=custody.kek,
+        rewrapping=custody.waiting if custody.keks > 1 else None,
+    )
 
 
 async def audit(session: Session, command: commands.GetAudit) -> AuditList:

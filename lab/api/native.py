@@ -13,13 +13,13 @@ from lab.api.answers import Provider, ProviderBackup
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
+from lab.topology.secret_files import read_file, secret_in, unusable
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import InvalidArgument
 from protocol.messages.vcenter import CreateNativeProvider
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
-_LARGEST = 1 << 20  # bytes of a backup file
 _ROOM = 16 * 1024  # bytes that are kept free for one of ours, which has about 1 KiB
 
 
@@ -51,7 +51,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
     try:
         place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise _unusable(command.file, error) from None
+        raise unusable(command.file, error) from None
     with os.fdopen(place, "wb") as file:
         try:
             os.posix_fallocate(place, 0, _ROOM)
@@ -65,7 +65,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
         except BaseException as error:
             Path(command.file).unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise _unusable(command.file, error) from None
+                raise unusable(command.file, error) from None
             raise
     found = read_backup(backup.reveal(), password)
     return ProviderBackup(
@@ -80,7 +80,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
 async def import_(session: Session, command: commands.ProviderImport) -> ProviderBackup:
     """See ``ProviderImport``."""
     password = _password(command.password_file)
-    backup = KeyMaterial(_read(command.file))
+    backup = KeyMaterial(read_file(command.file))
     lab = session.lab
     given = "the password in --password-file" if password else "no password"
     with _corrected_by(f"{command.file} was read with {given}: give the one that it was made with"):
@@ -111,29 +111,6 @@ def _sync_folder(path: str) -> None:
 
 
 def _password(path: str) -> str:
-    """The first line of a file; empty without one. A file has a password, or the backup would
-    be in clear against what was asked for."""
-    if not path:
-        return ""
-    try:
-        password = _read(path).decode().partition("\n")[0].rstrip("\r")
-    except UnicodeDecodeError:
-        raise KeysteadError("KS-USE-003", f"{path}: it is no UTF-8 text") from None
-    if not password:
-        raise KeysteadError("KS-USE-003", f"{path}: its first line, the password, is empty")
-    return password
-
-
-def _read(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            found = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    if len(found) > _LARGEST:
-        raise KeysteadError("KS-USE-003", f"{path}: it has more than {_LARGEST} bytes")
-    return found
-
-
-def _unusable(path: str, error: OSError) -> KeysteadError:
-    return KeysteadError("KS-USE-003", f"{path}: {error.strerror or error}")
+    """Empty without a file. A file has a password, or the backup would be in clear against what
+    was asked for."""
+    return secret_in(path) if path else ""

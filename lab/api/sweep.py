@@ -29,7 +29,7 @@ from protocol.messages.agent import TpmBackend
 STORES: Final[Mapping[str, tuple[str, ...]]] = {
     "keystore": ("keystore",),
     "vcenter": ("vcenter", "native"),
-    "kms": ("kms", "kms-pair"),
+    "kms": ("kms", "kms-pair", "kms-custody"),
     "first-boot": ("first-boot",),
 }
 """The stories of each store."""

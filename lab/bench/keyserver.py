@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import SEED, folder
 from protocol.attributes import Attribute, ObjectName
-from protocol.terms import NodeName
+from protocol.terms import NodeName, RootKind
 from services.kms.access import Caller
 from services.kms.commits import Commits
 from services.kms.config import KmsRole
 from services.kms.core import Core
+from services.kms.opening import open_store
 from services.kms.operations import Activate, Create, Get, Locate, Request
-from services.kms.store import open_store
+from services.kms.roots.base import Means
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.real.clock import LabClock
 from services.runtime.real.disk import LabStore
@@ -78,7 +79,9 @@ class _Life:
         """A core that serves."""
         rng = LabRng(SEED, self._life)
         clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
-        database, vault = await open_store(self._store.disk(self._life), rng)
+        means = Means(self._store.disk(self._life), rng)
+        opened = await open_store(means, RootKind.KEYFILE, clock.now())
+        database, vault = opened.database, opened.vault
         commits = Commits(database, vault, self._background)
         core = Core(KMS, database, vault, clock, rng, commits, tell=None)
         core.caught_up.set()

@@ -18,6 +18,7 @@
 - ``checking``  the checks of a stored run once more       - ``fuzz``      chaos fuzz, shrink
 - ``report``    of a stored run
 - ``doctor``    what a lab needs                            - ``measure``   bench
+- ``custody``   what seals a key server's keys
 - ``streams``   closed, full, read no more                - ``native``    native key providers
 - ``trust``     Trust Authority, its thirteen steps
 - ``copies``    clones, templates, snapshots

@@ -119,6 +119,8 @@ COMMANDS: Mapping[str, str] = {
     "kms backup": "keys:kms_backup",
     "kms restore": "keys:kms_restore",
     "kms audit": "keys:audit",
+    "kms rotate-kek": "custody:rotate_kek",
+    "kms set-root": "custody:set_root",
     "kmip serve": "kmip:serve",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",

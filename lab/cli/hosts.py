@@ -184,6 +184,7 @@ def power_on(
 
     keystead host power-on esxi-001
     keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=-
+    keystead host power-on kms --boot-option kmsPassphrase=-
     keystead host power-on kms --accept-rollback
     """
     accepted = {"acceptRollback": "true"} if accept_rollback else {}

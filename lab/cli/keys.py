@@ -44,6 +44,11 @@ PROVIDERS = (
     field("default"),
     ("STATUS", lambda r: r.status if r.health is ProviderHealth.NONE else r.health),
 )
+KMS = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
+CUSTODY = (
+    field("root"),
+    ("KEK", lambda r: r.kek if not r.rewrapping else f"{r.kek}, {r.rewrapping} keys to re-wrap"),
+)
 Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that has it.")]
 
 
@@ -79,8 +84,7 @@ def get_kms(*servers: str, view: View = PLAIN, options: Options = DEFAULTS) -> N
     keystead get kms
     keystead get kms -o yaml
     """
-    columns = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
-    Listing(columns, key="kms").get(GetKms(), servers, view, options)
+    Listing(KMS, CUSTODY, key="kms").get(GetKms(), servers, view, options)
 
 
 def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:

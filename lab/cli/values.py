@@ -8,7 +8,11 @@ from typing import Any
 
 from lab.errors import KeysteadError
 
-SECRET_OPTION = "encryptionRecoveryKey"
+SECRET_OPTIONS = {
+    "encryptionRecoveryKey": "key",
+    "kmsPassphrase": "passphrase",
+}
+"""Boot options that are secrets, with the word for what each is."""
 
 
 def _read(what: str, text: str, read: Callable[[object], float]) -> float:
@@ -67,19 +71,20 @@ def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
 def boot_options(texts: Iterable[str]) -> dict[str, str]:
     """``name=value`` each; of ``name=-`` the value is a line of standard input, or is asked for.
 
-    A recovery key is refused on a command line: every user of the machine could list it, and
-    shells keep it.
+    A secret is refused on a command line: every user of the machine could list it, and shells
+    keep it.
     """
     made: dict[str, str] = {}
     for option in texts:
         name, sign, value = option.partition("=")
         if not sign or not name:
             raise KeysteadError("KS-USE-003", f"--boot-option {option}: write NAME=VALUE")
-        if name == SECRET_OPTION and value != "-":
+        if name in SECRET_OPTIONS and value != "-":
+            secret = SECRET_OPTIONS[name]
             raise KeysteadError(
                 "KS-USE-003",
-                f"--boot-option {name}: whoever lists processes would see the key",
-                f"write `--boot-option {name}=-`, and give the key on standard input",
+                f"--boot-option {name}: whoever lists processes would see the {secret}",
+                f"write `--boot-option {name}=-`, and give the {secret} on standard input",
             )
         made[name] = _asked_for(name) if value == "-" else value
     return made

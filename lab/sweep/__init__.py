@@ -1,7 +1,7 @@
 """The crash sweep: every storage call of a store, struck in every way that can happen there.
 
 - ``story``      what is played: steps, what each makes of a store, how a store is looked at
-- ``keystore``, ``vcenter``, ``native``, ``kms``  the stories of the stores
+- ``keystore``, ``vcenter``, ``native``, ``kms``, ``custody``  the stories of the stores
 - ``first_boot``  what each of them makes when its machine is new
 - ``forensics``  keys that lie on a host's disk, whatever its service says
 - ``scene``      the lab as stories use it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from lab.sweep.custody import KeyServerCustody
 from lab.sweep.first_boot import FirstBoot
 from lab.sweep.keystore import KeyStore
 from lab.sweep.kms import KeyServer, KeyServerPair
@@ -20,6 +21,7 @@ STORIES: Final[Mapping[str, Story]] = {
         NativeProvider(),
         KeyServer(),
         KeyServerPair(),
+        KeyServerCustody(),
         FirstBoot(),
     )
 }

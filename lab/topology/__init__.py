@@ -9,6 +9,7 @@
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``trust``      a Trust Authority made ready, step by step
 - ``course``     how far that has come, and how long one waits for it
+- ``secret_files``  secrets that people keep in a file of their own and name
 - ``demand``     what a lab of a size asks of the machine
 - ``shipped``    the Lab files that come with keystead
 """

@@ -12,7 +12,7 @@ from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from protocol.releases import LATEST, release_of, written
-from protocol.terms import DrsBehavior
+from protocol.terms import DrsBehavior, RootKind
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, clusters: so many of each
 
@@ -59,6 +59,12 @@ class KmsModel(_Named):
     ids: Literal["random", "sequential"] = "random"
     """How it names new keys. Numbers are a flaw: servers that do not hear of each other give one to
     two keys."""
+    root: RootKind = RootKind.KEYFILE
+    """What seals the keys of a server that begins: a file on its disk, what an operator types at
+    each start, or its TPM."""
+    passphrase_file: str = ""
+    """With the root ``passphrase``: an absolute path on the machine where the lab runs. Its first
+    line is typed at each start of the server that the lab makes; without it the server halts."""
 
 
 class ProviderModel(_Model):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from lab.topology.lab_file import LabFile
-from lab.topology.model import ClusterModel, VsanModel
+from lab.topology.model import ClusterModel, KmsModel, VsanModel
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
-from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, VmName
+from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
 
 
 class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +70,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     ha: tuple[tuple[NodeName, ClusterName], ...] = ()  # with the vCenter of each
     drs: tuple[tuple[NodeName, ClusterName, DrsBehavior], ...] = ()  # the same
     vsan: tuple[VsanPlan, ...] = ()
+    passphrases: tuple[tuple[NodeName, str], ...] = ()  # key servers and the files of theirs
 
     @property
     def vcenter(self) -> NodeName:
@@ -130,6 +131,9 @@ def plan(file: LabFile) -> Topology:
             (NodeName(c.vcenter), ClusterName(c.name), c.drs) for c in file.clusters if c.drs
         ),
         vsan=tuple(_vsan(c, c.vsan) for c in file.clusters if c.vsan is not None),
+        passphrases=tuple(
+            (NodeName(s.name), s.passphrase_file) for s in file.kms if s.passphrase_file
+        ),
     )
 
 
@@ -163,6 +167,9 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
         }
         return {**clients, **kps, **peer, **_vsan_hosts(file)}
 
+    def root(server: KmsModel) -> dict[str, str]:
+        return {} if server.root is RootKind.KEYFILE else {"root": server.root.value}
+
     return [
         NodeSpec(
             node=NodeName(server.name),
@@ -173,6 +180,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
             config={
                 "identities": identities(server.name),
                 **_replication(group_of.get(server.name)),
+                **root(server),
                 **({"ids": server.ids} if server.ids != "random" else {}),
             },
         )

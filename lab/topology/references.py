@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from lab.topology.model import ClusterModel, LabFields, ProviderModel
+from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
 from lab.topology.trust_references import trust_misfits
 from lab.topology.version_references import cluster_misfits, provider_misfits
+from protocol.messages.agent import TpmBackend
+from protocol.terms import RootKind
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
@@ -39,6 +41,9 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
     for place, provider in enumerate(file.providers):
         for path, text in _provider(file, provider):
             yield Misfit(("providers", place, *path), f"provider {provider.name}: {text}")
+    for place, server in enumerate(file.kms):
+        for path, text in _root(server):
+            yield Misfit(("kms", place, *path), f"key server {server.name}: {text}")
     yield from _defaults(file)
     for place, cluster in enumerate(file.clusters):
         for path, text in _cluster(file, cluster):
@@ -135,6 +140,19 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     else:
         yield from _how_many(provider)
         yield from _in_two_groups(file, provider)
+
+
+def _root(server: KmsModel) -> Iterator[Misfit]:
+    """A lab is built without anybody at a console: so a passphrase lies in a file."""
+    path = server.passphrase_file
+    if server.root is RootKind.TPM and server.tpm is TpmBackend.NONE:
+        yield Misfit(("root",), "the root tpm needs a TPM under the server: tpm: libtpms")
+    if server.root is RootKind.PASSPHRASE and not path:
+        yield Misfit(("root",), "the root passphrase needs a passphrase_file")
+    if path and server.root is not RootKind.PASSPHRASE:
+        yield Misfit(("passphrase_file",), "it is for the root passphrase only")
+    if path and not path.startswith("/"):
+        yield Misfit(("passphrase_file",), f"{path}: an absolute path is wanted")
 
 
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:

@@ -6,6 +6,7 @@ Map:
 - ``structures``: the values that cross the Tpm port (selection, blob, quote, event, info).
 - ``wire``: the big-endian packing of TPM 2.0 structures, reader and writer.
 - ``public``: public areas: parse, name, public key, rules for an attestation key.
+- ``secure_boot``: what firmware measures of it, into PCR 7.
 - ``policy``: the digest of a PCR policy, computed without a TPM.
 - ``event_log``: the TCG2 crypto-agile event log: build, parse, replay, check bodies.
 - ``quote``: checking a quote: signature, nonce, selection, PCR digest, counters.

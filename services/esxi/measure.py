@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from protocol.messages.agent import Firmware
+from protocol.tpm import secure_boot
+from protocol.tpm.secure_boot import loader_authority, secure_boot_events
 from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
 
 PCR_FIRMWARE: Final = 0
 PCR_LOADER: Final = 4
-PCR_SECURE_BOOT: Final = 7
+PCR_SECURE_BOOT: Final = secure_boot.PCR
 PCR_MODULES: Final = 8
 PCR_OPTIONS: Final = 9
 PCR_EXEC_INSTALLED: Final = 13
@@ -27,8 +29,6 @@ RECOVERY_OPTION: Final = "encryptionRecoveryKey"
 EXEC_OPTION: Final = "execInstalledOnly"
 MODULES: Final = ("b.b00", "k.b00", "vmx.v00", "crypto_m.v00", "esx_base.v00")
 """Modules of the signed image. The configuration archive is encrypted, not measured."""
-_EFI_GLOBAL: Final = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
-_EFI_SECURITY: Final = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
 
 
 def exec_installed_only(options: Mapping[str, str]) -> bool:
@@ -42,7 +42,7 @@ def measurements(
     """All events of one boot, in order. The recovery key is never measured: it is a secret."""
     return (
         *_firmware(firmware),
-        *_secure_boot(firmware.secure_boot),
+        *secure_boot_events(firmware.secure_boot),
         *_loader(firmware.secure_boot, version),
         *_kernel(version, build, options),
     )
@@ -79,40 +79,9 @@ def _firmware(firmware: Firmware) -> list[MeasuredEvent]:
     return events
 
 
-def _variable(vendor: bytes, name: str, value: bytes) -> bytes:
-    """UEFI_VARIABLE_DATA: vendor GUID, lengths, name in UTF-16, value."""
-    lengths = len(name).to_bytes(8, "little") + len(value).to_bytes(8, "little")
-    return vendor + lengths + name.encode("utf-16-le") + value
-
-
-def _secure_boot(on: bool) -> list[MeasuredEvent]:
-    """PCR 7: the variables that say what may boot, then a separator; the same in every boot."""
-    keys = b"keystead platform keys" if on else b""
-    variables = (
-        (_EFI_GLOBAL, "SecureBoot", b"\x01" if on else b"\x00"),
-        (_EFI_GLOBAL, "PK", keys),
-        (_EFI_GLOBAL, "KEK", keys),
-        (_EFI_SECURITY, "db", keys),
-        (_EFI_SECURITY, "dbx", b""),
-    )
-    events = [
-        MeasuredEvent(
-            PCR_SECURE_BOOT,
-            EventType.EFI_VARIABLE_DRIVER_CONFIG,
-            _variable(vendor, name, value),
-        )
-        for vendor, name, value in variables
-    ]
-    separators = [MeasuredEvent(pcr, EventType.SEPARATOR, bytes(4)) for pcr in range(8)]
-    return [*events, *separators]
-
-
-def _loader(secure_boot: bool, version: str) -> list[MeasuredEvent]:
-    events = []
-    if secure_boot:
-        authority = _variable(_EFI_SECURITY, "db", b"keystead signer of the boot loader")
-        events.append(MeasuredEvent(PCR_SECURE_BOOT, EventType.EFI_VARIABLE_AUTHORITY, authority))
-    return [*events, _loader_image(version)]
+def _loader(signed: bool, version: str) -> list[MeasuredEvent]:
+    authority = [loader_authority()] if signed else []
+    return [*authority, _loader_image(version)]
 
 
 def _loader_image(version: str) -> MeasuredEvent:

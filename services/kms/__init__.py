@@ -15,7 +15,9 @@
 - ``locating``    which keys have what is asked for, in SQL and in plain reading
 - ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
-- ``store``       rows, tags and their SQL     - ``master``  the server's own key
+- ``store``       rows, tags and their SQL     - ``opening``  all of it checked at a start
+- ``ring``        KEKs and the key of the tags, sealed by a root    - ``roots``  of which kinds
+- ``master``      wraps and tags by them       - ``custody``  another KEK, another root
 - ``identities``  who may come by KMIP, as stored
 - ``admission``   who is at that door
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
@@ -25,11 +27,11 @@
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
 - ``anchor``      how far the server has come, kept outside of the database
-- ``knobs``       times of a pair
+- ``knobs``       times of a pair and of a rotation
 
 A reply leaves after the commit that holds both the change and its audit rows. The core and what
 lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
 Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
-Name; Archive; ciphers other than AES in modes GCM, CBC and ECB; rotation of the master key.
+Name; Archive; ciphers other than AES in modes GCM, CBC and ECB.
 """

@@ -7,10 +7,10 @@
    no single key (Create, Locate, lists) are judged by the role alone.
 4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does.
    ``operator`` creates, registers, activates, revokes, destroys, locates, reads and changes
-   attributes, reads the audit trail, and never gets or uses material. ``owner`` does with the
-   keys of its scope all that KMIP has. ``kps`` gets keys and reads attributes: the primary keys
-   of its scope. ``vsan``, a host, does the same with the keys of its datastore. ``peer``
-   replicates, keys of every scope, and does nothing else.
+   attributes, reads the audit trail, has the KEK rotated, and never gets or uses material.
+   ``owner`` does with the keys of its scope all that KMIP has. ``kps`` gets keys and reads
+   attributes: the primary keys of its scope. ``vsan``, a host, does the same with the keys of its
+   datastore. ``peer`` replicates, keys of every scope, and does nothing else.
 5. The administrator at the server's own console is an operator of every scope.
 """
 
@@ -27,12 +27,14 @@ from services.kms.operations import Operation
 
 _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
 _MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
+_CUSTODY: Final = {Operation.ROTATE_KEK, Operation.CHANGE_ROOT}
 _SERVERS: Final = {
     Operation.REPLICATE,
     Operation.ACCEPT_ROLLBACK,
     Operation.RESTORE,
     Operation.TRUST,
     Operation.DISTRUST,
+    Operation.RETIRE_KEK,
 }
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(
@@ -49,7 +51,7 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
         }
     ),
     KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,
-    KmsRole.OWNER: frozenset(Operation) - _SERVERS - {Operation.QUERY_AUDIT},
+    KmsRole.OWNER: frozenset(Operation) - _SERVERS - _CUSTODY - {Operation.QUERY_AUDIT},
     KmsRole.KPS: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.VSAN: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.PEER: frozenset({Operation.REPLICATE}),

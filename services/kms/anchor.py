@@ -76,7 +76,15 @@ class AnchorKeeper:
     async def check(self, database: Database) -> None:
         """``RolledBack`` unless the trail has come by the anchor, and this is the last one."""
         head = await database.query(lambda connection: audit.head(connection, self._vault))
-        anchor = await self._read()
+        try:
+            anchor = await self._read()
+        except RolledBack:
+            if head.sequence:
+                raise
+            raise RolledBack(
+                "its database is older than the server, or another one: its trail is empty, and "
+                f"{ANCHOR_FILE} is not"
+            ) from None
         if anchor is None:
             if head.sequence:
                 raise RolledBack(f"{ANCHOR_FILE}, which says how far it has come, is missing")
@@ -109,15 +117,20 @@ class AnchorKeeper:
                 f"number {known}, the TPM {text}"
             )
 
-    async def begin(self, database: Database) -> None:
-        """Write the anchor of what the database has now."""
+    async def begin(self, database: Database, *, accepted: bool = False) -> None:
+        """Write the anchor of what the database has now; ``accepted``: whatever ``check`` said.
+
+        A TPM that fails only now keeps the anchor that is there, which is right, and the next
+        change tries again.
+        """
         self._latest = await database.query(lambda connection: audit.head(connection, self._vault))
         try:
             await self._write(self._latest)
-        except TpmError as error:  # accepted: this life goes on without it
+        except TpmError as error:
             self._failed(error)
-            self._tpm = None
-            await self._write(self._latest)
+            if accepted:  # this life goes on without it
+                self._tpm = None
+                await self._write(self._latest)
         except OSError as error:
             self._failed(error)
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
-from protocol.terms import NodeName
+from protocol.terms import NodeName, RootKind
 from services.kms.ids import IdScheme
 
 DEFAULT_SCOPE = "default"
@@ -60,10 +60,12 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ``local_scope``: where keys go that the operator makes at the server's own console.
     ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
     takes changes until an operator appoints another. ``ids``: how new keys are named.
+    ``root``: what opens the key ring of a server that begins; from then on its disk says what does.
     """
 
     identities: dict[NodeName, Grant] = {}
     local_scope: str = DEFAULT_SCOPE
+    root: RootKind = RootKind.KEYFILE
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM

@@ -46,6 +46,28 @@ class KmsKnobs(Knobs, frozen=True, kw_only=True):
         ),
     ] = 30.0
 
+    rewrap_keys: Annotated[
+        int,
+        knob(
+            "So many keys are looked at in one transaction when a rotation brings them under the "
+            "current KEK; requests go between two of them.",
+            unit="keys",
+            least=1,
+            most=10_000,
+        ),
+    ] = 64
+
+    rewrap_pause_s: Annotated[
+        float,
+        knob(
+            "A rotation waits so long from one transaction to the next, and ten times as long "
+            "after the disk has refused one.",
+            unit=SECONDS,
+            least=0.0,
+            most=3600,
+        ),
+    ] = 0.1
+
 
 class KmsNode(Node, Protocol):
     """The node that drives a key server."""

@@ -23,7 +23,7 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last seven are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last ten are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     QUERY = "Query"
@@ -48,6 +48,9 @@ class Operation(StrEnum):
     TRUST = "Trust"
     DISTRUST = "Distrust"
     UNREAD = "Unread"
+    ROTATE_KEK = "Rotate KEK"
+    RETIRE_KEK = "Retire KEK"
+    CHANGE_ROOT = "Change Root"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

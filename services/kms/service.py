@@ -1,7 +1,7 @@
 """The key server: its settings, its store, and the doors in front of its core.
 
-``start`` opens the store and checks all of it; what was altered, or a master key that is not
-the one, halts the server with the reason on its screen.
+``start`` opens the store and checks all of it; what was altered, or a root that does not give its
+key, halts the server with the reason on its screen.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from protocol.printable import told
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
+from protocol.tpm.secure_boot import secure_boot_events
 from services.kms import oplog, replication
 from services.kms.access import caller_at
 from services.kms.admission import Admission
@@ -23,7 +24,9 @@ from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
 from services.kms.config import KmsConfig
 from services.kms.core import Core
+from services.kms.custody import Custody
 from services.kms.doors.bus import BusDoor
+from services.kms.doors.custody import CustodyDoor
 from services.kms.doors.group import Group, GroupDoor
 from services.kms.doors.kmip.door import KmipDoor
 from services.kms.doors.kmip.messages import Messages
@@ -31,8 +34,10 @@ from services.kms.doors.pair import Pair, PairDoor
 from services.kms.ids import ids_of
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
+from services.kms.opening import OtherFormat, open_store
 from services.kms.operations import Operation
-from services.kms.store import OtherFormat, open_store
+from services.kms.roots.base import Means, RootLocked
+from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
@@ -60,7 +65,7 @@ OTHER_FORMAT: Final = (
 )
 
 
-class KmsService(BusDoor, PairDoor, GroupDoor):
+class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
@@ -75,7 +80,9 @@ class KmsService(BusDoor, PairDoor, GroupDoor):
         if self.tpm is not None:
             await self._power_tpm(self.tpm)
         try:
-            database, vault = await open_store(self.disk, self.rng)
+            means = Means(self.disk, self.rng, self.tpm, self._passphrase())
+            opened = await open_store(means, self.config.root, self.clock.now())
+            database, vault = opened.database, opened.vault
             self._database, self._vault = database, vault
             anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
             accepted = await self._check_age(database, anchor)
@@ -90,14 +97,18 @@ class KmsService(BusDoor, PairDoor, GroupDoor):
                 tell=self._tell(),
                 ids=await ids_of(self.config.ids, database),
             )
+            local = caller_at(self.config, self.node.name, local=True)
             if accepted is not None:
-                local = caller_at(self.config, self.node.name, local=True)
                 await self.core.note_start(local, accepted)
-            await anchor.begin(database)
+            await anchor.begin(database, accepted=accepted is not None)
             commits.witnesses.append(anchor)
+            self.custody = Custody(self.node, self.clock, means, opened, self.core, local)
             await self._meet_others(database, vault)
+            await self.custody.begin()
         except OtherFormat as error:
             raise self._halted(f"{error}. {OTHER_FORMAT}") from None
+        except RootLocked as error:
+            raise self._halted(str(error)) from None
         except CryptographicFailure as error:
             raise Halted(
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
@@ -139,9 +150,14 @@ class KmsService(BusDoor, PairDoor, GroupDoor):
             with suppress(TpmError):
                 await self.tpm.power_off(orderly=True)
 
+    def _passphrase(self) -> KeyMaterial | None:
+        given = self.node.power.boot_options.get(PASSPHRASE_OPTION)
+        return None if given is None else KeyMaterial(given.encode())
+
     async def _power_tpm(self, tpm: Tpm) -> None:
         try:
             await tpm.power_on()
+            await tpm.extend_log(secure_boot_events(self.node.power.firmware.secure_boot))
         except TpmError as error:
             self.node.record("tpm.unusable", level="warning", reason=str(error))
 

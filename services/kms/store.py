@@ -1,12 +1,14 @@
 """Keys in the database: rows, their tags, and every SQL statement about them.
 
 Functions here run inside ``Database.transact`` or ``query``; they take and give values.
-Material is wrapped with AES-256-GCM, bound to id, scope, algorithm, length and usage; the row as
-a whole, with its state, carries a tag of the vault, so that an edited file cannot turn
+Material is wrapped with AES-256-GCM, bound to its KEK, id, scope, algorithm, length and usage; the
+row as a whole, with its state, carries a tag of the vault, so that an edited file cannot turn
 Compromised back into Active. ``changed`` is the audit row of the last change: putting an older
-row back disagrees with the trail, which the check at start finds.
+row back disagrees with the trail, which the check at start finds. ``kek_id`` is read out of
+``wrapped``, so it cannot say anything else.
 
-Attributes that Locate finds keys by stand in ``attribute_index`` too, which is made of the rows.
+Attributes that Locate finds keys by stand in ``attribute_index`` too, which is made of the rows;
+the check at start compares it with them. The key ring is one row (``ring``).
 
 Rows are never deleted: a destroyed key keeps a tombstone without material. (What was overwritten
 in the database file may stand in its log file until SQLite resets that.) ``ordinal`` is the
@@ -15,11 +17,10 @@ order of creation and the only order anything is listed in.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import sqlite3
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -29,10 +30,8 @@ from protocol.terms import KeyId
 from services.kms import audit, identities, replication
 from services.kms.attributes import indexed
 from services.kms.keyrow import KeyRow
-from services.kms.master import Vault, make_master, read_master
-from services.runtime.ports import Database, Disk, Rng
+from services.kms.master import Vault, kek_bytes
 
-DATABASE: Final = "keys"
 SCHEMA: Final = (
     # Overwrite what is destroyed, also in freed pages; not every SQLite does so by default.
     "PRAGMA secure_delete = ON",
@@ -57,6 +56,7 @@ SCHEMA: Final = (
         digest BLOB NOT NULL,
         attributes BLOB NOT NULL,
         tag BLOB NOT NULL,
+        kek_id BLOB GENERATED ALWAYS AS (substr(wrapped, 1, 4)) VIRTUAL,
         UNIQUE (scope, operation_id, origin)
     ) STRICT""",
     # With the dates that change a state by themselves, so that counting reads no rows.
@@ -69,6 +69,11 @@ SCHEMA: Final = (
         PRIMARY KEY (name, value, key_id)
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS attribute_index_by_key ON attribute_index (key_id)",
+    """CREATE TABLE IF NOT EXISTS ring (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        header BLOB NOT NULL,
+        box BLOB NOT NULL
+    ) STRICT""",
     """CREATE TABLE IF NOT EXISTS format (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         number INTEGER NOT NULL
@@ -78,10 +83,12 @@ SCHEMA: Final = (
     *identities.SCHEMA,
 )
 
-FORMAT: Final = 2
-"""Of the database; 1 had no attributes, and said of itself no number."""
+FORMAT: Final = 3
+"""Of the database; 1 had no attributes, and said of itself no number; 2 had no key ring."""
 
-_KIND: Final = b"key"
+KIND: Final = b"key"
+"""Of the tags of these rows."""
+
 _COLUMNS: Final = (
     "key_id, scope, operation_id, origin, algorithm, length, usage_mask, state, initial_date, "
     "activation_date, deactivation_date, compromise_date, destroy_date, last_change_date, "
@@ -91,12 +98,7 @@ _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants 
 _FIND: Final = _SELECT + "WHERE key_id = ?"
 _FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 19)})"  # noqa: S608
-_CHANGED: Final = KeyRow.__struct_fields__.index("changed")
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class OtherFormat(Exception):
-    """The database was written by another version of keystead; the text says which format."""
 
 
 def binding(key_id: KeyId, scope: str, algorithm: str, length: int, usage_mask: int) -> bytes:
@@ -108,8 +110,11 @@ def material(vault: Vault, row: KeyRow) -> KeyMaterial | None:
     """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
     if row.wrapped is None:
         return None
-    aad = binding(row.key_id, row.scope, row.algorithm, row.length, row.usage_mask)
-    return vault.open(row.wrapped, aad)
+    return vault.open(row.wrapped, _aad(row))
+
+
+def _aad(row: KeyRow) -> bytes:
+    return binding(row.key_id, row.scope, row.algorithm, row.length, row.usage_mask)
 
 
 def digest(material: KeyMaterial) -> bytes:
@@ -145,9 +150,12 @@ def rows(connection: sqlite3.Connection, vault: Vault) -> Iterator[KeyRow]:
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
-    """Write a new key with its tag."""
+    """Write a new key with its tag, under the KEK that is the current one now."""
+    if row.wrapped is not None:
+        renewed = vault.renewed(row.wrapped, _aad(row))
+        row = msgspec.structs.replace(row, wrapped=renewed)
     values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
-    connection.execute(_INSERT, (*values, vault.tag(_KIND, _encode(row))))
+    connection.execute(_INSERT, (*values, vault.tag(KIND, _encode(row))))
     _index(connection, row)
 
 
@@ -167,7 +175,7 @@ def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
             row.wrapped,
             row.changed,
             row.attributes,
-            vault.tag(_KIND, _encode(row)),
+            vault.tag(KIND, _encode(row)),
             row.key_id,
         ),
     )
@@ -197,72 +205,68 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
 def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
     *values, tag = found
     row = msgspec.convert(values, KeyRow)
-    _check_tag(vault, row.key_id, _encode(row), tag)
+    if not isinstance(tag, bytes):
+        raise altered(row.key_id)
+    vault.verify(KIND, _encode(row), tag, f"the row of key {row.key_id}")
     return row
 
 
-def _check_tag(vault: Vault, key_id: str, row: bytes, tag: object) -> None:
-    if not isinstance(tag, bytes):
-        raise CryptographicFailure(f"the row of key {key_id} has no tag")
-    vault.verify(_KIND, row, tag, f"the row of key {key_id}")
+def raw(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    """Every key as SQLite has it, its fields as in a ``KeyRow`` and then its tag; unchecked."""
+    return connection.execute(_SELECT)
 
 
-# ---- opening ------------------------------------------------------------------------------
+def altered(key_id: str) -> CryptographicFailure:
+    """The row of the key is not as this server wrote it."""
+    return CryptographicFailure(f"the row of key {key_id} was altered")
 
 
-async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
-    """Open the database and its master key, making both on the first start.
+# ---- the ring, and rows on their way to its current KEK ------------------------------------
 
-    ``OtherFormat`` when another version wrote the database.
-    ``CryptographicFailure`` when it cannot be read, the master key is missing or
-    another one, or a row of the keys or of the trail is not as this server wrote it.
+
+def ring(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
+    """Header and box of the key ring; ``CryptographicFailure`` when there is none."""
+    found = connection.execute("SELECT header, box FROM ring").fetchone()
+    if found is None:
+        raise CryptographicFailure("its key ring is missing: no stored key can be opened")
+    return found[0], found[1]
+
+
+def write_ring(connection: sqlite3.Connection, header: bytes, box: bytes) -> None:
+    """Have this key ring in place of the one that is there."""
+    connection.execute("INSERT OR REPLACE INTO ring VALUES (1, ?, ?)", (header, box))
+
+
+def waiting(connection: sqlite3.Connection, vault: Vault) -> int:
+    """How many keys are wrapped under another KEK than the current one."""
+    current = kek_bytes(vault.ring.current.number)
+    found = connection.execute("SELECT count(*) FROM keys WHERE kek_id <> ?", (current,))
+    return int(found.fetchone()[0])
+
+
+def rewrap(
+    connection: sqlite3.Connection, vault: Vault, after: int, nonces: Sequence[bytes]
+) -> int | None:
+    """Look at the first keys above the ordinal ``after``, as many as there are ``nonces``, and wrap
+    those under the current KEK that are not; the ordinal of the last, None when there was none.
+
+    Nothing else of a key changes, not even the audit row that changed it last.
     """
-    try:
-        return await _opened(disk, rng)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        raise CryptographicFailure(f"its database cannot be read: {error.strerror}") from None
-
-
-async def _opened(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
-    database = await disk.database(DATABASE, SCHEMA)
-    served = await database.query(audit.begun)
-    if served:
-        await database.query(_check_format)
-    master = await read_master(disk)
-    if master is None:
-        if served:
-            raise CryptographicFailure("the master key is missing: no stored key can be opened")
-        master = await make_master(disk, rng)
-    vault = Vault(master)
-    if not served:
-        await database.transact(lambda connection: begin(connection, vault))
-    await database.query(lambda connection: check(connection, vault))
-    return database, vault
-
-
-def begin(connection: sqlite3.Connection, vault: Vault) -> None:
-    """Make a database that is new one that was served from."""
-    connection.execute("INSERT OR REPLACE INTO format VALUES (1, ?)", (FORMAT,))
-    audit.begin(connection, vault)
-
-
-def _check_format(connection: sqlite3.Connection) -> None:
-    found = connection.execute("SELECT number FROM format").fetchone()
-    number = 1 if found is None else found[0]
-    if number != FORMAT:
-        raise OtherFormat(f"its database has format {number}, and this version has {FORMAT}")
-
-
-def check(connection: sqlite3.Connection, vault: Vault) -> None:
-    """Every row against its tag, and against the trail; ``CryptographicFailure`` names one."""
-    changed = audit.check(connection, vault)
-    for found in connection.execute(_SELECT):
-        # A row as SQLite has it is encoded as a KeyRow is, so none is made only to be checked.
-        row, key_id, tag = found[:-1], found[0], found[-1]
-        _check_tag(vault, key_id, _encode(row), tag)
-        if changed.pop(key_id, None) != row[_CHANGED]:
-            raise CryptographicFailure(f"key {key_id} is not the one the audit trail tells of")
-    for key_id in changed:
-        raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")
+    current = kek_bytes(vault.ring.current.number)
+    looked = connection.execute(
+        "SELECT ordinal, key_id, kek_id FROM keys WHERE ordinal > ? ORDER BY ordinal LIMIT ?",
+        (after, len(nonces)),
+    ).fetchall()
+    for (_, key_id, kek), nonce in zip(looked, nonces, strict=False):
+        if kek is None or kek == current:
+            continue
+        row = find(connection, vault, key_id)
+        secret = None if row is None else material(vault, row)
+        if row is None or secret is None:
+            raise CryptographicFailure(f"the row of key {key_id} is gone")
+        row = msgspec.structs.replace(row, wrapped=vault.close(secret, _aad(row), nonce))
+        tag = vault.tag(KIND, _encode(row))
+        connection.execute(
+            "UPDATE keys SET wrapped = ?, tag = ? WHERE key_id = ?", (row.wrapped, tag, key_id)
+        )
+    return int(looked[-1][0]) if looked else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tests.mutations.bugs
 from tests.mutations.copies import COPIES, RIGHTS
+from tests.mutations.custody import CUSTODY
 from tests.mutations.drs import DRS
 from tests.mutations.found import FOUND
 from tests.mutations.groups import GROUPS
@@ -35,7 +36,7 @@ class Killed:
 
 KILLED = (
     *(Killed(*entry) for entry in (*DRS, *GROUPS, *HA, *TRUST, *VSAN, *VTPM)),
-    *(Killed(*entry) for entry in (*MOBILITY, *RECRYPT, *COPIES, *RIGHTS)),
+    *(Killed(*entry) for entry in (*CUSTODY, *MOBILITY, *RECRYPT, *COPIES, *RIGHTS)),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",
@@ -576,8 +577,7 @@ IN_SWEEPS = frozenset(
         "archive_sync_believed",
         "boot_settles_nothing",
         "destroyed_stays_in_pages",
-        "keys_answered_early",
-        "kms_refusal_unsaid",
+        *("keys_answered_early", "kms_refusal_unsaid", "old_root_stays"),
         "master_key_unsynced",
         "seals_unmeasured",
         "torn_piece_accepted",

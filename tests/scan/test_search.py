@@ -54,7 +54,7 @@ def test_padding_is_no_secret() -> None:
 
 
 def test_an_exemptioncovers_one_kind_of_secret_in_one_place() -> None:
-    own = Find("disk", "kms/written/master.key", "services.kms.master:make_master", "raw")
+    own = Find("disk", "kms/written/master.key", "services.kms.roots.keyfile:make_master", "raw")
     elsewhere = Find("disk", "esxi-001/written/master.key", own.secret, "raw")
     another = Find(own.kind, own.name, "services.kms.core:_fresh", "raw")
     assert leaks([own, elsewhere, another]) == [elsewhere, another]

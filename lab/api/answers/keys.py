@@ -15,6 +15,7 @@ from protocol.terms import (
     NodeName,
     ProviderHealth,
     ProviderId,
+    RootKind,
     VmName,
 )
 
@@ -135,6 +136,8 @@ class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
 
     ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].
+    ``root`` seals its keys, ``kek`` is the number of the KEK under which they are wrapped, and
+    ``rewrapping`` of them still are under an older one, None when no rotation goes on.
     """
 
     kms: NodeName
@@ -142,6 +145,9 @@ class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     keys: int | None = None
     states: dict[KmipState, int] = {}
     peer: str = ""
+    root: RootKind | None = None
+    kek: int | None = None
+    rewrapping: int | None = None
 
 
 class KeyServerList(Answer, frozen=True, kw_only=True):

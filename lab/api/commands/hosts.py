@@ -37,8 +37,8 @@ class HostPowerOn(_OfHosts["HostPowerList"], frozen=True, tag="host.power-on"):
     """Press the power button of these nodes; returns when each has started or halted.
 
     Nodes of one role start together, a role after the one before it has started. ``options`` are
-    typed at the boot loader: ``encryptionRecoveryKey`` of a host, and ``acceptRollback`` of a key
-    server that stops at an older database.
+    typed at the boot loader: ``encryptionRecoveryKey`` of a host, ``kmsPassphrase`` of a key server
+    whose keys that opens, ``acceptRollback`` of one that stops at an older database.
     """
 
     options: dict[str, str] = {}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
+from protocol.terms import RootKind
 
 if TYPE_CHECKING:
-    from lab.api.answers import Fault, Key, KeyBackup, Provider, ProviderBackup
+    from lab.api.answers import Fault, Key, KeyBackup, KeyServer, Provider, ProviderBackup
 
 
 class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
@@ -69,6 +70,29 @@ class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
 
     Keys and states since the backup are lost. KS-USE-002 when there is no such backup.
     """
+
+
+class KmsRotateKek(Command["KeyServer"], frozen=True, tag="kms.rotate_kek"):
+    """Have a key server make another KEK, durably; keys come under it one after another."""
+
+    kms: str
+
+
+class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
+    """Have a key server's key ring sealed by another root; its keys are not touched.
+
+    ``passphrase_file``: an absolute path on the machine where the lab runs; its first line is the
+    passphrase, which root ``passphrase`` needs and no other takes.
+    """
+
+    kms: str
+    root: RootKind
+    passphrase_file: str = ""
+
+    def __post_init__(self) -> None:
+        _absolute(self.passphrase_file)
+        if (self.root is RootKind.PASSPHRASE) is not bool(self.passphrase_file):
+            raise wrong("a passphrase file goes with the root passphrase, and with no other")
 
 
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):

@@ -2,6 +2,7 @@
 
 - ``keys``        make, give, govern, find and audit them
 - ``attributes``  of one key; keys that are brought; data under a key that stays
+- ``custody``     what seals them
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
 """
@@ -23,6 +24,14 @@ from protocol.messages.kms.attributes import (
     KeyAttributeValues,
     ModifyAttribute,
     RegisterKey,
+)
+from protocol.messages.kms.custody import (
+    ChangeRoot,
+    KeyCustody,
+    OpenRootTransfer,
+    QueryCustody,
+    RootTransferOpened,
+    RotateKek,
 )
 from protocol.messages.kms.group import (
     Breach,
@@ -84,6 +93,7 @@ __all__ = [
     "AuditRow",
     "AuditRows",
     "Breach",
+    "ChangeRoot",
     "ChangesTaken",
     "CreateKey",
     "Decrypt",
@@ -104,6 +114,7 @@ __all__ = [
     "KeyAttributeValues",
     "KeyAttributes",
     "KeyCreated",
+    "KeyCustody",
     "KeyDigest",
     "KeyState",
     "KeyValue",
@@ -116,15 +127,19 @@ __all__ = [
     "Mark",
     "ModifyAttribute",
     "OnBehalf",
+    "OpenRootTransfer",
     "PairJoined",
     "PairStatus",
     "QueryAudit",
+    "QueryCustody",
     "QueryGroup",
     "QueryPair",
     "RegisterKey",
     "Replica",
     "ReplicateKeys",
     "Revoke",
+    "RootTransferOpened",
+    "RotateKek",
     "ServerVersions",
     "Standing",
     "TellChanges",

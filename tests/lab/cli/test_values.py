@@ -51,6 +51,13 @@ def test_assignments_have_values_as_in_yaml() -> None:
             assignments("--set", bad)
 
 
+def test_a_passphrase_comes_by_standard_input_only() -> None:
+    with pytest.raises(KeysteadError) as raised:
+        boot_options(["kmsPassphrase=correct horse battery"])
+    assert "horse" not in str(raised.value) and "see the passphrase" in str(raised.value)
+    assert "kmsPassphrase=-" in raised.value.fix
+
+
 def test_a_recovery_key_comes_by_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a command line every user of the machine could read it, and a shell would keep it."""
     key = "-".join(["123456"] * 16)

@@ -50,6 +50,7 @@ def wrong(found: list[Struck]) -> list[str]:
         ("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS),
         ("native", "*:1@", ENDS | REFUSALS | {Happening.TORN}),
         ("kms", "*:keys*:2@", ENDS | REFUSALS | {Happening.TORN}),
+        ("kms-custody", "*custody*db.commit*:[2345]@", ENDS | REFUSALS),
         ("kms-pair", "kms-[12]:commits.*:db.commit:keys:2@", ENDS | REFUSALS),
     ],
 )
@@ -91,6 +92,12 @@ def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
         ("master_key_unsynced", "first-boot", "*commit:keys:1@after:power", "the master key is"),
         ("destroyed_stays_in_pages", "kms", "*commit*:1@", "was destroyed, and lies in"),
         ("kms_refusal_unsaid", "kms", "*commit:keys:2@within:e", "acknowledged, and is lost"),
+        (
+            "old_root_stays",
+            "kms-custody",
+            "*_change*commit:keys:3@before:crash",
+            "old root lies in",
+        ),
         ("vcenter_shows_unsaved", "vcenter", "*commit:vcenter:8@within:e", "shown as done"),
         ("vcenter_answers_early", "vcenter", "*:1@after:power_loss", "changed: "),
         ("kms_answers_early", "kms", "*:1@after:power_loss", "does not serve again"),

@@ -36,6 +36,20 @@ def read(text: str, folder: Path) -> str:
     [
         ("kms: [{name: vcenter}]", "lab.yaml:4:8: kms.0.name: the node name vcenter is used twice"),
         ("kms: [{name: a}, {name: a}]", "lab.yaml:4:19: kms.1.name: the node name a is used twice"),
+        (
+            "kms: [{name: a, root: tpm}]",
+            "lab.yaml:4:17: kms.0.root: key server a: the root tpm needs a TPM under the server",
+        ),
+        ("kms: [{name: a, root: passphrase}]", "the root passphrase needs a passphrase_file"),
+        (
+            "kms: [{name: a, root: passphrase, passphrase_file: words}]",
+            "kms.0.passphrase_file: key server a: words: an absolute path is wanted",
+        ),
+        (
+            "kms: [{name: a, passphrase_file: /words}]",
+            "kms.0.passphrase_file: key server a: it is for the root passphrase only",
+        ),
+        ("kms: [{name: a, root: hsm}]", "lab.yaml:4:17: kms.0.root: "),
         ("kms: [{name: esxi-001}]", "esxi-001 is the name of a host; names like it are for hosts"),
         ("clusters: [{name: a}, {name: a}]", "clusters.1.name: the cluster name a is used twice"),
         ("sites: [main, main]", "lab.yaml:4:15: sites.1: the site name main is used twice"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms import master
+from services.kms.roots import keyfile
 from tests.mutations.bugs.planting import plant
 
 
@@ -17,4 +17,4 @@ def _unsynced(original: Any) -> Any:
     return replace_durably
 
 
-plant(master, "replace_durably", _unsynced)
+plant(keyfile, "replace_durably", _unsynced)

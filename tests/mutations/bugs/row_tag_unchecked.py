@@ -12,4 +12,9 @@ def _verify(self: Any, kind: bytes, row: bytes, tag: bytes, what: str) -> None:
     """Whatever is there is true."""
 
 
+def _verifier(self: Any, kind: bytes) -> Any:
+    return lambda row, tag: True
+
+
 plant(Vault, "verify", lambda original: _verify)
+plant(Vault, "verifier", lambda original: _verifier)

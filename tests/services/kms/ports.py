@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from protocol.messages.base import Request
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.kms.config import Grant, KmsConfig, KmsRole
 from services.kms.knobs import KmsKnobs
+from services.kms.master import Vault
+from services.kms.ring import unseal
+from services.kms.roots.keyfile import MASTER_FILE
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
@@ -53,6 +57,10 @@ class SteppedClock:
 
     def monotonic(self) -> float:
         return self.wall
+
+    async def sleep(self, seconds: float) -> None:
+        """Time stands still, and others have their turn."""
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -241,6 +249,13 @@ class Server:
         handler = getattr(self.service, self.service.handlers[type(message).__name__].method)
         reply: R = await handler(message, peer)
         return reply
+
+    @property
+    def vault(self) -> Vault:
+        """What the server's own disk opens, read from it as a start does."""
+        [(header, box)] = self.platter.sql("SELECT header, box FROM ring")
+        root = KeyMaterial(self.platter.written[MASTER_FILE])
+        return Vault(unseal(box, root, header))
 
     @property
     def database(self) -> SqliteDatabase:

@@ -405,8 +405,11 @@ async def test_an_edited_attribute_is_refused(server: Server, column: str) -> No
 
 async def test_a_database_of_an_older_format_is_not_served_from(server: Server) -> None:
     await made(server)
+    server.platter.sql("UPDATE format SET number = 2")
+    with pytest.raises(Halted, match="format 2, and this version has 3"):
+        await server.boot()
     server.platter.sql("DELETE FROM format")
-    with pytest.raises(Halted, match="format 1, and this version has 2"):
+    with pytest.raises(Halted, match="format 1, and this version has 3"):
         await server.boot()
 
 

@@ -139,12 +139,15 @@ async def test_an_empty_id_is_a_name_not_the_placeholder(server: Server) -> None
 def test_every_operation_has_its_request_and_is_done() -> None:
     asked = [kind.operation for kind in performing._PERFORM]
     not_asked = [
-        Operation.REPLICATE,  # by the peer; the others at a start
+        Operation.REPLICATE,  # by the peer; the others at a start, or of the key ring
         Operation.ACCEPT_ROLLBACK,
         Operation.RESTORE,
         Operation.TRUST,  # at the console
         Operation.DISTRUST,
         Operation.UNREAD,  # refused before
+        Operation.ROTATE_KEK,
+        Operation.RETIRE_KEK,
+        Operation.CHANGE_ROOT,
     ]
     assert sorted([*asked, *not_asked]) == sorted(Operation)
     assert all(issubclass(kind, Request) for kind in performing._PERFORM)

@@ -7,15 +7,14 @@ import pytest
 
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import CreateKey
-from protocol.secret import KeyMaterial
 from services.kms.keyrow import KeyRow
-from services.kms.master import MASTER_FILE, Vault
+from services.kms.master import Vault
 from services.kms.store import find, material
 from tests.services.kms.ports import Server
 
 
 async def two_rows(server: Server) -> tuple[Vault, KeyRow, KeyRow]:
-    vault = Vault(KeyMaterial(server.platter.written[MASTER_FILE]))
+    vault = server.vault
     rows = []
     for operation_id in ("1", "2"):
         created = await server.ask(CreateKey(operation_id=operation_id))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName
 from services.kms import audit
 from services.kms.audit import AuditEntry, Trail
@@ -17,11 +16,12 @@ from services.kms.commits import Commits, Done
 from services.kms.master import Vault
 from services.kms.operations import Operation
 from services.kms.replication import Change
+from services.kms.ring import new_ring
 from services.kms.work import Written
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from tests.services.kms.ports import NotebookNode, SqliteDatabase
 
-VAULT = Vault(KeyMaterial(bytes(range(32))))
+VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))
 ENTRY = AuditEntry("vcenter", "a", Operation.GET, "k")
 
 

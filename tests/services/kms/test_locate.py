@@ -236,15 +236,15 @@ def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute
     """SQL and the plain reading of the rules agree, with states that dates change too."""
     import sqlite3
 
-    from protocol.secret import KeyMaterial
     from services.kms import store
     from services.kms.master import Vault
+    from services.kms.ring import new_ring
 
     try:
         locating.check(asked)
     except InvalidField:
         return
-    database, vault = sqlite3.connect(":memory:"), Vault(KeyMaterial(bytes(32)))
+    database, vault = sqlite3.connect(":memory:"), Vault(new_ring(0.0, bytes(32), bytes(32)))
     for statement in store.SCHEMA:
         database.execute(statement)
     for row in there:

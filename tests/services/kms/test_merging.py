@@ -20,6 +20,7 @@ from services.kms.config import KmsRole
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, merge, take
+from services.kms.ring import new_ring
 from services.kms.states import has_material
 from services.kms.work import Work
 
@@ -163,7 +164,7 @@ def work() -> Iterator[Work]:
     database = sqlite3.connect(":memory:", isolation_level=None)
     for statement in store.SCHEMA:
         database.execute(statement)
-    vault = Vault(KeyMaterial(bytes(range(32))))
+    vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))
     audit.begin(database, vault)
     peer = Caller("kms-2", KmsRole.PEER, "", every_scope=True)
     yield Work(database, vault, peer, 9.0, Trail(database, vault))

@@ -26,7 +26,6 @@ from protocol.messages.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
 from services.kms import store
 from services.kms.keyrow import KeyRow
-from services.kms.master import Vault, read_master
 from services.kms.refusals import ROWS, WINDOW_S
 from tests.protocol.weights import LONG, long_ids, on_the_wire
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
@@ -38,9 +37,7 @@ LONGEST_STATE = max(KmipState, key=lambda state: len(state.value))
 async def long_keys(server: Server, count: int) -> list[KeyId]:
     """Keys with ids of 300 characters, put into the database as the server would write them."""
     await server.ask(CreateKey(operation_id="short", get=True))
-    master = await read_master(server.disk)
-    assert master is not None
-    vault = Vault(master)
+    vault = server.vault
     [values] = server.platter.sql(f"SELECT {', '.join(KeyRow.__struct_fields__)} FROM keys")  # noqa: S608
     short = msgspec.convert(values, KeyRow)
     material = store.material(vault, short)

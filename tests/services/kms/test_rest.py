@@ -7,9 +7,11 @@ import hashlib
 import msgspec
 import pytest
 
+from protocol.attributes import ObjectName
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import (
     Activate,
+    AddAttribute,
     AuditRow,
     CreateKey,
     Destroy,
@@ -19,12 +21,13 @@ from protocol.messages.kms import (
     QueryAudit,
     Revoke,
 )
-from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms.anchor import ANCHOR_FILE
 from services.kms.audit import ID_LIMIT
 from services.kms.keyrow import KeyRow
-from services.kms.master import MASTER_FILE, Vault, make_master, read_master
+from services.kms.master import Vault
+from services.kms.ring import new_ring
+from services.kms.roots.keyfile import MASTER_FILE, make_master, read_master
 from services.kms.store import find, material
 from services.runtime.service import Halted
 from tests.services.kms.ports import LOCAL, OPERATOR, OTHER, CountedRng, Server
@@ -41,6 +44,8 @@ async def lived(server: Server) -> list[KeyId]:
     await server.ask(Revoke(key_id=ids[3]), OPERATOR)
     await server.ask(Destroy(key_id=ids[3]), OPERATOR)
     await server.ask(Activate(key_id=ids[4]))
+    for name, value in (("Name", ObjectName(value="five")), ("x-Owner", "somebody")):
+        await server.ask(AddAttribute(key_id=ids[4], name=name, value=value), OPERATOR)
     return ids
 
 
@@ -59,7 +64,7 @@ async def test_no_key_bytes_in_the_database(server: Server) -> None:
     got = await server.ask(GetKeys(key_ids=tuple(ids)))
     secrets = [key.reveal() for key in got.material.keys]
     secrets += [drawn for drawn in server.rng.tokens if len(drawn) == 32]  # also the master key
-    assert len(secrets) == 4 + 6
+    assert len(secrets) == 4 + 6 + 2  # the key of the tags, and the KEK
     image = server.platter.image()
     assert ids[0].encode() in image, "the scan must be able to see what is in there"
     assert not any(leaks(image, secret) for secret in secrets)
@@ -103,18 +108,14 @@ async def test_errors_and_records_show_no_key(server: Server) -> None:
 async def test_another_master_key_opens_nothing(server: Server) -> None:
     created = await server.ask(CreateKey(operation_id="1"))
     connection = server.platter.databases["keys"]
-    row = find(connection, server_vault(server), created.key_id)
+    row = find(connection, server.vault, created.key_id)
     assert row is not None
-    wrong = Vault(KeyMaterial(bytes(32)))
+    wrong = Vault(new_ring(0.0, bytes(32), bytes(32)))
     with pytest.raises(CryptographicFailure):
         find(connection, wrong, created.key_id)
     with pytest.raises(CryptographicFailure):
         material(wrong, row)
-    assert material(server_vault(server), row) is not None
-
-
-def server_vault(server: Server) -> Vault:
-    return Vault(KeyMaterial(server.platter.written[MASTER_FILE]))
+    assert material(server.vault, row) is not None
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,8 @@ async def test_first_start_cut_short_anywhere() -> None:
     await server.boot()
     master = server.platter.written[MASTER_FILE]
     server.platter.sql("DELETE FROM audit_head")
+    server.platter.sql("DELETE FROM ring")
+    del server.platter.written[ANCHOR_FILE]
     await server.boot()
     assert server.platter.written[MASTER_FILE] == master
     assert (await server.ask(CreateKey(operation_id="1"))).key_id
@@ -204,6 +207,23 @@ ALTERATIONS = {
     ),
     "audit head": "UPDATE audit_head SET sequence = sequence - 1",
     "audit head removed but not the trail": "DELETE FROM audit_head",
+    "a KEK's number": (
+        "UPDATE keys SET wrapped = CAST(x'00000002' || substr(wrapped, 5) AS BLOB) "
+        "WHERE ordinal = 1"
+    ),
+    "index row removed": "DELETE FROM attribute_index WHERE name = 'Name'",
+    "index row added": (
+        "INSERT INTO attribute_index SELECT name, value, (SELECT key_id FROM keys WHERE "
+        "ordinal = 1) FROM attribute_index WHERE name = 'Name'"
+    ),
+    "index value": "UPDATE attribute_index SET value = x'a161' WHERE name = 'x-Owner'",
+    "index key": (
+        "UPDATE attribute_index SET key_id = (SELECT key_id FROM keys WHERE ordinal = 1) "
+        "WHERE name = 'x-Owner'"
+    ),
+    "ring's box": "UPDATE ring SET box = CAST(box || x'00' AS BLOB)",
+    "ring's header": "UPDATE ring SET header = CAST(header || x'00' AS BLOB)",
+    "ring removed": "DELETE FROM ring",
 }
 
 
@@ -212,7 +232,7 @@ async def test_altered_database_is_noticed_at_start(server: Server, statement: s
     await lived(server)
     await server.boot()  # a start over the untouched file is fine
     server.platter.sql(statement)
-    with pytest.raises(Halted, match=r"altered|removed|ends at|audit trail"):
+    with pytest.raises(Halted, match=r"altered|removed|ends at|audit trail|KEK|index|ring"):
         await server.boot()
 
 

@@ -335,6 +335,33 @@ def test_a_dead_tpm_is_noticed_and_can_be_done_without(
     assert len(failed) == 1, "it is told once, and not asked in this life again"
 
 
+def test_a_tpm_that_fails_once_at_a_start_makes_no_rollback(
+    rig: PairRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has told that nothing was put back, and fails when the anchor of this start is written."""
+    rig.key(A, "1")
+    rig.power_off(A, "stop")
+    device = rig.world.device(A)
+    if device is None:
+        return
+    real, calls = device.counter, []
+
+    def once(index: int, bump: bool = False) -> int:
+        calls.append(bump)
+        if len(calls) == 2:
+            raise tpm_error(RC_FAILURE)
+        return real(index, bump)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "counter", once)
+        assert rig.power_on(A).screen == ""
+        assert len(rig.seen("kms.anchor_failed")) == 1
+    rig.key(A, "2")
+    rig.power_off(A, "crash")
+    assert rig.power_on(A).screen == ""
+    assert rig.attributes(A).keys() == rig.material.keys()
+
+
 def test_every_change_raises_the_counter(rig: PairRig) -> None:
     device = rig.world.device(A)
     if device is None:

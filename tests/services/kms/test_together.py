@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.messages.kms import CreateKey, GetKeys, KeyCreated, Locate, QueryAudit
-from services.kms.store import DATABASE
+from services.kms.opening import DATABASE
 from services.runtime.incarnation import WayDown
 from tests.services.kms.filed import FINGERPRINTS, IN_FLIGHT, FiledServer, serving
 from tests.services.kms.ports import LOCAL

@@ -1,0 +1,123 @@
+"""The key ring of a key server: its KEKs by version, and the key of its tags. Pure.
+
+The ring lies in one row of the database, as one box that the *root* seals (``roots``): AES-256-GCM
+under a key that is derived from the root's, bound to the header that stands beside it in clear. So
+another root is a new box and nothing else, and no KEK can be taken out of a ring, put back into
+one, or made the current one by who cannot open it.
+
+A KEK is 32 random bytes with a number; the highest is the current one, under which keys are
+wrapped. Older ones are there as long as a key is wrapped under them (``custody``). The key of the
+tags is drawn once in the life of a database: neither another root nor another KEK touches a tag.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from protocol.crypto.derive import derive_key
+from protocol.crypto.wrap import KEK_SIZE, unwrap, wrap
+from protocol.errors import CryptographicFailure
+from protocol.secret import KeyMaterial
+from protocol.terms import RootKind
+
+KEKS_LIMIT: Final = 8
+"""KEKs in one ring: more rotations wait until the keys of the oldest have left it."""
+
+
+class Kek(msgspec.Struct, frozen=True, array_like=True):
+    """A key-encrypting key: its number, from 1, and when it was made, in Unix seconds."""
+
+    number: int
+    made_at: float
+    key: KeyMaterial
+
+
+class KeyRing(msgspec.Struct, frozen=True, array_like=True):
+    """``keks`` are in order of their numbers; the last is the current one."""
+
+    tagging: KeyMaterial
+    keks: tuple[Kek, ...]
+
+    @property
+    def current(self) -> Kek:
+        """The KEK under which keys are wrapped now."""
+        return self.keks[-1]
+
+    def with_another(self, at: float, key: KeyMaterial) -> KeyRing:
+        """The ring with ``key`` as its current KEK."""
+        kek = Kek(self.current.number + 1, at, key)
+        return msgspec.structs.replace(self, keks=(*self.keks, kek))
+
+    def only_current(self) -> KeyRing:
+        """The ring without those that are not the current one."""
+        return msgspec.structs.replace(self, keks=(self.current,))
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """What stands beside the box in clear: how its root is opened.
+
+    ``params`` are the root's own (``roots``); ``since`` when it became this one, in Unix seconds.
+    """
+
+    kind: RootKind
+    params: bytes
+    since: float
+
+
+def new_ring(at: float, tagging: bytes, kek: bytes) -> KeyRing:
+    """The ring of a new database, of two times 32 random bytes."""
+    return KeyRing(KeyMaterial(tagging), (Kek(1, at, KeyMaterial(kek)),))
+
+
+def seal(ring: KeyRing, root: KeyMaterial, header: bytes, nonce: bytes) -> bytes:
+    """The box of a ring; ``nonce`` is 12 bytes that were never used with this root."""
+    return wrap(_sealing(root), KeyMaterial(_encoder.encode(ring)), header, nonce)
+
+
+def unseal(box: bytes, root: KeyMaterial, header: bytes) -> KeyRing:
+    """The ring; ``CryptographicFailure`` for another root or header, or an altered box."""
+    clear = unwrap(_sealing(root), box, header)
+    try:
+        ring = _ring.decode(clear.reveal())
+    except (msgspec.DecodeError, ValueError):
+        raise CryptographicFailure("the key ring is not as this version writes it") from None
+    numbers = [kek.number for kek in ring.keks]
+    if not numbers or numbers != sorted(set(numbers)):
+        raise CryptographicFailure("the key ring has no order")
+    return ring
+
+
+def pack_header(header: Header) -> bytes:
+    """The header as it stands in the database, and as the box is bound to it."""
+    return _encoder.encode(header)
+
+
+def unpack_header(data: bytes) -> Header:
+    """``CryptographicFailure`` for what is none."""
+    try:
+        return _header.decode(data)
+    except (msgspec.DecodeError, ValueError):
+        raise CryptographicFailure("the header of the key ring was altered") from None
+
+
+def _sealing(root: KeyMaterial) -> KeyMaterial:
+    return derive_key(root, salt=b"", info=b"keystead kms 2: seal the key ring")
+
+
+def _to_clear(value: Any) -> Any:
+    if isinstance(value, KeyMaterial):
+        return value.reveal()  # into the buffer that is encrypted next, nowhere else
+    raise TypeError(f"{type(value).__name__} has no place in a key ring")
+
+
+def _from_clear(kind: type, value: Any) -> Any:
+    if kind is KeyMaterial and isinstance(value, bytes) and len(value) == KEK_SIZE:
+        return KeyMaterial(value)
+    raise ValueError(f"{kind.__name__} has no place in a key ring")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_to_clear)
+_ring = msgspec.msgpack.Decoder(KeyRing, dec_hook=_from_clear)
+_header = msgspec.msgpack.Decoder(Header)
