@@ -368,8 +368,6 @@ class LabCore(ABC):
     async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
         await self.tell(node, DiskAction(node=node, act=act, label=label), 60.0)
 
-    # ---- growing ----------------------------------------------------------------------------
-
     async def add_node(self, spec: NodeSpec) -> None:
         """Hold a node from now on; it is off. A subclass makes its identity and process first."""
         if spec.node in self._specs and self._specs[spec.node] != spec:
