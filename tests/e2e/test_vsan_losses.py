@@ -388,3 +388,37 @@ def lying(lab: SimLab, host: NodeName, name: str) -> dict[str, bool]:
 @TWO_GROUPS
 def test_a_copy_in_the_making_does_not_count_when_its_original_is_lost(lab: SimLab) -> None:
     lab.run(_copy_outlives(lab))
+
+
+async def _half_made(lab: SimLab) -> None:
+    """vCenter falls before the witness is made; guests write already; a replica that
+    has seen a write is lost; and the object is made to its end."""
+    name = "made-later"
+    making = CreateVsanObject(operation_id="made", cluster=CLUSTER, object=name, blocks=64)
+    task = asyncio.ensure_future(lab.ask(VCENTER, making, within_s=600.0))
+    hosts = [host.host for host in (await seen(lab)).hosts]
+    while len(have := [host for host in hosts if lying(lab, host, name)]) < 2:
+        assert not task.done()
+        await lab.sleep(0.0005)
+    (witness,) = [host for host in hosts if host not in have]
+    await lab.power_off(VCENTER, "crash")
+    with pytest.raises(ProductError):
+        await task
+    await objects.write(lab, have[0], b"one", name)
+    await on(lab, VCENTER)
+    await lab.sleep(60.0)
+    await objects._loses_its_disks(lab, have[1])
+    cut(lab, (have[0], have[1]), (have[0], witness))
+    with pytest.raises(InvalidState, match="too few of its components answer"):
+        await lab.ask(VCENTER, making, within_s=600.0)
+    with pytest.raises(InvalidState, match="inaccessible"):
+        await reads(lab, have[1], name)
+    cut(lab)
+    await lab.ask(VCENTER, making, within_s=600.0)
+    await off(lab, have[0])
+    assert await reads(lab, have[1], name) == digest(b"one")
+
+
+@ONE_GROUP
+def test_what_was_written_before_an_object_was_made_to_its_end_is_kept(lab: SimLab) -> None:
+    lab.run(_half_made(lab))

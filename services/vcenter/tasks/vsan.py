@@ -26,7 +26,7 @@ from protocol.messages.vcenter.vsan import (
     VsanClusterReconfig,
     VsanHost,
 )
-from protocol.terms import ClusterName
+from protocol.terms import ClusterName, NodeName
 from protocol.vsan import ComponentKind, VsanChange, VsanPlacement
 from services.vcenter.inventory import Edit
 from services.vcenter.tables import ClusterRow, Table
@@ -152,31 +152,36 @@ async def _is_repeat(vc: VCenter, row: ClusterRow, operation: str) -> bool:
 
 
 async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
-    """Two replicas and a witness; where they lie is durable before they are made."""
+    """Two replicas and a witness; where they lie is durable before they are made.
+
+    One that was made once is made ``again``: guests may have written since, also to an object that
+    is not made to its end. Those that never were come first: the others ask them.
+    """
     row = cluster_row(vc, message.cluster)
     names.VSAN_OBJECT.check(message.object)
     if not 0 < message.blocks <= MOST_BLOCKS:
         raise InvalidArgument(f"blocks: 1 to {MOST_BLOCKS}")
     there = VsanRow() if row.vsan is None else row.vsan
     placed = there.objects.get(message.object)
-    again = placed is not None and message.object not in there.unmade
+    unmade = there.unmade.get(message.object, ())
     if placed is None:
         placed = await _places(vc, message.cluster)
+        unmade = tuple(place.host for place in placed)
         await vc.inventory.commit(_with_object(message.cluster, message.object, placed))
     else:
         await _check_components(vc, message, placed)
-    for place in placed:
+    for place in sorted(placed, key=lambda place: place.host not in unmade):
         command = CreateVsanComponent(
             object=message.object,
             kind=place.kind,
             blocks=message.blocks if place.kind is ComponentKind.REPLICA else 0,
             marker=f"{message.cluster}/{message.object}".encode(),
             places=placed,
-            again=again,
+            again=place.host not in unmade,
         )
         await vc.sessions.usable(place.host).command(command, within_s=APPLY_S)
-    if not again:
-        await vc.inventory.commit(_made(message.cluster, message.object))
+        if place.host in unmade:
+            await vc.inventory.commit(_made(message.cluster, message.object, place.host))
     return await query(vc, message.cluster)
 
 
@@ -226,21 +231,25 @@ def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, .
             return None
         old = row.vsan or VsanRow()
         new = msgspec.structs.replace(
-            old, objects={name: placed, **old.objects}, unmade=(*old.unmade, name)
+            old,
+            objects={name: placed, **old.objects},
+            unmade={**old.unmade, name: tuple(place.host for place in placed)},
         )
         return msgspec.structs.replace(row, vsan=new)
 
     return Edit(Table.CLUSTER, cluster, change)
 
 
-def _made(cluster: ClusterName, name: str) -> Edit:
-    """All its first components are there: one that is made from now on has been lost before."""
+def _made(cluster: ClusterName, name: str, host: NodeName) -> Edit:
+    """This host has its component: one that is made there from now on has been lost before."""
 
     def change(row: ClusterRow | None) -> ClusterRow | None:
         if row is None or row.vsan is None:
             return row
-        left = tuple(one for one in row.vsan.unmade if one != name)
-        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, unmade=left))
+        left = tuple(other for other in row.vsan.unmade.get(name, ()) if other != host)
+        others = {one: hosts for one, hosts in row.vsan.unmade.items() if one != name}
+        unmade = {**others, name: left} if left else others
+        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, unmade=unmade))
 
     return Edit(Table.CLUSTER, cluster, change)
 

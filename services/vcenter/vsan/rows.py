@@ -59,7 +59,7 @@ class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
 class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     """``operation``: the id of the change that was begun last, so that a repeat is the same one.
     ``allow_reduced_redundancy``: as the last deep rekey, for hosts that it has left out (C25).
-    ``unmade``: objects whose first components are not all there yet.
+    ``unmade``: by object, the hosts of which it is not known that they have had its component.
     """
 
     keys: VsanKeys = VsanKeys()
@@ -67,7 +67,7 @@ class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     operation: str = ""
     allow_reduced_redundancy: bool = False
     objects: dict[str, tuple[VsanPlacement, ...]] = {}
-    unmade: tuple[str, ...] = ()
+    unmade: dict[str, tuple[NodeName, ...]] = {}
 
     def named(self) -> tuple[CryptoKeyId, ...]:
         """The keys in force and those of a change that is on its way, each once."""
