@@ -20,6 +20,7 @@ class Placement:
         self._inventory, self._sessions = inventory, sessions
         self._being_made: dict[NodeName, int] = {}
         self._being_started: dict[NodeName, int] = {}
+        self._being_emptied: dict[NodeName, int] = {}
 
     def choose(
         self,
@@ -63,6 +64,13 @@ class Placement:
         found = self._fit(vm.cluster, None, encrypted=bool(vm.keys), own=True)
         return min(found, key=lambda host: (self._running(host), host != vm.host))
 
+    def takes(self, vm: VmRow) -> bool:
+        """Whether DRS could start the VM where it is."""
+        try:
+            return vm.host in self._fit(vm.cluster, None, encrypted=bool(vm.keys), own=True)
+        except (HostUnreachable, InvalidState):
+            return False
+
     @contextmanager
     def making_on(self, host: NodeName) -> Iterator[None]:
         """While a VM is being made there, it counts."""
@@ -75,6 +83,12 @@ class Placement:
         with _counted(self._being_started, host):
             yield
 
+    @contextmanager
+    def emptying(self, host: NodeName) -> Iterator[None]:
+        """While it enters maintenance mode nothing is placed there."""
+        with _counted(self._being_emptied, host):
+            yield
+
     def _fit(
         self, cluster: ClusterName, but: NodeName | None, *, encrypted: bool, own: bool
     ) -> list[NodeName]:
@@ -84,9 +98,15 @@ class Placement:
         connected = [one for one in hosts if one is not None and one.host != but]
         if not connected:
             raise HostUnreachable(f"no host of cluster {cluster} is connected")
-        found = [session.host for session in connected if not _in_maintenance_mode(session)]
+        found = [
+            session.host
+            for session in connected
+            if not _in_maintenance_mode(session) and not self._being_emptied.get(session.host)
+        ]
         if not found:
-            raise InvalidState(f"every connected host of cluster {cluster} is in maintenance mode")
+            raise InvalidState(
+                f"every connected host of cluster {cluster} is in maintenance mode, or enters it"
+            )
         if encrypted:
             found = [host for host in found if self._takes_encrypted(host, own=own)]
             if not found:

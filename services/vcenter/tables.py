@@ -137,7 +137,8 @@ class VmRow(Row, frozen=True, kw_only=True):
     ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
     ``snapshots``: their names, oldest first; ``with_memory``: of those that have the guest's
     memory. ``template``: it is not powered on. ``unreadable``: its host finds no configuration.
-    ``moving``: two hosts between which it moves while it is off, as long as both may list it.
+    ``moving``: two hosts between which it moves, as long as both may list it, and hosts that have
+    left the inventory and may list it still.
     ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
     an encrypted VM always does (``stream_policy``).
     """

@@ -23,11 +23,11 @@ from services.vcenter.events import Draft
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.availability import HaConfigurations
-from services.vcenter.hosts.cold_moves import ColdMoves
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.gathered_passes import GatheredPasses
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.moves import Moves
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.reconciliation import Reconciliation
@@ -109,7 +109,7 @@ class VCenter:
         self._migrations = 0
         self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)
         self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change of each at a time
-        self.cold_moves = ColdMoves(node, ports.clock, self.inventory, self.sessions)
+        self.moves = Moves(node, ports.clock, self.inventory, self.sessions)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
             node, ports.clock, self.inventory, self.providers, self.contacts
@@ -134,7 +134,7 @@ class VCenter:
         self.authority.start()
         self._trust_watch.start()
         self._reminders.start()
-        self.cold_moves.start()
+        self.moves.start()
 
     def providers_changed(self) -> None:
         """Hosts with encrypted vSAN get the KMS profile as it is now."""

@@ -15,7 +15,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``disbelief``       what is not believed of what a host says of its VMs; pure
 - ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
 - ``relocated_vms``   what of it is no news, of VMs that move between vCenters; pure
-- ``cold_moves``      VMs that are off, and go to another host of their cluster
+- ``moves``           VMs that go to another host of their cluster, and moves that were cut off
 - ``self_served``  keys that hosts derive or fetch, and lack; what a pass does for trusted hosts
 - ``need``            whether a view shows something that a pass would change; pure
 - ``pass_queue``      which hosts want a pass of step B8, and how their last one ended

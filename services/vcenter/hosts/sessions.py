@@ -85,6 +85,8 @@ class HostSessions:
         if session is None:
             known = self._sessions.get(host)
             state = HostConnectionState.DISCONNECTED if known is None else known.state
+            if state is HostConnectionState.CONNECTED:  # its session has ended since it was seen
+                raise HostUnreachable(f"host {host} is being connected anew; ask again")
             raise HostUnreachable(f"host {host} is {state.value}")
         return session
 

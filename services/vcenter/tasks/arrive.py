@@ -22,6 +22,7 @@ from protocol.errors import (
 from protocol.messages.host import (
     CheckRelocate,
     HostEndMigration,
+    HostPowerOffVm,
     HostPrepareMigration,
     HostRegisterVm,
     HostUnregisterVm,
@@ -60,6 +61,8 @@ async def prepare(
         raise AlreadyExists(f"there is a virtual machine {message.vm} at {vc.node.name}")
     cluster = vc.host(message.host).cluster
     session = vc.sessions.usable(vc.placement.choose(cluster, message.host))
+    if before is not None and before.state is Relocation.EXPECTED:
+        await _expect_no_more(vc, before)
     await _check_providers(vc, message)
     row = VmRow(name=message.vm, cluster=cluster, host=session.host, keys=message.keys)
     if row.keys:
@@ -81,6 +84,17 @@ async def prepare(
     if message.running:
         await _have_host_prepared(vc, session, expected, message)
     return RelocationPrepared()
+
+
+async def _expect_no_more(vc: VCenter, before: RelocationRow) -> None:
+    """Another move is to take the place of this one, whose end nobody told: its host has been
+    waiting for the VM. ``HostUnreachable``: it does not say; ``AlreadyExists``: it runs there."""
+    if before.host not in vc.inventory.hosts:
+        return
+    session = vc.sessions.usable(before.host)
+    summary = await _as_the_host_has_it(vc, session, before)
+    if not await _is_off(vc, session, before, summary):
+        raise AlreadyExists(f"{before.name} has come to {vc.node.name} from {before.peer}")
 
 
 async def _have_host_prepared(
@@ -148,7 +162,7 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
         if message.departed is None:
             return RelocationEnded(arrived=None)
         if message.departed:
-            summary = await session.command_vm(HostRegisterVm(vm=row.name))
+            summary = await _let_in(session, row)
         elif await _is_off(vc, session, row, summary):
             await vc.inventory.commit(undone(row))
             return RelocationEnded(arrived=False)
@@ -156,6 +170,15 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
             summary = await session.command_vm(HostRegisterVm(vm=row.name))
     await _take_in(vc, session, row, summary)
     return _arrived(vc, row)
+
+
+async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
+    """Registered; one that was off stays so, also where a host that fell had not been told to stop
+    it, and would start it again. ``DatastoreFault``: a host runs it."""
+    summary = await session.command_vm(HostRegisterVm(vm=row.name))
+    if not row.running and summary.wanted is PowerState.ON:
+        summary = await session.command_vm(HostPowerOffVm(vm=row.name))
+    return summary
 
 
 def _arrived(vc: VCenter, row: RelocationRow) -> RelocationEnded:
@@ -181,8 +204,9 @@ async def _as_the_host_has_it(
 async def _is_off(
     vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary | None
 ) -> bool:
-    """Take the registration back that it got to wait there; False: it runs there by now."""
-    if summary is None:
+    """Take the registration back that it got to wait there, or by a try to take it in; False: it
+    runs there by now."""
+    if summary is None and row.running:
         return True
     try:
         await session.command(HostUnregisterVm(vm=row.name))

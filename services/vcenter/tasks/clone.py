@@ -149,13 +149,13 @@ async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: C
     row, host = vc.vm(name), operation.host or NodeName("")
     if row.power is PowerState.OFF:
         try:
-            await vc.cold_moves.settle(name)  # an earlier try has registered it twice
+            await vc.moves.settle(name)  # an earlier try has registered it twice
             row = vc.vm(name)
             if row.host != host:
                 target = vc.sessions.usable(host)
                 if row.keys:
                     await bring_keys(vc, target, row, caller=caller)
-                await vc.cold_moves.move(row, target)
+                await vc.moves.cold(row, target)
         except ProductError as error:
             text = f"{name} is cloned, on {row.host}, and did not get to {host}: {error}"
             raise type(error)(text, error.keys) from None

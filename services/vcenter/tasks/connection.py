@@ -54,11 +54,12 @@ async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> 
     """The host refuses while VMs run on it, which are moved first by request or by DRS; it keeps
     the mode over its reboots."""
     session = vc.sessions.usable(vc.host(message.host).name)
-    if message.evacuate or empties_hosts(vc, session.host):
-        await evacuate(vc, session.host)
-        session = vc.sessions.usable(session.host)
-    await session.command(HostEnterMaintenanceMode())
-    session.view.apply(in_maintenance_mode=True)
+    with vc.placement.emptying(session.host):
+        if message.evacuate or empties_hosts(vc, session.host):
+            await evacuate(vc, session.host)
+            session = vc.sessions.usable(session.host)
+        await session.command(HostEnterMaintenanceMode())
+        session.view.apply(in_maintenance_mode=True)
     return Done()
 
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from protocol.errors import EncryptionKeyRequired, ProductError, TimedOut
+from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError, TimedOut
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
 from protocol.messages.host import (
@@ -74,7 +74,8 @@ async def settle(
     try:
         ended = await ended_there(vc, leaving, departed=departed)
     except ProductError as error:
-        if not surely_here:
+        # What its host said before the other one was waited for is of the past.
+        if not surely_here or not (await _has_departed(vc, leaving))[1]:
             raise TimedOut(
                 f"{leaving.peer} does not say whether it has {leaving.name}: {error}"
             ) from None
@@ -124,9 +125,19 @@ async def _stay(
 
 
 async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
-    """The other vCenter shall not wait for the VM any more."""
-    await ended_there(vc, stayed, departed=False)
-    await vc.inventory.commit(undone(stayed))
+    """The other vCenter shall not wait for the VM any more. It may have it by now: its host, which
+    waited for the VM, has started it when the one here had fallen. Then it has left after all.
+
+    ``InvalidState``: it has it, and it runs here, where it was started anew since.
+    """
+    ended = await ended_there(vc, stayed, departed=False)
+    if not ended.arrived:
+        await vc.inventory.commit(undone(stayed))
+        return
+    row = vc.inventory.vms.get(stayed.name)
+    if row is not None and row.power is PowerState.ON and vc.sessions.lists(row.host, row.name):
+        raise InvalidState(f"{row.name} runs on {row.host}, and {stayed.peer} has it too")
+    await _leave(vc, stayed)
 
 
 async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | None, bool]:
@@ -167,15 +178,16 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
 
     The VM's row, its keys and the event are one transaction.
     """
+    row = vc.inventory.vms.get(leaving.name)
     listing = [one.host for one in vc.sessions.listing(leaving.name)]
     away = [host for host in vc.inventory.hosts if vc.sessions.connected_to(host) is None]
+    moving = () if row is None else row.moving
     left = msgspec.structs.replace(
         leaving,
         state=Relocation.LEFT,
-        listed_by=tuple(dict.fromkeys((leaving.host, *listing, *away))),
+        listed_by=tuple(dict.fromkeys((leaving.host, *listing, *moving, *away))),
         before=None,
     )
-    row = vc.inventory.vms.get(leaving.name)
     if row is None:
         await vc.inventory.commit(put(Table.RELOCATION, left.name, left))
         return

@@ -43,6 +43,8 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
     """See the module's text. Runs in the VM's turn."""
     row = vc.vm(message.vm)
     vc.check_settled(row.name)
+    await vc.moves.settle(row.name)
+    row = vc.vm(message.vm)
     target = vc.placement.choose(row.cluster, message.host)
     if row.host == target:
         return VmRelocated(vm=vc.vm_info(row.name))
@@ -51,7 +53,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmReloc
     if row.keys:
         await bring_keys(vc, session, row, caller=caller)
     if row.power is PowerState.OFF:
-        await vc.cold_moves.move(row, session)
+        await vc.moves.cold(row, session)
         return VmRelocated(vm=vc.vm_info(row.name))
     done = await _move(vc, source, session, row)
     return VmRelocated(
@@ -86,6 +88,22 @@ async def _move(
     vc: VCenter, source: HostSession, session: HostSession, row: VmRow
 ) -> VmMigrated | None:
     """Steps 3 to 5. None: it runs on the target, and the source's answer was lost."""
+    await vc.moves.begin(row, session.host)
+    try:
+        done = await _handed_over(vc, source, session, row)
+        if done is not None:
+            await vc.moves.end(row.name)
+    except ProductError:
+        vc.moves.follow()
+        raise
+    if done is None:
+        vc.moves.follow()  # whether its source lists it still
+    return done
+
+
+async def _handed_over(
+    vc: VCenter, source: HostSession, session: HostSession, row: VmRow
+) -> VmMigrated | None:
     migration = vc.next_migration()
     stream, key = new_stream(vc, row)
 

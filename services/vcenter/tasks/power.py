@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState
+from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState, ProductError
 from protocol.messages.host import (
     HostPowerOffVm,
     HostPowerOnVm,
@@ -32,14 +32,29 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
     session = vc.sessions.usable(row.host)
     if not _is_placed(vc, row):
         return await _start(vc, row, session)
-    target = vc.placement.for_power_on(row)
+    stays = await _must_stay(vc, row)
+    row = vc.vm(message.vm)
+    stays = stays and vc.placement.takes(row)
+    target = row.host if stays else vc.placement.for_power_on(row)
     with vc.placement.starting_on(target):
         if target != row.host:
             vc.check_settled(row.name)
-            await vc.cold_moves.move(row, vc.sessions.usable(target))
+            await vc.moves.settle(row.name)
+            await vc.moves.cold(row, vc.sessions.usable(target))
         row = vc.vm(message.vm)
         told = [drs_powered_on(row.name, row.host)]
         return await _start(vc, row, vc.sessions.usable(row.host), told)
+
+
+async def _must_stay(vc: VCenter, row: VmRow) -> bool:
+    """Whether an earlier move of it is open, and cannot be ended now: it moves no further then."""
+    try:
+        await vc.moves.settle(row.name)
+    except ProductError:
+        if not vc.sessions.lists(vc.vm(row.name).host, row.name):
+            raise
+        return True
+    return False
 
 
 def _is_placed(vc: VCenter, row: VmRow) -> bool:

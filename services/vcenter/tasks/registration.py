@@ -7,6 +7,8 @@ out. The keys leave the hosts soon afterwards, and a host that is away when it i
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol import names
 from protocol.authorization import Privilege
 from protocol.errors import (
@@ -50,6 +52,9 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
         vc.sessions.lists_no_more(session.host, vm.vm)
         raise
     row = row_of(vm, session.host, vc.host(session.host).cluster)
+    if known is not None and known.moving:  # hosts that are away may list it still
+        hosts = tuple(dict.fromkeys((*known.moving, session.host)))
+        row = msgspec.structs.replace(row, moving=hosts)
     await vc.inventory.commit(
         Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)
     )
@@ -108,11 +113,13 @@ def _check_off(row: VmRow) -> None:
 
 
 async def unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
-    """No host but its own lists it any more, of those that are connected."""
-    for other in vc.sessions.listing(row.name):
-        if other.host != row.host:
+    """No host but its own lists it any more, of those that are connected, and may list it."""
+    listing = [session.host for session in vc.sessions.listing(row.name)]
+    for host in dict.fromkeys((*listing, *row.moving)):
+        other = vc.sessions.connected_to(host)
+        if other is not None and host != row.host:
             await other.command(HostUnregisterVm(vm=row.name))
-            vc.sessions.lists_no_more(other.host, row.name)
+            vc.sessions.lists_no_more(host, row.name)
 
 
 async def _leave(vc: VCenter, row: VmRow) -> None:

@@ -14,8 +14,6 @@ as orphaned here meanwhile, and nobody else has it.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -118,8 +116,15 @@ async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
     if before is None:
         return None
     if before.state is Relocation.STAYED:
-        with suppress(ProductError):
+        try:
             await tell_stayed(vc, before)
+        except ProductError as error:
+            raise InvalidState(
+                f"{before.name}: {before.peer} has not heard that it stayed: {error}"
+            ) from None
+        before = vc.inventory.relocations.get(message.vm)
+        if before is None:
+            return None
     if before.state is Relocation.LEAVING:
         ended = await settle(vc, before)
     elif before.state is Relocation.LEFT and message.vm not in vc.inventory.vms:

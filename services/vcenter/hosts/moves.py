@@ -1,16 +1,18 @@
-"""VMs that are off, and go to another host of their cluster: registered there, then not here.
+"""VMs that go to another host of their cluster: how a move that was cut off comes to its end.
 
-Both hosts list such a VM for a moment, and whoever falls in it leaves it so. The row names both
-hosts before the first of them is told (``VmRow.moving``), until one of them is known not to list
+Both hosts list such a VM for a while, and whoever falls in it leaves it so. The row names both
+hosts before the second of them is told (``VmRow.moving``), until one of them is known not to list
 it. What a task, or an earlier life, left open is settled when both hosts are connected: the VM
-stays where it is by what they say (``whereabouts``), and the other one drops it.
+stays where it is by what they say (``whereabouts``), and the other one drops it. So it is for
+those that run (``tasks.migrate``) and for those that are off, which are registered at the second
+host first, and then leave the registrations of theirs.
 """
 
 from __future__ import annotations
 
-from protocol.errors import HostUnreachable, InvalidArgument, ProductError
+from protocol.errors import HostUnreachable, InvalidState, ProductError
 from protocol.messages.host import HostRegisterVm, HostUnregisterVm
-from protocol.terms import VmName
+from protocol.terms import NodeName, VmName
 from services.runtime.ports import Clock
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
@@ -19,8 +21,8 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import VmRow
 
 
-class ColdMoves:
-    """Moves VMs that are off, and ends what was left open."""
+class Moves:
+    """Records moves, moves VMs that are off, and ends what was left open."""
 
     def __init__(
         self, node: VcenterNode, clock: Clock, inventory: Inventory, sessions: HostSessions
@@ -32,27 +34,34 @@ class ColdMoves:
     def start(self) -> None:
         """Look after what an earlier life left open; nothing when there is nothing."""
         if self._open():
-            self._follow()
+            self.follow()
 
-    async def move(self, row: VmRow, target: HostSession) -> None:
-        """Move the VM, in its turn. ``InvalidArgument``: its host does not list it.
+    async def begin(self, row: VmRow, target: NodeName) -> None:
+        """A move of the VM is about to begin, in its turn; what was open of it is settled."""
+        await self._inventory.commit(change_vm(row.name, moving=(row.host, target)))
+
+    async def end(self, name: VmName) -> None:
+        """One of both hosts is known not to list it."""
+        await self._inventory.commit(change_vm(name, moving=()))
+
+    async def cold(self, row: VmRow, target: HostSession) -> None:
+        """Move a VM that is off, in its turn. ``InvalidState``: its host does not list it.
 
         After any other error it is on one of both hosts, by what they say, and open until then.
         """
         source = self._sessions.usable(row.host)
         if not self._sessions.lists(row.host, row.name):
-            raise InvalidArgument(f"{row.name} is orphaned: {row.host} does not list it any more")
-        await self.settle(row.name)
-        moving = (source.host, target.host)
-        await self._inventory.commit(change_vm(row.name, moving=moving))
+            raise InvalidState(f"{row.name} is orphaned: {row.host} does not list it any more")
+        await self.begin(row, target.host)
         try:
             state = await target.command_vm(HostRegisterVm(vm=row.name))
             await self._drop(row.name, source)
+            await self._drop_elsewhere(row.name, target)
+            await self._sessions.take_in(target.host, (state,))
+            await self.end(row.name)
         except ProductError:
-            self._follow()
+            self.follow()
             raise
-        await self._sessions.take_in(target.host, (state,))
-        await self._inventory.commit(change_vm(row.name, moving=()))
 
     async def settle(self, name: VmName) -> None:
         """End what is open about this VM, in its turn. ``HostUnreachable``: it cannot be known now;
@@ -60,33 +69,43 @@ class ColdMoves:
         row = self._inventory.vms.get(name)
         if row is None or not row.moving:
             return
-        for host in row.moving:  # one that fell over a command may list it no more by now
-            if host in self._inventory.hosts:
-                await self._sessions.usable(host).look()
+        there = [host for host in row.moving if host in self._inventory.hosts]
+        for host in there:  # one that fell over a command may list it no more by now
+            await self._sessions.usable(host).look()
         row = self._inventory.vms.get(name)
         if row is None:
             return
         if not self._sessions.lists(row.host, name):
             raise HostUnreachable(f"{row.host} does not say that it has {name}")
-        for host in row.moving:
-            if host != row.host and host in self._inventory.hosts:
+        for host in there:
+            if host != row.host:
                 await self._drop(name, self._sessions.usable(host))
-        await self._inventory.commit(change_vm(name, moving=()))
+        await self.end(name)
+
+    def follow(self) -> None:
+        """Look after what is open from now on, until nothing is."""
+        if not self._following:
+            self._following = True
+            self._node.background("moves", self._settle_all())
 
     async def _drop(self, name: VmName, session: HostSession) -> None:
         await session.command(HostUnregisterVm(vm=name))
         self._sessions.lists_no_more(session.host, name)
 
+    async def _drop_elsewhere(self, name: VmName, target: HostSession) -> None:
+        """Others that had it once, as far as they do that now: it is not where they are."""
+        for other in self._sessions.listing(name):
+            if other.host != target.host:
+                try:
+                    await self._drop(name, other)
+                except ProductError as error:
+                    self._node.record("vm.untidy", level="warning", vm=name, reason=str(error))
+
     def _open(self) -> list[VmName]:
         return [row.name for row in self._inventory.vms.values() if row.moving]
 
-    def _follow(self) -> None:
-        if not self._following:
-            self._following = True
-            self._node.background("cold_moves", self._settle_all())
-
     async def _settle_all(self) -> None:
-        """Until nothing is open: at once, and again after each period of heartbeats."""
+        """At once, and again after each period of heartbeats."""
         told: dict[VmName, str] = {}
         while names := self._open():
             for name in names:

@@ -1,0 +1,253 @@
+"""Moves of VMs that were found to go wrong: cut off in the midst, two at once, between vCenters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from protocol.errors import ProductError
+from protocol.messages.agent import CutRule
+from protocol.messages.base import Request
+from protocol.messages.vcenter import (
+    EnterMaintenanceMode,
+    MigrateVm,
+    PowerOffVm,
+    PowerOnVm,
+    RelocateVm,
+    ServiceLocator,
+    UnregisterVm,
+)
+from protocol.terms import NodeName, PowerState, VmName
+from tests.e2e.cold_walk import EAST, WEST, Walk
+
+pytestmark = pytest.mark.sim
+
+A, B, C, D, E = (NodeName(f"esxi-00{n}") for n in range(1, 6))
+ONE, TWO, THREE, FOUR = (VmName(f"vm-0{n}") for n in range(1, 5))  # on A, B, C and D
+
+
+@pytest.fixture
+def walk() -> Iterator[Walk]:
+    made = Walk(3)
+    yield made
+    made.world.close()
+
+
+async def said(walk: Walk, vcenter: NodeName, message: Request[Any]) -> str:
+    """What came of a task."""
+    try:
+        await walk.lab.ask(vcenter, message, within_s=120)
+    except ProductError as error:
+        return f"{type(error).__name__}: {error}"
+    return "ok"
+
+
+def to_east(vm: VmName = ONE, host: NodeName = D) -> RelocateVm:
+    return RelocateVm(vm=vm, service=ServiceLocator(vcenter=EAST), host=host)
+
+
+async def cut(walk: Walk, *links: tuple[NodeName, NodeName]) -> None:
+    await walk.lab.put_rules([CutRule(id="cut", src=src, dst=dst) for src, dst in links])
+
+
+def place(walk: Walk, vm: VmName = ONE) -> tuple[list[NodeName], list[str], list[NodeName]]:
+    """Whose it is, its host there, and which hosts list it."""
+    owners = walk.owners(vm)
+    rows = [inventory.vms[vm] for owner in owners if (inventory := walk.inventory(owner))]
+    return owners, [str(row.host) for row in rows], walk.listing(vm)
+
+
+async def lost_answers(walk: Walk, message: Request[Any], host: NodeName) -> asyncio.Task[str]:
+    """Give a task whose host registers the VM, and cannot say so. One that is given now is next."""
+    asked = await begun(walk, message, host)
+    await cut(walk, (host, WEST))
+    return asked
+
+
+async def begun(walk: Walk, message: Request[Any], host: NodeName) -> asyncio.Task[str]:
+    """Give a task on the first VM, and come back when that host lists it."""
+    asked = asyncio.ensure_future(said(walk, WEST, message))
+    while host not in walk.listing(ONE):
+        await walk.lab.sleep(0.0001)
+    return asked
+
+
+def test_a_move_on_does_not_leave_it_where_the_last_one_ended_in_the_dark(walk: Walk) -> None:
+    """A has it no more, and could not say so; it goes to C at once, from B."""
+
+    async def story() -> None:
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        first = await begun(walk, MigrateVm(vm=ONE, host=B), B)
+        second = asyncio.ensure_future(said(walk, WEST, MigrateVm(vm=ONE, host=C)))
+        while A in walk.listing(ONE):
+            await walk.lab.sleep(0.0001)
+        await cut(walk, (A, WEST))
+        assert "TimedOut" in await first
+        await walk.lab.drop_rules("cut")
+        assert await second == "ok"
+        await walk.lab.sleep(60)
+        assert place(walk) == ([WEST], [C], [C])
+
+    walk.world.run(story())
+
+
+@pytest.mark.parametrize("leave", [UnregisterVm(vm=ONE), to_east()], ids=["unregister", "relocate"])
+def test_what_leaves_the_inventory_is_not_brought_back_by_it(
+    walk: Walk, leave: Request[Any]
+) -> None:
+    async def story() -> None:
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        first = await lost_answers(walk, MigrateVm(vm=ONE, host=B), B)
+        second = asyncio.ensure_future(said(walk, WEST, leave))
+        await walk.lab.sleep(19.9)
+        await walk.lab.drop_rules("cut")
+        assert "TimedOut" in await first
+        assert await second == "ok"
+        await walk.lab.sleep(60)
+        gone = isinstance(leave, UnregisterVm)
+        assert place(walk) == (([], [], []) if gone else ([EAST], [D], [D]))
+
+    walk.world.run(story())
+
+
+def test_a_source_that_falls_in_a_migration_leaves_it_registered_once(walk: Walk) -> None:
+    async def story() -> None:
+        asked = await begun(walk, MigrateVm(vm=ONE, host=B), B)
+        await walk.lab.power_off(A, "power_loss")
+        assert "ok" not in await asked
+        await walk.lab.power_on(A)
+        await walk.lab.sleep(120)
+        assert len(walk.listing(ONE)) == 1 and place(walk)[1] == walk.listing(ONE)
+        assert await said(walk, WEST, PowerOnVm(vm=ONE)) == "ok"
+
+    walk.world.run(story())
+
+
+def test_a_host_that_fell_in_a_move_and_stays_away_keeps_no_vm_from_starting(walk: Walk) -> None:
+    """DRS would have it on C, and cannot know whether B lists it: it starts where it is."""
+
+    async def story() -> None:
+        for vm in (ONE, TWO, THREE):
+            await said(walk, WEST, PowerOffVm(vm=vm))
+        asked = await lost_answers(walk, MigrateVm(vm=ONE, host=B), B)
+        await walk.lab.power_off(B, "power_loss")
+        assert "TimedOut" in await asked
+        await said(walk, WEST, MigrateVm(vm=THREE, host=A))
+        assert await said(walk, WEST, PowerOnVm(vm=THREE)) == "ok"
+        await walk.lab.sleep(60)
+        await walk.lab.drop_rules("cut")
+        assert await said(walk, WEST, PowerOnVm(vm=ONE)) == "ok"
+        assert walk.running_on(ONE) == [A]
+        await walk.lab.power_on(B)
+        await walk.lab.sleep(60)
+        assert place(walk) == ([WEST], [A], [A])
+
+    walk.world.run(story())
+
+
+def test_nothing_starts_on_a_host_that_is_being_emptied(walk: Walk) -> None:
+    """It is the emptiest as soon as its VM has gone, and takes none any more."""
+
+    async def story() -> None:
+        for vm in (TWO, THREE):
+            assert await said(walk, WEST, MigrateVm(vm=vm, host=C)) == "ok"
+        await said(walk, WEST, PowerOffVm(vm=THREE))
+        assert await said(walk, WEST, EnterMaintenanceMode(host=B)) == "ok"
+        empty = EnterMaintenanceMode(host=A, evacuate=True)
+        entered = asyncio.ensure_future(said(walk, WEST, empty))
+        while place(walk)[1] != [C]:
+            await walk.lab.sleep(0.0001)
+        assert await said(walk, WEST, PowerOnVm(vm=THREE)) == "ok"
+        assert await entered == "ok"
+        assert walk.running_on(THREE) == [C]
+
+    walk.world.run(story())
+
+
+def test_a_vcenter_that_has_not_heard_that_it_stayed_does_not_wait_for_ever(walk: Walk) -> None:
+    """It is told before anybody tries the same again."""
+
+    async def story() -> None:
+        asked = await begun(walk, to_east(host=D), D)
+        await walk.lab.power_off(EAST, "crash")
+        assert "TimedOut" in await asked
+        again = await said(walk, WEST, to_east(host=E))
+        assert "InvalidState" in again and "has not heard that it stayed" in again
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        await walk.lab.power_on(EAST)
+        await walk.lab.sleep(400)
+        assert place(walk) == ([WEST], [A], [A])
+        assert await said(walk, WEST, to_east(host=E)) == "ok"
+        assert place(walk) == ([EAST], [E], [E])
+
+    walk.world.run(story())
+
+
+def test_a_vm_that_was_started_where_it_was_waited_for_has_left(walk: Walk) -> None:
+    """Its host falls after it has said that it runs; the one that waits for it boots and starts it,
+    before the first vCenter could tell the second that the VM stays."""
+
+    vm = FOUR  # in clear: a host that boots needs nobody
+
+    async def story() -> None:
+        message = RelocateVm(vm=vm, service=ServiceLocator(vcenter=WEST), host=A)
+        asked = asyncio.ensure_future(said(walk, EAST, message))
+        while A not in walk.listing(vm):
+            await walk.lab.sleep(0.0001)
+        await cut(walk, (EAST, WEST), (WEST, EAST))
+        await walk.lab.sleep(45)  # it does not answer, and is asked whether it has the VM
+        await walk.lab.power_off(A, "power_loss")
+        await walk.lab.power_off(D, "power_loss")
+        await walk.lab.power_on(A)
+        assert "ok" not in await asked
+        await walk.lab.sleep(60)
+        assert walk.running_on(vm) == [A]
+        await walk.lab.drop_rules("cut")
+        await walk.lab.power_on(D)
+        await walk.lab.sleep(700)
+        assert place(walk, vm) == ([WEST], [A], [A])
+
+    walk.world.run(story())
+
+
+def test_a_host_that_fell_does_not_start_again_what_has_left_meanwhile(walk: Walk) -> None:
+    """It was off when it left, on a host that was given it after the first one had fallen."""
+
+    async def story() -> None:
+        asked = asyncio.ensure_future(said(walk, EAST, MigrateVm(vm=FOUR, host=E)))
+        while E not in walk.listing(FOUR):
+            await walk.lab.sleep(0.0001)
+        await walk.lab.power_off(D, "power_loss")
+        assert "ok" not in await asked
+        await walk.lab.sleep(60)
+        message = RelocateVm(vm=FOUR, service=ServiceLocator(vcenter=WEST), host=A)
+        assert await said(walk, EAST, message) == "ok"
+        await walk.lab.power_on(D)
+        await walk.lab.sleep(400)
+        assert place(walk, FOUR) == ([WEST], [A], [A]) and walk.running_on(FOUR) == []
+        assert await said(walk, WEST, PowerOnVm(vm=FOUR)) == "ok"
+
+    walk.world.run(story())
+
+
+def test_a_host_that_is_being_connected_anew_is_not_said_to_be_connected(walk: Walk) -> None:
+    async def story() -> None:
+        await walk.lab.power_off(A, "crash")
+        asked = asyncio.ensure_future(said(walk, WEST, PowerOffVm(vm=ONE)))
+        await walk.lab.power_on(A)
+        await asked
+        told = {await said(walk, WEST, PowerOffVm(vm=ONE)) for _ in range(2)}
+        assert not [text for text in told if text.endswith("is connected")], told
+
+    walk.world.run(story())
+
+
+def test_power_is_as_it_was(walk: Walk) -> None:
+    """The lab that these stories begin in."""
+    inventory = walk.inventory(WEST)
+    assert inventory is not None
+    rows = [inventory.vms[vm] for vm in (ONE, TWO, THREE)]
+    assert [(row.host, row.power) for row in rows] == [(h, PowerState.ON) for h in (A, B, C)]
