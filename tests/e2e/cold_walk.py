@@ -217,7 +217,8 @@ class Walk:
         if await self._ask(vcenter, UnregisterVm(vm=vm), vm) is None:
             return
         await self.lab.sleep(after_s)
-        if self._alone(vm) and not self.owners(vm) and not self.listing(vm):
+        nowhere = not self.owners(vm) and not self.listing(vm)
+        if nowhere and self._alone(vm) and not self._down:
             await self._register(vcenter, vm)
 
     async def _register(self, vcenter: NodeName, vm: VmName) -> None:
