@@ -19,7 +19,9 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, DelayRule, LinkRule, NodeRunState
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
+    AddDisk,
     AddHost,
+    AddVtpm,
     CloneVm,
     ConfigureCryptoKey,
     DisableCrypto,
@@ -35,7 +37,7 @@ from protocol.messages.vcenter import (
     ServiceLocator,
     UnregisterVm,
 )
-from protocol.terms import ClusterName, DrsBehavior, NodeName, PowerState, VmName
+from protocol.terms import ClusterName, DrsBehavior, NodeName, PowerState, ProviderId, VmName
 from services.esxi.service import EsxiService
 from services.vcenter.inventory import Inventory
 from services.vcenter.service import VcenterService
@@ -77,6 +79,12 @@ def lab_file(*, ha: bool) -> dict[str, Any]:
             for vcenter in (WEST, EAST)
         ],
     }
+
+
+def devices(one: VmName, two: VmName) -> tuple[Request[Any], ...]:
+    """A second disk with a key of its own, and a virtual TPM."""
+    disk = AddDisk(operation_id="disk", vm=one, own_key=True, provider=ProviderId("keys"))
+    return disk, AddVtpm(operation_id="vtpm", vm=two)
 
 
 class Walk:
@@ -329,6 +337,9 @@ class Walk:
 
     async def go(self) -> None:
         """The whole walk, with its peace and what is asked then."""
+        for vm, message in zip(self.vms, devices(*self.vms[:2]), strict=False):
+            for step in (PowerOffVm(vm=vm), message, PowerOnVm(vm=vm)):
+                await self.lab.ask(WEST, step, within_s=60)
         for vm in self.vms:
             await self.guests.plant(vm, self.running_on(vm)[0])
         async with asyncio.TaskGroup() as group:
@@ -360,8 +371,8 @@ class Walk:
 
     async def _judge(self) -> None:
         for vm in self.vms:
-            if not self.owners(vm) and not self.listing(vm):  # somebody has unregistered it
-                await self._register(WEST, vm)
+            if not self.listing(vm):  # somebody has unregistered it, at least half
+                await self._register((*self.owners(vm), WEST)[0], vm)
             there, owners = self.listing(vm), self.owners(vm)
             if len(owners) != 1:
                 self._amiss(f"{vm} is in the inventories of {owners}, listed by {there}")

@@ -12,15 +12,18 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
+    AddHost,
     EnterMaintenanceMode,
     MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    RegisterVm,
     RelocateVm,
+    RemoveHost,
     ServiceLocator,
     UnregisterVm,
 )
-from protocol.terms import NodeName, PowerState, VmName
+from protocol.terms import ClusterName, NodeName, PowerState, VmName
 from tests.e2e.cold_walk import EAST, WEST, Walk
 
 pytestmark = pytest.mark.sim
@@ -229,6 +232,49 @@ def test_a_host_that_fell_does_not_start_again_what_has_left_meanwhile(walk: Wal
         await walk.lab.sleep(400)
         assert place(walk, FOUR) == ([WEST], [A], [A]) and walk.running_on(FOUR) == []
         assert await said(walk, WEST, PowerOnVm(vm=FOUR)) == "ok"
+
+    walk.world.run(story())
+
+
+def test_a_host_that_waits_for_keys_does_not_start_what_was_powered_off_elsewhere(
+    walk: Walk,
+) -> None:
+    """It has booted, away from vCenter, while the VM ran on another host, and was then powered off:
+    the power command that was accepted last is on the datastore."""
+
+    async def story() -> None:
+        await walk.lab.power_off(A, "power_loss")
+        await cut(walk, (A, WEST), (WEST, A))
+        await walk.lab.power_on(A)
+        await walk.lab.sleep(35)
+        message = RegisterVm(vm=ONE, cluster=ClusterName(f"cluster-{WEST}"), host=B)
+        assert await said(walk, WEST, message) == "ok"
+        assert await said(walk, WEST, PowerOnVm(vm=ONE)) == "ok"
+        assert await said(walk, WEST, PowerOffVm(vm=ONE)) == "ok"
+        await walk.lab.drop_rules("cut")
+        await walk.lab.sleep(120)
+        assert walk.running_on(ONE) == []
+
+    walk.world.run(story())
+
+
+def test_a_host_that_was_removed_in_a_move_does_not_bring_back_what_has_left(walk: Walk) -> None:
+    """It fell, and was not known to have dropped the VM; added again it is told."""
+
+    async def story() -> None:
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        asked = await lost_answers(walk, MigrateVm(vm=ONE, host=B), B)
+        await walk.lab.power_off(B, "power_loss")
+        await walk.lab.drop_rules("cut")
+        assert "TimedOut" in await asked
+        await walk.lab.sleep(60)
+        assert await said(walk, WEST, RemoveHost(host=B)) == "ok"
+        assert await said(walk, WEST, to_east()) == "ok"
+        await walk.lab.power_on(B)
+        add = AddHost(host=B, cluster=ClusterName(f"cluster-{WEST}"))
+        assert await said(walk, WEST, add) == "ok"
+        await walk.lab.sleep(400)
+        assert place(walk) == ([EAST], [D], [D])
 
     walk.world.run(story())
 

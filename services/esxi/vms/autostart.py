@@ -6,6 +6,7 @@ from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError
 from protocol.terms import CryptoKeyId, PowerState, VmName
 from services.esxi.ha import ownership
 from services.esxi.host import Host
+from services.esxi.vms import registration
 from services.esxi.vms.vm import queue_of
 
 
@@ -22,9 +23,11 @@ async def start_wanted_vms(host: Host) -> None:
     deadline = host.clock.monotonic() + window_s
     waiting = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
     asked_for: set[VmName] = set()
+    again = False
     while waiting:
         change = host.keys.next_change
-        started, lacking = await _try_each(host, waiting)
+        started, lacking = await _try_each(host, waiting, again=again)
+        again = True
         waiting = list(lacking)
         if host.uplink.connected:
             news = {vm for vm, keys in lacking.items() if keys and vm not in asked_for}
@@ -43,9 +46,11 @@ async def start_wanted_vms(host: Host) -> None:
 
 
 async def _try_each(
-    host: Host, vms: list[VmName]
+    host: Host, vms: list[VmName], *, again: bool
 ) -> tuple[bool, dict[VmName, tuple[CryptoKeyId, ...]]]:
-    """Try each once; whether any started, and those for which a key or the mode may still come."""
+    """Try each once; whether any started, and those for which a key or the mode may still come.
+
+    ``again``: what was wanted of them when the host booted is of the past."""
     started = False
     lacking: dict[VmName, tuple[CryptoKeyId, ...]] = {}
     for name in vms:
@@ -56,6 +61,10 @@ async def _try_each(
             if name in host.migrations.incoming:  # it runs elsewhere, and is on its way here
                 continue
             try:
+                if again:  # another host may have run it meanwhile, and been told to stop it
+                    vm.wanted = await registration.wanted_power(host, name)
+                if vm.wanted is PowerState.OFF:
+                    continue
                 await ownership.start(host, name)
             except (EncryptionKeyRequired, InvalidState) as error:
                 lacking[name] = error.keys

@@ -63,7 +63,7 @@ async def _read_files(host: Host, vm: RegisteredVm) -> bool:
     there = True
     try:
         config = await read_config(host.datastore, vm.name)
-        vm.wanted = await _wanted(host, vm.name)
+        vm.wanted = await wanted_power(host, vm.name)
         vm.config, vm.problem = config, ""
     except ProductError as error:
         there = not isinstance(error, NotFound)
@@ -72,7 +72,7 @@ async def _read_files(host: Host, vm: RegisteredVm) -> bool:
     return there
 
 
-async def _wanted(host: Host, name: VmName) -> PowerState:
+async def wanted_power(host: Host, name: VmName) -> PowerState:
     """The last accepted power command; off, and said so, when it cannot be known."""
     power = await read_power(host.datastore, name)
     if power is None:
@@ -153,7 +153,7 @@ async def register(host: Host, name: VmName) -> RegisteredVm:
     if name not in host.vms:
         host.check_takes_vms()
     config = await read_config(host.datastore, name)
-    wanted = await _wanted(host, name)
+    wanted = await wanted_power(host, name)
     vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
     if vm.guest is None:
         vm.config, vm.wanted, vm.problem = config, wanted, ""

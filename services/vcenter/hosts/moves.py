@@ -33,16 +33,22 @@ class Moves:
 
     def start(self) -> None:
         """Look after what an earlier life left open; nothing when there is nothing."""
-        if self._open():
-            self.follow()
+        self.follow()
 
     async def begin(self, row: VmRow, target: NodeName) -> None:
         """A move of the VM is about to begin, in its turn; what was open of it is settled."""
-        await self._inventory.commit(change_vm(row.name, moving=(row.host, target)))
+        moving = dict.fromkeys((row.host, target, *self._gone(row.name)))
+        await self._inventory.commit(change_vm(row.name, moving=tuple(moving)))
 
     async def end(self, name: VmName) -> None:
-        """One of both hosts is known not to list it."""
-        await self._inventory.commit(change_vm(name, moving=()))
+        """One of both hosts is known not to list it. What is open with a host that has left the
+        inventory stays so: it may be added again."""
+        await self._inventory.commit(change_vm(name, moving=self._gone(name)))
+
+    def _gone(self, name: VmName) -> tuple[NodeName, ...]:
+        row = self._inventory.vms.get(name)
+        left = () if row is None else row.moving
+        return tuple(host for host in left if host not in self._inventory.hosts)
 
     async def cold(self, row: VmRow, target: HostSession) -> None:
         """Move a VM that is off, in its turn. ``InvalidState``: its host does not list it.
@@ -67,7 +73,7 @@ class Moves:
         """End what is open about this VM, in its turn. ``HostUnreachable``: it cannot be known now;
         ``InvalidPowerState``: the host that should drop it runs it, and has not said so yet."""
         row = self._inventory.vms.get(name)
-        if row is None or not row.moving:
+        if row is None or not self._is_open(row):
             return
         there = [host for host in row.moving if host in self._inventory.hosts]
         for host in there:  # one that fell over a command may list it no more by now
@@ -84,7 +90,7 @@ class Moves:
 
     def follow(self) -> None:
         """Look after what is open from now on, until nothing is."""
-        if not self._following:
+        if not self._following and self._open():
             self._following = True
             self._node.background("moves", self._settle_all())
 
@@ -102,7 +108,10 @@ class Moves:
                     self._node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
     def _open(self) -> list[VmName]:
-        return [row.name for row in self._inventory.vms.values() if row.moving]
+        return [row.name for row in self._inventory.vms.values() if self._is_open(row)]
+
+    def _is_open(self, row: VmRow) -> bool:
+        return any(host in self._inventory.hosts for host in row.moving if host != row.host)
 
     async def _settle_all(self) -> None:
         """At once, and again after each period of heartbeats."""

@@ -77,6 +77,7 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
             ensure_cluster(message.cluster), put(Table.HOST, message.host, row)
         )
         session.start()
+        vc.moves.follow()  # it may list what moved on without it
         await first_pass(vc, message.host)
         await _share_keys_of(vc, row)
         if vc.inventory.clusters[row.cluster].ha_epoch:
