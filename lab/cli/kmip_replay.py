@@ -52,11 +52,12 @@ def replay(
     soak_s, within_s = duration("--soak", soak), duration("--timeout", timeout)
     if not within_s:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0")
-    from lab.kmip.credentials import identity, login
-    from lab.kmip.replaying import replayed, server_names
+    from lab.kmip.certificates import certificates, private_key
+    from lab.kmip.replaying import login, replayed, server_names
+    from services.runtime.streams import TlsIdentity
 
     names = server_names(server)
-    shown = identity(cert, key, ca)
+    shown = TlsIdentity(certificates(cert), private_key(key), certificates(ca))
     by = login(username, password_file)
     with telling(progress, "vCenter's flow") as tell:
         report = replayed(

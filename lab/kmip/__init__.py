@@ -6,6 +6,6 @@
 - ``compared`` an answer beside the one that a conversation expects
 - ``replay``   vCenter's flow against any key server, step by step
 - ``consequences`` what vCenter would make of a step that failed
-- ``replaying``  from addresses and credentials to a report - ``credentials`` PEM files
+- ``replaying``  from addresses and credentials to a report
 - ``standalone`` connections of who is no node of a lab
 """

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from lab.api.answers.kmip import ReplayFinding, ReplayReport, ReplayStep
 from lab.errors import KeysteadError
@@ -13,6 +14,7 @@ from lab.kmip.replay import Latency, Replay, Tell
 from lab.kmip.standalone import connections
 from protocol.errors import InvalidArgument
 from protocol.kmip.dialect import Login
+from protocol.secret import KeyMaterial
 from services.keyservers.address import KMIP_PORT, Kmip, parse
 from services.keyservers.dialogue import Dialogue
 from services.runtime.streams import TlsIdentity
@@ -33,6 +35,19 @@ def server_names(given: Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise KeysteadError("KS-USE-003", "--server: one is named twice")
     return tuple(names)
+
+
+def login(username: str, password_file: Path | None) -> Login | None:
+    """The user name and password of a server's entry; None without a name."""
+    if not username:
+        if password_file is not None:
+            raise KeysteadError("KS-USE-003", "--password-file: name whose it is: --username")
+        return None
+    try:
+        first = b"" if password_file is None else password_file.read_bytes().split(b"\n", 1)[0]
+    except OSError as error:
+        raise KeysteadError("KS-USE-003", f"{password_file}: {error.strerror}") from None
+    return Login(username, KeyMaterial(first.rstrip(b"\r")))
 
 
 def replayed(

@@ -110,9 +110,10 @@ async def _opened(
     server: Alone, settings: Settings, files: ServerFiles
 ) -> tuple[Admission, Listener]:
     try:
+        chain = certificates.certificates(files.certificate)
+        key = certificates.private_key(files.key)
         return await server.service.open_kmip(
-            certificates.certificates(files.certificate),
-            certificates.private_key(files.key),
+            lambda: (chain, key),
             certificates.certificates(files.authority),
             outside=(settings.host, settings.port),
             refused=lambda error: server.node.record(

@@ -176,12 +176,13 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
     """One provider with so many key servers: one, or a pair whose servers replicate; or what a
-    mapping says: ``{replicas: 3, mode: async, ids: sequential}``.
+    mapping says: ``{replicas: 3, mode: async, ids: sequential, door: kmip}``.
 
     The first provider of the file keeps its name, so what refers to it goes on.
     """
     said = dict(wanted) if isinstance(wanted, Mapping) else {"replicas": wanted}
-    mode, ids = said.pop("mode", None), said.pop("ids", None)
+    mode = said.pop("mode", None)
+    each = {name: said.pop(name) for name in ("ids", "door") if name in said}
     count, most = said.pop("replicas", PAIR), PAIR if mode in (None, "sync-pair") else SERVERS_LIMIT
     if said or type(count) is not int or not 1 <= count <= most:
         text = (
@@ -190,7 +191,7 @@ def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]
             "server each: providers"
         )
         raise KeysteadError("KS-USE-003", text)
-    first = dict((data.get("kms") or [{}])[0]) | ({} if ids is None else {"ids": ids})
+    first = dict((data.get("kms") or [{}])[0]) | each
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
     provider.pop("replication", None)

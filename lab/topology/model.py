@@ -65,6 +65,8 @@ class KmsModel(_Named):
     passphrase_file: str = ""
     """With the root ``passphrase``: an absolute path on the machine where the lab runs. Its first
     line is typed at each start of the server that the lab makes; without it the server halts."""
+    door: Literal["bus", "kmip"] = "bus"
+    """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
 
 
 class ProviderModel(_Model):

@@ -30,6 +30,8 @@ class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[NodeName, ...]
     default: bool
     tpm_required: bool = False
+    kmip: tuple[NodeName, ...] = ()
+    """Those of its servers that vCenter asks by KMIP."""
 
 
 class TrustPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ def plan(file: LabFile) -> Topology:
         if s.cluster == c.name and s.tpm is c.hosts.tpm
     ]
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
+    doors = {server.name: server.door for server in file.kms}
     return Topology(
         name=file.name,
         pace=file.pace,
@@ -120,6 +123,7 @@ def plan(file: LabFile) -> Topology:
                 servers=tuple(NodeName(s) for s in p.servers),
                 default=p.name == defaults[p.vcenter],
                 tpm_required=p.tpm_required,
+                kmip=tuple(NodeName(s) for s in p.servers if doors[s] == "kmip"),
             )
             for p in file.providers
         ),
@@ -182,6 +186,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
                 **_replication(group_of.get(server.name)),
                 **root(server),
                 **({"ids": server.ids} if server.ids != "random" else {}),
+                **({"door": server.door} if server.door != "bus" else {}),
             },
         )
         for server in file.kms

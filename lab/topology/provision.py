@@ -19,6 +19,7 @@ from chaos.observe.listing import all_hosts, all_vms
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Course, Report
+from lab.topology.kmip_trust import trust_each_other
 from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan
 from lab.topology.trust import set_up
 from protocol.errors import AlreadyExists, ProductError
@@ -165,11 +166,16 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
 async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
     """A native provider is used when it is backed up: the lab's own backup of it is thrown away."""
     if plan.type != "native":
-        servers = tuple(KmipServer(name=str(s), node=s) for s in plan.servers)
+        servers = tuple(
+            KmipServer(name=str(s), node=s, address=f"kmip://{s}" if s in plan.kmip else "")
+            for s in plan.servers
+        )
         register = RegisterKmsCluster(
             provider=plan.provider, servers=servers, make_default=plan.default
         )
         await course.ask(plan.vcenter, register)
+        if plan.kmip:
+            await trust_each_other(lab, plan.vcenter, plan.provider, plan.kmip)
         return
     create = CreateNativeProvider(
         provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default

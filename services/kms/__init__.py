@@ -1,6 +1,7 @@
 """The key server: KMIP objects of one kind, symmetric keys, kept durably and wrapped.
 
 - ``service``     settings, store and doors of one server
+- ``server_certificate``  what a server of a lab shows KMIP clients
 - ``doors/``      the ways in: they prove the caller and turn messages into operations
 - ``operations``  what the core is asked and answers, named as in KMIP
 - ``core``        one message: what it writes, and what it is answered

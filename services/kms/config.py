@@ -47,6 +47,13 @@ class Replication(StrEnum):
     FORWARD = "forward"
 
 
+class Door(StrEnum):
+    """How vCenter comes to a key server: over the bus, or by KMIP under TLS as well."""
+
+    BUS = "bus"
+    KMIP = "kmip"
+
+
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one identity is here."""
 
@@ -61,6 +68,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
     takes changes until an operator appoints another. ``ids``: how new keys are named.
     ``root``: what opens the key ring of a server that begins; from then on its disk says what does.
+    ``door``: who is let in by ``kmip`` is said at the console.
     """
 
     identities: dict[NodeName, Grant] = {}
@@ -69,6 +77,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
+    door: Door = Door.BUS
 
     @property
     def peers(self) -> tuple[NodeName, ...]:

@@ -17,17 +17,18 @@ from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
 from protocol.tpm.secure_boot import secure_boot_events
-from services.kms import oplog, replication
+from services.kms import oplog, replication, server_certificate
 from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
-from services.kms.config import KmsConfig
+from services.kms.config import Door, KmsConfig
 from services.kms.core import Core
 from services.kms.custody import Custody
 from services.kms.doors.bus import BusDoor
 from services.kms.doors.custody import CustodyDoor
 from services.kms.doors.group import Group, GroupDoor
+from services.kms.doors.identities import IdentityDoor
 from services.kms.doors.kmip.door import KmipDoor
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.pair import Pair, PairDoor
@@ -64,8 +65,15 @@ OTHER_FORMAT: Final = (
     "remove its database keys.db and power it on with --accept-rollback, and it begins without keys"
 )
 
+NO_IDENTITY: Final = (
+    f"Put the last copy of its disk back, or remove the file {server_certificate.FILE}: it shows "
+    "another certificate then, which vCenter has to be told to trust"
+)
 
-class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor):
+Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
+
+
+class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
@@ -105,6 +113,8 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor):
             self.custody = Custody(self.node, self.clock, means, opened, self.core, local)
             await self._meet_others(database, vault)
             await self.custody.begin()
+            if self.config.door is Door.KMIP:
+                await self._open_own_door()
         except OtherFormat as error:
             raise self._halted(f"{error}. {OTHER_FORMAT}") from None
         except RootLocked as error:
@@ -116,15 +126,14 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor):
 
     async def open_kmip(
         self,
-        chain: tuple[bytes, ...],
-        key: KeyMaterial,
+        shown: Shown,
         authorities: tuple[bytes, ...] = (),
         *,
         outside: tuple[str, int] | None = None,
         refused: Callable[[ProductError], None] | None = None,
     ) -> tuple[Admission, Listener]:
-        """Take connections of KMIP, with this certificate (DER, those above it after it) and its
-        key (PKCS#8).
+        """Take connections of KMIP; ``shown`` is asked at each handshake: this server's certificate
+        (DER, those above it after it) and its key (PKCS#8).
 
         Clients are trusted by TLS when their certificate is in the table of identities or under one
         of ``authorities``; what they may do is said by the table alone. ``outside`` as in
@@ -137,10 +146,23 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor):
         door = KmipDoor(Messages(self.core, self.clock), self.clock, admission.caller)
 
         def identity() -> TlsIdentity:
-            return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
+            return TlsIdentity(*shown(), (*authorities, *admission.certificates()))
 
         listener = await self.streams.listen(identity, door.serve, outside=outside, refused=refused)
         return admission, listener
+
+    async def _open_own_door(self) -> None:
+        """The door of a lab's key server: clients are those that its console was told to trust."""
+        try:
+            self.own = await server_certificate.load(
+                self.disk, self.rng, self.clock, self.node.name
+            )
+        except OSError as error:
+            raise self._halted(f"{error.strerror or error}. {NO_IDENTITY}") from None
+        self.admission, _ = await self.open_kmip(self.shown, refused=self._handshake_failed)
+
+    def _handshake_failed(self, error: ProductError) -> None:
+        self.node.record("kmip.handshake_failed", level="warning", text=str(error))
 
     async def stop(self) -> None:
         """Write what is only counted, and shut the TPM down; a dead disk or TPM changes nothing."""

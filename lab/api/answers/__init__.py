@@ -19,7 +19,7 @@
 - ``vsan``       vSAN encryption, its objects and their health
 - ``trust``      Trust Authority, as both vCenters tell of it
 - ``conformance``  assertions, played
-- ``kmip``       conversations of KMIP, played
+- ``kmip``       conversations of KMIP, played    - ``kmip_trust``  trust of KMIP servers
 - ``sweep``      stores, struck at their storage calls
 """
 
@@ -96,6 +96,12 @@ from lab.api.answers.keys import (
     ProviderBackup,
     ProviderList,
 )
+from lab.api.answers.kmip_trust import (
+    KmsIdentity,
+    KmsIdentityList,
+    ProviderTrustList,
+    ServerTrust,
+)
 from lab.api.answers.lab import (
     EventList,
     LabStatus,
@@ -169,6 +175,8 @@ __all__ = [
     "KeyServer",
     "KeyServerList",
     "KeyStatus",
+    "KmsIdentity",
+    "KmsIdentityList",
     "KnownKey",
     "KnownKeyList",
     "KnownProvider",
@@ -189,6 +197,7 @@ __all__ = [
     "ProviderDescription",
     "ProviderList",
     "ProviderServer",
+    "ProviderTrustList",
     "Reason",
     "RemovedKey",
     "RemovedKeyList",
@@ -196,6 +205,7 @@ __all__ = [
     "RoleList",
     "RuleOnLink",
     "RunStopped",
+    "ServerTrust",
     "Task",
     "TaskList",
     "Tpm",

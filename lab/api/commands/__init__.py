@@ -11,7 +11,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``vms``          create, encrypt, on, off, unlock; the guest
 - ``copies``       clones, templates, snapshots
 - ``mobility``     VMs that move between hosts
-- ``keys``         key servers and key providers
+- ``keys``         key servers and key providers    - ``kmip``  trust of KMIP servers
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``roles``        roles, and users who have them
 - ``trust``         Trust Authority, step by step
@@ -111,6 +111,15 @@ from lab.api.commands.keys import (
     ProviderDelete,
     ProviderExport,
     ProviderImport,
+)
+from lab.api.commands.kmip import (
+    KmsIdentities,
+    KmsRenewCertificate,
+    KmsRevoke,
+    KmsTrust,
+    ProviderRenewCertificate,
+    ProviderTrust,
+    ProviderTrustServers,
 )
 from lab.api.commands.look import (
     GetAudit,
@@ -252,14 +261,18 @@ __all__ = [
     "KeyIds",
     "KeyRemove",
     "KmsBackup",
+    "KmsIdentities",
     "KmsKeyActivate",
     "KmsKeyCreate",
     "KmsKeyDestroy",
     "KmsKeyRevoke",
     "KmsKeyShow",
+    "KmsRenewCertificate",
     "KmsRestore",
+    "KmsRevoke",
     "KmsRotateKek",
     "KmsSetRoot",
+    "KmsTrust",
     "LinkCut",
     "LinkDelay",
     "LinkDup",
@@ -273,6 +286,9 @@ __all__ = [
     "ProviderDelete",
     "ProviderExport",
     "ProviderImport",
+    "ProviderRenewCertificate",
+    "ProviderTrust",
+    "ProviderTrustServers",
     "RoleCreate",
     "RoleDelete",
     "RoleUpdate",

@@ -5,6 +5,7 @@
 - ``custody``     what seals them
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
+- ``identities``  who may come through the door of KMIP
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ from protocol.messages.kms.group import (
     QueryGroup,
     Standing,
     TellChanges,
+)
+from protocol.messages.kms.identities import (
+    KmipIdentities,
+    KmipIdentity,
+    QueryIdentities,
+    RenewServerCertificate,
+    RevokeIdentity,
+    TrustIdentity,
 )
 from protocol.messages.kms.keys import (
     KEY_ATTRIBUTES_BYTES,
@@ -120,6 +129,8 @@ __all__ = [
     "KeyValue",
     "KeyValues",
     "KeysReplicated",
+    "KmipIdentities",
+    "KmipIdentity",
     "Locate",
     "Located",
     "LogEntry",
@@ -133,14 +144,18 @@ __all__ = [
     "QueryAudit",
     "QueryCustody",
     "QueryGroup",
+    "QueryIdentities",
     "QueryPair",
     "RegisterKey",
+    "RenewServerCertificate",
     "Replica",
     "ReplicateKeys",
     "Revoke",
+    "RevokeIdentity",
     "RootTransferOpened",
     "RotateKek",
     "ServerVersions",
     "Standing",
     "TellChanges",
+    "TrustIdentity",
 ]

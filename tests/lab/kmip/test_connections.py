@@ -159,7 +159,7 @@ async def test_an_edited_table_is_not_served_from(server: Server) -> None:
 
 async def test_a_node_without_connections_says_so(server: Server) -> None:
     with pytest.raises(NotAvailable):
-        await server.service.open_kmip((SERVER.certificate,), SERVER.key)
+        await server.service.open_kmip(lambda: ((SERVER.certificate,), SERVER.key))
 
 
 async def test_bytes_come_as_they_come(tmp_path: Path) -> None:

@@ -101,8 +101,7 @@ async def served(
     await server.start()
     refused: list[ProductError] = []
     admission, listener = await server.service.open_kmip(
-        (party.certificate,),
-        party.key,
+        lambda: ((party.certificate,), party.key),
         tuple(one.certificate for one in authorities),
         outside=("127.0.0.1", 0),
         refused=refused.append,

@@ -1,0 +1,69 @@
+"""Trust between a vCenter and KMIP servers: each way by itself, and what ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.api.commands.base import Command, wrong
+
+if TYPE_CHECKING:
+    from lab.api.answers import KmsIdentityList, ProviderTrustList
+
+
+class KmsIdentities(Command["KmsIdentityList"], frozen=True, tag="kms.identities"):
+    """Who may come through a key server's door of KMIP, and what it shows; KS-USE-002 for a node
+    that is no key server."""
+
+    kms: str
+
+
+class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
+    """Have a key server take the certificate that vCenter shows for a provider, or that of a file
+    (DER), in a role and a scope [STD-04]."""
+
+    kms: str
+    provider: str = ""
+    certificate: bytes = b""
+    role: str = "client"
+    scope: str = "default"
+
+    def __post_init__(self) -> None:
+        if bool(self.provider) == bool(self.certificate):
+            raise wrong("whose certificate: name a provider or a file, and not both")
+
+
+class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):
+    """Have a key server refuse a client from now on: by its name, or the beginning of its digest
+    when several have that name. KS-USE-002 when there is none, or more than one."""
+
+    kms: str
+    client: str
+
+
+class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):
+    """Have a key server show another certificate, on another key: clients refuse it until they
+    trust that one (SC-06)."""
+
+    kms: str
+
+
+class ProviderTrust(Command["ProviderTrustList"], frozen=True, tag="provider.trust"):
+    """Whether vCenter trusts each KMIP server of a provider, and each of them vCenter [STD-03]."""
+
+    provider: str
+
+
+class ProviderTrustServers(Command["ProviderTrustList"], frozen=True, tag="provider.trust-servers"):
+    """Have vCenter trust what the servers of a provider show now, or a certificate (DER)."""
+
+    provider: str
+    certificate: bytes = b""
+
+
+class ProviderRenewCertificate(
+    Command["ProviderTrustList"], frozen=True, tag="provider.renew-certificate"
+):
+    """Have vCenter show another certificate to the servers of a provider, which it has signed
+    itself: they refuse it until they trust that one (SC-08)."""
+
+    provider: str

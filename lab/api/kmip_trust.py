@@ -1,0 +1,173 @@
+"""Trust between a vCenter and KMIP servers, as administrators of both."""
+
+from __future__ import annotations
+
+import hashlib
+
+from chaos.observe.listing import all_providers
+from lab.api import commands
+from lab.api.answers.kmip_trust import (
+    KmsIdentity,
+    KmsIdentityList,
+    ProviderTrustList,
+    ServerTrust,
+)
+from lab.api.session import Session
+from lab.errors import KeysteadError
+from protocol.crypto.certificates import validity
+from protocol.errors import ProductError
+from protocol.messages import kms as m
+from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.kmip import (
+    CertificateInfo,
+    GenerateSelfSignedClientCert,
+    RetrieveClientCert,
+    RetrieveKmipServerCert,
+    UploadKmipServerCert,
+)
+from protocol.terms import NodeName, ProviderId
+
+# ---- at a key server ---------------------------------------------------------------------
+
+
+async def identities(session: Session, command: commands.KmsIdentities) -> KmsIdentityList:
+    """See ``KmsIdentities``."""
+    server = _server(session, command.kms)
+    return _listed(server, await session.ask(server, m.QueryIdentities()))
+
+
+async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
+    """See ``KmsTrust``."""
+    server = _server(session, command.kms)
+    certificate = command.certificate
+    if command.provider:
+        certificate = (await _client(session, command.provider)).certificate
+    message = m.TrustIdentity(certificate=certificate, role=command.role, scope=command.scope)
+    return _listed(server, await session.ask(server, message))
+
+
+async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:
+    """See ``KmsRevoke``."""
+    server = _server(session, command.kms)
+    known = (await session.ask(server, m.QueryIdentities())).clients
+    meant = [
+        one.digest
+        for one in known
+        if one.name == command.client or one.digest.startswith(command.client)
+    ]
+    if len(meant) != 1:
+        names = ", ".join(f"{one.name} ({one.digest[:16]})" for one in known) or "none"
+        which = "several clients are" if meant else "no client is"
+        raise KeysteadError("KS-USE-002", f"{which} {command.client} at {server}: {names}")
+    return _listed(server, await session.ask(server, m.RevokeIdentity(digest=meant[0])))
+
+
+async def renew_server(session: Session, command: commands.KmsRenewCertificate) -> KmsIdentityList:
+    """See ``KmsRenewCertificate``."""
+    server = _server(session, command.kms)
+    return _listed(server, await session.ask(server, m.RenewServerCertificate()))
+
+
+def _server(session: Session, name: str) -> NodeName:
+    node = session.node(name)
+    if node not in session.key_servers():
+        raise KeysteadError("KS-USE-002", f"{node} is no key server")
+    return node
+
+
+def _listed(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
+    return KmsIdentityList(
+        kms=server,
+        fingerprint=hashlib.sha256(found.certificate).hexdigest(),
+        end=validity(found.certificate)[1],
+        items=tuple(
+            KmsIdentity(
+                client=one.name,
+                role=one.role,
+                scope=one.scope,
+                revoked=one.revoked,
+                end=one.end,
+                digest=one.digest,
+            )
+            for one in found.clients
+        ),
+    )
+
+
+# ---- at vCenter --------------------------------------------------------------------------
+
+
+async def trusted(session: Session, command: commands.ProviderTrust) -> ProviderTrustList:
+    """See ``ProviderTrust``."""
+    return await _trust(session, command.provider)
+
+
+async def trust_servers(
+    session: Session, command: commands.ProviderTrustServers
+) -> ProviderTrustList:
+    """See ``ProviderTrustServers``."""
+    provider = ProviderId(command.provider)
+    found = [command.certificate] if command.certificate else []
+    if not found:
+        for server in await _kmip_servers(session, command.provider):
+            asked = RetrieveKmipServerCert(provider=provider, server=server.name)
+            found.append((await session.ask(session.vcenter, asked)).certificate.certificate)
+    for certificate in found:
+        upload = UploadKmipServerCert(provider=provider, certificate=certificate)
+        await session.ask(session.vcenter, upload)
+    return await _trust(session, command.provider)
+
+
+async def renew_client(
+    session: Session, command: commands.ProviderRenewCertificate
+) -> ProviderTrustList:
+    """See ``ProviderRenewCertificate``."""
+    message = GenerateSelfSignedClientCert(provider=ProviderId(command.provider))
+    await session.ask(session.vcenter, message)
+    return await _trust(session, command.provider)
+
+
+async def _trust(session: Session, provider: str) -> ProviderTrustList:
+    client = await _client(session, provider)
+    servers = await _kmip_servers(session, provider)
+    return ProviderTrustList(
+        provider=provider,
+        fingerprint=client.fingerprint,
+        end=client.end,
+        items=tuple([await _with(session, provider, server.name) for server in servers]),
+    )
+
+
+async def _with(session: Session, provider: str, server: str) -> ServerTrust:
+    asked = RetrieveKmipServerCert(provider=ProviderId(provider), server=server)
+    try:
+        found = await session.ask(session.vcenter, asked)
+    except (ProductError, KeysteadError) as error:
+        return ServerTrust(server=server, reason=str(error))
+    return ServerTrust(
+        server=server,
+        client_trust_server=found.client_trust_server,
+        server_trust_client=found.server_trust_client,
+        fingerprint=found.certificate.fingerprint,
+        end=found.certificate.end,
+    )
+
+
+async def _client(session: Session, provider: str) -> CertificateInfo:
+    """What vCenter shows for the provider; KS-USE-002 when it shows nothing."""
+    message = RetrieveClientCert(provider=ProviderId(provider))
+    found = (await session.ask(session.vcenter, message)).certificate
+    if found is None:
+        raise KeysteadError("KS-USE-002", f"no server of {provider} is asked by KMIP")
+    return found
+
+
+async def _kmip_servers(session: Session, provider: str) -> tuple[KmipServer, ...]:
+    listed = await all_providers(session, session.vcenter)
+    return tuple(
+        server
+        for one in listed
+        if one.provider == provider
+        for server in one.servers
+        if server.address.startswith("kmip:")
+    )

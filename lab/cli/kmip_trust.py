@@ -1,0 +1,143 @@
+"""Trust between a vCenter and KMIP servers: ``kms trust`` and so on, ``provider trust``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from lab.api.commands import (
+    KmsIdentities,
+    KmsRenewCertificate,
+    KmsRevoke,
+    KmsTrust,
+    ProviderRenewCertificate,
+    ProviderTrust,
+    ProviderTrustServers,
+)
+from lab.cli.connect import call
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import field, say, show
+
+if TYPE_CHECKING:
+    from lab.api.answers.kmip_trust import KmsIdentityList, ProviderTrustList
+
+CertificateFile = Annotated[Path | None, Parameter(help="PEM: a certificate.")]
+
+
+def _until(row: Any) -> str:
+    return "" if row.end is None else datetime.fromtimestamp(row.end, UTC).strftime("%Y-%m-%d")
+
+
+def identities(kms: str, *, options: Options = DEFAULTS) -> None:
+    """Who may come through a key server's door of KMIP.
+
+    keystead kms identities kms-1
+    keystead kms identities kms-1 -o json
+    """
+    _identities(call(options, KmsIdentities(kms)), options)
+
+
+def trust(
+    kms: str,
+    *,
+    provider: Annotated[str, Parameter(help="What vCenter shows for this provider.")] = "",
+    certificate: CertificateFile = None,
+    role: Annotated[str, Parameter(help="client, operator, owner, kps or vsan.")] = "client",
+    scope: Annotated[str, Parameter(help="Whose keys it shares.")] = "default",
+    options: Options = DEFAULTS,
+) -> None:
+    """Have a key server take a client's certificate from now on.
+
+    keystead kms trust kms-1 --provider kms-provider
+    keystead kms trust kms-1 --certificate app.pem --role owner --scope apps
+    """
+    command = KmsTrust(kms, provider, _der(certificate), role, scope)
+    _identities(call(options, command), options)
+
+
+def revoke(kms: str, client: str, *, options: Options = DEFAULTS) -> None:
+    """Have a key server refuse a client from now on.
+
+    keystead kms revoke kms-1 vcenter
+    keystead kms revoke kms-1 3f0a9c -o json
+    """
+    _identities(call(options, KmsRevoke(kms, client)), options)
+
+
+def renew_server(kms: str, *, options: Options = DEFAULTS) -> None:
+    """Have a key server show another certificate: vCenter refuses it until it trusts that one.
+
+    keystead kms renew-certificate kms-1
+    keystead kms renew-certificate kms-1 -o json
+    """
+    _identities(call(options, KmsRenewCertificate(kms)), options)
+
+
+def trusted(provider: str, *, options: Options = DEFAULTS) -> None:
+    """Whether vCenter trusts the KMIP servers of a provider, and they vCenter.
+
+    keystead provider trust kms-provider
+    keystead provider trust kms-provider -o json
+    """
+    _trust(call(options, ProviderTrust(provider)), options)
+
+
+def trust_servers(
+    provider: str, *, certificate: CertificateFile = None, options: Options = DEFAULTS
+) -> None:
+    """Have vCenter trust what the KMIP servers of a provider show now.
+
+    keystead provider trust-servers kms-provider
+    keystead provider trust-servers kms-provider --certificate ca.pem
+    """
+    _trust(call(options, ProviderTrustServers(provider, _der(certificate))), options)
+
+
+def renew_client(provider: str, *, options: Options = DEFAULTS) -> None:
+    """Have vCenter show another certificate: the servers refuse it until they trust that one.
+
+    keystead provider renew-certificate kms-provider
+    keystead provider renew-certificate kms-provider -o json
+    """
+    _trust(call(options, ProviderRenewCertificate(provider)), options)
+
+
+def _der(file: Path | None) -> bytes:
+    if file is None:
+        return b""
+    from lab.kmip.certificates import certificates
+
+    return certificates(file)[0]
+
+
+def _identities(answer: KmsIdentityList, options: Options) -> None:
+    columns = (
+        field("client"),
+        field("role"),
+        field("scope"),
+        field("revoked"),
+        ("UNTIL", _until),
+        ("DIGEST", lambda row: row.digest[:16]),
+    )
+    show(answer, options.output, columns, key="client")
+    _own(options, answer.kms, answer)
+
+
+def _trust(answer: ProviderTrustList, options: Options) -> None:
+    columns = (
+        field("server"),
+        field("client_trust_server", "CLIENT TRUSTS SERVER"),
+        field("server_trust_client", "SERVER TRUSTS CLIENT"),
+        ("UNTIL", _until),
+        field("reason"),
+    )
+    show(answer, options.output, columns, key="server")
+    _own(options, "vCenter", answer)
+
+
+def _own(options: Options, who: str, answer: Any) -> None:
+    if options.output in (Format.TABLE, Format.WIDE):
+        say(f"{who} shows {answer.fingerprint[:16]}…, good until {_until(answer)}")

@@ -1,0 +1,113 @@
+"""At the console of a key server: who may come through its door of KMIP, and what it shows."""
+
+from __future__ import annotations
+
+from protocol.crypto import certificates
+from protocol.errors import (
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    PermissionDenied,
+    SaveFailed,
+)
+from protocol.messages.kms import (
+    KmipIdentities,
+    KmipIdentity,
+    QueryIdentities,
+    RenewServerCertificate,
+    RevokeIdentity,
+    TrustIdentity,
+)
+from protocol.secret import KeyMaterial
+from services.kms import server_certificate
+from services.kms.access import Caller, caller_at
+from services.kms.admission import Admission
+from services.kms.config import KmsConfig, KmsRole
+from services.kms.identities import Identity
+from services.kms.knobs import KmsNode
+from services.kms.server_certificate import ServerCertificate
+from services.runtime.service import Peer, Service, serves
+
+
+class IdentityDoor(Service):
+    """See the module's text. ``admission`` None: the server has no door of KMIP."""
+
+    node: KmsNode
+    config: KmsConfig
+    admission: Admission | None = None
+    own: ServerCertificate | None = None
+
+    def shown(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
+        """What clients are shown now; ``InvalidState`` without a door of KMIP."""
+        if self.own is None:
+            raise InvalidState(f"{self.node.name} has no certificate")
+        return (self.own.certificate,), self.own.key
+
+    @serves(TrustIdentity)
+    async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
+        """See the message."""
+        admission, caller = self._at_console(peer)
+        try:
+            role = KmsRole(message.role)
+        except ValueError:
+            roles = ", ".join(sorted(one.value for one in KmsRole if one is not KmsRole.PEER))
+            raise InvalidArgument(f"role: one of {roles}") from None
+        found = await admission.trust(caller, message.certificate, role, message.scope)
+        self.node.record(
+            "kms.identity_trusted", who=found.name, digest=found.digest, role=role.value
+        )
+        return self._all(admission)
+
+    @serves(RevokeIdentity)
+    async def revoke_identity(self, message: RevokeIdentity, peer: Peer) -> KmipIdentities:
+        """See the message."""
+        admission, caller = self._at_console(peer)
+        found = await admission.revoke(caller, message.digest)
+        self.node.record(
+            "kms.identity_revoked", level="warning", who=found.name, digest=found.digest
+        )
+        return self._all(admission)
+
+    @serves(RenewServerCertificate)
+    async def renew_server_certificate(
+        self, message: RenewServerCertificate, peer: Peer
+    ) -> KmipIdentities:
+        """See the message; connections that are open go on."""
+        admission, _ = self._at_console(peer)
+        try:
+            self.own = await server_certificate.renewed(
+                self.disk, self.rng, self.clock, self.node.name
+            )
+        except OSError as error:
+            raise SaveFailed(f"the certificate: {error.strerror or error}") from error
+        self.node.record("kms.certificate_renewed", level="warning")
+        return self._all(admission)
+
+    @serves(QueryIdentities)
+    async def query_identities(self, message: QueryIdentities, peer: Peer) -> KmipIdentities:
+        """See the message."""
+        admission, _ = self._at_console(peer)
+        return self._all(admission)
+
+    def _at_console(self, peer: Peer) -> tuple[Admission, Caller]:
+        if not peer.local:
+            raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
+        if self.admission is None:
+            raise NotAvailable(f"{self.node.name} has no door of KMIP")
+        return self.admission, caller_at(self.config, self.node.name, local=True)
+
+    def _all(self, admission: Admission) -> KmipIdentities:
+        (certificate, *_), _ = self.shown()
+        return KmipIdentities(certificate=certificate, clients=tuple(map(_told, admission.all())))
+
+
+def _told(identity: Identity) -> KmipIdentity:
+    return KmipIdentity(
+        digest=identity.digest,
+        name=identity.name,
+        role=identity.role.value,
+        scope=identity.scope,
+        revoked=identity.revoked,
+        certificate=identity.certificate,
+        end=certificates.validity(identity.certificate)[1],
+    )

@@ -1,0 +1,162 @@
+"""A lab whose vCenter asks its key servers by KMIP under TLS: the story, and trust each way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from lab.api import commands as c
+from lab.client import Lab
+from lab.errors import KeysteadError
+from protocol.terms import VmCryptoState
+
+pytestmark = pytest.mark.sim
+
+PROVIDER: Final = "kms-provider"
+SERVERS: Final = ("kms-1", "kms-2")
+HEALTH_S: Final = 310.0
+"""Lab seconds in which vCenter has looked at each server once more."""
+
+
+def over_tls(seed: int = 3) -> Lab:
+    """The default lab, with a pair of key servers that are asked by KMIP."""
+    kms = {"replicas": 2, "mode": "sync-pair", "door": "kmip"}
+    return Lab(mode="sim", seed=seed, kms=kms, hosts=2, vms=3, key_persistence=True)
+
+
+async def status(lab: Lab) -> str:
+    """Of the provider: green, yellow or red."""
+    [found] = (await lab.do(c.GetProviders())).items
+    return found.status
+
+
+async def trust(lab: Lab) -> list[tuple[bool | None, bool | None]]:
+    """Of each server: whether vCenter trusts it, and it vCenter."""
+    found = await lab.do(c.ProviderTrust(PROVIDER))
+    return [(one.client_trust_server, one.server_trust_client) for one in found.items]
+
+
+async def refused(lab: Lab, vm: str) -> str:
+    """Why a new VM cannot be encrypted; empty when it was."""
+    await lab.do(c.VmCreate(vm, encrypted=False))
+    try:
+        await lab.do(c.VmEncrypt(vm))
+    except KeysteadError as error:
+        return str(error)
+    return ""
+
+
+async def states(lab: Lab) -> set[VmCryptoState | None]:
+    """Of the VMs that the lab began with."""
+    return {vm.crypto for vm in (await lab.do(c.GetVms())).items if vm.vm < "vm-04"}
+
+
+async def test_the_story_over_tls() -> None:
+    """Keys come by KMIP; without the servers nothing new is encrypted, and stored keys do."""
+    async with over_tls() as lab:
+        assert await status(lab) == "green"
+        assert await trust(lab) == [(True, True)] * 2
+        assert not await refused(lab, "vm-new")
+        await lab.do(c.VmRecrypt("vm-01"))
+        for server in SERVERS:
+            await lab.cut("vcenter", server)
+        assert "no server of key provider kms-provider answers" in await refused(lab, "vm-late")
+        assert await status(lab) == "red"
+        await lab.reboot("esxi-001")
+        await lab.sleep(120)
+        assert await states(lab) == {VmCryptoState.UNLOCKED}
+        await lab.do(c.Heal(all=True))
+        await lab.sleep(HEALTH_S)
+        assert await status(lab) == "green"
+        await lab.do(c.VmEncrypt("vm-late"))
+
+
+async def test_one_server_is_enough() -> None:
+    """STD-08: the other one is asked, and its pair has the key too."""
+    async with over_tls() as lab:
+        await lab.cut("vcenter", "kms-1")
+        assert not await refused(lab, "vm-new")
+        await lab.sleep(HEALTH_S)
+        assert await status(lab) == "yellow"
+        await lab.do(c.Heal(all=True))
+        await lab.cut("vcenter", "kms-2")
+        await lab.do(c.VmRecrypt("vm-new"))
+
+
+async def test_a_server_that_shows_another_certificate_is_not_trusted() -> None:
+    """SC-06: trust is gone one way only; the cure is to accept what it shows."""
+    async with over_tls() as lab:
+        before = await lab.do(c.KmsIdentities("kms-1"))
+        after = await lab.do(c.KmsRenewCertificate("kms-1"))
+        assert before.fingerprint != after.fingerprint
+        assert await trust(lab) == [(False, None), (True, True)]
+        await lab.sleep(HEALTH_S)
+        assert await status(lab) == "yellow"
+        await lab.do(c.ProviderTrustServers(PROVIDER))
+        assert await trust(lab) == [(True, True)] * 2
+        assert await status(lab) == "green"
+
+
+async def test_another_client_certificate_takes_the_place_of_the_first_at_once() -> None:
+    """SC-08: the servers still trust the old one; the provider is down until they are told."""
+    async with over_tls() as lab:
+        await lab.do(c.ProviderRenewCertificate(PROVIDER))
+        assert await trust(lab) == [(True, False)] * 2
+        assert await status(lab) == "red"
+        assert "no server of key provider" in await refused(lab, "vm-new")
+        for server in SERVERS:
+            told = await lab.do(c.KmsTrust(server, provider=PROVIDER))
+            assert [one.client for one in told.items] == ["vcenter"] * 2
+        await lab.sleep(HEALTH_S)
+        assert await trust(lab) == [(True, True)] * 2
+        assert await status(lab) == "green"
+        await lab.do(c.VmEncrypt("vm-new"))
+
+
+async def test_a_client_that_was_revoked_is_refused() -> None:
+    """Its keys stay; a restart of the server changes nothing; trusting it again is the cure."""
+    async with over_tls() as lab:
+        for server in SERVERS:
+            [told] = (await lab.do(c.KmsRevoke(server, "vcenter"))).items
+            assert told.revoked
+        assert await trust(lab) == [(True, False)] * 2
+        await lab.reboot("kms-1")
+        assert (await lab.do(c.KmsIdentities("kms-1"))).items[0].revoked
+        assert await refused(lab, "vm-new")
+        for server in SERVERS:
+            await lab.do(c.KmsTrust(server, provider=PROVIDER))
+        await lab.do(c.VmEncrypt("vm-new"))
+        await lab.do(c.VmRecrypt("vm-01"))
+
+
+async def test_a_client_is_named_without_doubt() -> None:
+    async with over_tls() as lab:
+        await lab.do(c.ProviderRenewCertificate(PROVIDER))
+        await lab.do(c.KmsTrust("kms-1", provider=PROVIDER))
+        with pytest.raises(KeysteadError, match="several clients are vcenter"):
+            await lab.do(c.KmsRevoke("kms-1", "vcenter"))
+        digest = (await lab.do(c.KmsIdentities("kms-1"))).items[0].digest
+        told = await lab.do(c.KmsRevoke("kms-1", digest[:20]))
+        assert [one.revoked for one in told.items] == [True, False]
+        with pytest.raises(KeysteadError, match="is no key server"):
+            await lab.do(c.KmsIdentities("vcenter"))
+
+
+async def test_who_is_asked_over_the_bus_has_no_certificates() -> None:
+    async with Lab(mode="sim", seed=3, hosts=1, vms=0) as lab:
+        with pytest.raises(KeysteadError, match="no door of KMIP"):
+            await lab.do(c.KmsIdentities("kms"))
+        with pytest.raises(KeysteadError, match="no server of kms-provider is asked by KMIP"):
+            await lab.do(c.ProviderTrust(PROVIDER))
+
+
+async def test_a_seed_is_the_same_run_whatever_tls_draws() -> None:
+    seen = []
+    for _ in range(2):
+        async with over_tls(seed=11) as lab:
+            await refused(lab, "vm-new")
+            await lab.reboot("esxi-001")
+            await lab.sleep(60)
+            seen.append(await lab.trace())
+    assert seen[0] == seen[1]
