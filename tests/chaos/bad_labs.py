@@ -80,6 +80,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"vm": ["vm-01", "vm-02"], "state": "destroy"},
         {"vm": ["vm-01", "vm-02"], "state": "destroy", "backup": "before"},
     ),
+    "kms.failover": ({"to": "kms-2"},),
     "provider.delete": ({},),
 }
 """Values by which every fault is played, on two nodes, links or keys wherever it can have two."""

@@ -25,16 +25,23 @@ from tests.chaos.worlds import World, exec_installed_only
 pytestmark = pytest.mark.sim
 KMS = NodeName("kms")
 ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
-ALONE = ("broker.restart", "provider.delete", "vcenter.down")
+ALONE = ("broker.restart", "kms.failover", "provider.delete", "vcenter.down")
 """Faults that act on one thing only, so that none of several can be left out."""
 BAD = [(kind, values, How.NOTHING) for kind, values in ALL] + [
     (kind, values, How.ALL_BUT_LAST) for kind, values in ALL if kind not in ALONE
 ]
 
 
+OTHER_LABS: dict[str, dict[str, Any]] = {
+    "kms.failover": {"kms": {"replicas": 2, "mode": "forward"}},
+}
+"""Of faults that the lab of all others has nothing for."""
+
+
 @pytest.fixture
-def world() -> Iterator[World]:
-    made = World(hosts=2, vms=2, key_persistence=True)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    kind = request.node.callspec.params["kind"]
+    made = World(hosts=2, vms=2, key_persistence=True, **OTHER_LABS.get(kind, {}))
     yield made
     made.close()
 

@@ -12,5 +12,10 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_GROUP}::test_a_restart_forgets_nothing_that_is_to_be_told",
         "None",
     ),
+    (
+        "appointment_unheard",
+        f"{_GROUP}::test_without_the_active_server_nothing_changes_until_another_is_appointed",
+        "durable, and told",
+    ),
     ("ids_in_order", f"{_GROUP}::test_random_ids_never_meet", "one id, two materials"),
 )
