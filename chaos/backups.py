@@ -16,6 +16,7 @@ from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.terms import NodeName
 
 RESTORED_OPTION = "restoredBackup"
+ACCEPT_OPTION = "acceptRollback"
 
 
 def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
@@ -39,6 +40,19 @@ async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
     """Put a backup back, and start the nodes from it; ``NotFound`` when one of them has none of
     that name: then those that ran are started as they were."""
     await _while_off(lab, tuple(nodes), DiskAct.RESTORE, backup)
+
+
+async def roll_back(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+    """Put back the databases of a backup and nothing else, and tell nobody; who ran is started."""
+    await _while_off(lab, tuple(servers), DiskAct.RESTORE_DATABASES, backup)
+
+
+async def accept(lab: Lab, servers: Iterable[NodeName]) -> None:
+    """Have servers that stand at their screen serve from the database that they found."""
+    for server in servers:
+        if (await lab.status(server)).state is NodeRunState.HALTED:
+            await lab.power_off(server, "power_loss")
+            await lab.power_on(server, {ACCEPT_OPTION: "true"})
 
 
 async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup: str) -> None:

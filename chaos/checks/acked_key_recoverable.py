@@ -21,6 +21,7 @@ from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 _RESTORES: Final = "kms.key_state"  # whose cure is a backup that is put back
+_ROLLBACK: Final = "kms.rollback"  # whose cure accepts the one that was put back
 _REFUSED: Final = "KS-CHAOS-108"  # it was not, since it would lose keys in use
 _STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy", "kms.key.destroy-unused")
 _BACKUP: Final = "kms.backup"
@@ -129,7 +130,7 @@ class _Keys:
         if fault.op == _DELETED and heal.data.get("verified"):
             self.deleted.pop(f"{id}{fault.seq}", None)
         refused = _REFUSED in str(heal.data.get("seen", ""))
-        if fault.op == _RESTORES and id in self._curing and not refused:
+        if fault.op in (_RESTORES, _ROLLBACK) and id in self._curing and not refused:
             # A backup that is named was taken before: nobody here knows how long before.
             named = fault.data.get("values", {}).get("backup")
             since = 0 if named else self._begun.get(id, fault.seq)

@@ -22,9 +22,13 @@ from chaos.faults import FAULTS, fault_type, to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 
-RANDOM: Final = tuple(f.kind for f in FAULTS if f.reversible and not f.at_point)
+_NO_LAB: Final = ("kms.failover",)  # no lab of random runs has an active key server
+RANDOM: Final = tuple(
+    f.kind for f in FAULTS if f.reversible and not f.at_point and f.kind not in _NO_LAB
+)
 """Kinds that are drawn unless others are named: those that can be taken back."""
-_ROLLED_BACK: Final = ("kms.key_state",)  # its cure is an older database: newer keys are gone
+_ROLLED_BACK: Final = ("kms.key_state", "kms.rollback")
+"""Their cure is an older database: newer keys are gone."""
 RARE: Final = tuple(
     fault.kind for fault in FAULTS if not fault.reversible and fault.kind not in _ROLLED_BACK
 )

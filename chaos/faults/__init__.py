@@ -25,6 +25,7 @@ from chaos.faults.host_reboot import HostReboot
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
+from chaos.faults.kms_rollback import KmsRollback
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.link_dup import LinkDup
@@ -66,6 +67,7 @@ FAULTS: tuple[type[Fault], ...] = (
     VcenterDown,
     KmsKeyState,
     KmsFailover,
+    KmsRollback,
     ProviderDelete,
     PointCrash,
     PointFail,

@@ -371,11 +371,12 @@ class HoldNode(Request[Done], frozen=True, kw_only=True):
 
 
 class DiskAct(StrEnum):
-    """What is done with the copy of a disk under a label: make it, put it back, throw it away; and
-    with the disk itself: wipe it, as an installer does (no label)."""
+    """What is done with the copy of a disk under a label: make it, put it back, or only its
+    databases, throw it away; and with the disk itself: wipe it, as an installer does (no label)."""
 
     SAVE = "save"
     RESTORE = "restore"
+    RESTORE_DATABASES = "restore-databases"
     DROP = "drop"
     WIPE = "wipe"
 

@@ -243,6 +243,8 @@ class Agent:
                     await store.save(message.label)
                 case DiskAct.RESTORE:
                     await store.restore(message.label)
+                case DiskAct.RESTORE_DATABASES:
+                    await store.restore_databases(message.label)
                 case DiskAct.DROP:
                     await store.drop(message.label)
                 case DiskAct.WIPE:

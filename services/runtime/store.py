@@ -88,12 +88,16 @@ class Store(Protocol):
     async def save(self, label: str) -> None:
         """Keep a copy of everything under ``label``, replacing an older one.
 
-        The node must be off (``RuntimeError``). So for ``restore`` and ``drop``.
+        The node must be off (``RuntimeError``). So for what is done with the copy later.
         """
         ...
 
     async def restore(self, label: str) -> None:
         """Put the copy back, both images as they were; ``KeyError`` if there is none."""
+        ...
+
+    async def restore_databases(self, label: str) -> None:
+        """As ``restore``, of databases only: all other files stay as they are."""
         ...
 
     async def drop(self, label: str) -> None:

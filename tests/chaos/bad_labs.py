@@ -81,6 +81,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"vm": ["vm-01", "vm-02"], "state": "destroy", "backup": "before"},
     ),
     "kms.failover": ({"to": "kms-2"},),
+    "kms.rollback": ({"on": "kms", "backup": "before"},),
     "provider.delete": ({},),
 }
 """Values by which every fault is played, on two nodes, links or keys wherever it can have two."""

@@ -17,6 +17,7 @@ from chaos.faults.base import Fault
 from chaos.keeper import FaultKeeper, HealReport
 from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState
+from protocol.messages.kms import CreateKey
 from protocol.messages.vcenter import ListVms
 from protocol.terms import NodeName
 from tests.chaos.bad_labs import ACTS, LOOKS, PLAYED, Bad, How, Values
@@ -25,7 +26,7 @@ from tests.chaos.worlds import World, exec_installed_only
 pytestmark = pytest.mark.sim
 KMS = NodeName("kms")
 ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
-ALONE = ("broker.restart", "kms.failover", "provider.delete", "vcenter.down")
+ALONE = ("broker.restart", "kms.failover", "kms.rollback", "provider.delete", "vcenter.down")
 """Faults that act on one thing only, so that none of several can be left out."""
 BAD = [(kind, values, How.NOTHING) for kind, values in ALL] + [
     (kind, values, How.ALL_BUT_LAST) for kind, values in ALL if kind not in ALONE
@@ -57,6 +58,7 @@ def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
         world.run(exec_installed_only(world.lab))
     if "backup" in values:
         world.run(back_up(world.lab, [KMS], values["backup"]))
+        world.run(world.lab.ask(KMS, CreateKey(operation_id="since then")))
     return bad, FaultKeeper(lab), make_fault(kind, "f", values, lab.directory(), seed=3)
 
 

@@ -410,6 +410,32 @@ async def test_an_old_copy_of_the_disk_brings_the_old_database(bench: Bench) -> 
 
 
 @both
+async def test_databases_of_a_copy_come_back_without_its_files(bench: Bench) -> None:
+    life, database = await opened(bench)
+    await database.transact(insert("old"))
+    life.end(CRASH)
+    await bench.store.end(life, CRASH)
+    await bench.store.save("early")
+    life, database = await opened(bench)
+    await database.transact(insert("new"))
+    disk = bench.store.disk(life)
+    await disk.write("beside", b"new")
+    await disk.sync("beside")
+    with pytest.raises(RuntimeError, match="is on"):
+        await bench.store.restore_databases("early")
+    life.end(CRASH)
+    await bench.store.end(life, CRASH)
+    await bench.store.restore_databases("early")
+    life, database = await opened(bench)
+    assert await database.query(values) == ["old"]
+    assert await bench.store.disk(life).read("beside") == b"new"
+    life.end(CRASH)
+    await bench.store.end(life, CRASH)
+    with pytest.raises(KeyError):
+        await bench.store.restore_databases("never")
+
+
+@both
 async def test_many_lives_one_after_another(bench: Bench) -> None:
     expected: list[str] = []
     life, disk = bench.boot()

@@ -17,5 +17,16 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_GROUP}::test_without_the_active_server_nothing_changes_until_another_is_appointed",
         "durable, and told",
     ),
+    (
+        "age_unchecked",
+        "tests/services/kms/test_rollback.py"
+        "::test_a_rolled_back_server_of_a_pair_is_filled_by_the_other",
+        "older than the server",
+    ),
+    (
+        "lost_keys_unasked",
+        f"{_GROUP}::test_a_server_put_back_to_an_older_state_is_filled_again",
+        "Extra items",
+    ),
     ("ids_in_order", f"{_GROUP}::test_random_ids_never_meet", "one id, two materials"),
 )

@@ -134,7 +134,10 @@ class LabStore(Switches, Store):
         await self._when_off(label, self._save)
 
     async def restore(self, label: str) -> None:
-        await self._when_off(label, self._restore)
+        await self._when_off(label, lambda kept: self._restore(kept, (*TREES, DATABASES)))
+
+    async def restore_databases(self, label: str) -> None:
+        await self._when_off(label, lambda kept: self._restore(kept, (DATABASES,)))
 
     async def drop(self, label: str) -> None:
         await self._when_off(label, lambda kept: shutil.rmtree(kept, ignore_errors=True))
@@ -160,16 +163,16 @@ class LabStore(Switches, Store):
         kept.parent.mkdir(exist_ok=True)
         os.rename(unfinished, kept)
 
-    def _restore(self, kept: Path) -> None:
+    def _restore(self, kept: Path, names: Sequence[str]) -> None:
         if not kept.is_dir():
             raise KeyError(kept.name)
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
         _clone(kept, unfinished)
-        for name in (*TREES, DATABASES):
+        for name in names:
             shutil.rmtree(self.folder / name)
             os.rename(unfinished / name, self.folder / name)
-        unfinished.rmdir()
+        shutil.rmtree(unfinished)
 
     def _wipe(self) -> None:
         for name in (*TREES, DATABASES):

@@ -89,11 +89,14 @@ class SimStore(Switches, Store):
         )
 
     async def restore(self, label: str) -> None:
+        await self.restore_databases(label)
+        self.on_disk = copy.deepcopy(self._copies[plain(label)].images)
+
+    async def restore_databases(self, label: str) -> None:
         self._off()
         kept = self._copies[plain(label)]
         for drive in self.drives.values():
             drive.close()
-        self.on_disk = copy.deepcopy(kept.images)
         self.drives = {name: Drive(*images) for name, images in kept.databases.items()}
 
     async def drop(self, label: str) -> None:
