@@ -9,11 +9,11 @@ from tests.mutations.bugs.planting import plant
 
 
 def _alone(original: Any) -> Any:
-    async def ask(self: Any, message: Any) -> Any:
+    async def ask(self: Any, message: Any, *rest: Any) -> Any:
         servers, at = self._servers, self._next
         self._servers, self._next = (servers[at % len(servers)],), 0
         try:
-            return await original(self, message)
+            return await original(self, message, *rest)
         finally:
             self._servers, self._next = servers, (at + 1) % len(servers)
 

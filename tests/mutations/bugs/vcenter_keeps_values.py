@@ -14,8 +14,8 @@ _kept: dict[KeyId, KeyMaterial] = {}
 
 
 def _create(original: Any) -> Any:
-    async def create_key(self: Any, operation_id: str) -> Any:
-        made = await original(self, operation_id)
+    async def create_key(self: Any, operation_id: str, *rest: Any) -> Any:
+        made = await original(self, operation_id, *rest)
         _kept[made.key_id] = made.material
         return made
 

@@ -12,8 +12,8 @@ _copies: list[str] = []
 
 
 def _created(original: Any) -> Any:
-    async def create_key(self: Any, operation_id: str) -> Any:
-        made = await original(self, operation_id)
+    async def create_key(self: Any, operation_id: str, *rest: Any) -> Any:
+        made = await original(self, operation_id, *rest)
         _copies.append(made.material.reveal().hex())
         return made
 
