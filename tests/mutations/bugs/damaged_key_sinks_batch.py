@@ -10,9 +10,9 @@ from tests.mutations.bugs.planting import plant
 
 
 def _whole(original: Any) -> Any:
-    async def ask(self: Any, message: Any) -> Any:
+    async def ask(self: Any, message: Any, *rest: Any) -> Any:
         try:
-            return await original(self, message)
+            return await original(self, message, *rest)
         except CryptographicFailure as error:
             raise KeyProviderUnreachable(str(error)) from None
 
