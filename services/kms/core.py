@@ -16,7 +16,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, GeneralFailure, InvalidMessage, ProductError
+from protocol.errors import (
+    CryptographicFailure,
+    GeneralFailure,
+    InvalidMessage,
+    NotConnected,
+    ProductError,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import (
@@ -69,6 +75,8 @@ class Core:
 
     ``tell``: what has changes wait for other servers, None when there are none. ``caught_up``: set
     when requests may be answered; until then they wait. ``ids``: what names new keys.
+    ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
+    hand them on is refused.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class Core:
         self._ids = ids or Ids()
         self._refusals = Refusals(clock.monotonic)
         self.caught_up = asyncio.Event()
+        self.handed_on_to: Callable[[], NodeName | None] = _nobody
 
     async def execute(self, caller: Caller, request: Request[R]) -> R:
         """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
@@ -137,6 +146,9 @@ class Core:
         if not self.caught_up.is_set():
             await self.caught_up.wait()
         asked = [request.operation for request in requests]
+        other = None if audit.CHANGING.isdisjoint(asked) else self.handed_on_to()
+        if other is not None:
+            raise NotConnected(f"{self._name} takes no changes; {other} does")
         if Operation.QUERY_AUDIT in asked:
             await self.write_counts()
         at = self._clock.now()
@@ -367,6 +379,10 @@ def _refused(work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
     """Nothing of the message happened: say so of each key that its first request names."""
     batching.note(work, request, refusal)
     return Done(refusal.error, work.write())
+
+
+def _nobody() -> NodeName | None:
+    return None
 
 
 # ---- before and after ---------------------------------------------------------------------

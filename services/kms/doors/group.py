@@ -88,10 +88,14 @@ class Group:
             return oplog.active(connection)[0]
 
         self.active = await self._database.transact(begin)
+        self._core.handed_on_to = self._elsewhere
         self._core.caught_up.set()
         for peer, line in self._lines.items():
             self._node.background(f"group.{peer}", self._run(peer, line))
         self._node.background("group.exchange", self._exchange())
+
+    def _elsewhere(self) -> NodeName | None:
+        return None if self.active == self._me else self.active
 
     # ---- a witness of the commits --------------------------------------------------------------
 

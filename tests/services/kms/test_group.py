@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import InvalidArgument, NotAvailable, PermissionDenied, TimedOut
+from protocol.errors import InvalidArgument, NotAvailable, NotConnected, PermissionDenied, TimedOut
 from protocol.messages.agent import DiskAct
 from protocol.messages.kms import (
     CreateKey,
@@ -19,7 +19,10 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KmipState, RevocationReason
+from services.kms import operations
+from services.kms.access import caller_at
 from services.kms.config import kms_config
+from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import CLIENT
 
@@ -281,6 +284,16 @@ def test_only_a_peer_speaks_for_others(group: Groups) -> None:
     said = OnBehalf(node=CLIENT)
     refused = rig.refused(A, CreateKey(operation_id="one", on_behalf=said))
     assert isinstance(refused, PermissionDenied)
+
+
+def test_a_door_that_does_not_hand_changes_on_is_refused_them(group: Groups) -> None:
+    rig = group(mode="forward")
+    service = rig.agent.machine(B).runner.service
+    assert isinstance(service, KmsService)
+    client, core = caller_at(service.config, CLIENT, local=False), service.core
+    with pytest.raises(NotConnected, match="kms-2 takes no changes; kms-1 does"):
+        rig.run(core.execute(client, operations.Create(operation_id="one")))
+    assert rig.attributes(A) == rig.attributes(B) == {}
 
 
 def test_in_mode_async_nobody_is_active(group: Groups) -> None:
