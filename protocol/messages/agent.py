@@ -371,8 +371,7 @@ class HoldNode(Request[Done], frozen=True, kw_only=True):
 
 
 class DiskAct(StrEnum):
-    """What is done with the copy of a disk under a label: make it, put it back, or only its
-    databases, throw it away; and with the disk itself: wipe it, as an installer does (no label)."""
+    """Make the copy of a disk under a label, put it or its databases back, drop it; wipe a disk."""
 
     SAVE = "save"
     RESTORE = "restore"
