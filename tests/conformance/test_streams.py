@@ -7,9 +7,26 @@ import dataclasses
 
 import pytest
 
-from protocol.errors import Disconnected, InvalidState, Refused, TimedOut, TlsFailure
-from services.runtime.incarnation import WayDown
-from services.runtime.streams import Stream
+from protocol.crypto.certificates import (
+    SEED_SIZE,
+    SERIAL_SIZE,
+    issued,
+    new_key,
+    public_key,
+    self_signed,
+)
+from protocol.errors import (
+    Disconnected,
+    InvalidArgument,
+    InvalidState,
+    Refused,
+    TimedOut,
+    TlsFailure,
+)
+from protocol.messages.agent import ResetRule, StallRule
+from protocol.secret import KeyMaterial
+from services.runtime.incarnation import NodeDown, WayDown
+from services.runtime.streams import Stream, TlsIdentity
 from tests.conformance.connected import YEAR_S, A, B, Card, asked, both_at_once, pair, settled
 from tests.conformance.talk import Bench, both
 
@@ -273,3 +290,86 @@ test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
 test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)
 test_a_defect_of_who_serves = both(a_defect_of_who_serves_ends_one_connection)
 test_who_does_not_read_is_not_written_to = both(who_does_not_read_is_not_written_to)
+
+
+async def who_has_no_certificate_to_show_lets_nobody_in(bench: Bench) -> None:
+    """An identity that makes no sense is told to who listens; the node goes on."""
+    two = await pair(bench)
+    good = two.identity
+    await two.listen()
+    for bad in (
+        TlsIdentity((), good.key, good.trusted),
+        TlsIdentity((b"none",), good.key, good.trusted),
+        TlsIdentity(two.card_a.trusting().chain, good.key, good.trusted),
+        TlsIdentity(good.chain, KeyMaterial(b"none"), good.trusted),
+        TlsIdentity(good.chain, good.key, (b"none",)),
+    ):
+        two.identity = bad
+        with pytest.raises(Refused, match="no certificate to show"):
+            await two.connect()
+        with pytest.raises(InvalidArgument, match="identity"):
+            await two.from_a.connect(B, bad, within_s=5)
+    assert len(two.refused) == 5
+    two.identity = good
+    assert await asked(await two.connect()) == b"HELLO"
+
+
+async def a_life_that_is_over_does_nothing(bench: Bench) -> None:
+    """Each call of the port says so, those that wait too."""
+    two = await pair(bench)
+    await two.listen()
+    stream = await two.connect()
+    await bench.machine(A).power_off(WayDown.CRASH)
+    identity = two.card_a.trusting(two.card_b)
+    with pytest.raises(NodeDown):
+        await stream.read(1)
+    with pytest.raises(NodeDown):
+        await stream.write(b"x")
+    with pytest.raises(NodeDown):
+        await two.from_a.connect(B, identity, within_s=5)
+    with pytest.raises(NodeDown):
+        await two.from_a.listen(lambda: identity, two.echo)
+
+
+async def a_chain_leads_to_an_authority(bench: Bench) -> None:
+    """A certificate under an authority is good where that one is trusted, or the leaf itself."""
+    two = await pair(bench)
+    now = two.server.ports.clock.now()
+    start, end = now - YEAR_S, now + YEAR_S
+    root = new_key(KeyMaterial(b"r" * SEED_SIZE))
+    top = self_signed("root", root, bytes(SERIAL_SIZE), start, end, authority=True)
+    key = new_key(KeyMaterial(b"l" * SEED_SIZE))
+    leaf = issued("leaf", public_key(key), b"\x02" * 16, start, end, issuer=top, issuer_key=root)
+    trusted = (two.card_b.certificate,)
+    await two.listen()
+    for believed in (top, leaf):
+        two.identity = TlsIdentity((two.card_b.certificate,), two.card_b.key, (believed,))
+        identity = TlsIdentity((leaf,), key, trusted)
+        stream = await two.from_a.connect(B, identity, within_s=5)
+        assert await asked(stream) == b"HELLO"
+        assert two.served[-1].peer == leaf
+        stream.close()
+
+
+async def canaries_need_no_service(bench: Bench) -> None:
+    """They tell whether handshakes pass, whether somebody listens or not, and nobody hears."""
+    two = await pair(bench)
+    port = two.client.streams
+    assert port is not None
+    await port.canary(B, 5.0)
+    await two.listen()
+    bench.machine(B).skew(50 * YEAR_S)
+    await port.canary(B, 5.0)
+    assert not two.served and not two.refused
+    bench.rules(ResetRule(id="rst", src=B, dst=A))
+    with pytest.raises(Disconnected):
+        await port.canary(B, 5.0)
+    bench.rules(StallRule(id="stall", src=B, dst=A))
+    with pytest.raises(TimedOut):
+        await port.canary(B, 3.0)
+
+
+test_who_has_no_certificate_to_show = both(who_has_no_certificate_to_show_lets_nobody_in)
+test_a_life_that_is_over_does_nothing = both(a_life_that_is_over_does_nothing)
+test_a_chain_leads_to_an_authority = both(a_chain_leads_to_an_authority)
+test_canaries_need_no_service = both(canaries_need_no_service)

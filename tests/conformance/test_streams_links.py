@@ -113,7 +113,11 @@ async def a_reset_breaks_what_is_sent_over(bench: Bench) -> None:
     assert [count.struck > 0 for count in bench.machine(B).status().rules] == [True]
     bench.rules()
     assert await asked(idle) == b"HELLO"
-    assert await asked(await two.connect()) == b"HELLO"
+    stream = await two.connect()
+    assert await asked(stream) == b"HELLO"
+    bench.rules(ResetRule(id="rst", src=A, dst=B))
+    with pytest.raises(Disconnected, match="was reset"):
+        await stream.write(b"lost")
 
 
 async def a_stall_holds_handshakes(bench: Bench) -> None:
@@ -155,6 +159,13 @@ async def a_node_that_stands_still_answers_when_it_goes_on(bench: Bench) -> None
             await stream.read(100)
     bench.machine(B).hold(False)
     assert await stream.read(100) == b"LATER"
+    bench.machine(A).hold(True)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(asked(stream))
+        await two.server.ports.clock.sleep(1)
+        assert not asking.done() and bench.machine(A).status().state == "running"
+        bench.machine(A).hold(False)
+    assert asking.result() == b"HELLO"
 
 
 test_a_cut_holds_what_is_sent = both(a_cut_holds_what_is_sent)

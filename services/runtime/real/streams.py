@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -73,9 +74,13 @@ class LabStreams(StreamDriver):
         with _Door(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
                 os.unlink(path)  # of a process that was killed
-            self._door = await asyncio.get_running_loop().create_unix_server(
-                lambda: _Visitor(self), path, backlog=QUEUE
-            )
+            door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            door.bind(path)
+        self._door = await asyncio.get_running_loop().create_unix_server(
+            lambda: _Visitor(self), sock=door, backlog=QUEUE
+        )
+        if not self.life.alive:
+            self.close()
 
     def dial(self, to: str, connection: End) -> Carrier:
         return _Dialled(self, NodeName(to), connection)
@@ -86,7 +91,7 @@ class LabStreams(StreamDriver):
         try:
             with _Door(self._folder, to) as path:
                 await loop.create_unix_connection(make, path)
-        except (FileNotFoundError, ConnectionError, BlockingIOError):
+        except OSError:  # none there, nobody behind it, a queue before it, no room for a socket
             return False
         return True
 
@@ -121,6 +126,9 @@ class LabStreams(StreamDriver):
         self._outside = await loop.create_server(
             lambda: _Stranger(self, take), host, port, backlog=QUEUE
         )
+        if not self.life.alive:
+            self.close_outside()
+            return None
         bound: int = self._outside.sockets[0].getsockname()[1]
         return bound
 

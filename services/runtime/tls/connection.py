@@ -73,7 +73,7 @@ class Connection(Stream, End):
         return self._endpoint.peer
 
     async def read(self, most: int) -> bytes:
-        self._life.check()
+        await self._ready()
         plain = self._endpoint.plain
         while not plain:
             if self._closing:
@@ -87,7 +87,7 @@ class Connection(Stream, End):
                 await self._reader
             finally:
                 self._reader = None
-            await self._back()
+            await self._ready()
         data = bytes(plain) if len(plain) <= most else bytes(plain[:most])
         del plain[: len(data)]
         if not self._arrivals.empty:
@@ -95,18 +95,20 @@ class Connection(Stream, End):
         return data
 
     async def write(self, data: bytes) -> None:
-        self._life.check()
+        await self._ready()
         self._may_write()
         if data:
             self._endpoint.send(data)
             self._flush(Kind.DATA, len(data))
-        while self.failure is None and not self._closing and self._full():
+        if self.failure is not None:  # a rule broke it
+            raise self.failure
+        while self._full():
             self._writer = asyncio.get_running_loop().create_future()
             try:
                 await self._writer
             finally:
                 self._writer = None
-            await self._back()
+            await self._ready()
             self._may_write()
 
     def close(self) -> None:
@@ -118,8 +120,8 @@ class Connection(Stream, End):
         self._departures.send(Part(Kind.CLOSING))
         self._wake()
 
-    async def _back(self) -> None:
-        """After each inner wait of a call of the port."""
+    async def _ready(self) -> None:
+        """Before a call of the port does something, and after each inner wait."""
         self._life.check()
         if self._life.held:
             await self._life.unheld()
@@ -176,8 +178,13 @@ class Connection(Stream, End):
             done, self.shaken = self.shaken, None
             done(self)
 
+    def drop(self) -> None:
+        """The life is over: not a byte more, and nobody of it is told; the other end is."""
+        self.shaken = None
+        self.abort()
+
     def abort(self) -> None:
-        """Not a byte more, and nobody here is told; the other end is."""
+        """Not a byte more; the other end is told."""
         self._departures.drop()
         self._arrivals.drop()
         carrier, self._carrier = self._carrier, None
@@ -197,6 +204,8 @@ class Connection(Stream, End):
     # ---- departures -----------------------------------------------------------------------
 
     def _leaves(self, part: Part) -> float | Wait:
+        if self._life.held:
+            return Wait.KICK
         if self._way is None:
             return 0.0
         if self._way.rules.breaks(self._way.out):
@@ -238,6 +247,7 @@ class Connection(Stream, End):
     def go_on(self) -> None:
         """The node stood still, and goes on."""
         self._arrivals.go_on()
+        self._departures.go_on()
 
     def _unpause(self) -> None:
         if self._carrier is not None:

@@ -131,7 +131,11 @@ class Endpoint:
 
     def send(self, data: bytes) -> None:
         """Plain bytes for the other end. Only when it is ``established``."""
-        self._ssl.sendall(data)
+        try:
+            self._ssl.sendall(data)
+        except SSL.Error as error:
+            self.failure = Disconnected(f"the connection broke: {_reason(error)}")
+            raise self.failure from None
 
     def close(self) -> None:
         """Say that nothing more is sent; no change without a handshake that is done."""

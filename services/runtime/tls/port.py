@@ -79,7 +79,7 @@ class StreamPort(Streams):
         """Crash: the other ends find their connections broken."""
         self._listener = None
         for connection in list(self._connections):
-            connection.abort()
+            connection.drop()
         self._connections.clear()
         self._driver.close()
 
@@ -211,7 +211,7 @@ class StreamPort(Streams):
         if listener is None or not listener.taking:
             self.counters["streams_refused"] += 1
             return f"{self.me} takes no connections"
-        return listener.from_node(src) or f"{self.me} has as many connections as it may"
+        return listener.from_node(src)
 
     def _bird(self, src: NodeName) -> Connection:
         """The other end of a canary."""
@@ -261,21 +261,26 @@ class StreamListener(Listener):
         self._taken.pop(connection, None)
 
     def from_outside(self) -> Connection | None:
-        """One for a client that is no node; None when there are enough."""
-        return self._take(None) if self.taking else None
+        """One for a client that is no node; None when there is none for it."""
+        taken = self._take(None) if self.taking else None
+        return taken if isinstance(taken, Connection) else None
 
-    def from_node(self, src: NodeName) -> Connection | None:
-        """One for that node; None when there are enough."""
+    def from_node(self, src: NodeName) -> Connection | str:
+        """One for that node, or why there is none."""
         return self._take(self._port.way(src))
 
-    def _take(self, way: Way | None) -> Connection | None:
+    def _take(self, way: Way | None) -> Connection | str:
         counters = self._port.counters
         if len(self._taken) >= self._most:
             counters["streams_refused"] += 1
-            return None
-        identity, known = self._identity(), self._credentials
-        if known is None or not (known.identity is identity or known.identity == identity):
-            known = self._credentials = Credentials(identity, server=True)
+            return f"{self._port.me} has as many connections as it may"
+        try:
+            known = self._ready(self._identity())
+        except ProductError as error:  # it has no identity to show
+            counters["streams_refused"] += 1
+            if self._refused is not None:
+                self._refused(error)
+            return f"{self._port.me} has no certificate to show"
         connection = self._port.made(known, way)
         self._taken[connection] = None
         counters["streams_taken"] += 1
@@ -292,6 +297,12 @@ class StreamListener(Listener):
 
         connection.shaken = shaken
         return connection
+
+    def _ready(self, identity: TlsIdentity) -> Credentials:
+        known = self._credentials
+        if known is None or not (known.identity is identity or known.identity == identity):
+            known = self._credentials = Credentials(identity, server=True)
+        return known
 
     async def _served(self, connection: Connection) -> None:
         try:
