@@ -204,8 +204,6 @@ class Connection(Stream, End):
     # ---- departures -----------------------------------------------------------------------
 
     def _leaves(self, part: Part) -> float | Wait:
-        if self._life.held:
-            return Wait.KICK
         if self._way is None:
             return 0.0
         if self._way.rules.breaks(self._way.out):
@@ -247,7 +245,6 @@ class Connection(Stream, End):
     def go_on(self) -> None:
         """The node stood still, and goes on."""
         self._arrivals.go_on()
-        self._departures.go_on()
 
     def _unpause(self) -> None:
         if self._carrier is not None:

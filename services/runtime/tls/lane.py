@@ -162,7 +162,7 @@ class Lane:
                     if self._over:  # the judge broke the connection
                         return
                     self._note(head, verdict, now)
-                    late = isinstance(verdict, Wait) and now - head.since > GIVE_UP_S
+                    late = verdict is Wait.RETRY and now - head.since > GIVE_UP_S
                     if late and self._give_up is not None:
                         self._give_up()
                         return

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from protocol.messages.agent import DelayRule, LossRule
+from protocol.errors import TimedOut
+from protocol.messages.agent import CutRule, DelayRule, LossRule
 from services.runtime.incarnation import WayDown
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.streams import SimCarrier
@@ -72,6 +73,34 @@ def test_the_same_seed_gives_the_same_trace_with_other_bytes() -> None:
     assert first != second
     assert [len(part) for part in first] != [len(part) for part in second]
     assert any(entry.label.startswith("tls b handshake") for entry in a.entries)
+
+
+def test_who_asks_into_a_cut_is_not_heard() -> None:
+    """The rule came while the opening was on its way."""
+    loop = SimLoop(7)
+    bench = SimBench(loop, 7)
+
+    async def ask() -> None:
+        two = await pair(bench)
+        await two.listen()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(refused(two))
+            await two.client.ports.clock.sleep(0.0001)
+            bench.rules(CutRule(id="cut", src=A, dst=B))
+        assert asking.result() == 3.0
+        assert "streams_taken" not in bench.machine(B).status().counters
+        await bench.close()
+
+    async def refused(two: Pair) -> float:
+        start = loop.time()
+        with pytest.raises(TimedOut):
+            await two.connect(within_s=3.0)
+        return round(loop.time() - start, 3)
+
+    try:
+        loop.run(ask(), seconds=3600)
+    finally:
+        loop.close()
 
 
 def test_another_seed_gives_another_trace() -> None:
