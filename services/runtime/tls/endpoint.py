@@ -60,6 +60,7 @@ class Credentials:
         # A session that is taken up again would not judge the certificate again.
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_id(b"keystead")
         context.use_certificate(self._chain[0])
         for certificate in self._chain[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from services.runtime.incarnation import WayDown
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.streams import SimCarrier
 from services.runtime.sim.trace import Trace, first_difference
+from services.runtime.streams import Stream
 from services.runtime.tls.lane import Part
 from tests.conformance.connected import A, B, Pair, asked, pair
 from tests.conformance.talk import SimBench
@@ -99,6 +101,35 @@ def test_who_asks_into_a_cut_is_not_heard() -> None:
 
     try:
         loop.run(ask(), seconds=3600)
+    finally:
+        loop.close()
+
+
+def test_each_fork_goes_on_with_the_connections_that_were_open() -> None:
+    """Many runs begin at the end of one build: each has the whole of TLS's state."""
+    loop = SimLoop(7)
+    bench = SimBench(loop, 7)
+
+    async def begin() -> Pair:
+        two = await pair(bench)
+        await two.listen()
+        return two
+
+    async def say(stream: Stream, word: bytes) -> bytes:
+        new = await two.connect()
+        return await asked(stream, word) + await asked(new, word)
+
+    try:
+        two = loop.run(begin(), seconds=60)
+        stream = loop.run(two.connect(), seconds=60)
+        assert loop.run(asked(stream), seconds=60) == b"HELLO"
+        for _ in range(2):
+            child = os.fork()
+            if not child:
+                said = loop.run(say(stream, b"child"), seconds=60)
+                os._exit(0 if said == b"CHILDCHILD" else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        assert loop.run(say(stream, b"parent"), seconds=60) == b"PARENTPARENT"
     finally:
         loop.close()
 
