@@ -11,12 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from lab.kmip.alone import Alone
 from lab.kmip.compared import Differs, Known, compare
+from lab.kmip.told import PlayedCase
 from lab.topology.course import Report
 from protocol.kmip.algorithms import KeyFormatType
 from protocol.kmip.cases import NOW, CaseError, CaseMessage, Exchange, read_case
@@ -45,14 +44,6 @@ NOT_KEPT: Final = frozenset(
 
 _MAKING: Final = {Operation.CREATE, Operation.REGISTER, Operation.ENCRYPT}
 """Operations whose answers may have a value that nobody knows before."""
-
-
-class PlayedCase(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a file; ``why`` it did not pass."""
-
-    file: str
-    result: Literal["passed", "failed", "skipped"]
-    why: str = ""
 
 
 async def play(folder: Path, report: Report) -> tuple[PlayedCase, ...]:

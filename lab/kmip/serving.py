@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
+from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
 from protocol.errors import NotFound
 from services.kms.access import caller_at
@@ -31,16 +30,6 @@ from services.kms.config import DEFAULT_SCOPE, KmsConfig, KmsRole
 from services.kms.identities import Identity
 from services.runtime.service import Halted
 from services.runtime.streams import Listener
-
-
-class KmipClient(msgspec.Struct, frozen=True, kw_only=True):
-    """An identity of the server; ``digest`` is the SHA-256 of its public key."""
-
-    name: str
-    role: str
-    scope: str
-    revoked: bool
-    digest: str
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.api.answers.base import Answer
-from lab.kmip.cases import PlayedCase
-from lab.kmip.serving import KmipClient
+from lab.kmip.told import KmipClient, PlayedCase
 
 
 class KmipCases(Answer, frozen=True, kw_only=True):

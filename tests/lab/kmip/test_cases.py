@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from lab.api.kmip import cases
 from lab.cli.main import run
 from lab.errors import KeysteadError
-from lab.kmip.cases import PlayedCase
+from lab.kmip.told import PlayedCase
 from lab.topology.course import unheard
 
 VECTORS = os.environ.get("KEYSTEAD_VECTORS", "")
@@ -149,3 +151,12 @@ def test_the_cases_of_oasis() -> None:
     failed = [one.file for one in found.cases if one.result == "failed"]
     assert all(file.endswith("TC-SK-CREATE-ENCRYPT-DECRYPT-DESTROY.xml") for file in failed)
     assert found.passed >= 63
+
+
+@pytest.mark.parametrize("word", ["list", "version"])
+def test_a_command_line_imports_no_key_server(word: str) -> None:
+    """Answers are told by what they are made of, and most commands serve nothing."""
+    words = [sys.executable, "-X", "importtime", "-m", "lab.cli.main", word]
+    imported = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    assert "lab.api.answers" in imported
+    assert [name for name in ("services.kms.service", "OpenSSL") if name in imported] == []
