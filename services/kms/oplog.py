@@ -223,17 +223,21 @@ def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: 
 
 
 def heard(
-    connection: sqlite3.Connection, peer: NodeName, theirs: Mapping[NodeName, Place], end: TrailEnd
+    connection: sqlite3.Connection,
+    peer: NodeName,
+    theirs: Mapping[NodeName, Place],
+    end: TrailEnd | None,
 ) -> bool:
-    """The peer has said what it has, and where its trail ends. Whether it was marked as down."""
+    """The peer has said what it has, and where its trail ends (None: that is not to be kept).
+
+    Whether it was marked as down."""
     connection.execute("DELETE FROM marks WHERE holder = ?", (peer,))
     for node, place in theirs.items():
         _mark(connection, peer, node, place)
     was = connection.execute("SELECT down_since FROM peers WHERE node = ?", (peer,)).fetchone()
-    connection.execute(
-        "UPDATE peers SET sequence = ?, digest = ?, down_since = NULL, why = '' WHERE node = ?",
-        (*end, peer),
-    )
+    connection.execute("UPDATE peers SET down_since = NULL, why = '' WHERE node = ?", (peer,))
+    if end is not None:
+        connection.execute("UPDATE peers SET sequence = ?, digest = ? WHERE node = ?", (*end, peer))
     return was is not None and was[0] is not None
 
 

@@ -28,6 +28,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     ``marks``: what it has of each log, its own too. ``seen_sequence`` and ``seen_digest``: the end
     of the audit trail of who is spoken to when it last spoke; whose trail has no such row was put
     back to an older state. ``end_sequence`` and ``end_digest``: the end of the speaker's own trail.
+    ``checked_sequence`` and ``checked_digest``: which end, told by who is spoken to, the speaker
+    has looked for in its trail in this life.
     ``everything``: it has lost something, and wants to be told of all keys. ``active``: in mode
     ``forward`` the server that takes changes, by the ``term``-th appointment that is known.
     """
@@ -37,6 +39,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     seen_digest: bytes
     end_sequence: int
     end_digest: bytes
+    checked_sequence: int = 0
+    checked_digest: bytes = bytes(32)
     everything: bool = False
     active: NodeName | None = None
     term: int = 0

@@ -22,7 +22,7 @@ from protocol.messages import kms as m
 from protocol.terms import KeyId, NodeName
 from services.kms import audit, oplog
 from services.kms.access import caller_at
-from services.kms.audit import TrailEnd
+from services.kms.audit import EMPTY, TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors import replicas
@@ -51,6 +51,8 @@ class _Line:
         self.failed = False
         self.contacts = 0
         self.boot = 0
+        self.checked = EMPTY  # the end of our trail that the peer told, and we have looked for
+        self.looked = 0  # the peer's life that has looked for the end that we have of its trail
 
     def speaks(self, boot: int) -> None:
         """The peer is there, in this life: what waited for an earlier one need not wait longer."""
@@ -199,7 +201,7 @@ class Group:
             if standing.everything:
                 oplog.told_everything(connection, peer)
             news = [key for key in refused if oplog.breach(connection, key, peer, at)]
-            return *self._heard(connection, peer, reply.standing), news
+            return *self._heard(connection, peer, reply.standing, trusted=True), news
 
         back, intact, news = await self._database.transact(hear)
         self._say(peer, back=back, intact=intact, breaches=news)
@@ -231,6 +233,8 @@ class Group:
             seen_digest=known.seen.digest,
             end_sequence=end.sequence,
             end_digest=end.digest,
+            checked_sequence=self._lines[peer].checked.sequence,
+            checked_digest=self._lines[peer].checked.digest,
             everything=known.everything,
             active=active,
             term=term,
@@ -238,17 +242,22 @@ class Group:
         return standing, _marks(oplog.marks(connection, peer))
 
     def _heard(
-        self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing
+        self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
     ) -> tuple[bool, bool]:
         """Take note of where the peer stands. Whether it was marked as down, and whether this
-        server has all that the peer has seen of it: else it was put back to an older state."""
+        server has all that the peer has seen of it: else it was put back to an older state.
+
+        ``trusted``: the peer knows by now whether that has befallen itself. Until it does, the end
+        by which it would find out is kept.
+        """
         at = self._clock.now()
         theirs = {mark.node: Place(mark.epoch, mark.sequence) for mark in said.marks}
-        seen = TrailEnd(said.seen_sequence, said.seen_digest)
+        seen = self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
         mine = oplog.marks(connection, self._me).get(self._me, oplog.START)
         told = theirs.get(self._me, oplog.START)
         intact = audit.has(connection, seen) and told <= mine
-        back = oplog.heard(connection, peer, theirs, TrailEnd(said.end_sequence, said.end_digest))
+        end = TrailEnd(said.end_sequence, said.end_digest) if trusted else None
+        back = oplog.heard(connection, peer, theirs, end)
         if not intact:
             oplog.begin_epoch(connection, self._me, told, at)
         if said.everything:
@@ -272,8 +281,8 @@ class Group:
 
     async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
         """The peer tells of changes, or only where it stands."""
-        said, outcome = message.standing, [False, True]
-        self._lines[peer.node].speaks(peer.boot)
+        said, outcome, line = message.standing, [False, True, False], self._lines[peer.node]
+        line.speaks(peer.boot)
         rows = [
             Row(e.node, message.keys[e.index].key_id, Place(e.epoch, e.sequence), e.at)
             for e in message.entries
@@ -290,14 +299,20 @@ class Group:
             withdrawn = [one.theirs.key_id for one in taken if one.withdrawn]
             stale = sum(audit.given_since(connection, key, stamps[key]) for key in withdrawn)
             oplog.count(connection, STALE_SERVES, stale)
-            outcome[:] = self._heard(connection, peer.node, said)
-            oplog.take(connection, self._me, rows, after, now)
+            known = next(one for one in oplog.peers(connection) if one.node == peer.node)
+            checked = TrailEnd(said.checked_sequence, said.checked_digest)
+            trusted = line.looked == peer.boot or checked == known.seen
+            outcome[:] = [*self._heard(connection, peer.node, said, trusted=trusted), trusted]
+            if trusted:
+                oplog.take(connection, self._me, rows, after, now)
 
         caller = caller_at(self._config, peer.node, local=peer.local)
         keys = replicas.keys_received(message.keys, message.material)
         seen = TrailEnd(said.seen_sequence, said.seen_digest)
         done = await self._core.replicate(caller, keys, seen, also)
-        back, intact = outcome
+        back, intact, trusted = outcome
+        if trusted:
+            line.looked = peer.boot
         self._say(peer.node, back=back, intact=intact, breaches=news)
         standing, _ = await self._database.query(partial(self._standing, peer.node))
         return m.ChangesTaken(refused=done.refused, standing=standing)

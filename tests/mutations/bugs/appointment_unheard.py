@@ -10,9 +10,9 @@ from tests.mutations.bugs.planting import plant
 
 
 def _deaf(original: Any) -> Any:
-    def heard(self: Any, connection: Any, peer: Any, said: Any) -> Any:
+    def heard(self: Any, *given: Any, **more: Any) -> Any:
         before = self.active
-        outcome = original(self, connection, peer, said)
+        outcome = original(self, *given, **more)
         self.active = before
         return outcome
 
