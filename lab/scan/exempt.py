@@ -41,8 +41,14 @@ EXEMPT = (
     Exempt(
         "disk",
         r".*symkey\.dat(\.new)?",
-        r"services\.vcenter\.providers\.native:_from_material",
+        r"services\.vcenter\.providers\.symkey:_from_material",
         "vCenter keeps the key of its KDKs beside its database, as the product does (NKP-08)",
+    ),
+    Exempt(
+        "disk",
+        r"(copies/)?(kms[^/]*|k\d)/.*kmip-identity(\.new)?",
+        r"protocol\.crypto\.certificates:.*|services\.kms\.server_certificate:.*",
+        "a key server keeps the key of its certificate on its own disk, as a software identity is",
     ),
     Exempt(
         "disk",

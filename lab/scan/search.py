@@ -14,6 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 PIECE = 16
 
@@ -46,6 +50,26 @@ def pieces(secret: bytes) -> list[bytes]:
     return [secret[start : start + PIECE] for start in dict.fromkeys(starts)]
 
 
+def secret_parts(secret: bytes) -> list[bytes]:
+    """What of it is secret: all, or of a private key as PKCS#8 its private numbers, for the public
+    key stands in there too, and in certificates."""
+    if secret[:1] != b"\x30":
+        return [secret]
+    try:
+        key = load_der_private_key(secret, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return [secret]
+    if isinstance(key, EllipticCurvePrivateKey):
+        return [key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8)]
+    if isinstance(key, RSAPrivateKey):
+        numbers = key.private_numbers()
+        return [
+            number.to_bytes((number.bit_length() + 7) // 8)
+            for number in (numbers.d, numbers.p, numbers.q)
+        ]
+    return [secret]
+
+
 def forms(piece: bytes) -> Iterator[tuple[str, bytes]]:
     """What the piece may be written as, by the name of the form."""
     yield "raw", piece
@@ -68,7 +92,7 @@ class Needles:
     def __init__(self, secrets: Mapping[bytes, str]) -> None:
         self._all: dict[bytes, tuple[str, str]] = {}
         for secret, kind in secrets.items():
-            for piece in pieces(secret):
+            for piece in (piece for part in secret_parts(secret) for piece in pieces(part)):
                 if len(set(piece)) < 4:
                     continue  # padding and the like are no secret
                 for form, needle in forms(piece):

@@ -5,8 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from lab.scan.exempt import EXEMPT, leaks
 from lab.scan.search import Find, Needles, Place, forms, pieces, search
@@ -83,3 +91,26 @@ def test_a_signing_key_lies_on_its_own_disk_in_either_mode(
     other = Find("disk", f"{node}/{folder}/{file}.old", maker, "raw")
     key = Find("disk", own.name, "services.kms.core:_fresh", "raw")
     assert leaks([own, other, key]) == [other, key]
+
+
+@pytest.mark.parametrize("kind", ["P-256", "RSA"])
+def test_of_a_private_key_that_is_secret_which_its_certificate_has_not(kind: str) -> None:
+    """The public key stands in PKCS#8 too; what is private is found in any form."""
+    key: Any = (
+        ec.generate_private_key(ec.SECP256R1())
+        if kind == "P-256"
+        else rsa.generate_private_key(65_537, 2048)
+    )
+    stored = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    numbers = key.private_numbers()
+    private = numbers.private_value if kind == "P-256" else numbers.d
+    bare = private.to_bytes((private.bit_length() + 7) // 8)
+    assert search({stored: "tls"}, [Place("disk", "a certificate", public)]) == []
+    for data in (stored, bare, base64.b64encode(stored)):
+        assert search({stored: "tls"}, [Place("disk", "a file", data)])
+
+
+def test_what_only_begins_like_a_private_key_is_a_secret_as_it_is() -> None:
+    secret = b"\x30" + bytes(range(47))
+    assert search({secret: "kek"}, [Place("disk", "a file", secret)])
