@@ -228,6 +228,9 @@ def _payload(asked: RequestItem, item: ResponseItem) -> Fields:
         raise KmipError("the answer has another Unique Batch Item ID")
     if item.operation != asked.operation or not isinstance(item.response_payload, Fields):
         raise KmipError(f"the answer is none to {_label(asked.operation)}")
+    meant = getattr(asked.request_payload, "unique_identifier", None)
+    if meant is not None and getattr(item.response_payload, "unique_identifier", meant) != meant:
+        raise KmipError("the answer is about another key")
     return item.response_payload
 
 

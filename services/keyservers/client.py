@@ -12,7 +12,12 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from protocol.errors import FeatureNotSupported, GeneralFailure, NotAvailable
+from protocol.errors import (
+    CryptographicFailure,
+    FeatureNotSupported,
+    GeneralFailure,
+    NotAvailable,
+)
 from protocol.kmip import dialect
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import ResultReason, State
@@ -142,7 +147,7 @@ class KeyServers:
     async def _get(self, server: Dialogue, message: m.GetKeys, _: Tagging) -> m.KeyValues:
         found = await for_each(
             message.key_ids,
-            lambda key_id: _unless_missing(server.use(key_id)),
+            lambda key_id: _of_one(key_id, _in_use(server, key_id)),
             at_once=AT_ONCE,
             name="get",
         )
@@ -151,9 +156,9 @@ class KeyServers:
             if used is None:
                 values.append(m.KeyValue(key_id=key_id, state=None))
                 continue
-            state = _STATES[_in_force(used.state)]
-            values.append(m.KeyValue(key_id=key_id, state=state, index=len(keys)))
-            keys.append(used.material)
+            material, state = used
+            values.append(m.KeyValue(key_id=key_id, state=_STATES[state], index=len(keys)))
+            keys.append(material)
         return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
 
     async def _attributes(
@@ -161,7 +166,7 @@ class KeyServers:
     ) -> m.AttributeList:
         found = await for_each(
             message.key_ids,
-            lambda key_id: _unless_missing(server.state(key_id)),
+            lambda key_id: _of_one(key_id, _state(server, key_id)),
             at_once=AT_ONCE,
             name="get-attributes",
         )
@@ -199,11 +204,28 @@ def _in_force(state: State | None) -> State:
     return state
 
 
-async def _unless_missing(asked: Awaitable[T]) -> T | None:
-    """None for a key that the server does not have."""
+async def _in_use(server: Dialogue, key_id: KeyId) -> tuple[KeyMaterial, State]:
+    used = await server.use(key_id)
+    return used.material, _in_force(used.state)
+
+
+async def _state(server: Dialogue, key_id: KeyId) -> State:
+    return _in_force(await server.state(key_id))
+
+
+async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
+    """None for a key that the server does not have.
+
+    ``CryptographicFailure`` when it refuses this one, by a right or for what it is: that says
+    nothing of other keys, nor of the server. Refused credentials stay what they are.
+    """
     try:
         return await asked
     except dialect.OperationFailed as refused:
         if refused.reason == ResultReason.ITEM_NOT_FOUND:
             return None
-        raise
+        if refused.reason == ResultReason.AUTHENTICATION_NOT_SUCCESSFUL:
+            raise
+        raise CryptographicFailure(f"key {key_id}: {refused}") from None
+    except GeneralFailure as error:
+        raise CryptographicFailure(f"key {key_id}: {error}") from None

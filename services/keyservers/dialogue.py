@@ -65,7 +65,8 @@ class Dialogue:
         self._idle: list[tuple[Session, float]] = []
 
     def close(self) -> None:
-        """End connections that are kept."""
+        """End connections that are kept, and keep none of those that are in use."""
+        self._pooled = False
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -167,7 +168,7 @@ class Dialogue:
         kept = False
         try:
             yield session
-            kept = self._pooled
+            kept = self._pooled  # it may have been closed meanwhile
         finally:
             if kept:
                 self._idle.append((session, self._clock.monotonic()))
@@ -179,6 +180,7 @@ class Dialogue:
         while self._idle:
             session, since = self._idle.pop()
             if self._clock.monotonic() - since < IDLE_S:
+                session.used_again(self._begun)
                 return session
             session.close()
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
 from protocol.errors import Disconnected, GeneralFailure, ProductError, TimedOut
@@ -42,10 +42,17 @@ class Session:
     """A connection with its handshake done. Not for two at once: answers come in order.
 
     Each exchange has ``within_s`` lab seconds; after an error the connection is of no more use.
+    One that was kept may have been ended by the server since: see ``used_again``.
     """
 
     def __init__(self, stream: Stream, clock: Clock, within_s: float, heard: Heard) -> None:
         self._stream, self._clock, self._within_s, self._heard = stream, clock, within_s, heard
+        self._anew: Callable[[], Awaitable[Session]] | None = None
+
+    def used_again(self, anew: Callable[[], Awaitable[Session]]) -> None:
+        """It was kept. If it turns out to have ended before it answers, its first message is sent
+        again over the connection of ``anew``; the server may have done what it said already."""
+        self._anew = anew
 
     async def ask(self, name: str, request: RequestMessage, expected: type[P]) -> P:
         """The one payload that answers; raises as ``all``."""
@@ -82,7 +89,7 @@ class Session:
     ) -> T:
         begun = self._clock.monotonic()
         try:
-            payloads = take(await self._exchange(request))
+            payloads = take(await self._answer(request))
         except KmipError as error:
             failure = Disconnected(f"{name}: what came is no answer: {error}")
             self._tell(name, begun, failure)
@@ -96,6 +103,17 @@ class Session:
     def _tell(self, name: str, begun: float, error: Exception | None) -> None:
         taken = self._clock.monotonic() - begun
         self._heard(Step(name, taken, "" if error is None else f"{type(error).__name__}: {error}"))
+
+    async def _answer(self, request: RequestMessage) -> ResponseMessage:
+        anew, self._anew = self._anew, None
+        try:
+            return await self._exchange(request)
+        except Disconnected:
+            if anew is None:
+                raise
+        self._stream.close()
+        self._stream = (await anew())._stream
+        return await self._exchange(request)
 
     async def _exchange(self, request: RequestMessage) -> ResponseMessage:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,10 +19,10 @@ HEALTH_S: Final = 310.0
 """Lab seconds in which vCenter has looked at each server once more."""
 
 
-def over_tls(seed: int = 3) -> Lab:
+def over_tls(seed: int = 3, **more: Any) -> Lab:
     """The default lab, with a pair of key servers that are asked by KMIP."""
     kms = {"replicas": 2, "mode": "sync-pair", "door": "kmip"}
-    return Lab(mode="sim", seed=seed, kms=kms, hosts=2, vms=3, key_persistence=True)
+    return Lab(mode="sim", seed=seed, kms=kms, hosts=2, vms=3, key_persistence=True, **more)
 
 
 async def status(lab: Lab) -> str:
@@ -112,6 +112,23 @@ async def test_another_client_certificate_takes_the_place_of_the_first_at_once()
         assert await trust(lab) == [(True, True)] * 2
         assert await status(lab) == "green"
         await lab.do(c.VmEncrypt("vm-new"))
+
+
+async def test_kept_connections_end_with_the_certificate_that_they_showed() -> None:
+    """STD-04: who keeps connections is no longer who it was, either."""
+    async with over_tls(knobs={"kmip_connection": "pooled"}) as lab:
+        assert not await refused(lab, "vm-new")
+        await lab.do(c.ProviderRenewCertificate(PROVIDER))
+        assert "no server of key provider" in await refused(lab, "vm-late")
+
+
+async def test_kept_connections_outlive_a_restart_of_their_server() -> None:
+    """A server that was started again is not one that is down: no operation fails."""
+    async with over_tls(knobs={"kmip_connection": "pooled"}) as lab:
+        assert not await refused(lab, "vm-new")
+        for server in SERVERS:
+            await lab.reboot(server)
+        assert not await refused(lab, "vm-late")
 
 
 async def test_a_client_that_was_revoked_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound
 from protocol.messages.base import Request
@@ -44,6 +44,14 @@ class Bundle:
     denied: Mapping[CryptoKeyId, KeyUnavailableReason]
 
 
+class _Made(NamedTuple):
+    """A provider that was made of ``row``, and how its servers are asked."""
+
+    row: ProviderRow
+    keyservers: KeyServers
+    provider: KeyProvider
+
+
 class Providers:
     """Finds a provider by name; one object per provider, made anew when its servers change."""
 
@@ -61,7 +69,7 @@ class Providers:
         self._kept = KeptValues(ports.clock, node.knobs.vc_key_cache_s)
         self._inventory, self._ports, self._release = inventory, ports, release
         self._contacts, self._knobs = contacts, node.knobs
-        self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
+        self._made: dict[ProviderId, _Made] = {}
 
     def capability(self, provider: ProviderId) -> Capability:
         """What that provider can do; ``NO_PROVIDER`` when there is none of that name."""
@@ -104,21 +112,28 @@ class Providers:
         if not CAPABILITIES[row.management_type].pushed:
             raise not_asked(row.name, row.management_type)
         made = self._made.get(provider)
-        if made is None or made[0].servers != row.servers:
-            self._kept.forget_all_of(provider)
-            made = self._made[provider] = (row, self._standard(row))
-        return made[1]
+        if made is None or made.row.servers != row.servers:
+            self.forget(provider)
+            keyservers = self._keyservers(provider)
+            made = _Made(row, keyservers, self._standard(row, keyservers))
+        elif (made.row.client, made.row.trusted) != (row.client, row.trusted):
+            made.keyservers.close()  # whoever showed something else, or believed it, is over
+            made = made._replace(row=row)
+        self._made[provider] = made
+        return made.provider
 
     def forget(self, provider: ProviderId) -> None:
-        """The provider was deleted: nothing of it stays in memory."""
-        self._made.pop(provider, None)
+        """The provider was deleted, or has other servers: nothing of it stays in memory."""
+        made = self._made.pop(provider, None)
+        if made is not None:
+            made.keyservers.close()
         self._kept.forget_all_of(provider)
 
-    def _standard(self, row: ProviderRow) -> KeyProvider:
+    def _standard(self, row: ProviderRow, keyservers: KeyServers) -> KeyProvider:
         return StandardProvider(
             row.name,
             row.servers,
-            self._keyservers(row.name),
+            keyservers,
             self._contacts,
             within_s=self._knobs.request_timeout_s,
             failover_on_missing=self._knobs.failover_on_missing,

@@ -220,15 +220,26 @@ class StandardProvider:
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
         found: dict[KeyId, KeyUnavailableReason | None] = {}
         for page in pages(key_ids, extra=KEY_ATTRIBUTES_BYTES):
-            try:
-                reply, _ = await self._ask(GetAttributes(key_ids=page))
-            except ProductError as error:
-                found.update(dict.fromkeys(page, reason_of(error)))
-                continue
-            found.update(dict.fromkeys(page, KeyUnavailableReason.MISSING_IN_KMS))
-            for key in reply.keys:
-                found[key.key_id] = _status(key.state)
+            await self._look(tuple(page), found)
         return found
+
+    async def _look(
+        self, key_ids: tuple[KeyId, ...], found: dict[KeyId, KeyUnavailableReason | None]
+    ) -> None:
+        """What is ``found`` of a page of keys; one that fails decides nothing for the others."""
+        try:
+            reply, _ = await self._ask(GetAttributes(key_ids=key_ids))
+        except ProductError as error:
+            if isinstance(error, CryptographicFailure) and len(key_ids) > 1:
+                half = len(key_ids) // 2
+                await self._look(key_ids[:half], found)
+                await self._look(key_ids[half:], found)
+                return
+            found.update(dict.fromkeys(key_ids, reason_of(error)))
+            return
+        found.update(dict.fromkeys(key_ids, KeyUnavailableReason.MISSING_IN_KMS))
+        for key in reply.keys:
+            found[key.key_id] = _status(key.state)
 
     # ---- servers ----------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from protocol.errors import Disconnected, Refused
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
@@ -47,7 +49,10 @@ from protocol.secret import KeyMaterial
 
 @dataclass
 class ScriptedServer:
-    """``refuses``: what it says no to, by the name of the payload, and why."""
+    """``refuses``: what it says no to, by the name of the payload, and why.
+
+    ``mistaken``: it answers about another key; ``lives``: connections of an earlier one are over.
+    """
 
     keys: dict[str, State] = field(default_factory=dict)
     tags: dict[tuple[str, str], object] = field(default_factory=dict)
@@ -55,6 +60,8 @@ class ScriptedServer:
     key_size: int = 32
     garbage: bool = False
     silent: bool = False
+    mistaken: bool = False
+    lives: int = 1
     down: bool = False
     connections: list[list[str]] = field(default_factory=list)
     open: int = 0
@@ -80,6 +87,8 @@ class ScriptedServer:
             reason = reason or ResultReason.ITEM_NOT_FOUND
         if reason is None:
             payload = self._done(asked)
+            if self.mistaken and getattr(payload, "unique_identifier", None):
+                payload = msgspec.structs.replace(payload, unique_identifier="another")
         return ResponseItem(
             operation=item.operation,
             unique_batch_item_id=item.unique_batch_item_id,
@@ -142,10 +151,13 @@ class ScriptedStream:
 
     def __init__(self, server: ScriptedServer, seen: list[str]) -> None:
         self._server, self._seen, self._waiting, self._closed = server, seen, b"", False
+        self._life = server.lives
 
     async def write(self, data: bytes) -> None:
         if self._closed:
             raise Disconnected("it was closed")
+        if self._life != self._server.lives:
+            return
         message = decode_request(data)
         for item in message.batch_item:
             asked = item.request_payload

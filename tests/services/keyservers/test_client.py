@@ -170,8 +170,31 @@ async def test_no_key_without_a_state_is_used(
 ) -> None:
     server.keys["a"] = State.ACTIVE
     monkeypatch.setattr(dialect, "state", lambda payload: None)
-    with pytest.raises(GeneralFailure, match="no State"):
-        await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
+    for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
+        with pytest.raises(CryptographicFailure, match="key a: the server names no State"):
+            await servers.request(TO, cast(Any, asked), within_s=5)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (ResultReason.PERMISSION_DENIED, CryptographicFailure),
+        (ResultReason.ILLEGAL_OPERATION, CryptographicFailure),
+        (ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, PermissionDenied),
+    ],
+)
+async def test_a_refused_key_is_no_refused_client(
+    server: ScriptedServer,
+    servers: KeyServers,
+    reason: ResultReason,
+    error: type[ProductError],
+) -> None:
+    """A key of somebody else must not make a provider look as if it were down."""
+    server.keys["a"] = State.ACTIVE
+    server.refuses |= {"Get": reason, "State": reason}
+    for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
+        with pytest.raises(error, match=reason.label):
+            await servers.request(TO, cast(Any, asked), within_s=5)
 
 
 async def test_what_no_kmip_client_asks_is_not_available(servers: KeyServers) -> None:

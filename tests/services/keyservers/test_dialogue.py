@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from protocol.errors import Disconnected, GeneralFailure, ProductError, Refused, TimedOut
 from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
+from protocol.kmip.message import RequestItem, ResponseItem
 from services.keyservers.dialogue import IDLE_S, Dialogue
 from services.keyservers.session import Step
 from services.runtime.ports import Clock
@@ -174,3 +176,56 @@ async def test_a_connection_that_was_idle_for_long_is_not_used(
     await vcenter.create()
     assert len(server.connections) == 2
     assert server.open == 1
+
+
+@pytest.mark.parametrize("act", ["use", "state", "activate"])
+async def test_an_answer_about_another_key_is_none(
+    server: ScriptedServer, vcenter: Dialogue, act: str
+) -> None:
+    """The value of one key must never be taken for that of another."""
+    server.keys["k"], server.mistaken = State.PRE_ACTIVE, True
+    with pytest.raises(Disconnected, match="another key"):
+        await getattr(vcenter, act)("k")
+    assert server.open == 0
+
+
+async def test_a_kept_connection_that_the_server_has_ended_is_made_anew(
+    server: ScriptedServer, steps: list[Step]
+) -> None:
+    """A server that was restarted answers: it is not one that is down."""
+    vcenter = talk(server, steps, pooled=True)
+    uid = await vcenter.create()
+    server.lives += 1
+    assert (await vcenter.use(uid)).state is State.ACTIVE
+    assert server.connections[1] == [DV, "Get", "GetAttributes(State)", "Activate"]
+    assert server.open == 1
+
+
+async def test_a_connection_that_breaks_in_use_is_not_made_anew(
+    server: ScriptedServer, steps: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vcenter = talk(server, steps, pooled=True)
+    uid = await vcenter.create()
+    answered = server.answer
+
+    def ended(item: RequestItem) -> ResponseItem:
+        server.lives += "Get" in server.connections[-1]
+        return answered(item)
+
+    monkeypatch.setattr(server, "answer", ended)
+    with pytest.raises(Disconnected, match="before it had answered"):
+        await vcenter.use(uid)
+    assert (len(server.connections), server.open) == (1, 0)
+
+
+async def test_what_is_closed_keeps_no_connection(
+    server: ScriptedServer, steps: list[Step]
+) -> None:
+    """One that was in use when the dialogue was closed is not kept afterwards."""
+    vcenter = talk(server, steps, pooled=True)
+    making = asyncio.create_task(vcenter.create())
+    while not server.open:
+        await asyncio.sleep(0)
+    vcenter.close()
+    await making
+    assert server.open == 0
