@@ -73,7 +73,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "KS-KMIP-004": Explanation(
         "A certificate or a key cannot be used",
-        "The file has none in PEM, the key has a pass-phrase, or the server does not know it.",
+        "The file has none in PEM, the key has a pass-phrase or is another certificate's, or the"
+        " server does not know it.",
         "give a PEM file with the certificate first, and a key without a pass-phrase",
     ),
     "KS-OUT-001": Explanation(

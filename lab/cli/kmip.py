@@ -12,6 +12,7 @@ from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, plain, say
 from lab.cli.progress import Style, telling
 from lab.errors import KeysteadError
+from protocol.printable import one_line, told
 
 if TYPE_CHECKING:
     from lab.api.answers.kmip import KmipServer
@@ -80,15 +81,13 @@ def serve(
     from lab.kmip.serving import Settings
     from services.kms.config import KmsRole
 
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
-        raise KeysteadError("KS-USE-003", f"--listen {listen}: an address and a port, as host:port")
+    host, port = _place(listen)
     if not scope:
         raise KeysteadError("KS-USE-003", "--scope: a scope has a name")
     settings = Settings(
         folder=folder,
-        host=host.strip("[]"),
-        port=int(port),
+        host=host,
+        port=port,
         files=_files(cert, key, ca),
         trust=trust,
         revoke=revoke,
@@ -97,6 +96,17 @@ def serve(
         accept_rollback=accept_rollback,
     )
     run(settings, lambda server: _serves(server, options), _told)
+
+
+def _place(listen: str) -> tuple[str, int]:
+    """Address and port; one of IPv6 is in brackets, or nobody knows where its port begins."""
+    host, _, port = listen.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    plain_host = bare and (bare != host or ":" not in host) and not set(bare) & set("[]")
+    if not plain_host or not port.isdecimal() or int(port[:6]) > 65_535:
+        text = f"--listen {told(listen)}: an address and a port, as host:port or [::1]:port"
+        raise KeysteadError("KS-USE-003", text)
+    return bare, int(port)
 
 
 def _files(cert: Path | None, key: Path | None, ca: Path | None) -> Any:
@@ -120,7 +130,7 @@ def _serves(server: KmipServer, options: Options) -> None:
             plain(f"  a first client: {server.client_certificate} with {server.client_key}")
         for one in server.clients:
             standing = "revoked" if one.revoked else f"{one.role} in scope {one.scope}"
-            plain(f"  {one.name}: {standing}")
+            plain(f"  {one_line(one.name)}: {standing}")
         say("Ctrl-C ends it")
     sys.stdout.flush()
 

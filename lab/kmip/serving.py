@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab.errors import KeysteadError
 from lab.kmip import certificates
@@ -23,13 +24,16 @@ from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
 from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
-from protocol.errors import NotFound
+from protocol.errors import InvalidArgument, NotFound
 from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.config import DEFAULT_SCOPE, KmsConfig, KmsRole
 from services.kms.identities import Identity
 from services.runtime.service import Halted
-from services.runtime.streams import Listener
+from services.runtime.streams import CONNECTIONS, Listener
+
+SPARE_FILES: Final = 640
+"""Open files of the process that are no connections: the store's, and a queue of newcomers."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,11 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
             await server.close()
             raise
         try:
-            admission, listener = await _opened(server, settings, files)
+            admission = await server.service.kmip_identities()
             await _identified(server, admission, settings, files)
+            listener = await _opened(server, admission, settings, files)
             clients = tuple([_client(one) for one in admission.all()])
-            address = f"{settings.host}:{listener.port}"
+            address = _address(settings.host, listener.port or 0)
             with _asked_to_end() as asked:
                 ready(Serving(address, settings.folder, files, clients))
                 await _ended(server, asked)
@@ -96,22 +101,51 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
 
 
 async def _opened(
-    server: Alone, settings: Settings, files: ServerFiles
-) -> tuple[Admission, Listener]:
+    server: Alone, admission: Admission, settings: Settings, files: ServerFiles
+) -> Listener:
+    where = _address(settings.host, settings.port)
     try:
         chain = certificates.certificates(files.certificate)
         key = certificates.private_key(files.key)
         return await server.service.open_kmip(
+            admission,
             lambda: (chain, key),
             certificates.certificates(files.authority),
             outside=(settings.host, settings.port),
             refused=lambda error: server.node.record(
                 "kmip.handshake_failed", level="warning", text=str(error)
             ),
+            most=_room(),
         )
+    except InvalidArgument:
+        text = f"{files.key} is not the key of {files.certificate}, or TLS finds them too weak"
+        raise KeysteadError("KS-KMIP-004", text) from None
+    except UnicodeError:
+        raise KeysteadError("KS-KMIP-002", f"{where}: that is no name of a host") from None
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise KeysteadError("KS-KMIP-002", f"{where}: {error.strerror or error}") from None
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise KeysteadError("KS-KMIP-002", f"{where}: {why or error}") from None
+
+
+def _address(host: str, port: int) -> str:
+    """As one writes it: an address of IPv6 stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _room() -> int:
+    """How many connections there may be: each is an open file, of which a process has so many.
+
+    Its limit is raised as far as one may. Some are left for the store, and for connections that
+    are taken only to be refused.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS
+    wanted = CONNECTIONS + SPARE_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(CONNECTIONS, soft - min(SPARE_FILES, soft // 2))
 
 
 async def _identified(

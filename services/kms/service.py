@@ -42,7 +42,7 @@ from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
-from services.runtime.streams import Listener, TlsIdentity
+from services.runtime.streams import CONNECTIONS, Listener, TlsIdentity
 
 ACCEPT_OPTION: Final = "acceptRollback"
 """The boot option by which an administrator has an older database served from."""
@@ -124,32 +124,40 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
             ) from None
 
+    async def kmip_identities(self) -> Admission:
+        """Who may come through the door of KMIP, as the server's own table has it."""
+        admission = Admission(self.core, self._vault)
+        await admission.load(self._database)
+        return admission
+
     async def open_kmip(
         self,
+        admission: Admission,
         shown: Shown,
         authorities: tuple[bytes, ...] = (),
         *,
         outside: tuple[str, int] | None = None,
         refused: Callable[[ProductError], None] | None = None,
-    ) -> tuple[Admission, Listener]:
+        most: int = CONNECTIONS,
+    ) -> Listener:
         """Take connections of KMIP; ``shown`` is asked at each handshake: this server's certificate
         (DER, those above it after it) and its key (PKCS#8).
 
         Clients are trusted by TLS when their certificate is in the table of identities or under one
-        of ``authorities``; what they may do is said by the table alone. ``outside`` as in
-        ``Streams.listen``; ``NotAvailable`` on a node without such connections.
+        of ``authorities``; what they may do is said by the table alone. ``outside`` and ``most`` as
+        in ``Streams.listen``; ``NotAvailable`` on a node without such connections,
+        ``InvalidArgument`` when what is shown is of no use.
         """
         if self.streams is None:
             raise NotAvailable(f"{self.node.name} takes no connections of TLS")
-        admission = Admission(self.core, self._vault)
-        await admission.load(self._database)
         door = KmipDoor(Messages(self.core, self.clock), self.clock, admission.caller)
 
         def identity() -> TlsIdentity:
             return TlsIdentity(*shown(), (*authorities, *admission.certificates()))
 
-        listener = await self.streams.listen(identity, door.serve, outside=outside, refused=refused)
-        return admission, listener
+        return await self.streams.listen(
+            identity, door.serve, outside=outside, refused=refused, most=most
+        )
 
     async def _open_own_door(self) -> None:
         """The door of a lab's key server: clients are those that its console was told to trust."""
@@ -159,7 +167,8 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
             )
         except OSError as error:
             raise self._halted(f"{error.strerror or error}. {NO_IDENTITY}") from None
-        self.admission, _ = await self.open_kmip(self.shown, refused=self._handshake_failed)
+        self.admission = await self.kmip_identities()
+        await self.open_kmip(self.admission, self.shown, refused=self._handshake_failed)
 
     def _handshake_failed(self, error: ProductError) -> None:
         self.node.record("kmip.handshake_failed", level="warning", text=str(error))

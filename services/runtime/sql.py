@@ -103,13 +103,14 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 def disk_error(error: BaseException, file: str = "") -> BaseException:
     """SQLite's word that the device refuses, as the OSError that every other call of Disk raises.
 
-    ``file`` is the database's name, for the text. Of a file that was damaged: ``EIO``, as from a
-    device that found it out by itself.
+    ``file`` is the database's name, for the text. The index of a log that cannot grow
+    (``SHMSIZE``) found no room: nothing is wrong with the database. Of a file that was damaged:
+    ``EIO``, as from a device that found it out by itself.
     """
     code = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return error
-    number = _AS_ERRNO.get(code & 0xFF)
+    number = errno.ENOSPC if code == sqlite3.SQLITE_IOERR_SHMSIZE else _AS_ERRNO.get(code & 0xFF)
     if code & 0xFF in _DAMAGED:
         return OSError(errno.EIO, f"the database is damaged ({error})", file or None)
     return error if number is None else OSError(number, os.strerror(number), file or None)

@@ -97,8 +97,8 @@ class Streams(Protocol):
         clients that are no nodes of the lab; the simulation has none. ``refused`` is told of each
         handshake that failed. Beyond ``most`` connections at a time the next ones are refused. The
         connection is closed when ``serve`` returns; an error of a connection that leaves ``serve``
-        ends just that one. ``InvalidState`` when this life listens already, ``OSError`` when the
-        outside port cannot be had.
+        ends just that one. ``InvalidState`` when this life listens already, ``InvalidArgument``
+        when the identity of now is of no use, ``OSError`` when the outside port cannot be had.
         """
         ...
 

@@ -13,6 +13,7 @@ import pytest
 
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.ports import Database
+from services.runtime.sql import disk_error
 from tests.conformance.storage import Bench, both
 
 CRASH, POWER_LOSS = WayDown.CRASH, WayDown.POWER_LOSS
@@ -448,3 +449,17 @@ async def test_many_lives_one_after_another(bench: Bench) -> None:
         if not sloppy:
             expected.append(str(index))
         life, disk = await bench.after(life, POWER_LOSS)
+
+
+def test_an_index_of_the_log_that_cannot_grow_is_a_full_disk() -> None:
+    """Nothing is wrong with the database then: nobody is to be told to remove it."""
+    for code, number in (
+        (sqlite3.SQLITE_IOERR_SHMSIZE, errno.ENOSPC),
+        (sqlite3.SQLITE_FULL, errno.ENOSPC),
+        (sqlite3.SQLITE_IOERR_READ, errno.EIO),
+    ):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        found = disk_error(error, "d.db")
+        assert isinstance(found, OSError)
+        assert found.errno == number

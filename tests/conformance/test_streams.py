@@ -185,6 +185,18 @@ async def who_asks_early_is_let_in_when_it_listens(bench: Bench) -> None:
     assert await asked(asking.result()) == b"HELLO"
 
 
+async def nobody_listens_with_what_is_of_no_use(bench: Bench) -> None:
+    """A key that is another certificate's is told to who listens, not to each that comes."""
+    two = await pair(bench)
+    good = two.identity
+    two.identity = dataclasses.replace(good, key=two.card_a.key)
+    with pytest.raises(InvalidArgument):
+        await two.listen()
+    two.identity = good
+    await two.listen()
+    assert await asked(await two.connect()) == b"HELLO"
+
+
 async def as_many_as_it_may(bench: Bench) -> None:
     """One more is refused; when one has gone there is room again."""
     two = await pair(bench)
@@ -285,6 +297,7 @@ test_validity_is_judged_by_the_clock_of_who_judges = both(
 test_trust_changes_while_it_listens = both(trust_changes_while_it_listens)
 test_nobody_there = both(nobody_there)
 test_who_asks_early_is_let_in = both(who_asks_early_is_let_in_when_it_listens)
+test_nobody_listens_with_what_is_of_no_use = both(nobody_listens_with_what_is_of_no_use)
 test_as_many_as_it_may = both(as_many_as_it_may)
 test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
 test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)

@@ -35,6 +35,8 @@ LISTEN_AGAIN_S: Final = 0.2
 QUEUE: Final = 512
 LONGEST_NAME: Final = 64
 HIGH_WATER: Final = 256 * 1024
+LINGER_S: Final = 30.0
+"""Lab seconds that the other end of a closed connection has to take what was written before."""
 
 
 class LabStreams(StreamDriver):
@@ -107,13 +109,15 @@ class LabStreams(StreamDriver):
 
     async def dial_outside(self, address: str, connection: End) -> Carrier:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        if not host or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
             raise InvalidArgument(f"{address} is no address: host:port is wanted")
         loop = asyncio.get_running_loop()
         try:
             _, end = await loop.create_connection(
                 lambda: _Line(self, connection), host.strip("[]"), int(port)
             )
+        except UnicodeError:
+            raise InvalidArgument(f"{address}: that is no name of a host") from None
         except OSError as error:
             why = error.strerror or str(error)
             raise Refused(f"{address}: {why}") from None
@@ -173,6 +177,8 @@ class _Line(asyncio.Protocol, Carrier):
         if part.kind is Kind.CLOSING:
             self._over = True
             transport.close()
+            if transport.get_write_buffer_size():
+                self._driver.later(LINGER_S, transport.abort)
         else:
             transport.write(part.data)
 

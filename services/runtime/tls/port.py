@@ -197,6 +197,7 @@ class StreamPort(Streams):
         if self._listener is not None and self._listener.taking:
             raise InvalidState(f"{self.me} takes connections already")
         listener = StreamListener(self, identity, serve, refused, most)
+        listener.ready()
         if outside is not None:
             listener.port = await self._driver.listen_outside(*outside, listener.from_outside)
             self._life.check()
@@ -250,6 +251,13 @@ class StreamListener(Listener):
         self._taken: dict[Connection, None] = {}
         self._credentials: Credentials | None = None
 
+    def ready(self) -> Credentials:
+        """What this end shows now; ``InvalidArgument`` when it is of no use."""
+        identity, known = self._identity(), self._credentials
+        if known is None or not (known.identity is identity or known.identity == identity):
+            known = self._credentials = Credentials(identity, server=True)
+        return known
+
     def close(self) -> None:
         if self.taking:
             self._port.stop_listening()
@@ -275,7 +283,7 @@ class StreamListener(Listener):
             counters["streams_refused"] += 1
             return f"{self._port.me} has as many connections as it may"
         try:
-            known = self._ready(self._identity())
+            known = self.ready()
         except ProductError as error:  # it has no identity to show
             counters["streams_refused"] += 1
             if self._refused is not None:
@@ -297,12 +305,6 @@ class StreamListener(Listener):
 
         connection.shaken = shaken
         return connection
-
-    def _ready(self, identity: TlsIdentity) -> Credentials:
-        known = self._credentials
-        if known is None or not (known.identity is identity or known.identity == identity):
-            known = self._credentials = Credentials(identity, server=True)
-        return known
 
     async def _served(self, connection: Connection) -> None:
         try:

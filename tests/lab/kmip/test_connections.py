@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +21,7 @@ from protocol.errors import (
     NotFound,
     TlsFailure,
 )
-from protocol.kmip.enums import ResultReason, ResultStatus
+from protocol.kmip.enums import QueryFunction, ResultReason, ResultStatus
 from protocol.kmip.message import decode_response, encode_request, encode_response
 from protocol.kmip.payloads import (
     CreateResponse,
@@ -28,12 +30,14 @@ from protocol.kmip.payloads import (
     GetRequest,
     LocateRequest,
     LocateResponse,
+    QueryRequest,
 )
 from services.kms.admission import Admission
 from services.kms.config import KmsRole
 from services.kms.doors.kmip import door
 from services.kms.doors.kmip.messages import Messages
 from services.kms.operations import QueryAudit
+from services.runtime.real import streams as real
 from services.runtime.streams import Stream
 from tests.lab.kmip.tls import Party, answer, ask, served
 from tests.services.kms.core_rig import OWNER
@@ -159,7 +163,8 @@ async def test_an_edited_table_is_not_served_from(server: Server) -> None:
 
 async def test_a_node_without_connections_says_so(server: Server) -> None:
     with pytest.raises(NotAvailable):
-        await server.service.open_kmip(lambda: ((SERVER.certificate,), SERVER.key))
+        admission = await server.service.kmip_identities()
+        await server.service.open_kmip(admission, lambda: ((SERVER.certificate,), SERVER.key))
 
 
 async def test_bytes_come_as_they_come(tmp_path: Path) -> None:
@@ -193,6 +198,25 @@ async def test_who_stops_in_the_midst_of_a_message_is_let_go(
         stream = await one.connect(APP)
         await stream.write(b"B\0y")
         assert reason((await answer(stream)).batch_item[0]) is ResultReason.INVALID_MESSAGE
+
+
+async def test_who_takes_no_answer_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "ANSWER_S", 0.2)
+    monkeypatch.setattr(real, "LINGER_S", 0.2)
+    query = message(QueryRequest(query_function=(QueryFunction.QUERY_OPERATIONS,)))
+    async with served(tmp_path, SERVER) as one:
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
+        before = len(os.listdir("/proc/self/fd"))
+        stream, data = await one.connect(APP), encode_request(query) * 1000
+        with suppress(TimeoutError, Disconnected):
+            async with asyncio.timeout(2):
+                while True:
+                    await stream.write(data)
+        async with asyncio.timeout(5):
+            while len(os.listdir("/proc/self/fd")) > before:
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

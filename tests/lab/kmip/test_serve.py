@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -34,8 +35,10 @@ from tests.services.kms.kmip_rig import message, new_key
 
 
 @contextmanager
-def serving(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """The command, and the document that it prints when it serves."""
+def serving(
+    folder: Path, *more: str, files: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """The command, and the document that it prints when it serves; ``files`` it may have open."""
     words = ["kmip", "serve", "--listen", "127.0.0.1:0", "--folder", str(folder), "-o", "json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "lab.cli.main", *words, *more],
@@ -43,6 +46,8 @@ def serving(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], d
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    if files is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, files))
     assert process.stdout is not None
     try:
         lines = []
@@ -103,10 +108,15 @@ def test_a_folder_has_one_server(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("no certificate")
     bad, none = str(tmp_path / "file"), str(tmp_path / "none")
-    folder = ["--folder", str(tmp_path / "kmip"), "--listen", "127.0.0.1:0"]
+    kept = ["--folder", str(tmp_path / "kmip")]
+    folder = [*kept, "--listen", "127.0.0.1:0"]
     for words, code, error in (
         (["--listen", "5696"], 64, "KS-USE-003"),
         (["--listen", "127.0.0.1:x"], 64, "KS-USE-003"),
+        (["--listen", "127.0.0.1:" + "9" * 5000], 64, "KS-USE-003"),
+        (["--listen", "[]:0"], 64, "KS-USE-003"),
+        (["--listen", "::1:5696"], 64, "KS-USE-003"),
+        ([*kept, "--listen", "a..b:0"], 1, "KS-KMIP-002"),
         (["--scope", ""], 64, "KS-USE-003"),
         (["--cert", bad, *folder], 64, "KS-USE-003"),
         (["--folder", bad], 1, "KS-KMIP-001"),
@@ -120,6 +130,9 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
     words = ["--cert", str(made.certificate), "--key", bad, "--ca", str(made.authority)]
     assert run(["kmip", "serve", *folder, *words]) == 1
     assert "KS-KMIP-004" in capsys.readouterr().err
+    words[3] = str(made.client_key)
+    assert run(["kmip", "serve", *folder, *words]) == 1
+    assert "not the key of" in capsys.readouterr().err
     assert run(["kmip", "serve", *folder, "--revoke", str(made.client)]) == 1
     assert "does not know" in capsys.readouterr().err
 

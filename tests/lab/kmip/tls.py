@@ -100,7 +100,9 @@ async def served(
     server = Alone(folder, KmsConfig(), record=lambda kind, fields: kept.append((kind, fields)))
     await server.start()
     refused: list[ProductError] = []
-    admission, listener = await server.service.open_kmip(
+    admission = await server.service.kmip_identities()
+    listener = await server.service.open_kmip(
+        admission,
         lambda: ((party.certificate,), party.key),
         tuple(one.certificate for one in authorities),
         outside=("127.0.0.1", 0),

@@ -21,6 +21,9 @@ from services.runtime.streams import Stream
 MESSAGE_S: Final = 30.0
 """A message is here that long after its first byte, or the connection ends."""
 
+ANSWER_S: Final = 30.0
+"""An answer is taken that long after it was made, or the connection ends."""
+
 IDLE_S: Final = 3600.0
 """A connection that says nothing for that long ends."""
 
@@ -50,11 +53,10 @@ class KmipDoor:
                 caller = self._admit(stream.peer)
             except NotAdmitted as refusal:
                 why = RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
-                await stream.write(self._messages.refused(why))
+                await self._write(stream, self._messages.refused(why))
                 return
             answer = await self._messages.answer(caller, message)
-            await stream.write(answer)
-            if not framed:
+            if not await self._write(stream, answer) or not framed:
                 return
 
     async def _next(self, stream: Stream, held: bytearray) -> tuple[bytes, bool] | None:
@@ -77,6 +79,15 @@ class KmipDoor:
         message = bytes(held) if size == _NONE else bytes(held[:size])
         del held[: len(message)]
         return message, size != _NONE
+
+    async def _write(self, stream: Stream, answer: bytes) -> bool:
+        """Whether there was room for it; none is left by a client that does not read."""
+        try:
+            async with self._clock.timeout(ANSWER_S):
+                await stream.write(answer)
+        except TimeoutError:
+            return False
+        return True
 
     async def _read(self, stream: Stream, within_s: float) -> bytes:
         """What has come; nothing when the other end is done, or has taken too long."""
