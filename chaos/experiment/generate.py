@@ -22,7 +22,8 @@ from chaos.faults import FAULTS, fault_type, to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 
-_NO_LAB: Final = ("kms.failover",)  # no lab of random runs has an active key server
+_NO_LAB: Final = ("kms.failover", "kms.certificate")
+"""No lab of random runs has an active key server, or one with a door of KMIP."""
 RANDOM: Final = tuple(
     f.kind for f in FAULTS if f.reversible and not f.at_point and f.kind not in _NO_LAB
 )
@@ -30,7 +31,9 @@ RANDOM: Final = tuple(
 _ROLLED_BACK: Final = ("kms.key_state", "kms.rollback")
 """Their cure is an older database: newer keys are gone."""
 RARE: Final = tuple(
-    fault.kind for fault in FAULTS if not fault.reversible and fault.kind not in _ROLLED_BACK
+    fault.kind
+    for fault in FAULTS
+    if not fault.reversible and fault.kind not in (*_ROLLED_BACK, *_NO_LAB)
 )
 """Kinds of which a random run has one at times: they end with their cure."""
 _TRIES: Final = 4  # targets that are drawn for one interval before it is given up

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 MISSING: Final[Mapping[str, str]] = {
     "hsm": "hardware behind a key server, without which it answers and can release no key",
-    "kmip-tls": "TLS between vCenter and key servers, with certificates that end and are replaced",
+    "private-key-loss": "a vCenter that loses its private key for a key server, and nothing else",
 }
 """What each would be, in words."""
 

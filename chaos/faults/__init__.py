@@ -23,6 +23,7 @@ from chaos.faults.host_exec_option import HostExecOption
 from chaos.faults.host_power_loss import HostPowerLoss
 from chaos.faults.host_reboot import HostReboot
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
+from chaos.faults.kms_certificate import KmsCertificate
 from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.kms_rollback import KmsRollback
@@ -69,6 +70,7 @@ FAULTS: tuple[type[Fault], ...] = (
     KmsFailover,
     KmsRollback,
     ProviderDelete,
+    KmsCertificate,
     PointCrash,
     PointFail,
 )

@@ -107,6 +107,16 @@ def validity(certificate: bytes) -> tuple[float, float]:
     return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
 
 
+def lifetime(wanted_s: float | None, usual_s: float) -> float:
+    """For how long a new certificate is good: so many seconds as are wanted, at least one and at
+    most the usual ones, which it is without a wish. ``InvalidArgument`` for any other time."""
+    if wanted_s is None:
+        return usual_s
+    if not 1 <= wanted_s <= usual_s:
+        raise InvalidArgument(f"good_for_s: from 1 to {usual_s:g} seconds, not {wanted_s:g}")
+    return wanted_s
+
+
 def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
     try:
         private = load_der_private_key(key.reveal(), None)

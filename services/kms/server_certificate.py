@@ -59,11 +59,17 @@ async def load(disk: Disk, rng: Rng, clock: Clock, name: str) -> ServerCertifica
     return kept
 
 
-async def renewed(disk: Disk, rng: Rng, clock: Clock, name: str) -> ServerCertificate:
-    """Another key with another certificate in the place of the earlier ones, durable on return."""
+async def renewed(
+    disk: Disk, rng: Rng, clock: Clock, name: str, good_for_s: float | None = None
+) -> ServerCertificate:
+    """Another key with another certificate in the place of the earlier ones, durable on return.
+
+    ``InvalidArgument`` for a time that no certificate is good for.
+    """
+    lifetime_s = certificates.lifetime(good_for_s, LIFETIME_S)
     key = certificates.new_key(KeyMaterial(rng.token(certificates.SEED_SIZE)))
     serial, at = rng.token(certificates.SERIAL_SIZE), clock.now()
-    certificate = certificates.self_signed(name, key, serial, at, at + LIFETIME_S)
+    certificate = certificates.self_signed(name, key, serial, at, at + lifetime_s)
     made = ServerCertificate(certificate, key.reveal())
     await replace_durably(disk, FILE, _encode(made))
     return made

@@ -83,6 +83,13 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
     "kms.failover": ({"to": "kms-2"},),
     "kms.rollback": ({"on": "kms", "backup": "before"},),
     "provider.delete": ({},),
+    "kms.certificate": (
+        {"of": "server", "becomes": "replaced"},
+        {"of": "server", "becomes": "expired", "on": "kms-2"},
+        {"of": "client", "becomes": "replaced"},
+        {"of": "client", "becomes": "expired"},
+        {"of": "client", "becomes": "revoked"},
+    ),
 }
 """Values by which every fault is played, on two nodes, links or keys wherever it can have two."""
 

@@ -65,6 +65,8 @@ def fault_of(world: World, kind: str, values: dict[str, Any], id: str = "f") -> 
 def test_plain_values_carry_it(world: World, kind: str, values: dict[str, Any]) -> None:
     if kind == "kms.failover":
         values = {"to": "kms"}
+    if kind == "kms.certificate" and "on" in values:
+        values = values | {"on": "kms"}
     fault = fault_of(world, kind, values)
     assert from_plain(to_plain(fault)) == fault
 
@@ -284,6 +286,7 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("kms.key_state", {"keys": ["no-such-key"], "state": "destroy"}),
         ("provider.delete", {"provider": "nobody"}),
+        ("kms.certificate", {"of": "server", "becomes": "replaced"}),
     ]
     for kind, values in cases:
         with pytest.raises(ChaosError) as caught:
@@ -306,6 +309,18 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
         ("vcenter.down", {"on": "kms"}, "KS-CHAOS-010"),
         ("host.boot_measure", {"on": "esxi-001"}, "KS-CHAOS-004"),
         ("kms.key_state", {"state": "destroy"}, "KS-CHAOS-004"),
+        ("kms.certificate", {"of": "server", "becomes": "revoked"}, "KS-CHAOS-004"),
+        ("kms.certificate", {"of": "client", "becomes": "lost"}, "KS-CHAOS-004"),
+        (
+            "kms.certificate",
+            {"of": "client", "becomes": "replaced", "on": "kms"},
+            "KS-CHAOS-004",
+        ),
+        (
+            "kms.certificate",
+            {"of": "server", "becomes": "replaced", "provider": "nobody"},
+            "KS-CHAOS-010",
+        ),
         ("link.cutt", {}, "KS-CHAOS-014"),
     ],
 )

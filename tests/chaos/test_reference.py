@@ -21,7 +21,8 @@ REST = {
     "hypothesis": 'hypothesis: {after: [{probe: vm.running, is: "== 100%"}]}',
     "schedule": "schedule: []",
     "guards": "guards: {blast_radius: {tpm.clear: 1, tpm.swap: 1, kms.key_state: 1, "
-    "kms.rollback: 1, provider.delete: 1}}",
+    "kms.rollback: 1, provider.delete: 1, "
+    "kms.certificate: 1}}",
 }
 
 

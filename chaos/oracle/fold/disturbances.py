@@ -152,6 +152,15 @@ class Disturbances:
         links = [_stopped_by(found) for found in self.of(*LINKS) if _is_on(found, a, b)]
         return both(broker + links)
 
+    def believed(self, vcenter: str, provider: str, server: str) -> Known:
+        """Whether that vCenter and that key server take each other's certificates (STD-03)."""
+        return both(
+            _stopped_by(found)
+            for found in self.of("kms.certificate")
+            if (found.values.get("vcenter"), found.values.get("provider")) == (vcenter, provider)
+            and server in found.values.get("servers", ())
+        )
+
     def stands(self, node: str) -> Known:
         """Whether the node is not held still, nor stopped for its disk to be copied."""
         held = [_stopped_by(found) for found in self.of("proc.pause") if found.about(node)]

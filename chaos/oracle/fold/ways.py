@@ -235,7 +235,13 @@ class Ways:
     def _key_server(self, provider: str) -> Known:
         """Whether vCenter reaches one; that one of several is away may take it some time."""
         ways = [
-            both((self._up(server), self.disturbances.passes(self.vcenter, server)))
+            both(
+                (
+                    self._up(server),
+                    self.disturbances.passes(self.vcenter, server),
+                    self.disturbances.believed(self.vcenter, provider, server),
+                )
+            )
             for server in self.servers[provider]
         ]
         return self._some(ways)

@@ -47,9 +47,11 @@ class RevokeIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):
 
 class RenewServerCertificate(Request["KmipIdentities"], frozen=True, kw_only=True):
     """Show another certificate, on another key, from now on: clients refuse the server until they
-    trust it (SC-06)."""
+    trust it (SC-06). It is good for ``good_for_s`` seconds; None: for as long as they usually
+    are."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    good_for_s: float | None = None
 
 
 class QueryIdentities(Request["KmipIdentities"], frozen=True, kw_only=True):

@@ -36,10 +36,12 @@ class RetrieveClientCert(Request["ClientCert"], frozen=True, kw_only=True):
 
 class GenerateSelfSignedClientCert(Request["ClientCert"], frozen=True, kw_only=True):
     """Show another certificate from now on, which vCenter has signed itself: the servers refuse it
-    until they trust that one. A repeat makes another one again."""
+    until they trust that one. A repeat makes another one again. It is good for ``good_for_s``
+    seconds; None: for as long as they usually are. ``InvalidArgument`` for a time that is none."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId
+    good_for_s: float | None = None
 
 
 class UploadClientCert(Request["ClientCert"], frozen=True, kw_only=True):

@@ -76,7 +76,7 @@ class IdentityDoor(Service):
         admission, _ = self._at_console(peer)
         try:
             self.own = await server_certificate.renewed(
-                self.disk, self.rng, self.clock, self.node.name
+                self.disk, self.rng, self.clock, self.node.name, message.good_for_s
             )
         except OSError as error:
             raise SaveFailed(f"the certificate: {error.strerror or error}") from error

@@ -30,11 +30,15 @@ class ClientCertificates:
     def __init__(self, symkey: Symkey, rng: Rng, clock: Clock, name: str) -> None:
         self._symkey, self._rng, self._clock, self._name = symkey, rng, clock, name
 
-    async def generated(self, provider: ProviderId) -> ClientCertificate:
-        """A new key with a certificate that it has signed itself; ``SaveFailed``."""
+    async def generated(
+        self, provider: ProviderId, good_for_s: float | None = None
+    ) -> ClientCertificate:
+        """A new key with a certificate that it has signed itself; ``SaveFailed``, and
+        ``InvalidArgument`` for a time that no certificate is good for."""
+        lifetime_s = certificates.lifetime(good_for_s, LIFETIME_S)
         key = certificates.new_key(KeyMaterial(self._rng.token(certificates.SEED_SIZE)))
         serial, at = self._rng.token(certificates.SERIAL_SIZE), self._clock.now()
-        made = certificates.self_signed(self._name, key, serial, at, at + LIFETIME_S)
+        made = certificates.self_signed(self._name, key, serial, at, at + lifetime_s)
         return await self.kept(provider, (made,), key)
 
     async def kept(

@@ -53,7 +53,8 @@ def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
 async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
     """A new certificate takes the place of the earlier one at once."""
     row = _provider(vc, message.provider)
-    return await _show(vc, row, await vc.providers.certificates.generated(row.name))
+    made = await vc.providers.certificates.generated(row.name, message.good_for_s)
+    return await _show(vc, row, made)
 
 
 async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:

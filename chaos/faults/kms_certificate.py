@@ -1,0 +1,291 @@
+"""``kms.certificate``: what vCenter and KMIP servers show each other is not taken any more.
+
+Of ``server``: servers show another certificate, or one whose end comes. Of ``client``: so does
+vCenter, or the servers refuse it (STD-03). Nothing undoes it: the earlier certificate is gone. The
+cure is an administrator's, who has each end take what the other shows (STD-04).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import model_validator
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets, names
+from chaos.lab import Lab
+from chaos.naming import named
+from chaos.observe.listing import all_providers
+from protocol import names as rules
+from protocol.crypto.certificates import key_digest, validity
+from protocol.errors import ProductError
+from protocol.messages.kms import (
+    QueryIdentities,
+    RenewServerCertificate,
+    RevokeIdentity,
+    TrustIdentity,
+)
+from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.kmip import (
+    GenerateSelfSignedClientCert,
+    RetrieveClientCert,
+    RetrieveKmipServerCert,
+    ServerCert,
+    UploadKmipServerCert,
+)
+from protocol.terms import NodeName, ProviderId, Role
+
+GOOD_FOR_S: Final = 2.0
+"""For how long a certificate that expires is good; the end is waited for."""
+PAST_S: Final = 2.0
+"""So long after its end no clock of the lab that is right takes it for good any more: a certificate
+has its times in whole seconds."""
+
+
+class Side(StrEnum):
+    """Whose certificate: the key servers', or that of vCenter, their client."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class Becomes(StrEnum):
+    """What becomes of it."""
+
+    REPLACED = "replaced"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class CertificateParams(Params):
+    """Whose certificate (``of``), and what it ``becomes``; a server's is never revoked.
+
+    Which ``provider`` of which ``vcenter``: what is left out is the lab's default, and its first.
+    ``on``: those of its servers; all of them when it is left out.
+    """
+
+    of: Side
+    becomes: Becomes
+    on: str | list[str] | dict[str, str | int] | None = None
+    provider: Annotated[str, named(rules.PROVIDER)] | None = None
+    vcenter: Annotated[str, named(rules.NODE)] | None = None
+
+    @model_validator(mode="after")
+    def _meant(self) -> CertificateParams:
+        if self.of is Side.SERVER and self.becomes is Becomes.REVOKED:
+            raise ValueError("vCenter revokes no certificate of a server: replaced or expired")
+        if self.of is Side.CLIENT and self.becomes is not Becomes.REVOKED and self.on is not None:
+            raise ValueError("vCenter shows all servers the same certificate: leave `on` out")
+        return self
+
+
+class KmsCertificate(Fault, frozen=True, kw_only=True):
+    """A certificate between vCenter and KMIP servers is replaced, expires, or is revoked."""
+
+    kind: ClassVar[str] = "kms.certificate"
+    example: ClassVar[str] = "of: server, becomes: replaced"
+    params: ClassVar[type[Params]] = CertificateParams
+    reversible: ClassVar[bool] = False
+    side: Side
+    becomes: Becomes
+    provider: ProviderId
+    vcenter: NodeName
+    servers: tuple[NodeName, ...]
+
+    @classmethod
+    def of(cls, id: str, params: CertificateParams, targets: Targets) -> Fault:
+        provider = params.provider or targets.directory.default_provider
+        vcenters = targets.of_role(Role.VCENTER)
+        if provider is None or not vcenters:
+            raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
+        vcenter = NodeName(params.vcenter or vcenters[0])
+        if vcenter not in vcenters:
+            raise ChaosError("KS-CHAOS-106", f"there is no vCenter {vcenter}")
+        serving = {
+            entry.node
+            for entry in targets.directory.nodes
+            if ProviderId(provider) in entry.providers
+        }
+        asked = targets.of_role(Role.KMS)
+        if params.on is not None:
+            asked = targets.nodes(params.on, Role.KMS)
+        servers = tuple(node for node in asked if node in serving)
+        if not servers:
+            raise ChaosError("KS-CHAOS-010", f"none of these is a key server of {provider}")
+        return cls(
+            id=id,
+            side=params.of,
+            becomes=params.becomes,
+            provider=ProviderId(provider),
+            vcenter=vcenter,
+            servers=servers,
+        )
+
+    def written(self) -> dict[str, Any]:
+        on = {} if self._is_one else {"on": [str(server) for server in self.servers]}
+        about = {"provider": str(self.provider), "vcenter": str(self.vcenter)}
+        return {"of": self.side.value, "becomes": self.becomes.value, **on, **about}
+
+    @property
+    def _is_one(self) -> bool:
+        """Whether it is about the one certificate that vCenter shows all servers."""
+        return self.side is Side.CLIENT and self.becomes is not Becomes.REVOKED
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return (self.vcenter,) if self._is_one else self.servers
+
+    def summary(self) -> str:
+        whose = names(self.servers) if self.side is Side.SERVER else str(self.vcenter)
+        return f"certificate of {whose} for {self.provider} {self.becomes.value}"
+
+    def holds(self) -> tuple[str, ...]:
+        return (f"certificates of {self.provider}",)
+
+    # ---- what happens ------------------------------------------------------------------------
+
+    async def survey(self, lab: Lab) -> Notes:
+        """``client`` and ``shown`` (by server): SHA-256 of what each showed before; ``digest``: of
+        vCenter's public key. All of them are asked by KMIP, and take each other."""
+        known = {one.node: one for one in await self._listed(lab)}
+        shown: dict[str, str] = {}
+        for server in self.servers:
+            if server not in known or not known[server].address.startswith("kmip:"):
+                text = f"{self.vcenter} does not ask {server} for {self.provider} by KMIP"
+                raise ChaosError("KS-CHAOS-106", text)
+            found = await self._seen(lab, known[server])
+            if not (found.client_trust_server and found.server_trust_client):
+                text = f"{self.vcenter} and {server} do not trust each other now"
+                raise ChaosError("KS-CHAOS-106", text)
+            shown[str(server)] = found.certificate.fingerprint
+        client = await self._client(lab)
+        return {
+            "client": hashlib.sha256(client).hexdigest(),
+            "digest": key_digest(client).hex(),
+            "shown": shown,
+        }
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        good_for_s = GOOD_FOR_S if self.becomes is Becomes.EXPIRED else None
+        if self.becomes is Becomes.REVOKED:
+            for server in self.servers:
+                await lab.ask(server, RevokeIdentity(digest=notes["digest"]))
+            return
+        if self.side is Side.CLIENT:
+            message = GenerateSelfSignedClientCert(provider=self.provider, good_for_s=good_for_s)
+            await lab.ask(self.vcenter, message)
+        else:
+            for server in self.servers:
+                await lab.ask(server, RenewServerCertificate(good_for_s=good_for_s))
+        if good_for_s is not None:
+            await self._accept(lab)
+            await lab.sleep(good_for_s + PAST_S)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """By the word of who shows it, the certificate is another one; one that expires has a
+        validity whose end is past. By the word of each server, vCenter is revoked."""
+        if self.becomes is Becomes.REVOKED:
+            for server in self.servers:
+                if notes["digest"] in await _taken(lab, server):
+                    return f"{server} does not refuse {self.vcenter}"
+            return ""
+        if self.side is Side.CLIENT:
+            return self._is_other(self.vcenter, await self._client(lab), notes["client"])
+        for server in self.servers:
+            shown = (await lab.ask(server, QueryIdentities())).certificate
+            seen = self._is_other(server, shown, notes["shown"][str(server)])
+            if seen:
+                return seen
+        return ""
+
+    def _is_other(self, node: NodeName, certificate: bytes, before: str) -> str:
+        if hashlib.sha256(certificate).hexdigest() == before:
+            return f"{node} shows the certificate that it showed before"
+        start, end = validity(certificate)
+        if self.becomes is Becomes.EXPIRED and end - start > GOOD_FOR_S + 1:
+            return f"the certificate that {node} shows is good for {end - start:g} s"
+        return ""
+
+    # ---- the cure ----------------------------------------------------------------------------
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        """By vCenter's word on a server's certificate, and a server's on vCenter's."""
+        if self.side is Side.SERVER:
+            for one in await self._asked(lab):
+                if not (await self._seen(lab, one)).client_trust_server:
+                    return f"{self.vcenter} does not trust {one.node}"
+            return ""
+        client = await self._client(lab)
+        start, end = validity(client)
+        if self.becomes is Becomes.EXPIRED and end - start <= GOOD_FOR_S + 1:
+            return f"the certificate that {self.vcenter} shows has expired"
+        for server in self.servers:
+            if key_digest(client).hex() not in await _taken(lab, server):
+                return f"{server} does not trust {self.vcenter}"
+        return ""
+
+    def cure_text(self) -> str:
+        if self.side is Side.SERVER:
+            renew = f"keystead kms renew-certificate for {names(self.servers)}, then "
+            cure = f"keystead provider trust-servers {self.provider}"
+            return cure if self.becomes is Becomes.REPLACED else renew + cure
+        renew = f"keystead provider renew-certificate {self.provider}, then "
+        cure = f"keystead kms trust --provider {self.provider} for {names(self.servers)}"
+        return renew + cure if self.becomes is Becomes.EXPIRED else cure
+
+    async def cure(self, lab: Lab, notes: Notes) -> None:
+        """Another certificate for one that has expired; then each end takes what is shown."""
+        try:
+            if self.becomes is Becomes.EXPIRED:
+                if self.side is Side.CLIENT:
+                    message = GenerateSelfSignedClientCert(provider=self.provider)
+                    await lab.ask(self.vcenter, message)
+                else:
+                    for server in self.servers:
+                        await lab.ask(server, RenewServerCertificate())
+            await self._accept(lab)
+        except ProductError as error:
+            raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
+
+    async def _accept(self, lab: Lab) -> None:
+        """The other end takes what is shown now."""
+        if self.side is Side.CLIENT:
+            client = await self._client(lab)
+            for server in self.servers:
+                await lab.ask(server, TrustIdentity(certificate=client))
+            return
+        for one in await self._asked(lab):
+            shown = (await lab.ask(one.node, QueryIdentities())).certificate
+            upload = UploadKmipServerCert(provider=self.provider, certificate=shown)
+            await lab.ask(self.vcenter, upload)
+
+    # ---- looking -----------------------------------------------------------------------------
+
+    async def _listed(self, lab: Lab) -> tuple[KmipServer, ...]:
+        providers = await all_providers(lab, self.vcenter)
+        listed = next((one for one in providers if one.provider == self.provider), None)
+        if listed is None:
+            raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
+        return listed.servers
+
+    async def _asked(self, lab: Lab) -> list[KmipServer]:
+        return [one for one in await self._listed(lab) if one.node in self.servers]
+
+    async def _seen(self, lab: Lab, server: KmipServer) -> ServerCert:
+        asked = RetrieveKmipServerCert(provider=self.provider, server=server.name)
+        return await lab.ask(self.vcenter, asked)
+
+    async def _client(self, lab: Lab) -> bytes:
+        """What vCenter shows the servers (DER)."""
+        found = await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))
+        if found.certificate is None:
+            raise ChaosError("KS-CHAOS-106", f"{self.vcenter} shows nothing for {self.provider}")
+        return found.certificate.certificate
+
+
+async def _taken(lab: Lab, server: NodeName) -> set[str]:
+    """Digests of the clients that the server does not refuse."""
+    return {
+        one.digest for one in (await lab.ask(server, QueryIdentities())).clients if not one.revoked
+    }

@@ -1,0 +1,126 @@
+"""``kms.certificate`` that is half there or half cured, and what vCenter is left with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from chaos.errors import ChaosError
+from chaos.faults import make_fault
+from chaos.keeper import FaultKeeper, HealReport
+from chaos.lab import Lab
+from protocol.errors import ProductError
+from protocol.messages.kms import RenewServerCertificate, RevokeIdentity, TrustIdentity
+from protocol.messages.vcenter import GenerateKey
+from protocol.messages.vcenter.kmip import GenerateSelfSignedClientCert, UploadKmipServerCert
+from protocol.terms import NodeName, ProviderId
+from tests.chaos.bad_labs import PLAYED, Bad, Values
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+KIND, PROVIDER = "kms.certificate", ProviderId("kms-provider")
+SERVER, CLIENT = {"of": "server", "becomes": "replaced"}, {"of": "client", "becomes": "replaced"}
+ENDS: Values = {"of": "client", "becomes": "expired"}
+REVOKED: Values = {"of": "client", "becomes": "revoked"}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=1, vms=1, kms={"replicas": 2, "mode": "sync-pair", "door": "kmip"})
+    yield made
+    made.close()
+
+
+def keeper_of(world: World, values: Values) -> tuple[Any, FaultKeeper, Any]:
+    bad: Any = Bad(world)
+    lab: Lab = bad
+    return bad, FaultKeeper(lab), make_fault(KIND, "f", values, lab.directory(), seed=3)
+
+
+def makes_a_key(world: World, operation: str) -> bool:
+    message = GenerateKey(operation_id=operation, provider=PROVIDER)
+    return bool(world.run(world.lab.ask(world.lab.vcenter, message)).success)
+
+
+@pytest.mark.parametrize("values", PLAYED[KIND], ids=str)
+def test_without_it_a_key_is_made_and_with_it_none(world: World, values: Values) -> None:
+    _, keeper, fault = keeper_of(world, values)
+    assert makes_a_key(world, "before")
+    world.run(keeper.inject(fault))
+    assert makes_a_key(world, "meanwhile") == ("on" in values)  # STD-08: one of two is enough
+    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert makes_a_key(world, "after")
+
+
+def alter(bad: Any, kind: type[Any], how: Any) -> None:
+    """Messages of that kind go as ``how`` makes them of node and message; None: not at all."""
+    real = bad.ask
+
+    async def ask(node: NodeName, message: Any, **options: Any) -> Any:
+        sent = how(node, message) if isinstance(message, kind) else message
+        return None if sent is None else await real(node, sent, **options)
+
+    bad.ask = ask
+
+
+def but(spared: str) -> Any:
+    return lambda node, message: None if node == spared else message
+
+
+def for_long(_: NodeName, message: Any) -> Any:
+    return msgspec.structs.replace(message, good_for_s=None)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "how", "told"),
+    [
+        (SERVER, RenewServerCertificate, but("kms-2"), "kms-2 shows the certificate that it"),
+        (CLIENT, GenerateSelfSignedClientCert, but("vcenter"), "vcenter shows the certificate"),
+        (ENDS, GenerateSelfSignedClientCert, for_long, "that vcenter shows is good for"),
+        (REVOKED, RevokeIdentity, but("kms-2"), "kms-2 does not refuse vcenter"),
+    ],
+    ids=str,
+)
+def test_half_of_it_is_told(
+    world: World, values: Values, kind: type[Any], how: Any, told: str
+) -> None:
+    bad, keeper, fault = keeper_of(world, values)
+    alter(bad, kind, how)
+    with pytest.raises(ChaosError, match=told) as caught:
+        world.run(keeper.inject(fault))
+    assert caught.value.id == "KS-CHAOS-101"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "how", "told"),
+    [
+        (SERVER, UploadKmipServerCert, but("vcenter"), "vcenter does not trust kms-1"),
+        (CLIENT, TrustIdentity, but("kms-2"), "kms-2 does not trust vcenter"),
+        (ENDS, GenerateSelfSignedClientCert, but("vcenter"), "vcenter shows has expired"),
+        (REVOKED, TrustIdentity, but("kms-2"), "kms-2 does not trust vcenter"),
+    ],
+    ids=str,
+)
+def test_half_a_cure_is_told(
+    world: World, values: Values, kind: type[Any], how: Any, told: str
+) -> None:
+    bad, keeper, fault = keeper_of(world, values)
+    world.run(keeper.inject(fault))
+    alter(bad, kind, how)
+    report = world.run(keeper.heal_all(with_cure=True))
+    assert [told in left.seen for left in report.left] == [True], report.left
+
+
+@pytest.mark.parametrize("good_for_s", [0.0, 0.5, -3.0, float("nan"), 1e12])
+def test_a_time_that_no_certificate_is_good_for(world: World, good_for_s: float) -> None:
+    renew = GenerateSelfSignedClientCert(provider=PROVIDER, good_for_s=good_for_s)
+    for node, message in (
+        (world.lab.vcenter, renew),
+        (NodeName("kms-1"), RenewServerCertificate(good_for_s=good_for_s)),
+    ):
+        with pytest.raises(ProductError, match="good_for_s: from 1 to"):
+            world.run(world.lab.ask(node, message))
+    assert makes_a_key(world, "all is as it was")
