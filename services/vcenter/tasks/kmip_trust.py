@@ -60,6 +60,8 @@ async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) ->
 async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
     """A certificate that somebody else has issued, with its key."""
     row = _provider(vc, message.provider)
+    if len(message.private_key.keys) != 1:
+        raise InvalidArgument("private_key: one key is wanted")
     [key] = message.private_key.keys
     return await _show(vc, row, await vc.providers.certificates.kept(row.name, message.chain, key))
 
