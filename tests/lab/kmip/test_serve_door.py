@@ -15,7 +15,8 @@ from lab.cli import kmip
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS
 from lab.kmip import certificates, serving
-from lab.kmip.serving import KmipClient, _room
+from lab.kmip.serving import _room
+from lab.kmip.told import KmipClient
 from protocol.kmip.enums import ResultStatus
 from services.kms.admission import Admission
 from services.kms.service import KmsService
