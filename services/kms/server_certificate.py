@@ -8,6 +8,7 @@ made anew: it would be a server that nobody trusts.
 from __future__ import annotations
 
 import errno
+import hashlib
 from typing import Final
 
 import msgspec
@@ -52,10 +53,12 @@ async def load(disk: Disk, rng: Rng, clock: Clock, name: str) -> ServerCertifica
         return await renewed(disk, rng, clock, name)
     try:
         kept = _decoder.decode(raw)
-        certificates.load(kept.certificate)
-        certificates.public_key(kept.key)
+        proved = hashlib.sha256(certificates.public_key(kept.key)).digest()
+        whole = proved == certificates.key_digest(kept.certificate)
     except (msgspec.DecodeError, InvalidArgument):
-        raise OSError(errno.EIO, f"the identity in {FILE} was damaged") from None
+        whole = False
+    if not whole:
+        raise OSError(errno.EIO, f"the identity in {FILE} was damaged")
     return kept
 
 

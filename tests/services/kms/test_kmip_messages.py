@@ -41,6 +41,7 @@ from protocol.kmip.ttlv import Node, Type
 from services.kms.access import Caller
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.doors.kmip import messages
+from services.kms.doors.kmip.messages import NEWEST, _version_in
 from services.kms.doors.kmip.reasons import REASONS
 from services.kms.doors.kmip.spoken import SPOKEN
 from tests.services.kms.core_rig import OWNER, STRANGER
@@ -290,6 +291,24 @@ async def test_versions_are_those_that_both_speak(server: Server) -> None:
         DiscoverVersionsRequest(protocol_version=(two,)), DiscoverVersionsResponse
     )
     assert none.protocol_version == ()
+
+
+async def test_an_operation_that_is_not_built_is_named(server: Server) -> None:
+    for operation, name in ((Operation.RE_KEY, "ReKey"), (0x2C, "operation 0x2C")):
+        item = RequestItem(operation=operation, request_payload=QueryRequest())
+        [found] = (await Client(server).send(message(item))).batch_item
+        assert reason(found) is ResultReason.OPERATION_NOT_SUPPORTED
+        assert found.result_message == f"{name} is not served here"
+
+
+def test_the_version_of_what_is_no_message_is_read_of_its_header_alone() -> None:
+    """A megabyte of rubbish behind it is not looked at once more."""
+    data = encode_request(message(QueryRequest(), minor=2))
+    rubbish = bytes([0x42, 0, 0x0D, 9, 0, 0, 0, 0])
+    assert _version_in(data[:-8] + rubbish) == version(2)
+    assert _version_in(data[:40]) == NEWEST
+    assert _version_in(b"") == NEWEST
+    assert _version_in(data[:8] + rubbish * 20) == NEWEST
 
 
 async def test_query_tells_what_is_so(server: Server) -> None:

@@ -19,7 +19,7 @@ from protocol.errors import (
     OperationNotSupported,
     ProductError,
 )
-from protocol.kmip.enums import BatchErrorContinuationOption, ResultReason, ResultStatus
+from protocol.kmip.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
 from protocol.kmip.errors import KmipError
 from protocol.kmip.fields import Unread
 from protocol.kmip.header import RequestHeader, ResponseHeader
@@ -32,7 +32,7 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.structures import ProtocolVersion
-from protocol.kmip.ttlv import SIZE_LIMIT, parse
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, parse
 from services.kms.access import Caller
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
@@ -46,16 +46,13 @@ from services.runtime.ports import Clock
 
 NEWEST: Final = version_of(VERSIONS[0])
 _SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
+HEADER_LIMIT: Final = 4096
+"""Bytes of a header that is looked at for the version of what is no message."""
 _OPTIONS: Final[dict[int, Continuation]] = {
     BatchErrorContinuationOption.CONTINUE: Continuation.CONTINUE,
     BatchErrorContinuationOption.STOP: Continuation.STOP,
     BatchErrorContinuationOption.UNDO: Continuation.UNDO,
 }
-_UNREAD: Final[dict[ResultReason, type[ProductError]]] = {
-    ResultReason.OPERATION_NOT_SUPPORTED: OperationNotSupported,
-    ResultReason.INVALID_FIELD: InvalidField,
-}
-"""The errors of payloads that are not read; others are Invalid Message."""
 
 
 class RefusedMessage(Exception):
@@ -132,9 +129,14 @@ class Messages:
 
 
 def _version_in(data: bytes) -> ProtocolVersion:
-    """The version that a message which is none says it has, if it can be made out."""
+    """The version that a message which is none says it has, if it can be made out.
+
+    Its header alone is looked at: what follows may be a megabyte of rubbish.
+    """
+    header = data[HEAD : HEAD + HEADER_LIMIT]
     try:
-        major, minor = [one.value for one in parse(data).items()[0].items()[0].items()]
+        whole = header[: HEAD + int.from_bytes(header[4:8])]
+        major, minor = [one.value for one in parse(whole).items()[0].items()]
     except (KmipError, IndexError, ValueError):
         return NEWEST
     found = f"{major}.{minor}"
@@ -191,10 +193,19 @@ def _request(item: RequestItem) -> Request[Any]:
             raise FeatureNotSupported("an extension is critical that is not known here")
         payload = item.request_payload
         if isinstance(payload, Unread):
-            raise _UNREAD.get(payload.reason, InvalidMessage)(payload.text)
+            if payload.reason is ResultReason.OPERATION_NOT_SUPPORTED:
+                raise OperationNotSupported(f"{_named(item.operation)} is not served here")
+            invalid = payload.reason is ResultReason.INVALID_FIELD
+            raise (InvalidField if invalid else InvalidMessage)(payload.text)
         return SPOKEN[item.operation].read(payload)
     except ProductError as error:
         return UnreadRequest(error=error)
+
+
+def _named(operation: Operation | int | None) -> str:
+    return (
+        operation.label if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
+    )
 
 
 def _outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
