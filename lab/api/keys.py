@@ -8,14 +8,18 @@ from chaos import backups
 from chaos.observe.listing import all_providers
 from lab.api import commands
 from lab.api.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
+from lab.api.commands.keys import KMIP
 from lab.api.faults import begin
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
+from lab.topology.kmip_trust import trust_each_other
 from protocol.attributes import ObjectName, shown
+from protocol.errors import InvalidArgument
 from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId
+from services.keyservers.address import Kmip, parse
 
 # ---- keys --------------------------------------------------------------------------------
 
@@ -134,16 +138,33 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
-    servers = [session.node(s) for s in command.servers]
-    state = await session.ask(
-        session.vcenter,
-        RegisterKmsCluster(
-            provider=ProviderId(command.provider),
-            servers=tuple(KmipServer(name=str(s), node=s) for s in servers),
-            make_default=command.default,
-        ),
-    )
-    return provider_view(state.provider)
+    name = ProviderId(command.provider)
+    servers = tuple(_meant(session, one) for one in command.servers)
+    message = RegisterKmsCluster(provider=name, servers=servers, make_default=command.default)
+    state = await session.ask(session.vcenter, message)
+    own = [server.node for server in servers if server.node and server.address]
+    if not own:
+        return provider_view(state.provider)
+    await trust_each_other(session.lab, session.vcenter, name, own)
+    listed = await all_providers(session, session.vcenter)
+    return provider_view(next(one for one in listed if one.provider == name))
+
+
+def _meant(session: Session, text: str) -> KmipServer:
+    """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
+    if not text.startswith(KMIP):
+        node = session.node(text)
+        door = session.lab.spec(node).config.get("door")
+        return KmipServer(name=node, node=node, address=f"{KMIP}{node}" if door == "kmip" else "")
+    try:
+        to = parse(text)
+    except InvalidArgument as error:
+        raise KeysteadError("KS-USE-003", f"--server {text}: {error}") from None
+    if not isinstance(to, Kmip) or to.port is None:
+        raise KeysteadError(
+            "KS-USE-003", f"--server {text}: a server outside has a port: kmip://HOST:PORT"
+        )
+    return KmipServer(name=text.removeprefix(KMIP).rstrip("/"), address=text)
 
 
 async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 
 from chaos.observe.listing import all_providers
 from lab.api import commands
@@ -134,6 +135,7 @@ async def _trust(session: Session, provider: str) -> ProviderTrustList:
         provider=provider,
         fingerprint=client.fingerprint,
         end=client.end,
+        certificate=ssl.DER_cert_to_PEM_cert(client.certificate),
         items=tuple([await _with(session, provider, server.name) for server in servers]),
     )
 

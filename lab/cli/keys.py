@@ -199,7 +199,8 @@ def provider_add(
     provider: str,
     *,
     server: Annotated[
-        tuple[str, ...], Parameter(name="--server", negative="", help="Key server; repeat it.")
+        tuple[str, ...],
+        Parameter(name="--server", negative="", help="Key server, or kmip://HOST:PORT; repeat it."),
     ] = (),
     default: Annotated[bool, Parameter(negative="", help="Make it the default.")] = False,
     options: Options = DEFAULTS,
@@ -207,7 +208,7 @@ def provider_add(
     """Register a standard key provider; under an old name it restores that one (LOCK-06).
 
     keystead provider add kms-provider --server kms
-    keystead provider add second --server kms --default
+    keystead provider add outside --server kmip://127.0.0.1:5696 --default
     """
     answer = call(options, ProviderAdd(provider, server, default))
     show_one(answer, options.output, PROVIDERS, key="provider")

@@ -16,7 +16,9 @@ from protocol.errors import (
     CryptographicFailure,
     FeatureNotSupported,
     GeneralFailure,
+    InvalidState,
     NotAvailable,
+    NotSent,
 )
 from protocol.kmip import dialect
 from protocol.kmip.dialect import Login
@@ -31,7 +33,7 @@ from services.keyservers.refusals import error_of
 from services.keyservers.session import Heard
 from services.runtime import ports
 from services.runtime.each import for_each
-from services.runtime.streams import Streams, TlsIdentity
+from services.runtime.streams import Stream, Streams, TlsIdentity
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -117,7 +119,7 @@ class KeyServers:
         key = to, login, within_s
         if key not in self._dialogues:
             self._dialogues[key] = Dialogue(
-                lambda: streams.connect(to.to, self._identity(), within_s=within_s),
+                lambda: self._connected(streams, to, within_s),
                 self._clock,
                 within_s=within_s,
                 login=login,
@@ -125,6 +127,13 @@ class KeyServers:
                 heard=self._heard,
             )
         return self._dialogues[key]
+
+    async def _connected(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
+        """What is wrong at this end is no answer of the server: ``NotSent``."""
+        try:
+            return await streams.connect(to.to, self._identity(), within_s=within_s)
+        except (InvalidState, NotAvailable) as error:
+            raise NotSent(str(error)) from None
 
     # ---- what each message becomes ----------------------------------------------------------
 

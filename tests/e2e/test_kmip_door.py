@@ -177,3 +177,38 @@ async def test_a_seed_is_the_same_run_whatever_tls_draws() -> None:
             await lab.sleep(60)
             seen.append(await lab.trace())
     assert seen[0] == seen[1]
+
+
+async def test_a_provider_that_comes_back_is_asked_as_before() -> None:
+    """LOCK-06: a node whose door is KMIP is not asked over the bus because a person adds it."""
+    async with over_tls() as lab:
+        await lab.do(c.ProviderDelete(PROVIDER))
+        added = await lab.do(c.ProviderAdd(PROVIDER, SERVERS, default=True))
+        assert (added.servers, added.status) == (SERVERS, "green")
+        assert await trust(lab) == [(True, True)] * 2
+        await lab.do(c.VmRecrypt("vm-01"))
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ("kmip://kms-1", "has a port"),
+        ("kmip://a:b", "write bus:NODE"),
+        ("kmip://a:0/path", "write bus:NODE"),
+        ("kms-3", "kms"),
+    ],
+)
+async def test_what_is_no_server_is_refused(server: str, why: str) -> None:
+    async with Lab(mode="sim", seed=3, hosts=1, vms=0) as lab:
+        with pytest.raises(KeysteadError, match=why):
+            await lab.do(c.ProviderAdd("outside", (server,)))
+        assert len((await lab.do(c.GetProviders())).items) == 1
+
+
+async def test_nothing_is_outside_of_a_simulation() -> None:
+    """A server that cannot be asked is not one that has answered."""
+    async with Lab(mode="sim", seed=3, hosts=1, vms=0) as lab:
+        added = await lab.do(c.ProviderAdd("outside", ("kmip://127.0.0.1:5696",)))
+        assert (added.servers, added.status) == (("127.0.0.1:5696",), "red")
+        [found] = (await lab.do(c.ProviderTrust("outside"))).items
+        assert "outside of the simulation" in found.reason

@@ -43,10 +43,11 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderTrustList(Answer, frozen=True, kw_only=True):
-    """The KMIP servers of a provider; vCenter shows the certificate of this SHA-256, good until
-    ``end`` (Unix seconds)."""
+    """The KMIP servers of a provider; vCenter shows them ``certificate`` (PEM), of this SHA-256,
+    good until ``end`` (Unix seconds)."""
 
     provider: str
     fingerprint: str
     end: float
+    certificate: str
     items: tuple[ServerTrust, ...]

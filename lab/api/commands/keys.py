@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
@@ -13,6 +13,9 @@ from protocol.terms import RootKind
 
 if TYPE_CHECKING:
     from lab.api.answers import Fault, Key, KeyBackup, KeyServer, Provider, ProviderBackup
+
+KMIP: Final = "kmip://"
+"""With it an address of a key server begins."""
 
 
 class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
@@ -98,7 +101,9 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     """Register a standard key provider of these ``servers``; ``default``: make it the default.
 
-    Under the name of one that was deleted it brings that one's keys back [LOCK-06].
+    A server is a node of the lab, asked as the lab's file says, or an address ``kmip://HOST:PORT``
+    of any server: trust with that one is to be made. Under the name of one that was deleted it
+    brings that one's keys back [LOCK-06].
     """
 
     provider: str
@@ -109,7 +114,7 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         if not self.provider:
             raise wrong("a key provider has a name")
         named(names.PROVIDER, self.provider)
-        named(names.NODE, *self.servers)
+        named(names.NODE, *(one for one in self.servers if not one.startswith(KMIP)))
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
 

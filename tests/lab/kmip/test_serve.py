@@ -36,10 +36,10 @@ from tests.services.kms.kmip_rig import message, new_key
 
 @contextmanager
 def serving(
-    folder: Path, *more: str, files: int | None = None
+    folder: Path, *more: str, files: int | None = None, listen: str = "127.0.0.1:0"
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """The command, and the document that it prints when it serves; ``files`` it may have open."""
-    words = ["kmip", "serve", "--listen", "127.0.0.1:0", "--folder", str(folder), "-o", "json"]
+    words = ["kmip", "serve", "--listen", listen, "--folder", str(folder), "-o", "json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "lab.cli.main", *words, *more],
         stdout=subprocess.PIPE,
