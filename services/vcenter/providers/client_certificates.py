@@ -23,7 +23,8 @@ from services.vcenter.wrapped import ClientCertificate
 LIFETIME_S: Final = 3_650 * 86_400.0
 """For how long a certificate that vCenter has signed itself is good."""
 EARLIER_S: Final = 86_400.0
-"""It is good since so long before: clocks of servers differ, and a lab's may be a fast one."""
+"""It is good since so long before, when nobody says for how long: clocks of servers differ, and a
+lab's may be a fast one."""
 
 
 class ClientCertificates:
@@ -40,8 +41,8 @@ class ClientCertificates:
         lifetime_s = certificates.lifetime(good_for_s, LIFETIME_S)
         key = certificates.new_key(KeyMaterial(self._rng.token(certificates.SEED_SIZE)))
         serial, at = self._rng.token(certificates.SERIAL_SIZE), self._clock.now()
-        start, end = at - EARLIER_S, at + lifetime_s
-        made = certificates.self_signed(self._name, key, serial, start, end)
+        start = at - EARLIER_S if good_for_s is None else at
+        made = certificates.self_signed(self._name, key, serial, start, at + lifetime_s)
         return await self.kept(provider, (made,), key)
 
     async def kept(
