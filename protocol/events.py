@@ -37,6 +37,8 @@ class EventTypeId(StrEnum):
     KMS_NOT_BACKED_UP = _VC + "kms.crypto.NotBackedUp"
     KMS_NOT_BACKED_UP_AFTER_UPDATE = _VC + "kms.crypto.NotBackedUpAfterUpdate"
     KMS_ALL_BACKED_UP = _VC + "kms.crypto.AllBackedUp"
+    KMS_CLIENT_CERT_EXPIRATION = _VC + "vecs.KMSClientCertExpirationEvent"
+    KMS_SERVER_CERT_EXPIRATION = _VC + "vecs.KMSServerCertExpirationEvent"
     KMS_TA_CLUSTER_NOT_AVAILABLE = _VC + "kms.crypto.TrustAuthority.ClusterNotAvailable"
     KMS_TA_CLUSTER_UNHEALTHY = _VC + "kms.crypto.TrustAuthority.ClusterUnhealthy"
     KMS_TA_KMS_UNHEALTHY = _VC + "kms.crypto.TrustAuthority.KmsUnhealthy"

@@ -7,6 +7,7 @@ and the event that tells of it share one transaction, so a crash neither loses n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -233,6 +234,18 @@ def keys_unusable(
 def unreachable(provider: ProviderId, server: str, why: str) -> Draft:
     text = f"Key server {server} of key provider {provider} cannot be reached: {why}"
     return Draft(event=EventTypeId.KMS_UNREACHABLE, text=text, provider=provider)
+
+
+def certificate_ends(provider: ProviderId, who: str, end: float, *, of_client: bool) -> Draft:
+    """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds."""
+    event = EventTypeId.KMS_SERVER_CERT_EXPIRATION
+    shown = f"of {who}, a server of key provider {provider},"
+    if of_client:
+        event = EventTypeId.KMS_CLIENT_CERT_EXPIRATION
+        shown = f"that vCenter shows the servers of key provider {provider}"
+    until = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
+    text = f"The certificate {shown} is good until {until}"
+    return Draft(event=event, text=text, provider=provider)
 
 
 def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> Draft:

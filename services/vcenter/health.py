@@ -6,18 +6,23 @@ Only providers whose health comes from key servers are asked; see ``providers.ca
 
 from __future__ import annotations
 
+from typing import Final
+
 from protocol.errors import ProductError, SaveFailed
 from protocol.terms import ProviderId
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
+from services.vcenter.certificate_ends import near_their_end
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.inventory import Inventory
+from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.key_watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ProviderRow
 from services.vcenter.ticker import Ticker
+
+DAY_S: Final = 86_400.0
 
 
 class HealthChecks:
@@ -35,6 +40,7 @@ class HealthChecks:
         self._providers, self._contacts = providers, contacts
         self._ticker = Ticker(node, clock, "health", node.knobs.kms_health_interval_s)
         self._recorded: dict[ProviderId, str] = {}
+        self._clock = clock
 
     def start(self) -> None:
         """Check at each period from now on, and now."""
@@ -64,7 +70,27 @@ class HealthChecks:
             self._node.record(
                 "inventory.save_failed", level="warning", provider=row.name, reason=str(error)
             )
+        await self._tell_of_ends(row.name)
         status = self._contacts.status(row.name, row.servers)
         if self._recorded.get(row.name) != status:
             self._recorded[row.name] = status
             self._node.record("provider.status", provider=row.name, status=status)
+
+    async def _tell_of_ends(self, name: ProviderId) -> None:
+        """STD-07: an event for each certificate of the provider that is near its end, once."""
+        row = self._inventory.providers.get(name)
+        if row is None:
+            return
+        until = self._clock.now() + self._node.knobs.kms_certificate_warning_days * DAY_S
+        found = near_their_end(row, until)
+        if not found:
+            return
+        ending = (*row.ending, *found)
+        try:
+            await self._inventory.commit(
+                change_provider(name, ending=ending), events=list(found.values())
+            )
+        except SaveFailed as error:  # the next look tells of them
+            self._node.record(
+                "inventory.save_failed", level="warning", provider=name, reason=str(error)
+            )

@@ -156,6 +156,17 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="STD-05",
         ),
     ] = "faithful"
+    kms_certificate_warning_days: Annotated[
+        int,
+        knob(
+            "A certificate between vCenter and KMIP servers raises an event so long before its "
+            "end.",
+            unit="days",
+            least=0,
+            most=3650,
+            rule="STD-07",
+        ),
+    ] = 30
     kms_health_interval_s: Annotated[
         float,
         knob(

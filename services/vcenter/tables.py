@@ -165,7 +165,8 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     """A key provider; its name is its identity (KEY-01).
 
     ``client``: what its KMIP servers are shown; None before it was made. ``trusted``: certificates
-    (DER) to one of which theirs must lead (STD-03).
+    (DER) to one of which theirs must lead (STD-03). ``ending``: SHA-256 of those of whose end an
+    event has told (STD-07).
     """
 
     name: ProviderId
@@ -175,6 +176,7 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     native: NativeConfig | None = None
     client: ClientCertificate | None = None
     trusted: tuple[bytes, ...] = ()
+    ending: tuple[str, ...] = ()
 
 
 class KeyRow(Row, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "vsan_rekey_with_absent_host": ("wait", "", 1, None),
     "failover_on_missing": ("perhaps", None),
     "remediation_interval_s": (0, 0.5, 864_001, "30s", None),
+    "kms_certificate_warning_days": (-1, 3651, 1.5, True, None),
     "kms_health_interval_s": (0, 864_001, None),
     "persist_on_enable": ("perhaps", None),
     "disable_keeps_store": ("perhaps", None),

@@ -1,0 +1,75 @@
+"""STD-07: vCenter tells of each certificate near its end, once, and of no other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from protocol.events import EventTypeId as Id
+from protocol.messages.kms import QueryIdentities, RenewServerCertificate
+from protocol.messages.vcenter import ListEvents, VcEvent
+from protocol.messages.vcenter.kmip import (
+    GenerateSelfSignedClientCert,
+    RetrieveClientCert,
+    UploadKmipServerCert,
+)
+from protocol.terms import NodeName, ProviderId
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+PROVIDER: Final = ProviderId("kms-provider")
+VCENTER, KMS = NodeName("vcenter"), NodeName("kms-2")
+LOOKED_S: Final = 310.0
+"""So long after a change vCenter has looked once more."""
+FORTNIGHT_S: Final = 14 * 86_400.0
+ABOUT_CERTIFICATES: Final = (Id.KMS_CLIENT_CERT_EXPIRATION, Id.KMS_SERVER_CERT_EXPIRATION)
+
+
+def told(world: World) -> list[VcEvent]:
+    """The events about certificates, oldest first."""
+    world.run(world.lab.sleep(LOOKED_S))
+    events = world.run(world.lab.ask(VCENTER, ListEvents())).events
+    return [one for one in events if one.event in ABOUT_CERTIFICATES]
+
+
+def changed(world: World, good_for_s: float) -> None:
+    """vCenter and one of its servers show other certificates, which are good for so long."""
+    ask = world.lab.ask
+    world.run(ask(VCENTER, GenerateSelfSignedClientCert(provider=PROVIDER, good_for_s=good_for_s)))
+    world.run(ask(KMS, RenewServerCertificate(good_for_s=good_for_s)))
+    shown = world.run(ask(KMS, QueryIdentities())).certificate
+    world.run(ask(VCENTER, UploadKmipServerCert(provider=PROVIDER, certificate=shown)))
+
+
+@pytest.mark.parametrize(("days", "events"), [(30, ABOUT_CERTIFICATES), (13, ()), (0, ())])
+def test_certificates_near_their_end_are_told_of_once_each(
+    days: int, events: tuple[Id, ...]
+) -> None:
+    world = World(use="kmip", hosts=1, vms=0, knobs={"kms_certificate_warning_days": days})
+    try:
+        assert told(world) == []
+        changed(world, FORTNIGHT_S)
+        found = told(world)
+        assert tuple(one.event for one in found) == events
+        assert all(one.provider == PROVIDER for one in found)
+        world.run(world.lab.power_off(VCENTER, "crash"))
+        world.run(world.lab.power_on(VCENTER))
+        assert told(world) == found  # a vCenter that starts again has not forgotten
+    finally:
+        world.close()
+
+
+def test_each_other_certificate_is_told_of_and_the_text_says_until_when() -> None:
+    world = World(use="kmip", hosts=1, vms=0)
+    try:
+        for times in (1, 2):
+            changed(world, 5.0)
+            assert len(told(world)) == 2 * times
+        shown = world.run(world.lab.ask(VCENTER, RetrieveClientCert(provider=PROVIDER))).certificate
+        assert shown is not None and shown.end == int(shown.start) + 5
+        first, second = told(world)[-2:]
+        assert "that vCenter shows the servers of key provider kms-provider is good" in first.text
+        assert "of kms-2, a server of key provider kms-provider, is good" in second.text
+    finally:
+        world.close()
