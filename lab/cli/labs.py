@@ -54,6 +54,10 @@ class Shape:
         Literal["none", "sync-pair", "async", "forward"] | None,
         Parameter(help="How they replicate; with none, async and forward there may be up to 8."),
     ] = None
+    kms_door: Annotated[
+        Literal["bus", "kmip"] | None,
+        Parameter(help="How vCenter asks them: over the bus, or by KMIP under TLS."),
+    ] = None
     providers: Annotated[
         int | None, Parameter(help="Key providers; each further one has a key server of its own.")
     ] = None
@@ -67,9 +71,10 @@ class Shape:
     def changes(self) -> dict[str, Any]:
         """What was given, under the names of ``lab.topology.lab_file.override``."""
         given = {name: value for name, value in vars(self).items() if value is not None}
-        mode = given.pop("kms_mode", None)
-        if mode is not None:
-            given["kms"] = {"mode": mode, **({"replicas": self.kms} if self.kms else {})}
+        said = {"mode": given.pop("kms_mode", None), "door": given.pop("kms_door", None)}
+        said = {name: value for name, value in said.items() if value is not None}
+        if said:
+            given["kms"] = {**said, **({"replicas": self.kms} if self.kms else {})}
         return given
 
 
@@ -100,6 +105,7 @@ def up(
     keystead up edge --hosts 8 --pace 60 --name second
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
+    keystead up --kms 2 --kms-door kmip
     """
     from lab.api.labs import LONGEST_S, starting
 

@@ -183,7 +183,10 @@ def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]
     said = dict(wanted) if isinstance(wanted, Mapping) else {"replicas": wanted}
     mode = said.pop("mode", None)
     each = {name: said.pop(name) for name in ("ids", "door") if name in said}
-    count, most = said.pop("replicas", PAIR), PAIR if mode in (None, "sync-pair") else SERVERS_LIMIT
+    provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
+    left_out = PAIR if mode is not None else len(provider.get("servers") or "1")
+    count = said.pop("replicas", left_out)
+    most = PAIR if mode in (None, "sync-pair") else SERVERS_LIMIT
     if said or type(count) is not int or not 1 <= count <= most:
         text = (
             "kms: 1, or 2 for a pair whose servers replicate, or {replicas: 3, mode: async}, where "
@@ -193,7 +196,6 @@ def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]
         raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0]) | each
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
-    provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
     provider.pop("replication", None)
     replication = {} if mode is None else {"replication": mode}
     return {

@@ -222,3 +222,15 @@ def test_servers_that_cannot_replicate_are_refused(
 ) -> None:
     with pytest.raises(KeysteadError, match=said):
         _two_servers(*providers)
+
+
+@pytest.mark.parametrize(
+    ("kms", "servers"), [({"door": "kmip"}, 1), ({"door": "kmip", "replicas": 2}, 2)]
+)
+def test_key_servers_that_are_asked_by_kmip(kms: dict[str, object], servers: int) -> None:
+    """The door says nothing of how many there are."""
+    made = plan(load("default", kms=kms))
+    nodes = [spec for spec in made.nodes if spec.role is Role.KMS]
+    assert [spec.config["door"] for spec in nodes] == ["kmip"] * servers
+    [provider] = made.providers
+    assert provider.kmip == provider.servers == tuple(spec.node for spec in nodes)
