@@ -226,13 +226,14 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         return ""
 
     def cure_text(self) -> str:
+        ended = self.becomes is Becomes.EXPIRED
         if self.side is Side.SERVER:
-            renew = f"keystead kms renew-certificate for {names(self.servers)}, then "
-            cure = f"keystead provider trust-servers {self.provider}"
-            return cure if self.becomes is Becomes.REPLACED else renew + cure
-        renew = f"keystead provider renew-certificate {self.provider}, then "
-        cure = f"keystead kms trust --provider {self.provider} for {names(self.servers)}"
-        return renew + cure if self.becomes is Becomes.EXPIRED else cure
+            renew = [f"keystead kms renew-certificate {server}" for server in self.servers]
+            accept = [f"keystead provider trust-servers {self.provider}"]
+        else:
+            renew = [f"keystead provider renew-certificate {self.provider}"]
+            accept = [f"keystead kms trust {s} --provider {self.provider}" for s in self.servers]
+        return "; ".join([*(renew if ended else ()), *accept])
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
         """Another certificate for one that has expired; then each end takes what is shown."""

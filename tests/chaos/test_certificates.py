@@ -55,6 +55,20 @@ def test_without_it_a_key_is_made_and_with_it_none(world: World, values: Values)
     assert makes_a_key(world, "after")
 
 
+def test_the_cure_is_told_as_commands(world: World) -> None:
+    told = {str(values): keeper_of(world, values)[2].cure_text() for values in PLAYED[KIND]}
+    accept = "keystead provider trust-servers kms-provider"
+    trust = [f"keystead kms trust kms-{n} --provider kms-provider" for n in (1, 2)]
+    renew = "keystead provider renew-certificate kms-provider"
+    assert list(told.values()) == [
+        accept,
+        f"keystead kms renew-certificate kms-2; {accept}",
+        "; ".join(trust),
+        "; ".join([renew, *trust]),
+        "; ".join(trust),
+    ]
+
+
 def alter(bad: Any, kind: type[Any], how: Any) -> None:
     """Messages of that kind go as ``how`` makes them of node and message; None: not at all."""
     real = bad.ask
