@@ -45,19 +45,20 @@ def replay(
 
     The server is added, looked at, asked for keys, which are tagged, used, and fetched again from
     each of the servers. The keys stay there, as vCenter destroys none. Exit codes: 0 it works, 1
-    encryption works and something does not, 2 a vCenter could not work with it.
+    encryption works and something does not, 2 a vCenter could not work with it. Ctrl-C ends it
+    with the report of what was played.
     """
     if not 0 <= keys <= MOST_KEYS:
         raise KeysteadError("KS-USE-003", f"--keys {keys}: 0 to {MOST_KEYS}")
     soak_s, within_s = duration("--soak", soak), duration("--timeout", timeout)
     if not within_s:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0")
-    from lab.kmip.certificates import certificates, private_key
+    from lab.kmip.certificates import certificates, pair
     from lab.kmip.replaying import login, replayed, server_names
     from services.runtime.streams import TlsIdentity
 
     names = server_names(server)
-    shown = TlsIdentity(certificates(cert), private_key(key), certificates(ca))
+    shown = TlsIdentity(*pair(cert, key), certificates(ca))
     by = login(username, password_file)
     with telling(progress, "vCenter's flow") as tell:
         report = replayed(
@@ -69,6 +70,7 @@ def replay(
             pooled=connection == "pooled",
             login=by,
             tell=tell,
+            interrupted=lambda until_then: _show(until_then, options),
         )
     _show(report, options)
     return {"works": 0, "degraded": 1}.get(report.verdict, 2)

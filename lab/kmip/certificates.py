@@ -87,6 +87,15 @@ def private_key(file: Path) -> KeyMaterial:
     return KeyMaterial(raw)
 
 
+def pair(certificate: Path, key: Path) -> tuple[tuple[bytes, ...], KeyMaterial]:
+    """A chain and the private key of its first certificate; KS-KMIP-004, also when it is not."""
+    chain, secret = certificates(certificate), private_key(key)
+    own = load_der_private_key(secret.reveal(), None).public_key()
+    if own != x509.load_der_x509_certificate(chain[0]).public_key():
+        raise KeysteadError("KS-KMIP-004", f"{key}: it is not the key of {certificate}")
+    return chain, secret
+
+
 def _own(
     folder: Path, name: str, issuer: tuple[bytes, KeyMaterial] | None
 ) -> tuple[bytes, KeyMaterial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -60,8 +60,9 @@ def replayed(
     pooled: bool,
     login: Login | None,
     tell: Tell,
+    interrupted: Callable[[ReplayReport], None],
 ) -> ReplayReport:
-    """Play it to its end."""
+    """Play it to its end; ``interrupted`` gets what there is when a person ends it before."""
     replay = Replay({})
     begun = time.monotonic()
 
@@ -82,12 +83,20 @@ def replayed(
             for dialogue in replay.servers.values():
                 dialogue.close()
 
-    asyncio.run(play())
+    try:
+        asyncio.run(play())
+    except KeyboardInterrupt:
+        interrupted(_report(replay, time.monotonic() - begun, pooled=pooled))
+        raise
+    return _report(replay, time.monotonic() - begun, pooled=pooled)
+
+
+def _report(replay: Replay, seconds: float, *, pooled: bool) -> ReplayReport:
     return ReplayReport(
         verdict=replay.verdict,
         connection="pooled" if pooled else "faithful",
         keys=replay.made,
-        seconds=time.monotonic() - begun,
+        seconds=seconds,
         items=tuple(_step(*place, latency) for place, latency in replay.steps.items()),
         findings=tuple(ReplayFinding(**found._asdict()) for found in replay.findings.values()),
     )

@@ -105,8 +105,7 @@ async def _opened(
 ) -> Listener:
     where = _address(settings.host, settings.port)
     try:
-        chain = certificates.certificates(files.certificate)
-        key = certificates.private_key(files.key)
+        chain, key = certificates.pair(files.certificate, files.key)
         return await server.service.open_kmip(
             admission,
             lambda: (chain, key),
