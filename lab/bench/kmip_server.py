@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -238,6 +240,7 @@ async def _pykmip(where: Path, files: Path) -> AsyncIterator[int]:
         str(files / f"{certificates.AUTHORITY}.pem"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         for _ in range(200):
@@ -250,7 +253,8 @@ async def _pykmip(where: Path, files: Path) -> AsyncIterator[int]:
                 break
         yield port
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has a process of its own, which outlives it
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
