@@ -40,7 +40,7 @@ class VsanClusterReconfig(Request["VsanCluster"], frozen=True, kw_only=True):
     Of the wish count ``encryption_enabled``, ``kms_provider_id`` and ``erase_disks_before_use``. On
     a cluster that is encrypted, another provider is a change of provider. ``InvalidArgument``
     without a provider, ``NotAvailable`` for a trusted one and for
-    ``erase_disks_before_use`` (no disk is overwritten); ``InvalidState`` while a host is absent,
+    ``erase_disks_before_use`` (decision 61); ``InvalidState`` while a host is absent,
     a disk group is not mounted, or another change is on its way.
     """
 
