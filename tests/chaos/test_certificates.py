@@ -45,6 +45,9 @@ def makes_a_key(world: World, operation: str) -> bool:
     return bool(world.run(world.lab.ask(world.lab.vcenter, message)).success)
 
 
+_NAMES = ("server replaced", "client replaced", "client expired", "client revoked")
+
+
 @pytest.mark.parametrize("values", PLAYED[KIND], ids=str)
 def test_without_it_a_key_is_made_and_with_it_none(world: World, values: Values) -> None:
     _, keeper, fault = keeper_of(world, values)
@@ -96,7 +99,7 @@ def for_long(_: NodeName, message: Any) -> Any:
         (ENDS, GenerateSelfSignedClientCert, for_long, "that vcenter shows is good for"),
         (REVOKED, RevokeIdentity, but("kms-2"), "kms-2 does not refuse vcenter"),
     ],
-    ids=str,
+    ids=_NAMES,
 )
 def test_half_of_it_is_told(
     world: World, values: Values, kind: type[Any], how: Any, told: str
@@ -116,7 +119,7 @@ def test_half_of_it_is_told(
         (ENDS, GenerateSelfSignedClientCert, but("vcenter"), "vcenter shows has expired"),
         (REVOKED, TrustIdentity, but("kms-2"), "kms-2 does not trust vcenter"),
     ],
-    ids=str,
+    ids=_NAMES,
 )
 def test_half_a_cure_is_told(
     world: World, values: Values, kind: type[Any], how: Any, told: str
