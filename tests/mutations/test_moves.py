@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
 SEEN = (
     ("arrival_taken_for_news", "power_loss target", False, "not one owner"),
-    ("old_word_of_a_departure", "power_loss source", True, "not one registration"),
+    ("old_word_of_a_departure", "cut leaving-source", True, "not one registration"),
 )
 
 

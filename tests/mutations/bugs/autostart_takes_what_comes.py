@@ -9,10 +9,10 @@ from tests.mutations.bugs.planting import plant
 
 
 def _blind(original: Any) -> Any:
-    async def try_each(host: Any, vms: Any) -> Any:
+    async def try_each(host: Any, vms: Any, **more: Any) -> Any:
         held, host.migrations.incoming = host.migrations.incoming, {}
         try:
-            return await original(host, vms)
+            return await original(host, vms, **more)
         finally:
             host.migrations.incoming = held | host.migrations.incoming
 
