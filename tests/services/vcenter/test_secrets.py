@@ -33,6 +33,7 @@ def reachable(rig: Rig) -> list[object]:
     service: Any = rig.service
     runner: Any = service.node
     fence = [runner, service.bus, service.clock, service.rng, service.disk, service._ports]
+    fence += [service.streams]
     fence += [service.vcenter.inventory._database, rig, rig.world, rig.broker]
     fence += [rig.loop, *(vars(module) for module in list(sys.modules.values()))]
     stop = {id(thing) for thing in fence}
