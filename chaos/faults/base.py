@@ -14,11 +14,12 @@ from msgspec import StructMeta
 from pydantic import BaseModel, ConfigDict
 
 from chaos.draws import Draws
+from chaos.errors import ChaosError
 from chaos.lab import Directory, Lab
 from chaos.selectors import select_nodes, select_vms
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus
-from protocol.terms import NodeName, Role, VmName
+from protocol.terms import NodeName, ProviderId, Role, VmName
 from protocol.tpm.errors import TpmError
 from services.runtime.each import try_each
 
@@ -62,6 +63,18 @@ class Targets:
     def of_role(self, role: Role) -> tuple[NodeName, ...]:
         """All nodes of ``role``, in order of the directory."""
         return tuple(entry.node for entry in self.directory.nodes if entry.role is role)
+
+    def provider(self, name: str | None, vcenter: str | None) -> tuple[ProviderId, NodeName]:
+        """The key provider meant and its vCenter; what is left out is the lab's default provider,
+        and its first vCenter. ``ChaosError`` KS-CHAOS-106 when there is none."""
+        provider = name or self.directory.default_provider
+        vcenters = self.of_role(Role.VCENTER)
+        if provider is None or not vcenters:
+            raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
+        meant = NodeName(vcenter or vcenters[0])
+        if meant not in vcenters:
+            raise ChaosError("KS-CHAOS-106", f"there is no vCenter {meant}")
+        return ProviderId(provider), meant
 
 
 class _FaultMeta(StructMeta, ABCMeta):

@@ -96,18 +96,8 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: CertificateParams, targets: Targets) -> Fault:
-        provider = params.provider or targets.directory.default_provider
-        vcenters = targets.of_role(Role.VCENTER)
-        if provider is None or not vcenters:
-            raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
-        vcenter = NodeName(params.vcenter or vcenters[0])
-        if vcenter not in vcenters:
-            raise ChaosError("KS-CHAOS-106", f"there is no vCenter {vcenter}")
-        serving = {
-            entry.node
-            for entry in targets.directory.nodes
-            if ProviderId(provider) in entry.providers
-        }
+        provider, vcenter = targets.provider(params.provider, params.vcenter)
+        serving = {entry.node for entry in targets.directory.nodes if provider in entry.providers}
         asked = targets.of_role(Role.KMS)
         if params.on is not None:
             asked = targets.nodes(params.on, Role.KMS)
@@ -118,7 +108,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             id=id,
             side=params.of,
             becomes=params.becomes,
-            provider=ProviderId(provider),
+            provider=provider,
             vcenter=vcenter,
             servers=servers,
         )

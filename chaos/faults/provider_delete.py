@@ -29,7 +29,6 @@ from protocol.terms import (
     ManagementType,
     NodeName,
     ProviderId,
-    Role,
 )
 
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
@@ -60,15 +59,9 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: ProviderParams, targets: Targets) -> Fault:
-        provider = params.provider or targets.directory.default_provider
-        vcenters = targets.of_role(Role.VCENTER)
-        if provider is None or not vcenters:
-            raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
-        vcenter = NodeName(params.vcenter or vcenters[0])
-        if vcenter not in vcenters:
-            raise ChaosError("KS-CHAOS-106", f"there is no vCenter {vcenter}")
+        provider, vcenter = targets.provider(params.provider, params.vcenter)
         named = params.vcenter is not None
-        return cls(id=id, provider=ProviderId(provider), vcenter=vcenter, named=named)
+        return cls(id=id, provider=provider, vcenter=vcenter, named=named)
 
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
