@@ -73,6 +73,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     KS-KMIP-001 when the folder is in use or cannot be written, KS-KMIP-002 when it cannot listen
     there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
     with _locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or certificates.made(settings.folder / "tls")

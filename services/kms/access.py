@@ -11,7 +11,8 @@
    ``owner`` does with the keys of its scope all that KMIP has. ``kps`` gets keys and reads
    attributes: the primary keys of its scope. ``vsan``, a host, does the same with the keys of its
    datastore. ``peer`` replicates, keys of every scope, and does nothing else.
-5. The administrator at the server's own console is an operator of every scope.
+5. The administrator at the server's own console is an operator of every scope, and nobody else has
+   another root seal the keys, or says who comes through the door of KMIP.
 """
 
 from __future__ import annotations
@@ -27,13 +28,11 @@ from services.kms.operations import Operation
 
 _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
 _MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
-_CUSTODY: Final = {Operation.ROTATE_KEK, Operation.CHANGE_ROOT}
+_CONSOLE: Final = {Operation.CHANGE_ROOT, Operation.TRUST, Operation.DISTRUST}
 _SERVERS: Final = {
     Operation.REPLICATE,
     Operation.ACCEPT_ROLLBACK,
     Operation.RESTORE,
-    Operation.TRUST,
-    Operation.DISTRUST,
     Operation.RETIRE_KEK,
 }
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
@@ -51,7 +50,10 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
         }
     ),
     KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,
-    KmsRole.OWNER: frozenset(Operation) - _SERVERS - _CUSTODY - {Operation.QUERY_AUDIT},
+    KmsRole.OWNER: frozenset(Operation)
+    - _SERVERS
+    - _CONSOLE
+    - {Operation.ROTATE_KEK, Operation.QUERY_AUDIT},
     KmsRole.KPS: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.VSAN: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.PEER: frozenset({Operation.REPLICATE}),
@@ -86,12 +88,14 @@ def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
 
 
 def refuse(caller: Caller, *operations: Operation) -> ProductError | None:
-    """None when the role has all ``operations``, else the error (rules 1, 3 and 4)."""
+    """None when the role has all ``operations``, else the error (rules 1, 3, 4 and 5)."""
     if caller.role is None:
         return PermissionDenied(f"{caller.who} is not registered at this key server")
     for operation in operations:
         if operation not in _ROLES[caller.role]:
             return PermissionDenied(f"{caller.who} ({caller.role}) may not {operation}")
+        if operation in _CONSOLE and not caller.every_scope:
+            return PermissionDenied(f"{caller.who} is not at the server's console: {operation}")
     return None
 
 

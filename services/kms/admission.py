@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Final
 
 import msgspec
@@ -90,14 +91,16 @@ class Admission:
 
     async def _put(self, by: Caller, operation: Operation, identity: Identity) -> Identity:
         """No change, no row, when it is as it was."""
-        if self._by_digest.get(identity.digest) == identity:
-            return identity
+        known = self._by_digest.get(identity.digest)
+        if known is not None and msgspec.structs.replace(identity, changed=known.changed) == known:
+            return known
         scoped = msgspec.structs.replace(by, scope=identity.scope)
-        await self._core.administer(
-            scoped,
-            operation,
-            identity.digest,
-            lambda connection, vault: identities.put(connection, vault, identity),
-        )
-        self._by_digest[identity.digest] = identity
-        return identity
+
+        def act(connection: sqlite3.Connection, vault: Vault, number: int) -> Identity:
+            made = msgspec.structs.replace(identity, changed=number)
+            identities.put(connection, vault, made)
+            return made
+
+        made = await self._core.administer(scoped, operation, identity.digest, act)
+        self._by_digest[identity.digest] = made
+        return made

@@ -57,6 +57,9 @@ CHANGING: Final = frozenset(
         Operation.REPLICATE,
     }
 )
+ADMITTING: Final = frozenset({Operation.TRUST, Operation.DISTRUST})
+"""Operations that change an identity."""
+
 WRITTEN: Final = CHANGING | {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
 """Operations that are written down also when they succeed."""
 
@@ -181,30 +184,39 @@ def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
     return row is not None and row[0] == end.digest
 
 
-def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
-    """Walk the whole trail; key id -> number of the last row that changed it.
+class Subjects(NamedTuple):
+    """What a trail tells of: number of the last row that changed each, by key id and by the digest
+    of an identity, in the order of the first rows."""
+
+    keys: dict[str, int]
+    identities: dict[str, int]
+
+
+def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
+    """Walk the whole trail.
 
     ``CryptographicFailure`` names the first row that is not as it was written.
     """
     last, sealed = head(connection, vault)
-    changed: dict[str, int] = {}
+    subjects = Subjects({}, {})
     expected, digest = 0, _START
     rows = connection.execute(
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
         "FROM audit ORDER BY sequence"
     )
-    changing = {operation.value for operation in CHANGING}
+    changed = {operation.value: subjects.keys for operation in CHANGING}
+    changed |= {operation.value: subjects.identities for operation in ADMITTING}
     sha256, encode = hashlib.sha256, _encode
     for found in rows:
         expected += 1
         digest = sha256(digest + encode(found[:-1])).digest()  # as ``_link``, for so many rows
         if found[0] != expected or digest != found[-1]:
             raise CryptographicFailure(f"audit row {expected} was altered or removed")
-        if found[6] == SUCCESS and found[4] in changing:
-            changed[found[5]] = expected
+        if found[6] == SUCCESS and (by_subject := changed.get(found[4])) is not None:
+            by_subject[found[5]] = expected
     if expected != last or digest != sealed:
         raise CryptographicFailure(f"the audit trail ends at row {expected}, not {last}")
-    return changed
+    return subjects
 
 
 def given_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:

@@ -227,19 +227,18 @@ class Core:
         caller: Caller,
         operation: Operation,
         subject: str,
-        act: Callable[[sqlite3.Connection, Vault], None],
-    ) -> None:
-        """Have what an administrator changes about ``subject``, with its row of the trail; durable
-        on return."""
+        act: Callable[[sqlite3.Connection, Vault, int], T],
+    ) -> T:
+        """Have what an administrator changes about ``subject``, with its row of the trail, whose
+        number ``act`` is told; durable on return."""
         at = self._clock.now()
 
-        def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[None]:
+        def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[T]:
             work = Work(connection, self._vault, caller, at, trail)
-            act(connection, self._vault)
-            work.note(operation, subject, caller.scope)
-            return Done(None, msgspec.structs.replace(work.write(), changed=True))
+            made = act(connection, self._vault, work.note(operation, subject, caller.scope))
+            return Done(made, msgspec.structs.replace(work.write(), changed=True))
 
-        await self._commit(caller, change)
+        return await self._commit(caller, change)
 
     async def write_counts(self) -> None:
         """Give the trail the refusals that were only counted so far."""

@@ -2,8 +2,9 @@
 
 An identity is the SHA-256 of a certificate's public key, so that a renewed certificate is the
 same one. It has a role in a scope, as a node of the lab has by its name. Rows carry a tag of the
-vault: who edits the file makes nobody an owner. A row is never removed: who is revoked is known,
-and told so.
+vault, and the number of the trail's row that changed it last, which the check at start compares:
+who edits the file makes nobody an owner, and who was revoked stays it. A row is never removed: who
+is revoked is known, and told so.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _KIND: Final = b"identity"
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """One identity. ``digest`` in hex; ``name`` is the common name of its ``certificate`` (DER),
-    which TLS takes as trusted by itself."""
+    which TLS takes as trusted by itself. ``changed``: the row of the trail that made it so."""
 
     digest: str
     name: str
@@ -38,6 +39,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = DEFAULT_SCOPE
     revoked: bool = False
     certificate: bytes
+    changed: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

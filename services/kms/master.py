@@ -97,11 +97,11 @@ class Vault:
         tagged = self.tagger(kind)
         return lambda row, tag: tagged(row) == tag
 
-    def verify(self, kind: bytes, row: bytes, tag: bytes, what: str) -> None:
+    def verify(self, kind: bytes, row: bytes, tag: object, what: str) -> None:
         """``CryptographicFailure`` naming ``what`` unless ``tag`` is that of ``row``."""
         if self._latest.get(kind) == (row, tag):  # as the head of the trail, at each operation
             return
-        if not hmac.compare_digest(self.tag(kind, row), tag):
+        if not isinstance(tag, bytes) or not hmac.compare_digest(self.tag(kind, row), tag):
             raise CryptographicFailure(f"{what} was altered")
 
 

@@ -13,7 +13,7 @@ from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms import attributes, audit, store
+from services.kms import attributes, audit, identities, store
 from services.kms.keyrow import KeyRow
 from services.kms.master import NUMBER_SIZE, Vault, kek_bytes
 from services.kms.ring import Header, new_ring, pack_header, seal, unpack_header, unseal
@@ -58,6 +58,8 @@ async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
         if error.errno != errno.EIO:
             raise
         raise CryptographicFailure(f"its database cannot be read: {error.strerror}") from None
+    except sqlite3.Error as error:  # its tables are not those that were made
+        raise CryptographicFailure(f"its database cannot be read: {error}") from None
 
 
 async def _opened(means: Means, kind: RootKind, at: float) -> Opened:
@@ -115,11 +117,40 @@ def _check_format(connection: sqlite3.Connection) -> None:
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> None:
-    """Every row against its tag and against the trail, and the index against the rows;
-    ``CryptographicFailure`` names the first that is not as it was written."""
-    changed = audit.check(connection, vault)
+    """Every row against its tag and against the trail, keys in the order of their creation, and the
+    index against the rows; ``CryptographicFailure`` names the first that is not as it was written.
+    """
+    _check_schema(connection)
+    changed, identified = audit.check(connection, vault)
+    _check_identities(connection, vault, identified)
+    _check_keys(connection, vault, changed)
+
+
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """This server makes neither: what they do at a change of a row would be nobody's will."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view')")
+    for (name,) in found:
+        raise CryptographicFailure(f"its database has {name!r}, which this server did not make")
+
+
+def _check_identities(
+    connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]
+) -> None:
+    for identity in identities.stored(connection, vault):
+        if changed.pop(identity.digest, None) != identity.changed:
+            raise CryptographicFailure(
+                f"identity {identity.digest} is not the one the audit trail tells of"
+            )
+    for digest in changed:
+        raise CryptographicFailure(f"identity {digest} is in the audit trail, but its row is gone")
+
+
+def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]) -> None:
+    """``changed``: as the trail tells of the keys, in the order in which they were made."""
+    made = list(changed)
     wrapping = {kek_bytes(kek.number) for kek in vault.ring.keks}
     held: dict[str, bytes] = {}
+    there: list[str] = []
     tagged = vault.verifier(store.KIND)
     for found in store.raw(connection):
         # A row as SQLite has it is encoded as a KeyRow is, so none is made only to be checked.
@@ -128,6 +159,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> None:
             raise store.altered(key_id)
         if changed.pop(key_id, None) != row[_CHANGED]:
             raise CryptographicFailure(f"key {key_id} is not the one the audit trail tells of")
+        there.append(key_id)
         wrapped = row[_WRAPPED]
         if wrapped is not None and wrapped[:NUMBER_SIZE] not in wrapping:
             raise CryptographicFailure(f"key {key_id} is wrapped under a KEK that is gone")
@@ -135,6 +167,8 @@ def check(connection: sqlite3.Connection, vault: Vault) -> None:
             held[key_id] = row[_ATTRIBUTES]
     for key_id in changed:
         raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")
+    if there != made or store.misplaced(connection):
+        raise CryptographicFailure("the keys are not in the order of their creation")
     _check_index(connection, held)
 
 

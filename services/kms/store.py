@@ -204,16 +204,26 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
 
 def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
     *values, tag = found
-    row = msgspec.convert(values, KeyRow)
-    if not isinstance(tag, bytes):
-        raise altered(row.key_id)
+    try:
+        row = msgspec.convert(values, KeyRow)
+    except msgspec.ValidationError:  # a state that there is not
+        raise altered(str(values[0])) from None
     vault.verify(KIND, _encode(row), tag, f"the row of key {row.key_id}")
     return row
 
 
 def raw(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Every key as SQLite has it, its fields as in a ``KeyRow`` and then its tag; unchecked."""
-    return connection.execute(_SELECT)
+    """Every key in order of creation as SQLite has it, its fields as in a ``KeyRow`` and then its
+    tag; unchecked."""
+    return connection.execute(_SELECT + "ORDER BY ordinal")
+
+
+def misplaced(connection: sqlite3.Connection) -> bool:
+    """Whether the places of the keys are not 1, 2, 3 and so on, which lists and rotations go by."""
+    least, most, count = connection.execute(
+        "SELECT coalesce(min(ordinal), 1), coalesce(max(ordinal), 0), count(*) FROM keys"
+    ).fetchone()
+    return bool((least, most) != (1, count))
 
 
 def altered(key_id: str) -> CryptographicFailure:

@@ -97,7 +97,9 @@ _AS_ERRNO = {
     sqlite3.SQLITE_CANTOPEN: errno.EIO,
     sqlite3.SQLITE_READONLY: errno.EROFS,
 }
+_LOCKED = "the database is locked by another process"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_TEXT = "Could not decode to UTF-8"  # Python's own error, without a code
 
 
 def disk_error(error: BaseException, file: str = "") -> BaseException:
@@ -105,11 +107,18 @@ def disk_error(error: BaseException, file: str = "") -> BaseException:
 
     ``file`` is the database's name, for the text. The index of a log that cannot grow
     (``SHMSIZE``) found no room: nothing is wrong with the database. Of a file that was damaged:
-    ``EIO``, as from a device that found it out by itself.
+    ``EIO``, as from a device that found it out by itself. One that another process holds is
+    ``EBUSY``: nobody but its node has anything to do there, and who looks will be done.
     """
-    code = getattr(error, "sqlite_errorcode", None)
-    if not isinstance(error, sqlite3.Error) or code is None:
+    if not isinstance(error, sqlite3.Error):
         return error
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None and str(error).startswith(_NO_TEXT):
+        return OSError(errno.EIO, "the database is damaged (a text in it is none)", file or None)
+    if code is None:
+        return error
+    if code & 0xFF == sqlite3.SQLITE_BUSY:
+        return OSError(errno.EBUSY, _LOCKED, file or None)
     number = errno.ENOSPC if code == sqlite3.SQLITE_IOERR_SHMSIZE else _AS_ERRNO.get(code & 0xFF)
     if code & 0xFF in _DAMAGED:
         return OSError(errno.EIO, f"the database is damaged ({error})", file or None)

@@ -451,12 +451,27 @@ async def test_many_lives_one_after_another(bench: Bench) -> None:
         life, disk = await bench.after(life, POWER_LOSS)
 
 
+@both
+async def test_a_text_that_is_none_is_a_damaged_database(bench: Bench) -> None:
+    """One bit of a page, and neither side reads it; what it says is in no error."""
+    _, disk = bench.boot()
+    database = await disk.database("d", SCHEMA)
+    with pytest.raises(OSError, match="damaged") as caught:
+        await database.query(lambda one: one.execute("SELECT CAST(x'ff41' AS TEXT)").fetchall())
+    assert caught.value.errno == errno.EIO
+    assert "A" not in str(caught.value)
+    with pytest.raises(OSError, match="damaged"):
+        await database.transact(lambda one: one.execute("SELECT CAST(x'ff41' AS TEXT)").fetchall())
+
+
 def test_an_index_of_the_log_that_cannot_grow_is_a_full_disk() -> None:
     """Nothing is wrong with the database then: nobody is to be told to remove it."""
     for code, number in (
         (sqlite3.SQLITE_IOERR_SHMSIZE, errno.ENOSPC),
         (sqlite3.SQLITE_FULL, errno.ENOSPC),
         (sqlite3.SQLITE_IOERR_READ, errno.EIO),
+        (sqlite3.SQLITE_BUSY, errno.EBUSY),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, errno.EBUSY),
     ):
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.crypto.transfer import OneTimeKey
-from protocol.errors import InvalidArgument, InvalidState, PermissionDenied
+from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
@@ -41,14 +41,14 @@ class CustodyDoor(Service):
         self, message: m.OpenRootTransfer, peer: Peer
     ) -> m.RootTransferOpened:
         """A key for one passphrase."""
-        self._at_the_console(peer)
+        await self.core.admit(self._at(peer), Operation.CHANGE_ROOT)
         self.transfer = OneTimeKey()
         return m.RootTransferOpened(public_key=self.transfer.public)
 
     @serves(m.ChangeRoot)
     async def change_root(self, message: m.ChangeRoot, peer: Peer) -> m.KeyCustody:
         """Another root."""
-        self._at_the_console(peer)
+        await self.core.admit(self._at(peer), Operation.CHANGE_ROOT)
         passphrase = self._passphrase_of(message)
         await self.custody.change_root(self._at(peer), message.root, passphrase)
         return await self._told()
@@ -63,10 +63,6 @@ class CustodyDoor(Service):
         if (flaw := flaw_of(passphrase)) is not None:
             raise InvalidArgument(f"passphrase: {flaw}")
         return passphrase
-
-    def _at_the_console(self, peer: Peer) -> None:
-        if not peer.local:
-            raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
 
     def _at(self, peer: Peer) -> Caller:
         return caller_at(self.config, peer.node, local=peer.local)

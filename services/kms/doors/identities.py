@@ -7,7 +7,6 @@ from protocol.errors import (
     InvalidArgument,
     InvalidState,
     NotAvailable,
-    PermissionDenied,
     SaveFailed,
 )
 from protocol.messages.kms import (
@@ -23,8 +22,10 @@ from services.kms import server_certificate
 from services.kms.access import Caller, caller_at
 from services.kms.admission import Admission
 from services.kms.config import KmsConfig, KmsRole
+from services.kms.core import Core
 from services.kms.identities import Identity
 from services.kms.knobs import KmsNode
+from services.kms.operations import Operation
 from services.kms.server_certificate import ServerCertificate
 from services.runtime.service import Peer, Service, serves
 
@@ -34,6 +35,7 @@ class IdentityDoor(Service):
 
     node: KmsNode
     config: KmsConfig
+    core: Core
     admission: Admission | None = None
     own: ServerCertificate | None = None
 
@@ -46,7 +48,7 @@ class IdentityDoor(Service):
     @serves(TrustIdentity)
     async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, caller = self._at_console(peer)
+        admission, caller = await self._at_console(peer, Operation.TRUST)
         try:
             role = KmsRole(message.role)
         except ValueError:
@@ -61,7 +63,7 @@ class IdentityDoor(Service):
     @serves(RevokeIdentity)
     async def revoke_identity(self, message: RevokeIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, caller = self._at_console(peer)
+        admission, caller = await self._at_console(peer, Operation.DISTRUST)
         found = await admission.revoke(caller, message.digest)
         self.node.record(
             "kms.identity_revoked", level="warning", who=found.name, digest=found.digest
@@ -73,7 +75,7 @@ class IdentityDoor(Service):
         self, message: RenewServerCertificate, peer: Peer
     ) -> KmipIdentities:
         """See the message; connections that are open go on."""
-        admission, _ = self._at_console(peer)
+        admission, _ = await self._at_console(peer, Operation.TRUST)
         try:
             self.own = await server_certificate.renewed(
                 self.disk, self.rng, self.clock, self.node.name, message.good_for_s
@@ -86,15 +88,16 @@ class IdentityDoor(Service):
     @serves(QueryIdentities)
     async def query_identities(self, message: QueryIdentities, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, _ = self._at_console(peer)
+        admission, _ = await self._at_console(peer, Operation.TRUST)
         return self._all(admission)
 
-    def _at_console(self, peer: Peer) -> tuple[Admission, Caller]:
-        if not peer.local:
-            raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
+    async def _at_console(self, peer: Peer, operation: Operation) -> tuple[Admission, Caller]:
+        """Who asks; a refusal is in the trail as one of ``operation``."""
+        caller = caller_at(self.config, peer.node, local=peer.local)
+        await self.core.admit(caller, operation)
         if self.admission is None:
             raise NotAvailable(f"{self.node.name} has no door of KMIP")
-        return self.admission, caller_at(self.config, self.node.name, local=True)
+        return self.admission, caller
 
     def _all(self, admission: Admission) -> KmipIdentities:
         (certificate, *_), _ = self.shown()

@@ -45,11 +45,14 @@ class KeyFile:
 
 
 async def read_master(disk: Disk) -> KeyMaterial | None:
-    """The master key; None if there is no such file, ``CryptographicFailure`` if it is cut."""
+    """The master key; None if there is no such file, ``CryptographicFailure`` if it is cut, or no
+    file of this disk."""
     try:
         raw = await disk.read(MASTER_FILE)
     except FileNotFoundError:
         return None
+    except (IsADirectoryError, ValueError):  # a folder, or a link that leads elsewhere
+        raise CryptographicFailure(f"{MASTER_FILE} is no file of its disk") from None
     if len(raw) != ROOT_SIZE:
         raise CryptographicFailure(f"{MASTER_FILE} has {len(raw)} bytes, not {ROOT_SIZE}")
     return KeyMaterial(raw)

@@ -429,4 +429,15 @@ async def test_who_may_change_what_seals_the_keys(server: Server) -> None:
     for message in (RotateKek(after=2), QueryCustody()):
         with pytest.raises(PermissionDenied, match="may not"):
             await server.ask(message, VCENTER)
+    rows = (await server.ask(QueryAudit(), LOCAL)).rows
+    told = [
+        (row.who, row.operation, row.result) for row in rows if row.who != f"local/{LOCAL.node}"
+    ]
+    assert told == [
+        ("operator", "Rotate KEK", "Success"),
+        ("operator", "Change Root", "Permission Denied"),
+        ("operator", "Change Root", "Permission Denied"),
+        ("vcenter", "Rotate KEK", "Permission Denied"),
+        ("vcenter", "Query Audit", "Permission Denied"),
+    ], "who tried is told as well"
     assert (await server.ask(QueryCustody(), OPERATOR)).kek == 2
