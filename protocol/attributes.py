@@ -15,6 +15,9 @@ import msgspec
 
 from protocol.terms import RevocationReason
 
+RAW: Final = "Raw"
+"""The format of key material that is its bytes (KMIP 1.4 section 9.1.3.2.3)."""
+
 
 class ItemType(StrEnum):
     """Types of a custom attribute beyond text, integer and truth value (KMIP 1.4 9.1.1.2)."""
@@ -50,7 +53,7 @@ class ObjectDigest(_Value, frozen=True, tag="digest"):
 
     digest: bytes
     algorithm: str = "SHA-256"
-    format: str = "Raw"
+    format: str = RAW
 
 
 class ApplicationData(_Value, frozen=True, tag="application"):

@@ -80,6 +80,27 @@ ATTRIBUTES: Final[dict[str, Any]] = {
 Not typed: Cryptographic Domain Parameters and Random Number Generator, which no symmetric key has.
 """
 
+SINCE: Final[dict[str, int]] = {
+    "Certificate Length": 1,
+    "X.509 Certificate Identifier": 1,
+    "X.509 Certificate Subject": 1,
+    "X.509 Certificate Issuer": 1,
+    "Digital Signature Algorithm": 1,
+    "Fresh": 1,
+    "Alternative Name": 2,
+    "Key Value Present": 2,
+    "Key Value Location": 2,
+    "Original Creation Date": 2,
+    "PKCS#12 Friendly Name": 4,
+    "Description": 4,
+    "Comment": 4,
+    "Sensitive": 4,
+    "Always Sensitive": 4,
+    "Extractable": 4,
+    "Never Extractable": 4,
+}
+"""The minor version of KMIP 1.x with which an attribute came, of those that came later than 1.0."""
+
 
 class Attribute(Fields, frozen=True, kw_only=True):
     """One instance of an attribute; ``attribute_index`` None is the first.

@@ -13,6 +13,7 @@
 - ``describing``  of those the ones about attributes, and Locate
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
 - ``attributes``  what each attribute may be, who may change it, and when; pure
+- ``implied``     those of them that follow from a row, or from what the server does
 - ``locating``    which keys have what is asked for, in SQL and in plain reading
 - ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
@@ -33,6 +34,6 @@
 A reply leaves after the commit that holds both the change and its audit rows. The core and what
 lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
-Not built: other objects than symmetric keys; the attributes Fresh, Lease Time and Operation Policy
-Name; Archive; ciphers other than AES in modes GCM, CBC and ECB.
+Not built: other objects than symmetric keys; the attribute Operation Policy Name; Archive;
+ciphers other than AES in modes GCM, CBC and ECB.
 """

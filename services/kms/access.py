@@ -30,6 +30,7 @@ _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
 _MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
 _CONSOLE: Final = {Operation.CHANGE_ROOT, Operation.TRUST, Operation.DISTRUST}
 _SERVERS: Final = {
+    Operation.SERVE,
     Operation.REPLICATE,
     Operation.ACCEPT_ROLLBACK,
     Operation.RESTORE,

@@ -24,6 +24,7 @@ import msgspec
 
 from protocol.attributes import (
     INTEGERS,
+    RAW,
     ApplicationData,
     Attribute,
     CryptographicParameters,
@@ -42,9 +43,9 @@ from protocol.errors import (
     PermissionDenied,
 )
 from protocol.terms import KmipState
+from services.kms import implied
 from services.kms.keyrow import KeyRow
 
-OBJECT_TYPE: Final = "Symmetric Key"
 NAME: Final = "Name"
 ACTIVATION, DEACTIVATION = "Activation Date", "Deactivation Date"
 PROCESS_START, PROTECT_STOP = "Process Start Date", "Protect Stop Date"
@@ -102,21 +103,14 @@ _NOT_AFTER: Final = (
 )
 
 READ_ONLY: Final = (
-    "Unique Identifier",
-    "Object Type",
-    "Cryptographic Algorithm",
-    "Cryptographic Length",
-    "Cryptographic Usage Mask",
-    "Digest",
-    "State",
-    "Initial Date",
-    "Destroy Date",
+    *(name for name in implied.NAMES if name not in _COLUMNS),
     OCCURRENCE,
-    "Compromise Date",
     REVOCATION,
-    "Last Change Date",
 )
-
+_FRESH: Final = implied.FRESH.encode()
+_DIGEST: Final = implied.DIGEST.encode()
+_INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, implied.MADE)
+"""Of those, what stands in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(tuple[Stamped, ...])
@@ -153,7 +147,8 @@ def of(row: KeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
     A name that the key does not have adds nothing, whoever made it up.
     """
     held = unpack(row.attributes)
-    chosen = names or (*_fixed_names(row), *(name for name in held if name not in _COLUMNS))
+    others = (name for name in held if name not in implied.NAMES)
+    chosen = names or (*implied.names(row, held), *others)
     return tuple([one for name in chosen for one in _instances(row, held, name)])
 
 
@@ -176,64 +171,61 @@ def single(row: KeyRow, name: str) -> Value | None:
 
 
 def _instances(row: KeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
-    fixed = _fixed(row, name)
-    if fixed is not None:
-        return (Attribute(name=name, value=fixed),)
-    if name in held and name not in _COLUMNS:
+    if name in implied.NAMES:
+        value = implied.value(row, held, name)
+        return () if value is None else (Attribute(name=name, value=value),)
+    if name in held:
         return tuple(
             [Attribute(name=name, index=i, value=value) for i, value in held[name].instances]
         )
     return ()
 
 
-def _fixed_names(row: KeyRow) -> list[str]:
-    known = (*READ_ONLY, ACTIVATION, DEACTIVATION)
-    return [name for name in known if _fixed(row, name) is not None]
-
-
-def _fixed(row: KeyRow, name: str) -> Value | None:
-    """An attribute that is a column of the row; None when it has no value, or is no such one."""
-    match name:
-        case "Unique Identifier":
-            return row.key_id
-        case "Object Type":
-            return OBJECT_TYPE
-        case "Cryptographic Algorithm":
-            return row.algorithm
-        case "Cryptographic Length":
-            return row.length
-        case "Cryptographic Usage Mask":
-            return row.usage_mask
-        case "State":
-            return row.state.value
-        case "Digest":
-            return ObjectDigest(digest=row.digest) if row.digest else None
-        case "Initial Date":
-            return row.initial_date
-        case "Activation Date":
-            return row.activation_date
-        case "Deactivation Date":
-            return row.deactivation_date
-        case "Destroy Date":
-            return row.destroy_date
-        case "Compromise Date":
-            return row.compromise_date
-        case "Last Change Date":
-            return row.last_change_date
-    return None
+def format_of(row: KeyRow) -> str:
+    """The format in which the material came, or raw."""
+    if _DIGEST not in row.attributes:  # sooner than to read them all
+        return RAW
+    digest = single(row, implied.DIGEST)
+    return digest.format if isinstance(digest, ObjectDigest) else RAW
 
 
 # ---- changing, by a client ------------------------------------------------------------------
 
 
-def created(row: KeyRow, given: Iterable[Attribute], at: float, by: str) -> KeyRow:
-    """A new key with the attributes of its template."""
+def created(
+    row: KeyRow, given: Iterable[Attribute], at: float, by: str, *, brought: bool
+) -> KeyRow:
+    """A new key with the attributes of its template; ``brought``: by its client, not made here."""
+    said: dict[str, Value] = {}
     for attribute in given:
+        kinds = implied.AT_FIRST.get(attribute.name)
         try:
-            row, _ = added(row, attribute, at, by)
+            if kinds is None:
+                row, _ = added(row, attribute, at, by)
+            elif attribute.name in said:
+                raise IllegalOperation(f"{attribute.name} is said twice")
+            else:
+                value = _checked(Rule(kinds), attribute.name, attribute.value)
+                said[attribute.name] = value
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # said twice in one template
+    for name, value in implied.first(said, brought=brought).items():
+        row = stamped(row, name, ((0, value),), at, by)
     return msgspec.structs.replace(row, last_change_date=at)
+
+
+def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
+    """The row when its material has been given; the same row when it had been before.
+
+    ``unheard``: nobody has ever seen the key as fresh.
+    """
+    held = unpack(row.attributes) if _FRESH in row.attributes else {}
+    if not implied.is_fresh(held):
+        return row
+    if not unheard:
+        return stamped(row, implied.FRESH, (), at, by)
+    del held[implied.FRESH]
+    return msgspec.structs.replace(row, attributes=pack(held))
 
 
 def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
@@ -298,7 +290,7 @@ def _rule(row: KeyRow, name: str, at: float) -> Rule:
         raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
-    if rule.kinds is _DATE and (date := _date(row, name)) is not None and date <= at:
+    if rule.kinds == _DATE and (date := _date(row, name)) is not None and date <= at:
         raise PermissionDenied(f"{name} has come: it does not change any more")
     return rule
 
@@ -311,7 +303,7 @@ def _date(row: KeyRow, name: str) -> float | None:
 def _checked(rule: Rule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
-    if rule.kinds is not _DATE or not isinstance(value, int | float):
+    if rule.kinds != _DATE or not isinstance(value, int | float):
         if not _fits(value):
             raise InvalidField(f"{name}: that is no value of its type")
         return value
@@ -387,4 +379,4 @@ def key_of(value: Value) -> bytes:
 
 def is_indexed(name: str) -> bool:
     """Whether a key that has that attribute stands in the index."""
-    return name not in _COLUMNS and (name not in READ_ONLY or name in (OCCURRENCE, REVOCATION))
+    return name not in _COLUMNS and (name not in READ_ONLY or name in _INDEXED)

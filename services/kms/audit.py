@@ -54,6 +54,7 @@ CHANGING: Final = frozenset(
         Operation.ACTIVATE,
         Operation.REVOKE,
         Operation.DESTROY,
+        Operation.SERVE,
         Operation.REPLICATE,
     }
 )

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from protocol.attributes import Attribute, ObjectDigest, Value
 from protocol.errors import InvalidField
 from protocol.terms import KeyId, KmipState
-from services.kms import attributes
+from services.kms import attributes, implied
 from services.kms.keyrow import KeyRow, as_at
 
 STATE, MASK = "State", "Cryptographic Usage Mask"
@@ -30,6 +30,7 @@ _DATES: Final = {
     attributes.PROCESS_START: "",
     attributes.PROTECT_STOP: "",
     attributes.OCCURRENCE: "",
+    implied.MADE: "",
 }
 """Names of dates, with their columns; those without stand in the index."""
 
@@ -37,9 +38,15 @@ _COLUMNS: Final = {
     "Unique Identifier": "key_id",
     "Cryptographic Algorithm": "algorithm",
     LENGTH: "length",
-    "Digest": "digest",
 }
+_OF_ALL: Final[dict[str, Value]] = {
+    "Object Type": implied.OBJECT_TYPE,
+    implied.LEASE: implied.LEASE_S,
+}
+"""What is the same of every key."""
+
 _SELECTIVE: Final = "key_id IN (SELECT key_id FROM attribute_index WHERE name = ? AND value {})"
+_WITHOUT: Final = "key_id NOT IN (SELECT key_id FROM attribute_index WHERE name = ?)"
 _FROM_KEYS: Final = "FROM keys WHERE 1"
 # SQLite takes a CROSS JOIN in the order in which it is written: few of the index, not all keys.
 _FROM_INDEX: Final = (
@@ -162,21 +169,28 @@ def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
     if _DATES[name]:
         return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
     keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
+    if name == implied.MADE:  # that of a key which was made here is not in the index
+        sql = f"({_SELECTIVE} OR (initial_date BETWEEN ? AND ? AND {_WITHOUT}))"
+        return _Term(sql.format("BETWEEN ? AND ?"), (name, *keys, *ends, name))
     return _indexed("BETWEEN ? AND ?", name, *keys)
 
 
 def _term(name: str, value: Value, at: float) -> _Term:
+    if name == implied.FRESH and value is False:  # only what is fresh stands in the index
+        return _Term(_WITHOUT, (name,))
     if attributes.is_indexed(name):
         return _indexed("= ?", name, attributes.key_of(value))
     if name == STATE:
         return _state(KmipState(str(value)), at)
     if name == MASK:
         return _Term("usage_mask & ? = ?", (_number(value), _number(value)))
-    if name == "Object Type":
-        return _Term("1" if value == attributes.OBJECT_TYPE else "0", ())
-    if isinstance(value, ObjectDigest):
-        known = (value.algorithm, value.format) == ("SHA-256", "Raw")
-        return _Term("digest = ?" if known else "0 AND digest = ?", (value.digest,))
+    if name in _OF_ALL:
+        same = attributes.key_of(value) == attributes.key_of(_OF_ALL[name])
+        return _Term("1" if same else "0", ())
+    if name == implied.DIGEST:
+        if value == ObjectDigest(digest=getattr(value, "digest", b"")):
+            return _Term(f"digest = ? AND {_WITHOUT}", (value.digest, name))
+        return _indexed("= ?", name, attributes.key_of(value))
     column = _COLUMNS.get(name)
     if column is None or (name != LENGTH and not isinstance(value, str)):
         return _Term("0", ())

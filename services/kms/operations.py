@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
-from protocol.attributes import Attribute
+from protocol.attributes import RAW, Attribute, ObjectDigest
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
@@ -23,7 +23,8 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last ten are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); those from
+    Serve on are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     QUERY = "Query"
@@ -41,6 +42,7 @@ class Operation(StrEnum):
     LOCATE = "Locate"
     ENCRYPT = "Encrypt"
     DECRYPT = "Decrypt"
+    SERVE = "Serve"
     QUERY_AUDIT = "Query Audit"
     REPLICATE = "Replicate"
     ACCEPT_ROLLBACK = "Accept Rollback"
@@ -120,10 +122,14 @@ class Create(NewKey, frozen=True, kw_only=True):
 
 
 class Register(NewKey, frozen=True, kw_only=True):
-    """Keep these bytes (KMIP 1.4 section 4.3)."""
+    """Keep these bytes (KMIP 1.4 section 4.3).
+
+    ``digest``: of the format in which they came, when it is another one than the bytes.
+    """
 
     operation: ClassVar[Operation] = Operation.REGISTER
     material: KeyMaterial
+    digest: ObjectDigest | None = None
 
 
 # ---- Get and Get Attributes (KMIP 1.4 sections 4.11, 4.12) -------------------------------------
@@ -133,7 +139,7 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True):
     """One object of ``Got``.
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is
-    destroyed.
+    destroyed. ``format``: that in which it came, or raw.
     """
 
     unique_identifier: KeyId
@@ -141,6 +147,7 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True):
     material: KeyMaterial | None = None
     algorithm: str = ""
     length: int = 0
+    format: str = RAW
 
 
 class Got(Response, frozen=True, kw_only=True):

@@ -20,7 +20,16 @@ from protocol.errors import (
     WrongKeyLifecycleState,
 )
 from protocol.terms import KeyId, ResultReason
-from services.kms import access, attributes, audit, ciphering, describing, operations, states
+from services.kms import (
+    access,
+    attributes,
+    audit,
+    ciphering,
+    describing,
+    implied,
+    operations,
+    states,
+)
 from services.kms.attribute_operations import (
     AddAttribute,
     DeleteAttribute,
@@ -58,10 +67,12 @@ def _create(work: Work, request: operations.NewKey) -> operations.Created:
 
 def _templated(work: Work, request: operations.NewKey, row: KeyRow) -> KeyRow:
     """A Name that another object has is Invalid Field here (KMIP 1.4 section 11.2)."""
-    if not request.attributes:
-        return row
+    brought = isinstance(request, operations.Register)
     try:
-        row = attributes.created(row, request.attributes, work.at, work.server)
+        row = attributes.created(row, request.attributes, work.at, work.server, brought=brought)
+        if isinstance(request, operations.Register) and request.digest is not None:
+            told = ((0, request.digest),)
+            row = attributes.stamped(row, implied.DIGEST, told, work.at, work.server)
         for one in request.attributes:
             describing.check_name(work, row, one)
     except IllegalOperation as error:
@@ -91,12 +102,15 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
     material = work.material(row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
+    if material is not None:
+        work.serve(row)
     return operations.GotKey(
         unique_identifier=key_id,
         state=row.state,
         material=material,
         algorithm=row.algorithm,
         length=row.length,
+        format=attributes.format_of(row),
     )
 
 

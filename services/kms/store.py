@@ -156,7 +156,8 @@ def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
         row = msgspec.structs.replace(row, wrapped=renewed)
     values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
     connection.execute(_INSERT, (*values, vault.tag(KIND, _encode(row))))
-    _index(connection, row)
+    if row.attributes:
+        _add_to_index(connection, row)
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
@@ -187,6 +188,10 @@ def _index(connection: sqlite3.Connection, row: KeyRow) -> None:
     if not row.attributes:
         return
     connection.execute("DELETE FROM attribute_index WHERE key_id = ?", (row.key_id,))
+    _add_to_index(connection, row)
+
+
+def _add_to_index(connection: sqlite3.Connection, row: KeyRow) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO attribute_index VALUES (?, ?, ?)",
         [(name, value, row.key_id) for name, value in indexed(row.attributes)],

@@ -16,7 +16,7 @@ import msgspec
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ResultReason
-from services.kms import access, replication, store
+from services.kms import access, attributes, replication, store
 from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
 from services.kms.keyrow import KeyRow, as_at
@@ -48,6 +48,7 @@ _DRAFTS: Final = (
     "_new",
     "_waiting",
     "_left_out",
+    "_served",
 )
 
 
@@ -62,7 +63,8 @@ class Written(msgspec.Struct, frozen=True):
     """What a message has written: who must know of it before it is answered can tell by this.
 
     ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
-    only the trail. ``changes`` are what the other server of the pair has to learn, none when it is
+    only the trail. ``served``: whether one is fresh no more, which nobody misses who is put back
+    to before. ``changes`` are what the other server of the pair has to learn, none when it is
     marked as down or there is none. ``refusals`` that have a row, and those that were
     ``left_out``.
     """
@@ -72,6 +74,7 @@ class Written(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     refusals: int = 0
     left_out: tuple[AuditEntry, ...] = ()
+    served: bool = False
 
 
 def together(several: Sequence[Written]) -> Written:
@@ -81,6 +84,7 @@ def together(several: Sequence[Written]) -> Written:
         ends[-1] if ends else None,
         any(written.changed for written in several),
         tuple([change for written in several for change in written.changes]),
+        served=any(written.served for written in several),
     )
 
 
@@ -121,6 +125,7 @@ class Work:
         self._allowance, self._tell = allowance, tell
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
+        self._served: dict[KeyId, KeyRow] = {}
 
     def anew(self) -> Work:
         """The message as it began, without what it has drafted."""
@@ -194,6 +199,19 @@ class Work:
         self.take(row, operation)
         self._waiting[row.key_id] = None
 
+    def serve(self, row: KeyRow) -> None:
+        """Its material leaves with the answer, so the key is fresh no more."""
+        unheard = row.key_id in self._fresh
+        served = attributes.served(row, self.at, self.server, unheard=unheard)
+        if served is row:
+            return
+        if unheard:
+            self._rows[row.key_id] = served
+            return
+        if row.key_id not in self._rows:
+            self._served[row.key_id] = served
+        self.update(served, Operation.SERVE)
+
     def take(self, row: KeyRow, operation: Operation, *, new: bool = False) -> None:
         """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
         if new:
@@ -249,8 +267,14 @@ class Work:
             changed = self._changed[key_id]
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         end = self.trail.append(self.at, self._entries) if self._entries else None
+        changed = any(row is not self._served.get(key_id) for key_id, row in self._rows.items())
         return Written(
-            end, bool(self._rows), self._to_be_told(), self._refusals, tuple(self._left_out)
+            end,
+            changed,
+            self._to_be_told(),
+            self._refusals,
+            tuple(self._left_out),
+            bool(self._served),
         )
 
     def _to_be_told(self) -> tuple[Change, ...]:

@@ -103,7 +103,7 @@ class Group:
 
     def noted(self, written: Written) -> None:
         """See ``Witness``."""
-        if written.changed:
+        if written.changed or written.served:
             self._wake_all()
 
     async def settled(self, written: Written) -> None:

@@ -122,6 +122,8 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
         "State": "Pre-Active",
         "Initial Date": start,
         "Last Change Date": start,
+        "Fresh": True,
+        "Lease Time": 3600,
     }
     listed = await do(server, GetAttributeList(unique_identifier=key_id))
     assert set(listed.names) == set(told)
@@ -139,7 +141,7 @@ async def test_names_that_nobody_knows_are_no_refusal(server: Server) -> None:
 
 
 @pytest.mark.parametrize("operation", ["add", "modify", "delete"])
-@pytest.mark.parametrize("name", [*READ_ONLY, "y-own", "Lease Time", "nonsense"])
+@pytest.mark.parametrize("name", [*READ_ONLY, "y-own", "Archive Date", "nonsense"])
 async def test_what_only_the_server_sets_is_denied(
     server: Server, name: str, operation: str
 ) -> None:

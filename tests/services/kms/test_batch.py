@@ -139,6 +139,7 @@ async def test_an_empty_id_is_a_name_not_the_placeholder(server: Server) -> None
 def test_every_operation_has_its_request_and_is_done() -> None:
     asked = [kind.operation for kind in performing._PERFORM]
     not_asked = [
+        Operation.SERVE,  # by a Get
         Operation.REPLICATE,  # by the peer; the others at a start, or of the key ring
         Operation.ACCEPT_ROLLBACK,
         Operation.RESTORE,

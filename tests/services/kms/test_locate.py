@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protocol.attributes import Attribute, ObjectDigest, ObjectName, Value
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
-from services.kms import attributes, locating
+from services.kms import attributes, implied, locating
 from services.kms.attribute_operations import AddAttribute, DeleteAttribute
 from services.kms.batching import Continuation
 from services.kms.keyrow import KeyRow
@@ -185,6 +185,8 @@ async def test_a_batch_finds_what_it_has_changed(server: Server) -> None:
     ]
 
 
+RAW_DIGEST = ObjectDigest(digest=b"raw")
+STRUCTURE_DIGEST = ObjectDigest(digest=b"structure", format="TransparentSymmetricKey")
 ASKED = st.one_of(
     st.builds(wanted, st.just("State"), st.sampled_from([state.value for state in KmipState])),
     st.builds(
@@ -197,6 +199,10 @@ ASKED = st.one_of(
     st.builds(wanted, st.just("Cryptographic Usage Mask"), st.integers(0, 15)),
     st.builds(wanted, st.just("Cryptographic Length"), st.sampled_from([128, 256])),
     st.builds(wanted, st.sampled_from(["x-a", "x-b"]), st.sampled_from(["1", "2"])),
+    st.builds(wanted, st.just(implied.FRESH), st.sampled_from([True, False, "1"])),
+    st.builds(wanted, st.just(implied.MADE), st.sampled_from([0.0, 1.0, 5.0])),
+    st.builds(wanted, st.just(implied.LEASE), st.sampled_from([implied.LEASE_S, 1])),
+    st.builds(wanted, st.just("Digest"), st.sampled_from([RAW_DIGEST, STRUCTURE_DIGEST, "1"])),
 )
 DATES = st.one_of(st.none(), st.sampled_from([5.0, 10.0, 15.0]))
 
@@ -221,9 +227,17 @@ def rows(draw: st.DrawFn) -> KeyRow:
         1.0,
         None,
         1,
+        draw(st.sampled_from([b"", b"raw"])),
     )
-    for name in ("x-a", "x-b", "Process Start Date"):
-        kinds = DATES if name.startswith("P") else st.sampled_from([None, "1", "2"])
+    held_by_name: dict[str, st.SearchStrategy[Value | None]] = {
+        "x-a": st.sampled_from([None, "1", "2"]),
+        "x-b": st.sampled_from([None, "1", "2"]),
+        "Process Start Date": DATES,
+        implied.FRESH: st.sampled_from([None, True]),
+        implied.MADE: st.sampled_from([None, "", 5.0]),
+        "Digest": st.sampled_from([None, STRUCTURE_DIGEST]),
+    }
+    for name, kinds in held_by_name.items():
         held = draw(kinds)
         if held is not None:
             row = attributes.stamped(row, name, ((0, held),), 1.0, "kms")

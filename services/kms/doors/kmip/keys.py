@@ -1,7 +1,12 @@
-"""Create, Register and Get: keys themselves, which come and go as raw bytes."""
+"""Create, Register and Get: keys themselves, which come and go as bytes or as a structure of them.
+
+A Transparent Symmetric Key is a structure with the bytes in it (KMIP 1.4 section 2.1.7.1).
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from protocol import attributes as core
@@ -18,7 +23,8 @@ from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
 from protocol.kmip.attributes import TemplateAttribute
 from protocol.kmip.enums import ObjectType
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
-from protocol.kmip.ttlv import Type
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type, encode
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import operations as o
@@ -60,12 +66,14 @@ def register(payload: p.RegisterRequest) -> o.Register:
         _agreed(facts, ALGORITHM, given(CryptographicAlgorithm, block.cryptographic_algorithm))
     if block.cryptographic_length is not None:
         _agreed(facts, LENGTH, block.cryptographic_length)
+    material = _material(block)
     return o.Register(
         algorithm=_fact(facts, ALGORITHM, str),
         length=_fact(facts, LENGTH, int),
         usage_mask=_fact(facts, MASK, int),
         attributes=others,
-        material=_material(block),
+        material=material,
+        digest=_digest(block, material),
     )
 
 
@@ -75,8 +83,8 @@ def registered(asked: Any, done: o.Created) -> p.RegisterResponse:
 
 
 def get(payload: p.GetRequest) -> o.Get:
-    """The request of the core; a key leaves unwrapped and raw, or it does not leave."""
-    if payload.key_format_type not in (None, KeyFormatType.RAW):
+    """The request of the core; a key leaves unwrapped, or it does not leave."""
+    if payload.key_format_type not in (None, *_FORMATS):
         raise KeyFormatTypeNotSupported
     if payload.key_compression_type is not None:
         raise KeyCompressionTypeNotSupported
@@ -94,13 +102,14 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
     [key] = found.keys
     if key.material is None:  # the request has said that it is required
         raise ItemNotFound
+    kind = asked.payload.key_format_type or code_of(KeyFormatType, key.format)
     return p.GetResponse(
         object_type=ObjectType.SYMMETRIC_KEY,
         unique_identifier=key.unique_identifier,
         object=SymmetricKey(
             key_block=KeyBlock(
-                key_format_type=KeyFormatType.RAW,
-                key_value=KeyValue(key_material=key.material),
+                key_format_type=kind,
+                key_value=KeyValue(key_material=_FORMATS[kind](key.material)),
                 cryptographic_algorithm=code_of(CryptographicAlgorithm, key.algorithm),
                 cryptographic_length=key.length,
             )
@@ -145,14 +154,48 @@ def _agreed(facts: dict[str, core.Value], name: str, value: core.Value) -> None:
 
 
 def _material(block: KeyBlock) -> KeyMaterial:
-    if block.key_format_type != KeyFormatType.RAW:
+    if block.key_format_type not in _FORMATS:
         raise KeyFormatTypeNotSupported
     if block.key_compression_type is not None:
         raise KeyCompressionTypeNotSupported
     if block.key_wrapping_data is not None or isinstance(block.key_value, KeyMaterial):
         raise FeatureNotSupported("keys are not wrapped here")
-    if block.key_value is None or not isinstance(block.key_value.key_material, KeyMaterial):
-        raise InvalidField("Key Material: bytes are meant")
+    if block.key_value is None:
+        raise InvalidField("Key Value: there is none")
     if block.key_value.attribute:
         raise FeatureNotSupported("attributes of a key come in its template here")
-    return block.key_value.key_material
+    material = block.key_value.key_material
+    if block.key_format_type != KeyFormatType.RAW and isinstance(material, Node):
+        inner = [KeyMaterial(one.value) for one in material.items() if _is_key(one)]
+        if len(inner) == 1 == len(material.items()):
+            return inner[0]
+    elif block.key_format_type == KeyFormatType.RAW and isinstance(material, KeyMaterial):
+        return material
+    raise InvalidField("Key Material: it is not of its Key Format Type")
+
+
+def _is_key(node: Node) -> bool:
+    return node.tag == Tag.KEY and node.type is Type.BYTE_STRING
+
+
+def _transparent(material: KeyMaterial) -> Node:
+    key = Node(Tag.KEY, Type.BYTE_STRING, material.reveal())
+    return Node(Tag.KEY_MATERIAL, Type.STRUCTURE, (key,))
+
+
+_FORMATS: Final[dict[int, Callable[[KeyMaterial], KeyMaterial | Node]]] = {
+    KeyFormatType.RAW: lambda material: material,
+    KeyFormatType.TRANSPARENT_SYMMETRIC_KEY: _transparent,
+}
+"""Formats of a key, and how each has its material."""
+
+
+def _digest(block: KeyBlock, material: KeyMaterial) -> core.ObjectDigest | None:
+    """That of a structure is of its bytes on the wire (KMIP 1.4 section 3.17)."""
+    if block.key_format_type == KeyFormatType.RAW:
+        return None
+    structure = encode(_transparent(material))
+    return core.ObjectDigest(
+        digest=hashlib.sha256(structure).digest(),
+        format=given(KeyFormatType, block.key_format_type),
+    )

@@ -17,7 +17,8 @@ from protocol.errors import (
     ResponseTooLarge,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.enums import Operation
+from protocol.kmip.attributes import SINCE
+from protocol.kmip.enums import ObjectGroupMember, Operation
 from protocol.kmip.fields import Fields
 from protocol.kmip.structures import ProtocolVersion
 from protocol.terms import KeyId
@@ -105,8 +106,9 @@ def _changed(
 
 
 def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
+    names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
-        unique_identifier=found.unique_identifier, attribute_name=found.names
+        unique_identifier=found.unique_identifier, attribute_name=tuple(names)
     )
 
 
@@ -133,11 +135,9 @@ def _moved(cls: Callable[..., Fields]) -> Callable[[Asked, o.StateChanged], Fiel
 
 def _locate(payload: p.LocateRequest) -> o.Locate:
     """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
-    if payload.object_group_member is not None:
-        raise FeatureNotSupported("Locate: groups have no fresh or default members here")
     most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
     mask = payload.storage_status_mask
-    wanted = _wanted(payload)
+    wanted = (*_wanted(payload), *_member(payload))
     if mask is not None and not mask & ON_LINE:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
     return o.Locate(
@@ -145,6 +145,16 @@ def _locate(payload: p.LocateRequest) -> o.Locate:
         offset_items=payload.offset_items or 0,
         maximum_items=min(most, LOCATE_LIMIT),
     )
+
+
+def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
+    """Which members of a group: those that were given to nobody."""
+    member = payload.object_group_member
+    if member is None:
+        return ()
+    if member != ObjectGroupMember.GROUP_MEMBER_FRESH:
+        raise FeatureNotSupported("Locate: groups have no default members here")
+    return (core.Attribute(name="Fresh", value=True),)
 
 
 def _wanted(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:

@@ -21,7 +21,7 @@ from protocol.kmip.algorithms import (
     KeyRoleType,
     PaddingMethod,
 )
-from protocol.kmip.attributes import ATTRIBUTES, Attribute
+from protocol.kmip.attributes import ATTRIBUTES, SINCE, Attribute
 from protocol.kmip.code import Code
 from protocol.kmip.enums import LinkType, NameType, ObjectType, RevocationReasonCode, State
 from protocol.kmip.fields import DateTime
@@ -153,8 +153,8 @@ def write(attribute: core.Attribute, minor: int) -> Attribute:
 
 
 def written(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
-    """All of these."""
-    return tuple([write(one, minor) for one in found])
+    """Those of these that such a message knows."""
+    return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
 
 
 def _write(name: str, value: core.Value, minor: int) -> Any:

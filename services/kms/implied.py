@@ -1,0 +1,118 @@
+"""Attributes that no client sets one by one: they follow from a row, or from what this server does.
+
+Most are columns of the row. Some stand in its ``attributes``, written by the server:
+
+1. A key is *fresh* until its material has been given to a client (KMIP 1.4 section 3.34): the first
+   Get ends that. It is held as long as it is so, and what is not held is not fresh, so a key is
+   told as fresh by no server that cannot know it.
+2. A key that was made here was made on its Initial Date; of one that was brought, its client may
+   say when it was made, or nobody knows (KMIP 1.4 section 3.43).
+3. A key that was brought in another format than its bytes has the digest of that one too.
+
+Every key is lent for an hour; Obtain Lease lends it again (KMIP 1.4 section 3.20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.attributes import ObjectDigest, Stamped, Value
+from services.kms.keyrow import KeyRow
+
+OBJECT_TYPE: Final = "Symmetric Key"
+FRESH, MADE, LEASE, DIGEST = "Fresh", "Original Creation Date", "Lease Time", "Digest"
+LEASE_S: Final = 3600
+
+_UNKNOWN: Final = ""
+"""In place of the date on which a key that was brought was made: nobody has said it."""
+
+NAMES: Final = (
+    "Unique Identifier",
+    "Object Type",
+    "Cryptographic Algorithm",
+    "Cryptographic Length",
+    "Cryptographic Usage Mask",
+    DIGEST,
+    "State",
+    "Initial Date",
+    "Destroy Date",
+    "Compromise Date",
+    "Last Change Date",
+    FRESH,
+    MADE,
+    LEASE,
+    "Activation Date",
+    "Deactivation Date",
+)
+"""In the order in which they are told."""
+
+AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {FRESH: (bool,), MADE: (int, float)}
+"""What a client may say of a key when it is made or brought, and nobody changes later."""
+
+
+def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
+    """The attribute of that name; None when it has no value. ``held`` are those of the row."""
+    match name:
+        case "Unique Identifier":
+            return row.key_id
+        case "Object Type":
+            return OBJECT_TYPE
+        case "Cryptographic Algorithm":
+            return row.algorithm
+        case "Cryptographic Length":
+            return row.length
+        case "Cryptographic Usage Mask":
+            return row.usage_mask
+        case "State":
+            return row.state.value
+        case "Digest":
+            other = _held(held, DIGEST)
+            return other or (ObjectDigest(digest=row.digest) if row.digest else None)
+        case "Initial Date":
+            return row.initial_date
+        case "Activation Date":
+            return row.activation_date
+        case "Deactivation Date":
+            return row.deactivation_date
+        case "Destroy Date":
+            return row.destroy_date
+        case "Compromise Date":
+            return row.compromise_date
+        case "Last Change Date":
+            return row.last_change_date
+        case "Fresh":
+            return is_fresh(held)
+        case "Original Creation Date":
+            made = _held(held, MADE)
+            return row.initial_date if made is None else _said(made)
+        case "Lease Time":
+            return LEASE_S
+    return None
+
+
+def names(row: KeyRow, held: Mapping[str, Stamped]) -> list[str]:
+    """Those that the key has."""
+    return [name for name in NAMES if value(row, held, name) is not None]
+
+
+def is_fresh(held: Mapping[str, Stamped]) -> bool:
+    """Whether the material was given to nobody yet (rule 1)."""
+    return _held(held, FRESH) is not None
+
+
+def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
+    """What a new key holds of these, when its client has ``said`` that of those in ``AT_FIRST``."""
+    kept: dict[str, Value] = {FRESH: True} if said.get(FRESH, True) else {}
+    if MADE in said or brought:
+        kept[MADE] = said.get(MADE, _UNKNOWN)
+    return kept
+
+
+def _said(made: Value) -> Value | None:
+    return None if made == _UNKNOWN else made
+
+
+def _held(held: Mapping[str, Stamped], name: str) -> Value | None:
+    found = held.get(name)
+    return found.instances[0][1] if found is not None and found.instances else None
