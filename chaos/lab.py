@@ -35,7 +35,8 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     the mode in which it replicates when that is after the answer; of a host,
     ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere HA on for its cluster,
     ``drs``: what the file has DRS do there by itself, empty: it is disabled, ``vsan``: whether its
-    cluster has an encrypted vSAN, and ``vcenter``: that of its cluster.
+    cluster has an encrypted vSAN, and ``vcenter``: that of its cluster. ``connects``: whether it
+    has connections of TLS; a host has some for its vSAN alone.
     """
 
     node: NodeName
@@ -49,6 +50,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     drs: str = ""
     vsan: bool = False
     vcenter: NodeName | None = None
+    connects: bool = True
 
 
 class Directory(msgspec.Struct, frozen=True, kw_only=True):

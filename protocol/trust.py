@@ -135,11 +135,17 @@ class TpmSettings(msgspec.Struct, frozen=True, kw_only=True):
     require_certificate_validation: bool = True
 
 
-class KeyServerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A key server of a trusted provider; ``trusted``: its identity was reviewed and trusted."""
+class KeyServerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key server of a trusted provider; ``trusted``: its identity was reviewed and trusted.
+
+    ``address``: ``kmip://NODE``; empty: its node, over the bus. ``certificates`` (DER): to one of
+    which that of a server that is asked by KMIP must lead.
+    """
 
     node: NodeName
     trusted: bool = False
+    address: str = ""
+    certificates: tuple[bytes, ...] = ()
 
 
 class TrustedKeyProvider(msgspec.Struct, frozen=True, kw_only=True):

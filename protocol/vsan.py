@@ -68,11 +68,15 @@ class ComponentState(StrEnum):
     STALE = "stale"  # its blocks have yet to come from another replica, or are of an older write
 
 
-class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A key server of the KMS profile that hosts ask themselves; its node is its address."""
+class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key server of the KMS profile that hosts ask themselves.
+
+    ``address``: ``kmip://NODE`` or ``kmip://HOST:PORT``; empty: its node, over the bus.
+    """
 
     name: str
     node: NodeName
+    address: str = ""
 
 
 class VsanGroupKek(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +95,8 @@ class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     that is told, when each group has a KEK of its own; ``kek_id`` is None then.
     ``dek_generation_id``: data encryption keys
     of a lower generation are to be made anew. ``members``: the hosts of the cluster, which
-    may ask each other for replicas.
+    may ask each other for replicas. ``trusted``: certificates (DER) to one of which that of a
+    server that is asked by KMIP must lead (STD-06).
     """
 
     encryption_enabled: bool = False
@@ -106,6 +111,7 @@ class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     dek_generation_id: int = 0
     erase_disks_before_use: bool = False
     members: tuple[NodeName, ...] = ()
+    trusted: tuple[bytes, ...] = ()
 
     def kek_of(self, group: str) -> CryptoKeyId | None:
         """The KEK of a disk group; None when it has none."""

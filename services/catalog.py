@@ -27,17 +27,21 @@ from services.vcenter.service import VcenterService
 
 
 class CatalogEntry(NamedTuple):
-    """A service, what reads ``NodeSpec.config`` for it, the module of messages it must serve."""
+    """A service, what reads ``NodeSpec.config`` for it, the module of messages it must serve, and
+    whether one that was made so has connections of TLS."""
 
     service: Callable[[Any, Ports, Any], Service]
     configure: Callable[[Mapping[str, Any]], Any]
     messages: str
+    connects: Callable[[Any], bool] = lambda config: True
 
 
 CATALOG: dict[Role, CatalogEntry] = {
     Role.KMS: CatalogEntry(KmsService, kms_config, "protocol.messages.kms"),
     Role.VCENTER: CatalogEntry(VcenterService, vcenter_config, "protocol.messages.vcenter"),
-    Role.ESXI: CatalogEntry(EsxiService, esxi_config, "protocol.messages.host"),
+    Role.ESXI: CatalogEntry(
+        EsxiService, esxi_config, "protocol.messages.host", lambda config: config.vsan is not None
+    ),
     Role.ATTESTATION: CatalogEntry(
         AttestationService, attestation_config, "protocol.messages.attestation"
     ),
@@ -55,5 +59,7 @@ def recipe(spec: NodeSpec) -> Recipe:
     entry = CATALOG[spec.role]
     config = entry.configure(spec.config)
     return Recipe(
-        knobs_of(spec.role, spec.knobs), lambda node, ports: entry.service(node, ports, config)
+        knobs_of(spec.role, spec.knobs),
+        lambda node, ports: entry.service(node, ports, config),
+        entry.connects(config),
     )

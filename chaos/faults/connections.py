@@ -1,7 +1,7 @@
 """Base of the faults of connections: rules on links that befall these alone, and no message.
 
-They are seen by handshakes that no service sees. Hosts have no connections: links of theirs are
-left out.
+They are seen by handshakes that no service sees. Hosts without vSAN have no connections: links of
+theirs are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaos.faults.links import (
 )
 from chaos.lab import Lab
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
-from protocol.terms import NodeName, Role
+from protocol.terms import NodeName
 
 SEEN_WITHIN_S = 2.0
 
@@ -35,12 +35,12 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
-        hosts = {entry.node for entry in targets.directory.nodes if entry.role is Role.ESXI}
+        without = {entry.node for entry in targets.directory.nodes if not entry.connects}
         ends = cls.ends(params, targets)
-        a, b = (tuple(node for node in ends[side] if node not in hosts) for side in ("a", "b"))
+        a, b = (tuple(node for node in ends[side] if node not in without) for side in ("a", "b"))
         if not any(x != y for x in a for y in b):
             raise ChaosError(
-                "KS-CHAOS-004", "hosts have no connections: two other nodes are wanted"
+                "KS-CHAOS-004", "hosts without vSAN have no connections: two other nodes are wanted"
             )
         return cls(id=id, **(ends | {"a": a, "b": b}))
 

@@ -13,7 +13,7 @@ from lab.api.faults import begin
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
-from lab.topology.kmip_trust import trust_each_other
+from lab.topology.kmip_trust import asked_by_kmip, trust_each_other
 from protocol.attributes import ObjectName, shown
 from protocol.errors import InvalidArgument
 from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
@@ -154,8 +154,8 @@ def _meant(session: Session, text: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
     if not text.startswith(KMIP):
         node = session.node(text)
-        door = session.lab.spec(node).config.get("door")
-        return KmipServer(name=node, node=node, address=f"{KMIP}{node}" if door == "kmip" else "")
+        address = f"{KMIP}{node}" if asked_by_kmip(session.lab, (node,)) else ""
+        return KmipServer(name=node, node=node, address=address)
     try:
         to = parse(text)
     except InvalidArgument as error:

@@ -15,6 +15,7 @@ from lab.api.answers.kmip_trust import (
 )
 from lab.api.session import Session
 from lab.errors import KeysteadError
+from lab.topology.kmip_trust import shown
 from protocol.crypto.certificates import validity
 from protocol.errors import ProductError
 from protocol.messages import kms as m
@@ -40,10 +41,14 @@ async def identities(session: Session, command: commands.KmsIdentities) -> KmsId
 async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
-    certificate = command.certificate
+    certificate, role = command.certificate, command.role or "client"
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
-    message = m.TrustIdentity(certificate=certificate, role=command.role, scope=command.scope)
+    if command.node:
+        node = session.node(command.node)
+        own = await shown(session.lab, node, renew=command.renew)
+        certificate, role = own.certificate, command.role or own.role
+    message = m.TrustIdentity(certificate=certificate, role=role, scope=command.scope)
     return _listed(server, await session.ask(server, message))
 
 

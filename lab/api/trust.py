@@ -23,6 +23,7 @@ from lab.api.keys import show
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
+from lab.topology.kmip_trust import asked_by_kmip, trust_nodes
 from lab.topology.plan import TrustPlan
 from lab.topology.trust import TASK_S, enabling, image_of, primary_key, set_up
 from protocol.messages import vcenter as m
@@ -232,12 +233,17 @@ async def settings(session: Session, command: commands.TrustSettings) -> TrustAu
 
 async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
     """See ``TrustKeyProvider``."""
+    servers = tuple(session.node(server) for server in command.servers)
     message = m.CreateTrustedKeyProvider(
         provider=ProviderId(command.provider),
         primary_key_id=KeyId(command.primary_key),
-        servers=tuple(session.node(server) for server in command.servers),
+        servers=servers,
+        by_kmip=asked_by_kmip(session.lab, servers),
     )
-    return await _ask_authority(session, message)
+    made = await _ask_authority(session, message)
+    services = [service for _, service in _plan(session).services]
+    await trust_nodes(session.lab, services, message.by_kmip)
+    return made
 
 
 async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:

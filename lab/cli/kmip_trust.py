@@ -44,17 +44,27 @@ def trust(
     kms: str,
     *,
     provider: Annotated[str, Parameter(help="What vCenter shows for this provider.")] = "",
+    node: Annotated[
+        str, Parameter(help="What this host of vSAN, or Key Provider Service, shows.")
+    ] = "",
     certificate: CertificateFile = None,
-    role: Annotated[str, Parameter(help="client, operator, owner, kps or vsan.")] = "client",
+    role: Annotated[
+        str,
+        Parameter(help="client, operator, owner, kps or vsan. Left out: a node's own, or client."),
+    ] = "",
     scope: Annotated[str, Parameter(help="Whose keys it shares.")] = "default",
+    renew: Annotated[
+        bool, Parameter(negative="", help="The node shows another certificate from now on.")
+    ] = False,
     options: Options = DEFAULTS,
 ) -> None:
     """Have a key server take a client's certificate from now on.
 
     keystead kms trust kms-1 --provider kms-provider
+    keystead kms trust kms-1 --node esxi-001 --renew
     keystead kms trust kms-1 --certificate app.pem --role owner --scope apps
     """
-    command = KmsTrust(kms, provider, _der(certificate), role, scope)
+    command = KmsTrust(kms, provider, _der(certificate), role, scope, node, renew)
     _identities(call(options, command), options)
 
 

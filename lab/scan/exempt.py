@@ -47,8 +47,14 @@ EXEMPT = (
     Exempt(
         "disk",
         r"(copies/)?(kms[^/]*|k\d)/.*kmip-identity(\.new)?",
-        r"protocol\.crypto\.certificates:.*|services\.kms\.server_certificate:.*",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
         "a key server keeps the key of its certificate on its own disk, as a software identity is",
+    ),
+    Exempt(
+        "disk",
+        r"keyprovider-\d+/.*/kmip-identity(\.new)?",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
+        "a Key Provider Service keeps the key of its certificate on its own disk, which has no TPM",
     ),
     Exempt(
         "disk",

@@ -25,6 +25,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 vsan=any(s.cluster == one.cluster and one.provider for one in topology.vsan),
                 drs=next((level for _, name, level in topology.drs if s.cluster == name), ""),
                 ha=any(s.cluster == cluster for _, cluster in topology.ha),
+                connects=s.role is not Role.ESXI or "vsan" in s.config,
                 vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
             )
             for s in (topology.nodes if specs is None else specs)

@@ -16,6 +16,7 @@ from typing import Any
 
 from lab.core import LabCore
 from lab.topology.course import Report
+from lab.topology.kmip_trust import trust_nodes
 from lab.topology.plan import ProviderPlan, TrustPlan
 from protocol.authorization import ADMINISTRATOR
 from protocol.errors import AlreadyExists
@@ -142,7 +143,8 @@ async def _provider(lab: LabCore, trust: TrustPlan, plan: ProviderPlan, report: 
     report(f"trusted key provider {plan.provider}, its key servers trusted", 9, STEPS)
     key = await primary_key(lab, plan.servers[0], f"topology/primary/{plan.provider}")
     made = CreateTrustedKeyProvider(
-        provider=plan.provider, primary_key_id=key, servers=plan.servers
+        provider=plan.provider, primary_key_id=key, servers=plan.servers, by_kmip=plan.kmip
     )
     await _once(lab, trust.vcenter, made)
+    await trust_nodes(lab, [service for _, service in trust.services], plan.kmip)
     await lab.ask(trust.vcenter, TrustKeyServers(provider=plan.provider), within_s=TASK_S)

@@ -122,6 +122,43 @@ class KeyProviderServiceInfo(Reply, frozen=True, kw_only=True):
     group: str
 
 
+class GenerateServiceClientCert(Request["ServiceClientCert"], frozen=True, kw_only=True):
+    """client-certificate: what the service shows key servers that it asks by KMIP.
+
+    Made when there is none, or in the place of the one before (``renew``); durable on return.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    renew: bool = False
+
+
+class ServiceClientCert(Reply, frozen=True, kw_only=True):
+    """``certificate``: DER; key servers are to take it in the role kps."""
+
+    certificate: bytes
+
+
+class QueryPeerCertificates(Request["PeerCertificates"], frozen=True, kw_only=True):
+    """peer-certs/current: what the provider's key servers that are asked by KMIP show now, whether
+    it is trusted or not. ``NotFound`` for a provider that the service does not have."""
+
+    provider: ProviderId
+
+
+class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """``certificate``: DER; empty with the ``reason`` when the server shows none."""
+
+    node: NodeName
+    certificate: bytes = b""
+    reason: str = ""
+
+
+class PeerCertificates(Reply, frozen=True, kw_only=True):
+    """One for each of those servers, in the provider's order."""
+
+    servers: tuple[PeerCertificate, ...]
+
+
 class QueryTrustedKeyProviderHealth(Request["TrustedKeyProviderHealth"], frozen=True, kw_only=True):
     """Whether the primary key of ``provider`` can be used now: the service asks its key servers.
 

@@ -63,5 +63,5 @@ error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
 ``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
 ``vsan.applied`` encrypted, keks, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
-``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
+``vsan.certificate`` renewed · ``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
 """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from services.runtime.knobs import SECONDS, Knobs, knob
+from services.runtime.knobs import SECONDS, CertificateKnobs, knob
 from services.runtime.service import Node
 
 
-class KeyProviderKnobs(Knobs, frozen=True, kw_only=True):
+class KeyProviderKnobs(CertificateKnobs, frozen=True, kw_only=True):
     """What is open about a Key Provider Service."""
 
     kps_primary_key_cache: Annotated[

@@ -17,6 +17,7 @@ from typing import Final
 
 from protocol.errors import (
     Busy,
+    CryptographicFailure,
     Disconnected,
     GeneralFailure,
     Internal,
@@ -27,6 +28,7 @@ from protocol.errors import (
     ProductError,
     Refused,
     TimedOut,
+    TlsFailure,
     WrongKeyLifecycleState,
 )
 from protocol.messages.keyprovider import KeyServerStatus, TrustedKeyProviderHealth
@@ -35,7 +37,9 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, ProviderHealth
 from protocol.trust import KeyServerRecord, TrustedKeyProvider
 from services.keyprovider.knobs import KeyProviderNode
-from services.runtime.ports import Bus
+from services.keyprovider.own import OwnIdentity
+from services.keyservers.address import Kmip, address_of
+from services.keyservers.refusals import by_the_server
 
 NEXT: Final = (
     NotSent,
@@ -46,6 +50,8 @@ NEXT: Final = (
     Internal,
     GeneralFailure,
     PermissionDenied,
+    TlsFailure,
+    CryptographicFailure,
 )
 """Errors after which another key server may help."""
 TO_WRAP: Final = frozenset({KmipState.ACTIVE})
@@ -55,8 +61,8 @@ TO_OPEN: Final = frozenset({KmipState.ACTIVE, KmipState.DEACTIVATED})
 class PrimaryKeys:
     """Where this life of the service gets primary keys from."""
 
-    def __init__(self, node: KeyProviderNode, bus: Bus) -> None:
-        self._node, self._bus = node, bus
+    def __init__(self, node: KeyProviderNode, own: OwnIdentity) -> None:
+        self._node, self._own = node, own
         self._kept: dict[tuple[str, KeyId], tuple[KeyMaterial, KmipState]] = {}
         self._good: dict[str, NodeName] = {}  # by provider: who gave its key last
 
@@ -80,7 +86,7 @@ class PrimaryKeys:
         why = "none of its key servers is trusted"
         for server in self._in_turn(provider):
             try:
-                found, state = await self._ask(server.node, key_id, usable)
+                found, state = await self._ask(server, key_id, usable)
             except NEXT as error:
                 why = f"{server.node}: {type(error).__name__}"
                 self._node.record(
@@ -117,30 +123,35 @@ class PrimaryKeys:
         return sorted(trusted, key=lambda server: server.node != first)
 
     async def _ask(
-        self, server: NodeName, key_id: KeyId, usable: frozenset[KmipState]
+        self, server: KeyServerRecord, key_id: KeyId, usable: frozenset[KmipState]
     ) -> tuple[KeyMaterial, KmipState]:
         """The key, and the state in which the server has it."""
-        answer = await self._bus.request(
-            server,
-            GetKeys(key_ids=(key_id,)),
-            within_s=self._node.knobs.primary_key_timeout_s,
+        to = address_of(server.node, server.address)
+        if isinstance(to, Kmip):
+            await self._own.shown()
+        answer = await self._own.asking(server).request(
+            to, GetKeys(key_ids=(key_id,)), within_s=self._node.knobs.primary_key_timeout_s
         )
         found = answer.values[0] if answer.values else None
         if found is None or found.state is None or found.index is None:
-            raise ItemNotFound(f"the primary key {key_id} is not at {server}")
+            raise ItemNotFound(f"the primary key {key_id} is not at {server.node}")
         if found.state not in usable:
             raise WrongKeyLifecycleState(f"the primary key {key_id} is {found.state.value}")
         return answer.material.keys[found.index], found.state
 
     async def _status(self, server: KeyServerRecord, key_id: KeyId) -> KeyServerStatus:
         takes: bool | None = None
-        reason = "" if server.trusted else "its identity was not marked as trusted"
+        trusts = server.trusted
+        reason = "" if trusts else "its identity was not marked as trusted"
         if server.trusted:
             try:
-                await self._ask(server.node, key_id, TO_WRAP)
+                await self._ask(server, key_id, TO_WRAP)
                 takes = True
             except PermissionDenied as error:
                 takes, reason = False, str(error)
+            except TlsFailure as error:
+                trusts = by_the_server(error)
+                takes, reason = (False if trusts else None), str(error)
             except (ItemNotFound, WrongKeyLifecycleState) as error:
                 takes, reason = True, str(error)
             except ProductError as error:
@@ -148,7 +159,7 @@ class PrimaryKeys:
         return KeyServerStatus(
             node=server.node,
             health=ProviderHealth.ERROR if reason else ProviderHealth.OK,
-            client_trust_server=server.trusted,
+            client_trust_server=trusts,
             server_trust_client=takes,
             reason=reason,
         )

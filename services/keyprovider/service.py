@@ -27,6 +27,7 @@ from services.keyprovider.access import admit, authorize
 from services.keyprovider.check import check
 from services.keyprovider.config import KeyProviderServiceConfig
 from services.keyprovider.knobs import KeyProviderNode
+from services.keyprovider.own import OwnIdentity
 from services.keyprovider.primary import TO_OPEN, TO_WRAP, PrimaryKeys
 from services.runtime.identity import load_signer
 from services.runtime.ports import Ports
@@ -54,13 +55,15 @@ class KeyProviderService(Service):
     ) -> None:
         super().__init__(node, ports)
         self.config = config
-        self.primary = PrimaryKeys(node, ports.bus)
+        self.own = OwnIdentity(node, ports)
+        self.primary = PrimaryKeys(node, self.own)
 
     async def start(self) -> None:
         """Read what is kept; ``Halted`` when it is damaged."""
         try:
             self.signer = await load_signer(self.disk, self.rng, self.clock, self.node.name)
             self.configuration = await store.load(self.disk)
+            await self.own.load()
         except OSError as error:
             reason = error.strerror or error
             raise Halted(
@@ -186,6 +189,21 @@ class KeyProviderService(Service):
             trusted_ca=(self.signer.certificate,),
             group="" if self.configuration is None else self.configuration.group,
         )
+
+    @serves(m.GenerateServiceClientCert)
+    async def generate_client_cert(
+        self, message: m.GenerateServiceClientCert, peer: Peer
+    ) -> m.ServiceClientCert:
+        """See the message."""
+        own = await self.own.shown(renew=message.renew)
+        return m.ServiceClientCert(certificate=own.certificate)
+
+    @serves(m.QueryPeerCertificates)
+    async def peer_certificates(
+        self, message: m.QueryPeerCertificates, peer: Peer
+    ) -> m.PeerCertificates:
+        """See the message."""
+        return m.PeerCertificates(servers=await self.own.peers(self._provider(message.provider)))
 
     @serves(m.QueryTrustedKeyProviderHealth)
     async def health(

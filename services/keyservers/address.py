@@ -37,6 +37,11 @@ class Kmip(NamedTuple):
 Address = Bus | Kmip
 
 
+def address_of(node: NodeName, text: str) -> Address:
+    """How a server is reached that is written down as ``text``; empty: its node, over the bus."""
+    return parse(text) if text else Bus(node)
+
+
 def parse(text: str) -> Address:
     """The address that ``text`` is; ``InvalidArgument`` says which forms there are."""
     scheme, colon, rest = text.partition(":")

@@ -56,7 +56,8 @@ _STATES: Final = {
 class KeyServers:
     """The key servers that one node may ask.
 
-    ``identity``: what it shows a KMIP server, asked at each connection.
+    ``identity``: what it shows a KMIP server, asked at each connection. ``activates``: a key that
+    is fetched and Pre-Active is activated, as vCenter does; else its state is told.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class KeyServers:
         identity: Callable[[], TlsIdentity],
         *,
         pooled: bool = False,
+        activates: bool = True,
         heard: Heard = lambda step: None,
     ) -> None:
         self._bus, self._streams, self._clock, self._identity = bus, streams, clock, identity
-        self._pooled, self._heard = pooled, heard
+        self._pooled, self._activates, self._heard = pooled, activates, heard
         self._dialogues: dict[tuple[Kmip, Login | None, float], Dialogue] = {}
 
     async def request(
@@ -156,7 +158,7 @@ class KeyServers:
     async def _get(self, server: Dialogue, message: m.GetKeys, _: Tagging) -> m.KeyValues:
         found = await for_each(
             message.key_ids,
-            lambda key_id: _of_one(key_id, _in_use(server, key_id)),
+            lambda key_id: _of_one(key_id, _in_use(server, key_id, activate=self._activates)),
             at_once=AT_ONCE,
             name="get",
         )
@@ -213,8 +215,8 @@ def _in_force(state: State | None) -> State:
     return state
 
 
-async def _in_use(server: Dialogue, key_id: KeyId) -> tuple[KeyMaterial, State]:
-    used = await server.use(key_id)
+async def _in_use(server: Dialogue, key_id: KeyId, *, activate: bool) -> tuple[KeyMaterial, State]:
+    used = await server.use(key_id, activate=activate)
     return used.material, _in_force(used.state)
 
 

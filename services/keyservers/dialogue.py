@@ -113,12 +113,13 @@ class Dialogue:
             return False
         return True
 
-    async def use(self, uid: str) -> Used:
-        """The value of a key, which is activated if it is Pre-Active."""
+    async def use(self, uid: str, *, activate: bool = True) -> Used:
+        """The value of a key, which is activated if it is Pre-Active, unless its state alone is
+        wanted."""
         async with self._session() as session:
             material = await session.key(dialect.get(uid, self._login))
             state = await self._state(session, uid)
-            if state is State.PRE_ACTIVE:
+            if activate and state is State.PRE_ACTIVE:
                 state = await self._activated(session, uid)
         return Used(material, state)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from services.runtime.knobs import LONGEST_S, SECONDS, Knobs, knob
+from services.runtime.knobs import LONGEST_S, SECONDS, CertificateKnobs, knob
 from services.runtime.service import Node
 
 
-class KmsKnobs(Knobs, frozen=True, kw_only=True):
+class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
     """What is open about a key server."""
 
     pair_timeout_s: Annotated[

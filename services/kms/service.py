@@ -162,8 +162,9 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
     async def _open_own_door(self) -> None:
         """The door of a lab's key server: clients are those that its console was told to trust."""
         try:
+            days = self.node.knobs.kmip_certificate_days
             self.own = await server_certificate.load(
-                self.disk, self.rng, self.clock, self.node.name
+                self.disk, self.rng, self.clock, self.node.name, days
             )
         except OSError as error:
             raise self._halted(f"{error.strerror or error}. {NO_IDENTITY}") from None

@@ -24,6 +24,7 @@
 - ``each``         the same for each of many hosts, with a bound
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``identity``     the signing key of a service, with its certificate
+- ``own_certificate``  the certificate by which a node asks, or answers, by KMIP
 - ``knobs``        what a knob says of itself, and those that several services read
 - ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
 """

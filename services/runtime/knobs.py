@@ -70,7 +70,23 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every service's knobs; read once per node, at the edge of the lab."""
 
 
-class SharedKnobs(Knobs, frozen=True, kw_only=True):
+class CertificateKnobs(Knobs, frozen=True, kw_only=True):
+    """Knobs of everybody who has a certificate for KMIP."""
+
+    kmip_certificate_days: Annotated[
+        int,
+        knob(
+            "A certificate for KMIP that its owner signs itself is good for so long: that of a key "
+            "server, of vCenter for a provider, of a host of vSAN, of a Key Provider Service.",
+            unit="days",
+            least=1,
+            most=3650,
+            rule="STD-04",
+        ),
+    ] = 3650
+
+
+class SharedKnobs(CertificateKnobs, frozen=True, kw_only=True):
     """Knobs that both vCenter and its hosts read."""
 
     heartbeat_s: Annotated[

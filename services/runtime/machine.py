@@ -20,7 +20,6 @@ from protocol.messages.agent import (
     NodeStatus,
     TpmBackend,
 )
-from protocol.terms import Role
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.node import NodeRunner, Recipe
@@ -142,9 +141,7 @@ class Machine:
             self.spec.role.value,
         )
         has_tpm = self.spec.tpm is not TpmBackend.NONE and self.firmware.tpm_enabled
-        # A host speaks to nobody but over the bus.
-        hosts = self.spec.role is Role.ESXI
-        streams = None if hosts else self._world.streams(life, clock)
+        streams = self._world.streams(life, clock) if self._recipe.connects else None
         ports = Ports(
             bus,
             clock,

@@ -45,11 +45,12 @@ class Recipe:
     """What a node is made of: the knobs of its service, and what builds that service.
 
     ``build`` is given the runner as the service's node; whoever writes a recipe pairs a service
-    with knobs of its own kind.
+    with knobs of its own kind. ``connects``: it has connections of TLS.
     """
 
     knobs: Knobs
     build: Callable[[Any, Ports], Service]
+    connects: bool = True
 
 
 class NodeRunner(Node):

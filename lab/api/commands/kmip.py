@@ -18,18 +18,26 @@ class KmsIdentities(Command["KmsIdentityList"], frozen=True, tag="kms.identities
 
 
 class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
-    """Have a key server take the certificate that vCenter shows for a provider, or that of a file
-    (DER), in a role and a scope [STD-04]."""
+    """Have a key server take the certificate that vCenter shows for a provider, that of a node that
+    asks by itself, or that of a file (DER), in a role and a scope [STD-04, STD-06].
+
+    ``node``: a host of vSAN, or a Key Provider Service; ``renew``: it shows another certificate
+    from now on. ``role`` empty: that of such a node, else client.
+    """
 
     kms: str
     provider: str = ""
     certificate: bytes = b""
-    role: str = "client"
+    role: str = ""
     scope: str = "default"
+    node: str = ""
+    renew: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.provider) == bool(self.certificate):
-            raise wrong("whose certificate: name a provider or a file, and not both")
+        if sum(map(bool, (self.provider, self.certificate, self.node))) != 1:
+            raise wrong("whose certificate: name a provider, a node or a file, and one alone")
+        if self.renew and not self.node:
+            raise wrong("a node renews its own: for a provider it is provider renew-certificate")
 
 
 class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):

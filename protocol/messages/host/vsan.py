@@ -113,6 +113,23 @@ class VsanHostHealth(Reply, frozen=True, kw_only=True):
     aesni: bool = True
 
 
+class GenerateVsanClientCert(Request["VsanClientCert"], frozen=True, kw_only=True):
+    """At the host itself: the certificate that it shows key servers which it asks by KMIP.
+
+    Made when there is none, or in the place of the one before (``renew``), and durable in its
+    encrypted configuration with its private key. ``InvalidState`` on a host without vSAN.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    renew: bool = False
+
+
+class VsanClientCert(Reply, frozen=True, kw_only=True):
+    """``certificate``: DER; key servers are to take it in the role vsan."""
+
+    certificate: bytes
+
+
 class WriteVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
     """At the host itself, as a guest there: write the object's blocks, made of ``marker``, and read
     them back.

@@ -80,16 +80,22 @@ class CreateTrustedKeyProvider(Request["TrustAuthorityState"], frozen=True, kw_o
     """TrustAuthorityKeyProvider: ``primary_key_id`` is the key server's unique id of the key.
 
     It is not usable until its key servers are trusted. ``AlreadyExists`` for a name that is there.
+    ``by_kmip``: those of the ``servers`` that are asked by KMIP.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId
     primary_key_id: KeyId
     servers: tuple[NodeName, ...]
+    by_kmip: tuple[NodeName, ...] = ()
 
 
 class TrustKeyServers(Request["TrustAuthorityState"], frozen=True, kw_only=True):
-    """The certificates of the provider's key servers were reviewed, and are trusted."""
+    """The certificates of the provider's key servers were reviewed, and are trusted: of those that
+    are asked by KMIP, the ones that they show a Key Provider Service now, and no earlier ones.
+
+    ``HostUnreachable`` when one of them shows none, or no Key Provider Service is there to look.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId

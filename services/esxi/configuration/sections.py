@@ -17,6 +17,7 @@ from protocol.trust import TrustedConfiguration
 from protocol.vsan import VsanEncryption
 from services.esxi.configuration.recovery import RecoveryKey
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+from services.runtime.own_certificate import OwnCertificate
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,8 +25,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
     ids that they have. ``cloning``: clones that it is making now. ``trusted`` is the
     applied configuration of a trusted host (KPS-00). ``vsan``: what vCenter said of the encryption
-    of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``release``:
-    the one that booted from it last, as ``8.0U3`` (UPG-01).
+    of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``kmip``: the
+    certificate that it shows key servers, with its key. ``release``: the one that booted from it
+    last, as ``8.0U3`` (UPG-01).
     """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
@@ -43,6 +45,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     ha: HaConfiguration | None = None
     vsan: VsanEncryption | None = None
     vsan_next: VsanEncryption | None = None
+    kmip: OwnCertificate | None = None
     release: str = ""
 
 
@@ -72,7 +75,8 @@ class Section(IntFlag):
     TRUST = 128
     HA = 256
     VSAN = 512
-    ALL = 1023
+    KMIP = 1024
+    ALL = 2047
 
 
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
@@ -86,6 +90,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.TRUST, ("trusted",)),
     (Section.HA, ("ha",)),
     (Section.VSAN, ("vsan", "vsan_next")),
+    (Section.KMIP, ("kmip",)),
 )
 
 

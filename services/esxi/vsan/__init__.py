@@ -3,6 +3,7 @@
 - ``label``       how a disk looks: its label, and its blocks under a data encryption key, pure
 - ``groups``      the disk groups of one life, and their files on the host's disk
 - ``keys``        host key and KEK: persisted, derived, or asked of the key server directly
+- ``key_servers``  these servers, as the host asks them: by bus or by KMIP
 - ``mounting``    step B6, and trying again
 - ``encryption``  preparing and applying a configuration: encrypt, rekey shallow and deep, decrypt
 - ``components``  components of objects: made, moved, emptied, rebuilt

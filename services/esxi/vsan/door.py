@@ -12,7 +12,7 @@ from protocol.messages.host import vsan as m
 from protocol.vsan import VsanEncryption
 from services.esxi.host import Host
 from services.esxi.trust_door import TrustDoor
-from services.esxi.vsan import components, encryption, mounting, objects
+from services.esxi.vsan import components, encryption, key_servers, mounting, objects
 from services.esxi.vsan.health import health
 from services.runtime.service import Peer, serves
 
@@ -82,6 +82,14 @@ class VsanDoor(TrustDoor):
     ) -> m.VsanHostHealth:
         """See ``health.health``."""
         return await health(self.host)
+
+    @serves(m.GenerateVsanClientCert, turn=_vsan)
+    async def generate_vsan_client_cert(
+        self, message: m.GenerateVsanClientCert, peer: Peer
+    ) -> m.VsanClientCert:
+        """See ``key_servers.certificate``."""
+        own = await key_servers.certificate(self.host, renew=message.renew)
+        return m.VsanClientCert(certificate=own.certificate)
 
     @serves(m.WriteVsanObject, turn=_write)
     async def write_vsan_object(self, message: m.WriteVsanObject, peer: Peer) -> m.VsanObjectAnswer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from protocol.errors import PermissionDenied, ProductError
 from protocol.messages.host.vsan import VsanHostHealth, VsanServerHealth
-from protocol.messages.kms import DiscoverVersions
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanKeyServer
 from services.esxi.host import Host
+from services.esxi.vsan import key_servers
 from services.esxi.vsan.groups import DiskGroups
 
 _NONE = VsanEncryption()
@@ -15,7 +15,7 @@ _NONE = VsanEncryption()
 async def health(host: Host) -> VsanHostHealth:
     """Each key server of the profile is asked now, by this host."""
     now = host.archive.now.vsan or _NONE
-    servers = [await _server(host, server) for server in now.servers]
+    servers = [await _server(host, now, server) for server in now.servers]
     return VsanHostHealth(
         encryption=now,
         servers=tuple(servers),
@@ -24,10 +24,9 @@ async def health(host: Host) -> VsanHostHealth:
     )
 
 
-async def _server(host: Host, server: VsanKeyServer) -> VsanServerHealth:
-    within_s = host.node.knobs.request_timeout_s
+async def _server(host: Host, profile: VsanEncryption, server: VsanKeyServer) -> VsanServerHealth:
     try:
-        await host.ports.bus.request(server.node, DiscoverVersions(), within_s=within_s)
+        await key_servers.look(host, profile, server)
     except PermissionDenied as error:
         return VsanServerHealth(name=server.name, connected=False, why=str(error))
     except ProductError as error:
@@ -47,6 +46,8 @@ def _own_issues(host: Host, now: VsanEncryption) -> tuple[VsanEncryptionIssue, .
         keks = {now.kek_of(group.name) for group in host.vsan}
         if any(kek is None or kek not in host.keys for kek in keks):
             found.append(VsanEncryptionIssue.KEK_NOT_AVAILABLE)
+        if key_servers.asks_by_kmip(now) and not key_servers.usable(host):
+            found.append(VsanEncryptionIssue.CLIENT_CERTIFICATE)
     found += disk_issues(host.vsan, now)
     return tuple(found)
 

@@ -9,12 +9,12 @@ vCenter is asked for none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from protocol.crypto.native import check_value
 from protocol.errors import ProductError
 from protocol.messages.base import Sealed
-from protocol.messages.kms import GetKeys, KeyValues
+from protocol.messages.kms import KeyValues
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState, ManagementType
 from protocol.vsan import VsanEncryption, VsanKeyServer
@@ -24,6 +24,7 @@ from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.keys.resolve import Means, next_means
 from services.esxi.providers import native
+from services.esxi.vsan import key_servers
 
 
 def profiles(host: Host) -> tuple[VsanEncryption, ...]:
@@ -102,11 +103,12 @@ def _check_of(host: Host, key: CryptoKeyId) -> str:
 
 
 def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
-    """The KMS profile for a key; None when the host has none for its provider."""
+    """The KMS profile for a key, the latest that vCenter has handed out; None when the host has
+    none for its provider."""
     return next(
         (
             profile
-            for profile in profiles(host)
+            for profile in reversed(profiles(host))
             if profile.kms_provider_id == key.provider_id
             and profile.management_type is ManagementType.VCENTER
             and profile.servers
@@ -122,7 +124,7 @@ async def _fetch(
     why = "no key server answers"
     for server in profile.servers:
         try:
-            reply = await _get(host, server, tuple(keys))
+            reply = await key_servers.keys_of(host, profile, server, keys)
         except ProductError as error:
             why = f"{server.name}: {error}"
             host.node.record(
@@ -131,12 +133,6 @@ async def _fetch(
             continue
         return _taken(host, server, keys, reply)
     return dict.fromkeys(keys, why)
-
-
-async def _get(host: Host, server: VsanKeyServer, keys: Iterable[CryptoKeyId]) -> KeyValues:
-    request = GetKeys(key_ids=tuple(key.key_id for key in keys))
-    within_s = host.node.knobs.request_timeout_s
-    return await host.ports.bus.request(server.node, request, within_s=within_s)
 
 
 def _taken(

@@ -26,7 +26,7 @@ from services.kms.core import Core
 from services.kms.identities import Identity
 from services.kms.knobs import KmsNode
 from services.kms.operations import Operation
-from services.kms.server_certificate import ServerCertificate
+from services.runtime.own_certificate import OwnCertificate
 from services.runtime.service import Peer, Service, serves
 
 
@@ -37,7 +37,7 @@ class IdentityDoor(Service):
     config: KmsConfig
     core: Core
     admission: Admission | None = None
-    own: ServerCertificate | None = None
+    own: OwnCertificate | None = None
 
     def shown(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
         """What clients are shown now; ``InvalidState`` without a door of KMIP."""
@@ -76,9 +76,10 @@ class IdentityDoor(Service):
     ) -> KmipIdentities:
         """See the message; connections that are open go on."""
         admission, _ = await self._at_console(peer, Operation.TRUST)
+        days, good_for_s = self.node.knobs.kmip_certificate_days, message.good_for_s
         try:
             self.own = await server_certificate.renewed(
-                self.disk, self.rng, self.clock, self.node.name, message.good_for_s
+                self.disk, self.rng, self.clock, self.node.name, days, good_for_s
             )
         except OSError as error:
             raise SaveFailed(f"the certificate: {error.strerror or error}") from error

@@ -8,42 +8,41 @@ vCenter until they are told to trust the new one.
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 from protocol.crypto import certificates
 from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
+from services.runtime.own_certificate import EARLIER_S, made
 from services.runtime.ports import Clock, Rng
 from services.runtime.streams import TlsIdentity
 from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ProviderRow
 from services.vcenter.wrapped import ClientCertificate
 
-LIFETIME_S: Final = 3_650 * 86_400.0
-"""For how long a certificate that vCenter has signed itself is good."""
-EARLIER_S: Final = 86_400.0
-"""It is good since so long before, when nobody says for how long: clocks of servers differ, and a
-lab's may be a fast one."""
-
 
 class ClientCertificates:
-    """Makes and opens them. ``name``: of the vCenter, their common name."""
+    """Makes and opens them. ``name``: of the vCenter, their common name; ``days``: for how long
+    one is good that vCenter has signed itself."""
 
-    def __init__(self, symkey: Symkey, rng: Rng, clock: Clock, name: str) -> None:
-        self._symkey, self._rng, self._clock, self._name = symkey, rng, clock, name
+    def __init__(self, symkey: Symkey, rng: Rng, clock: Clock, name: str, days: int) -> None:
+        self._symkey, self._rng, self._clock = symkey, rng, clock
+        self._name, self._days = name, days
 
     async def generated(
         self, provider: ProviderId, good_for_s: float | None = None
     ) -> ClientCertificate:
         """A new key with a certificate that it has signed itself; ``SaveFailed``, and
         ``InvalidArgument`` for a time that no certificate is good for."""
-        lifetime_s = certificates.lifetime(good_for_s, LIFETIME_S)
-        key = certificates.new_key(KeyMaterial(self._rng.token(certificates.SEED_SIZE)))
-        serial, at = self._rng.token(certificates.SERIAL_SIZE), self._clock.now()
-        start = at - EARLIER_S if good_for_s is None else at
-        made = certificates.self_signed(self._name, key, serial, start, at + lifetime_s)
-        return await self.kept(provider, (made,), key)
+        own = made(
+            self._rng,
+            self._clock,
+            self._name,
+            self._days,
+            good_for_s=good_for_s,
+            earlier_s=EARLIER_S,
+        )
+        return await self.kept(provider, (own.certificate,), own.key)
 
     async def kept(
         self, provider: ProviderId, chain: tuple[bytes, ...], key: KeyMaterial

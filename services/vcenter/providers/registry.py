@@ -65,7 +65,8 @@ class Providers:
         release: Release,
     ) -> None:
         self.native = NativeKeys(symkey, ports.rng)
-        self.certificates = ClientCertificates(symkey, ports.rng, ports.clock, node.name)
+        days = node.knobs.kmip_certificate_days
+        self.certificates = ClientCertificates(symkey, ports.rng, ports.clock, node.name, days)
         self._kept = KeptValues(ports.clock, node.knobs.vc_key_cache_s)
         self._inventory, self._ports, self._release = inventory, ports, release
         self._contacts, self._knobs = contacts, node.knobs

@@ -45,7 +45,8 @@ from protocol.messages.vcenter import KmipServer
 from protocol.releases import LATEST, Release
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
-from services.keyservers.address import Address, Bus, parse
+from services.keyservers.address import Address
+from services.keyservers.address import address_of as written
 from services.keyservers.client import KeyServers, Tagging
 from services.runtime.each import try_each
 from services.vcenter.contacts import KeyServerContacts
@@ -272,7 +273,7 @@ class StandardProvider:
 
 def address_of(server: KmipServer) -> Address:
     """How vCenter reaches it; ``InvalidArgument`` when that is no address."""
-    return parse(server.address) if server.address else Bus(server.node)
+    return written(server.node, server.address)
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

@@ -76,6 +76,7 @@ async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
         raise InvalidState(f"{row.name} trusts {TRUSTED_LIMIT} certificates, which is the limit")
     trusted = (*row.trusted, message.certificate)
     await vc.inventory.commit(change_provider(row.name, trusted=trusted))
+    vc.vsan_ticker.tick_now()  # hosts of vSAN believe what vCenter does (STD-06)
     await _look(vc, row.name)
     return Done()
 

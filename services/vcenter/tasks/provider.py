@@ -61,6 +61,7 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     )
     if known is not None and known.servers != row.servers:
         vc.contacts.forget(name)
+        vc.vsan_ticker.tick_now()
     if message.management_type is ManagementType.TRUST_AUTHORITY:
         await vc.trust.providers_changed()
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -38,12 +38,14 @@ from protocol.messages.base import Reply, Request
 from protocol.messages.keyprovider import (
     QueryKeyProviderConfiguration,
     QueryKeyProviderService,
+    QueryPeerCertificates,
     SetKeyProviderConfiguration,
 )
 from protocol.messages.vcenter import (
     EnableTrustAuthority,
     ServicesInformation,
     TrustAuthorityState,
+    TrustKeyServers,
 )
 from protocol.terms import ClusterName, NodeName
 from protocol.trust import AcceptedAttestationService, ItemDigest, ServiceRecord
@@ -172,7 +174,8 @@ class Authority:
     async def change(self, message: Change) -> TrustAuthorityState:
         """One change of what is configured; see the module."""
         async with self.alone():
-            row = changed(self.row, message)
+            shown = await self._shown(message) if isinstance(message, TrustKeyServers) else {}
+            row = changed(self.row, message, shown)
             judges = await self._judge(row)
             try:
                 await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
@@ -182,6 +185,27 @@ class Authority:
             others = [node for node in self._services(row) if node not in judges]
             silent = await self._push(row, others)
         return await self.state(silent)
+
+    async def _shown(self, message: TrustKeyServers) -> Mapping[NodeName, bytes]:
+        """What the provider's key servers show the first Key Provider Service that looks, those
+        that are asked by KMIP; vCenter has no way to them itself."""
+        servers = [s for p in self.row.providers if p.provider == message.provider
+                   for s in p.servers if s.address]  # fmt: skip
+        if not servers:
+            return {}
+        asked = QueryPeerCertificates(provider=message.provider)
+        why = "none"
+        for node in self.row.key_provider_services:
+            try:
+                found = await self._ask(node, asked)
+            except (HostUnreachable, NotFound) as error:  # it may not have that provider yet
+                why = str(error)
+                continue
+            for one in found.servers:
+                if not one.certificate:
+                    raise HostUnreachable(f"{one.node} shows no certificate: {one.reason}")
+            return {one.node: one.certificate for one in found.servers}
+        raise HostUnreachable(f"no Key Provider Service looks at its key servers: {why}")
 
     async def state(self, silent: Sequence[NodeName] = ()) -> TrustAuthorityState:
         """How it stands, asked of each service."""

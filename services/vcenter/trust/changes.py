@@ -11,7 +11,9 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, assert_never
 
 from msgspec.structs import replace
 
@@ -27,6 +29,7 @@ from protocol.messages.vcenter import (
     TrustKeyServers,
 )
 from protocol.printable import told
+from protocol.terms import NodeName
 from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
 from services.vcenter.tables import AuthorityRow
 
@@ -37,14 +40,18 @@ Change = (
     | TrustKeyServers
     | RemoveFromTrustAuthority
 )
+_NOTHING: Final[Mapping[NodeName, bytes]] = MappingProxyType({})
 NO_SETTINGS = (
     "neither requireEndorsementKeys nor requireCertificateValidation is set: any endorsement key "
     "is trusted"
 )
 
 
-def changed(row: AuthorityRow, message: Change) -> AuthorityRow:
-    """The configuration afterwards, under the next revision.
+def changed(
+    row: AuthorityRow, message: Change, shown: Mapping[NodeName, bytes] = _NOTHING
+) -> AuthorityRow:
+    """The configuration afterwards, under the next revision. ``shown``: certificates (DER) of key
+    servers that are asked by KMIP.
 
     Raises ``AlreadyExists``, ``NotFound`` or ``InvalidArgument`` as the table says.
     """
@@ -56,7 +63,7 @@ def changed(row: AuthorityRow, message: Change) -> AuthorityRow:
         case CreateTrustedKeyProvider():
             after = _with_provider(row, message)
         case TrustKeyServers(provider=name):
-            after = replace(row, providers=tuple(_reviewed(row, name)))
+            after = replace(row, providers=tuple(_reviewed(row, name, shown)))
         case RemoveFromTrustAuthority():
             after = _without(row, message)
         case _:
@@ -95,16 +102,25 @@ def _with_provider(row: AuthorityRow, message: CreateTrustedKeyProvider) -> Auth
     made = TrustedKeyProvider(
         provider=message.provider,
         primary_key_id=message.primary_key_id,
-        servers=tuple(KeyServerRecord(node=node) for node in message.servers),
+        servers=tuple(
+            KeyServerRecord(node=node, address=f"kmip://{node}" if node in message.by_kmip else "")
+            for node in message.servers
+        ),
     )
     return replace(row, providers=(*row.providers, made))
 
 
-def _reviewed(row: AuthorityRow, name: str) -> list[TrustedKeyProvider]:
+def _reviewed(
+    row: AuthorityRow, name: str, shown: Mapping[NodeName, bytes]
+) -> list[TrustedKeyProvider]:
+    def trusted(server: KeyServerRecord) -> KeyServerRecord:
+        own = (shown[server.node],) if server.node in shown else ()
+        return replace(server, trusted=True, certificates=own)
+
     if all(one.provider != name for one in row.providers):
         raise NotFound(f"there is no trusted key provider {told(name)}")
     return [
-        replace(one, servers=tuple(replace(server, trusted=True) for server in one.servers))
+        replace(one, servers=tuple(trusted(server) for server in one.servers))
         if one.provider == name
         else one
         for one in row.providers

@@ -21,11 +21,12 @@ def handed(
     is gone (C26). Of keys of disk groups it is told its own (C3)."""
     row = None if keys.provider is None else providers.get(keys.provider)
     servers = () if row is None else row.servers
+    by_kmip = row is not None and any(server.address for server in servers)
     return VsanEncryption(
         encryption_enabled=keys.encryption_enabled,
         kms_provider_id=keys.provider,
         management_type=keys.management_type,
-        servers=tuple(VsanKeyServer(name=s.name, node=s.node) for s in servers),
+        servers=tuple(VsanKeyServer(name=s.name, node=s.node, address=s.address) for s in servers),
         kek_id=keys.kek,
         kek_check=keys.kek_check,
         group_keks=tuple(
@@ -38,6 +39,7 @@ def handed(
         dek_generation_id=keys.dek_generation,
         erase_disks_before_use=keys.erase_disks_before_use,
         members=tuple(members),
+        trusted=row.trusted if row is not None and by_kmip else (),
     )
 
 

@@ -157,6 +157,8 @@ def _differences(has: VsanEncryption, wished: VsanEncryption) -> Sequence[VsanEn
     found = []
     if has.servers != wished.servers or has.kms_provider_id != wished.kms_provider_id:
         found.append(VsanEncryptionIssue.KMS_INFO)
+    if has.trusted != wished.trusted:
+        found.append(VsanEncryptionIssue.SERVER_CERTIFICATES)
     if has.keks() != wished.keks():
         found.append(VsanEncryptionIssue.KEK)
     if has.host_key_id != wished.host_key_id:

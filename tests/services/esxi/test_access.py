@@ -41,6 +41,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.host.vsan import (
     FetchVsanReplica,
+    GenerateVsanClientCert,
     QueryVsan,
     QueryVsanComponent,
     QueryVsanEncryptionHealth,
@@ -138,6 +139,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         RemoveDump(dump="d"),
         WriteVsanObject(object="o", marker=b""),
         ReadVsanObject(object="o", nonce=b"", blocks=()),
+        GenerateVsanClientCert(),
     )
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION

@@ -35,6 +35,7 @@ from services.esxi.configuration.sealing import unprotected
 from services.esxi.configuration.sections import Configuration, addition
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.runtime.incarnation import Incarnation
+from services.runtime.own_certificate import OwnCertificate
 from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import PROVIDER, A, B, Rig, add, key, material
 from tests.services.esxi.test_crash_points import falling
@@ -384,6 +385,7 @@ OTHERS: dict[str, Any] = {
     "trusted": TrustedConfiguration(revision="r1"),
     "vsan": VsanEncryption(encryption_enabled=True),
     "vsan_next": VsanEncryption(encryption_enabled=True),
+    "kmip": OwnCertificate(b"certificate", b"key"),
     "ha": HaConfiguration(cluster=ClusterName("c"), epoch="e", hosts=(A,)),
 }
 

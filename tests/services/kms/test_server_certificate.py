@@ -10,22 +10,23 @@ import pytest
 
 from protocol.crypto.certificates import SEED_SIZE, new_key
 from protocol.secret import KeyMaterial
-from services.kms.server_certificate import FILE, ServerCertificate, load, renewed
+from services.kms.server_certificate import FILE, load, renewed
 from services.runtime.durable import replace_durably
+from services.runtime.own_certificate import OwnCertificate
 from tests.services.kms.ports import Server
 
 
 async def test_a_key_that_is_not_the_certificates_is_damage(server: Server) -> None:
     """Nobody could ask a server that shows it: the start says so, not every handshake."""
     disk, rng, clock = server.service.disk, server.service.rng, cast(Any, server.clock)
-    made = await renewed(disk, rng, clock, "kms")
-    assert await load(disk, rng, clock, "kms") == made
+    made = await renewed(disk, rng, clock, "kms", 30)
+    assert await load(disk, rng, clock, "kms", 30) == made
     stranger = new_key(KeyMaterial(os.urandom(SEED_SIZE))).reveal()
     for bad in (
-        ServerCertificate(made.certificate, stranger),
-        ServerCertificate(b"none", made.secret),
-        ServerCertificate(made.certificate, b"none"),
+        OwnCertificate(made.certificate, stranger),
+        OwnCertificate(b"none", made.secret),
+        OwnCertificate(made.certificate, b"none"),
     ):
         await replace_durably(disk, FILE, msgspec.msgpack.encode(bad))
         with pytest.raises(OSError, match="was damaged"):
-            await load(disk, rng, clock, "kms")
+            await load(disk, rng, clock, "kms", 30)

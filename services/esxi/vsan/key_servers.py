@@ -1,0 +1,84 @@
+"""The key servers of a profile, as this host asks them: by bus, or by KMIP under TLS (STD-06).
+
+By KMIP a host shows a certificate of its own, which it has signed itself. Certificate and private
+key lie in its encrypted configuration, which the TPM seals: there is no other copy of the key. What
+it believes of servers is what vCenter has handed out with the profile. A key that is not active yet
+is not activated: hosts only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocol.crypto.certificates import validity
+from protocol.errors import InvalidState
+from protocol.messages.kms import DiscoverVersions, GetKeys, KeyValues
+from protocol.terms import CryptoKeyId
+from protocol.vsan import VsanEncryption, VsanKeyServer
+from services.esxi.configuration.sections import Section
+from services.esxi.host import Host
+from services.keyservers.address import Kmip, address_of
+from services.keyservers.client import KeyServers
+from services.runtime.own_certificate import EARLIER_S, OwnCertificate, made
+from services.runtime.streams import TlsIdentity
+
+
+async def certificate(host: Host, *, renew: bool = False) -> OwnCertificate:
+    """What it shows; made, durable on return, when there is none or another one is wanted.
+
+    ``InvalidState`` without vSAN; ``SaveFailed``.
+    """
+    if host.config.vsan is None:
+        raise InvalidState(f"{host.node.name} has no vSAN: it asks no key server")
+    own = host.archive.now.kmip
+    if own is None or renew:
+        days = host.node.knobs.kmip_certificate_days
+        own = made(host.rng, host.clock, host.node.name, days, earlier_s=EARLIER_S)
+        host.archive.change(kmip=own)
+        host.node.record("vsan.certificate", renewed=renew)
+    await host.archive.save(Section.KMIP)
+    return own
+
+
+def asks_by_kmip(profile: VsanEncryption) -> bool:
+    """Whether a server of the profile is asked by KMIP."""
+    return any(isinstance(address_of(s.node, s.address), Kmip) for s in profile.servers)
+
+
+def usable(host: Host) -> bool:
+    """Whether it has a certificate that is good now."""
+    own = host.archive.now.kmip
+    if own is None:
+        return False
+    start, end = validity(own.certificate)
+    return start <= host.clock.now() <= end
+
+
+async def keys_of(
+    host: Host, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
+) -> KeyValues:
+    """What that server says of these keys; raises as ``KeyServers.request``."""
+    if asks_by_kmip(profile):
+        await certificate(host)
+    message = GetKeys(key_ids=tuple(key.key_id for key in keys))
+    within_s = host.node.knobs.request_timeout_s
+    to = address_of(server.node, server.address)
+    return await _asked(host, profile).request(to, message, within_s=within_s)
+
+
+async def look(host: Host, profile: VsanEncryption, server: VsanKeyServer) -> None:
+    """Return when that server gives a sign of life; raises as ``KeyServers.request``."""
+    to = address_of(server.node, server.address)
+    within_s = host.node.knobs.request_timeout_s
+    await _asked(host, profile).request(to, DiscoverVersions(), within_s=within_s)
+
+
+def _asked(host: Host, profile: VsanEncryption) -> KeyServers:
+    def identity() -> TlsIdentity:
+        own = host.archive.now.kmip
+        if own is None:
+            raise InvalidState(f"{host.node.name} has no certificate for key servers")
+        return TlsIdentity((own.certificate,), own.key, profile.trusted)
+
+    ports = host.ports
+    return KeyServers(ports.bus, ports.streams, host.clock, identity, activates=False)
