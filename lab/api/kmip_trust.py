@@ -113,15 +113,26 @@ async def trust_servers(
 ) -> ProviderTrustList:
     """See ``ProviderTrustServers``."""
     provider = ProviderId(command.provider)
-    found = [command.certificate] if command.certificate else []
-    if not found:
-        for server in await _kmip_servers(session, command.provider):
-            asked = RetrieveKmipServerCert(provider=provider, server=server.name)
-            found.append((await session.ask(session.vcenter, asked)).certificate.certificate)
+    found = [command.certificate] if command.certificate else await _shown(session, provider)
     for certificate in found:
         upload = UploadKmipServerCert(provider=provider, certificate=certificate)
         await session.ask(session.vcenter, upload)
     return await _trust(session, command.provider)
+
+
+async def _shown(session: Session, provider: ProviderId) -> list[bytes]:
+    """What the servers show that answer; the error of the first one when none does."""
+    found: list[bytes] = []
+    errors: list[ProductError | KeysteadError] = []
+    for server in await _kmip_servers(session, provider):
+        asked = RetrieveKmipServerCert(provider=provider, server=server.name)
+        try:
+            found.append((await session.ask(session.vcenter, asked)).certificate.certificate)
+        except (ProductError, KeysteadError) as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    return found
 
 
 async def renew_client(

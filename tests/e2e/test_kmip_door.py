@@ -98,6 +98,20 @@ async def test_a_server_that_shows_another_certificate_is_not_trusted() -> None:
         assert await status(lab) == "green"
 
 
+async def test_a_server_that_is_off_keeps_nobody_from_trusting_the_other() -> None:
+    """The pair's other half may have gone for good: what the rest shows is taken all the same."""
+    async with over_tls() as lab:
+        await lab.do(c.KmsRenewCertificate("kms-2"))
+        await lab.do(c.HostPowerOff(("kms-1",)))
+        assert await trust(lab) == [(None, None), (False, None)]
+        told = await lab.do(c.ProviderTrustServers(PROVIDER))
+        assert "kms-1" in told.items[0].reason
+        assert await trust(lab) == [(None, None), (True, True)]
+        await lab.do(c.HostPowerOff(("kms-2",)))
+        with pytest.raises(KeysteadError, match="kms-1"):
+            await lab.do(c.ProviderTrustServers(PROVIDER))
+
+
 async def test_another_client_certificate_takes_the_place_of_the_first_at_once() -> None:
     """SC-08: the servers still trust the old one; the provider is down until they are told."""
     async with over_tls() as lab:

@@ -62,7 +62,8 @@ class ProviderTrust(Command["ProviderTrustList"], frozen=True, tag="provider.tru
 
 
 class ProviderTrustServers(Command["ProviderTrustList"], frozen=True, tag="provider.trust-servers"):
-    """Have vCenter trust what the servers of a provider show now, or a certificate (DER)."""
+    """Have vCenter trust what the servers of a provider show now, those that answer, or a
+    certificate (DER)."""
 
     provider: str
     certificate: bytes = b""
