@@ -48,6 +48,6 @@ def parse(text: str) -> Address:
     if scheme == "bus" and colon and rest:
         return Bus(NodeName(rest))
     found = _KMIP.fullmatch(text)
-    if found is None or int(found["port"] or 0) >= 65_536:
+    if found is None or not 0 < int(found["port"] or KMIP_PORT) < 65_536:
         raise InvalidArgument(f"that is no address of a key server: {_FORMS}")
     return Kmip(found["v6"] or found["host"], int(found["port"]) if found["port"] else None)

@@ -16,6 +16,7 @@ from protocol.errors import (
     CryptographicFailure,
     FeatureNotSupported,
     GeneralFailure,
+    InvalidArgument,
     InvalidState,
     NotAvailable,
     NotSent,
@@ -134,7 +135,7 @@ class KeyServers:
         """What is wrong at this end is no answer of the server: ``NotSent``."""
         try:
             return await streams.connect(to.to, self._identity(), within_s=within_s)
-        except (InvalidState, NotAvailable) as error:
+        except (InvalidArgument, InvalidState, NotAvailable) as error:
             raise NotSent(str(error)) from None
 
     # ---- what each message becomes ----------------------------------------------------------

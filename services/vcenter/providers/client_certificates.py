@@ -49,11 +49,13 @@ class ClientCertificates:
     ) -> ClientCertificate:
         """A chain, own certificate first, and its key as they lie in the inventory.
 
-        ``InvalidArgument`` when they do not belong together, ``SaveFailed``.
+        ``InvalidArgument`` when they do not belong together or are none, ``SaveFailed``.
         """
         digest = hashlib.sha256(certificates.public_key(key)).digest()
         if not chain or certificates.key_digest(chain[0]) != digest:
             raise InvalidArgument("private_key: it is not that of the certificate")
+        for above in chain[1:]:
+            certificates.load(above)
         wrapped = await self._symkey.wrapped(key, _aad(provider, chain[0]))
         return ClientCertificate(chain=chain, wrapped=wrapped)
 

@@ -7,6 +7,7 @@ it takes the certificate that vCenter shows for the provider. Each is found out 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from protocol.crypto import certificates
 from protocol.errors import (
@@ -67,18 +68,35 @@ async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
-    """Trust it; a certificate that is trusted already changes nothing."""
+    """Trust it; a certificate that is trusted already changes nothing.
+
+    At the limit it takes the place of one that is of no use: the earliest of its own subject, which
+    a renewed server has shown before, else the earliest that has ended.
+    """
     row = _provider(vc, message.provider)
     certificates.load(message.certificate)
     if message.certificate in row.trusted:
         return Done()
-    if len(row.trusted) >= TRUSTED_LIMIT:
-        raise InvalidState(f"{row.name} trusts {TRUSTED_LIMIT} certificates, which is the limit")
-    trusted = (*row.trusted, message.certificate)
+    kept = row.trusted
+    if len(kept) >= TRUSTED_LIMIT:
+        useless = _useless(kept, message.certificate, vc.clock.now())
+        if useless is None:
+            text = f"{row.name} trusts {TRUSTED_LIMIT} certificates, which is the limit"
+            raise InvalidState(text)
+        kept = tuple([one for one in kept if one != useless])
+    trusted = (*kept, message.certificate)
     await vc.inventory.commit(change_provider(row.name, trusted=trusted))
     vc.vsan_ticker.tick_now()  # hosts of vSAN believe what vCenter does (STD-06)
     await _look(vc, row.name)
     return Done()
+
+
+def _useless(trusted: Sequence[bytes], new: bytes, now: float) -> bytes | None:
+    """Which of them may go for ``new``; None: all are of use."""
+    subject = certificates.load(new).subject
+    earlier = [one for one in trusted if certificates.load(one).subject == subject]
+    ended = [one for one in trusted if certificates.validity(one)[1] < now]
+    return next(iter((*earlier, *ended)), None)
 
 
 async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> ServerCert:

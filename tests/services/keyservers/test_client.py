@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -11,7 +11,9 @@ from protocol.errors import (
     FeatureNotSupported,
     GeneralFailure,
     InvalidArgument,
+    InvalidState,
     NotAvailable,
+    NotSent,
     PermissionDenied,
     ProductError,
 )
@@ -197,6 +199,25 @@ async def test_a_refused_key_is_no_refused_client(
             await servers.request(TO, cast(Any, asked), within_s=5)
 
 
+@pytest.mark.parametrize(
+    "wrong", [InvalidArgument("no certificate"), InvalidState("no key"), NotAvailable("no way")]
+)
+async def test_what_is_wrong_at_this_end_is_no_answer_of_the_server(
+    server: ScriptedServer,
+    servers: KeyServers,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: ProductError,
+) -> None:
+    """A server that was not asked does not look as if it worked."""
+
+    async def refuse(*_: object, **__: object) -> NoReturn:
+        raise wrong
+
+    monkeypatch.setattr(server, "connect", refuse)
+    with pytest.raises(NotSent, match=str(wrong)):
+        await servers.request(TO, m.DiscoverVersions(), within_s=5)
+
+
 async def test_what_no_kmip_client_asks_is_not_available(servers: KeyServers) -> None:
     with pytest.raises(NotAvailable, match="QueryPair"):
         await servers.request(TO, m.QueryPair(), within_s=5)
@@ -218,7 +239,7 @@ def test_an_address(text: str, address: object) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "bus:", "kms", "kmip:kms", "http://kms", "kmip://", "kmip://a:b", "kmip://a:99999",
-     "kmip://user:secret@a", "kmip://a/path", "kmip://a?b"],
+     "kmip://a:0", "kmip://user:secret@a", "kmip://a/path", "kmip://a?b"],
 )  # fmt: skip
 def test_no_address(text: str) -> None:
     with pytest.raises(InvalidArgument, match="kmip://HOST:PORT") as refused:

@@ -36,8 +36,8 @@ def key(seed: int) -> KeyMaterial:
     return new_key(KeyMaterial(bytes([seed]) * SEED_SIZE))
 
 
-def certificate(seed: int) -> bytes:
-    return self_signed(f"c{seed}", key(seed), bytes([seed]) * SERIAL_SIZE, 0.0, YEAR_S * 100)
+def certificate(seed: int, name: str = "", end: float = YEAR_S * 100) -> bytes:
+    return self_signed(name or f"c{seed}", key(seed), bytes([seed]) * SERIAL_SIZE, 0.0, end)
 
 
 def over_kmip(rig: Rig, provider: ProviderId = P) -> None:
@@ -87,10 +87,11 @@ def test_a_certificate_with_its_key_can_be_brought(rig: Rig) -> None:
         {"chain": (certificate(1),), "private_key": Sealed.of(key(2))},
         {"chain": (), "private_key": Sealed.of(key(1))},
         {"chain": (b"noise",), "private_key": Sealed.of(key(1))},
+        {"chain": (certificate(1), b"noise"), "private_key": Sealed.of(key(1))},
         {"chain": (certificate(1),), "private_key": Sealed.of(KeyMaterial(b"noise"))},
         {"chain": (certificate(1),), "private_key": Sealed.of()},
     ],
-    ids=["another key", "no certificate", "no certificate in it", "no key in it", "no key"],
+    ids=["another key", "no certificate", "no certificate in it", "noise above it", "no key in it", "no key"],
 )
 def test_what_does_not_belong_together_changes_nothing(rig: Rig, wrong: dict[str, Any]) -> None:
     over_kmip(rig)
@@ -109,6 +110,22 @@ def test_so_many_certificates_are_trusted_and_each_once(rig: Rig) -> None:
     noise = UploadKmipServerCert(provider=P, certificate=b"noise")
     assert isinstance(rig.refused(noise), InvalidArgument)
     assert len(rig.vcenter.inventory.providers[P].trusted) == TRUSTED_LIMIT
+
+
+@pytest.mark.parametrize("gone", ["of its name", "ended"])
+def test_one_certificate_too_many_takes_the_place_of_one_of_no_use(rig: Rig, gone: str) -> None:
+    """A server that is renewed again and again is trusted each time, and so are the others."""
+    over_kmip(rig)
+    uploads = [certificate(seed) for seed in range(TRUSTED_LIMIT)]
+    name, end = ("kms", YEAR_S * 100) if gone == "of its name" else ("", 1.0)
+    uploads[7], uploads[9] = (certificate(seed, name, end) for seed in (7, 9))
+    new = certificate(99, "kms")
+    for one in (*uploads, new, new):
+        rig.do(UploadKmipServerCert(provider=P, certificate=one))
+    del uploads[7]
+    assert rig.vcenter.inventory.providers[P].trusted == (*uploads, new)
+    rig.reboot(VCENTER)
+    assert rig.vcenter.inventory.providers[P].trusted == (*uploads, new)
 
 
 def test_trust_is_for_who_manages_key_servers(rig: Rig) -> None:
