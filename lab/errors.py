@@ -76,6 +76,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The file has none in PEM, the key has a pass-phrase or is another certificate's, or the"
         " server does not know it.",
         "give a PEM file with the certificate first, and a key without a pass-phrase",
+        USAGE,
     ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",

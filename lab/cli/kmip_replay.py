@@ -45,8 +45,8 @@ def replay(
 
     The server is added, looked at, asked for keys, which are tagged, used, and fetched again from
     each of the servers. The keys stay there, as vCenter destroys none. Exit codes: 0 it works, 1
-    encryption works and something does not, 2 a vCenter could not work with it. Ctrl-C ends it
-    with the report of what was played.
+    encryption works and something does not, 2 a vCenter could not work with it, 64 what is given
+    here cannot be used. Ctrl-C ends it with the report of what was played.
     """
     if not 0 <= keys <= MOST_KEYS:
         raise KeysteadError("KS-USE-003", f"--keys {keys}: 0 to {MOST_KEYS}")
@@ -90,7 +90,8 @@ def _show(report: ReplayReport, options: Options) -> None:
     if options.output not in (Format.TABLE, Format.WIDE):
         return
     for found in report.findings:
-        plain(f"{found.weight}: {found.phase}, {found.step} at {found.server}, {found.times} times")
+        often = "once" if found.times == 1 else f"{found.times} times"
+        plain(f"{found.weight}: {found.phase}, {found.step} at {found.server}, {often}")
         plain(f"  {found.error}")
         plain(f"  vCenter: {found.vcenter}")
     say(f"{report.verdict}: {report.keys} keys made, {report.seconds:.1f} s")

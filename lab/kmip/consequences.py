@@ -26,7 +26,6 @@ class Phase(StrEnum):
 class Weight(StrEnum):
     """How much it is worth: ``fails`` means that no VM can be encrypted, or none comes back."""
 
-    NOTE = "note"
     DEGRADED = "degraded"
     FAILS = "fails"
 
@@ -35,6 +34,14 @@ FORGIVEN: Final = "forgiven: the key has no custom attributes, and is used all t
 UNREACHABLE: Final = (
     "the provider is not connected: keys have the reason KeyStateClusterUnreachable, and tasks "
     "that need one fail until a server of the provider answers"
+)
+UNTRUSTED_SERVER: Final = (
+    "the client does not trust the server: the provider is not connected until vCenter is told to "
+    "trust what the server shows"
+)
+UNTRUSTED: Final = (
+    "the server does not trust the client: the provider is not connected until the server is told "
+    "to take what vCenter shows"
 )
 
 _OF: Final[dict[Phase, tuple[Weight, str]]] = {
@@ -66,11 +73,24 @@ _OF: Final[dict[Phase, tuple[Weight, str]]] = {
 }
 
 _BROKEN: Final = ("Refused", "TimedOut", "Disconnected", "TlsFailure")
+_OF_CLIENT: Final = ("certificate", "unknown ca", "access denied")
+"""Words of the alerts by which a server says that it is the client's certificate."""
 
 
 def consequence(phase: Phase, error: str) -> tuple[Weight, str]:
     """How heavy a failure is, and what vCenter does; ``error`` begins with the kind of it."""
     weight, text = _OF[phase]
     if phase is not Phase.TAG and error.partition(":")[0] in _BROKEN:
-        return Weight.FAILS if weight is Weight.FAILS else Weight.DEGRADED, UNREACHABLE
+        return weight, _unanswered(error)
     return weight, text
+
+
+def _unanswered(error: str) -> str:
+    """STD-03: who does not trust whom, when it is that."""
+    kind, _, why = error.partition(": ")
+    if kind == "TlsFailure" and why.startswith("the certificate of the other end"):
+        return UNTRUSTED_SERVER
+    _, alert, said = why.partition("alert ")
+    if kind == "TlsFailure" and alert and any(word in said for word in _OF_CLIENT):
+        return UNTRUSTED
+    return UNREACHABLE

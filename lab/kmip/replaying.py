@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.api.answers.kmip import ReplayFinding, ReplayReport, ReplayStep
 from lab.errors import KeysteadError
 from lab.kmip.replay import Latency, Replay, Tell
-from lab.kmip.standalone import connections
+from lab.kmip.standalone import check, connections
 from protocol.errors import InvalidArgument
 from protocol.kmip.dialect import Login
 from protocol.secret import KeyMaterial
@@ -62,7 +62,11 @@ def replayed(
     tell: Tell,
     interrupted: Callable[[ReplayReport], None],
 ) -> ReplayReport:
-    """Play it to its end; ``interrupted`` gets what there is when a person ends it before."""
+    """Play it to its end; ``interrupted`` gets what there is when a person ends it before.
+
+    KS-KMIP-004 for an ``identity`` that no server can be shown.
+    """
+    check(identity)
     replay = Replay({})
     begun = time.monotonic()
 

@@ -85,7 +85,7 @@ class OperationFailed(Exception):
     def __init__(self, item: ResponseItem) -> None:
         self.status, self.reason = item.result_status, item.result_reason
         self.message = item.result_message or ""
-        named = _label(self.reason)
+        named = _label(self.reason) or _label(self.status)
         super().__init__(f"{named}: {self.message}" if self.message else named)
 
 
@@ -173,6 +173,10 @@ def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...
     items = answer.batch_item
     if len(items) == 1 and items[0].operation is None:
         raise OperationFailed(items[0])  # the whole message was not understood
+    version = answer.response_header.protocol_version
+    if version.protocol_version_major != VERSION.protocol_version_major:
+        of = f"{version.protocol_version_major}.{version.protocol_version_minor}"
+        raise KmipError(f"it is of KMIP {of}")
     if len(items) != len(request.batch_item):
         raise KmipError(f"{len(items)} items answer {len(request.batch_item)}")
     return tuple(_payload(*pair) for pair in zip(request.batch_item, items, strict=True))
@@ -235,7 +239,7 @@ def _payload(asked: RequestItem, item: ResponseItem) -> Fields:
 
 
 def _label(code: int | None) -> str:
-    """Its name; a number, or nothing, when it has none."""
+    """Its name, or its number when it has none; empty without one."""
     if code is None:
-        return "no reason"
+        return ""
     return code.label if isinstance(code, Code) else f"code {code}"

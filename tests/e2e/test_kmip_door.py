@@ -167,6 +167,8 @@ async def test_a_client_is_named_without_doubt() -> None:
         await lab.do(c.KmsTrust("kms-1", provider=PROVIDER))
         with pytest.raises(KeysteadError, match="several clients are vcenter"):
             await lab.do(c.KmsRevoke("kms-1", "vcenter"))
+        with pytest.raises(KeysteadError, match="name a client"):
+            c.KmsRevoke("kms-1", "")  # each digest begins with that
         digest = (await lab.do(c.KmsIdentities("kms-1"))).items[0].digest
         told = await lab.do(c.KmsRevoke("kms-1", digest[:20]))
         assert [one.revoked for one in told.items] == [True, False]

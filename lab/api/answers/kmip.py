@@ -31,7 +31,7 @@ class ReplayStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong in a ``phase``, ``times``; ``weight``: note, degraded or fails; ``vcenter``:
+    """What went wrong in a ``phase``, ``times``; ``weight``: degraded or fails; ``vcenter``:
     what a vCenter makes of it."""
 
     server: str

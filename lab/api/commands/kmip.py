@@ -47,6 +47,10 @@ class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):
     kms: str
     client: str
 
+    def __post_init__(self) -> None:
+        if not self.client:
+            raise wrong("whose certificate: name a client, or the beginning of its digest")
+
 
 class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):
     """Have a key server show another certificate, on another key: clients refuse it until they

@@ -119,7 +119,8 @@ class LabStreams(StreamDriver):
         except UnicodeError:
             raise InvalidArgument(f"{address}: that is no name of a host") from None
         except OSError as error:
-            why = error.strerror or str(error)
+            number = error.errno or 0  # asyncio has words of its own for it
+            why = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise Refused(f"{address}: {why}") from None
         return end
 

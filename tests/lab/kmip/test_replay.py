@@ -6,7 +6,15 @@ from typing import cast
 
 import pytest
 
-from lab.kmip.consequences import FORGIVEN, UNREACHABLE, Phase, Weight
+from lab.kmip.consequences import (
+    FORGIVEN,
+    UNREACHABLE,
+    UNTRUSTED,
+    UNTRUSTED_SERVER,
+    Phase,
+    Weight,
+    consequence,
+)
 from lab.kmip.replay import HEALTH_EVERY_S, NOBODYS, Replay
 from protocol.kmip.enums import ResultReason, State
 from services.keyservers.dialogue import Dialogue
@@ -79,6 +87,23 @@ async def test_a_server_that_does_not_answer_fails_it(trouble: str) -> None:
     assert replay.verdict == "fails"
     assert {finding.vcenter for finding in replay.findings.values()} == {UNREACHABLE}
     assert replay.made == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "vcenter"),
+    [
+        ("TlsFailure: the certificate of the other end was refused: expired", UNTRUSTED_SERVER),
+        ("TlsFailure: the other end refused the handshake: tlsv1 alert unknown ca", UNTRUSTED),
+        ("TlsFailure: the handshake failed: tls alert certificate expired", UNTRUSTED),
+        ("TlsFailure: the handshake failed: tlsv1 alert protocol version", UNREACHABLE),
+        ("TlsFailure: the handshake failed: wrong version number", UNREACHABLE),
+        ("Disconnected: the other end broke the connection", UNREACHABLE),
+    ],
+)
+def test_a_handshake_says_who_does_not_trust_whom(error: str, vcenter: str) -> None:
+    """STD-03: each way is reported by itself."""
+    assert consequence(Phase.ADD, error) == (Weight.FAILS, vcenter)
+    assert consequence(Phase.HEALTH, error) == (Weight.DEGRADED, vcenter)
 
 
 async def test_a_missing_key_is_to_be_told_by_its_reason() -> None:

@@ -7,9 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from lab.cli.main import run
 from tests.lab.kmip.test_serve import serving
@@ -26,9 +32,26 @@ def test_a_key_of_another_certificate_is_no_fault_of_the_server(
 ) -> None:
     with serving(tmp_path / "keys") as (_, told):
         code = run(words(told["address"], tmp_path / "keys" / "tls", "server"))
-    assert code == 1
+    assert code == 64  # 1 and 2 are verdicts on the server
     said = capsys.readouterr()
     assert "KS-KMIP-004" in said.err and "it is not the key of" in said.err
+    assert not said.out
+
+
+def test_a_certificate_that_tls_does_not_use_is_no_fault_of_the_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = rsa.generate_private_key(65_537, 1024)  # noqa: S505 - that is what is tested
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    files = tmp_path / "client.key", tmp_path / "client.pem", tmp_path / "ca.pem"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files[0].write_bytes(pem)
+    for file in files[1:]:
+        file.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    assert run(words("127.0.0.1:1", tmp_path)) == 64
+    said = capsys.readouterr()
+    assert "KS-KMIP-004" in said.err and "too weak" in said.err
     assert not said.out
 
 

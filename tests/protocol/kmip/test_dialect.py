@@ -22,6 +22,7 @@ from protocol.kmip.payloads import (
     GetAttributesResponse,
     GetResponse,
 )
+from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import encode
 from protocol.secret import KeyMaterial
 from tests.protocol.kmip.test_vectors import CAPTURED, WHY, captured, typed
@@ -125,6 +126,13 @@ def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
 ACTIVATED = response(ActivateResponse(unique_identifier=UID))
 
 
+def of_version(major: int, minor: int) -> ResponseMessage:
+    """The answer to Activate, under another version of KMIP."""
+    version = ProtocolVersion(protocol_version_major=major, protocol_version_minor=minor)
+    header = msgspec.structs.replace(ACTIVATED.response_header, protocol_version=version)
+    return msgspec.structs.replace(ACTIVATED, response_header=header)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -133,12 +141,24 @@ ACTIVATED = response(ActivateResponse(unique_identifier=UID))
         answered(ACTIVATED, response_payload=None),
         response(*[ActivateResponse(unique_identifier=UID)] * 2),
         msgspec.structs.replace(ACTIVATED, batch_item=()),
+        of_version(2, 1),
     ],
-    ids=["another id", "another operation", "no payload", "two items", "no item"],
+    ids=["another id", "another operation", "no payload", "two items", "no item", "KMIP 2.1"],
 )
 def test_an_answer_to_something_else_is_none(wrong: ResponseMessage) -> None:
     with pytest.raises(KmipError):
         dialect.taken(dialect.activate(UID), wrong)
+
+
+def test_an_answer_may_be_of_another_minor_version() -> None:
+    assert dialect.taken(dialect.activate(UID), of_version(1, 4))
+
+
+def test_an_answer_that_is_to_come_later_is_a_failure_that_says_so() -> None:
+    """Nobody has asked for one (KMIP 1.4 section 5.1)."""
+    later = answered(ACTIVATED, result_status=ResultStatus.OPERATION_PENDING, response_payload=None)
+    with pytest.raises(dialect.OperationFailed, match=r"^OperationPending$"):
+        dialect.taken(dialect.activate(UID), later)
 
 
 def test_a_server_need_not_repeat_the_id_of_an_only_item() -> None:

@@ -91,7 +91,14 @@ def test_a_certificate_with_its_key_can_be_brought(rig: Rig) -> None:
         {"chain": (certificate(1),), "private_key": Sealed.of(KeyMaterial(b"noise"))},
         {"chain": (certificate(1),), "private_key": Sealed.of()},
     ],
-    ids=["another key", "no certificate", "no certificate in it", "noise above it", "no key in it", "no key"],
+    ids=[
+        "another key",
+        "no certificate",
+        "no certificate in it",
+        "noise above it",
+        "no key in it",
+        "no key",
+    ],
 )
 def test_what_does_not_belong_together_changes_nothing(rig: Rig, wrong: dict[str, Any]) -> None:
     over_kmip(rig)
