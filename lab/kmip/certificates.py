@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,12 +51,16 @@ class ServerFiles(NamedTuple):
     client_key: Path | None = None
 
 
-def made(folder: Path) -> ServerFiles:
-    """The files in ``folder``; those that are missing are made."""
+def made(folder: Path, *hosts: str) -> ServerFiles:
+    """The files in ``folder``; those that are missing are made.
+
+    A client that looks at the name of a server finds it at ``hosts``, names or addresses, and at
+    those of this machine.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority, key = _own(folder, AUTHORITY, None)
-    for name in (SERVER, CLIENT):
-        _own(folder, name, (authority, key))
+    _own(folder, SERVER, (authority, key), _places(hosts))
+    _own(folder, CLIENT, (authority, key))
     return ServerFiles(
         folder / f"{SERVER}.pem",
         folder / f"{SERVER}.key",
@@ -96,8 +103,21 @@ def pair(certificate: Path, key: Path) -> tuple[tuple[bytes, ...], KeyMaterial]:
     return chain, secret
 
 
+def _places(hosts: Sequence[str]) -> tuple[str, ...]:
+    everywhere = ("", "0.0.0.0", "::")  # noqa: S104 - it is listened there, and nobody asks it there
+    named = [host.partition("%")[0] for host in hosts if host not in everywhere]
+    here, machine = ["localhost", "127.0.0.1", "::1"], socket.gethostname()
+    with suppress(UnicodeError):  # a machine may be called what no certificate can say
+        machine.encode("idna")
+        here.append(machine)
+    return tuple(dict.fromkeys([*named, *here]))
+
+
 def _own(
-    folder: Path, name: str, issuer: tuple[bytes, KeyMaterial] | None
+    folder: Path,
+    name: str,
+    issuer: tuple[bytes, KeyMaterial] | None,
+    hosts: Sequence[str] = (),
 ) -> tuple[bytes, KeyMaterial]:
     """Certificate and key of that name, made when either is missing."""
     file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
@@ -111,7 +131,14 @@ def _own(
     else:
         above, above_key = issuer
         certificate = issued(
-            _NAMES[name], public_key(key), serial, start, end, issuer=above, issuer_key=above_key
+            _NAMES[name],
+            public_key(key),
+            serial,
+            start,
+            end,
+            issuer=above,
+            issuer_key=above_key,
+            hosts=hosts,
         )
     pem = load_der_private_key(key.reveal(), None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()

@@ -76,7 +76,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
     with _locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
-        files = settings.files or certificates.made(settings.folder / "tls")
+        files = settings.files or _made(settings)
         options = {"acceptRollback": ""} if settings.accept_rollback else {}
         config = KmsConfig(local_scope=settings.scope)
         server = Alone(settings.folder / "disk", config, record=record, options=options)
@@ -99,6 +99,14 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
                 await _ended(server, asked)
         finally:
             await server.stop()
+
+
+def _made(settings: Settings) -> ServerFiles:
+    try:
+        return certificates.made(settings.folder / "tls", settings.host)
+    except InvalidArgument as error:
+        where = _address(settings.host, settings.port)
+        raise KeysteadError("KS-KMIP-002", f"{where}: {error}") from None
 
 
 async def _opened(

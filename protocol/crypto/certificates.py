@@ -6,7 +6,9 @@ The same arguments give the same key and the same certificate: who draws is the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
@@ -29,6 +31,17 @@ SEED_SIZE: Final = 48
 """Bytes to draw for a key: enough more than the curve's 32 that each key is as likely."""
 SERIAL_SIZE: Final = 16
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ISSUES: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 _NAME_LIMIT: Final = 64  # characters of a common name (RFC 5280, ub-common-name)
 
 
@@ -64,19 +77,27 @@ def issued(
     issuer: bytes,
     issuer_key: KeyMaterial,
     authority: bool = False,
+    hosts: Sequence[str] = (),
 ) -> bytes:
     """A certificate (DER) for the public key ``public`` under the certificate ``issuer``.
 
     ``name`` becomes the common name, ``serial`` (``SERIAL_SIZE`` drawn bytes) the number. Good
     from ``start`` to ``end`` (Unix seconds, rounded down). ``authority``: it may issue others.
+    ``hosts``: names and addresses at which a client that looks at them finds its owner.
     ``InvalidArgument`` for a name of more than 64 characters or none, an end that is not after the
-    start, an issuer that is no certificate, or a key that is none or not the issuer's.
+    start, a host that is no name, an issuer that is no certificate, or a key that is none or not
+    the issuer's.
     """
     private = _private(issuer_key)
     above = load(issuer)
     if above.public_key() != private.public_key():
         raise InvalidArgument("certificate: the issuer's key is another one")
     builder = _builder(name, public, serial, start, end, authority).issuer_name(above.subject)
+    of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key())
+    builder = builder.add_extension(of_issuer, critical=False)
+    if hosts:
+        places = x509.SubjectAlternativeName([_place(host) for host in hosts])
+        builder = builder.add_extension(places, critical=False)
     return _encoded(builder, private)
 
 
@@ -140,7 +161,7 @@ def _builder(
         raise InvalidArgument("public key: it is none") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise InvalidArgument("public key: it is not of an elliptic curve")
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .public_key(key)
@@ -149,6 +170,22 @@ def _builder(
         .not_valid_after(datetime.fromtimestamp(int(end), UTC))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
     )
+    if not authority:
+        return builder
+    # Who checks strictly (RFC 5280 sections 4.2.1.2, 4.2.1.3) wants both of an authority.
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key)
+    return builder.add_extension(identifier, critical=False).add_extension(_ISSUES, critical=True)
+
+
+def _place(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host.encode("idna").decode())
+    except (UnicodeError, ValueError):
+        raise InvalidArgument(f"certificate: {host[:_NAME_LIMIT]} is no name of a host") from None
 
 
 def _signed(

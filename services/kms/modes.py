@@ -90,11 +90,15 @@ def mode_of(parameters: CryptographicParameters, algorithm: str) -> Mode:
 
 
 def check_iv(mode: Mode, iv: bytes, parameters: CryptographicParameters) -> None:
-    """``InvalidMessage`` for one that is missing, ``InvalidField`` for one that does not fit."""
+    """``InvalidMessage`` for one that is missing, ``InvalidField`` for one that does not fit.
+
+    KMIP 1.4 section 3.6 counts IV Length in bits. OpenBao's client counts bytes, which no IV of a
+    mode here can be mistaken for.
+    """
     if bool(iv) != bool(mode.iv_size):
         if iv:
             raise InvalidField("this mode has no IV")
         raise InvalidMessage("the IV is missing")
-    if parameters.iv_length not in (None, 8 * len(iv)):
+    if parameters.iv_length not in (None, 8 * len(iv), len(iv)):
         text = f"an IV of {8 * len(iv)} bits; the parameters say {parameters.iv_length}"
         raise InvalidField(text)

@@ -140,6 +140,7 @@ async def test_decrypt_refuses(
     [
         CryptographicParameters(tag_length=13),
         CryptographicParameters(iv_length=128),
+        CryptographicParameters(iv_length=16),
         CryptographicParameters(cryptographic_algorithm="3DES"),
     ],
     ids=str,
@@ -157,6 +158,15 @@ async def test_what_the_parameters_say_is_kept_to(
         for request in (encrypting(key_id), encrypting(key_id, iv=None, parameters=drawn)):
             with pytest.raises(InvalidField):
                 await do(server, request)
+
+
+@pytest.mark.parametrize("length", [96, 12])
+async def test_the_length_of_an_iv_is_in_bits_or_as_openbao_counts_it(
+    server: Server, length: int
+) -> None:
+    key_id = await key(server)
+    parameters = CryptographicParameters(block_cipher_mode="GCM", iv_length=length)
+    assert await do(server, encrypting(key_id, parameters=parameters))
 
 
 async def test_modes_of_blocks(server: Server) -> None:
