@@ -91,9 +91,14 @@ def boot_options(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _asked_for(name: str) -> str:
-    """A line that nobody sees: hidden on a terminal, else the next one of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().strip()
-    from getpass import getpass
+    """A line that nobody sees: hidden on a terminal, else the next one of standard input.
 
-    return getpass(f"{name}: ").strip()
+    Blanks at its ends are a passphrase's own, as they are in a file that has it.
+    """
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        line = getpass(f"{name}: ")
+    else:
+        line = sys.stdin.readline()
+    return line.rstrip("\r\n") if SECRET_OPTIONS.get(name) == "passphrase" else line.strip()

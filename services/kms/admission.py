@@ -19,6 +19,7 @@ from services.kms.operations import Operation
 from services.runtime.ports import Database
 
 NAME_LIMIT: Final = 64
+_SHOWN: Final = 16  # digits of a digest that stand in the trail
 _KNOWN: Final = 1024  # certificates whose digests are kept
 
 
@@ -58,8 +59,9 @@ class Admission:
                 self._digests.clear()
             digest = self._digests[certificate] = key_digest(certificate).hex()
         identity = self._by_digest.get(digest)
-        if identity is None:
-            return Caller(f"kmip/{common_name(certificate)[:NAME_LIMIT]}", None, "")
+        if identity is None:  # a name that it has chosen itself may be somebody's
+            name = common_name(certificate)[:NAME_LIMIT]
+            return Caller(f"kmip/unknown {digest[:_SHOWN]} {name}", None, "")
         if identity.revoked:
             raise NotAdmitted(f"{identity.name} is revoked at this key server")
         return Caller(f"kmip/{identity.name}", identity.role, identity.scope)
@@ -71,9 +73,12 @@ class Admission:
         if role is KmsRole.PEER:
             raise InvalidField("the other server of a pair does not come through this door")
         digest = key_digest(certificate).hex()
+        name = common_name(certificate)[:NAME_LIMIT] or digest[:_SHOWN]
+        if any(one.name == name and one.digest != digest for one in self._by_digest.values()):
+            name = f"{name} {digest[:_SHOWN]}"  # the trail says who of them
         identity = Identity(
             digest=digest,
-            name=common_name(certificate)[:NAME_LIMIT] or digest[:16],
+            name=name,
             role=role,
             scope=scope,
             certificate=certificate,

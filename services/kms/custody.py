@@ -120,12 +120,11 @@ class Custody:
     async def change_root(
         self, caller: Caller, kind: RootKind, passphrase: KeyMaterial | None
     ) -> None:
-        """Have the ring sealed by a root of ``kind``, durably.
+        """Have the ring sealed by a root of ``kind``, durably; ``caller`` was admitted by the door.
 
         The same kind again is another passphrase, or the TPM's policy over what PCR 7 is now; of
         ``keyfile`` it is ``InvalidState``, as is a root that cannot be made.
         """
-        await self._core.admit(caller, Operation.CHANGE_ROOT)
         async with self._one:
             if kind is RootKind.KEYFILE and self._header.kind is kind:
                 raise InvalidState("the root of its keys is a key file already")

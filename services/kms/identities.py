@@ -30,8 +30,9 @@ _KIND: Final = b"identity"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """One identity. ``digest`` in hex; ``name`` is the common name of its ``certificate`` (DER),
-    which TLS takes as trusted by itself. ``changed``: the row of the trail that made it so."""
+    """One identity. ``digest`` in hex; ``name``, of nobody else, is the common name of its
+    ``certificate`` (DER), which TLS takes as trusted by itself. ``changed``: the row of the trail
+    that made it so."""
 
     digest: str
     name: str

@@ -37,13 +37,17 @@ class DatabaseFile:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.db"
+        self.log = folder / f"{name}.db-wal"
         self.durable = folder / f"{name}.durable"
         self.ledger = CommitLedger(folder / f"{name}.commits")
 
     def identity(self) -> tuple[int, int]:
         """Which file it is; ``OSError`` when there is none."""
-        status = self.path.stat()
-        return status.st_dev, status.st_ino
+        return _identity(self.path)
+
+    def log_identity(self) -> tuple[int, int]:
+        """Which file has the last commits; ``OSError`` when there is none."""
+        return _identity(self.log)
 
     def connect(self) -> sqlite3.Connection:
         """A new connection to the database; usable from any one thread at a time."""
@@ -78,6 +82,11 @@ class DatabaseFile:
             os.replace(self.durable, self.path)
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 class LabDatabase(Database):
     """The Database port of one life. Made by ``open``; ``close`` may be called from any thread."""
 
@@ -91,6 +100,7 @@ class LabDatabase(Database):
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-reader")
         self._identity = (0, 0)
+        self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._guard = threading.Lock()
@@ -199,9 +209,11 @@ class LabDatabase(Database):
                     self._told.notify_all()
 
     def _check_there(self) -> None:
-        """SQLite goes on in a file that was removed or replaced, and nobody would find it there."""
+        """SQLite goes on in files that were removed or replaced, and nobody would find it there."""
         try:
-            there = self._file.identity() == self._identity
+            log = self._file.log_identity()
+            there = self._file.identity() == self._identity and log == (self._log or log)
+            self._log = self._log or log
         except OSError:
             there = False
         if not there:

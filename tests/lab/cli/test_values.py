@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
 from lab.cli.values import assignments, boot_options, duration, share
 from lab.errors import KeysteadError
+from lab.topology.secret_files import secret_in
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,19 @@ def test_a_passphrase_comes_by_standard_input_only() -> None:
         boot_options(["kmsPassphrase=correct horse battery"])
     assert "horse" not in str(raised.value) and "see the passphrase" in str(raised.value)
     assert "kmsPassphrase=-" in raised.value.fix
+
+
+@pytest.mark.parametrize("words", ["correct horse ", "  correct horse", "\tкорова и лошадь\u00a0"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_passphrase_that_is_typed_is_the_one_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, end: str
+) -> None:
+    """Blanks at its ends too: else what a file has set opens nothing at a console."""
+    (tmp_path / "words").write_bytes((words + end).encode())
+    monkeypatch.setattr("sys.stdin", io.StringIO(words + end, newline=""))
+    assert boot_options(["kmsPassphrase=-"]) == {
+        "kmsPassphrase": secret_in(str(tmp_path / "words"))
+    }
 
 
 def test_a_recovery_key_comes_by_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,13 +46,17 @@ async def full(server: Server) -> Server:
 CONSOLE: Final = caller_at(CONFIG, LOCAL.node, local=True)
 
 
+def certificate(number: int, name: str = "") -> bytes:
+    seed = bytes([number]) * certificates.SEED_SIZE
+    key = certificates.new_key(KeyMaterial(seed))
+    serial = seed[: certificates.SERIAL_SIZE]
+    return certificates.self_signed(name or f"c{number}", key, serial, 0.0, 1e9)
+
+
 async def trusted(
     admission: Admission, number: int, role: KmsRole = KmsRole.OWNER, scope: str = "default"
 ) -> Identity:
-    seed = bytes([number]) * certificates.SEED_SIZE
-    key = certificates.new_key(KeyMaterial(seed))
-    made = certificates.self_signed(f"c{number}", key, seed[: certificates.SERIAL_SIZE], 0.0, 1e9)
-    return await admission.trust(CONSOLE, made, role, scope)
+    return await admission.trust(CONSOLE, certificate(number), role, scope)
 
 
 def edits(value: object) -> Iterator[Any]:
@@ -217,3 +221,16 @@ async def test_who_is_refused_at_the_console_is_told(server: Server) -> None:
         ("operator", "Trust", "Permission Denied"),
         ("operator", "Trust", "Permission Denied"),
     ]
+
+
+async def test_a_name_in_the_trail_is_of_one_client(full: Server) -> None:
+    """Whoever asks for a certificate chooses the name that stands in it."""
+    admission = await full.service.kmip_identities()
+    known = await trusted(admission, 3)
+    other = await admission.trust(CONSOLE, certificate(4, known.name), KmsRole.VSAN, "default")
+    again = await admission.trust(CONSOLE, certificate(4, known.name), KmsRole.VSAN, "b")
+    callers = [admission.caller(certificate(number, known.name)) for number in (3, 4, 5, 6)]
+    assert len({caller.who for caller in callers}) == 4
+    assert callers[0].who == f"kmip/{known.name}" and other.name == again.name
+    for caller in callers[2:]:
+        assert caller.role is None and known.name in caller.who

@@ -216,6 +216,32 @@ def test_a_database_that_was_removed_acknowledges_nothing(tmp_path: Path) -> Non
     played(body())
 
 
+@pytest.mark.parametrize("how", ["removed", "exchanged"])
+def test_a_log_of_commits_that_was_taken_away_acknowledges_nothing(
+    tmp_path: Path, how: str
+) -> None:
+    """What is in it would be gone with the process; an orderly end saves it."""
+
+    async def body() -> None:
+        node = Node(tmp_path / "disk")
+        database = await node.boot().database("d", SCHEMA)
+        await database.transact(insert(1))
+        [log] = (tmp_path / "disk").rglob("d.db-wal")
+        content = log.read_bytes()
+        log.unlink()
+        if how == "exchanged":
+            log.write_bytes(content)
+        for number in (2, 3):
+            with pytest.raises(OSError, match="was taken away"):
+                await database.transact(insert(number))
+        await node.down(WayDown.STOP)
+        assert 1 in await (await node.boot().database("d", SCHEMA)).query(numbers)
+        await node.down(WayDown.CRASH)
+        node.store.close()
+
+    played(body())
+
+
 def test_a_file_that_could_not_be_replaced_keeps_no_room(device: Path) -> None:
     replace_file(device / "kept", b"old", durable=True)
     filler = fill(device)
