@@ -5,9 +5,10 @@ that changes it until the peer has confirmed that very change, so a crash at any
 nothing that is to be told. The peer is *marked as down* durably before anything is answered
 that it does not have, and the mark goes in the transaction that finds nothing waiting.
 
-``seen`` is the end of the peer's trail when it last confirmed something: a peer whose trail has
-no such row (any more) was put back to an older state, and gets every key again. Each message to
-the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the loss is noticed.
+``seen`` is the end of the peer's trail when it last confirmed or told something: a peer whose trail
+has no such row (any more) was put back to an older state, and gets every key again. Each message
+to the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the loss is noticed;
+and a peer tells of nothing before it has looked for it.
 """
 
 from __future__ import annotations
@@ -100,8 +101,13 @@ def first(connection: sqlite3.Connection, limit: int) -> tuple[Change, ...]:
 def confirm(connection: sqlite3.Connection, changes: Iterable[Change], seen: TrailEnd) -> bool:
     """The peer has these changes. Whether the mark is gone: nothing waits and it was down."""
     connection.executemany("DELETE FROM waiting WHERE key_id = ? AND changed = ?", changes)
-    connection.execute("UPDATE peer SET sequence = ?, digest = ?", seen)
+    saw(connection, seen)
     return clear(connection)
+
+
+def saw(connection: sqlite3.Connection, end: TrailEnd) -> None:
+    """The peer has told of keys, and its trail ends there."""
+    connection.execute("UPDATE peer SET sequence = ?, digest = ?", end)
 
 
 def clear(connection: sqlite3.Connection) -> bool:

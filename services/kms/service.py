@@ -236,6 +236,6 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
             await database.transact(lambda connection: replication.begin(connection, None))
             self.core.caught_up.set()
             return
-        self.pair = Pair(self.node, self.bus, self.clock, database, self.core, peer)
+        self.pair = Pair(self.node, self.bus, self.clock, database, vault, self.core, peer)
         self.core.commits.witnesses.append(self.pair)
         await self.pair.start()

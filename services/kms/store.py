@@ -57,7 +57,7 @@ SCHEMA: Final = (
         attributes BLOB NOT NULL,
         tag BLOB NOT NULL,
         kek_id BLOB GENERATED ALWAYS AS (substr(wrapped, 1, 4)) VIRTUAL,
-        UNIQUE (scope, operation_id, origin)
+        UNIQUE (scope, operation_id, origin, key_id)
     ) STRICT""",
     # With the dates that change a state by themselves, so that counting reads no rows.
     "CREATE INDEX IF NOT EXISTS keys_by_state_and_dates ON keys "
@@ -136,11 +136,14 @@ def find_created(
 ) -> KeyRow | None:
     """The key that this operation has made, if it has.
 
-    Each server of a pair may have made one while they were apart: both then mean the older one.
+    Servers may have made one each while they were apart, and one that was put back to an older state
+    may have made two: all then mean the oldest.
     """
     found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchall()
     made = [_verified(vault, one) for one in found]
-    return min(made, key=lambda row: (row.initial_date, row.origin)) if made else None
+    if not made:
+        return None
+    return min(made, key=lambda row: (row.initial_date, row.origin, row.key_id))
 
 
 def rows(connection: sqlite3.Connection, vault: Vault) -> Iterator[KeyRow]:

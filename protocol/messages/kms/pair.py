@@ -42,7 +42,8 @@ class ReplicateKeys(Request["KeysReplicated"], frozen=True, kw_only=True):
 
     States are merged upwards, so it does no harm to receive one late, twice or out of order.
     ``sequence`` and ``digest``: how far the sender has last seen the receiver's trail, see
-    ``JoinPair``.
+    ``JoinPair``. ``end_sequence`` and ``end_digest``: the end of the sender's own trail, these
+    changes in it.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -51,6 +52,8 @@ class ReplicateKeys(Request["KeysReplicated"], frozen=True, kw_only=True):
     last: bool
     sequence: int
     digest: bytes
+    end_sequence: int
+    end_digest: bytes
 
 
 class KeysReplicated(Reply, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,13 +20,15 @@ from protocol.errors import NotAvailable, ProductError
 from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms import audit, replication
-from services.kms.access import caller_at
+from services.kms.access import Caller, caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import Core, Replicated
 from services.kms.doors import replicas
 from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
+from services.kms.master import Vault
+from services.kms.merging import Taken
 from services.kms.operations import Operation
 from services.kms.replication import Change, PeerView
 from services.kms.work import Written
@@ -45,10 +47,17 @@ class Pair:
     """
 
     def __init__(
-        self, node: KmsNode, bus: Bus, clock: Clock, database: Database, core: Core, peer: NodeName
+        self,
+        node: KmsNode,
+        bus: Bus,
+        clock: Clock,
+        database: Database,
+        vault: Vault,
+        core: Core,
+        peer: NodeName,
     ) -> None:
         self._node, self._bus, self._clock = node, bus, clock
-        self._database, self._core, self._peer = database, core, peer
+        self._database, self._vault, self._core, self._peer = database, vault, core, peer
         self._within_s = node.knobs.pair_timeout_s
         self._patience_s = clock.limit(self._within_s) / 2
         self._wake = asyncio.Event()
@@ -196,8 +205,13 @@ class Pair:
         A peer that was put back to an older state says so, whichever of the two speaks first.
         """
         sent = replicas.as_many_as_fit(await self._core.replicas(waiting[:KEYS_AT_ONCE]))
-        seen = (await self.view()).seen
-        message = replicas.message(sent, seen, last=len(sent) == len(waiting))
+        seen, end = await self._database.query(
+            lambda connection: (
+                replication.view(connection).seen,
+                audit.head(connection, self._vault),
+            )
+        )
+        message = replicas.message(sent, seen, end, last=len(sent) == len(waiting))
         reply = await self._bus.request(self._peer, message, within_s=self._within_s)
         if reply.everything:
             await self._database.transact(replication.tell_everything)
@@ -251,7 +265,7 @@ class Pair:
             return was_down, audit.has(connection, seen), replication.view(connection)
 
         _, intact, view = await self._database.transact(heard, lambda told: self._unmarked(told[0]))
-        self._met, self._lost = True, False
+        self._met, self._lost = intact, False  # the answer may be lost: then this server asks
         self._wake.set()
         self._over.set()
         if intact and not message.waiting:
@@ -262,6 +276,24 @@ class Pair:
             waiting=view.waiting,
             everything=not intact,
         )
+
+    async def take(self, message: m.ReplicateKeys, peer: Peer, caller: Caller) -> Replicated:
+        """Keys as the peer has them, and how far its own trail has come."""
+        end = TrailEnd(message.end_sequence, message.end_digest)
+
+        def also(connection: sqlite3.Connection, _: Sequence[Taken]) -> None:
+            replication.saw(connection, end)
+
+        seen = TrailEnd(message.sequence, message.digest)
+        done = await self._core.replicate(caller, replicas.received(message), seen, also)
+        if not done.intact:
+            self._node.record("kms.behind_peer", level="warning", peer=peer.node)
+            self._met = False  # nothing is told before the peer knows that it tells all again
+        elif message.last:
+            self._core.caught_up.set()
+        for key_id in done.refused:
+            self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
+        return done
 
 
 class PairDoor(Service):
@@ -275,14 +307,10 @@ class PairDoor(Service):
     async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
         """Keys as the peer has them."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        seen = TrailEnd(message.sequence, message.digest)
-        done = await self.core.replicate(caller, replicas.received(message), seen)
-        if not done.intact:
-            self.node.record("kms.behind_peer", level="warning", peer=peer.node)
-        elif message.last:
-            self.core.caught_up.set()
-        for key_id in done.refused:
-            self.node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
+        await self.core.admit(caller, Operation.REPLICATE)
+        if self.pair is None:
+            raise NotAvailable(f"{self.node.name} is in no pair")
+        done = await self.pair.take(message, peer, caller)
         return m.KeysReplicated(
             refused=done.refused,
             sequence=done.end.sequence,

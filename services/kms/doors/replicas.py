@@ -25,10 +25,12 @@ def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
     return replicas[: len(page)]
 
 
-def message(replicas: Sequence[Replica], seen: TrailEnd, *, last: bool) -> m.ReplicateKeys:
+def message(
+    replicas: Sequence[Replica], seen: TrailEnd, end: TrailEnd, *, last: bool
+) -> m.ReplicateKeys:
     """What tells the peer of these keys; ``last``: nothing else waits for it.
 
-    ``seen``: the end of its trail when it last confirmed something.
+    ``seen``: the end of its trail when it last confirmed something; ``end``: that of this server's.
     """
     keys, material = keys_of(replicas)
     return m.ReplicateKeys(
@@ -37,6 +39,8 @@ def message(replicas: Sequence[Replica], seen: TrailEnd, *, last: bool) -> m.Rep
         last=last,
         sequence=seen.sequence,
         digest=seen.digest,
+        end_sequence=end.sequence,
+        end_digest=end.digest,
     )
 
 

@@ -294,8 +294,16 @@ def test_many_at_once_share_messages(rig: PairRig) -> None:
     assert pushed < 60
 
 
+UNSEEN: dict[str, Any] = {
+    "sequence": 0,
+    "digest": bytes(32),
+    "end_sequence": 0,
+    "end_digest": bytes(32),
+}
+
+
 def test_only_the_peer_replicates(rig: PairRig) -> None:
-    empty = ReplicateKeys(keys=(), material=Sealed.of(), last=True, sequence=0, digest=bytes(32))
+    empty = ReplicateKeys(keys=(), material=Sealed.of(), last=True, **UNSEEN)
     assert isinstance(rig.refused(A, empty), PermissionDenied)
     joining = JoinPair(sequence=0, digest=bytes(32), waiting=0, everything=True)
     assert isinstance(rig.refused(A, joining), PermissionDenied)
@@ -347,9 +355,7 @@ def test_what_never_changes_of_a_key_is_refused_when_the_peer_says_otherwise(
     bus = rig.agent.machine(B).runner.ports.bus
     for replica in (told, msgspec.structs.replace(told, **{name: FOREIGN[name]})):
         material = Sealed.of(*([KeyMaterial(bytes(32))] if replica.index is not None else []))
-        message = ReplicateKeys(
-            keys=(replica,), material=material, last=True, sequence=0, digest=bytes(32)
-        )
+        message = ReplicateKeys(keys=(replica,), material=material, last=True, **UNSEEN)
         reply = rig.run(bus.request(A, message, within_s=10))
         assert reply.refused == (() if replica is told else (key,))
     assert rig.values(A, (key,)) == rig.material
