@@ -136,8 +136,8 @@ def find_created(
 ) -> KeyRow | None:
     """The key that this operation has made, if it has.
 
-    Servers may have made one each while they were apart, and one that was put back to an older state
-    may have made two: all then mean the oldest.
+    Servers may have made one each while they were apart, and one that was put back to an older
+    state may have made two: all then mean the oldest.
     """
     found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchall()
     made = [_verified(vault, one) for one in found]

@@ -49,6 +49,7 @@ class _Line:
         self.over = asyncio.Event()  # the contact that was begun last
         self.due = True  # compare where the two stand
         self.failed = False
+        self.failures = 0  # contacts that failed one after another
         self.contacts = 0
         self.boot = 0
         self.checked = EMPTY  # the end of our trail that the peer told, and we have looked for
@@ -57,10 +58,11 @@ class _Line:
     def speaks(self, boot: int) -> None:
         """The peer is there, in this life: what waited for an earlier one need not wait longer."""
         if boot != self.boot:
-            self.boot, self.due = boot, True
+            self.boot, self.due, self.failures = boot, True, 0
             self.over.set()
             self.wake.set()
-        self.back.set()
+        if self.failures < 2:  # two that fail each other would wake each other for ever
+            self.back.set()
 
 
 class Group:
@@ -139,6 +141,7 @@ class Group:
             line.over.clear()
             self._node.background("group.contact", self._reach(peer, line, line.contacts, rows))
             await line.over.wait()
+            line.failures = line.failures + 1 if line.failed else 0
             if line.failed:
                 line.due = True
                 line.back.clear()

@@ -301,3 +301,22 @@ def test_in_mode_async_nobody_is_active(group: Groups) -> None:
     assert rig.group(A).active is None
     with pytest.raises(NotAvailable):
         rig.at(A, MakeActive())
+
+
+def test_two_servers_that_fail_each_other_do_not_wake_each_other_for_ever(group: Groups) -> None:
+    """Both disks take nothing: neither what they are told, nor what they hear in an answer."""
+    rig = group(group_exchange_s=5)
+    rig.cut((A, B))
+    rig.key(A, "one")
+    rig.key(B, "two")
+    for server in (A, B):
+        rig.world.stores[server].full = True
+    rig.heal()
+    before = len(rig.wire)
+    rig.sleep(300)
+    assert len(rig.wire) - before < 2000
+    for server in (A, B):
+        rig.world.stores[server].full = False
+    rig.sleep(20)
+    assert rig.agree()
+    rig.healthy()
