@@ -26,6 +26,8 @@
 - ``refusals``    those that the trail tells of by their number
 - ``ids``         how new keys are named
 - ``oplog``       logs of changes, and what each server of a group has of them
+- ``contents``    what all keys come to, by which two servers say that they differ
+- ``tallies``     what a server of a group has counted for its operator
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
 - ``anchor``      how far the server has come, kept outside of the database

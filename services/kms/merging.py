@@ -60,6 +60,11 @@ class Taken(NamedTuple):
     refused: bool = False
 
     @property
+    def changed(self) -> bool:
+        """Whether this server has learned something."""
+        return not self.refused and self.merged != self.mine
+
+    @property
     def conflict(self) -> bool:
         """Whether each of the two had what the other had not."""
         if self.mine is None or self.refused:

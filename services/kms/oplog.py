@@ -4,9 +4,13 @@ Every server numbers its own changes of keys: that is its *log*. A log has one r
 that of its last change, for what is told is the key as it is now and never a step. Rows travel
 with the keys, and each server keeps the logs of all, so that it can tell a third one what it has of
 a server that is away. A *mark* is how far somebody has a log without a gap: a server's own marks
-say what it has, those of the others what it knows that they have. ``epoch`` goes up when a server
-finds that it was put back to an older state: it tells all that it has again, under numbers that
-nobody has heard, and has the others tell it everything.
+say what it has, those of the others what it knows that they have.
+
+A place in a log is an *epoch* and a number in it. Each life of a server begins an epoch of its own,
+drawn, so two lives that begin from copies of one disk never give one place to two changes; and it
+knows which epochs it had, so a mark that names another one shows that it was put back to an older
+state. Then it begins an epoch once more: it tells all that it has again, under numbers that nobody
+has heard, and has the others tell it everything.
 
 Functions here run inside ``Database.transact`` or ``query``. The tables are made by ``begin``, in
 the database of a server that needs them.
@@ -19,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from protocol.terms import KeyId, NodeName
+from services.kms import contents, tallies
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.replication import Change
 
@@ -39,6 +44,10 @@ _SCHEMA: Final = (
         sequence INTEGER NOT NULL,
         PRIMARY KEY (holder, node)
     ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS epochs (
+        epoch INTEGER PRIMARY KEY,
+        last INTEGER NOT NULL
+    ) STRICT""",
     """CREATE TABLE IF NOT EXISTS peers (
         node TEXT PRIMARY KEY,
         down_since REAL,
@@ -46,22 +55,6 @@ _SCHEMA: Final = (
         sequence INTEGER NOT NULL,
         digest BLOB NOT NULL,
         everything INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS origins (
-        node TEXT PRIMARY KEY,
-        applied INTEGER NOT NULL,
-        lag_s REAL NOT NULL,
-        worst_lag_s REAL NOT NULL
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS breaches (
-        key_id TEXT NOT NULL,
-        peer TEXT NOT NULL,
-        at REAL NOT NULL,
-        PRIMARY KEY (key_id, peer)
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS tallies (
-        name TEXT PRIMARY KEY,
-        number INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS active (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -79,6 +72,11 @@ class Place(NamedTuple):
 
 
 START: Final = Place(0, 0)
+
+DRAWN: Final = 2**32
+"""An epoch has a number drawn below this in its low bits, and above them the next one."""
+
+_LOST: Final = 2**62  # the last number of an epoch of this server that it has lost
 
 
 class Row(NamedTuple):
@@ -101,21 +99,29 @@ class PeerRow(NamedTuple):
     everything: bool
 
 
-class OriginRow(NamedTuple):
-    """How many changes of a server were applied here, and how late; in seconds."""
-
-    node: NodeName
-    applied: int
-    lag_s: float
-    worst_lag_s: float
-
-
 def begin(
-    connection: sqlite3.Connection, me: NodeName, peers: Sequence[NodeName], active: NodeName | None
+    connection: sqlite3.Connection,
+    me: NodeName,
+    peers: Sequence[NodeName],
+    active: NodeName | None,
+    *,
+    at: float,
+    drawn: int,
 ) -> None:
-    """Make the tables on the first start; a peer that is new has nothing yet."""
+    """Make the tables on the first start; a peer that is new has nothing yet, and keys that were
+    there before are to be told. ``drawn``: a number below ``DRAWN`` that no other life has drawn.
+    """
     for statement in _SCHEMA:
         connection.execute(statement)
+    contents.begin(connection)
+    tallies.begin(connection)
+    known = marks(connection, me).get(me)
+    if known is not None:  # of a database from before there were epochs of lives
+        connection.execute("INSERT OR IGNORE INTO epochs VALUES (?, ?)", known)
+    connection.execute("DELETE FROM epochs WHERE last = 0")  # of a life without a change
+    _begin_epoch(connection, _epoch(connection), drawn)
+    if known is None:
+        tell_everything(connection, me, at)
     connection.executemany(
         "INSERT OR IGNORE INTO peers VALUES (?, NULL, '', ?, ?, 0)",
         [(peer, *EMPTY) for peer in peers],
@@ -131,29 +137,60 @@ def put(
     me: NodeName, connection: sqlite3.Connection, changes: Sequence[Change], at: float
 ) -> tuple[Change, ...]:
     """Log changes that were made here. Nobody has to have them before the answer."""
-    epoch, last = marks(connection, me).get(me, START)
+    key_ids = [change.key_id for change in changes]
+    contents.changed(connection, key_ids)
+    log(connection, me, key_ids, at)
+    return ()
+
+
+def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], at: float) -> None:
+    """Have the others told of these keys, which may be as they were."""
+    if not key_ids:
+        return
+    epoch = _epoch(connection)
+    last = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (epoch,)).fetchone()[0]
     rows = [
-        (me, change.key_id, epoch, number, float(at))
-        for number, change in enumerate(changes, last + 1)
+        (me, key_id, epoch, number, float(at)) for number, key_id in enumerate(key_ids, last + 1)
     ]
     connection.executemany("INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)", rows)
-    _mark(connection, me, me, Place(epoch, last + len(rows)))
-    return ()
+    last += len(rows)
+    connection.execute("UPDATE epochs SET last = ? WHERE epoch = ?", (last, epoch))
+    _mark(connection, me, me, Place(epoch, last))
 
 
 def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
     """Log every key as changed here and now, so that all others are told of it."""
-    found = connection.execute("SELECT key_id, changed FROM keys ORDER BY ordinal").fetchall()
-    put(me, connection, [Change(KeyId(key_id), changed) for key_id, changed in found], at)
+    found = connection.execute("SELECT key_id FROM keys ORDER BY ordinal").fetchall()
+    log(connection, me, [KeyId(key_id) for (key_id,) in found], at)
 
 
-def begin_epoch(connection: sqlite3.Connection, me: NodeName, heard: Place, at: float) -> None:
-    """This server was put back: tell all that it has beyond ``heard``, and have all told to it."""
-    epoch = max(heard, marks(connection, me).get(me, START)).epoch + 1
+def has(connection: sqlite3.Connection, place: Place) -> bool:
+    """Whether this server's own log has come by that place."""
+    found = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (place.epoch,)).fetchone()
+    return place == START or (found is not None and place.sequence <= found[0])
+
+
+def begin_epoch(
+    connection: sqlite3.Connection, me: NodeName, heard: Place, at: float, drawn: int
+) -> None:
+    """This server was put back, and may have lost what a peer has ``heard``: tell all that it has,
+    and have all told to it."""
+    if not has(connection, heard):
+        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (heard.epoch, _LOST))
     connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
-    _mark(connection, me, me, Place(epoch, 0))
+    _begin_epoch(connection, _epoch(connection), drawn)
     tell_everything(connection, me, at)
     connection.execute("UPDATE peers SET everything = 1")
+
+
+def _epoch(connection: sqlite3.Connection) -> int:
+    """The one that this life numbers its changes in: the last one that is known."""
+    return int(connection.execute("SELECT coalesce(max(epoch), 0) FROM epochs").fetchone()[0])
+
+
+def _begin_epoch(connection: sqlite3.Connection, last: int, drawn: int) -> None:
+    epoch = (last // DRAWN + 1) * DRAWN + drawn
+    connection.execute("INSERT INTO epochs VALUES (?, 0)", (epoch,))
 
 
 def next_for(
@@ -179,32 +216,28 @@ def take(
     rows: Sequence[Row],
     after: Mapping[NodeName, Place],
     now: float,
-) -> None:
+) -> set[KeyId]:
     """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
-    are not counted, and come again."""
+    are not counted, and come again. Returns the keys of those that were counted before."""
     mine = marks(connection, me)
     told = dict.fromkeys(row.node for row in rows if row.node != me)
     whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
+    old: set[KeyId] = set()
     for row in rows:
+        if row.place <= mine.get(row.node, START):
+            old.add(row.key_id)
         if row.node not in whole or row.place <= mine.get(row.node, START):
             continue
+        old.discard(row.key_id)
         connection.execute(
             "INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)",
             (row.node, row.key_id, *row.place, row.at),
         )
         mine[row.node] = row.place
-        _applied(connection, row.node, now - row.at)
+        tallies.applied(connection, row.node, now - row.at)
     for node in whole:
         _mark(connection, me, node, mine[node])
-
-
-def _applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
-    connection.execute(
-        "INSERT INTO origins VALUES (?, 1, ?, ?) ON CONFLICT (node) DO UPDATE SET "
-        "applied = applied + 1, lag_s = excluded.lag_s, "
-        "worst_lag_s = max(worst_lag_s, excluded.worst_lag_s)",
-        (node, lag_s, lag_s),
-    )
+    return old
 
 
 # ---- marks and peers -----------------------------------------------------------------------
@@ -291,43 +324,6 @@ def at_risk(
         (me, me, *place),
     )
     return tuple(KeyId(key_id) for (key_id,) in found)
-
-
-def origins(connection: sqlite3.Connection) -> tuple[OriginRow, ...]:
-    """Whose changes were applied here, by name."""
-    found = connection.execute(
-        "SELECT node, applied, lag_s, worst_lag_s FROM origins ORDER BY node"
-    )
-    return tuple(OriginRow(NodeName(node), *rest) for node, *rest in found)
-
-
-def count(connection: sqlite3.Connection, name: str, more: int) -> None:
-    """Add to a tally; nothing when ``more`` is 0."""
-    if more:
-        connection.execute(
-            "INSERT INTO tallies VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "number = number + excluded.number",
-            (name, more),
-        )
-
-
-def tallies(connection: sqlite3.Connection) -> dict[str, int]:
-    """All tallies by name."""
-    return dict(connection.execute("SELECT name, number FROM tallies ORDER BY name").fetchall())
-
-
-def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: float) -> bool:
-    """This id has another material at the peer. Whether that was not known."""
-    done = connection.execute(
-        "INSERT OR IGNORE INTO breaches VALUES (?, ?, ?)", (key_id, peer, float(at))
-    )
-    return done.rowcount > 0
-
-
-def breaches(connection: sqlite3.Connection) -> list[tuple[KeyId, NodeName, float]]:
-    """Ids with two materials, in the order in which they were found."""
-    found = connection.execute("SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer")
-    return [(KeyId(key_id), NodeName(peer), at) for key_id, peer, at in found]
 
 
 # ---- who takes changes ------------------------------------------------------------------------

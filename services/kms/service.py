@@ -226,7 +226,14 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
         self.pair = self.group = None
         if self.config.peers and not self.config.pairs:
             self.group = Group(
-                self.node, self.bus, self.clock, database, vault, self.core, self.config
+                self.node,
+                self.bus,
+                self.clock,
+                self.rng,
+                database,
+                vault,
+                self.core,
+                self.config,
             )
             self.core.commits.witnesses.append(self.group)
             await self.group.start()

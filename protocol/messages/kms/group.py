@@ -14,7 +14,8 @@ from protocol.terms import KeyId, NodeName
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """How far somebody has the log of ``node``: everything up to number ``sequence`` of ``epoch``.
 
-    A server that has lost a part of its log begins the next epoch, in which it tells all again.
+    Each life of a server begins an epoch, and so does one that finds that it has lost a part of its
+    log, and tells all again. No two lives have the same one, whatever disk they have begun from.
     """
 
     node: NodeName
@@ -29,9 +30,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     of the audit trail of who is spoken to when it last spoke; whose trail has no such row was put
     back to an older state. ``end_sequence`` and ``end_digest``: the end of the speaker's own trail.
     ``checked_sequence`` and ``checked_digest``: which end, told by who is spoken to, the speaker
-    has looked for in its trail in this life.
+    has looked for in its trail in this life; -1 before it has looked for any.
     ``everything``: it has lost something, and wants to be told of all keys. ``active``: in mode
     ``forward`` the server that takes changes, by the ``term``-th appointment that is known.
+    ``total``: what all its keys come to (``services.kms.contents``); empty: it does not say.
     """
 
     marks: tuple[Mark, ...]
@@ -39,11 +41,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     seen_digest: bytes
     end_sequence: int
     end_digest: bytes
-    checked_sequence: int = 0
+    checked_sequence: int = -1
     checked_digest: bytes = bytes(32)
     everything: bool = False
     active: NodeName | None = None
     term: int = 0
+    total: bytes = b""
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ mended: it is written down on both, and told.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
@@ -20,13 +19,15 @@ from typing import Final
 from protocol.errors import NotAvailable, ProductError
 from protocol.messages import kms as m
 from protocol.terms import KeyId, NodeName
-from services.kms import audit, oplog
+from services.kms import audit, contents, oplog, tallies
 from services.kms.access import caller_at
-from services.kms.audit import EMPTY, TrailEnd
+from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
-from services.kms.doors import replicas
+from services.kms.doors import replicas, standing
 from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
+from services.kms.doors.lines import Line
+from services.kms.doors.standing import Heard
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.merging import Taken
@@ -34,35 +35,11 @@ from services.kms.operations import Operation
 from services.kms.oplog import Place, Row
 from services.kms.replication import Change
 from services.kms.work import Written
-from services.runtime.ports import Bus, Clock, Database
+from services.runtime.ports import Bus, Clock, Database, Rng
 from services.runtime.service import Peer, Service, serves
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
-
-
-class _Line:
-    """One peer: what is to be done about it, and when."""
-
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()  # something has changed here
-        self.back = asyncio.Event()  # try again
-        self.over = asyncio.Event()  # the contact that was begun last
-        self.due = True  # compare where the two stand
-        self.failed = False
-        self.failures = 0  # contacts that failed one after another
-        self.contacts = 0
-        self.boot = 0
-        self.checked = EMPTY  # the end of our trail that the peer told, and we have looked for
-        self.looked = 0  # the peer's life that has looked for the end that we have of its trail
-
-    def speaks(self, boot: int) -> None:
-        """The peer is there, in this life: what waited for an earlier one need not wait longer."""
-        if boot != self.boot:
-            self.boot, self.due, self.failures = boot, True, 0
-            self.over.set()
-            self.wake.set()
-        if self.failures < 2:  # two that fail each other would wake each other for ever
-            self.back.set()
+PAUSE: Final = 10  # exchanges from one telling of all keys that differ to the next
 
 
 class Group:
@@ -73,22 +50,32 @@ class Group:
         node: KmsNode,
         bus: Bus,
         clock: Clock,
+        rng: Rng,
         database: Database,
         vault: Vault,
         core: Core,
         config: KmsConfig,
     ) -> None:
-        self._node, self._bus, self._clock = node, bus, clock
+        self._node, self._bus, self._clock, self._rng = node, bus, clock, rng
         self._database, self._vault, self._core, self._config = database, vault, core, config
         self._me = node.name
-        self._lines = {peer: _Line() for peer in config.peers}
+        self._lines = {peer: Line() for peer in config.peers}
         self.active: NodeName | None = None
 
     async def start(self) -> None:
         """Begin to tell the others, now and for the rest of this life."""
 
+        drawn = self._draw()
+
         def begin(connection: sqlite3.Connection) -> NodeName | None:
-            oplog.begin(connection, self._me, self._config.peers, self._config.active)
+            oplog.begin(
+                connection,
+                self._me,
+                self._config.peers,
+                self._config.active,
+                at=self._clock.now(),
+                drawn=drawn,
+            )
             return oplog.active(connection)[0]
 
         self.active = await self._database.transact(begin)
@@ -120,14 +107,23 @@ class Group:
     async def _exchange(self) -> None:
         while True:
             await self._clock.sleep(self._node.knobs.group_exchange_s)
+            await self._add_up()
             self._compare()
+
+    async def _add_up(self) -> None:
+        """What has changed, so that the others can be told what all keys come to."""
+        try:
+            while not await self._database.transact(partial(contents.add_up, vault=self._vault)):
+                pass
+        except OSError as error:
+            self._node.record("kms.group_failed", level="error", peer="", why=str(error))
 
     def _compare(self) -> None:
         for line in self._lines.values():
             line.due = True
         self._wake_all()
 
-    async def _run(self, peer: NodeName, line: _Line) -> None:
+    async def _run(self, peer: NodeName, line: Line) -> None:
         """Tell one peer of all that it lacks, for ever."""
         while True:
             line.wake.clear()
@@ -139,7 +135,9 @@ class Group:
             line.due, line.failed = due and bool(rows), False
             line.contacts += 1
             line.over.clear()
-            self._node.background("group.contact", self._reach(peer, line, line.contacts, rows))
+            self._node.background(
+                "group.contact", self._reach(peer, line, line.contacts, rows, total=due)
+            )
             await line.over.wait()
             line.failures = line.failures + 1 if line.failed else 0
             if line.failed:
@@ -148,12 +146,14 @@ class Group:
                 self._node.background("group.retry", self._retry_later(line))
                 await line.back.wait()
 
-    async def _reach(self, peer: NodeName, line: _Line, number: int, rows: Sequence[Row]) -> None:
+    async def _reach(
+        self, peer: NodeName, line: Line, number: int, rows: Sequence[Row], *, total: bool
+    ) -> None:
         """Tell the peer once. It may begin a new life meanwhile, which answers nothing that its
         last one was asked: then this is over before it ends."""
         failed = False
         try:
-            await self._tell(peer, rows)
+            await self._tell(peer, rows, total=total)
         except ProductError as error:
             failed = True
             if number == line.contacts and not line.over.is_set():
@@ -165,21 +165,21 @@ class Group:
             line.failed = failed
             line.over.set()
 
-    async def _retry_later(self, line: _Line) -> None:
+    async def _retry_later(self, line: Line) -> None:
         await self._clock.sleep(self._node.knobs.pair_retry_s)
         line.back.set()
 
     def _next(self, peer: NodeName, connection: sqlite3.Connection, *, relay: bool) -> list[Row]:
         return oplog.next_for(connection, self._me, peer, KEYS_AT_ONCE, relay=relay)
 
-    async def _tell(self, peer: NodeName, rows: Sequence[Row]) -> None:
+    async def _tell(self, peer: NodeName, rows: Sequence[Row], *, total: bool) -> None:
         """Tell as many as one message holds, and hear where the peer stands."""
         wanted = dict.fromkeys(row.key_id for row in rows)
         found = await self._core.replicas([Change(key_id, 0) for key_id in wanted])
         sent = replicas.as_many_as_fit(found)
         keys, material = replicas.keys_of(sent)
         index = {key.key_id: place for place, key in enumerate(keys)}
-        standing, after = await self._database.query(partial(self._standing, peer))
+        told, after = await self._database.query(partial(self._told, peer, total=total))
         entries = []
         for row in rows:  # in order, so none stands behind a gap
             if row.key_id not in index:
@@ -194,20 +194,20 @@ class Group:
                 )
             )
         message = m.TellChanges(
-            entries=tuple(entries), keys=keys, material=material, after=after, standing=standing
+            entries=tuple(entries), keys=keys, material=material, after=after, standing=told
         )
         reply = await self._bus.request(peer, message, within_s=self._node.knobs.pair_timeout_s)
         refused = reply.refused
 
-        def hear(connection: sqlite3.Connection) -> tuple[bool, bool, list[KeyId]]:
+        def hear(connection: sqlite3.Connection) -> tuple[Heard, list[KeyId]]:
             at = self._clock.now()
-            if standing.everything:
+            if told.everything:
                 oplog.told_everything(connection, peer)
-            news = [key for key in refused if oplog.breach(connection, key, peer, at)]
-            return *self._heard(connection, peer, reply.standing, trusted=True), news
+            news = [key for key in refused if tallies.breach(connection, key, peer, at)]
+            return self._heard(connection, peer, reply.standing, trusted=True), news
 
-        back, intact, news = await self._database.transact(hear)
-        self._say(peer, back=back, intact=intact, breaches=news)
+        heard, news = await self._database.transact(hear)
+        self._say(peer, reply.standing, heard, news)
 
     async def _unreached(self, peer: NodeName, why: str) -> None:
         at = self._clock.now()
@@ -223,59 +223,48 @@ class Group:
 
     # ---- where each of them stands -------------------------------------------------------------
 
-    def _standing(
-        self, peer: NodeName, connection: sqlite3.Connection
-    ) -> tuple[m.Standing, tuple[m.Mark, ...]]:
-        """What is said of this server to a peer, and what that one is taken to have."""
-        known = next(one for one in oplog.peers(connection) if one.node == peer)
-        end = audit.head(connection, self._vault)
-        active, term = oplog.active(connection)
-        standing = m.Standing(
-            marks=_marks(oplog.marks(connection, self._me)),
-            seen_sequence=known.seen.sequence,
-            seen_digest=known.seen.digest,
-            end_sequence=end.sequence,
-            end_digest=end.digest,
-            checked_sequence=self._lines[peer].checked.sequence,
-            checked_digest=self._lines[peer].checked.digest,
-            everything=known.everything,
-            active=active,
-            term=term,
-        )
-        return standing, _marks(oplog.marks(connection, peer))
-
     def _heard(
         self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
-    ) -> tuple[bool, bool]:
-        """Take note of where the peer stands. Whether it was marked as down, and whether this
-        server has all that the peer has seen of it: else it was put back to an older state.
+    ) -> Heard:
+        """Take note of where the peer stands. Telling everything that was of no use is not repeated
+        before a while."""
+        last, now = self._lines[peer].differed_at, self._clock.monotonic()
+        pause_s = PAUSE * self._node.knobs.group_exchange_s
+        return standing.heard(
+            connection,
+            self._vault,
+            self._me,
+            peer,
+            said,
+            self._clock.now(),
+            drawn=self._draw(),
+            trusted=trusted,
+            compare=last is None or now - last > pause_s,
+        )
 
-        ``trusted``: the peer knows by now whether that has befallen itself. Until it does, the end
-        by which it would find out is kept.
-        """
-        at = self._clock.now()
-        theirs = {mark.node: Place(mark.epoch, mark.sequence) for mark in said.marks}
-        seen = self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
-        mine = oplog.marks(connection, self._me).get(self._me, oplog.START)
-        told = theirs.get(self._me, oplog.START)
-        intact = audit.has(connection, seen) and told <= mine
-        end = TrailEnd(said.end_sequence, said.end_digest) if trusted else None
-        back = oplog.heard(connection, peer, theirs, end)
-        if not intact:
-            oplog.begin_epoch(connection, self._me, told, at)
-        if said.everything:
-            oplog.tell_everything(connection, self._me, at)
-        if said.active is not None and oplog.appoint(connection, said.active, said.term):
-            self.active = said.active
-        return back, intact
+    def _told(
+        self, peer: NodeName, connection: sqlite3.Connection, *, total: bool
+    ) -> tuple[m.Standing, tuple[m.Mark, ...]]:
+        checked = self._lines[peer].checked
+        return standing.told(connection, self._vault, self._me, peer, checked, total=total)
+
+    def _draw(self) -> int:
+        return self._rng.stream("kms.epoch").randrange(0, oplog.DRAWN)
 
     def _say(
-        self, peer: NodeName, *, back: bool, intact: bool, breaches: Sequence[KeyId] = ()
+        self, peer: NodeName, said: m.Standing, heard: Heard, breaches: Sequence[KeyId]
     ) -> None:
-        if back:
+        self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
+        if heard.appointed is not None:
+            self.active = heard.appointed
+        if heard.back:
             self._node.record("kms.group", peer=peer, reached=True, why="")
-        if not intact:
+        if heard.differs:
+            self._lines[peer].differed_at = self._clock.monotonic()
+            self._node.record("kms.differs", level="warning", peer=peer)
+        if not heard.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer)
+        if heard.differs or not heard.intact:
             self._compare()
         for key_id in breaches:
             self._node.record("kms.breach", level="error", key_id=key_id, peer=peer)
@@ -284,7 +273,8 @@ class Group:
 
     async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
         """The peer tells of changes, or only where it stands."""
-        said, outcome, line = message.standing, [False, True, False], self._lines[peer.node]
+        said, line = message.standing, self._lines[peer.node]
+        outcome: list[tuple[Heard, bool]] = []
         line.speaks(peer.boot)
         rows = [
             Row(e.node, message.keys[e.index].key_id, Place(e.epoch, e.sequence), e.at)
@@ -297,28 +287,31 @@ class Group:
         def also(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
             now = self._clock.now()
             refused = [one.theirs.key_id for one in taken if one.refused]
-            news[:] = [key for key in refused if oplog.breach(connection, key, peer.node, now)]
-            oplog.count(connection, CONFLICTS, sum(one.conflict for one in taken))
+            news[:] = [key for key in refused if tallies.breach(connection, key, peer.node, now)]
+            tallies.count(connection, CONFLICTS, sum(one.conflict for one in taken))
             withdrawn = [one.theirs.key_id for one in taken if one.withdrawn]
             stale = sum(audit.given_since(connection, key, stamps[key]) for key in withdrawn)
-            oplog.count(connection, STALE_SERVES, stale)
-            known = next(one for one in oplog.peers(connection) if one.node == peer.node)
-            checked = TrailEnd(said.checked_sequence, said.checked_digest)
-            trusted = line.looked == peer.boot or checked == known.seen
-            outcome[:] = [*self._heard(connection, peer.node, said, trusted=trusted), trusted]
+            tallies.count(connection, STALE_SERVES, stale)
+            changed = [one.theirs.key_id for one in taken if one.changed]
+            contents.changed(connection, changed)
+            trusted = line.looked == peer.boot or standing.looked(connection, peer.node, said)
             if trusted:
-                oplog.take(connection, self._me, rows, after, now)
+                old = oplog.take(connection, self._me, rows, after, now)
+                # It was told under a number that stands for something else here.
+                oplog.log(connection, self._me, [key for key in changed if key in old], now)
+            heard = self._heard(connection, peer.node, said, trusted=trusted)
+            outcome[:] = [(heard, trusted)]
 
         caller = caller_at(self._config, peer.node, local=peer.local)
         keys = replicas.keys_received(message.keys, message.material)
         seen = TrailEnd(said.seen_sequence, said.seen_digest)
         done = await self._core.replicate(caller, keys, seen, also)
-        back, intact, trusted = outcome
+        [(heard, trusted)] = outcome
         if trusted:
             line.looked = peer.boot
-        self._say(peer.node, back=back, intact=intact, breaches=news)
-        standing, _ = await self._database.query(partial(self._standing, peer.node))
-        return m.ChangesTaken(refused=done.refused, standing=standing)
+        self._say(peer.node, said, heard, news)
+        told, _ = await self._database.query(partial(self._told, peer.node, total=bool(said.total)))
+        return m.ChangesTaken(refused=done.refused, standing=told)
 
     # ---- what an operator is told ----------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.messages import kms as m
 from protocol.terms import NodeName
-from services.kms import oplog, store
+from services.kms import oplog, store, tallies
 from services.kms.config import KmsConfig
 from services.kms.doors import replicas
 from services.kms.master import Vault
@@ -30,19 +30,19 @@ def view(
 ) -> m.GroupStatus:
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
     active, term = oplog.active(connection)
-    tallies = oplog.tallies(connection)
+    counted = tallies.tallies(connection)
     return m.GroupStatus(
         mode=config.replication.value,
         active=active,
         term=term,
         peers=_peers(connection, me, now),
-        origins=tuple(m.GroupOrigin(**row._asdict()) for row in oplog.origins(connection)),
+        origins=tuple(m.GroupOrigin(**row._asdict()) for row in tallies.origins(connection)),
         at_risk=oplog.at_risk(connection, me, config.peers),
-        conflicts=tallies.get(CONFLICTS, 0),
-        stale_serves=tallies.get(STALE_SERVES, 0),
+        conflicts=counted.get(CONFLICTS, 0),
+        stale_serves=counted.get(STALE_SERVES, 0),
         breaches=tuple(
             m.Breach(key_id=key_id, peer=peer, at=at)
-            for key_id, peer, at in oplog.breaches(connection)
+            for key_id, peer, at in tallies.breaches(connection)
         ),
         digests=_digests(connection, vault) if digests else (),
     )

@@ -5,6 +5,7 @@ What it made since then is on them, and must be again on all; what it makes anew
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,11 @@ import pytest
 from protocol.messages.agent import DiskAct, DiskAction
 from protocol.messages.kms import CreateKey
 from protocol.terms import KeyId, NodeName
+from services.kms import contents
+from services.kms.access import caller_at
+from services.kms.audit import EMPTY
+from services.kms.replication import Change
+from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import PAIR, PairRig
 
@@ -114,4 +120,90 @@ def test_so_it_is_in_a_group(group: GroupRig) -> None:
     after = group.key(A, "after")
     group.sleep(SOON)
     assert group.agree() and set(group.attributes(C)) == {lost, again, after}
+    group.healthy()
+
+
+def test_a_number_is_not_given_again_though_the_only_one_who_could_tell_is_gone(
+    group: GroupRig,
+) -> None:
+    """The lost key came to C by way of B, which then goes; C has never seen A's trail go so far."""
+    group.key(A, "old")
+    copied(group, A)
+    group.cut((A, C))
+    lost = group.key(A, "lost")
+    group.sleep(20)
+    group.power_off(B)
+    put_back(group, A)
+    anew = group.key(A, "anew")
+    group.heal()
+    group.sleep(SOON)
+    assert group.agree(A, C) and {lost, anew} <= set(group.attributes(C))
+    assert not group.group(A).at_risk
+    group.power_on(B)
+    group.sleep(SOON)
+    assert group.agree()
+    group.healthy()
+
+
+def test_nor_when_the_two_have_never_met(group: GroupRig) -> None:
+    group.cut((A, C))
+    group.key(A, "old")
+    copied(group, A)
+    lost = group.key(A, "lost")
+    group.sleep(20)
+    group.power_off(B)
+    put_back(group, A)
+    anew = group.key(A, "anew")
+    group.heal()
+    group.sleep(SOON)
+    assert group.agree(A, C) and {lost, anew} <= set(group.attributes(C))
+    group.healthy()
+
+
+def test_what_two_have_is_compared_though_both_have_heard_of_the_same(group: GroupRig) -> None:
+    """Each was told by another life of a third server, which is gone, and neither can know."""
+    copied(group, A)
+    group.cut((A, C), (B, C))
+    lost = group.key(A, "lost")
+    group.sleep(1)
+    group.power_off(B)
+    put_back(group, A)
+    group.heal()
+    anew = group.key(A, "anew")
+    group.sleep(1)
+    group.power_off(A)
+    assert anew in group.attributes(C)
+    group.power_on(B)
+    group.sleep(SOON)
+    assert group.agree(B, C) and {lost, anew} <= set(group.attributes(C))
+    group.power_on(A)
+    group.sleep(SOON)
+    assert group.agree()
+    group.healthy()
+
+
+def test_a_key_that_no_log_has_is_found_by_comparing_totals(group: GroupRig) -> None:
+    """Whatever brought it there: two that have heard of the same changes tell everything."""
+    group.key(A, "old")
+    group.cut((A, B), (A, C))
+    key = group.key(A, "secret")
+    service = group.agent.machine(A).runner.service
+    assert isinstance(service, KmsService)
+    [replica] = group.run(service.core.replicas([Change(key, 0)]))
+    other = group.agent.machine(C).runner.service
+    assert isinstance(other, KmsService)
+
+    def also(connection: sqlite3.Connection, _: object) -> None:
+        contents.changed(connection, [key])
+
+    group.run(other.core.replicate(caller_at(other.config, A, local=False), [replica], EMPTY, also))
+    assert key in group.attributes(C) and key not in group.attributes(B)
+    group.sleep(SOON)
+    assert key in group.attributes(B) and group.seen("kms.differs")
+    group.heal()
+    group.sleep(SOON)
+    assert group.agree()
+    group.wire.clear()
+    group.sleep(SOON)
+    assert len(group.wire) < 400, "they compare, and have nothing to say"
     group.healthy()

@@ -1,0 +1,122 @@
+"""Where two servers of a group stand: what each tells of itself, and what the other makes of it.
+
+Functions here run inside ``Database.transact`` or ``query``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple
+
+from protocol.messages import kms as m
+from protocol.terms import NodeName
+from services.kms import audit, contents, oplog, tallies
+from services.kms.audit import TrailEnd
+from services.kms.master import Vault
+from services.kms.oplog import Place
+
+_NOT_LOOKED: Final = -1  # in place of the number of a row of the trail
+
+
+class Heard(NamedTuple):
+    """What a peer's word has shown. ``back``: it was marked as down. ``intact``: this server has
+    all that the peer has seen of it; else it was put back to an older state. ``differs``: both have
+    heard of the same changes, and have not the same keys. ``appointed``: who takes changes, when
+    that is news."""
+
+    back: bool
+    intact: bool
+    differs: bool
+    appointed: NodeName | None
+
+
+def told(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    peer: NodeName,
+    checked: TrailEnd | None,
+    *,
+    total: bool,
+) -> tuple[m.Standing, tuple[m.Mark, ...]]:
+    """What is said of this server to a peer, and what that one is taken to have.
+
+    ``checked``: which end, told by the peer, this life has looked for in its trail; None: none yet.
+    ``total``: say too what all its keys come to."""
+    known = next(one for one in oplog.peers(connection) if one.node == peer)
+    end = audit.head(connection, vault)
+    active, term = oplog.active(connection)
+    standing = m.Standing(
+        marks=_marks(oplog.marks(connection, me)),
+        seen_sequence=known.seen.sequence,
+        seen_digest=known.seen.digest,
+        end_sequence=end.sequence,
+        end_digest=end.digest,
+        checked_sequence=_NOT_LOOKED if checked is None else checked.sequence,
+        checked_digest=audit.EMPTY.digest if checked is None else checked.digest,
+        everything=known.everything,
+        active=active,
+        term=term,
+        total=contents.total(connection, vault) if total else b"",
+    )
+    return standing, _marks(oplog.marks(connection, peer))
+
+
+def _marks(places: dict[NodeName, Place]) -> tuple[m.Mark, ...]:
+    return tuple(
+        m.Mark(node=node, epoch=place.epoch, sequence=place.sequence)
+        for node, place in places.items()
+    )
+
+
+def looked(connection: sqlite3.Connection, peer: NodeName, said: m.Standing) -> bool:
+    """Whether the peer's life has looked for the end that this server has of its trail."""
+    known = next(one for one in oplog.peers(connection) if one.node == peer)
+    return known.seen == TrailEnd(said.checked_sequence, said.checked_digest)
+
+
+def heard(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    peer: NodeName,
+    said: m.Standing,
+    at: float,
+    *,
+    drawn: int,
+    trusted: bool,
+    compare: bool,
+) -> Heard:
+    """Take note of where the peer stands, and tell everything where that is called for.
+
+    ``at`` in Unix seconds of this server's clock; ``drawn`` for a new epoch, as in ``oplog.begin``.
+    ``trusted``: the peer knows by now whether it was put back itself. Until it does, the end by
+    which it would find out is kept. ``compare``: whether to look if the two differ.
+    """
+    theirs = {mark.node: Place(mark.epoch, mark.sequence) for mark in said.marks}
+    known = theirs.get(me, oplog.START)
+    seen = TrailEnd(said.seen_sequence, said.seen_digest)
+    intact = audit.has(connection, seen) and oplog.has(connection, known)
+    end = TrailEnd(said.end_sequence, said.end_digest) if trusted else None
+    back = oplog.heard(connection, peer, theirs, end)
+    differs = compare and _differs(connection, vault, me, theirs, said.total)
+    if not intact:
+        oplog.begin_epoch(connection, me, known, at, drawn)
+    elif said.everything or differs:
+        oplog.tell_everything(connection, me, at)
+    news = said.active is not None and oplog.appoint(connection, said.active, said.term)
+    return Heard(back, intact, differs, said.active if news else None)
+
+
+def _differs(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    theirs: dict[NodeName, Place],
+    total: bytes,
+) -> bool:
+    """An id with two materials is no difference that telling could mend."""
+    if not total or theirs != oplog.marks(connection, me) or tallies.breaches(connection):
+        return False
+    mine = contents.total(connection, vault)
+    return bool(mine) and mine != total
