@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _GROUP: Final = "tests/services/kms/test_group.py"
+_BACK: Final = "tests/services/kms/test_put_back.py"
 
 GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
     (
@@ -27,6 +28,21 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
         "lost_keys_unasked",
         f"{_GROUP}::test_a_server_put_back_to_an_older_state_is_filled_again",
         "Extra items",
+    ),
+    (
+        "epochs_of_the_disk",
+        f"{_BACK}::test_a_number_is_not_given_again_though_the_only_one_who_could_tell_is_gone",
+        "assert (False",
+    ),
+    (
+        "totals_uncompared",
+        f"{_BACK}::test_a_key_that_no_log_has_is_found_by_comparing_totals",
+        "kms-2",
+    ),
+    (
+        "own_end_untold",
+        f"{_BACK}::test_keys_that_a_server_of_a_pair_has_made_itself_come_back_to_it",
+        "assert",
     ),
     ("ids_in_order", f"{_GROUP}::test_random_ids_never_meet", "one id, two materials"),
 )

@@ -1,11 +1,11 @@
 """Replication broken: a server that finds itself put back tells what it has, and does not ask for
-what it has lost."""
+what it has lost; and nobody sees that two servers differ."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from services.kms import oplog
+from services.kms import contents, oplog
 from tests.mutations.bugs.planting import plant
 
 
@@ -17,4 +17,9 @@ def _silent(original: Any) -> Any:
     return begin_epoch
 
 
+def _blind(original: Any) -> Any:
+    return lambda connection, vault: b""
+
+
 plant(oplog, "begin_epoch", _silent)
+plant(contents, "total", _blind)

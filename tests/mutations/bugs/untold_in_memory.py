@@ -10,8 +10,8 @@ from tests.mutations.bugs.planting import plant
 
 
 def _forgets(original: Any) -> Any:
-    def begin(connection: Any, me: Any, *rest: Any) -> None:
-        original(connection, me, *rest)
+    def begin(connection: Any, me: Any, *rest: Any, **more: Any) -> None:
+        original(connection, me, *rest, **more)
         connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
 
     return begin

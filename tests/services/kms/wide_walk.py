@@ -45,7 +45,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
 from services.kms import attributes
 from tests.services.kms.group_rig import GroupRig
-from tests.services.kms.pair_rig import CLIENT, PairRig
+from tests.services.kms.pair_rig import PairRig
 
 HOUR: Final = 3600.0
 ATOMS: Final = ("activated", "revoked", "compromised", "destroyed")
@@ -75,11 +75,11 @@ class WideWalk:
         self.choose = Random(f"{mode}-{size}-{seed}")
         self.mode = mode
         self.servers = tuple(NodeName(f"kms-{number}") for number in range(1, size + 1))
-        knobs = {"group_exchange_s": self.choose.choice((5, 20))}
+        exchange_s = self.choose.choice((5, 20))
         self.rig: PairRig = (
             PairRig(seed)
             if mode == "pair"
-            else GroupRig(seed, servers=self.servers, mode=mode, **knobs)
+            else GroupRig(seed, self.servers, mode, group_exchange_s=exchange_s)
         )
         self.said: dict[KeyId, set[str]] = {}
         self.noted: dict[tuple[KeyId, str], str] = {}
@@ -407,6 +407,3 @@ class WideWalk:
                 if value != (None if gone else self.rig.material[key]):
                     found.append(f"{server} gives another {key}")
         return found
-
-
-__all__ = ["CLIENT", "WideWalk"]
