@@ -32,11 +32,11 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
 
     ``providers`` are the key providers of the Lab file that a key server serves, ``replication``
-    the mode in which it replicates when that is after the answer; of a host,
-    ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere HA on for its cluster,
-    ``drs``: what the file has DRS do there by itself, empty: it is disabled, ``vsan``: whether its
-    cluster has an encrypted vSAN, and ``vcenter``: that of its cluster. ``connects``: whether it
-    has connections of TLS; a host has some for its vSAN alone.
+    the mode in which it replicates when that is after the answer, ``by_kmip``: whether it is asked
+    by KMIP; of a host, ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere
+    HA on for its cluster, ``drs``: what the file has DRS do there by itself, empty: it is disabled,
+    ``vsan``: whether its cluster has an encrypted vSAN, and ``vcenter``: that of its cluster.
+    ``connects``: whether it has connections of TLS; a host has some for its vSAN alone.
     """
 
     node: NodeName
@@ -45,6 +45,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterName = ClusterName("")
     providers: tuple[ProviderId, ...] = ()
     replication: str = ""
+    by_kmip: bool = False
     tpm: bool = True
     ha: bool = False
     drs: str = ""

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, asks_vcenter
 from chaos.faults.base import Params
+from chaos.kmip_trust import as_asked, by_kmip, trust_each_other
 from chaos.naming import named
 from chaos.workload import Outcome
 from protocol import names
+from protocol.errors import ProductError
 from protocol.messages.vcenter import (
-    KmipServer,
     MarkDefault,
     RegisterKmsCluster,
     SetCryptoMode,
@@ -69,10 +70,18 @@ def _cluster_default(_: str, params: Any) -> SetDefaultKmsCluster:
     return SetDefaultKmsCluster(entity=ClusterName(params.cluster), provider=provider)
 
 
-def _register(_: str, params: Any) -> RegisterKmsCluster:
-    servers = tuple(KmipServer(name=name, node=NodeName(name)) for name in params.servers)
-    provider = ProviderId(params.provider)
-    return RegisterKmsCluster(provider=provider, servers=servers, make_default=params.default)
+async def _register(acting: Acting, target: str, params: Any) -> Outcome:
+    """Servers that are asked by KMIP and vCenter trust each other then; where that fails, the
+    provider is there all the same, and is of no use to anybody yet."""
+    vcenter, provider = await acting.vcenter(target, params), ProviderId(params.provider)
+    listed = as_asked(acting.lab, map(NodeName, params.servers))
+    message = RegisterKmsCluster(provider=provider, servers=listed, make_default=params.default)
+    await acting.ask(vcenter, message)
+    try:
+        await trust_each_other(acting.lab, vcenter, provider, by_kmip(acting.lab, listed))
+    except ProductError as error:
+        return Outcome("info", {"trusted": False, "error": type(error).__name__})
+    return Outcome("ok", {})
 
 
 async def _delete(acting: Acting, target: str, params: Any) -> Outcome:
@@ -87,7 +96,7 @@ ACTIONS: Final = (
         "provider.add",
         About.NOTHING,
         "add a key provider, or change its servers",
-        asks_vcenter(_register),
+        _register,
         AddParams,
         "provider: second, servers: [kms]",
     ),

@@ -11,6 +11,7 @@ import msgspec
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
@@ -113,8 +114,8 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
     def cure_text(self) -> str:
         return (
             f"add a provider of exactly the name {self.provider} with the servers it had (a native "
-            "one: import its backup), make it the default again if it was, and re-enable host "
-            "encryption mode where it is lost"
+            "one: import its backup), have vCenter and its KMIP servers trust each other, make it "
+            "the default again if it was, and re-enable host encryption mode where it is lost"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
@@ -132,6 +133,9 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
                         make_default=before.default,
                     ),
                 )
+                # what vCenter trusted, and the certificate that it showed, went with the provider
+                kmip = by_kmip(lab, before.servers)
+                await trust_each_other(lab, self.vcenter, self.provider, kmip)
             for host in await all_hosts(lab, self.vcenter):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:

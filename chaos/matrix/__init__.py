@@ -22,7 +22,8 @@ check, and is fixed before anything is healed and before the table is read.
 - ``trusted_witness``  the same of what a Trust Authority gives and refuses
 - ``strangers`` who is not attested asks a Trust Authority for a key
 - ``unwrapped`` what a host and a Trust Authority said to each other. Pure
-- ``given``     what a key server and a host said to each other. Pure
+- ``given``     what key servers were asked for and gave. Pure
+- ``trails``    the same by the key servers' audit trails, where they are asked by KMIP
 - ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from chaos.conversation import Said
+from chaos.matrix.given import Asked
 from protocol.messages.agent import NodeRecord
 from protocol.terms import CryptoKeyId, NodeName
 
@@ -48,19 +49,22 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader is given: the course, and everything that was heard and recorded in it.
 
-    ``said``: what the host has sent and was sent; ``asked``: what vCenter has said to key servers
-    and they to it. ``records``: the lines of the host's own log. ``alarmed``: vCenter has told that
-    the host's TPM does not say what it said before. ``earlier``: what the host has sent and was
-    sent from the beginning of the fault to that of the course. ``trust``: the services of a Trust
-    Authority.
+    ``said``: what the host has sent and was sent over the bus; ``asked``: what vCenter has asked
+    key servers for, and ``asked_by_host`` the host, by either door. ``unread``: key servers of
+    which it is not known whether they were asked. ``records``: the lines of the host's own log.
+    ``alarmed``: vCenter has told that the host's TPM does not say what it said before.
+    ``earlier``: what the host has sent and was sent over the bus from the beginning of the fault to
+    that of the course. ``trust``: the services of a Trust Authority.
     """
 
     course: Course
     letter: str
     said: Sequence[Said]
-    asked: Sequence[Said]
+    asked: Sequence[Asked]
     records: Sequence[NodeRecord]
     servers: frozenset[NodeName]
+    asked_by_host: Sequence[Asked] = ()
+    unread: Sequence[NodeName] = ()
     alarmed: bool = False
     earlier: Sequence[Said] = ()
     trust: frozenset[NodeName] = frozenset()

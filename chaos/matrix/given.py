@@ -1,34 +1,92 @@
-"""What key servers were asked for and gave, and when a host mounted its disk groups. Pure."""
+"""What key servers were asked for and gave, and when a host mounted its disk groups. Pure.
+
+A key server is asked over the bus, where requests and replies are heard, or by KMIP under TLS, of
+which an onlooker has nothing but sealed bytes: then its own audit trail tells, which it writes
+before a key leaves it, and which says nothing of what vCenter or a host made of the answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
 
 from chaos.conversation import Said
+from chaos.observe.audit import asker
 from protocol.messages.agent import NodeRecord
+from protocol.messages.kms import AuditRow
 from protocol.terms import NodeName
 
 
-def asked_for(one: Said) -> set[str]:
-    """The ids that a request to a key server is for."""
-    return set(one.body.get("key_ids", ())) if one.kind == "request" else set()
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A key server was asked for a key; ``t``: when, in lab seconds.
+
+    ``usable``: whether it gave a value that may be used (STD-19); None: no answer about that was
+    seen.
+    """
+
+    t: float
+    server: NodeName
+    by: str
+    key: str
+    usable: bool | None
 
 
-def answered(said: Sequence[Said], key: str, *, usable: bool) -> NodeName | None:
-    """Who was asked for this key, and gave a value that may be used, or none that may (STD-19)."""
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a key server's audit trail; ``t``: its time in lab seconds."""
+
+    t: float
+    server: NodeName
+    row: AuditRow
+
+
+_GET: Final = "Get"
+_SUCCESS: Final = "Success"
+_ENDS: Final = ("Revoke", "Destroy")
+"""Operations after which a key is not to be used any more, whatever else is done to it."""
+
+
+def heard_asking(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterator[Asked]:
+    """What these servers were asked over the bus."""
+    asked = frozenset(servers)
     replies = {(one.src, one.id): one for one in said if one.kind == "reply"}
     for one in said:
-        if key not in asked_for(one) or (reply := replies.get((one.dst, one.id))) is None:
+        if one.kind != "request" or one.dst not in asked:
             continue
-        values: list[dict[str, Any]] = reply.body.get("values", [])
-        if any(value.get("key_id") == key and _usable(value) is usable for value in values):
-            return NodeName(one.dst)
-    return None
+        values = _values(replies.get((one.dst, one.id)))
+        for key in one.body.get("key_ids", ()):
+            found = [_usable(value) for value in values if value.get("key_id") == key]
+            usable = found[0] if found else None
+            yield Asked(t=one.t, server=NodeName(one.dst), by=one.src, key=key, usable=usable)
+
+
+def _values(reply: Said | None) -> Sequence[Mapping[str, Any]]:
+    return () if reply is None else reply.body.get("values", ())
 
 
 def _usable(value: Mapping[str, Any]) -> bool:
     return value.get("index") is not None and value.get("state") in ("Active", "Pre-Active")
+
+
+def audited_asking(trail: Sequence[Audited]) -> Iterator[Asked]:
+    """What the servers of this trail, which is that of all servers from their beginning, gave or
+    refused by their own rows. A key that is revoked is still given, and may not be used."""
+    ended: dict[str, float] = {}
+    for one in trail:
+        if one.row.operation in _ENDS and one.row.result == _SUCCESS:
+            ended[one.row.key_id] = min(one.t, ended.get(one.row.key_id, one.t))
+    for one in trail:
+        row = one.row
+        if row.operation != _GET or not row.key_id:
+            continue
+        usable = row.result == _SUCCESS and not ended.get(row.key_id, one.t + 1.0) <= one.t
+        yield Asked(t=one.t, server=one.server, by=asker(row), key=row.key_id, usable=usable)
+
+
+def answered(asked: Iterable[Asked], key: str, *, usable: bool) -> NodeName | None:
+    """Who was asked for this key, and gave a value that may be used, or none that may (STD-19)."""
+    return next((one.server for one in asked if one.key == key and one.usable is usable), None)
 
 
 def not_mounted(records: Sequence[NodeRecord], spoke: float | None) -> str:

@@ -14,6 +14,7 @@ from chaos.matrix import clock, native, setup
 from chaos.matrix.account import Account, Witness
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
+from chaos.matrix.given import Asked, heard_asking
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import exposed
@@ -97,7 +98,9 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
+    await scene.trails.follow()
     told = await _ended(scene, fault, plays)
+    await scene.trails.follow()
     _write_letters(scene, plays)  # a vCenter that was away has said its part by now
     if told:
         found = await exposed(scene)
@@ -250,22 +253,21 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     if one.judged is None or one.went is None or one.subject[0] in scene.clear:
         return ()  # no key has a part in a VM without encryption
     course = one.went
-    began, ended, servers = course.began, course.ended, frozenset(scene.servers)
+    began, ended = course.began, course.ended
+    said = tuple(scene.heard.of(course.host, began, ended))
     about = Account(
         course=course,
         letter=one.judged.letter,
-        said=tuple(scene.heard.of(course.host, began, ended)),
-        asked=tuple(
-            said
-            for said in scene.heard.of(scene.vcenter, began, ended)
-            if {said.src, said.dst} & servers
-        ),
+        said=said,
+        asked=_asked_by(scene, scene.vcenter, began, ended),
+        asked_by_host=_asked_by(scene, course.host, began, ended),
+        unread=scene.trails.unread,
         records=tuple(
             line
             for line in scene.bench.records()
             if line.node == course.host and began <= line.at <= ended
         ),
-        servers=servers,
+        servers=frozenset(scene.servers),
         trust=frozenset((*scene.attesters, *scene.key_services)),
         alarmed=course.host in one.scene.alarmed,
         earlier=tuple(scene.heard.of(course.host, scene.t0, began)),
@@ -274,6 +276,14 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     for witness in found:
         one.trail.write("probe", course.host, "witness", **plain(witness))
     return found
+
+
+def _asked_by(scene: Scene, node: NodeName, since: float, until: float) -> tuple[Asked, ...]:
+    """What the node has asked key servers for in this time, through whichever door."""
+    said = [
+        one for one in scene.heard.of(node, since, until) if {one.src, one.dst} & {*scene.servers}
+    ]
+    return (*heard_asking(said, scene.servers), *scene.trails.asked(node, since, until))
 
 
 def _of(one: EventPlay, found: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
 from chaos.matrix.terms import Actor, Boot, Place, Variant, is_native, is_trusted
+from chaos.matrix.trails import Trails
 from chaos.observe.guests import Guests
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
@@ -113,8 +114,9 @@ class Scene:
     """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
     vCenter had them before the fault; ``judged`` are the VMs that cells are about,
     ``clear`` those that are not encrypted.
-    ``dumped``: what only we know to be in the dump of a host. ``t0``: when the
-    fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
+    ``dumped``: what only we know to be in the dump of a host. ``began_at``: Unix time of the lab's
+    beginning, by nodes' clocks; ``t0``: when the fault began, in lab seconds; ``first_event``: the
+    last entry of vCenter's log before it. ``trails``: of key servers, read when letters are fixed.
     ``variant``: how the fault is made. ``vcenter_cut``: nobody reaches vCenter, though it runs.
     ``evicted``: events come when keys of a deleted provider have left every host. ``expired``: when
     every token has expired.
@@ -142,12 +144,14 @@ class Scene:
     draws: Draws
     casts: dict[Event, dict[Actor, NodeName]]
     guests: Guests = field(init=False)
+    trails: Trails = field(init=False)
     keys: dict[VmName, tuple[CryptoKeyId, ...]] = field(default_factory=dict)
     judged: set[VmName] = field(default_factory=set)
     clear: set[VmName] = field(default_factory=set)
     dumped: dict[NodeName, bytes] = field(default_factory=dict)
     kdks: dict[ProviderId, ProviderBackup] = field(default_factory=dict)
     cold: dict[VmName, NodeName] = field(default_factory=dict)
+    began_at: float = 0.0
     t0: float = 0.0
     first_event: int = 0
     variant: Variant = Variant.USUAL
@@ -170,6 +174,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.guests = Guests(self.lab, self.draws)
+        self.trails = Trails(self.lab, self.began_at)
 
     @property
     def vcenter(self) -> NodeName:

@@ -1,7 +1,8 @@
 """Whether a letter came from the cause that its reason names: its witness.
 
-Taken from what was said on the data bus and from the hosts' boot records; never from what the
-judged service says of itself. A reason without a reader here has no witness of its own.
+Taken from what was said on the data bus, from the audit trails of key servers that are asked by
+KMIP, and from the hosts' boot records; never from what the judged service says of itself.
+A reason without a reader here has no witness of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, Course, Found, Witness, keys_to
-from chaos.matrix.given import answered, asked_for, not_mounted
+from chaos.matrix.given import answered, not_mounted
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
 from chaos.matrix.trusted_witness import (
@@ -40,6 +41,9 @@ def from_its_cache(about: Account) -> Found:
     came = [one.name for one in keys_to(about)]
     services = about.servers | about.trust
     sent = [one.dst for one in about.said if one.dst in services and one.name != HEALTH]
+    sent += [one.server for one in about.asked_by_host if one.server not in sent]
+    if about.unread and not (came or sent):
+        return False, f"it is not known whether it asked {', '.join(about.unread)}"
     if came or sent:
         return False, f"{', '.join(came) or 'no keys'} came to it, it asked {sent or 'nobody'}"
     return True, "no message carried a key to it, and it asked no key server"
@@ -56,7 +60,7 @@ def fetched(about: Account) -> Found:
         return False, "no key was pushed"
     for push in pushes:
         for key in _named(push):
-            if not any(key in asked_for(one) and one.t <= push.t for one in about.asked):
+            if not any(one.key == key and one.t <= push.t for one in about.asked):
                 return False, f"{key} was pushed, and no key server was asked for it"
     return True, f"{len(named)} keys were fetched by vCenter, then pushed"
 
@@ -101,7 +105,7 @@ def asked_itself(about: Account) -> Found:
         return False, f"{', '.join(came)} came to it"
     if any(one.kind == "keys.loaded" and str(kek) in _loaded(one) for one in about.records):
         return True, "its boot loaded the key, and it mounted them before it spoke with vCenter"
-    if answered(about.said, str(kek.key_id), usable=True) is None:
+    if answered(about.asked_by_host, str(kek.key_id), usable=True) is None:
         return False, "it asked no key server for the key of its disk groups"
     return True, "it asked a key server itself, and mounted them before it spoke with vCenter"
 
@@ -141,7 +145,7 @@ def missing_at_source(about: Account) -> Found:
     """R29, R34: the key server was asked, and has answered that it has no such key, or one in a
     state that forbids its use (STD-19)."""
     for key in about.course.keys:
-        asked = (*about.asked, *about.said) if about.course.mounts else about.asked
+        asked = (*about.asked, *about.asked_by_host) if about.course.mounts else about.asked
         if server := answered(asked, str(key.key_id), usable=False):
             return True, f"{server} was asked for it, and has none that may be used"
     return False, "no key server was asked for it and had none"

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
 from chaos.observe.look import WITHIN_S, nodes_of
-from protocol.messages.kms import AuditRow, QueryAudit
+from protocol.messages.kms import AuditRow, AuditRows, QueryAudit
 from protocol.terms import NodeName, Role
+
+_BY_KMIP: Final = "kmip/"
+
+
+def asker(row: AuditRow) -> str:
+    """Who asked: the node that the bus has proved, or the name in the certificate that the door of
+    KMIP has, whichever way it came."""
+    return row.who.removeprefix(_BY_KMIP)
 
 
 class AuditTail:
     """New rows of the key servers' audit trails since the last call, each row once.
 
-    ``blind`` tells that a server could not be asked at some time, so that rows may be missing.
+    ``of`` has the server of each row in ``rows``. ``blind`` tells that a server could not be asked
+    at some time, so that rows may be missing where they are looked for by a mark. ``unread`` are
+    servers of which rows may be missing even so: one that did not answer and has not been read to
+    its end since, or whose trail began anew meanwhile (an older database serves).
     """
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+    def __init__(self, lab: Lab, *, within_s: float = WITHIN_S) -> None:
+        self._lab, self._within_s = lab, within_s
         self._lock = asyncio.Lock()
-        self._after: dict[NodeName, int] = {}
+        self._last: dict[NodeName, AuditRow] = {}
+        self._known: dict[NodeName, set[str]] = {}  # digests of its rows
         self.rows: list[AuditRow] = []
+        self.of: list[NodeName] = []
         self.blind = False
+        self.unread: dict[NodeName, None] = {}
 
     async def position(self) -> int:
         """Read on; the number of rows seen so far, as a mark in ``rows``."""
@@ -32,14 +47,31 @@ class AuditTail:
             return len(self.rows)
 
     async def _read_on(self, server: NodeName) -> None:
-        while True:
-            after = self._after.get(server, 0)
-            try:
-                page = await self._lab.ask(server, QueryAudit(after=after), within_s=WITHIN_S)
-            except REFUSALS:
-                self.blind = True
-                return
-            if not page.rows:
-                return
-            self.rows += page.rows
-            self._after[server] = page.rows[-1].sequence
+        """From the last row that was seen of it, which must be there still: else from the first."""
+        last = self._last.get(server)
+        after = 0 if last is None else last.sequence - 1
+        try:
+            page = (await self._page(server, after)).rows
+            whole = last is None or (bool(page) and page[0].digest == last.digest)
+            if not whole:
+                page = (await self._page(server, 0)).rows
+            while page and (last is None or page[-1].digest != last.digest):
+                self._take(server, page)
+                page = (await self._page(server, page[-1].sequence)).rows
+        except REFUSALS:
+            self.blind = True
+            self.unread[server] = None
+            return
+        if whole:
+            self.unread.pop(server, None)
+
+    async def _page(self, server: NodeName, after: int) -> AuditRows:
+        return await self._lab.ask(server, QueryAudit(after=after), within_s=self._within_s)
+
+    def _take(self, server: NodeName, page: tuple[AuditRow, ...]) -> None:
+        known = self._known.setdefault(server, set())
+        new = [row for row in page if row.digest not in known]
+        known.update(row.digest for row in new)
+        self.rows += new
+        self.of += [server] * len(new)
+        self._last[server] = page[-1]

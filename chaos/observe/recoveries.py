@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chaos.history import History
 from chaos.lab import Lab
-from chaos.observe.audit import AuditTail
+from chaos.observe.audit import AuditTail, asker
 from chaos.observe.look import WITHIN_S, Look
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, QueryHost
@@ -124,7 +124,7 @@ class Recoveries:
             return
         rows = self._tail.rows[recovery.mark : end]
         asked = [r for r in rows if r.operation == GET and r.key_id in known.keys]
-        by_host = [r for r in rows if r.who == recovery.host and r not in asked]
+        by_host = [r for r in rows if asker(r) == recovery.host and r not in asked]
         recovery.kms_calls = len(asked) + len(by_host)
 
     async def position(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -25,6 +26,7 @@ from lab.runs.store import RunFolder, all_runs
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
+from services.kms.config import Door
 from services.knobs import faults as faults_of_knobs
 
 E = TypeVar("E", bound=StrEnum)
@@ -44,10 +46,10 @@ def matrix(
     variants: bool,
     report: Report,
     knobs: Mapping[str, Any] | None = None,
+    door: Door = Door.BUS,
 ) -> Matrix:
-    """Play the cells of these blocks, faults and events; empty: all that are built.
-
-    With ``knobs`` that are not at their defaults, the answer says which cells these move.
+    """Play the cells of these blocks, faults and events; empty: all that are built. ``door``: how
+    key servers are asked. With ``knobs``, the answer says which cells these move.
 
     KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
     has, and for a knob or a value that there is not; KS-USE-004 when none of the cells applies.
@@ -68,13 +70,15 @@ def matrix(
         isolate=isolate,
         variants=variants,
         knobs=dict(knobs or {}),
+        door=door,
     )
     folder, result = play_matrix(wanted, report)
     rows = result.cells
-    counts = {verdict: sum(row.verdict is verdict for row in rows) for verdict in Agreement}
+    counts = Counter(row.verdict for row in rows)
     return Matrix(
         run=folder.run,
         mode=mode,
+        door=door.value,
         tpm=wanted.tpm,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
@@ -134,12 +138,12 @@ def _explained(id: str) -> str:
 
 
 def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
-    """The last run of the matrix, at the defaults of all knobs, that has this cell; what cannot be
-    read is passed over."""
+    """The last run of the matrix, at the defaults of all knobs and of the door, that has this cell;
+    what cannot be read is passed over."""
     for folder in reversed(all_runs()):
         with suppress(KeysteadError):
             record = folder.record()
-            usual = record.experiment == "matrix" and not record.knobs
+            usual = record.experiment == "matrix" and not record.knobs and record.door == Door.BUS
             if usual and (folder.path / ROWS).is_file():
                 if (row := row_in(folder, *places)) is not None:
                     return folder, row

@@ -13,6 +13,7 @@ from lab.matrix.run import Wanted, at_once, exit_of
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
+from services.kms.config import Door
 
 
 def outside(
@@ -23,8 +24,9 @@ def outside(
     seed: int,
     jobs: int,
     report: Report,
+    door: Door = Door.BUS,
 ) -> Outside:
-    """Play rows X01 to X20; empty: all of them.
+    """Play rows X01 to X20; empty: all of them. ``door``: how their key servers are asked.
 
     KS-USE-002 for a row that there is not.
     """
@@ -41,11 +43,13 @@ def outside(
         tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
         seed=seed,
         jobs=jobs or at_once(mode),
+        door=door,
     )
     folder, result, played = play_outside(chosen, wanted, report)
     return Outside(
         run=folder.run,
         mode=mode,
+        door=door.value,
         tpm=wanted.tpm,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),

@@ -43,6 +43,7 @@ def play(
     event: Annotated[list[str] | None, Parameter(help="E1 to E12; all when left out.")] = None,
     mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
     tpm: Annotated[Literal["model", "libtpms"] | None, Parameter(help="TPM under hosts.")] = None,
+    door: Annotated[Literal["bus", "kmip"], Parameter(help="How key servers are asked.")] = "bus",
     isolate: Annotated[bool, Parameter(help="Each event in a lab of its own.")] = False,
     variants: Annotated[
         bool, Parameter(help="Each fault in every way in which it is made.")
@@ -63,6 +64,7 @@ def play(
 
         keystead matrix --block S00 --block S10 --fault F1 -o json
         keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
+        keystead matrix --block S11 --door kmip
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
     on a letter before the table is read. With --knob, which answers an open question otherwise, it
@@ -72,28 +74,19 @@ def play(
     from lab.api.matrix import matrix
     from lab.api.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
+    from services.kms.config import Door
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)
+    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "door": Door(door)}
     if outside or row:
         _check_rows_alone(block or fault or event or isolate or variants or knob)
         with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
-            rows = play_rows(row or (), mode=mode, tpm=chosen, seed=seed, jobs=jobs, report=report)
+            rows = play_rows(row or (), report=report, **how)
         return _show_rows(rows, options)
+    how |= {"isolate": isolate, "variants": variants, "knobs": wanted}
     with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
-        answer = matrix(
-            block or (),
-            fault or (),
-            event or (),
-            mode=mode,
-            tpm=chosen,
-            seed=seed,
-            jobs=jobs,
-            isolate=isolate,
-            variants=variants,
-            report=report,
-            knobs=wanted,
-        )
+        answer = matrix(block or (), fault or (), event or (), report=report, **how)
     _show(answer, options)
     return answer.exit_code
 
@@ -187,10 +180,22 @@ def _show(answer: Matrix, options: Options) -> None:
         say(f"interrupted: {answer.not_played} of {cells} cells were not played")
     say(
         f"{answer.agree} agree, {answer.disagree} disagree, {answer.void} void; "
-        f"run {answer.run}, {answer.mode}, tpm {answer.tpm}, {answer.seconds:g} s"
+        f"run {answer.run}, {answer.mode}, {_labs(answer)}, {answer.seconds:g} s"
     )
     if wrong:
-        hint(f"keystead matrix explain {wrong[0].block} {wrong[0].fault} {wrong[0].event}")
+        place = f"{wrong[0].block} {wrong[0].fault} {wrong[0].event}"
+        hint(f"keystead matrix explain {place}{_usual(answer)}")
+
+
+def _labs(answer: Matrix | Outside) -> str:
+    """What its labs were like."""
+    by = "" if answer.door == "bus" else f"key servers by {answer.door}, "
+    return f"{by}tpm {answer.tpm}"
+
+
+def _usual(answer: Matrix) -> str:
+    """What ``explain`` must be told of a run with labs that are not as usual, to look into it."""
+    return f" --run {answer.run}" if answer.knobs or answer.door != "bus" else ""
 
 
 def _moved(answer: Matrix) -> None:
@@ -222,7 +227,7 @@ def _show_rows(answer: Outside, options: Options) -> int:
     left = f", {answer.not_played} not played" if answer.not_played else ""
     say(
         f"{len(answer.items)} rows{left}; run {answer.run}, {answer.mode}, "
-        f"tpm {answer.tpm}, {answer.seconds:g} s"
+        f"{_labs(answer)}, {answer.seconds:g} s"
     )
     return answer.exit_code
 

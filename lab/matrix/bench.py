@@ -123,8 +123,9 @@ def scene_of(
     heard: Heard,
     history: History,
     seed: int,
+    began_at: float,
 ) -> Scene:
-    """The scene of a staging in a lab that was made for it."""
+    """The scene of a staging in a lab that was made for it, at this Unix time by its clocks."""
     roles = [spec.role for spec in lab.topology.nodes]
     services = roles.count(Role.ATTESTATION) + roles.count(Role.KEYPROVIDER)
     return Scene(
@@ -132,6 +133,7 @@ def scene_of(
         bench=LabBench(lab, records),
         heard=heard,
         book=Book(history),
+        began_at=began_at,
         block=staging.block,
         fault=staging.fault,
         boot=staging.boot,

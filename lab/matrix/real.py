@@ -35,6 +35,7 @@ from lab.topology.course import unheard
 from lab.topology.provision import provision
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
+from services.kms.config import Door
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import Line
 from services.runtime.real.world import LabTime
@@ -69,9 +70,10 @@ class Processes:
         patch: str = "",
         pace: float = PACE,
         knobs: Mapping[str, Any] | None = None,
+        door: Door = Door.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
-        self._knobs = dict(knobs or {})
+        self._knobs, self._door = dict(knobs or {}), door
         self._patch, self._pace = patch, pace
         # It has loaded what agents need too: labs are copies of it, and start no Python.
         loaded = (__name__, *preload(real_tpms=tpm is TpmBackend.LIBTPMS))
@@ -83,7 +85,7 @@ class Processes:
         jobs = -(-self._jobs // SLOW_PART) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
         with scratch("matrix-turns") as turns:
-            how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, turns)
+            how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, self._door, turns)
             each(in_sequence(stagings), partial(self._play, how), done, jobs=jobs, end=self.close)
 
     def _play(self, how: _How, staging: Staging) -> Outcome:
@@ -100,6 +102,7 @@ class _How(NamedTuple):
     patch: str
     pace: float
     knobs: dict[str, Any]
+    door: Door
     turns: Path
 
 
@@ -114,7 +117,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 
 
 async def _in_a_lab(home: Path, staging: Staging, how: _How, server: Line) -> Outcome:
-    made = topology_of(staging, how.tpm, how.knobs)
+    made = topology_of(staging, how.tpm, how.knobs, how.door)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(packed(made), pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)
@@ -138,7 +141,7 @@ async def _played_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
     await lab.listen(note)
     history = History(None, lab.monotonic)
     async with lab.tapped(heard.hear):
-        scene = scene_of(staging, lab, lambda: records, heard, history, seed)
+        scene = scene_of(staging, lab, lambda: records, heard, history, seed, lab.time.wall)
         await stage(scene, staged_events(staging))
         async with _lateness() as late:
             outcome = await outcome_of(scene, staging)

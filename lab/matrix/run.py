@@ -43,6 +43,7 @@ from lab.runs.store import (
 from lab.supervise.scratch import collect
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
+from services.kms.config import Door
 
 MATRIX: Final = "matrix"
 """What such a run is called among stored runs."""
@@ -53,7 +54,7 @@ STAGINGS: Final = "stagings"
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone, with
     ``variants`` each fault in every way in which it can be made. ``knobs``: those of its labs that
-    are not at their defaults."""
+    are not at their defaults. ``door``: that of every key server."""
 
     cells: tuple[Cell, ...]
     mode: str
@@ -64,6 +65,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     variants: bool = False
     patch: str = ""
     knobs: dict[str, Any] = {}
+    door: Door = Door.BUS
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -107,7 +109,14 @@ class Player(Protocol):
 def player_of(wanted: Wanted) -> Player:
     """Who plays stagings in this mode."""
     kind = Stages if wanted.mode == "sim" else Processes
-    return kind(wanted.tpm, wanted.seed, wanted.jobs, patch=wanted.patch, knobs=wanted.knobs)
+    return kind(
+        wanted.tpm,
+        wanted.seed,
+        wanted.jobs,
+        patch=wanted.patch,
+        knobs=wanted.knobs,
+        door=wanted.door,
+    )
 
 
 def begin(wanted: Wanted, what: str) -> RunFolder:
@@ -124,6 +133,7 @@ def begin(wanted: Wanted, what: str) -> RunFolder:
         began=time.time(),
         tpm=wanted.tpm.value,
         knobs=wanted.knobs,
+        door=wanted.door.value,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
     (folder.path / STAGINGS).mkdir(exist_ok=True)

@@ -27,6 +27,7 @@ from lab.scan.simulated import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
+from services.kms.config import Door
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
@@ -40,7 +41,8 @@ def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
     lab.broker.tap = heard.hear
     scan = Scan(lab)
     history = History(None, lab.monotonic)
-    scene = scene_of(staging, lab, lambda: lab.records, heard, history, seed)
+    began_at = lab.loop.epoch
+    scene = scene_of(staging, lab, lambda: lab.records, heard, history, seed, began_at)
     lab.run(stage(scene, staged_events(staging)))
     _staged[:] = [(scene, scan)]
 
@@ -57,7 +59,7 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
 class Stages:
     """The labs from which stagings begin, each made when the first one needs it; ``jobs`` stagings
     go on at a time. ``patch``: a module that is imported before any node is made. ``knobs``: those
-    that are not at their defaults.
+    that are not at their defaults. ``door``: that of key servers.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Stages:
         *,
         patch: str = "",
         knobs: Mapping[str, Any] | None = None,
+        door: Door = Door.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
-        self._knobs = dict(knobs or {})
+        self._knobs, self._door = dict(knobs or {}), door
         self._lock = threading.Lock()
         self._snapshots: dict[bytes, Snapshot] = {}
 
@@ -82,7 +85,7 @@ class Stages:
         return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> Snapshot:
-        topology = topology_of(staging, self._tpm, self._knobs)
+        topology = topology_of(staging, self._tpm, self._knobs, self._door)
         with self._lock:
             key = msgspec.msgpack.encode(topology)
             if key not in self._snapshots:

@@ -18,6 +18,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ClusterName, NodeName, Role
+from services.kms.config import Door
 
 LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
@@ -27,10 +28,14 @@ of them costs that."""
 
 
 def file_of(
-    staging: Staging, tpm: TpmBackend, knobs: Mapping[str, Any] | None = None
+    staging: Staging,
+    tpm: TpmBackend,
+    knobs: Mapping[str, Any] | None = None,
+    door: Door = Door.BUS,
 ) -> dict[str, Any]:
     """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
     native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
+    ``door``: that of every key server.
     """
     block, events = staging.block, staged_events(staging)
     twist = TWISTS[staging.twist]
@@ -52,7 +57,7 @@ def file_of(
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
         "vcenters": [{"name": name} for name in _vcenters(block)],
-        "kms": [{"name": server} for server in servers],
+        "kms": [{"name": server, "door": door.value} for server in servers],
         "providers": providers,
         "clusters": [
             {
@@ -113,10 +118,13 @@ def _vsan(event: Event) -> dict[str, Any]:
 
 
 def topology_of(
-    staging: Staging, tpm: TpmBackend, knobs: Mapping[str, Any] | None = None
+    staging: Staging,
+    tpm: TpmBackend,
+    knobs: Mapping[str, Any] | None = None,
+    door: Door = Door.BUS,
 ) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
-    return plan(load(file_of(staging, tpm, knobs)))
+    return plan(load(file_of(staging, tpm, knobs, door)))
 
 
 def packed(topology: Topology) -> Topology:

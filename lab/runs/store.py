@@ -47,6 +47,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     scan: bool = False  # for every key, in all that the run has left
     options: tuple[str, ...] = ()  # see ``Prepared``
     knobs: dict[str, Any] = {}  # of the matrix, where they are not at their defaults
+    door: str = "bus"  # of the matrix: that of its key servers
 
 
 def code_version() -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from chaos import kmip_trust
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from protocol.errors import NotConnected
 from protocol.messages.host.vsan import GenerateVsanClientCert
 from protocol.messages.keyprovider import GenerateServiceClientCert
 from protocol.messages.kms import TrustIdentity
-from protocol.messages.vcenter.kmip import (
-    RetrieveClientCert,
-    RetrieveKmipServerCert,
-    UploadKmipServerCert,
-)
 from protocol.terms import NodeName, ProviderId, Role
 
 
@@ -30,17 +26,8 @@ async def trust_each_other(
     """Each server is told at its console to take vCenter's certificate, and that of each of its
     hosts with vSAN, which ask by themselves; vCenter is told to take what each of them shows.
     Repeating it changes nothing."""
-    own = (await lab.ask(vcenter, RetrieveClientCert(provider=provider))).certificate
-    if own is None:
-        raise KeysteadError("KS-PRODUCT-001", f"{vcenter} has no certificate for {provider}")
     servers = tuple(servers)
-    for server in servers:
-        await lab.ask(server, TrustIdentity(certificate=own.certificate))
-        found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=server))
-        await lab.ask(
-            vcenter,
-            UploadKmipServerCert(provider=provider, certificate=found.certificate.certificate),
-        )
+    await kmip_trust.trust_each_other(lab, vcenter, provider, servers)
     await trust_nodes(lab, vsan_hosts(lab, vcenter), servers)
 
 

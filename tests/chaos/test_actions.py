@@ -9,6 +9,7 @@ import pytest
 from chaos.actions import ACTIONS
 from chaos.actions.base import Acting
 from chaos.faults import make_fault
+from chaos.observe.listing import all_providers
 from chaos.workload import Outcome
 from protocol.errors import (
     EncryptionKeyRequired,
@@ -17,9 +18,12 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
+from protocol.messages.vcenter import GenerateKey
+from protocol.terms import NodeName, ProviderId
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
+KMS = NodeName("kms")
 
 
 def give(world: World, kind: str, target: str = "", name: str = "x", **fields: Any) -> Outcome:
@@ -100,4 +104,31 @@ def test_a_fault_reads_again_as_it_was_written() -> None:
     for kind, fields in (("tpm.swap", {"accept": False}), ("tpm.clear", {"latent": True})):
         found = make_fault(kind, "x", {"on": "esxi-001", **fields}, directory)
         assert make_fault(kind, "x", found.written(), directory) == found
+    world.close()
+
+
+@pytest.mark.parametrize("door", ["bus", "kmip"])
+def test_a_provider_is_added_by_the_door_of_its_servers(door: str) -> None:
+    """vCenter and the server trust each other then, so that keys are made there."""
+    world = World(hosts=1, vms=1, kms={"replicas": 1, "door": door})
+    assert give(world, "provider.add", provider="second", servers=["kms"]).kind == "ok"
+    listed = world.run(all_providers(world.lab, world.lab.vcenter))
+    [server] = next(one.servers for one in listed if one.provider == "second")
+    assert server.address == {"bus": "", "kmip": "kmip://kms"}[door]
+    assert give(world, "provider.default", provider="second").kind == "ok"
+    made = world.run(
+        world.lab.ask(
+            world.lab.vcenter, GenerateKey(operation_id="x", provider=ProviderId("second"))
+        )
+    )
+    assert made.key is not None and made.key.provider_id == "second"
+    world.close()
+
+
+def test_a_provider_that_nobody_could_trust_is_there_all_the_same() -> None:
+    world = World(hosts=1, vms=1, kms={"replicas": 1, "door": "kmip"})
+    world.run(world.lab.power_off(KMS, "crash"))
+    outcome = give(world, "provider.add", provider="second", servers=["kms"])
+    assert outcome.kind == "info" and outcome.data["trusted"] is False
+    assert "second" in {p.provider for p in world.run(all_providers(world.lab, world.lab.vcenter))}
     world.close()

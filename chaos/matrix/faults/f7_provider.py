@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from chaos.faults.provider_delete import ProviderDelete
+from chaos.kmip_trust import register
 from chaos.matrix import clock
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, P, Q, Scene
@@ -17,7 +18,6 @@ from protocol.crypto.transfer import closed
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     CreateNativeProvider,
-    KmipServer,
     OpenTransfer,
     RegisterKmsCluster,
     UnregisterKmsCluster,
@@ -73,8 +73,7 @@ class ProviderDeleted(StagedFault):
             )
             await lab.ask(vcenter, other)
         else:
-            servers = tuple(KmipServer(name=str(node), node=node) for node in SERVERS_OF_P)
-            await lab.ask(vcenter, RegisterKmsCluster(provider=OTHER, servers=servers))
+            await register(lab, vcenter, OTHER, SERVERS_OF_P)
         await self.scene.give(clock.SETTLED_S)  # also by vCenter's next pass
         unlocked = locked - await self._locked()
         await lab.ask(vcenter, UnregisterKmsCluster(provider=OTHER))

@@ -29,12 +29,14 @@ class Matrix(Answer, frozen=True, kw_only=True):
     """Cells of the truth table, observed and expected, with the verdict of each.
 
     ``controls``: for each block, what must be so for its letters to mean anything.
-    ``not_played``: how many cells an interrupt has left. ``seconds`` of real time. ``knobs``: those
-    that were not at their defaults; ``moved`` then says which cells came out otherwise.
+    ``door``: how key servers were asked, ``bus`` or ``kmip``. ``not_played``: how many cells an
+    interrupt has left. ``seconds`` of real time. ``knobs``: those that were not at their defaults;
+    ``moved`` then says which cells came out otherwise.
     """
 
     run: str
     mode: str
+    door: str
     tpm: TpmBackend
     seed: int
     seconds: float
@@ -50,11 +52,12 @@ class Matrix(Answer, frozen=True, kw_only=True):
 
 
 class Outside(Answer, frozen=True, kw_only=True):
-    """Rows outside of the grid, each with its cells as played. ``not_played``: how many an
-    interrupt has left. ``seconds`` of real time."""
+    """Rows outside of the grid, each with its cells as played. ``door``: as of ``Matrix``.
+    ``not_played``: how many an interrupt has left. ``seconds`` of real time."""
 
     run: str
     mode: str
+    door: str
     tpm: TpmBackend
     seed: int
     seconds: float

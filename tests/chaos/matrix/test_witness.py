@@ -9,6 +9,7 @@ import pytest
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, Course
+from chaos.matrix.given import Asked, heard_asking
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.witness import READERS, witnesses
 from protocol.messages.agent import NodeRecord
@@ -47,15 +48,19 @@ UNSEALED = line(12, "boot.step", step="B2", way="TPM")
 
 
 def about(**more: Any) -> Account:
+    """``asked``: messages of vCenter and key servers; those of the host are in ``said``."""
     course = Course(
         host=HOST, asked=30.0, ended=40.0, keys=(KEY,), power_on=more.pop("power_on", None)
     )
+    by_host = [one for one in more.get("said", ()) if HOST in (one.src, one.dst)]
+    asked = tuple(heard_asking(more.pop("asked", ()), (KMS,)))
     return Account(
         **{
             "course": course,
             "letter": "OK",
             "said": (),
-            "asked": (),
+            "asked": asked,
+            "asked_by_host": tuple(heard_asking(by_host, (KMS,))),
             "records": (),
             "servers": frozenset({KMS}),
             **more,
@@ -80,6 +85,9 @@ def test_a_key_that_was_in_the_cache_did_not_come_and_was_not_asked_for() -> Non
     assert holds(2, about(said=[before, after, said(35, VC, HOST, "QueryHost")]))
     assert not holds(2, about(said=[push(35, ID)]))
     assert not holds(2, about(said=[said(35, HOST, KMS, "GetKeys")]))
+    by_kmip = Asked(t=35.0, server=KMS, by=str(HOST), key="another", usable=True)
+    assert not holds(2, about(asked_by_host=(by_kmip,)))
+    assert not holds(2, about(unread=(KMS,))), "nobody knows whether it was asked"
 
 
 @pytest.mark.parametrize("reason", [3, 4])

@@ -1,0 +1,61 @@
+"""A vCenter and the KMIP servers of a provider that come to trust each other (STD-03, STD-04)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaos.lab import Lab
+from protocol.errors import NotFound
+from protocol.messages.kms import TrustIdentity
+from protocol.messages.vcenter import KmipServer, RegisterKmsCluster
+from protocol.messages.vcenter.kmip import (
+    RetrieveClientCert,
+    RetrieveKmipServerCert,
+    UploadKmipServerCert,
+)
+from protocol.terms import NodeName, ProviderId
+
+
+def as_asked(lab: Lab, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
+    """These key servers of the lab as a provider lists them, each as its clients come to it."""
+    doors = {entry.node: entry.by_kmip for entry in lab.directory().nodes}
+    return tuple(
+        KmipServer(name=str(node), node=node, address=f"kmip://{node}" if doors.get(node) else "")
+        for node in servers
+    )
+
+
+async def register(
+    lab: Lab, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
+) -> None:
+    """Register key servers of the lab as a standard provider, and have both ends trust each other
+    where they are asked by KMIP."""
+    listed = as_asked(lab, servers)
+    await lab.ask(vcenter, RegisterKmsCluster(provider=provider, servers=listed))
+    await trust_each_other(lab, vcenter, provider, by_kmip(lab, listed))
+
+
+def by_kmip(lab: Lab, servers: Iterable[KmipServer]) -> tuple[NodeName, ...]:
+    """Those that are nodes of the lab and are asked by KMIP."""
+    there = {entry.node for entry in lab.directory().nodes if entry.by_kmip}
+    return tuple(one.node for one in servers if one.node in there and one.address)
+
+
+async def trust_each_other(
+    lab: Lab, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
+) -> None:
+    """Each server is told at its console to take vCenter's certificate, and vCenter to take what
+    each of them shows. Repeating it changes nothing, as no servers do."""
+    asked = tuple(servers)
+    if not asked:
+        return
+    shown = (await lab.ask(vcenter, RetrieveClientCert(provider=provider))).certificate
+    if shown is None:
+        raise NotFound(f"{vcenter} has no certificate for {provider}")
+    for server in asked:
+        await lab.ask(server, TrustIdentity(certificate=shown.certificate))
+        found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=server))
+        await lab.ask(
+            vcenter,
+            UploadKmipServerCert(provider=provider, certificate=found.certificate.certificate),
+        )
