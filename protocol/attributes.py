@@ -70,6 +70,27 @@ class Revocation(_Value, frozen=True, tag="revocation"):
     message: str = ""
 
 
+class UsageLimits(_Value, frozen=True, tag="limits"):
+    """A value of ``Usage Limits`` (KMIP 1.4 section 3.21): ``total`` bytes or objects.
+
+    ``spent``: how much each server has given of it; only servers write that.
+    """
+
+    total: int
+    unit: str
+    spent: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def left(self) -> int:
+        """Usage Limits Count; what servers that were apart have given too much is not below 0."""
+        return max(0, self.total - sum(amount for _, amount in self.spent))
+
+    @property
+    def fits(self) -> bool:
+        """Whether a client may set it."""
+        return 0 < self.total in _LONG and self.unit in ("Byte", "Object") and not self.spent
+
+
 class CryptographicParameters(_Value, frozen=True, tag="parameters"):
     """How a key is used (KMIP 1.4 section 3.6); None is not said. Lengths of a tag are in bytes,
     those of an IV in bits."""
@@ -128,6 +149,7 @@ Value = (
     | ApplicationData
     | Revocation
     | CryptographicParameters
+    | UsageLimits
     | Typed
 )
 
@@ -168,6 +190,8 @@ def shown(value: Value) -> str:
         case CryptographicParameters():
             given = msgspec.to_builtins(value)
             return ", ".join(f"{name}={given[name]}" for name in given if name != "kind")
+        case UsageLimits():
+            return f"{value.left} of {value.total} ({value.unit})"
         case Typed():
             return value.value.hex() if isinstance(value.value, bytes) else str(value.value)
         case _:

@@ -18,7 +18,7 @@ from protocol.kmip.enums import (
     Operation,
     QueryFunction,
 )
-from protocol.kmip.fields import DateTime, Fields, Integer
+from protocol.kmip.fields import DateTime, Fields, Integer, Interval, LongInteger
 from protocol.kmip.objects import AnyObject, KeyWrappingSpecification
 from protocol.kmip.structures import CryptographicParameters, ProtocolVersion, RevocationReason
 from protocol.kmip.ttlv import Node
@@ -198,6 +198,66 @@ class DestroyResponse(Fields, frozen=True, kw_only=True):
     unique_identifier: str
 
 
+class ReKeyRequest(Fields, frozen=True, kw_only=True):
+    """Make the key that follows this one (KMIP 1.4 section 4.4)."""
+
+    unique_identifier: str | None = None
+    offset: Interval | None = None
+    template_attribute: TemplateAttribute | None = None
+
+
+class ReKeyResponse(Fields, frozen=True, kw_only=True):
+    """The new key; attributes that the server chose itself."""
+
+    unique_identifier: str
+    template_attribute: TemplateAttribute | None = None
+
+
+class CheckRequest(Fields, frozen=True, kw_only=True):
+    """Whether it may be used like that (KMIP 1.4 section 4.10)."""
+
+    unique_identifier: str | None = None
+    usage_limits_count: LongInteger | None = None
+    cryptographic_usage_mask: Integer | None = None
+    lease_time: Interval | None = None
+
+
+class CheckResponse(Fields, frozen=True, kw_only=True):
+    """What may be in place of what may not."""
+
+    unique_identifier: str
+    usage_limits_count: LongInteger | None = None
+    cryptographic_usage_mask: Integer | None = None
+    lease_time: Interval | None = None
+
+
+class ObtainLeaseRequest(Fields, frozen=True, kw_only=True):
+    """Have it lent again (KMIP 1.4 section 4.17)."""
+
+    unique_identifier: str | None = None
+
+
+class ObtainLeaseResponse(Fields, frozen=True, kw_only=True):
+    """For how long, and when it last changed."""
+
+    unique_identifier: str
+    lease_time: Interval
+    last_change_date: DateTime
+
+
+class GetUsageAllocationRequest(Fields, frozen=True, kw_only=True):
+    """Take so much of its Usage Limits (KMIP 1.4 section 4.18)."""
+
+    unique_identifier: str | None = None
+    usage_limits_count: LongInteger
+
+
+class GetUsageAllocationResponse(Fields, frozen=True, kw_only=True):
+    """Which object it was."""
+
+    unique_identifier: str
+
+
 class QueryRequest(Fields, frozen=True, kw_only=True):
     """What the server is and can do (KMIP 1.4 section 4.25)."""
 
@@ -281,13 +341,17 @@ class DecryptResponse(Fields, frozen=True, kw_only=True):
 PAYLOADS: Final[dict[Operation, tuple[type[Fields], type[Fields]]]] = {
     Operation.CREATE: (CreateRequest, CreateResponse),
     Operation.REGISTER: (RegisterRequest, RegisterResponse),
+    Operation.RE_KEY: (ReKeyRequest, ReKeyResponse),
     Operation.LOCATE: (LocateRequest, LocateResponse),
+    Operation.CHECK: (CheckRequest, CheckResponse),
     Operation.GET: (GetRequest, GetResponse),
     Operation.GET_ATTRIBUTES: (GetAttributesRequest, GetAttributesResponse),
     Operation.GET_ATTRIBUTE_LIST: (GetAttributeListRequest, GetAttributeListResponse),
     Operation.ADD_ATTRIBUTE: (AddAttributeRequest, AddAttributeResponse),
     Operation.MODIFY_ATTRIBUTE: (ModifyAttributeRequest, ModifyAttributeResponse),
     Operation.DELETE_ATTRIBUTE: (DeleteAttributeRequest, DeleteAttributeResponse),
+    Operation.OBTAIN_LEASE: (ObtainLeaseRequest, ObtainLeaseResponse),
+    Operation.GET_USAGE_ALLOCATION: (GetUsageAllocationRequest, GetUsageAllocationResponse),
     Operation.ACTIVATE: (ActivateRequest, ActivateResponse),
     Operation.REVOKE: (RevokeRequest, RevokeResponse),
     Operation.DESTROY: (DestroyRequest, DestroyResponse),

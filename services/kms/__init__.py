@@ -6,12 +6,15 @@
 - ``operations``  what the core is asked and answers, named as in KMIP
 - ``core``        one message: what it writes, and what it is answered
 - ``commits``     messages that come together: one transaction, and who must know before the answer
-- ``attribute_operations``, ``cipher_operations``  the same of attributes, and of data
+- ``attribute_operations``, ``cipher_operations``, ``usage_operations``  the same of attributes, of
+  data, and of how long and how much a key may be used
+- ``drawing``     what a request needs of chance
 - ``checking``    what is refused of a request as such
 - ``batching``    a message of items with an outcome each
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
+- ``usage``       leases and limits           - ``rekeying``  the key that follows another
 - ``attributes``  what each attribute may be, who may change it, and when; pure
 - ``implied``     those of them that follow from a row, or from what the server does
 - ``locating``    which keys have what is asked for, in SQL and in plain reading

@@ -5,7 +5,8 @@
    it, so a stranger's key and no key look alike.
 3. A key that is seen, but an operation that the role lacks: Permission Denied. Requests about
    no single key (Create, Locate, lists) are judged by the role alone.
-4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does.
+4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does;
+   it checks how a key may be used, and has it lent.
    ``operator`` creates, registers, activates, revokes, destroys, locates, reads and changes
    attributes, reads the audit trail, has the KEK rotated, and never gets or uses material.
    ``owner`` does with the keys of its scope all that KMIP has. ``kps`` gets keys and reads
@@ -27,7 +28,12 @@ from services.kms.config import KmsConfig, KmsRole
 from services.kms.operations import Operation
 
 _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
-_MATERIAL: Final = {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
+_MATERIAL: Final = {
+    Operation.GET,
+    Operation.ENCRYPT,
+    Operation.DECRYPT,
+    Operation.GET_USAGE_ALLOCATION,
+}
 _CONSOLE: Final = {Operation.CHANGE_ROOT, Operation.TRUST, Operation.DISTRUST}
 _SERVERS: Final = {
     Operation.SERVE,
@@ -48,6 +54,8 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
             Operation.ADD_ATTRIBUTE,
             Operation.ACTIVATE,
             Operation.LOCATE,
+            Operation.CHECK,
+            Operation.OBTAIN_LEASE,
         }
     ),
     KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,

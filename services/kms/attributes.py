@@ -33,6 +33,7 @@ from protocol.attributes import (
     ObjectName,
     Stamped,
     Typed,
+    UsageLimits,
     Value,
 )
 from protocol.errors import (
@@ -51,6 +52,7 @@ ACTIVATION, DEACTIVATION = "Activation Date", "Deactivation Date"
 PROCESS_START, PROTECT_STOP = "Process Start Date", "Protect Stop Date"
 OCCURRENCE, REVOCATION = "Compromise Occurrence Date", "Revocation Reason"
 PARAMETERS: Final = "Cryptographic Parameters"
+LIMITS: Final = "Usage Limits"
 
 BYTES_LIMIT: Final = 16 * 1024
 """All attributes of one key that clients have set, so that it fits a message with room to spare.
@@ -89,6 +91,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "Application Specific Information": Rule((ApplicationData,), many=True),
     "Contact Information": Rule((str,)),
     PARAMETERS: Rule((CryptographicParameters,), many=True),
+    LIMITS: Rule((UsageLimits,)),
     ACTIVATION: Rule(_DATE, deletable=False, until=_EARLY),
     PROCESS_START: Rule(_DATE, deletable=False, until=_EARLY),
     PROTECT_STOP: Rule(_DATE, deletable=False, until=_IN_USE),
@@ -290,6 +293,9 @@ def _rule(row: KeyRow, name: str, at: float) -> Rule:
         raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
+    held = single(row, name) if name == LIMITS else None
+    if isinstance(held, UsageLimits) and held.spent:
+        raise PermissionDenied(f"some of {name} is taken: it does not change any more")
     if rule.kinds == _DATE and (date := _date(row, name)) is not None and date <= at:
         raise PermissionDenied(f"{name} has come: it does not change any more")
     return rule
@@ -319,7 +325,7 @@ def check_date(name: str, value: float) -> None:
 
 def _fits(value: Value) -> bool:
     """Whether KMIP has a place for it: its numbers are of 32 bits unless they say more."""
-    if isinstance(value, Typed):
+    if isinstance(value, Typed | UsageLimits):
         return value.fits
     parts = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
     return all(part in INTEGERS for part in parts if isinstance(part, int))

@@ -54,6 +54,8 @@ CHANGING: Final = frozenset(
         Operation.ACTIVATE,
         Operation.REVOKE,
         Operation.DESTROY,
+        Operation.RE_KEY,
+        Operation.GET_USAGE_ALLOCATION,
         Operation.SERVE,
         Operation.REPLICATE,
     }

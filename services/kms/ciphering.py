@@ -17,7 +17,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.secret import KeyMaterial
-from services.kms import attributes, modes, states
+from services.kms import attributes, modes, states, usage
 from services.kms.cipher_operations import Decrypt, Decrypted, Encrypt, Encrypted
 from services.kms.keyrow import KeyRow
 from services.kms.work import Work
@@ -46,6 +46,7 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
         iv = drawn or request.iv or b""
         modes.check_iv(mode, iv, parameters)
         data, tag = mode.encrypt(_key(work, row, parameters), request, iv, parameters)
+        usage.encrypted(work, row, len(request.data))
     except ValueError as error:
         raise work.refusal(InvalidField(f"Encrypt: {error}"), row) from None
     except ProductError as error:

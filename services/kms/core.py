@@ -38,13 +38,12 @@ from services.kms import (
 from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
 from services.kms.batching import Continuation, Item
-from services.kms.cipher_operations import Encrypt
 from services.kms.commits import Commits, Done
+from services.kms.drawing import with_drawn
 from services.kms.ids import Ids
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, Taken
-from services.kms.modes import LONGEST_IV
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
@@ -152,7 +151,7 @@ class Core:
         if Operation.QUERY_AUDIT in asked:
             await self.write_counts()
         at = self._clock.now()
-        drawn = [self._with_nonce(request) for request in requests]
+        drawn = [with_drawn(request, self._rng, self._ids) for request in requests]
         fresh = [
             self._fresh(caller, request, at)
             for request in drawn
@@ -326,12 +325,6 @@ class Core:
         except OSError as error:
             raise _refused_storage(error) from error
         return _reply(done.value)
-
-    def _with_nonce(self, request: Request[Any]) -> Request[Any]:
-        """Nonces are drawn before the transaction, as keys are."""
-        if isinstance(request, Encrypt) and request.iv is None:
-            return msgspec.structs.replace(request, drawn=self._rng.token(LONGEST_IV))
-        return request
 
     def _fresh(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""

@@ -82,6 +82,8 @@ def check(wanted: Sequence[Attribute]) -> None:
             raise InvalidField(f"Locate: {one.name} is 0 or above")
         if one.name == STATE and one.value not in list(KmipState):
             raise InvalidField(f"Locate: there is no state {one.value!r}")
+        if one.name == attributes.LIMITS:
+            raise InvalidField("Locate: no key is looked for by how much may be done with it")
         if date and len(_asked(wanted, one.name)) > 2:
             raise InvalidField(f"Locate: {one.name} is asked for twice at most, as a range")
 

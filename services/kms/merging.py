@@ -4,10 +4,11 @@ States are joined upwards (``states.joined``), and material that one has destroy
 both. What never changes must be equal: an id that comes with another scope, kind or material is
 refused, so no id ever has two materials.
 
-Attributes are the last writer's, name by name: the one with the greater stamp. So is a date that
-has yet to change the state; one that has is the earliest of those that have, and the dates of a
-compromise and of destruction are the earliest there are. A Name that two servers have given to two
-keys while they were apart stays with both: each was told so.
+Attributes are the last writer's, name by name: the one with the greater stamp; of Usage Limits,
+what each server has given counts whoever wrote last. So is a date that has yet to change the state;
+one that has is the earliest of those that have, and the dates of a compromise and of destruction
+are the earliest there are. A Name that two servers have given to two keys while they were apart
+stays with both: each was told so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, ResultReason
-from services.kms import attributes, states, store
+from services.kms import attributes, states, store, usage
 from services.kms.keyrow import KeyRow
 from services.kms.operations import Operation
 from services.kms.work import Work
@@ -121,8 +122,11 @@ def _latest(mine: KeyRow, theirs: KeyRow) -> bytes:
         return mine.attributes
     held = attributes.unpack(mine.attributes)
     for name, other in attributes.unpack(theirs.attributes).items():
-        if name not in held or _stamp(other) > _stamp(held[name]):
+        mine_of_it = held.get(name)
+        if mine_of_it is None or _stamp(other) > _stamp(mine_of_it):
             held[name] = other
+        if name == attributes.LIMITS and mine_of_it is not None:
+            held[name] = usage.joined(held[name], other if held[name] is mine_of_it else mine_of_it)
     return attributes.pack(held)
 
 

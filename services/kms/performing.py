@@ -28,7 +28,9 @@ from services.kms import (
     describing,
     implied,
     operations,
+    rekeying,
     states,
+    usage,
 )
 from services.kms.attribute_operations import (
     AddAttribute,
@@ -40,6 +42,7 @@ from services.kms.cipher_operations import Decrypt, Encrypt
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation, Request, Response
 from services.kms.states import Transition
+from services.kms.usage_operations import Check, GetUsageAllocation, ObtainLease, ReKey
 from services.kms.work import FreshKey, Refusal, Work
 
 VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
@@ -201,6 +204,10 @@ _PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
     operations.Activate: _activate,
     operations.Revoke: _revoke,
     operations.Destroy: _destroy,
+    ReKey: rekeying.replace,
+    ObtainLease: usage.lend,
+    Check: usage.check,
+    GetUsageAllocation: usage.allocate,
     operations.Locate: describing.located,
     Encrypt: ciphering.encrypt,
     Decrypt: ciphering.decrypt,

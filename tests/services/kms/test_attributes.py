@@ -17,6 +17,7 @@ from protocol.attributes import (
     ObjectName,
     Revocation,
     Typed,
+    UsageLimits,
     Value,
 )
 from protocol.errors import (
@@ -72,6 +73,7 @@ SAMPLES: dict[str, Value] = {
     "Process Start Date": 5e9,
     "Protect Stop Date": 6e9,
     "Deactivation Date": 7e9,
+    "Usage Limits": UsageLimits(total=2**40, unit="Byte"),
     "x-Name": "vm-01",
     "x-number": 5,
     "x-flag": True,

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from protocol.attributes import Attribute, CryptographicParameters, ObjectName, Value
+from protocol.attributes import (
+    Attribute,
+    CryptographicParameters,
+    ObjectName,
+    UsageLimits,
+    Value,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms import attributes, implied
@@ -40,6 +46,13 @@ from services.kms.operations import (
     Request,
     Revoke,
 )
+from services.kms.usage_operations import (
+    Check,
+    GetUsageAllocation,
+    ObtainLease,
+    ReKey,
+    Replaced,
+)
 from tests.services.kms.core_rig import items, trail
 from tests.services.kms.ports import Server
 
@@ -47,7 +60,7 @@ MESSAGES, ITEMS, KEYS = 12, 12, 8
 DATES = ("Activation Date", "Deactivation Date", "Process Start Date", "Protect Stop Date")
 NAMES = (
     *(*DATES, "x-a", "x-b", "Name", "Object Group", "State", "Cryptographic Parameters", "None"),
-    *("Fresh", "Original Creation Date", "Lease Time"),
+    *("Fresh", "Original Creation Date", "Lease Time", "Usage Limits"),
 )
 ALIKE = (
     "SELECT ordinal, scope, algorithm, length, usage_mask, state, initial_date, activation_date, "
@@ -73,6 +86,8 @@ def attribute(choose: Random, now: float) -> Attribute:
         value = now + choose.randrange(-5, 15)
     elif name == "Name":
         value = ObjectName(value=choose.choice("abc"))
+    elif name == "Usage Limits":
+        value = UsageLimits(total=choose.choice([2, 9]), unit="Object")
     elif name == "Fresh":
         value = choose.choice([True, False])
     elif name == "Original Creation Date":
@@ -96,6 +111,10 @@ def step(choose: Random, now: float) -> Step:
         Get: dict,
         GetAttributes: lambda: {"names": ()},
         GetAttributeList: dict,
+        ReKey: lambda: {"offset": choose.choice([None, None, 3]), "attributes": given[:1]},
+        GetUsageAllocation: lambda: {"count": choose.choice([1, 2, 9])},
+        ObtainLease: dict,
+        Check: lambda: {"usage_limits_count": 2},
         Encrypt: lambda: {"data": KeyMaterial(b"abc"), "iv": choose.choice([None, bytes(12)])},
         Locate: lambda: {"attributes": given[:1], "maximum_items": choose.choice([1, 2, 1000])},
     }
@@ -125,7 +144,7 @@ def rows(server: Server) -> list[tuple[Any, ...]]:
         held = attributes.unpack(packed)
         if not implied.is_fresh(held):
             held.pop(implied.FRESH, None)
-        found.append((*columns, held))
+        found.append((*columns, told(server, held)))
     return found
 
 
@@ -164,7 +183,7 @@ async def one_by_one(server: Server, steps: list[Step]) -> list[Item]:
         [item] = await items(server, request(one, keys, placeholder))
         done.append(item)
         match item.response:
-            case Created(unique_identifier=key):
+            case Created(unique_identifier=key) | Replaced(unique_identifier=key):
                 placeholder = key
             case Located(unique_identifiers=found, total=total):
                 alone = found and 1 in (total, one.fields["maximum_items"])

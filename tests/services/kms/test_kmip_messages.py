@@ -149,7 +149,7 @@ async def test_a_credential_that_cannot_be_read_is_refused(server: Server) -> No
 
 async def test_an_operation_that_is_not_built_spoils_nothing_else(server: Server) -> None:
     payload = unread(Tag.REQUEST_PAYLOAD)
-    for operation in (Operation.RE_KEY, Operation.SIGN, 0x99):
+    for operation in (Operation.ARCHIVE, Operation.SIGN, 0x99):
         items = await Client(server).items(
             RequestItem(operation=operation, unique_batch_item_id=b"1", request_payload=payload),
             RequestItem(
@@ -294,7 +294,7 @@ async def test_versions_are_those_that_both_speak(server: Server) -> None:
 
 
 async def test_an_operation_that_is_not_built_is_named(server: Server) -> None:
-    for operation, name in ((Operation.RE_KEY, "ReKey"), (0x2C, "operation 0x2C")):
+    for operation, name in ((Operation.ARCHIVE, "Archive"), (0x2C, "operation 0x2C")):
         item = RequestItem(operation=operation, request_payload=QueryRequest())
         [found] = (await Client(server).send(message(item))).batch_item
         assert reason(found) is ResultReason.OPERATION_NOT_SUPPORTED

@@ -16,6 +16,7 @@ from protocol.attributes import (
     ObjectName,
     Revocation,
     Typed,
+    UsageLimits,
     Value,
 )
 from protocol.errors import InvalidField
@@ -36,6 +37,7 @@ from protocol.kmip.enums import (
     ObjectType,
     RevocationReasonCode,
     State,
+    UsageLimitsUnit,
 )
 from protocol.kmip.fields import Fields
 from protocol.kmip.header import ResponseHeader
@@ -52,6 +54,7 @@ from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms import attribute_operations as a
 from services.kms import cipher_operations as c
 from services.kms import operations as o
+from services.kms import usage_operations as u
 from services.kms.batching import Continuation
 from services.kms.doors.kmip import values
 from services.kms.doors.kmip.reasons import reason_of
@@ -88,6 +91,7 @@ BROUGHT = SymmetricKey(
         cryptographic_length=128,
     )
 )
+LIMITS = s.UsageLimits(usage_limits_total=9, usage_limits_unit=UsageLimitsUnit.BYTE)
 STORY: list[tuple[Fields, o.Request[Any]]] = [
     (new_key(), o.Create()),
     (
@@ -182,6 +186,26 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
         ),
     ),
     (p.LocateRequest(), o.Locate(maximum_items=10_000)),
+    (
+        p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("Usage Limits", LIMITS)),
+        a.AddAttribute(
+            unique_identifier=FIRST,
+            attribute=Attribute(name="Usage Limits", value=UsageLimits(total=9, unit="Byte")),
+        ),
+    ),
+    (
+        p.CheckRequest(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
+        u.Check(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
+    ),
+    (
+        p.GetUsageAllocationRequest(unique_identifier=FIRST, usage_limits_count=9),
+        u.GetUsageAllocation(unique_identifier=FIRST, count=9),
+    ),
+    (p.ObtainLeaseRequest(unique_identifier=FIRST), u.ObtainLease(unique_identifier=FIRST)),
+    (
+        p.ReKeyRequest(unique_identifier=FIRST, offset=5),
+        u.ReKey(unique_identifier=FIRST, offset=5),
+    ),
     (
         p.LocateRequest(attribute=(wire("Initial Date", 7),)),
         o.Locate(
@@ -302,6 +326,7 @@ def sent(payload: Fields, item: Any) -> Any:
 
 
 VALUES: list[tuple[str, Value]] = [
+    ("Usage Limits", UsageLimits(total=2**40, unit="Object")),
     ("Name", ObjectName(value="Zo\u00eb")),
     ("Link", ObjectLink(type="Replaced Object Link", linked="another")),
     ("Digest", ObjectDigest(digest=bytes(32))),

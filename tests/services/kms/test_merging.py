@@ -9,12 +9,12 @@ from itertools import product
 import msgspec
 import pytest
 
-from protocol.attributes import Attribute
+from protocol.attributes import Attribute, UsageLimits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import audit, replication, store
 from services.kms.access import Caller
-from services.kms.attributes import added, deleted, modified, single
+from services.kms.attributes import LIMITS, added, deleted, modified, single, stamped
 from services.kms.audit import Trail
 from services.kms.config import KmsRole
 from services.kms.keyrow import KeyRow
@@ -224,3 +224,21 @@ def test_another_peer_has_seen_nothing(work: Work) -> None:
             assert replication.view(connection).waiting == waiting
             assert replication.view(connection).seen == (end if not waiting else audit.EMPTY)
             replication.confirm(connection, replication.first(connection, 9), end)
+
+
+def test_what_each_server_has_given_of_the_limits_counts() -> None:
+    limits = UsageLimits(total=9, unit="Object")
+    row, _ = added(ROW, Attribute(name=LIMITS, value=limits), 1.0, "a")
+
+    def after(server: str, amount: int, at: float) -> KeyRow:
+        value = msgspec.structs.replace(limits, spent=((server, amount),))
+        return stamped(row, LIMITS, ((0, value),), at, server)
+
+    mine, theirs = after("a", 5, 2.0), after("b", 7, 3.0)
+    both = merge(mine, theirs), merge(theirs, mine)
+    assert both[0].attributes == both[1].attributes
+    assert merge(both[0], theirs).attributes == both[0].attributes
+    found = single(both[0], LIMITS)
+    assert found == msgspec.structs.replace(limits, spent=(("a", 5), ("b", 7)))
+    assert isinstance(found, UsageLimits)
+    assert found.left == 0

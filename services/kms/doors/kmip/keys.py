@@ -28,6 +28,7 @@ from protocol.kmip.ttlv import Node, Type, encode
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import operations as o
+from services.kms import usage_operations as u
 from services.kms.doors.kmip import values
 from services.kms.doors.kmip.words import code_of, given
 
@@ -80,6 +81,18 @@ def register(payload: p.RegisterRequest) -> o.Register:
 def registered(asked: Any, done: o.Created) -> p.RegisterResponse:
     """Which key it is."""
     return p.RegisterResponse(unique_identifier=done.unique_identifier)
+
+
+def rekey(payload: p.ReKeyRequest) -> u.ReKey:
+    """The request of the core; what the template says of kind and length has to be so already."""
+    facts, others = _template(payload.template_attribute or TemplateAttribute())
+    same = [core.Attribute(name=name, value=value) for name, value in facts.items()]
+    named = payload.unique_identifier
+    return u.ReKey(
+        unique_identifier=None if named is None else KeyId(named),
+        offset=payload.offset,
+        attributes=(*same, *others),
+    )
 
 
 def get(payload: p.GetRequest) -> o.Get:

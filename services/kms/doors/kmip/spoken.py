@@ -25,6 +25,7 @@ from protocol.terms import KeyId
 from services.kms import attribute_operations as a
 from services.kms import cipher_operations as c
 from services.kms import operations as o
+from services.kms import usage_operations as u
 from services.kms.checking import LOCATE_LIMIT
 from services.kms.doors.kmip import keys, querying, values
 from services.kms.operations import Request
@@ -126,8 +127,41 @@ def _revoke(payload: p.RevokeRequest) -> o.Revoke:
     )
 
 
-def _moved(cls: Callable[..., Fields]) -> Callable[[Asked, o.StateChanged], Fields]:
+def _moved(cls: Callable[..., Fields]) -> Callable[[Asked, Any], Fields]:
     return lambda asked, done: cls(unique_identifier=done.unique_identifier)
+
+
+# ---- how long and how much, and what follows ------------------------------------------------
+
+
+def _check(payload: p.CheckRequest) -> u.Check:
+    return u.Check(
+        unique_identifier=_id(payload),
+        usage_limits_count=payload.usage_limits_count,
+        usage_mask=payload.cryptographic_usage_mask,
+        lease_time=payload.lease_time,
+    )
+
+
+def _checked(asked: Asked, found: u.Checked) -> p.CheckResponse:
+    return p.CheckResponse(
+        unique_identifier=found.unique_identifier,
+        usage_limits_count=found.usage_limits_count,
+        cryptographic_usage_mask=found.usage_mask,
+        lease_time=found.lease_time,
+    )
+
+
+def _lent(asked: Asked, done: u.Lent) -> p.ObtainLeaseResponse:
+    return p.ObtainLeaseResponse(
+        unique_identifier=done.unique_identifier,
+        lease_time=done.lease_time,
+        last_change_date=int(done.last_change_date),
+    )
+
+
+def _allocate(payload: p.GetUsageAllocationRequest) -> u.GetUsageAllocation:
+    return u.GetUsageAllocation(unique_identifier=_id(payload), count=payload.usage_limits_count)
 
 
 # ---- Locate ---------------------------------------------------------------------------------
@@ -276,6 +310,12 @@ SPOKEN: Final[dict[int, Spoken]] = {
         lambda payload: o.Destroy(unique_identifier=_id(payload)), _moved(p.DestroyResponse)
     ),
     Operation.LOCATE: Spoken(_locate, _located),
+    Operation.RE_KEY: Spoken(keys.rekey, _moved(p.ReKeyResponse)),
+    Operation.CHECK: Spoken(_check, _checked),
+    Operation.OBTAIN_LEASE: Spoken(
+        lambda payload: u.ObtainLease(unique_identifier=_id(payload)), _lent
+    ),
+    Operation.GET_USAGE_ALLOCATION: Spoken(_allocate, _moved(p.GetUsageAllocationResponse)),
     Operation.ENCRYPT: Spoken(_encrypt, _encrypted),
     Operation.DECRYPT: Spoken(_decrypt, _decrypted),
 }

@@ -23,7 +23,14 @@ from protocol.kmip.algorithms import (
 )
 from protocol.kmip.attributes import ATTRIBUTES, SINCE, Attribute
 from protocol.kmip.code import Code
-from protocol.kmip.enums import LinkType, NameType, ObjectType, RevocationReasonCode, State
+from protocol.kmip.enums import (
+    LinkType,
+    NameType,
+    ObjectType,
+    RevocationReasonCode,
+    State,
+    UsageLimitsUnit,
+)
 from protocol.kmip.fields import DateTime
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
@@ -121,6 +128,13 @@ def _custom(node: Node) -> core.Value:
     return core.Typed(type=_TYPES[node.type], value=node.value)
 
 
+def _limits(found: wire.UsageLimits) -> core.UsageLimits:
+    if found.usage_limits_count not in (None, found.usage_limits_total):
+        raise InvalidField("Usage Limits Count: the server counts it")
+    unit = given(UsageLimitsUnit, found.usage_limits_unit)
+    return core.UsageLimits(total=found.usage_limits_total, unit=unit)
+
+
 _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
     wire.Name: lambda v: core.ObjectName(value=v.name_value, type=given(NameType, v.name_type)),
     wire.Link: lambda v: core.ObjectLink(
@@ -135,6 +149,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
         namespace=v.application_namespace, data=v.application_data or ""
     ),
     wire.RevocationReason: revocation,
+    wire.UsageLimits: _limits,
     wire.CryptographicParameters: parameters,
     Node: _custom,
 }
@@ -204,6 +219,11 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
     core.Revocation: lambda v: wire.RevocationReason(
         revocation_reason_code=code_of(RevocationReasonCode, v.code),
         revocation_message=v.message or None,
+    ),
+    core.UsageLimits: lambda v: wire.UsageLimits(
+        usage_limits_total=v.total,
+        usage_limits_count=v.left,
+        usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
     ),
     core.CryptographicParameters: _write_parameters,
 }

@@ -1,0 +1,26 @@
+"""What a request needs of chance, drawn before its transaction, which may be run twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.secret import KeyMaterial
+from services.kms import rekeying
+from services.kms.cipher_operations import Encrypt
+from services.kms.ids import Ids
+from services.kms.modes import LONGEST_IV
+from services.kms.operations import Request
+from services.kms.usage_operations import ReKey
+from services.runtime.ports import Rng
+
+
+def with_drawn(request: Request[Any], rng: Rng, ids: Ids) -> Request[Any]:
+    """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key."""
+    if isinstance(request, Encrypt) and request.iv is None:
+        return msgspec.structs.replace(request, drawn=rng.token(LONGEST_IV))
+    if isinstance(request, ReKey):
+        new_id, drawn = ids.draw(rng.token(16)), rng.token(rekeying.DRAWN)
+        return msgspec.structs.replace(request, new_id=new_id, drawn=KeyMaterial(drawn))
+    return request

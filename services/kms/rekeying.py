@@ -1,0 +1,140 @@
+"""Re-key: the key that follows another one (KMIP 1.4 section 4.4).
+
+1. Algorithm, length and usage mask are those of the old key; the material is new.
+2. Its Names go over to the new key. Each has a Link to the other.
+3. The new key has the other attributes that a client may set of the old one, and its limits unused,
+   but for those that the request names: it has them from there.
+4. Its dates are those of the old key. With an Offset it is activated that long from now, and the
+   other dates are as far from that as they were; then the request names no date.
+5. The state of the new key follows from its dates. That of the old one does not change, and a key
+   that is destroyed has none that follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from protocol.attributes import Attribute, ObjectLink, UsageLimits
+from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, ProductError
+from protocol.secret import KeyMaterial
+from protocol.terms import KmipState
+from services.kms import attributes, describing, kinds, states, store
+from services.kms.keyrow import KeyRow
+from services.kms.usage_operations import ReKey, Replaced
+from services.kms.work import FreshKey, Work
+
+NONCE_SIZE, LONGEST_KEY = 12, 32
+DRAWN: Final = NONCE_SIZE + LONGEST_KEY
+"""Bytes to draw for a key of which nobody knows yet how long it is."""
+
+_SAME: Final = {
+    "Cryptographic Algorithm": "algorithm",
+    "Cryptographic Length": "length",
+    "Cryptographic Usage Mask": "usage_mask",
+}
+_DATES: Final = (
+    attributes.ACTIVATION,
+    attributes.PROCESS_START,
+    attributes.PROTECT_STOP,
+    attributes.DEACTIVATION,
+)
+_FOLLOWS: Final = ("Replacement Object Link", "Replaced Object Link")
+
+
+def replace(work: Work, request: ReKey) -> Replaced:
+    """See ``ReKey``."""
+    old = work.object(request)
+    try:
+        if not states.has_material(old.state):
+            raise ItemNotFound(f"the key is {old.state}")
+        named = _named(old, request)
+        given = [*_dates(old, request, work.at, named), *_kept(old, named), *request.attributes]
+        fresh = _made(work, old, request)
+        link = ObjectLink(type=_FOLLOWS[1], linked=old.key_id)
+        given.append(Attribute(name="Link", value=link))
+        others = [one for one in given if one.name not in _SAME]
+        row = attributes.created(fresh.row, others, work.at, work.server, brought=False)
+        work.update(_without_names(work, old, fresh.row), request.operation)
+        for one in given:
+            describing.check_name(work, row, one)
+    except ProductError as error:
+        raise work.refusal(error, old) from None
+    work.insert(FreshKey(row, fresh.secret), request.operation)
+    work.placeholder, work.repeated = row.key_id, False
+    return Replaced(unique_identifier=row.key_id)
+
+
+def _named(old: KeyRow, request: ReKey) -> set[str]:
+    """Names of what the request says; ``InvalidField`` for what is not as it is (rule 1)."""
+    for one in request.attributes:
+        if one.name in _SAME and one.value != getattr(old, _SAME[one.name]):
+            raise InvalidField(f"{one.name}: that of the old key stays")
+    return {one.name for one in request.attributes}
+
+
+def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[Attribute]:
+    """Rule 4."""
+    shift = 0.0
+    had = attributes.single(old, attributes.ACTIVATION)
+    if request.offset is not None:
+        if not named.isdisjoint(_DATES):
+            raise InvalidMessage("an Offset or dates, not both")
+        yield Attribute(name=attributes.ACTIVATION, value=at + request.offset)
+        shift = at + request.offset - had if isinstance(had, float) else 0.0
+    for name in _DATES:
+        date = attributes.single(old, name)
+        moved = name == attributes.ACTIVATION and request.offset is not None
+        if isinstance(date, float) and name not in named and not moved:
+            yield Attribute(name=name, value=date + shift)
+
+
+def _kept(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
+    """Rules 2 and 3."""
+    for one in attributes.of(old):
+        settable = one.name in attributes.RULES or one.name.startswith("x-")
+        if not settable or one.name in _DATES:
+            continue
+        if one.name in named and one.name != attributes.NAME:
+            continue
+        if isinstance(one.value, ObjectLink) and one.value.type in _FOLLOWS:
+            continue
+        if isinstance(one.value, UsageLimits):
+            one = msgspec.structs.replace(one, value=msgspec.structs.replace(one.value, spent=()))
+        yield one
+
+
+def _made(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
+    size = kinds.size(old.algorithm, old.length, old.usage_mask)
+    drawn = b"" if request.drawn is None else request.drawn.reveal()
+    secret = KeyMaterial(drawn[NONCE_SIZE : NONCE_SIZE + size])
+    kind = (old.algorithm, old.length, old.usage_mask)
+    aad = store.binding(request.new_id, old.scope, *kind)
+    changes: dict[str, Any] = dict.fromkeys(
+        ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
+    )
+    row = msgspec.structs.replace(
+        old,
+        key_id=request.new_id,
+        operation_id=request.new_id,
+        origin=work.server,
+        state=KmipState.PRE_ACTIVE,
+        initial_date=work.at,
+        last_change_date=work.at,
+        wrapped=work.vault.close(secret, aad, drawn[:NONCE_SIZE]),
+        changed=0,
+        digest=store.digest(secret),
+        attributes=b"",
+        **changes,
+    )
+    return FreshKey(row, secret)
+
+
+def _without_names(work: Work, old: KeyRow, new: KeyRow) -> KeyRow:
+    link = Attribute(name="Link", value=ObjectLink(type=_FOLLOWS[0], linked=new.key_id))
+    row, _ = attributes.added(old, link, work.at, work.server)
+    if attributes.single(row, attributes.NAME) is None:
+        return row
+    return attributes.stamped(row, attributes.NAME, (), work.at, work.server)

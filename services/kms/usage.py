@@ -1,0 +1,121 @@
+"""For how long and for how much a key may be used: leases, and the attribute Usage Limits.
+
+1. What is taken of the limits is counted for each server that has given it, so two servers that
+   were apart know when they meet how much it is together (``joined``); then less than nothing may
+   be left, which is told as nothing.
+2. A client sets the total and the unit, until something is taken (KMIP 1.4 section 3.21).
+3. Encrypt takes what it encrypts, in bytes or as one object; it is refused what is not left.
+4. A key is lent in the states in which it may come to be used, or still is (section 4.17).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.attributes import Stamped, UsageLimits, Value
+from protocol.errors import InvalidField, PermissionDenied, ProductError
+from protocol.terms import KmipState
+from services.kms import attributes, implied
+from services.kms.keyrow import KeyRow
+from services.kms.operations import Operation
+from services.kms.usage_operations import (
+    Allocated,
+    Check,
+    Checked,
+    GetUsageAllocation,
+    Lent,
+    ObtainLease,
+)
+from services.kms.work import Work
+
+_LENT: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE, KmipState.DEACTIVATED)
+
+
+def lend(work: Work, request: ObtainLease) -> Lent:
+    """See ``ObtainLease``."""
+    row = work.object(request)
+    if row.state not in _LENT:
+        raise work.refusal(PermissionDenied(f"a key that is {row.state} is not lent"), row)
+    return Lent(
+        unique_identifier=row.key_id,
+        lease_time=implied.LEASE_S,
+        last_change_date=row.last_change_date,
+    )
+
+
+def check(work: Work, request: Check) -> Checked:
+    """See ``Check``."""
+    row = work.object(request)
+    limits = of(row)
+    count, mask, lease = request.usage_limits_count, request.usage_mask, request.lease_time
+    left = None if limits is None else limits.left
+    more = count is not None and left is not None and count > left
+    return Checked(
+        unique_identifier=row.key_id,
+        usage_limits_count=left if more else None,
+        usage_mask=row.usage_mask if mask is not None and mask & ~row.usage_mask else None,
+        lease_time=implied.LEASE_S if lease is not None and lease > implied.LEASE_S else None,
+    )
+
+
+def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
+    """See ``GetUsageAllocation``."""
+    row = work.object(request)
+    try:
+        if request.count <= 0:
+            raise InvalidField("Usage Limits Count: 1 or more")
+        if of(row) is None:
+            raise PermissionDenied("the key has no Usage Limits")
+        if row.state is not KmipState.ACTIVE:
+            raise PermissionDenied(f"nothing is allocated of a key that is {row.state}")
+        changed = taken(row, request.count, work)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    work.update(changed, request.operation)
+    return Allocated(unique_identifier=row.key_id)
+
+
+def encrypted(work: Work, row: KeyRow, size: int) -> None:
+    """Take what Encrypt has used of a key that has limits; ``PermissionDenied`` (rule 3)."""
+    limits = of(row)
+    if limits is not None:
+        amount = size if limits.unit == "Byte" else 1
+        work.update(taken(row, amount, work), Operation.GET_USAGE_ALLOCATION)
+
+
+def of(row: KeyRow) -> UsageLimits | None:
+    """The limits of the key, if it has some."""
+    if _NAME not in row.attributes:  # sooner than to read them all
+        return None
+    found = attributes.single(row, attributes.LIMITS)
+    return found if isinstance(found, UsageLimits) else None
+
+
+_NAME: Final = attributes.LIMITS.encode()
+
+
+def taken(row: KeyRow, amount: int, work: Work) -> KeyRow:
+    """The row of a key that has limits without so much of them; ``PermissionDenied``."""
+    limits = of(row)
+    if limits is None or amount > limits.left:
+        raise PermissionDenied("that is more than is left of the key's Usage Limits")
+    spent = dict(limits.spent)
+    spent[work.server] = spent.get(work.server, 0) + amount
+    value = msgspec.structs.replace(limits, spent=tuple(sorted(spent.items())))
+    return attributes.stamped(row, attributes.LIMITS, ((0, value),), work.at, work.server)
+
+
+def joined(one: Stamped, other: Stamped) -> Stamped:
+    """What was written last, with all that was taken (rule 1)."""
+    if not one.instances or not other.instances:
+        return one
+    [(_, mine)], [(_, theirs)] = one.instances, other.instances
+    if not isinstance(mine, UsageLimits) or not isinstance(theirs, UsageLimits):
+        return one
+    spent = dict(mine.spent)
+    for server, amount in theirs.spent:
+        spent[server] = max(amount, spent.get(server, 0))
+    value: Value = msgspec.structs.replace(mine, spent=tuple(sorted(spent.items())))
+    return msgspec.structs.replace(one, instances=((0, value),))
