@@ -5,7 +5,7 @@
    be left, which is told as nothing.
 2. A client sets the total and the unit, until something is taken (KMIP 1.4 section 3.21).
 3. Encrypt takes what it encrypts, in bytes or as one object; it is refused what is not left.
-4. A key is lent in the states in which it may come to be used, or still is (section 4.17).
+4. A key is lent in the states in which it may come to be used, or still is (KMIP 1.4 section 4.17).
 """
 
 from __future__ import annotations
