@@ -31,8 +31,8 @@ SEED_SIZE: Final = 48
 """Bytes to draw for a key: enough more than the curve's 32 that each key is as likely."""
 SERIAL_SIZE: Final = 16
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_ISSUES: Final = x509.KeyUsage(
-    digital_signature=False,
+_ISSUES: Final = x509.KeyUsage(  # and shows itself: some that sign themselves serve as well
+    digital_signature=True,
     content_commitment=False,
     key_encipherment=False,
     data_encipherment=False,

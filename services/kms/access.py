@@ -41,6 +41,7 @@ _SERVERS: Final = {
     Operation.ACCEPT_ROLLBACK,
     Operation.RESTORE,
     Operation.RETIRE_KEK,
+    Operation.ADMIT,
 }
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(

@@ -24,7 +24,12 @@ _KNOWN: Final = 1024  # certificates whose digests are kept
 
 
 class NotAdmitted(Exception):
-    """The certificate is good, and who has it may not ask anything any more; the text says why."""
+    """The certificate is good, and ``caller``, who has it, may not ask anything any more; the text
+    says why."""
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__(f"{caller.who} is revoked at this key server")
+        self.caller = caller
 
 
 class Admission:
@@ -63,7 +68,7 @@ class Admission:
             name = common_name(certificate)[:NAME_LIMIT]
             return Caller(f"kmip/unknown {digest[:_SHOWN]} {name}", None, "")
         if identity.revoked:
-            raise NotAdmitted(f"{identity.name} is revoked at this key server")
+            raise NotAdmitted(Caller(f"kmip/{identity.name}", None, identity.scope))
         return Caller(f"kmip/{identity.name}", identity.role, identity.scope)
 
     async def trust(self, by: Caller, certificate: bytes, role: KmsRole, scope: str) -> Identity:

@@ -53,6 +53,7 @@ class Operation(StrEnum):
     RESTORE = "Restore"
     TRUST = "Trust"
     DISTRUST = "Distrust"
+    ADMIT = "Admit"
     UNREAD = "Unread"
     ROTATE_KEK = "Rotate KEK"
     RETIRE_KEK = "Retire KEK"

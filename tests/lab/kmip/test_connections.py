@@ -93,6 +93,9 @@ async def test_a_revoked_one_is_told_so_at_once(tmp_path: Path) -> None:
             found = await refusal(open_one, LocateRequest())
             assert found is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
             assert await open_one.read(1) == b""
+        trail = (await one.server.service.core.execute(one.local, QueryAudit())).records
+        tried = [(row.who, row.operation, row.result) for row in trail[-2:]]
+        assert tried == [("kmip/app", "Admit", "Permission Denied")] * 2, "who tried is told"
         with pytest.raises(NotFound):
             await one.admission.revoke(one.local, "00")
 

@@ -145,6 +145,7 @@ def test_every_operation_has_its_request_and_is_done() -> None:
         Operation.RESTORE,
         Operation.TRUST,  # at the console
         Operation.DISTRUST,
+        Operation.ADMIT,  # of who is refused at the door
         Operation.UNREAD,  # refused before
         Operation.ROTATE_KEK,
         Operation.RETIRE_KEK,

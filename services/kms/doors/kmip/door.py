@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from protocol.kmip.enums import ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
-from services.kms.doors.kmip.messages import Messages, RefusedMessage
+from services.kms.doors.kmip.messages import Messages
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
 
@@ -52,8 +51,7 @@ class KmipDoor:
             try:
                 caller = self._admit(stream.peer)
             except NotAdmitted as refusal:
-                why = RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
-                await self._write(stream, self._messages.refused(why))
+                await self._write(stream, await self._messages.turned_away(refusal))
                 return
             answer = await self._messages.answer(caller, message)
             if not await self._write(stream, answer) or not framed:

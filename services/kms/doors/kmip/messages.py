@@ -34,11 +34,13 @@ from protocol.kmip.message import (
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, parse
 from services.kms.access import Caller
+from services.kms.admission import NotAdmitted
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
+from services.kms.operations import Operation as Asking
 from services.kms.operations import Request
 from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
@@ -81,6 +83,15 @@ class Messages:
         except RefusedMessage as refusal:
             return self.refused(refusal)
         return self._encoded(message.request_header, items)
+
+    async def turned_away(self, refusal: NotAdmitted) -> bytes:
+        """The answer to whoever may not ask at all any more; the trail has that somebody tried, if
+        it can be written."""
+        with suppress(ProductError):
+            await self._core.admit(refusal.caller, Asking.ADMIT)
+        return self.refused(
+            RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
+        )
 
     def refused(self, refusal: RefusedMessage) -> bytes:
         """The answer to a message that is refused as a whole."""

@@ -1,0 +1,155 @@
+"""Which TPM an anchor may stand beside, and what a passphrase's root is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from protocol.errors import CryptographicFailure
+from protocol.messages.kms import CreateKey
+from protocol.secret import KeyMaterial
+from protocol.terms import RootKind
+from protocol.tpm.errors import RC_HANDLE_1, tpm_error
+from protocol.tpm.structures import SealedBlob
+from services.kms.anchor import AnchorKeeper, RolledBack
+from services.kms.config import KmsConfig
+from services.kms.ring import unpack_header, unseal
+from services.kms.roots import ROOTS
+from services.kms.roots.base import Means
+from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.runtime.ports import Tpm
+from services.runtime.service import Halted, PowerInputs
+from tests.services.kms.ports import CONFIG, CountedRng, Server
+
+WORDS = "correct horse battery"
+
+
+class Counter:
+    """The NV counter of a TPM, and nothing else; ``count`` None: it was never made."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+
+    async def counter(self, index: int, *, bump: bool = False) -> int:
+        if bump:
+            self.count = (self.count or 0) + 1
+        if self.count is None:
+            raise tpm_error(RC_HANDLE_1)
+        return self.count
+
+
+def keeper(server: Server, count: int | None, *, tpm: bool = True) -> AnchorKeeper:
+    device = cast(Tpm, Counter(count)) if tpm else None
+    node: Any = server.node
+    return AnchorKeeper(node, cast(Any, server.disk), server.vault, device)
+
+
+async def anchored(server: Server) -> None:
+    """Have the anchor number 5 in the file: the TPM's counter is at 5."""
+    made = keeper(server, 4)
+    await made.begin(cast(Any, server.database))
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (5, ""),
+        (4, ""),  # a crash between anchor and counter
+        (3, "the TPM is at 3"),  # another TPM, or one whose memory was put back
+        (6, "the TPM is at 6"),
+        (None, "the TPM has no counter"),
+    ],
+)
+async def test_the_tpm_under_an_anchor_is_the_one_that_counted_it(
+    server: Server, count: int | None, told: str
+) -> None:
+    await anchored(server)
+    check = keeper(server, count).check(cast(Any, server.database))
+    if not told:
+        await check
+        return
+    with pytest.raises(RolledBack, match=told):
+        await check
+
+
+async def test_an_anchor_that_a_tpm_has_counted_asks_for_it(server: Server) -> None:
+    await anchored(server)
+    with pytest.raises(RolledBack, match="the TPM that counts how far it has come is not there"):
+        await keeper(server, None, tpm=False).check(cast(Any, server.database))
+
+
+async def test_a_tpm_that_counts_under_an_anchor_that_was_not_counted_is_told(
+    server: Server,
+) -> None:
+    """Someone has removed both files and begun anew; or the TPM is another server's."""
+    await server.ask(CreateKey(operation_id="1"))
+    with pytest.raises(RolledBack, match="has number 0, the TPM is at 7"):
+        await keeper(server, 7).check(cast(Any, server.database))
+
+
+# ---- passphrases -----------------------------------------------------------------------------
+
+
+async def with_words() -> Server:
+    server = Server(config=KmsConfig(identities=CONFIG.identities, root=RootKind.PASSPHRASE))
+    server.node.power = PowerInputs(boot_options={PASSPHRASE_OPTION: WORDS})
+    await server.boot()
+    return server
+
+
+async def test_a_passphrase_costs_what_is_written_about_it() -> None:
+    """RFC 7914 by another way, of what lies on the disk: N 2^15, r 8, p 1."""
+    server = await with_words()
+    [(packed, box)] = server.platter.sql("SELECT header, box FROM ring")
+    salt, cost, block, parallel = msgspec.msgpack.decode(unpack_header(packed).params)
+    assert (cost, block, parallel, len(salt)) == (1 << 15, 8, 1, 16)
+    key = hashlib.scrypt(WORDS.encode(), salt=salt, n=1 << 15, r=8, p=1, maxmem=1 << 27, dklen=32)
+    assert unseal(box, KeyMaterial(key), packed).current.number == 1
+    server.platter.databases["keys"].close()
+
+
+@pytest.mark.parametrize("costs", [(1, 8, 1), (1 << 20, 8, 1), (1 << 15, 1024, 1), (1 << 15, 8, 9)])
+async def test_costs_that_somebody_else_wrote_are_not_paid(costs: tuple[int, int, int]) -> None:
+    """Neither a guess for nothing, nor all memory of the machine."""
+    means = Means(cast(Any, None), CountedRng(), passphrase=KeyMaterial(WORDS.encode()))
+    params = msgspec.msgpack.encode((bytes(16), *costs))
+    with pytest.raises(CryptographicFailure, match="header"):
+        await ROOTS[RootKind.PASSPHRASE].open(means, params)
+
+
+async def test_an_empty_passphrase_is_none() -> None:
+    server = await with_words()
+    server.node.power = PowerInputs(boot_options={PASSPHRASE_OPTION: ""})
+    with pytest.raises(Halted, match="none was given"):
+        await server.boot()
+    server.platter.databases["keys"].close()
+
+
+class Sealing:
+    """A TPM that seals, and remembers what."""
+
+    def __init__(self) -> None:
+        self.sealed: list[tuple[bytes, bytes]] = []
+
+    async def ensure_srk(self) -> None:
+        """It is there."""
+
+    async def pcrs(self, *_: int) -> dict[int, bytes]:
+        return {7: bytes(32)}
+
+    async def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        self.sealed.append((secret, policy))
+        return SealedBlob(public=b"", private=b"")
+
+
+async def test_what_a_tpm_seals_was_drawn_for_it() -> None:
+    device, rng = Sealing(), CountedRng()
+    means = Means(cast(Any, None), rng, tpm=cast(Tpm, device))
+    made = [await ROOTS[RootKind.TPM].make(means) for _ in range(2)]
+    secrets = [secret for secret, _ in device.sealed]
+    assert secrets == [root.key.reveal() for root in made] == rng.tokens
+    assert len({*secrets}) == 2 and all(len(secret) == 32 for secret in secrets)
+    assert all(len(policy) == 32 for _, policy in device.sealed)
