@@ -21,8 +21,13 @@ from protocol.errors import (
     NotFound,
     TlsFailure,
 )
-from protocol.kmip.enums import QueryFunction, ResultReason, ResultStatus
-from protocol.kmip.message import decode_response, encode_request, encode_response
+from protocol.kmip.enums import Operation, ResultReason, ResultStatus
+from protocol.kmip.message import (
+    RequestItem,
+    decode_response,
+    encode_request,
+    encode_response,
+)
 from protocol.kmip.payloads import (
     CreateResponse,
     DestroyRequest,
@@ -30,7 +35,6 @@ from protocol.kmip.payloads import (
     GetRequest,
     LocateRequest,
     LocateResponse,
-    QueryRequest,
 )
 from services.kms.admission import Admission
 from services.kms.config import KmsRole
@@ -73,9 +77,10 @@ async def test_who_is_unknown_does_not_get_through_the_handshake(tmp_path: Path)
 async def test_who_is_under_the_authority_and_not_in_the_table_may_do_nothing(
     tmp_path: Path,
 ) -> None:
-    authority = Party.named("CA")
+    authority = Party.named("CA", authority=True)
     guest = Party.named("guest", authority)
     async with served(tmp_path, SERVER, authority) as one:
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "default")
         stream = await one.connect(guest)
         for payload in (new_key(), DiscoverVersionsRequest(), LocateRequest()):
             assert await refusal(stream, payload) is ResultReason.PERMISSION_DENIED
@@ -203,21 +208,55 @@ async def test_who_stops_in_the_midst_of_a_message_is_let_go(
         assert reason((await answer(stream)).batch_item[0]) is ResultReason.INVALID_MESSAGE
 
 
+async def test_a_message_has_so_long_and_not_each_of_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends a byte now and then holds a connection no longer than another."""
+    monkeypatch.setattr(door, "MESSAGE_S", 0.3)
+    async with served(tmp_path, SERVER) as one:
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
+        stream, data = await one.connect(APP), encode_request(message(new_key()))
+        ended = asyncio.ensure_future(stream.read(1))
+        for at in range(len(data)):  # a byte each 0.1 s: half a minute for all of them
+            if ended.done():
+                break
+            with suppress(Disconnected):
+                await stream.write(data[at : at + 1])
+            await asyncio.sleep(0.1)
+        assert at < len(data) // 2
+        assert await ended == b""
+
+
+async def test_who_says_nothing_for_long_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "IDLE_S", 0.3)
+    async with served(tmp_path, SERVER) as one:
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
+        stream = await one.connect(APP)
+        async with asyncio.timeout(30):
+            assert await stream.read(1) == b""
+
+
 async def test_who_takes_no_answer_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door, "ANSWER_S", 0.2)
     monkeypatch.setattr(real, "LINGER_S", 0.2)
-    query = message(QueryRequest(query_function=(QueryFunction.QUERY_OPERATIONS,)))
+    item = RequestItem(
+        operation=Operation.DISCOVER_VERSIONS,
+        unique_batch_item_id=bytes(500_000),  # each answer repeats it
+        request_payload=DiscoverVersionsRequest(),
+    )
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         before = len(os.listdir("/proc/self/fd"))
-        stream, data = await one.connect(APP), encode_request(query) * 1000
+        stream, data = await one.connect(APP), encode_request(message(item))
         with suppress(TimeoutError, Disconnected):
             async with asyncio.timeout(2):
                 while True:
                     await stream.write(data)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(os.listdir("/proc/self/fd")) > before:
                 await asyncio.sleep(0.05)
 

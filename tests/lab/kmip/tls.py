@@ -40,11 +40,18 @@ class Party:
     key: KeyMaterial
 
     @classmethod
-    def named(cls, name: str, issuer: Party | None = None, key: KeyMaterial | None = None) -> Party:
+    def named(
+        cls,
+        name: str,
+        issuer: Party | None = None,
+        key: KeyMaterial | None = None,
+        *,
+        authority: bool = False,
+    ) -> Party:
         key, now = key or fresh_key(), time.time()
         serial, span = os.urandom(SERIAL_SIZE), (now - 60, now + 3600)
         if issuer is None:
-            return cls(self_signed(name, key, serial, *span, authority=True), key)
+            return cls(self_signed(name, key, serial, *span, authority=authority), key)
         made = issued(
             name,
             public_key(key),

@@ -187,12 +187,12 @@ class ScriptedStream:
 
 
 class QuickClock:
-    """A clock whose limits come at once when something hangs."""
+    """A clock whose limits come soon when something hangs, and not because a machine is busy."""
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     @contextlib.asynccontextmanager
     async def timeout(self, seconds: float) -> AsyncIterator[None]:
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(1):
             yield

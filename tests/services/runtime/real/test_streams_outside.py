@@ -142,6 +142,26 @@ async def test_a_stranger_talks_and_takes_no_session_up_again(
     assert not place.refused
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("name", ["TLSv1", "TLSv1_1"])
+async def test_what_is_older_than_tls_1_2_is_refused(
+    place: Place, tmp_path: Path, name: str
+) -> None:
+    port, version = await place.serving(), ssl.TLSVersion[name]
+    old = context(tmp_path, ssl.TLSVersion.TLSv1_2, A_CARD)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = old.maximum_version = version
+
+    def talk() -> None:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with old.wrap_socket(raw):
+            pytest.fail("the handshake was done")
+
+    with pytest.raises(OSError, match="alert protocol version"):
+        await asyncio.to_thread(talk)
+    assert "unsupported protocol" in str(place.refused[0])
+
+
 async def test_who_shows_no_certificate_or_talks_nonsense_is_refused(
     place: Place, tmp_path: Path
 ) -> None:
