@@ -75,7 +75,7 @@ class AloneNode:
             self.record("node.internal_error", level="error", request=label, text=repr(error))
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
-        """See ``Node``; no handler of a key server has a turn."""
+        """See ``Node``; turns are for what is asked over the bus."""
         raise NotImplementedError(key)
 
     def end_turn(self) -> None:

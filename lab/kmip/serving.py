@@ -161,12 +161,12 @@ async def _identified(
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
     local = caller_at(server.service.config, server.node.name, local=True)
-    trusted = list(settings.trust)
+    trusted = [(file, settings.role) for file in settings.trust]
     if files.client is not None and not admission.all():
-        trusted.append(files.client)
-    for file in trusted:
+        trusted.insert(0, (files.client, KmsRole.OWNER))
+    for file, role in trusted:
         [certificate, *_] = certificates.certificates(file)
-        await admission.trust(local, certificate, settings.role, settings.scope)
+        await admission.trust(local, certificate, role, settings.scope)
     for file in settings.revoke:
         [certificate, *_] = certificates.certificates(file)
         try:

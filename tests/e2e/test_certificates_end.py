@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import pytest
@@ -15,6 +16,7 @@ from protocol.messages.vcenter.kmip import (
     UploadKmipServerCert,
 )
 from protocol.terms import NodeName, ProviderId
+from services.runtime.each import for_each
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -71,5 +73,22 @@ def test_each_other_certificate_is_told_of_and_the_text_says_until_when() -> Non
         first, second = told(world)[-2:]
         assert "that vCenter shows the servers of key provider kms-provider is good" in first.text
         assert "of kms-2, a server of key provider kms-provider, is good" in second.text
+    finally:
+        world.close()
+
+
+def test_what_a_key_server_shows_is_what_it_shows_after_a_restart() -> None:
+    """Several administrators at once: each has an answer, and the last certificate is kept."""
+    world = World(use="kmip", hosts=1, vms=0)
+    try:
+        ask = partial(world.lab.ask, KMS)
+        work = for_each(range(4), lambda _: ask(RenewServerCertificate()), name="renew")
+        told = [one.certificate for one in world.run(work)]
+        assert len(set(told)) == len(told)
+        shown = world.run(ask(QueryIdentities())).certificate
+        assert shown == told[-1]
+        world.run(world.lab.power_off(KMS, "crash"))
+        world.run(world.lab.power_on(KMS))
+        assert world.run(ask(QueryIdentities())).certificate == shown
     finally:
         world.close()

@@ -70,7 +70,7 @@ class IdentityDoor(Service):
         )
         return self._all(admission)
 
-    @serves(RenewServerCertificate)
+    @serves(RenewServerCertificate, turn=lambda _: "certificate")
     async def renew_server_certificate(
         self, message: RenewServerCertificate, peer: Peer
     ) -> KmipIdentities:

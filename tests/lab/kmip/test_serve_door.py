@@ -56,6 +56,21 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
     assert found == [("client", True)]
 
 
+async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: Path) -> None:
+    """``--role`` is about the clients of ``--trust``."""
+    folder, app = tmp_path / "keys", certificates.made(tmp_path / "other").client
+    words = ("--trust", str(app), "--role", "vsan", "--scope", "apps")
+    with started(folder, *words) as (_, told):
+        roles = sorted(one["role"] for one in told["clients"])
+        stream = await connections(folder).connect(told["address"], client(folder), within_s=20)
+        [item] = (await ask(stream, message(new_key()))).batch_item
+    assert roles == ["owner", "vsan"]
+    assert item.result_status is ResultStatus.SUCCESS
+    again = ("--trust", str(folder / "tls" / "client.pem"), "--role", "client")
+    with started(folder, *again) as (_, told):
+        assert sorted(one["role"] for one in told["clients"]) == ["client", "vsan"]
+
+
 def test_a_name_with_a_new_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A common name is chosen by whoever asks for a certificate."""
     one = KmipClient(name="a\nroot", role="client", scope="s", revoked=False, digest="00")
