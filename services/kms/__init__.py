@@ -14,6 +14,7 @@
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
+- ``wrapping``    which key wraps another one on its way out
 - ``usage``       leases and limits           - ``rekeying``  the key that follows another
 - ``attributes``  what each attribute may be, who may change it, and when; pure
 - ``implied``     those of them that follow from a row, or from what the server does

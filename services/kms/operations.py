@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
-from protocol.attributes import RAW, Attribute, ObjectDigest
+from protocol.attributes import RAW, Attribute, CryptographicParameters, ObjectDigest
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
@@ -140,11 +140,21 @@ class Register(NewKey, frozen=True, kw_only=True):
 # ---- Get and Get Attributes (KMIP 1.4 sections 4.11, 4.12) -------------------------------------
 
 
+class Wrapping(msgspec.Struct, frozen=True, kw_only=True):
+    """How keys are to leave: under the key ``key_id``, with these attributes (of ``names``) beside
+    the material. ``parameters`` None: those of that key."""
+
+    key_id: KeyId
+    parameters: CryptographicParameters | None = None
+    names: tuple[str, ...] = ()
+
+
 class GotKey(msgspec.Struct, frozen=True, kw_only=True):
     """One object of ``Got``.
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is
-    destroyed. ``format``: that in which it came, or raw.
+    destroyed. ``format``: that in which it came, or raw. ``wrapping_key`` has to be used by the
+    door, on the material with these ``attributes``, before the key leaves it.
     """
 
     unique_identifier: KeyId
@@ -153,6 +163,8 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True):
     algorithm: str = ""
     length: int = 0
     format: str = RAW
+    wrapping_key: KeyMaterial | None = None
+    attributes: tuple[Attribute, ...] = ()
 
 
 class Got(Response, frozen=True, kw_only=True):
@@ -170,6 +182,7 @@ class Get(Request[Got], frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.GET
     unique_identifiers: tuple[KeyId, ...] | None = None
     required: bool = False
+    wrapping: Wrapping | None = None
 
     @property
     def needs_placeholder(self) -> bool:

@@ -19,6 +19,7 @@ from protocol.errors import (
     ProductError,
     WrongKeyLifecycleState,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, ResultReason
 from services.kms import (
     access,
@@ -31,6 +32,7 @@ from services.kms import (
     rekeying,
     states,
     usage,
+    wrapping,
 )
 from services.kms.attribute_operations import (
     AddAttribute,
@@ -89,7 +91,7 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
     """Material leaves only after the commit of the rows that say so."""
     ids = request.unique_identifiers
     asked = (work.placeholder,) if ids is None else ids
-    keys = tuple([_got(work, key_id) for key_id in asked])
+    keys = tuple([_got(work, key_id, request.wrapping) for key_id in asked])
     gone = next((key for key in keys if key.material is None), None) if request.required else None
     if gone is not None:
         seen = "" if gone.state is None else f"the key is {gone.state}"
@@ -97,7 +99,7 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
     return operations.Got(keys=keys)
 
 
-def _got(work: Work, key_id: KeyId) -> operations.GotKey:
+def _got(work: Work, key_id: KeyId, wanted: operations.Wrapping | None) -> operations.GotKey:
     row = work.find(key_id)
     if row is None or not work.caller.sees(row.scope):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
@@ -105,7 +107,9 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
     material = work.material(row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
+    under: KeyMaterial | None = None
     if material is not None:
+        under = None if wanted is None else wrapping.key_of(work, wanted, len(material))
         work.serve(row)
     return operations.GotKey(
         unique_identifier=key_id,
@@ -114,6 +118,8 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
         algorithm=row.algorithm,
         length=row.length,
         format=attributes.format_of(row),
+        wrapping_key=under,
+        attributes=attributes.of(row, wanted.names) if wanted and wanted.names else (),
     )
 
 

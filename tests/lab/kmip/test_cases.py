@@ -17,7 +17,7 @@ from lab.kmip.told import PlayedCase
 from lab.topology.course import unheard
 
 VECTORS = os.environ.get("KEYSTEAD_VECTORS", "")
-PASSED = 102
+PASSED = 104
 HEAD = """<ProtocolVersion><ProtocolVersionMajor type="Integer" value="1"/>
 <ProtocolVersionMinor type="Integer" value="2"/></ProtocolVersion>"""
 

@@ -94,6 +94,10 @@ async def test_cyphera_kmip_makes_and_gets_a_key(tmp_path: Path) -> None:
         material = theirs.get(key)["key_material"]
         assert theirs.fetch_key("a key") == material
         assert len(material) == 32
+        assert theirs.obtain_lease(key) == 3600
+        assert theirs.check(key)["unique_identifier"] == key
+        following = theirs.re_key(key)["unique_identifier"]
+        assert theirs.locate("a key") == [following]
         with pytest.raises(peer.KmipError):
             theirs.destroy(key)  # it is active
         revoke = p.RevokeRequest(

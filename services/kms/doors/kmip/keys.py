@@ -6,10 +6,12 @@ A Transparent Symmetric Key is a structure with the bytes in it (KMIP 1.4 sectio
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 from protocol import attributes as core
+from protocol.crypto import keywrap
 from protocol.errors import (
     FeatureNotSupported,
     InvalidField,
@@ -19,10 +21,22 @@ from protocol.errors import (
     KeyFormatTypeNotSupported,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
+from protocol.kmip.algorithms import (
+    CryptographicAlgorithm,
+    EncodingOption,
+    KeyFormatType,
+    WrappingMethod,
+)
 from protocol.kmip.attributes import TemplateAttribute
+from protocol.kmip.compiler import encoder_of
 from protocol.kmip.enums import ObjectType
-from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
+from protocol.kmip.objects import (
+    KeyBlock,
+    KeyValue,
+    KeyWrappingData,
+    KeyWrappingSpecification,
+    SymmetricKey,
+)
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type, encode
 from protocol.secret import KeyMaterial
@@ -96,18 +110,21 @@ def rekey(payload: p.ReKeyRequest) -> u.ReKey:
 
 
 def get(payload: p.GetRequest) -> o.Get:
-    """The request of the core; a key leaves unwrapped, or it does not leave."""
+    """The request of the core; how it leaves, it says itself."""
     if payload.key_format_type not in (None, *_FORMATS):
         raise KeyFormatTypeNotSupported
     if payload.key_compression_type is not None:
         raise KeyCompressionTypeNotSupported
-    if payload.key_wrapping_specification is not None:
-        raise FeatureNotSupported("keys are not wrapped here")
+    specification = payload.key_wrapping_specification
     wrap = payload.key_wrap_type
     if wrap is not None and (wrap.type is not Type.ENUMERATION or wrap.value not in _UNWRAPPED):
-        raise FeatureNotSupported("Key Wrap Type: keys are not wrapped here")
+        raise FeatureNotSupported("Key Wrap Type: keys are not wrapped when they are registered")
     named = payload.unique_identifier
-    return o.Get(unique_identifiers=None if named is None else (KeyId(named),), required=True)
+    return o.Get(
+        unique_identifiers=None if named is None else (KeyId(named),),
+        required=True,
+        wrapping=None if specification is None else _wrapping(specification),
+    )
 
 
 def got(asked: Any, found: o.Got) -> p.GetResponse:
@@ -122,12 +139,58 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
         object=SymmetricKey(
             key_block=KeyBlock(
                 key_format_type=kind,
-                key_value=KeyValue(key_material=_FORMATS[kind](key.material)),
+                key_value=_value(asked, key, _FORMATS[kind](key.material)),
                 cryptographic_algorithm=code_of(CryptographicAlgorithm, key.algorithm),
                 cryptographic_length=key.length,
+                key_wrapping_data=_said(asked.payload.key_wrapping_specification),
             )
         ),
     )
+
+
+def _wrapping(asked: KeyWrappingSpecification) -> o.Wrapping:
+    """Under which key, and what goes along; ``FeatureNotSupported`` for a signature."""
+    under = asked.encryption_key_information
+    if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
+        raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
+    if asked.mac_signature_key_information is not None:
+        raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
+    if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
+        raise InvalidField("Encoding Option: bytes alone have no attributes")
+    given_ = under.cryptographic_parameters
+    return o.Wrapping(
+        key_id=KeyId(under.unique_identifier),
+        parameters=None if given_ is None else values.parameters(given_),
+        names=asked.attribute_name,
+    )
+
+
+def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue | KeyMaterial:
+    """What stands in the key block: in clear, or wrapped, as bytes or as they would stand there."""
+    clear = KeyValue(key_material=material, attribute=values.written(key.attributes, asked.minor))
+    if key.wrapping_key is None:
+        return clear
+    if asked.payload.key_wrapping_specification.encoding_option != EncodingOption.NO_ENCODING:
+        body = encoder_of(KeyValue)(clear)
+        inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
+    elif isinstance(material, KeyMaterial):
+        inner = material
+    else:
+        raise InvalidField("Encoding Option: a structure is no bytes without an encoding")
+    return KeyMaterial(keywrap.wrapped(key.wrapping_key, inner))
+
+
+def _said(asked: KeyWrappingSpecification | None) -> KeyWrappingData | None:
+    if asked is None:
+        return None
+    return KeyWrappingData(
+        wrapping_method=asked.wrapping_method,
+        encryption_key_information=asked.encryption_key_information,
+        encoding_option=asked.encoding_option,
+    )
+
+
+_HEAD: Final = struct.Struct(">II")
 
 
 def _symmetric(kind: int) -> None:

@@ -1,0 +1,50 @@
+"""The key that wraps another one on its way out (KMIP 1.4 sections 2.1.6, 4.11).
+
+It is a key of the caller's scope that may wrap and that protects: its use stands in the trail as
+Encrypt, and counts for its Usage Limits. Whoever may not Get a key gets it wrapped neither.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.attributes import CryptographicParameters
+from protocol.errors import FeatureNotSupported, PermissionDenied, ProductError
+from protocol.secret import KeyMaterial
+from services.kms import access, attributes, states, usage
+from services.kms.keyrow import KeyRow
+from services.kms.operations import Operation, Wrapping
+from services.kms.work import Refusal, Work
+
+MODE: Final = "NISTKeyWrap"
+_WRAP_KEY: Final = 0x10  # of a usage mask
+
+
+def key_of(work: Work, wanted: Wrapping, size: int) -> KeyMaterial:
+    """The material of the key that wraps ``size`` bytes; ``Refusal``."""
+    row = work.find(wanted.key_id)
+    if row is None or not work.caller.sees(row.scope):
+        raise Refusal(access.absent(work.caller), work.caller.scope)
+    try:
+        _check(work, row, wanted.parameters)
+        usage.encrypted(work, row, size)
+        material = work.material(row)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    if material is None:
+        raise work.refusal(access.absent(work.caller), row)
+    work.note(Operation.ENCRYPT, row.key_id, row.scope)
+    return material
+
+
+def _check(work: Work, row: KeyRow, asked: CryptographicParameters | None) -> None:
+    own = attributes.single(row, attributes.PARAMETERS)
+    parameters = asked or (own if isinstance(own, CryptographicParameters) else None)
+    mode = MODE if parameters is None else parameters.block_cipher_mode
+    if row.algorithm != "AES" or mode != MODE:
+        raise FeatureNotSupported(f"keys are wrapped with AES and {MODE} here")
+    if not row.usage_mask & _WRAP_KEY:
+        raise PermissionDenied("the usage mask of the wrapping key has no Wrap Key")
+    stop = attributes.single(row, attributes.PROTECT_STOP)
+    if not states.protects(row.state, stop if isinstance(stop, float) else None, work.at):
+        raise PermissionDenied(f"a key that is {row.state} does not wrap")
