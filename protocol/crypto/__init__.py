@@ -2,7 +2,7 @@
 
 - ``seal``   to a node's key, bound to one message   - ``contexts``  the keys for that, by HPKE
 - ``wrap``  AES-256-GCM key wrapping                 - ``gcm``  AES-GCM for data of a client
-- ``blocks``  AES-CBC and AES-ECB for it
+- ``blocks``  AES-CBC and AES-ECB for it             - ``keywrap``  AES key wrapping without a nonce
 - ``stream``  AES-256-GCM parts of a migration
 - ``disk``   XTS-AES-256 blocks                           - ``derive``  HKDF
 - ``native`` keys of a native provider                    - ``provider_backup`` its PKCS#12 file
