@@ -50,6 +50,7 @@ def cases(
 
 
 Role = Literal["client", "operator", "owner", "vsan", "kps"]
+Audit = Literal["durable", "buffered"]
 Pem = tuple[Path, ...]
 
 
@@ -64,6 +65,7 @@ def serve(
     revoke: Annotated[Pem, Parameter(help="One that is refused from now on, PEM.")] = (),
     role: Annotated[Role, Parameter(help="What the clients of --trust may do.")] = "owner",
     scope: Annotated[str, Parameter(help="Whose keys they share.")] = "default",
+    audit: Annotated[Audit, Parameter(help="When rows of reads are on the disk.")] = "durable",
     accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
     options: Options = DEFAULTS,
 ) -> None:
@@ -75,11 +77,12 @@ def serve(
     Without --cert, --key and --ca certificates are made in the folder, those of a first client
     too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
     who was taken it by --revoke. A client that TLS lets pass and that the table does not have is
-    answered Permission Denied.
+    answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
+    before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
     """
     from lab.api.kmip import serve as run
     from lab.kmip.serving import Settings
-    from services.kms.config import KmsRole
+    from services.kms.config import Auditing, KmsRole
 
     host, port = _place(listen)
     if not scope:
@@ -93,6 +96,7 @@ def serve(
         revoke=revoke,
         role=KmsRole(role),
         scope=scope,
+        audit=Auditing(audit),
         accept_rollback=accept_rollback,
     )
     run(settings, lambda server: _serves(server, options), _told)

@@ -27,7 +27,7 @@ from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
 from services.kms.access import caller_at
 from services.kms.admission import Admission
-from services.kms.config import DEFAULT_SCOPE, KmsConfig, KmsRole
+from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
 from services.kms.identities import Identity
 from services.runtime.service import Halted
 from services.runtime.streams import CONNECTIONS, Listener
@@ -51,6 +51,7 @@ class Settings:
     revoke: tuple[Path, ...] = ()
     role: KmsRole = KmsRole.OWNER
     scope: str = DEFAULT_SCOPE
+    audit: Auditing = Auditing.DURABLE
     accept_rollback: bool = False
 
 
@@ -78,7 +79,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or _made(settings)
         options = {"acceptRollback": ""} if settings.accept_rollback else {}
-        config = KmsConfig(local_scope=settings.scope)
+        config = KmsConfig(local_scope=settings.scope, audit=settings.audit)
         server = Alone(settings.folder / "disk", config, record=record, options=options)
         try:
             await server.start()

@@ -182,7 +182,7 @@ def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]
     """
     said = dict(wanted) if isinstance(wanted, Mapping) else {"replicas": wanted}
     mode = said.pop("mode", None)
-    each = {name: said.pop(name) for name in ("ids", "door") if name in said}
+    each = {name: said.pop(name) for name in ("ids", "door", "audit") if name in said}
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
     left_out = PAIR if mode is not None else len(provider.get("servers") or "1")
     count = said.pop("replicas", left_out)

@@ -67,6 +67,9 @@ class KmsModel(_Named):
     line is typed at each start of the server that the lab makes; without it the server halts."""
     door: Literal["bus", "kmip"] = "bus"
     """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
+    audit: Literal["durable", "buffered"] = "durable"
+    """When the row of its audit trail for a key that was read is on its disk: before the key leaves,
+    or a moment later (knob ``audit_buffer_s``), so that a crash loses the rows of that moment."""
 
 
 class ProviderModel(_Model):

@@ -187,6 +187,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
                 **root(server),
                 **({"ids": server.ids} if server.ids != "random" else {}),
                 **({"door": server.door} if server.door != "bus" else {}),
+                **({"audit": server.audit} if server.audit != "durable" else {}),
             },
         )
         for server in file.kms

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -114,6 +114,18 @@ def begun(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM audit_head").fetchone() is not None
 
 
+class Appending(Protocol):
+    """Where a message has its entries go."""
+
+    def end(self) -> TrailEnd:
+        """Where the trail ends, with what was appended so far."""
+        ...
+
+    def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
+        """Have these behind it, of the time ``at`` (Unix seconds); where it ends then."""
+        ...
+
+
 class Trail:
     """The trail in one transaction: messages append to it in order, and its end is written once."""
 
@@ -157,10 +169,11 @@ class Trail:
         return self._end
 
     def write(self) -> None:
-        """Write what was appended, and the head; nothing when nothing was. Once, at the end."""
+        """Write what was appended since the last call, and the head; nothing when nothing was."""
         if not self._rows:
             return
         self._connection.executemany(_APPEND, self._rows)
+        self._rows = []
         last, digest = self.end()
         self._connection.execute(
             "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",

@@ -37,7 +37,7 @@ def run(
     """Do the items in order, inside of the transaction of their message."""
     begun, items = work.mark(), list[Item]()
     for request in requests:
-        before = work.mark()
+        before = work.mark() if items else begun
         try:
             items.append(Item(_performed(work, request, alone=len(requests) == 1)))
         except (Refusal, CryptographicFailure) as ended:

@@ -5,6 +5,8 @@ head of the trail, its rows in one statement, and the wait for the witnesses. Ea
 for itself, in the order in which they came, and decides for itself; only its end is shared. When
 one of them fails, nothing of the transaction happened, and each has one of its own then, so none
 takes others with it.
+
+Rows of the trail that wait (``unwritten``) go along, in front of those of the messages.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import msgspec
 
 from protocol.errors import ProductError
 from services.kms.audit import Trail
+from services.kms.kept import Kept, Touched
 from services.kms.master import Vault
+from services.kms.unwritten import Page, Unwritten
 from services.kms.work import Written, together
 from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
@@ -53,10 +57,12 @@ class Witness(Protocol):
 class _Message:
     """One that waits: what to run, and what came of it."""
 
-    __slots__ = ("done", "error", "over", "run")
+    __slots__ = ("done", "error", "over", "run", "touches")
 
-    def __init__(self, run: Callable[[sqlite3.Connection, Trail], Done[Any]]) -> None:
-        self.run = run
+    def __init__(
+        self, run: Callable[[sqlite3.Connection, Trail], Done[Any]], touches: Touched
+    ) -> None:
+        self.run, self.touches = run, touches
         self.over = asyncio.Event()
         self.done: Done[Any] | None = None
         self.error: BaseException | None = None
@@ -80,16 +86,21 @@ class Commits:
     ) -> None:
         self._database, self._vault, self._background = database, vault, background
         self.witnesses: list[Witness] = []
+        self.unwritten, self.kept = Unwritten(), Kept()
         self._gathered: list[_Message] = []
 
-    async def make(self, run: Callable[[sqlite3.Connection, Trail], Done[T]]) -> Done[T]:
-        """Run ``run`` in a transaction; return when all who have to know of it do.
+    async def make(
+        self, run: Callable[[sqlite3.Connection, Trail], Done[T]], touches: Touched = ()
+    ) -> Done[T]:
+        """Run ``run`` in a transaction; return when all who have to know of it do. ``touches``:
+        keys that it may change.
 
         It may be run again, from the start, when it or one beside it has failed, and is run also
         when its caller gives up. A message that changed no key waits for no witness. Raises what
         ``run`` or the commit raised.
         """
-        message = _Message(run)
+        message = _Message(run, touches)
+        self.kept.change(touches)
         if not self._gathered:
             self._background("kms.commit", self._next())
         self._gathered.append(message)
@@ -107,30 +118,49 @@ class Commits:
         await self._carry(group)
 
     async def _carry(self, group: Sequence[_Message]) -> None:
+        pages = self.unwritten.take()
         try:
-            await self._database.transact(partial(self._run, group), partial(self._noted, group))
+            await self._database.transact(
+                partial(self._run, pages, group), partial(self._noted, pages, group)
+            )
         except (Exception, NodeDown) as error:
+            self.unwritten.put_back(pages)
             alone = len(group) == 1 or isinstance(error, NodeDown) or group[0].done is not None
             for message in group:
                 if alone:
+                    self._let_go(message)
                     message.end(error)
                 else:
                     self._background("kms.commit", self._carry([message]))
             return
         await self._answer(group)
 
-    def _run(self, group: Sequence[_Message], connection: sqlite3.Connection) -> list[Done[Any]]:
+    def _run(
+        self, pages: Sequence[Page], group: Sequence[_Message], connection: sqlite3.Connection
+    ) -> list[Done[Any]]:
         trail = Trail(connection, self._vault)
+        for page in pages:
+            trail.append(page.at, page.entries)
+        trail.write()  # a message may look them up
         done = [message.run(connection, trail) for message in group]
         trail.write()
         return done
 
-    def _noted(self, group: Sequence[_Message], done: list[Done[Any]]) -> None:
+    def _noted(self, pages: list[Page], group: Sequence[_Message], done: list[Done[Any]]) -> None:
+        pages.clear()  # they are written
+        self.unwritten.refused = False
         for message, one in zip(group, done, strict=True):
             message.done = one
+            self.kept.forget(one.written.keys)
+            self._let_go(message)
         written = together([one.written for one in done])
         for witness in self.witnesses:
             witness.noted(written)
+
+    def _let_go(self, message: _Message) -> None:
+        """The keys that it may change are as they will be."""
+        self.kept.changed(message.touches)
+        message.touches = ()
 
     async def _answer(self, group: Sequence[_Message]) -> None:
         """Let those go on at once that wait for nobody else; the others when it is settled."""

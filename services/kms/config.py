@@ -54,6 +54,17 @@ class Door(StrEnum):
     KMIP = "kmip"
 
 
+class Auditing(StrEnum):
+    """When the row of the trail that tells of a read key is durable.
+
+    ``durable``: before the key leaves. ``buffered``: at most the knob ``audit_buffer_s`` later, so
+    that a crash loses the rows of that time. Rows of changes are durable with the change.
+    """
+
+    DURABLE = "durable"
+    BUFFERED = "buffered"
+
+
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one identity is here."""
 
@@ -78,6 +89,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
     door: Door = Door.BUS
+    audit: Auditing = Auditing.DURABLE
 
     @property
     def peers(self) -> tuple[NodeName, ...]:

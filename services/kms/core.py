@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -23,32 +23,24 @@ from protocol.errors import (
     NotConnected,
     ProductError,
 )
-from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import (
-    access,
-    audit,
-    batching,
-    checking,
-    kinds,
-    merging,
-    operations,
-    store,
-)
+from protocol.terms import KeyId, NodeName
+from services.kms import access, audit, batching, checking, merging, operations, store
 from services.kms.access import Caller
-from services.kms.audit import AuditEntry, Trail, TrailEnd
+from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Continuation, Item
 from services.kms.commits import Commits, Done
-from services.kms.drawing import with_drawn
 from services.kms.ids import Ids
+from services.kms.kept import Touched, touched
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, Taken
+from services.kms.mint import Mint
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
+from services.kms.reading import Readings
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.replication import Change
-from services.kms.work import FreshKey, Refusal, Tell, Work
+from services.kms.work import Refusal, Tell, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
@@ -75,7 +67,7 @@ class Core:
     ``tell``: what has changes wait for other servers, None when there are none. ``caught_up``: set
     when requests may be answered; until then they wait. ``ids``: what names new keys.
     ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
-    hand them on is refused.
+    hand them on is refused. ``readings``: set when the audit of reads is buffered.
     """
 
     def __init__(
@@ -91,9 +83,10 @@ class Core:
         ids: Ids | None = None,
     ) -> None:
         self._name, self._database, self._vault, self.commits = name, database, vault, commits
-        self._clock, self._rng, self._tell = clock, rng, tell
-        self._ids = ids or Ids()
-        self._refusals = Refusals(clock.monotonic)
+        self._clock, self._tell = clock, tell
+        self._mint = Mint(name, vault, rng, ids or Ids())
+        self.refusals = Refusals(clock.monotonic)
+        self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
         self.handed_on_to: Callable[[], NodeName | None] = _nobody
 
@@ -149,16 +142,17 @@ class Core:
         if other is not None:
             raise NotConnected(f"{self._name} takes no changes; {other} does")
         if Operation.QUERY_AUDIT in asked:
-            await self.write_counts()
+            await self.write_all()
         at = self._clock.now()
-        drawn = [with_drawn(request, self._rng, self._ids) for request in requests]
-        fresh = [
-            self._fresh(caller, request, at)
-            for request in drawn
-            if isinstance(request, operations.NewKey) and checking.flaw(request) is None
-        ]
+        drawn = self._mint.drawn(requests)
+        fresh = self._mint.keys(caller, drawn, at)
 
-        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[T]:
+        def run(
+            connection: sqlite3.Connection,
+            trail: Appending,
+            allowance: Allowance,
+            kept: dict[KeyId, KeyRow] | None = None,
+        ) -> Done[T]:
             work = Work(
                 connection,
                 self._vault,
@@ -169,12 +163,18 @@ class Core:
                 allowance,
                 server=self._name,
                 tell=self._tell,
+                kept=kept,
             )
             return how(work, drawn)
 
+        changes = not audit.CHANGING.isdisjoint(asked)
+        if self.readings is not None and not changes:
+            done = await self._stored(self.readings.read(caller, drawn, run))
+            if done is not None:
+                return _reply(done.value)
         if audit.WRITTEN.isdisjoint(asked):
             return await self._read(run)
-        return await self._commit(caller, run)
+        return await self._commit(caller, run, touched(drawn) if changes else ())
 
     async def replicate(
         self,
@@ -189,9 +189,9 @@ class Core:
         transaction, after the keys are written, with what became of each.
         """
         await self.admit(caller, Operation.REPLICATE)
-        self._ids.learned([replica.row.key_id for replica in replicas])
+        self._mint.learned([replica.row.key_id for replica in replicas])
         at = self._clock.now()
-        nonces = [self._rng.token(12) for _ in replicas]
+        nonces = self._mint.nonces(len(replicas))
 
         def run(
             connection: sqlite3.Connection, trail: Trail, allowance: Allowance
@@ -208,7 +208,8 @@ class Core:
                 also(connection, taken)
             return Done(Replicated(tuple(refused), trail.end(), intact), written)
 
-        return await self._commit(caller, run)
+        touches = [replica.row.key_id for replica in replicas]
+        return await self._commit(caller, run, touches)
 
     async def note_start(self, caller: Caller, operation: Operation) -> None:
         """Write down that an administrator has an older database or a backup served from."""
@@ -239,9 +240,12 @@ class Core:
 
         return await self._commit(caller, change)
 
-    async def write_counts(self) -> None:
-        """Give the trail the refusals that were only counted so far."""
-        due = self._refusals.all_due()
+    async def write_all(self) -> None:
+        """Give the trail what it lacks so far: rows of messages that only read, and the refusals
+        that were only counted."""
+        if self.readings is not None:
+            await self._stored(self.readings.written())
+        due = self.refusals.all_due()
         if not due:
             return
         at = self._clock.now()
@@ -252,10 +256,10 @@ class Core:
             trail.write()
 
         try:
-            await self._database.transact(note)
-        except OSError as error:
-            self._refusals.put_back(due)
-            raise _refused_storage(error) from error
+            await self._stored(self._database.transact(note))
+        except GeneralFailure:
+            self.refusals.put_back(due)
+            raise
 
     async def replicas(self, changes: Sequence[Change]) -> tuple[Replica, ...]:
         """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
@@ -297,21 +301,20 @@ class Core:
             work.note(asked[0], "", caller.scope, reason)
             return Done(refused, work.write())
 
-        if self._refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
+        if self.refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
             raise refused
         await self._commit(caller, note)
 
-    async def _commit(self, caller: Caller, fn: _Run[T]) -> T:
+    async def _commit(self, caller: Caller, fn: _Run[T], touches: Touched = ()) -> T:
         """Write, and answer when all who have to know of it do."""
-        allowance = self._refusals.allowance(caller.who)
+        allowance = self.refusals.allowance(caller.who)
+        run = partial(_allowed, fn, allowance)
         try:
-            done = await self.commits.make(
-                lambda connection, trail: fn(connection, trail, allowance)
-            )
-        except OSError as error:
-            self._refusals.put_back(allowance.due)
-            raise _refused_storage(error) from error
-        self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
+            done = await self._stored(self.commits.make(run, touches))
+        except GeneralFailure:
+            self.refusals.put_back(allowance.due)
+            raise
+        self.refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
         if done.unsettled is not None:
             raise _refused_storage(done.unsettled) from done.unsettled
         return _reply(done.value)
@@ -320,41 +323,21 @@ class Core:
         def read(connection: sqlite3.Connection) -> Done[T]:
             return fn(connection, Trail(connection, self._vault), OWN_ROWS)
 
+        return _reply((await self._stored(self._database.query(read))).value)
+
+    async def _stored(self, work: Awaitable[T]) -> T:
+        """What comes of work with the store. A full or failing disk is an answer of the server,
+        not a fault in its program."""
         try:
-            done = await self._database.query(read)
+            return await work
         except OSError as error:
             raise _refused_storage(error) from error
-        return _reply(done.value)
 
-    def _fresh(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
-        """A new key, drawn before the transaction; thrown away when the request is a repeat."""
-        size = kinds.size(request.algorithm, request.length, request.usage_mask)
-        drawn = self._rng.token(16 + 12)
-        if isinstance(request, operations.Register):
-            secret = request.material
-        else:
-            secret = KeyMaterial(self._rng.token(size))
-        key_id = self._ids.draw(drawn[:16])
-        kind = (request.algorithm, request.length, request.usage_mask)
-        aad = store.binding(key_id, caller.scope, *kind)
-        row = KeyRow(
-            key_id,
-            caller.scope,
-            request.operation_id or key_id,
-            self._name,
-            *kind,
-            state=KmipState.PRE_ACTIVE,
-            initial_date=at,
-            activation_date=None,
-            deactivation_date=None,
-            compromise_date=None,
-            destroy_date=None,
-            last_change_date=at,
-            wrapped=self._vault.close(secret, aad, drawn[16:]),
-            changed=0,
-            digest=store.digest(secret),
-        )
-        return FreshKey(row, secret)
+
+def _allowed(
+    fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: Trail
+) -> Done[T]:
+    return fn(connection, trail, allowance)
 
 
 def _all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
@@ -381,7 +364,6 @@ def _nobody() -> NodeName | None:
 
 
 def _refused_storage(error: OSError) -> GeneralFailure:
-    """A full or failing disk is an answer of the server, not a fault in its program."""
     return GeneralFailure(f"the key server's storage refused: {error.strerror}")
 
 

@@ -176,6 +176,7 @@ class Custody:
     def _have(self, header: Header, root: KeyMaterial, ring: KeyRing) -> None:
         self._header, self._root = header, root
         self._vault.install(ring)
+        self._core.commits.kept.clear()  # rows under another KEK are not kept for ever
 
     async def _is_there(self, box: bytes) -> bool:
         """Whether a commit that the disk refused has happened all the same. It is not promised to

@@ -68,6 +68,17 @@ class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
         ),
     ] = 0.1
 
+    audit_buffer_s: Annotated[
+        float,
+        knob(
+            "A key server whose audit of reads is `buffered` writes the rows of messages that only "
+            "read at most that late; a crash loses those of that time.",
+            unit=SECONDS,
+            least=0.001,
+            most=60,
+        ),
+    ] = 0.05
+
 
 class KmsNode(Node, Protocol):
     """The node that drives a key server."""

@@ -22,7 +22,7 @@ from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
-from services.kms.config import Door, KmsConfig
+from services.kms.config import Auditing, Door, KmsConfig
 from services.kms.core import Core
 from services.kms.custody import Custody
 from services.kms.doors.bus import BusDoor
@@ -37,6 +37,7 @@ from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.opening import OtherFormat, open_store
 from services.kms.operations import Operation
+from services.kms.reading import Readings
 from services.kms.roots.base import Means, RootLocked
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
@@ -105,6 +106,10 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
                 tell=self._tell(),
                 ids=await ids_of(self.config.ids, database),
             )
+            if self.config.audit is Auditing.BUFFERED:
+                self.core.readings = Readings(
+                    self.node, database, self.clock, commits, self.core.refusals
+                )
             local = caller_at(self.config, self.node.name, local=True)
             if accepted is not None:
                 await self.core.note_start(local, accepted)
@@ -175,9 +180,10 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
         self.node.record("kmip.handshake_failed", level="warning", text=str(error))
 
     async def stop(self) -> None:
-        """Write what is only counted, and shut the TPM down; a dead disk or TPM changes nothing."""
+        """Write what is only counted, and what waits, and shut the TPM down; a dead disk or TPM
+        changes nothing."""
         with suppress(ProductError):
-            await self.core.write_counts()
+            await self.core.write_all()
         if self.tpm is not None:
             with suppress(TpmError):
                 await self.tpm.power_off(orderly=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,7 +17,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ResultReason
 from services.kms import access, attributes, replication, store
 from services.kms.access import Caller
-from services.kms.audit import AuditEntry, Trail, TrailEnd
+from services.kms.audit import Appending, AuditEntry, TrailEnd
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.master import Vault
 from services.kms.operations import ObjectRequest, Operation
@@ -40,18 +39,6 @@ class Refusal(Exception):
         self.error, self.scope = error, scope
 
 
-_DRAFTS: Final = (
-    "_entries",
-    "_rows",
-    "_changed",
-    "_fresh",
-    "_new",
-    "_waiting",
-    "_left_out",
-    "_served",
-)
-
-
 class FreshKey(msgspec.Struct, frozen=True):
     """A key that is made but not yet written: its row, and its material in clear."""
 
@@ -66,7 +53,7 @@ class Written(msgspec.Struct, frozen=True):
     only the trail. ``served``: whether one is fresh no more, which nobody misses who is put back
     to before. ``changes`` are what the other server of the pair has to learn, none when it is
     marked as down or there is none. ``refusals`` that have a row, and those that were
-    ``left_out``.
+    ``left_out``. ``keys`` whose rows are other ones now.
     """
 
     end: TrailEnd | None = None
@@ -75,6 +62,7 @@ class Written(msgspec.Struct, frozen=True):
     refusals: int = 0
     left_out: tuple[AuditEntry, ...] = ()
     served: bool = False
+    keys: tuple[KeyId, ...] = ()
 
 
 def together(several: Sequence[Written]) -> Written:
@@ -88,11 +76,28 @@ def together(several: Sequence[Written]) -> Written:
     )
 
 
+class Mark(NamedTuple):
+    """What a ``Work`` has drafted up to some moment."""
+
+    entries: list[AuditEntry]
+    rows: dict[KeyId, KeyRow]
+    changed: dict[KeyId, int]
+    fresh: dict[KeyId, FreshKey]
+    new: dict[KeyId, None]
+    waiting: dict[KeyId, None]
+    served: dict[KeyId, KeyRow]
+    left_out: list[AuditEntry]
+    refusals: int
+    placeholder: KeyId
+    repeated: bool
+
+
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
-    ``allowance``: what it may write of refusals. ``tell``: what has changes wait for other servers,
+    ``kept``: rows that are known already, and all that are looked up. ``allowance``: what it may
+    write of refusals. ``tell``: what has changes wait for other servers,
     if there are any. ``server`` stamps attributes. ``placeholder`` is KMIP's ID Placeholder;
     ``repeated`` says that the Create which set it had made its key before.
     """
@@ -103,12 +108,13 @@ class Work:
         vault: Vault,
         caller: Caller,
         at: float,
-        trail: Trail,
+        trail: Appending,
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
         *,
         server: NodeName = NOBODY,
         tell: Tell | None = replication.tell,
+        kept: dict[KeyId, KeyRow] | None = None,
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at, self.server = caller, at, server
@@ -116,11 +122,12 @@ class Work:
         self.placeholder = KeyId("")
         self.repeated = False
         self.trail = trail
+        self.kept = {} if kept is None else kept
         self._entries: list[AuditEntry] = []
         self._rows: dict[KeyId, KeyRow] = {}
         self._changed: dict[KeyId, int] = {}
         self._fresh: dict[KeyId, FreshKey] = {}
-        self._new: set[KeyId] = set()
+        self._new: dict[KeyId, None] = {}
         self._waiting: dict[KeyId, None] = {}
         self._allowance, self._tell = allowance, tell
         self._refusals = 0
@@ -138,6 +145,7 @@ class Work:
             allowance=self._allowance,
             server=self.server,
             tell=self._tell,
+            kept=self.kept,
         )
 
     def find(self, key_id: KeyId) -> KeyRow | None:
@@ -148,8 +156,12 @@ class Work:
 
     def stored(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
-        drafted = self._rows.get(key_id)
-        return drafted or store.find(self.connection, self.vault, key_id)
+        row = self._rows.get(key_id) or self.kept.get(key_id)
+        if row is None:
+            row = store.find(self.connection, self.vault, key_id)
+            if row is not None:
+                self.kept[key_id] = row
+        return row
 
     def before(self, key_id: KeyId) -> KeyRow | None:
         """The key as it was before this message; None when there was none."""
@@ -191,7 +203,7 @@ class Work:
     def insert(self, fresh: FreshKey, operation: Operation) -> None:
         """Draft a new key that ``operation`` has made, and note it."""
         self._fresh[fresh.row.key_id] = fresh
-        self._new.add(fresh.row.key_id)
+        self._new[fresh.row.key_id] = None
         self.update(fresh.row, operation)
 
     def update(self, row: KeyRow, operation: Operation) -> None:
@@ -215,7 +227,7 @@ class Work:
     def take(self, row: KeyRow, operation: Operation, *, new: bool = False) -> None:
         """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
         if new:
-            self._new.add(row.key_id)
+            self._new[row.key_id] = None
         self._rows[row.key_id] = row
         self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
 
@@ -224,19 +236,30 @@ class Work:
         self._changed.setdefault(row.key_id, row.changed)
         self._waiting[row.key_id] = None
 
-    def mark(self) -> Work:
+    def mark(self) -> Mark:
         """The message as it is now, for ``back_to``."""
-        mark = copy(self)
-        for name in _DRAFTS:
-            setattr(mark, name, copy(getattr(self, name)))
-        return mark
+        return Mark(
+            list(self._entries),
+            dict(self._rows),
+            dict(self._changed),
+            dict(self._fresh),
+            dict(self._new),
+            dict(self._waiting),
+            dict(self._served),
+            list(self._left_out),
+            self._refusals,
+            self.placeholder,
+            self.repeated,
+        )
 
-    def back_to(self, mark: Work) -> None:
+    def back_to(self, mark: Mark) -> None:
         """Forget all that came since, but which fresh keys were taken."""
-        for name in _DRAFTS:
-            setattr(self, name, copy(getattr(mark, name)))
+        self._entries, self._left_out = list(mark.entries), list(mark.left_out)
+        self._rows, self._changed = dict(mark.rows), dict(mark.changed)
+        self._fresh, self._new = dict(mark.fresh), dict(mark.new)
+        self._waiting, self._served = dict(mark.waiting), dict(mark.served)
+        self._refusals = mark.refusals
         self.placeholder, self.repeated = mark.placeholder, mark.repeated
-        self._refusals = mark._refusals
 
     def note(
         self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None
@@ -275,6 +298,7 @@ class Work:
             self._refusals,
             tuple(self._left_out),
             bool(self._served),
+            tuple(self._rows),
         )
 
     def _to_be_told(self) -> tuple[Change, ...]:

@@ -1,0 +1,130 @@
+"""Rows of keys in memory, as the database has them, for messages that only read.
+
+A row comes here when it was read and its tag was right, and goes before a message is carried out
+that may change its key: from then on, until that is committed, whoever wants it reads it in a
+transaction, behind the change. So a row from here is never older than an answer that somebody has,
+and what was read before a change stands before it in the trail.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from protocol.terms import KeyId
+from services.kms import audit
+from services.kms.keyrow import KeyRow
+from services.kms.operations import Locate, NewKey, ObjectRequest, Request
+
+KEYS: Final = 16_384
+"""Rows at most; the one that came first gives way."""
+
+
+class NotKept(Exception):
+    """Something is wanted that is only in the database."""
+
+
+class _Nowhere:
+    """In the place of a database, for a message that needs none."""
+
+    def execute(self, *_: object) -> object:
+        raise NotKept
+
+
+NOWHERE: Final = cast(sqlite3.Connection, _Nowhere())
+
+Touched = Collection[KeyId] | None
+"""Keys that a message may change, besides new ones; None: any key."""
+
+
+def touched(requests: Sequence[Request[Any]]) -> Touched:
+    """What a message of these may change. The ID Placeholder means a key that the message has made
+    itself, unless it has looked for one."""
+    located = any(isinstance(request, Locate) for request in requests)
+    ids: list[KeyId] = []
+    for request in requests:
+        if request.operation not in audit.CHANGING or isinstance(request, NewKey):
+            continue
+        named = request.unique_identifier if isinstance(request, ObjectRequest) else None
+        if named is not None:
+            ids.append(named)
+        elif located:
+            return None
+    return ids
+
+
+class Look:
+    """A look at the database that is under way; ``spoilt`` by a change that began meanwhile."""
+
+    def __init__(self, key_ids: Collection[KeyId]) -> None:
+        self.key_ids, self.spoilt = frozenset(key_ids), False
+
+
+class Kept:
+    """Used on the loop only."""
+
+    def __init__(self) -> None:
+        self._rows: dict[KeyId, KeyRow] = {}
+        self._changing: Counter[KeyId] = Counter()
+        self._all = 0  # messages under way that may change any key
+        self._looks: dict[Look, None] = {}
+
+    def rows(self, key_ids: Collection[KeyId]) -> dict[KeyId, KeyRow] | None:
+        """The rows of these keys; None when one of them is not here."""
+        kept = self._rows
+        try:
+            return {key_id: kept[key_id] for key_id in key_ids}
+        except KeyError:
+            return None
+
+    def change(self, key_ids: Touched) -> None:
+        """A message is on its way that may change these; ``changed`` when it is over."""
+        if key_ids is None:
+            self._all += 1
+            self.clear()
+            return
+        for key_id in key_ids:
+            self._changing[key_id] += 1
+        self.forget(key_ids)
+
+    def changed(self, key_ids: Touched) -> None:
+        """It is over, committed or not."""
+        if key_ids is None:
+            self._all -= 1
+            return
+        for key_id in key_ids:
+            self._changing[key_id] -= 1
+            if not self._changing[key_id]:
+                del self._changing[key_id]
+
+    def forget(self, key_ids: Iterable[KeyId]) -> None:
+        """These are not as they were."""
+        for key_id in key_ids:
+            self._rows.pop(key_id, None)
+            for look in self._looks:
+                look.spoilt = look.spoilt or key_id in look.key_ids
+
+    def clear(self) -> None:
+        """No row is known to be as it was."""
+        self._rows.clear()
+        for look in self._looks:
+            look.spoilt = True
+
+    def look(self, key_ids: Collection[KeyId]) -> Look:
+        """Somebody looks these up in the database; ``looked`` when that is over."""
+        look = Look(key_ids)
+        look.spoilt = self._all > 0 or any(key_id in self._changing for key_id in key_ids)
+        self._looks[look] = None
+        return look
+
+    def looked(self, look: Look, found: Mapping[KeyId, KeyRow]) -> bool:
+        """Whether what was found is still so; then it is kept."""
+        del self._looks[look]
+        if look.spoilt:
+            return False
+        self._rows.update(found)
+        while len(self._rows) > KEYS:
+            del self._rows[next(iter(self._rows))]
+        return True

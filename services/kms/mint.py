@@ -1,0 +1,78 @@
+"""What a message is given of randomness, drawn before its transaction: keys, ids and nonces.
+
+A transaction may be run twice, and in a thread that draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState, NodeName
+from services.kms import checking, kinds, operations, store
+from services.kms.access import Caller
+from services.kms.drawing import with_drawn
+from services.kms.ids import Ids
+from services.kms.keyrow import KeyRow
+from services.kms.master import Vault
+from services.kms.operations import Request
+from services.kms.work import FreshKey
+from services.runtime.ports import Rng
+
+
+class Mint:
+    """Of the server ``name``; ``ids`` name the keys."""
+
+    def __init__(self, name: NodeName, vault: Vault, rng: Rng, ids: Ids) -> None:
+        self._name, self._vault, self._rng, self._ids = name, vault, rng, ids
+
+    def learned(self, key_ids: Iterable[KeyId]) -> None:
+        """These ids were given elsewhere."""
+        self._ids.learned(key_ids)
+
+    def nonces(self, count: int) -> list[bytes]:
+        """So many, to wrap keys that came from elsewhere."""
+        return [self._rng.token(12) for _ in range(count)]
+
+    def drawn(self, requests: Sequence[Request[Any]]) -> list[Request[Any]]:
+        """The requests, with what they need of chance and have not brought."""
+        return [with_drawn(request, self._rng, self._ids) for request in requests]
+
+    def keys(self, caller: Caller, requests: Sequence[Request[Any]], at: float) -> list[FreshKey]:
+        """A new key for each of these that asks for one as it should."""
+        return [
+            self._key(caller, request, at)
+            for request in requests
+            if isinstance(request, operations.NewKey) and checking.flaw(request) is None
+        ]
+
+    def _key(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
+        """Thrown away when the request is a repeat."""
+        size = kinds.size(request.algorithm, request.length, request.usage_mask)
+        drawn = self._rng.token(16 + 12)
+        if isinstance(request, operations.Register):
+            secret = request.material
+        else:
+            secret = KeyMaterial(self._rng.token(size))
+        key_id = self._ids.draw(drawn[:16])
+        kind = (request.algorithm, request.length, request.usage_mask)
+        aad = store.binding(key_id, caller.scope, *kind)
+        row = KeyRow(
+            key_id,
+            caller.scope,
+            request.operation_id or key_id,
+            self._name,
+            *kind,
+            state=KmipState.PRE_ACTIVE,
+            initial_date=at,
+            activation_date=None,
+            deactivation_date=None,
+            compromise_date=None,
+            destroy_date=None,
+            last_change_date=at,
+            wrapped=self._vault.close(secret, aad, drawn[16:]),
+            changed=0,
+            digest=store.digest(secret),
+        )
+        return FreshKey(row, secret)

@@ -1,0 +1,149 @@
+"""Messages that only read, at a server whose audit is ``buffered``: answered before their rows of
+the trail are in the database (decision 62).
+
+What they want is taken from memory when it is there, else from a look at the database, never from
+a transaction; so nobody waits for the disk, and their rows are those that a crash may lose: of the
+last ``audit_buffer_s`` seconds. They go along with the next transaction, or have one of their own
+then. While the disk refuses rows, or too many wait, and when a key is just being changed, a
+message goes the way of ``durable`` audit: its rows are committed before its answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from protocol.errors import GeneralFailure
+from protocol.terms import KeyId
+from services.kms import operations
+from services.kms.access import Caller
+from services.kms.audit import Appending
+from services.kms.commits import Commits, Done
+from services.kms.kept import NOWHERE, NotKept
+from services.kms.keyrow import KeyRow
+from services.kms.knobs import KmsNode
+from services.kms.operations import Request
+from services.kms.refusals import Allowance, Refusals
+from services.kms.unwritten import Draft
+from services.kms.work import Written
+from services.runtime.ports import Clock, Database
+
+T = TypeVar("T")
+
+Rows = dict[KeyId, KeyRow]
+Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], Done[T]]
+"""Does a message with these rows at hand, and adds those that it looks up."""
+
+
+class Readings:
+    """Of one life of a key server."""
+
+    def __init__(
+        self,
+        node: KmsNode,
+        database: Database,
+        clock: Clock,
+        commits: Commits,
+        refusals: Refusals,
+    ) -> None:
+        self._node, self._database, self._clock = node, database, clock
+        self._commits, self._refusals, self._kept = commits, refusals, commits.kept
+        self._writing = False
+
+    async def read(
+        self, caller: Caller, requests: Sequence[Request[Any]], run: Run[T]
+    ) -> Done[T] | None:
+        """What comes of the message; None when it has to be a transaction, and nothing happened.
+
+        Raises what ``run`` and the database raise.
+        """
+        key_ids = _named(requests)
+        if key_ids is None or self._commits.unwritten.full:
+            return None
+        allowance = self._refusals.allowance(caller.who)
+        done, draft = None, Draft()
+        try:
+            rows = self._kept.rows(key_ids)
+            if rows is not None:
+                done = _at_hand(run, draft, allowance, rows)
+            if done is None:
+                draft = Draft()
+                done = await self._looked(key_ids, draft, allowance, run)
+        except BaseException:
+            self._refusals.put_back(allowance.due)
+            raise
+        if done is None:
+            self._refusals.put_back(allowance.due)
+            return None
+        self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
+        self._add(draft)
+        return done
+
+    async def _looked(
+        self, key_ids: Collection[KeyId], draft: Draft, allowance: Allowance, run: Run[T]
+    ) -> Done[T] | None:
+        """What comes of it with what is in the database now; None when that is about to change."""
+        look, rows, still = self._kept.look(key_ids), Rows(), False
+        try:
+            if look.spoilt:
+                return None
+            done = await self._database.query(
+                lambda connection: run(connection, draft, allowance, rows)
+            )
+        finally:
+            still = self._kept.looked(look, rows)
+        return done if still and not self._commits.unwritten.full else None
+
+    def _add(self, draft: Draft) -> None:
+        if draft.pages:
+            self._commits.unwritten.add(draft.pages)
+            if not self._writing:
+                self._writing = True
+                self._node.background("kms.audit", self._write())
+
+    async def written(self) -> None:
+        """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
+        if self._commits.unwritten.rows:
+            await self._commits.make(lambda connection, trail: Done(None, Written(trail.end())))
+
+    async def _write(self) -> None:
+        """Until none waits. A disk that refuses is told of once, and asked again."""
+        told = False
+        try:
+            while self._commits.unwritten.rows:
+                await self._clock.sleep(self._node.knobs.audit_buffer_s)
+                try:
+                    await self.written()
+                except (OSError, GeneralFailure) as error:
+                    if not told:
+                        self._node.record("kms.audit_waits", level="error", text=str(error))
+                    told = True
+        finally:
+            self._writing = False
+
+
+def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Done[T] | None:
+    """What comes of it without a database; None when it needs one."""
+    try:
+        return run(NOWHERE, draft, allowance, rows)
+    except NotKept:
+        return None
+
+
+def _named(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
+    """The keys that these name; None when that does not say what they read."""
+    found: set[KeyId] = set()
+    for request in requests:
+        if request.needs_placeholder:
+            return None
+        match request:
+            case operations.Get() | operations.GetAttributes():
+                found.update(request.unique_identifiers or ())
+            case operations.ObjectRequest():
+                found.add(request.unique_identifier or KeyId(""))
+            case operations.DiscoverVersions() | operations.Query():
+                pass
+            case _:
+                return None
+    return found
