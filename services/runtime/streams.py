@@ -48,6 +48,11 @@ class Stream(Protocol):
         """The certificate (DER) that the other end proved."""
         ...
 
+    @property
+    def room(self) -> int:
+        """So many bytes are taken by ``write`` now without a wait; 0 when that is not known."""
+        ...
+
     async def read(self, most: int) -> bytes:
         """What has come, at least one byte and at most ``most``; empty when the other end closed.
 

@@ -171,6 +171,12 @@ class _Line(asyncio.Protocol, Carrier):
     def full(self) -> bool:
         return self._full
 
+    @property
+    def room(self) -> int:
+        if self._full or self._transport is None:
+            return 0
+        return HIGH_WATER - self._transport.get_write_buffer_size()
+
     def put(self, part: Part) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():

@@ -144,9 +144,13 @@ class SimCarrier(Carrier):
 
     @property
     def full(self) -> bool:
+        return self.room < 0
+
+    @property
+    def room(self) -> int:
         other = self.other
         waits = 0 if other is None else other._connection.unread
-        return self._weight + waits > UNDER_WAY
+        return UNDER_WAY - self._weight - waits
 
     def pause(self, paused: bool) -> None:
         """Nothing is held here, but the other end may be waiting for room."""

@@ -72,6 +72,14 @@ class Connection(Stream, End):
     def peer(self) -> bytes:
         return self._endpoint.peer
 
+    @property
+    def room(self) -> int:
+        carrier = self._carrier
+        if carrier is None or self._life.held:
+            return 0
+        least = min(UNSENT - self._departures.weight, carrier.room)
+        return max(least // 2, 0)  # bytes of TLS are a few more than those in them
+
     async def read(self, most: int) -> bytes:
         await self._ready()
         plain = self._endpoint.plain

@@ -17,6 +17,11 @@ class Carrier(Protocol):
         """Whether so much is under way that who writes had better wait."""
         ...
 
+    @property
+    def room(self) -> int:
+        """Bytes that may be put before it is full, or less."""
+        ...
+
     def put(self, part: Part) -> None:
         """Bring it to the other end: ``End.arrived`` is called there."""
         ...

@@ -253,7 +253,7 @@ async def test_who_takes_no_answer_is_let_go(
         before = len(os.listdir("/proc/self/fd"))
         stream, data = await one.connect(APP), encode_request(message(item))
         with suppress(TimeoutError, Disconnected):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(6):
                 while True:
                     await stream.write(data)
         async with asyncio.timeout(30):

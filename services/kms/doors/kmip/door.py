@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from protocol.errors import Disconnected
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
 from services.kms.access import Caller
@@ -42,8 +43,19 @@ class KmipDoor:
 
     async def serve(self, stream: Stream) -> None:
         """Answer what comes, until either side ends it."""
+        idle = _Idle(self._clock, stream)
+        try:
+            await self._serve(stream, idle)
+        except Disconnected:
+            if not idle.over:
+                raise
+        finally:
+            idle.end()
+
+    async def _serve(self, stream: Stream, idle: _Idle) -> None:
         held = bytearray()
         while True:
+            idle.begins()
             found = await self._next(stream, held)
             if found is None:
                 return
@@ -63,7 +75,7 @@ class KmipDoor:
         ``held`` are bytes that have come already, those of a message after this one too.
         """
         if not held:
-            held += await self._read(stream, IDLE_S)
+            held += await stream.read(CHUNK)
             if not held:
                 return None
         if _size(held) > len(held):
@@ -80,6 +92,9 @@ class KmipDoor:
 
     async def _write(self, stream: Stream, answer: bytes) -> bool:
         """Whether there was room for it; none is left by a client that does not read."""
+        if len(answer) <= stream.room:
+            await stream.write(answer)
+            return True
         try:
             async with self._clock.timeout(ANSWER_S):
                 await stream.write(answer)
@@ -96,6 +111,36 @@ class KmipDoor:
                 return await stream.read(CHUNK)
         except TimeoutError:
             return b""
+
+
+class _Idle:
+    """Closes a stream on which nothing has happened for ``IDLE_S``, and is ``over`` then.
+
+    An alarm for each message costs more than what it is for: there is one, which looks when the
+    last message began, and is set anew for what is left.
+    """
+
+    def __init__(self, clock: Clock, stream: Stream) -> None:
+        self.over = False
+        self._clock, self._stream = clock, stream
+        self._since = clock.monotonic()
+        self._alarm = clock.alarm(IDLE_S, self._ring)
+
+    def begins(self) -> None:
+        """One was answered, and the next one is waited for."""
+        self._since = self._clock.monotonic()
+
+    def end(self) -> None:
+        """There is nothing to be closed any more."""
+        self._alarm.cancel()
+
+    def _ring(self) -> None:
+        left = self._since + IDLE_S - self._clock.monotonic()
+        if left > 0:
+            self._alarm = self._clock.alarm(left, self._ring)
+        else:
+            self.over = True
+            self._stream.close()
 
 
 def _size(held: bytearray) -> int:

@@ -1,0 +1,395 @@
+"""Audit ``buffered``: reads are answered first, and their rows of the trail come soon after, all of
+them, in order, before anything that came later."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, ProductError
+from protocol.messages.kms import RotateKek
+from protocol.terms import KeyId
+from services.kms import audit, kept, reading, store, unwritten
+from services.kms.batching import Continuation
+from services.kms.config import Auditing, kms_config
+from services.kms.kept import Kept, touched
+from services.kms.operations import (
+    Activate,
+    Create,
+    Destroy,
+    Get,
+    GetAttributes,
+    Locate,
+    Request,
+    Revoke,
+)
+from services.kms.refusals import ROWS
+from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made, named, trail
+from tests.services.kms.ports import CONFIG, LOCAL, Server, SteppedClock
+
+BUFFERED = msgspec.structs.replace(CONFIG, audit=Auditing.BUFFERED)
+
+
+@dataclass
+class HeldClock(SteppedClock):
+    """Who sleeps does so until ``pass_by``."""
+
+    sleepers: list[asyncio.Event] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.sleepers.append(asyncio.Event())
+        await self.sleepers[-1].wait()
+
+    async def pass_by(self) -> None:
+        """The time that each of them waits for comes."""
+        sleepers, self.sleepers = self.sleepers, []
+        for sleeper in sleepers:
+            sleeper.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def lazy() -> AsyncIterator[Server]:
+    """A server whose audit of reads is buffered, and where no time passes by itself."""
+    server = Server(clock=HeldClock(), config=BUFFERED)
+    await server.boot()
+    yield server
+    for work in list(server.node.works):
+        work.cancel()
+    for connection in server.platter.databases.values():
+        connection.close()
+
+
+def clock(server: Server) -> HeldClock:
+    assert isinstance(server.clock, HeldClock)
+    return server.clock
+
+
+def rows(server: Server) -> list[tuple[str, str, str]]:
+    """What the file has, with nobody asked for the rest."""
+    return [
+        (operation, key_id, result)
+        for operation, key_id, result in server.platter.sql(
+            "SELECT operation, key_id, result FROM audit ORDER BY sequence"
+        )
+    ]
+
+
+def verified(server: Server) -> None:
+    audit.check(server.platter.databases["keys"], server.vault)
+
+
+async def get(server: Server, key_id: KeyId) -> bytes:
+    [key] = (await do(server, Get(unique_identifiers=(key_id,), required=True))).keys
+    await asyncio.sleep(0)  # others have their turn
+    assert key.material is not None
+    return key.material.reveal()
+
+
+async def test_a_read_waits_for_no_commit_and_its_row_comes(lazy: Server) -> None:
+    key_id = await made(lazy)
+    commits = lazy.database.commits
+    first = await get(lazy, key_id)
+    assert [await get(lazy, key_id) for _ in range(3)] == [first] * 3
+    assert lazy.database.commits == commits and len(rows(lazy)) == 1
+    assert clock(lazy).slept == [lazy.node.knobs.audit_buffer_s], "one wait for all of them"
+    await clock(lazy).pass_by()
+    assert rows(lazy) == [("Create", key_id, "Success")] + [("Get", key_id, "Success")] * 4
+    assert lazy.database.commits == commits + 1
+    verified(lazy)
+    await get(lazy, key_id)
+    assert len(clock(lazy).slept) == 2, "and another one for those that come later"
+
+
+async def test_rows_go_with_the_next_commit_in_front_of_it(lazy: Server) -> None:
+    one, two = await made(lazy), await made(lazy)
+    commits = lazy.database.commits
+    lazy.clock.wall += 1
+    for key_id in (two, one, two):
+        await get(lazy, key_id)
+    lazy.clock.wall += 1
+    await do(lazy, Activate(unique_identifier=one))
+    assert lazy.database.commits == commits + 1
+    assert rows(lazy)[2:] == [
+        ("Get", two, "Success"),
+        ("Get", one, "Success"),
+        ("Get", two, "Success"),
+        ("Activate", one, "Success"),
+    ]
+    times = [at for (at,) in lazy.platter.sql("SELECT at FROM audit ORDER BY sequence")]
+    assert times[2:] == [times[0] + 1] * 3 + [times[0] + 2], "each has its own time"
+    verified(lazy)
+    await clock(lazy).pass_by()
+    assert len(rows(lazy)) == 6, "once"
+
+
+async def test_who_reads_the_trail_sees_all_of_it(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    assert [row[0] for row in await trail(lazy)] == ["Create", "Get"]
+
+
+async def test_a_stop_writes_them(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    await lazy.service.stop()
+    assert rows(lazy)[1:] == [("Get", key_id, "Success")]
+    verified(lazy)
+
+
+async def test_a_crash_loses_those_of_the_last_moment_only(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    await clock(lazy).pass_by()
+    await get(lazy, key_id)
+    await lazy.boot()  # which checks the whole trail
+    assert rows(lazy) == [("Create", key_id, "Success"), ("Get", key_id, "Success")]
+
+
+async def test_so_many_wait_and_no_more(lazy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unwritten, "ROWS", 5)
+    key_id, waits = await made(lazy), lazy.service.core.commits.unwritten
+    commits = lazy.database.commits
+    for count in range(1, 6):
+        await get(lazy, key_id)
+        assert waits.rows == count and lazy.database.commits == commits
+    await get(lazy, key_id)
+    assert waits.rows == 0 and lazy.database.commits == commits + 1
+    assert len(rows(lazy)) == 7
+    verified(lazy)
+
+
+async def test_a_disk_that_refuses_makes_reads_durable_again(lazy: Server) -> None:
+    key_id, database = await made(lazy), lazy.database
+    await get(lazy, key_id)
+    right = database.transact
+
+    async def refuse(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    database.transact = refuse  # type: ignore[method-assign]
+    await clock(lazy).pass_by()
+    await clock(lazy).pass_by()
+    assert [kind for kind, _ in lazy.node.records].count("kms.audit_waits") == 1
+    for _ in range(2):
+        with pytest.raises(GeneralFailure, match="storage refused"):
+            await get(lazy, key_id)
+    with pytest.raises(GeneralFailure, match="storage refused"):
+        await trail(lazy)
+    assert len(rows(lazy)) == 1
+    database.transact = right  # type: ignore[method-assign]
+    await get(lazy, key_id)
+    assert [row[0] for row in rows(lazy)] == ["Create", "Get", "Get"], "what waited is in front"
+    verified(lazy)
+    await get(lazy, key_id)
+    assert len(rows(lazy)) == 3, "and the next one waits again"
+
+
+async def test_a_change_is_seen_by_who_reads_after_it(lazy: Server) -> None:
+    """Also by who asks while it is on its way: that one stands behind it in the trail."""
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    destroyed = asyncio.ensure_future(do(lazy, Destroy(unique_identifier=key_id)))
+    await asyncio.sleep(0)
+    late = asyncio.ensure_future(get(lazy, key_id))
+    await destroyed
+    with pytest.raises(ItemNotFound):
+        await late
+    with pytest.raises(ItemNotFound):
+        await get(lazy, key_id)
+    await trail(lazy)
+    assert [(row[0], row[2]) for row in rows(lazy)] == [
+        ("Create", "Success"),
+        ("Get", "Success"),
+        ("Destroy", "Success"),
+        ("Get", "Item Not Found"),
+        ("Get", "Item Not Found"),
+    ]
+    verified(lazy)
+
+
+async def test_a_look_that_a_change_overtakes_is_not_believed(lazy: Server) -> None:
+    """What was read from the database before a change, and comes after it, is read again."""
+    key_id, database = await made(lazy), lazy.database
+    lazy.service.core.commits.kept.clear()
+    query, go = database.query, asyncio.Event()
+
+    async def slow(fn: Callable[[Any], Any]) -> Any:
+        found = await query(fn)
+        await go.wait()
+        return found
+
+    database.query = slow  # type: ignore[method-assign]
+    early = asyncio.ensure_future(get(lazy, key_id))
+    await asyncio.sleep(0)
+    await do(lazy, Destroy(unique_identifier=key_id))
+    go.set()
+    with pytest.raises(ItemNotFound):
+        await early
+    assert lazy.service.core.commits.kept.rows([key_id]) is None
+    await trail(lazy)
+    assert [row[0] for row in rows(lazy)] == ["Create", "Destroy", "Get"]
+
+
+async def test_a_kept_row_is_for_those_who_may_see_it(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    with pytest.raises(ItemNotFound):
+        await do(lazy, Get(unique_identifiers=(key_id,), required=True), STRANGER)
+    assert [(row[0], row[2]) for row in await trail(lazy)] == [
+        ("Create", "Success"),
+        ("Get", "Success"),
+        ("Get", "Item Not Found"),
+    ]
+    assert lazy.platter.sql("SELECT scope FROM audit") == [("default",), ("default",), ("b",)]
+
+
+async def test_a_row_is_kept_when_its_tag_is_right_and_not_before(lazy: Server) -> None:
+    key_id = await made(lazy)
+    lazy.platter.sql("UPDATE keys SET state = 'Active'")
+    for _ in range(2):
+        with pytest.raises(ProductError, match="altered"):
+            await get(lazy, key_id)
+    lazy.platter.sql("UPDATE keys SET state = 'Pre-Active'")
+    material = await get(lazy, key_id)
+    lazy.platter.sql("UPDATE keys SET state = 'Active'")
+    assert await get(lazy, key_id) == material, "what this server has seen to be its own"
+    with pytest.raises(ProductError, match="altered"):
+        await do(lazy, Revoke(unique_identifier=key_id))
+
+
+async def test_a_flood_of_refusals_is_counted_here_too(lazy: Server) -> None:
+    for _ in range(3 * ROWS):
+        with pytest.raises(ItemNotFound):
+            await get(lazy, KeyId("made up"))
+    found = lazy.platter.sql("SELECT times FROM audit")
+    assert len(found) < ROWS
+    await trail(lazy)
+    assert lazy.platter.sql("SELECT times FROM audit") == [(1,)] * ROWS + [(2 * ROWS,)]
+
+
+async def test_another_kek_leaves_no_row_under_the_old_one(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    assert lazy.service.core.commits.kept.rows([key_id]) is not None
+    await lazy.ask(RotateKek(after=1), LOCAL)
+    assert lazy.service.core.commits.kept.rows([key_id]) is None
+
+
+async def test_dates_come_to_kept_rows(lazy: Server) -> None:
+    key_id = await made(lazy)
+    soon = GetAttributes(unique_identifiers=(key_id,))
+    assert (await do(lazy, soon)).objects[0].state == "Pre-Active"
+    await do(lazy, Activate(unique_identifier=key_id))
+    assert (await do(lazy, soon)).objects[0].state == "Active"
+
+
+def drawn(rng: random.Random, ids: list[KeyId]) -> list[Request[Any]]:
+    """A message: mostly reads, of keys that are there, and of one that is not."""
+    some = KeyId("none") if not ids or rng.random() < 0.1 else rng.choice(ids)
+    one: Request[Any] = rng.choice(
+        [
+            Get(unique_identifiers=(some,), required=True),
+            Get(unique_identifiers=(some,), required=True),
+            GetAttributes(unique_identifiers=(some,), required=True),
+            Create(),
+            Activate(unique_identifier=some),
+            Revoke(unique_identifier=some),
+            Destroy(unique_identifier=some),
+            Locate(maximum_items=3),
+        ]
+    )
+    return [one, *drawn(rng, ids)] if rng.random() < 0.3 else [one]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_it_answers_as_durable_audit_does(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same messages, to both: the same answers, and in the end the same trail."""
+    monkeypatch.setattr(kept, "KEYS", 2)
+    monkeypatch.setattr(unwritten, "ROWS", 7)
+    rng, said, trails = random.Random(seed), [], []
+    seeds = [rng.random() for _ in range(60)]
+    for config in (CONFIG, BUFFERED):
+        server = Server(clock=HeldClock(), config=config)
+        await server.boot()
+        ids, answers = list[KeyId](), []
+        for number, one in enumerate(seeds):
+            message = drawn(random.Random(one), ids)
+            server.clock.wall += 1
+            done = await items(server, *message, option=Continuation.CONTINUE, caller=OWNER)
+            answers.append([repr(item) for item in done])
+            made_now = [item.response for item in done if item.response is not None]
+            ids += [r.unique_identifier for r in made_now if hasattr(r, "state") and "Created" in repr(r)]
+            if number % 13 == 0:
+                await clock(server).pass_by()
+        said.append(answers)
+        await trail(server)
+        trails.append(server.platter.sql("SELECT * FROM audit ORDER BY sequence"))
+        verified(server)
+        for row in store.rows(server.platter.databases["keys"], server.vault):
+            assert row.key_id in ids
+        for work in list(server.node.works):
+            work.cancel()
+    assert said[0] == said[1]
+    assert trails[0] == trails[1]
+
+
+def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept, "KEYS", 2)
+    shelf, row = Kept(), object()
+    for name in "abc":
+        look = shelf.look([KeyId(name)])
+        assert shelf.looked(look, {KeyId(name): row})  # type: ignore[dict-item]
+    assert [shelf.rows([KeyId(name)]) is not None for name in "abc"] == [False, True, True]
+
+
+def test_what_is_about_to_change_is_not_kept() -> None:
+    shelf, key_id, row = Kept(), KeyId("a"), object()
+    for touches in ([key_id], None):
+        shelf.change(touches)
+        shelf.change(touches)
+        for _ in range(2):
+            assert not shelf.looked(shelf.look([key_id]), {key_id: row})  # type: ignore[dict-item]
+            shelf.changed(touches)
+        assert shelf.looked(shelf.look([key_id]), {key_id: row})  # type: ignore[dict-item]
+        look = shelf.look([key_id])
+        shelf.change(touches)
+        shelf.changed(touches)
+        assert not shelf.looked(look, {key_id: row})  # type: ignore[dict-item]
+        assert shelf.rows([key_id]) is None
+
+
+def test_what_a_message_may_change() -> None:
+    one, two = KeyId("1"), KeyId("2")
+    assert touched([Create(), Activate(), Get()]) == []
+    assert touched([Activate(unique_identifier=one), Destroy(unique_identifier=two)]) == [one, two]
+    assert touched([Get(unique_identifiers=(one,))]) == []
+    assert touched([Locate(), Activate()]) is None
+
+
+def test_only_two_kinds_of_audit_are_known() -> None:
+    assert kms_config({"audit": "buffered"}).audit is Auditing.BUFFERED
+    assert kms_config({}).audit is Auditing.DURABLE
+    with pytest.raises(InvalidArgument, match="audit"):
+        kms_config({"audit": "never"})
+
+
+def test_what_reads_without_a_transaction_is_named() -> None:
+    named_by = reading._named
+    assert named_by([Get(unique_identifiers=(KeyId("1"),))]) == {KeyId("1")}
+    for message in ([Get()], [Locate()], [Create()], [Locate(attributes=(named("n"),)), Get()]):
+        assert named_by(message) is None
