@@ -13,6 +13,7 @@
 - ``keys``        keys derived, and wrapped
 - ``kmip``        the codec of KMIP: its speed, and a million disturbed messages
 - ``kmip_server``  a key server over KMIP, and PyKMIP's beside it
+- ``kmip_client``  what asks it, at little cost
 - ``creations``   durable keys from a key server
 - ``keyserver``   a key server with many keys: opened, and looked through
 - ``boot``        a host's boot with a full key store

@@ -72,8 +72,10 @@ class Benchmark(ABC):
 
     @classmethod
     def met_by(cls, figures: Figures) -> bool:
-        """Whether the figure and each detail that has a bar keep theirs."""
-        others = all(bar.met(figures.details[name]) for name, bar in cls.also.items())
+        """Whether the figure and each detail that has a bar keep theirs; what was not measured
+        does not."""
+        found = figures.details
+        others = all(name in found and bar.met(found[name]) for name, bar in cls.also.items())
         return cls.bar.met(figures.value) and others
 
     @abstractmethod

@@ -68,8 +68,8 @@ class KmsModel(_Named):
     door: Literal["bus", "kmip"] = "bus"
     """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
     audit: Literal["durable", "buffered"] = "durable"
-    """When the row of its audit trail for a key that was read is on its disk: before the key leaves,
-    or a moment later (knob ``audit_buffer_s``), so that a crash loses the rows of that moment."""
+    """When the row of its audit trail for a key that was read is on its disk: before the key
+    leaves, or a moment later (knob ``audit_buffer_s``), so that a crash loses that moment's."""
 
 
 class ProviderModel(_Model):

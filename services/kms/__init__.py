@@ -6,9 +6,11 @@
 - ``operations``  what the core is asked and answers, named as in KMIP
 - ``core``        one message: what it writes, and what it is answered
 - ``commits``     messages that come together: one transaction, and who must know before the answer
+- ``reading``     messages that only read, when the audit of reads is ``buffered``
+- ``kept``        rows of keys in memory for them    - ``unwritten``  their rows of the trail
 - ``attribute_operations``, ``cipher_operations``, ``usage_operations``  the same of attributes, of
   data, and of how long and how much a key may be used
-- ``drawing``     what a request needs of chance
+- ``drawing``     what a request needs of chance     - ``mint``  new keys, by it
 - ``checking``    what is refused of a request as such
 - ``batching``    a message of items with an outcome each
 - ``performing``  what each operation does     - ``work``    what one message writes
@@ -35,9 +37,10 @@
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
 - ``anchor``      how far the server has come, kept outside of the database
-- ``knobs``       times of a pair and of a rotation
+- ``knobs``       times of a pair, of a rotation, and of the audit
 
-A reply leaves after the commit that holds both the change and its audit rows. The core and what
+A reply leaves after the commit that holds both the change and its audit rows; that of a message
+that only reads may leave before its rows are written (``reading``). The core and what
 lies under it know no message of the bus and no byte of KMIP: two kinds of doors stand on it.
 
 Not built: other objects than symmetric keys; the attribute Operation Policy Name; Archive;

@@ -1,4 +1,5 @@
-"""The audit trail: one row per operation, written in the transaction that does it.
+"""The audit trail: one row per operation, written in the transaction that does it, or soon after it
+when it only reads and the server's audit is ``buffered``.
 
 Rows are numbered from 1 without gaps. ``digest`` of a row is SHA-256 over the digest before it
 and the row, so a changed, removed or inserted row breaks the chain; the head (last number and

@@ -59,10 +59,12 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     KeyServerStart: {"cpu_s", "by_name_ms", "by_attribute_ms"},
     KmipServing: {
         "get_p99_ms",
-        "create_per_s",
-        "create_p99_ms",
-        "versions_per_s",
-        "versions_p99_ms",
+        "get_server_us",
+        *(
+            f"{what}_{figure}"
+            for what in ("durable_get", "create", "versions")
+            for figure in ("per_s", "p99_ms", "server_us")
+        ),
         "handshake_per_s",
         *(f"pykmip_{what}_per_s" for what in ("get", "create", "handshake")),
         *(f"{what}_ratio" for what in ("get", "create", "handshake")),

@@ -23,6 +23,7 @@ from services.kms.kept import Kept, touched
 from services.kms.operations import (
     Activate,
     Create,
+    Created,
     Destroy,
     Get,
     GetAttributes,
@@ -177,7 +178,7 @@ async def test_a_disk_that_refuses_makes_reads_durable_again(lazy: Server) -> No
     async def refuse(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    database.transact = refuse  # type: ignore[method-assign]
+    database.transact = refuse  # type: ignore[method-assign,assignment]
     await clock(lazy).pass_by()
     await clock(lazy).pass_by()
     assert [kind for kind, _ in lazy.node.records].count("kms.audit_waits") == 1
@@ -313,9 +314,7 @@ def drawn(rng: random.Random, ids: list[KeyId]) -> list[Request[Any]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_it_answers_as_durable_audit_does(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_answers_as_durable_audit_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same messages, to both: the same answers, and in the end the same trail."""
     monkeypatch.setattr(kept, "KEYS", 2)
     monkeypatch.setattr(unwritten, "ROWS", 7)
@@ -330,8 +329,8 @@ async def test_it_answers_as_durable_audit_does(
             server.clock.wall += 1
             done = await items(server, *message, option=Continuation.CONTINUE, caller=OWNER)
             answers.append([repr(item) for item in done])
-            made_now = [item.response for item in done if item.response is not None]
-            ids += [r.unique_identifier for r in made_now if hasattr(r, "state") and "Created" in repr(r)]
+            responses = [item.response for item in done]
+            ids += [one.unique_identifier for one in responses if isinstance(one, Created)]
             if number % 13 == 0:
                 await clock(server).pass_by()
         said.append(answers)
