@@ -7,6 +7,7 @@ import json
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -118,6 +119,7 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--listen", "::1:5696"], 64, "KS-USE-003"),
         ([*kept, "--listen", "a..b:0"], 1, "KS-KMIP-002"),
         (["--scope", ""], 64, "KS-USE-003"),
+        (["--audit", "never"], 64, "KS-USE-001"),
         (["--cert", bad, *folder], 64, "KS-USE-003"),
         (["--folder", bad], 1, "KS-KMIP-001"),
         ([*folder, "--trust", bad], 64, "KS-KMIP-004"),
@@ -193,6 +195,39 @@ async def test_no_acknowledged_key_is_lost_when_it_is_killed(tmp_path: Path, rou
         assert len(kept) > before
     assert await missing(folder, kept) == []
     print(f"{len(kept)} keys in {rounds} rounds")
+
+
+async def read_on(stream: Stream, key: str, answered: list[float]) -> None:
+    """Get a key until the server is gone; ``answered`` has when each answer was there."""
+    with suppress(Disconnected, AssertionError):
+        while True:
+            [item] = (await ask(stream, message(GetRequest(unique_identifier=key)))).batch_item
+            assert item.result_status is ResultStatus.SUCCESS
+            answered.append(time.monotonic())
+
+
+async def test_a_kill_loses_rows_of_the_last_reads_only(tmp_path: Path) -> None:
+    """With buffered audit: the trail is whole, and has every read of a moment ago."""
+    folder, answered = tmp_path / "kmip", list[float]()
+    with serving(folder, "--audit", "buffered") as (process, told):
+        port, me = connections(folder), client(folder)
+        streams = [await port.connect(told["address"], me, within_s=20) for _ in range(4)]
+        [item] = (await ask(streams[0], message(new_key()))).batch_item
+        assert isinstance(item.response_payload, CreateResponse)
+        key = item.response_payload.unique_identifier
+        works = [asyncio.ensure_future(read_on(one, key, answered)) for one in streams]
+        await asyncio.sleep(3)
+        process.send_signal(signal.SIGKILL)
+        killed_at = time.monotonic()
+        await asyncio.wait_for(asyncio.gather(*works), 20)
+        port.abort()
+    with serving(folder) as (process, _):  # which checks the whole trail
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    with sqlite3.connect(folder / "disk" / "databases" / "keys.db") as database:
+        [[rows]] = database.execute("SELECT count(*) FROM audit WHERE operation = 'Get'")
+    assert sum(at < killed_at - 2 for at in answered) <= rows <= len(answered) + len(streams)
+    assert rows > 4
 
 
 async def test_nobody_listens_after_the_end(tmp_path: Path) -> None:

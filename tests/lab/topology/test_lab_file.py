@@ -234,3 +234,12 @@ def test_key_servers_that_are_asked_by_kmip(kms: dict[str, object], servers: int
     assert [spec.config["door"] for spec in nodes] == ["kmip"] * servers
     [provider] = made.providers
     assert provider.kmip == provider.servers == tuple(spec.node for spec in nodes)
+
+
+def test_key_servers_whose_rows_of_reads_may_wait() -> None:
+    made = plan(load("default", kms={"replicas": 2, "audit": "buffered"}))
+    nodes = [spec for spec in made.nodes if spec.role is Role.KMS]
+    assert [spec.config["audit"] for spec in nodes] == ["buffered"] * 2
+    assert not any("audit" in spec.config for spec in plan(load("default")).nodes)
+    with pytest.raises(KeysteadError, match="audit"):
+        load("default", kms={"replicas": 1, "audit": "never"})
