@@ -285,6 +285,35 @@ async def who_does_not_read_is_not_written_to(bench: Bench) -> None:
     await settled(two, lambda: sum(counted) >= sent * 256 * 1024 + 4)
 
 
+async def what_there_is_room_for_is_taken_at_once(bench: Bench) -> None:
+    """Without a turn of the loop, until there is no room; a node that stands still has none."""
+    two = await pair(bench)
+    gate, counted = asyncio.Event(), list[int]()
+
+    async def serve(stream: Stream) -> None:
+        await gate.wait()
+        while data := await stream.read(65_536):
+            counted.append(len(data))
+
+    await two.listen(serve)
+    stream = await two.connect()
+    assert stream.room >= 4096
+    sent = 0
+    while sent < 1 << 26 and (room := stream.room):
+        writing = stream.write(bytes(room))
+        with pytest.raises(StopIteration):
+            writing.send(None)
+        sent += room
+    assert 4096 <= sent < 1 << 26
+    gate.set()
+    await settled(two, lambda: sum(counted) >= sent)
+    await settled(two, lambda: stream.room >= 4096)
+    bench.machine(A).hold(True)
+    assert stream.room == 0
+    bench.machine(A).hold(False)
+    stream.close()
+
+
 test_bytes_pass_both_ways = both(bytes_pass_both_ways)
 test_a_read_gives_no_more_than_is_asked = both(a_read_gives_no_more_than_is_asked)
 test_many_at_a_time = both(many_at_a_time)
@@ -386,3 +415,4 @@ test_who_has_no_certificate_to_show = both(who_has_no_certificate_to_show_lets_n
 test_a_life_that_is_over_does_nothing = both(a_life_that_is_over_does_nothing)
 test_a_chain_leads_to_an_authority = both(a_chain_leads_to_an_authority)
 test_canaries_need_no_service = both(canaries_need_no_service)
+test_what_there_is_room_for_is_taken_at_once = both(what_there_is_room_for_is_taken_at_once)

@@ -19,6 +19,8 @@ GRANTED: Final = b"+"
 """The answer to an opening; anything else is why not."""
 UNSENT: Final = 256 * 1024
 """Plain bytes that wait at an end before who writes waits."""
+OVERHEAD: Final = 512
+"""Bytes that TLS adds to a few plain ones; to many it adds less than there are."""
 UNREAD: Final = 256 * 1024
 """Plain bytes that wait to be read before nothing more is taken."""
 
@@ -78,7 +80,7 @@ class Connection(Stream, End):
         if carrier is None or self._life.held:
             return 0
         least = min(UNSENT - self._departures.weight, carrier.room)
-        return max(least // 2, 0)  # bytes of TLS are a few more than those in them
+        return max(least // 2 - OVERHEAD, 0)
 
     async def read(self, most: int) -> bytes:
         await self._ready()

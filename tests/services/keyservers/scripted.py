@@ -148,6 +148,7 @@ class ScriptedStream:
     """The client's end of a connection."""
 
     peer = b"the server"
+    room = 1 << 16
 
     def __init__(self, server: ScriptedServer, seen: list[str]) -> None:
         self._server, self._seen, self._waiting, self._closed = server, seen, b"", False
