@@ -126,6 +126,10 @@ class Appending(Protocol):
         """Have these behind it, of the time ``at`` (Unix seconds); where it ends then."""
         ...
 
+    def changing(self) -> None:
+        """A message is about to write rows of keys beside."""
+        ...
+
 
 class Trail:
     """The trail in one transaction: messages append to it in order, and its end is written once."""
@@ -168,6 +172,9 @@ class Trail:
             self._rows.append((*row, digest))
         self._end = TrailEnd(last, digest)
         return self._end
+
+    def changing(self) -> None:
+        """They are in this transaction too."""
 
     def write(self) -> None:
         """Write what was appended since the last call, and the head; nothing when nothing was."""

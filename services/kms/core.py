@@ -174,7 +174,7 @@ class Core:
                 return _reply(done.value)
         if audit.WRITTEN.isdisjoint(asked):
             return await self._read(run)
-        return await self._commit(caller, run, touched(drawn) if changes else ())
+        return await self._commit(caller, run, touched(drawn))
 
     async def replicate(
         self,

@@ -25,7 +25,7 @@ from services.kms.keyrow import KeyRow
 from services.kms.knobs import KmsNode
 from services.kms.operations import Request
 from services.kms.refusals import Allowance, Refusals
-from services.kms.unwritten import Draft
+from services.kms.unwritten import Changes, Draft
 from services.kms.work import Written
 from services.runtime.ports import Clock, Database
 
@@ -70,6 +70,8 @@ class Readings:
             if done is None:
                 draft = Draft()
                 done = await self._looked(key_ids, draft, allowance, run)
+        except Changes:  # the first Get of a key tells that it is fresh no more
+            done = None
         except BaseException:
             self._refusals.put_back(allowance.due)
             raise

@@ -25,6 +25,10 @@ class Page(msgspec.Struct, frozen=True):
     entries: tuple[AuditEntry, ...]
 
 
+class Changes(Exception):
+    """The message does not only read: it has to be a transaction."""
+
+
 class Draft:
     """In the place of a ``Trail``: takes the rows of one message that is not in a transaction."""
 
@@ -39,6 +43,10 @@ class Draft:
         """As ``Trail.append``."""
         self.pages.append(Page(at, tuple(entries)))
         return EMPTY
+
+    def changing(self) -> None:
+        """There is nothing here to write keys into: ``Changes``."""
+        raise Changes
 
 
 class Unwritten:

@@ -285,6 +285,8 @@ class Work:
 
     def write(self) -> Written:
         """Write the rows of keys, and give the trail its entries, which writes them at its end."""
+        if self._rows:
+            self.trail.changing()
         for key_id, row in self._rows.items():
             put = store.insert if key_id in self._new else store.update
             changed = self._changed[key_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ from services.kms.operations import (
     Revoke,
 )
 from services.kms.refusals import ROWS
-from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made, named, trail
+from tests.services.kms.core_rig import OWNER, STRANGER, do, items, named
+from tests.services.kms.core_rig import trail as read_trail
 from tests.services.kms.ports import CONFIG, LOCAL, Server, SteppedClock
 
 BUFFERED = msgspec.structs.replace(CONFIG, audit=Auditing.BUFFERED)
@@ -76,14 +78,30 @@ def clock(server: Server) -> HeldClock:
     return server.clock
 
 
-def rows(server: Server) -> list[tuple[str, str, str]]:
-    """What the file has, with nobody asked for the rest."""
-    return [
-        (operation, key_id, result)
-        for operation, key_id, result in server.platter.sql(
-            "SELECT operation, key_id, result FROM audit ORDER BY sequence"
-        )
+async def made(server: Server) -> KeyId:
+    """A new key that was given once: the first Get of a key changes it."""
+    created, _ = await items(server, Create(), Get())
+    assert isinstance(created.response, Created)
+    return created.response.unique_identifier
+
+
+def rows(server: Server, column: str = "result") -> list[tuple[Any, ...]]:
+    """What the file has, with nobody asked for the rest; without those Gets."""
+    wanted = "SELECT operation, key_id, result, at, scope FROM audit ORDER BY sequence"
+    place = ("result", "at", "scope").index(column)
+    found = [(*row[:2], row[2 + place]) for row in server.platter.sql(wanted)]
+    firsts = [
+        at
+        for at, (one, two) in enumerate(itertools.pairwise(found), 1)
+        if one[0] == "Create" and two[:2] == ("Get", one[1])
     ]
+    return [row for at, row in enumerate(found) if at not in firsts]
+
+
+async def trail(server: Server) -> list[tuple[Any, ...]]:
+    """As who reads the trail finds it."""
+    await read_trail(server)
+    return rows(server)
 
 
 def verified(server: Server) -> None:
@@ -112,6 +130,18 @@ async def test_a_read_waits_for_no_commit_and_its_row_comes(lazy: Server) -> Non
     assert len(clock(lazy).slept) == 2, "and another one for those that come later"
 
 
+async def test_the_first_get_of_a_key_is_a_change(lazy: Server) -> None:
+    """The key is fresh no more, and that is durable before it leaves."""
+    created, _ = await items(lazy, Create(), Create())
+    assert isinstance(created.response, Created)
+    key_id, commits = created.response.unique_identifier, lazy.database.commits
+    await get(lazy, key_id)
+    assert lazy.database.commits == commits + 1
+    await get(lazy, key_id)
+    assert lazy.database.commits == commits + 1
+    assert [row[0] for row in rows(lazy)] == ["Create", "Create", "Get", "Serve"]
+
+
 async def test_rows_go_with_the_next_commit_in_front_of_it(lazy: Server) -> None:
     one, two = await made(lazy), await made(lazy)
     commits = lazy.database.commits
@@ -127,7 +157,7 @@ async def test_rows_go_with_the_next_commit_in_front_of_it(lazy: Server) -> None
         ("Get", two, "Success"),
         ("Activate", one, "Success"),
     ]
-    times = [at for (at,) in lazy.platter.sql("SELECT at FROM audit ORDER BY sequence")]
+    times = [at for _, _, at in rows(lazy, "at")]
     assert times[2:] == [times[0] + 1] * 3 + [times[0] + 2], "each has its own time"
     verified(lazy)
     await clock(lazy).pass_by()
@@ -252,7 +282,7 @@ async def test_a_kept_row_is_for_those_who_may_see_it(lazy: Server) -> None:
         ("Get", "Success"),
         ("Get", "Item Not Found"),
     ]
-    assert lazy.platter.sql("SELECT scope FROM audit") == [("default",), ("default",), ("b",)]
+    assert [scope for _, _, scope in rows(lazy, "scope")] == ["default", "default", "b"]
 
 
 async def test_a_row_is_kept_when_its_tag_is_right_and_not_before(lazy: Server) -> None:
@@ -376,7 +406,7 @@ def test_what_a_message_may_change() -> None:
     one, two = KeyId("1"), KeyId("2")
     assert touched([Create(), Activate(), Get()]) == []
     assert touched([Activate(unique_identifier=one), Destroy(unique_identifier=two)]) == [one, two]
-    assert touched([Get(unique_identifiers=(one,))]) == []
+    assert touched([Get(unique_identifiers=(one,)), GetAttributes()]) == [one]
     assert touched([Locate(), Activate()]) is None
 
 
