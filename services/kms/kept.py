@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from protocol.terms import KeyId
 from services.kms import audit
 from services.kms.keyrow import KeyRow
-from services.kms.operations import Get, Locate, NewKey, ObjectRequest, Request
+from services.kms.operations import Get, Locate, ObjectRequest, Request
 
 KEYS: Final = 16_384
 """Rows at most; the one that came first gives way."""
@@ -40,18 +40,16 @@ Touched = Collection[KeyId] | None
 
 
 def touched(requests: Sequence[Request[Any]]) -> Touched:
-    """What a message of these may change; a Get does, when it is the first. The ID Placeholder
-    means a key that the message has made itself, unless it has looked for one."""
+    """What a message of these may change: reads do too, when one of a key is the first. The ID
+    Placeholder means a key that the message has made itself, unless it has looked for one."""
     located = any(isinstance(request, Locate) for request in requests)
     ids: list[KeyId] = []
     for request in requests:
         if isinstance(request, Get):
             ids += request.unique_identifiers or ()
-        elif request.operation not in audit.CHANGING or isinstance(request, NewKey):
-            continue
         elif isinstance(request, ObjectRequest) and request.unique_identifier is not None:
             ids.append(request.unique_identifier)
-        if located and request.needs_placeholder:
+        elif located and request.needs_placeholder and request.operation in audit.CHANGING:
             return None
     return ids
 
