@@ -172,8 +172,7 @@ class AnchorKeeper:
         anchor = fields + self._vault.tag(_KIND, fields)
         room, self._room = self._room, 0  # what fails may leave a part of an anchor there
         if room:
-            await self._disk.append(ANCHOR_FILE, anchor)
-            await self._disk.sync(ANCHOR_FILE)
+            await self._disk.append(ANCHOR_FILE, anchor, sync=True)
         else:
             room = ANCHORS
             await replace_durably(self._disk, ANCHOR_FILE, anchor)

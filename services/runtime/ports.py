@@ -228,8 +228,11 @@ class Disk(Protocol):
         """Create or truncate ``path`` and its folders. Durable only after the syncs."""
         ...
 
-    async def append(self, path: str, data: bytes) -> None:
-        """Write ``data`` at the end of the file, made if need be. Durable only after the syncs."""
+    async def append(self, path: str, data: bytes, *, sync: bool = False) -> None:
+        """Write ``data`` at the end of the file, made if need be. Durable only after the syncs.
+
+        ``sync``: go on with ``sync`` of the file; an end may come between the two.
+        """
         ...
 
     async def sync(self, path: str) -> None:

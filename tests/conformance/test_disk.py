@@ -89,6 +89,23 @@ async def test_overwrite_and_append_go_back_to_the_last_sync(bench: Bench) -> No
 
 
 @both
+async def test_an_append_with_its_sync_is_durable(bench: Bench) -> None:
+    """Also of a file whose name is not yet durable; then that is what gets lost."""
+    life, disk = bench.boot()
+    await put(disk, "log", b"1" * 3000)
+    await disk.append("log", b"2", sync=True)
+    await disk.append("new", b"3", sync=True)
+    await disk.append("log", b"4")
+    assert await disk.read("log") == b"1" * 3000 + b"24"
+    life, disk = await bench.after(life, POWER_LOSS)
+    assert await disk.read("log") == b"1" * 3000 + b"2"
+    assert await disk.list() == ("log",)
+    await disk.append("log", b"5", sync=True)
+    life, disk = await bench.after(life, POWER_LOSS)
+    assert await disk.read("log") == b"1" * 3000 + b"25"
+
+
+@both
 async def test_sync_reaches_a_file_whose_name_is_durable(bench: Bench) -> None:
     life, disk = bench.boot()
     await put(disk, "over", b"old and longer")

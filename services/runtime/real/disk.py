@@ -233,9 +233,16 @@ class LabDisk(Disk):
 
         await self._do(path, effect)
 
-    async def append(self, path: str, data: bytes) -> None:
+    async def append(self, path: str, data: bytes, *, sync: bool = False) -> None:
         file_components(path)
-        await self._do(path, lambda: self._trees.append(path, data), grows=True)
+
+        def effect() -> None:
+            self._trees.append(path, data)
+            if sync:  # in the same thread: a way there and back costs more than the writing
+                self._store.admit(path)
+                self._trees.sync(path)
+
+        await self._do(path, effect, grows=True)
 
     async def sync(self, path: str) -> None:
         file_components(path)

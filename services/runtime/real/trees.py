@@ -28,6 +28,7 @@ from services.runtime.store import components, file_components
 IMAGES = ("written", "contents")
 """The folders with every file's bytes: as they are, and as the last ``sync`` left them."""
 TREES = (*IMAGES, "synced")
+_PIECE = 1 << 20
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -65,19 +66,32 @@ class Trees:
 
     def append(self, path: str, data: bytes) -> None:
         """Write at the end of the file, made if need be."""
-        self.write(path, data, os.O_APPEND)
+        try:
+            descriptor = self._opened(path, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
+            self.write(path, data, os.O_APPEND)
+            return
+        try:
+            _put(descriptor, data)
+        finally:
+            os.close(descriptor)
 
     def sync(self, path: str) -> None:
         """Carry the content of the file to the synced image."""
         descriptor = self._opened(path, os.O_RDONLY)
-        with open(descriptor, "rb") as file:
-            os.fsync(descriptor)
-            data = file.read()
+        try:
+            os.fdatasync(descriptor)
+            data = _all_of(descriptor)
+        finally:
+            os.close(descriptor)
         # In place, never truncated first: a kill in the midst leaves what was durable before.
-        shadow = self._contents.joinpath(*components(path))
-        with open(os.open(shadow, os.O_WRONLY | _NO_LINK), "wb") as file:
-            file.write(data)
-            file.truncate(len(data))
+        shadow = os.open(f"{self._contents}/{path}", os.O_WRONLY | _NO_LINK)
+        try:
+            _put(shadow, data)
+            if os.fstat(shadow).st_size != len(data):
+                os.ftruncate(shadow, len(data))
+        finally:
+            os.close(shadow)
 
     def replace(self, source: str, target: str) -> None:
         """Rename atomically; a kill in the midst is finished or taken back by ``recover``."""
@@ -222,9 +236,8 @@ class Trees:
     # ---- below ------------------------------------------------------------------------------
 
     def _opened(self, path: str, flags: int) -> int:
-        names = file_components(path)
-        self._check(self._written, names)
-        descriptor = os.open(self._written.joinpath(*names), flags | _NO_LINK, 0o600)
+        self._check(self._written, file_components(path))
+        descriptor = os.open(f"{self._written}/{path}", flags | _NO_LINK, 0o600)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise _error(errno.EISDIR, path)
@@ -232,10 +245,10 @@ class Trees:
 
     def _check(self, tree: Path, names: tuple[str, ...]) -> None:
         """``ValueError`` if a part of the path is a symbolic link: it could lead outside."""
-        here = tree
+        here = str(tree)
         for name in names:
-            here = here / name
-            if here.is_symlink():
+            here = f"{here}/{name}"
+            if os.path.islink(here):
                 raise ValueError(f"{'/'.join(names)}: {name} is a symbolic link")
 
     def _names(self, folder: tuple[str, ...]) -> Path:
@@ -261,6 +274,24 @@ class Trees:
             yield "/".join(path), entry
             if entry.is_dir():
                 yield from self._reachable(path)
+
+
+def _put(descriptor: int, data: bytes) -> None:
+    """Write all of it; a device may take a part at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _all_of(descriptor: int) -> bytes:
+    """What the file has, from its beginning."""
+    data = os.read(descriptor, _PIECE)
+    if len(data) < _PIECE:
+        return data
+    parts = [data]
+    while parts[-1]:
+        parts.append(os.read(descriptor, _PIECE))
+    return b"".join(parts)
 
 
 def _below(top: Path) -> list[tuple[str, bool]]:

@@ -189,9 +189,11 @@ class SimDisk(Disk):
 
         await self._do("write", path, effect, data=data)
 
-    async def append(self, path: str, data: bytes) -> None:
+    async def append(self, path: str, data: bytes, *, sync: bool = False) -> None:
         file_components(path)
         await self._do("append", path, lambda on: on.append(path, data), grows=True, data=data)
+        if sync:
+            await self.sync(path)
 
     async def sync(self, path: str) -> None:
         file_components(path)

@@ -152,8 +152,10 @@ class MemoryDisk:
         self.life.check()
         self.platter.written[path] = data
 
-    async def append(self, path: str, data: bytes) -> None:
+    async def append(self, path: str, data: bytes, *, sync: bool = False) -> None:
         await self.write(path, self.platter.written.get(path, b"") + data)
+        if sync:
+            await self.sync(path)
 
     async def sync(self, path: str) -> None:
         self.life.check()

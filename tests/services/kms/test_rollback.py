@@ -190,7 +190,7 @@ async def test_an_anchor_that_was_written_in_part_is_followed_by_a_whole_file(
 ) -> None:
     append = server.disk.append
 
-    async def torn(path: str, data: bytes) -> None:
+    async def torn(path: str, data: bytes, *, sync: bool = False) -> None:
         await append(path, data[: SIZE // 2])
         raise OSError(errno.EIO, "Input/output error")
 
