@@ -83,6 +83,7 @@ class OperationFailed(Exception):
     """An item did not succeed: its Result Status, Result Reason and Result Message."""
 
     def __init__(self, item: ResponseItem) -> None:
+        self.item = item
         self.status, self.reason = item.result_status, item.result_reason
         self.message = item.result_message or ""
         named = _label(self.reason) or _label(self.status)

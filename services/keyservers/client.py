@@ -20,6 +20,7 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
     NotSent,
+    WrongKeyLifecycleState,
 )
 from protocol.kmip import dialect
 from protocol.kmip.dialect import Login
@@ -29,7 +30,7 @@ from protocol.messages.base import Request, Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.keyservers.address import Address, Bus, Kmip
-from services.keyservers.dialogue import Dialogue, Tags
+from services.keyservers.dialogue import Dialogue, NotActivated, Tags
 from services.keyservers.refusals import error_of
 from services.keyservers.session import Heard
 from services.runtime import ports
@@ -97,6 +98,8 @@ class KeyServers:
             raise NotAvailable(f"{type(message).__name__} is not asked of a KMIP server")
         try:
             return cast(R, await act(self, self._dialogue(to, login, within_s), message, tags))
+        except NotActivated as refused:
+            raise WrongKeyLifecycleState(f"the key stays Pre-Active: {refused}") from None
         except dialect.OperationFailed as refused:
             raise error_of(refused) from None
 
@@ -169,8 +172,9 @@ class KeyServers:
                 values.append(m.KeyValue(key_id=key_id, state=None))
                 continue
             material, state = used
-            values.append(m.KeyValue(key_id=key_id, state=_STATES[state], index=len(keys)))
-            keys.append(material)
+            index = None if material is None else len(keys)
+            values.append(m.KeyValue(key_id=key_id, state=_STATES[state], index=index))
+            keys += [material] if material is not None else []
         return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
 
     async def _attributes(
@@ -216,8 +220,14 @@ def _in_force(state: State | None) -> State:
     return state
 
 
-async def _in_use(server: Dialogue, key_id: KeyId, *, activate: bool) -> tuple[KeyMaterial, State]:
-    used = await server.use(key_id, activate=activate)
+async def _in_use(
+    server: Dialogue, key_id: KeyId, *, activate: bool
+) -> tuple[KeyMaterial | None, State]:
+    """A key that cannot be activated is not to be used, and comes without its value (STD-18)."""
+    try:
+        used = await server.use(key_id, activate=activate)
+    except NotActivated:
+        return None, State.PRE_ACTIVE
     return used.material, _in_force(used.state)
 
 

@@ -5,9 +5,11 @@ Versions; Get comes before Activate, so that a key server must give out a Pre-Ac
 tagged with six attributes in two batches of three, each looked at before. ``pooled`` keeps
 connections and begins with Discover Versions once, as a client would that has many keys to fetch.
 
-A server that refuses a tag is forgiven, and the key is used all the same. Everything else that is
-refused ends the session: ``OperationFailed``. A connection that fails is ``Refused``,
-``TlsFailure``, ``TimedOut`` or ``Disconnected``.
+A server that refuses a tag is forgiven, and the key is used all the same. Where it refuses to
+activate a key, the key's state is looked at once more: somebody else may have done it meanwhile,
+and KMIP refuses to activate what is Active. Everything else that is refused ends the session:
+``OperationFailed``, and ``NotActivated`` for a key that stays Pre-Active. A connection that fails
+is ``Refused``, ``TlsFailure``, ``TimedOut`` or ``Disconnected``.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import NamedTuple
 
 from protocol.errors import ProductError
 from protocol.kmip import dialect
-from protocol.kmip.enums import State
+from protocol.kmip.enums import ResultReason, State
 from protocol.kmip.payloads import (
     ActivateResponse,
     CreateResponse,
@@ -45,6 +47,10 @@ class Used(NamedTuple):
 
     material: KeyMaterial
     state: State | None
+
+
+class NotActivated(dialect.OperationFailed):
+    """A key is Pre-Active, and its server does not activate it for this client."""
 
 
 class Dialogue:
@@ -143,7 +149,15 @@ class Dialogue:
         )
 
     async def _activated(self, session: Session, uid: str) -> State:
-        await session.ask("Activate", dialect.activate(uid, self._login), ActivateResponse)
+        try:
+            await session.ask("Activate", dialect.activate(uid, self._login), ActivateResponse)
+        except dialect.OperationFailed as refused:
+            if refused.reason == ResultReason.AUTHENTICATION_NOT_SUCCESSFUL:
+                raise
+            state = await self._state(session, uid)
+            if state is State.PRE_ACTIVE or state is None:
+                raise NotActivated(refused.item) from None
+            return state
         return State.ACTIVE
 
     async def _look_twice(self) -> tuple[str, ...]:

@@ -277,9 +277,14 @@ def address_of(server: KmipServer) -> Address:
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:
-    """Why this key must not be used, by its state (STD-18, STD-19); None when it may be."""
+    """Why this key must not be used, by its state (STD-18, STD-19); None when it may be.
+
+    One that is Pre-Active and has come without its value could not be activated.
+    """
     if value.state is None:
         return KeyUnavailableReason.MISSING_IN_KMS
+    if value.state is KmipState.PRE_ACTIVE and value.index is None:
+        return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
     return _state_reason(value.state)
 
 

@@ -16,9 +16,12 @@ from protocol.errors import (
     NotSent,
     PermissionDenied,
     ProductError,
+    WrongKeyLifecycleState,
 )
 from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
+from protocol.kmip.message import RequestItem, ResponseItem
+from protocol.kmip.payloads import ActivateRequest
 from protocol.messages import kms as m
 from protocol.terms import KeyId, KmipState, NodeName
 from services.keyservers.address import Bus, Kmip, parse
@@ -29,6 +32,7 @@ from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value
 
 TAGS = [[(name, "v") for name in names] for names in (dialect.PRODUCT, dialect.USE)]
 TO = Kmip("kms")
+PERMISSION = ResultReason.PERMISSION_DENIED
 
 
 class NoBus:
@@ -106,6 +110,58 @@ async def test_values_of_many_keys(server: ScriptedServer, servers: KeyServers) 
         ("a", KmipState.ACTIVE, 1),
     ]
     assert found.material.keys == (value_of("b"), value_of("a"))
+
+
+async def test_a_key_that_cannot_be_activated_comes_without_a_value(
+    server: ScriptedServer, servers: KeyServers
+) -> None:
+    """STD-18: it may not be used; that says nothing of the server, nor of other keys."""
+    server.keys |= {"a": State.PRE_ACTIVE, "b": State.ACTIVE}
+    server.refuses["Activate"] = ResultReason.PERMISSION_DENIED
+    found = await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"), KeyId("b"))), within_s=5)
+    assert [(v.key_id, v.state, v.index) for v in found.values] == [
+        ("a", KmipState.PRE_ACTIVE, None),
+        ("b", KmipState.ACTIVE, 0),
+    ]
+    assert found.material.keys == (value_of("b"),)
+
+
+async def test_a_key_that_another_has_activated_meanwhile_is_used(
+    server: ScriptedServer, servers: KeyServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KMIP refuses to activate an Active key; two that fetch a new one at once both try."""
+    server.keys["a"] = State.PRE_ACTIVE
+    answer = server.answer
+
+    def slower(item: RequestItem) -> ResponseItem:
+        if isinstance(item.request_payload, ActivateRequest):
+            server.keys["a"], server.refuses["Activate"] = State.ACTIVE, PERMISSION
+        return answer(item)
+
+    monkeypatch.setattr(server, "answer", slower)
+    found = await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
+    assert [(v.state, v.index) for v in found.values] == [(KmipState.ACTIVE, 0)]
+    server.keys["a"] = State.PRE_ACTIVE
+    done = await servers.request(TO, m.Activate(key_id=KeyId("a")), within_s=5)
+    assert done.state is KmipState.ACTIVE
+
+
+@pytest.mark.parametrize("get", [False, True])
+async def test_a_new_key_that_cannot_be_activated_is_not_active(
+    server: ScriptedServer, servers: KeyServers, get: bool
+) -> None:
+    server.refuses["Activate"] = PERMISSION
+    with pytest.raises(WrongKeyLifecycleState, match=r"Pre-Active.*PermissionDenied"):
+        await servers.request(TO, create(activate=True, get=get), within_s=5)
+
+
+async def test_refused_credentials_at_an_activation_are_the_servers_word_on_everything(
+    server: ScriptedServer, servers: KeyServers
+) -> None:
+    server.keys["a"] = State.PRE_ACTIVE
+    server.refuses["Activate"] = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+    with pytest.raises(PermissionDenied):
+        await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
 
 
 async def test_so_many_connections_at_once_and_no_more(
