@@ -22,8 +22,11 @@ from chaos.faults import FAULTS, fault_type, to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 
-_NO_LAB: Final = ("kms.failover", "kms.certificate")
-"""No lab of random runs has an active key server, or one with a door of KMIP."""
+OF_KMIP: Final = ("kms.certificate",)
+"""Kinds that are drawn where key servers are behind KMIP, beside all others, and end with their
+cure."""
+_NO_LAB: Final = ("kms.failover", *OF_KMIP)
+"""``kms.failover``: no lab of random runs has an active key server."""
 RANDOM: Final = tuple(
     f.kind for f in FAULTS if f.reversible and not f.at_point and f.kind not in _NO_LAB
 )

@@ -15,7 +15,7 @@ import msgspec
 
 from chaos.checks import ALWAYS
 from chaos.draws import Draws
-from chaos.experiment.generate import RARE, Mix, clash, schedule
+from chaos.experiment.generate import OF_KMIP, RARE, Mix, clash, schedule
 from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
 from chaos.faults import to_plain
 from chaos.faults.link_delay import LinkDelay
@@ -34,6 +34,7 @@ SHORT_LEASE_S: Final = 45.0
 SETTLE_S: Final = 130.0
 """Lab seconds after the last heal: a reconciliation and a minute, by which all is well again."""
 _RARE: Final = 0.25  # share of the runs that have a fault which only its cure undoes
+_CERTIFICATES: Final = 0.6  # share of the runs with KMIP in which certificates may go wrong
 _SLOW: Final = 0.12  # share of the runs in which links to hosts are slow while these are connected
 _SLOW_S: Final = 30.0
 _POINTS: Final = 0.3  # how likely each of two nodes goes down within a storage call
@@ -196,6 +197,10 @@ def _faults(
     rare, which = draws.unit() < _RARE, draws.below(len(RARE))
     if rare and mix.rare:
         mix = msgspec.structs.replace(mix, kinds=(*mix.kinds, RARE[which]))
+    if mix.rare and any(entry.by_kmip for entry in directory.nodes):
+        certificates = Draws(seed, "run/certificates").unit() < _CERTIFICATES
+        kinds = (*mix.kinds, *(OF_KMIP if certificates else ()))
+        mix = msgspec.structs.replace(mix, kinds=kinds)
     faults = schedule(mix, directory, seed, moments)
     if mix.rare:
         faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)

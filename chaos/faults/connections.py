@@ -7,13 +7,16 @@ theirs are left out.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets
 from chaos.faults.links import (
     HEAL_WITHIN_S,
     NOTHING_UP,
+    Direction,
     Edge,
     LinkFault,
     LinkParams,
@@ -21,9 +24,9 @@ from chaos.faults.links import (
     kept_away,
     ping,
 )
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 
 SEEN_WITHIN_S = 2.0
 
@@ -43,6 +46,17 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
                 "KS-CHAOS-004", "hosts without vSAN have no connections: two other nodes are wanted"
             )
         return cls(id=id, **(ends | {"a": a, "b": b}))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        """Where a vCenter asks key servers by KMIP: its links to some of them."""
+        asking = [entry.node for entry in directory.nodes if entry.role is Role.VCENTER]
+        asked = [entry.node for entry in directory.nodes if entry.by_kmip]
+        if not asking or not asked:
+            return None
+        some = draws.pick(asked, 1 + draws.below(len(asked)))
+        direction = list(Direction)[draws.below(len(Direction))]
+        return {"between": [[str(asking[0])], list(map(str, some))], "dir": direction.value}
 
     @abstractmethod
     def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule | StallRule: ...

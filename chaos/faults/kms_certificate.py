@@ -8,14 +8,16 @@ cure is an administrator's, who has each end take what the other shows (STD-04).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import model_validator
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from chaos.naming import named
 from chaos.observe.listing import all_providers
 from protocol import names as rules
@@ -112,6 +114,22 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             vcenter=vcenter,
             servers=servers,
         )
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        """Of the lab's default provider, where all of its servers are asked by KMIP: the
+        certificate of vCenter or of servers, one of them or all."""
+        default = directory.default_provider
+        serving = [entry for entry in directory.nodes if default in entry.providers]
+        if not serving or not all(entry.by_kmip for entry in serving):
+            return None
+        ways = [(side, becomes) for side in Side for becomes in Becomes]
+        ways.remove((Side.SERVER, Becomes.REVOKED))
+        side, becomes = ways[draws.below(len(ways))]
+        drawn = {"of": side.value, "becomes": becomes.value}
+        some, which = draws.unit() < 0.5, serving[draws.below(len(serving))].node
+        of_one = side is Side.SERVER or becomes is Becomes.REVOKED
+        return {**drawn, "on": [str(which)]} if some and of_one else drawn
 
     def written(self) -> dict[str, Any]:
         on = {} if self._is_one else {"on": [str(server) for server in self.servers]}

@@ -54,6 +54,8 @@ class States:
         drs: dict[str, Any] = {"drs": chosen} if chosen else {}  # by HA-03
         encrypted = [str(entry.node) for entry in there.nodes if entry.cluster and entry.vsan]
         vsan: dict[str, Any] = {"vsan": encrypted} if encrypted else {}  # by VSAN-03
+        asked_so = [str(entry.node) for entry in there.nodes if entry.by_kmip]
+        by_kmip: dict[str, Any] = {"by_kmip": asked_so} if asked_so else {}
         trust = _services(there, nodes_of(self._lab, Role.ATTESTATION))
         self._history.add(
             "state",
@@ -68,6 +70,7 @@ class States:
             **ha,
             **drs,
             **vsan,
+            **by_kmip,
             **trust,
         )
         self.saw(await self._lab.statuses(counters=False))

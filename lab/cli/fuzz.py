@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 10_000_000
 
-Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters"]
+Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
 def fuzz(

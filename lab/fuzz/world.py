@@ -20,11 +20,12 @@ QUICK: Final = {"remediation_interval_s": 60.0, "provider_delete_grace_s": 30.0}
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
     ``patch``, a module that is imported before any node is made (empty: none). ``lab`` is a shipped
-    one: with a native key provider there is no key server, whatever ``kms`` says. ``persistence``:
+    one: with a native key provider there is no key server, whatever ``kms`` says; ``kmip`` has one
+    as well unless it says two. ``persistence``:
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
     ``knobs`` are those of the lab."""
 
-    lab: Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters"] = "default"
+    lab: Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"] = "default"
     hosts: int = 4
     vms: int = 8
     kms: int = 1
@@ -38,7 +39,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     def use(self) -> dict[str, Any]:
         """The lab as an experiment's file names it."""
         fields: dict[str, Any] = {"hosts": self.hosts, "vms": self.vms, "tpm": self.tpm}
-        if self.kms > 1:
+        if self.kms > 1 or self.lab == "kmip":
             fields["kms"] = self.kms
         fields["key_persistence"] = self.persistence
         if self.knobs:

@@ -17,6 +17,8 @@ from chaos.history import Record
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
 LINKS = ("link.cut", "link.loss", "link.delay")
+CONNECTIONS = ("link.reset", "link.stall")
+"""On links too, and about nothing but connections under TLS."""
 POWER = (
     *("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down"),
     "point.crash",
@@ -74,6 +76,8 @@ class Disturbances:
 
     def __init__(self) -> None:
         self.there: dict[str, Disturbance] = {}
+        self.by_kmip: frozenset[str] = frozenset()
+        """Key servers that their clients ask over connections, of which no broker knows."""
         self.version = 0
         """How many records have changed something of them."""
         self._unattended = False
@@ -148,8 +152,10 @@ class Disturbances:
         return both([self._link(a, b), self.stands(a), self.stands(b)])
 
     def _link(self, a: str, b: str) -> Known:
-        broker = [_stopped_by(found) for found in self.of("broker.restart")]
-        links = [_stopped_by(found) for found in self.of(*LINKS) if _is_on(found, a, b)]
+        connected = (a in self.by_kmip) is not (b in self.by_kmip)  # servers have the bus
+        kinds, brokers = (LINKS + CONNECTIONS, ()) if connected else (LINKS, ("broker.restart",))
+        broker = [_stopped_by(found) for found in self.of(*brokers)]
+        links = [_stopped_by(found) for found in self.of(*kinds) if _is_on(found, a, b)]
         return both(broker + links)
 
     def believed(self, vcenter: str, provider: str, server: str) -> Known:

@@ -166,6 +166,7 @@ class Fold(Upkeep):
         if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
             self.lost = "a provider of a type that is not known"
         self._trusted(data)
+        self.faults.by_kmip = frozenset(data.get("by_kmip", ()))
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
         if self.several and any(found["type"] != STANDARD for found in data["providers"]):

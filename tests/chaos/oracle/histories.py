@@ -33,6 +33,7 @@ class Story:
         vsan: tuple[str, ...] = (),
         trusted: bool = False,
         apart: bool = False,
+        by_kmip: tuple[str, ...] = (),
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
@@ -41,7 +42,7 @@ class Story:
         if some are ``without_tpm``. ``ha``: the cluster has vSphere HA, ``drs``: a DRS that
         chooses hosts. ``vsan``: hosts with an encrypted vSAN. ``trusted``: p is a trusted one; kps
         opens its keys, as attests hosts. ``apart``: esxi-002 has a cluster and a vCenter of its
-        own, vcenter-b, that lists p too."""
+        own, vcenter-b, that lists p too. ``by_kmip``: key servers that are asked so."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -77,6 +78,7 @@ class Story:
             knobs=knobs,
             **left_out,
             **({"vsan": list(vsan)} if vsan else {}),
+            **({"by_kmip": list(by_kmip)} if by_kmip else {}),
         )
         self._begins(without_tpm)
 

@@ -31,6 +31,7 @@ from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
 from tests.chaos.oracle.act_planted import PLANTED as OF_ACTS
 from tests.chaos.oracle.goes_on_planted import PLANTED as OF_GOING_ON
+from tests.chaos.oracle.kmip_planted import PLANTED as OF_KMIP
 from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.namesake_planted import PLANTED as OF_NAMESAKES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
@@ -331,6 +332,7 @@ ALL = (
     + OF_TRUST
     + OF_PLACEMENTS
     + OF_REALMS
+    + OF_KMIP
 )
 
 
