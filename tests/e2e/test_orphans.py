@@ -1,5 +1,5 @@
-"""A Create by KMIP whose answer is lost leaves a key at its server that nobody ever asks for, as with
-the product (decision 60): it stays Pre-Active, and `get kms` counts it so."""
+"""A Create by KMIP whose answer is lost leaves a key at its server that nobody ever asks for, as
+with the product (decision 60): it stays Pre-Active, and `get kms` counts it so."""
 
 from __future__ import annotations
 
