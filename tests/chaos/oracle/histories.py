@@ -65,9 +65,8 @@ class Story:
             self.boots["vcenter-b"] = 1
             left_out["leads"] = LEADS
             providers = [one | {"vcenter": name} for name in LEADS.values() for one in providers]
-        left_out |= {
-            name: ["esxi-001", "esxi-002"] for name, on in (("ha", ha), ("drs", drs)) if on
-        }
+        left_out |= {n: ["esxi-001", "esxi-002"] for n, on in (("ha", ha), ("drs", drs)) if on}
+        left_out |= {n: list(of) for n, of in (("vsan", vsan), ("by_kmip", by_kmip)) if of}
         self._state(
             "",
             "staging",
@@ -77,8 +76,6 @@ class Story:
             providers=providers,
             knobs=knobs,
             **left_out,
-            **({"vsan": list(vsan)} if vsan else {}),
-            **({"by_kmip": list(by_kmip)} if by_kmip else {}),
         )
         self._begins(without_tpm)
 
