@@ -125,6 +125,23 @@ async def test_a_missing_key_is_to_be_told_by_its_reason() -> None:
     assert "KeyStateMissingInKMS" in finding.vcenter
 
 
+async def test_a_new_key_that_is_not_to_be_used_is_found() -> None:
+    """STD-18: only Active keys encrypt, and vCenter activates none but Pre-Active ones."""
+
+    class Closed(ScriptedServer):
+        def answer(self, item):  # type: ignore[no-untyped-def]
+            answer = super().answer(item)
+            for key in self.keys:
+                self.keys[key] = State.DEACTIVATED
+            return answer
+
+    replay = await played(Closed())
+    [finding] = replay.findings.values()
+    assert (finding.phase, finding.weight, finding.times) == (Phase.USE, Weight.FAILS, 2)
+    assert "and not Active" in finding.error
+    assert replay.verdict == "fails"
+
+
 async def test_a_key_for_everybody_is_found() -> None:
     server = ScriptedServer(keys={NOBODYS: State.ACTIVE})
     [finding] = (await played(server)).findings.values()

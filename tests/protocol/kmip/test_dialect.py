@@ -21,6 +21,7 @@ from protocol.kmip.payloads import (
     GetAttributesRequest,
     GetAttributesResponse,
     GetResponse,
+    QueryRequest,
 )
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import encode
@@ -70,6 +71,24 @@ def test_what_vcenter_sends_is_said_to_the_byte(path: Path) -> None:
     message = typed(data)
     assert isinstance(message, RequestMessage)
     assert encode_request(said_again(message)) == data
+
+
+def test_what_vcenter_says_is_so_without_a_capture_beside_it() -> None:
+    """Seen of vCenter 7.0.3 and 8.0.1; sizes are in ``test_message``."""
+    tags = dialect.add_tags(UID, [("x-Vendor", "v"), ("x-Product", "p"), ("x-Name", "n")])
+    ids = [item.unique_batch_item_id for item in tags.batch_item]
+    assert ids == [b"QLKC\1\0\0\0", b"QLKC\2\0\0\0", b"QLKC\3\0\0\0"]
+    [made] = [item.request_payload for item in dialect.create().batch_item]
+    assert isinstance(made, CreateRequest)
+    said = [(one.attribute_name, one.attribute_value) for one in made.template_attribute.attribute]
+    assert said == [
+        ("Cryptographic Algorithm", 3),
+        ("Cryptographic Usage Mask", 12),
+        ("Cryptographic Length", 256),
+    ]
+    [asked] = [item.request_payload for item in dialect.query().batch_item]
+    assert isinstance(asked, QueryRequest)
+    assert asked.query_function == (3,)
 
 
 def answered(answer: ResponseMessage, **changed: object) -> ResponseMessage:
