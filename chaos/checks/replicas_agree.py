@@ -1,7 +1,8 @@
 """Key servers that replicate have the same keys in the same states at the end, and no id has two
 materials: a number that two of them gave to two keys while they were apart cannot be mended.
 
-Reads the ``group`` and ``replicas`` states of servers that replicate after the answer.
+Servers are compared with those that they replicate with. Reads the ``group`` and ``replicas``
+states of servers that replicate, after the answer or before it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from chaos.history import Record
 
 
 def replicas_agree(records: Sequence[Record]) -> Finding:
-    """Pass when all servers that answered at the end have the same.
+    """Pass when all servers of a group that answered at the end have the same.
 
-    Unknown without servers that replicate after the answer, or when fewer than two were asked."""
+    Unknown without servers that replicate, or when fewer than two of a group were asked."""
     breaches: dict[str, tuple[str, int]] = {}
     last: dict[str, Record] = {}
     for record in records:
@@ -31,8 +32,19 @@ def replicas_agree(records: Sequence[Record]) -> Finding:
         return Finding(
             CheckOutcome.FAIL, text, tuple(dict.fromkeys(n for _, n in breaches.values()))
         )
-    if len(last) < 2:
+    groups: dict[tuple[str, ...], dict[str, Record]] = {}
+    for server, record in last.items():
+        groups.setdefault(tuple(record.data.get("group", ())), {})[server] = record
+    found = [_compared(group) for group in groups.values() if len(group) > 1]
+    if not found:
         return Finding(CheckOutcome.UNKNOWN, "no two servers that replicate were asked at the end")
+    worst = [one for one in found if one.result is CheckOutcome.FAIL]
+    text = "; ".join(one.text for one in worst or found)
+    return Finding((worst or found)[0].result, text, tuple(n for one in worst for n in one.records))
+
+
+def _compared(last: Mapping[str, Record]) -> Finding:
+    """The servers of one group."""
     has: dict[str, Mapping[str, int]] = {server: r.data["keys"] for server, r in last.items()}
     ids = dict.fromkeys(key for keys in has.values() for key in keys)
     differ = [key for key in ids if len({keys.get(key) for keys in has.values()}) > 1]

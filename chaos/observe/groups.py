@@ -1,16 +1,19 @@
-"""How key servers stand that replicate after the answer, and whether they agree at the end.
+"""How key servers stand that replicate after the answer, and whether they agree at the end; the
+latter of pairs too.
 
-Nobody is asked in a lab without such servers.
+Nobody is asked in a lab without servers that replicate.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from chaos.history import History
-from chaos.lab import Lab
-from protocol.messages.kms import GroupStatus, QueryGroup
-from protocol.terms import NodeName
+from chaos.lab import Lab, NodeEntry
+from protocol.messages.kms import GroupStatus, KeyDigest, PairStatus, QueryGroup, QueryPair
+from protocol.terms import NodeName, Role
 
 OP: Final = "group"
 """Of the ``state`` record of a key server when it stands otherwise than before: ``waiting`` keys by
@@ -18,12 +21,20 @@ peer, peers that are ``down``, keys ``at_risk``, which only it has, ids with two
 (``breaches``), the number of ``conflicts`` and ``stale_serves``, the longest lag in seconds by
 origin (``worst_lag_s``), and in mode ``forward`` who is ``active`` by which ``term``."""
 AGREE: Final = "replicas"
-"""Of the ``state`` record of each key server at the end: its ``keys`` by id with a number, the same
-for what is the same. A server that could not be asked has none."""
+"""Of the ``state`` record of each key server at the end: the ``group`` of those that it replicates
+with, and its ``keys`` by id with a number, the same for what is the same. A server that could not
+be asked has none."""
 WITHIN_S: Final = 10.0
 SETTLE_S: Final = 120.0
 """How long servers may take at the end to agree, after all faults are gone."""
 POLL_S: Final = 10.0
+
+
+class _Has(NamedTuple):
+    """What a server has; ``group``: the names of those that shall have the same."""
+
+    group: tuple[NodeName, ...]
+    digests: tuple[KeyDigest, ...]
 
 
 class Groups:
@@ -41,13 +52,29 @@ class Groups:
     async def end(self) -> None:
         """Wait until they agree, for as long as they may take, and write down what each has."""
         until = self._lab.monotonic() + SETTLE_S
-        found = await self._ask(digests=True)
+        found = await self._contents()
         while found and not _agree(found) and self._lab.monotonic() < until:
             await self._lab.sleep(POLL_S)
-            found = await self._ask(digests=True)
-        for node, status in found.items():
-            keys = {str(key.key_id): self._number(key.digest) for key in status.digests}
-            self._history.add("state", node, op=AGREE, keys=keys)
+            found = await self._contents()
+        for node, has in found.items():
+            keys = {str(key.key_id): self._number(key.digest) for key in has.digests}
+            self._history.add("state", node, op=AGREE, group=list(map(str, has.group)), keys=keys)
+
+    async def _contents(self) -> dict[NodeName, _Has]:
+        """What each server has that replicates and answers."""
+        found = {
+            node: _Has(_together(node, *[peer.node for peer in status.peers]), status.digests)
+            for node, status in (await self._ask(digests=True)).items()
+            if status.peers
+        }
+        paired = _paired(self._lab.directory().nodes)
+        if not paired:
+            return found
+        answers = await self._lab.ask_each(paired, QueryPair(digests=True), within_s=WITHIN_S)
+        for node, told in answers.items():
+            if isinstance(told, PairStatus) and told.peer is not None:
+                found[node] = _Has(_together(node, told.peer), told.digests)
+        return found
 
     async def _ask(self, *, digests: bool) -> dict[NodeName, GroupStatus]:
         nodes = [entry.node for entry in self._lab.directory().nodes if entry.replication]
@@ -67,9 +94,19 @@ class Groups:
         return self._numbers.setdefault(digest, len(self._numbers) + 1)
 
 
-def _agree(found: dict[NodeName, GroupStatus]) -> bool:
-    first = next(iter(found.values())).digests
-    return all(status.digests == first for status in found.values())
+def _together(*servers: NodeName) -> tuple[NodeName, ...]:
+    return tuple(sorted(servers))
+
+
+def _paired(nodes: Iterable[NodeEntry]) -> list[NodeName]:
+    """Key servers that have a provider with another one and do not replicate after the answer."""
+    servers = [entry for entry in nodes if entry.role is Role.KMS and not entry.replication]
+    serving = Counter(provider for entry in servers for provider in entry.providers)
+    return [entry.node for entry in servers if any(serving[it] > 1 for it in entry.providers)]
+
+
+def _agree(found: dict[NodeName, _Has]) -> bool:
+    return len(set(found.values())) == len({has.group for has in found.values()})
 
 
 def _told(status: GroupStatus) -> dict[str, Any]:

@@ -239,13 +239,17 @@ def group_text(group: GroupStatus) -> str:
             parts.append(f"{peer.node} in step")
     if group.origins:
         parts.append(f"worst lag {max(one.worst_lag_s for one in group.origins):.1f} s")
-    for number, what in (
-        (len(group.at_risk), "only here"),
-        (group.conflicts, "conflicts"),
-        (group.stale_serves, "stale serves"),
-        (len({breach.key_id for breach in group.breaches}), "ids with two materials"),
+    for number, one, several in (
+        (len(group.at_risk), "only here", "only here"),
+        (group.conflicts, "conflict", "conflicts"),
+        (group.stale_serves, "stale serve", "stale serves"),
+        (
+            len({it.key_id for it in group.breaches}),
+            "id with two materials",
+            "ids with two materials",
+        ),
     ):
-        parts += [f"{number} {what}"] if number else []
+        parts += [f"{number} {one if number == 1 else several}"] if number else []
     return "; ".join(parts)
 
 

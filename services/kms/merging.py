@@ -22,7 +22,7 @@ from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, ResultReason
 from services.kms import attributes, states, store, usage
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation
 from services.kms.work import Work
 
@@ -72,13 +72,15 @@ class Taken(NamedTuple):
             return False
         return told(self.mine) != told(self.merged) != told(self.theirs)
 
-    @property
-    def withdrawn(self) -> bool:
-        """Whether the key could be used here, and the peer had taken it out of use."""
+    def withdrawn(self, now: float) -> float | None:
+        """When the peer had taken the key out of use, if it could be used here until ``now``."""
         if self.mine is None or self.refused:
-            return False
-        active = states.rank(KmipState.ACTIVE)
-        return states.rank(self.mine.state) <= active < states.rank(self.merged.state)
+            return None
+        active, mine = states.rank(KmipState.ACTIVE), as_at(self.mine, now)
+        if not states.rank(mine.state) <= active < states.rank(self.merged.state):
+            return None
+        row = self.theirs
+        return _earliest(row.deactivation_date, row.compromise_date, row.destroy_date)
 
 
 def take(work: Work, replica: Replica, nonce: bytes) -> Taken:

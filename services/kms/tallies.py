@@ -46,7 +46,9 @@ def begin(connection: sqlite3.Connection) -> None:
 
 
 def applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
-    """A change of ``node`` is here, so long after it was made."""
+    """A change of ``node`` is here, so long after it was made. By clocks that differ it may have
+    come before: that is no lag."""
+    lag_s = max(lag_s, 0.0)
     connection.execute(
         "INSERT INTO origins VALUES (?, 1, ?, ?) ON CONFLICT (node) DO UPDATE SET "
         "applied = applied + 1, lag_s = excluded.lag_s, "

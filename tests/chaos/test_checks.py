@@ -213,7 +213,8 @@ def group(server: str, *breaches: list[str]) -> Row:
 
 def replica(server: str, **keys: int) -> Row:
     """What a key server has at the end that replicates after the answer."""
-    return (server, "state", "replicas", {"keys": keys})
+    together = {"group": ["a", "b"]} if server in "ab" else {"group": ["c", "d"]}
+    return (server, "state", "replicas", {"keys": keys, **together})
 
 
 QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
@@ -252,6 +253,17 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         [group("a", ["k1", "b"]), replica("a", k1=1), replica("b", k1=1)],
     ),
     ("replicas_agree", CheckOutcome.UNKNOWN, [group("a"), replica("a", k1=1)]),
+    ("replicas_agree", CheckOutcome.UNKNOWN, [replica("a", k1=1), replica("c", k2=2)]),
+    (
+        "replicas_agree",
+        CheckOutcome.PASS,
+        [replica("a", k1=1), replica("b", k1=1), replica("c", k2=2), replica("d", k2=2)],
+    ),
+    (
+        "replicas_agree",
+        CheckOutcome.FAIL,
+        [replica("a", k1=1), replica("b", k1=1), replica("c", k2=2), replica("d")],
+    ),
     ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),

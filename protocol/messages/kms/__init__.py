@@ -40,7 +40,6 @@ from protocol.messages.kms.group import (
     GroupOrigin,
     GroupPeer,
     GroupStatus,
-    KeyDigest,
     LogEntry,
     MakeActive,
     Mark,
@@ -82,6 +81,7 @@ from protocol.messages.kms.keys import (
 )
 from protocol.messages.kms.pair import (
     JoinPair,
+    KeyDigest,
     KeysReplicated,
     PairJoined,
     PairStatus,

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.messages.kms.pair import Replica
+from protocol.messages.kms.pair import KeyDigest, Replica
 from protocol.terms import KeyId, NodeName
 
 
@@ -131,13 +131,6 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
     key_id: KeyId
     peer: NodeName
     at: float
-
-
-class KeyDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """SHA-256 over all that servers of a group must agree upon about a key, in hexadecimal."""
-
-    key_id: KeyId
-    digest: str
 
 
 class GroupStatus(Reply, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from protocol.errors import NotAvailable, ProductError
+from protocol.errors import NotAvailable, NotConnected, ProductError
 from protocol.messages import kms as m
 from protocol.terms import KeyId, NodeName
 from services.kms import audit, contents, oplog, tallies
@@ -275,12 +275,13 @@ class Group:
         """The peer tells of changes, or only where it stands."""
         said, line = message.standing, self._lines[peer.node]
         outcome: list[tuple[Heard, bool]] = []
+        if peer.boot < line.boot:
+            raise NotConnected(f"that was said by an earlier life of {peer.node}")
         line.speaks(peer.boot)
         rows = [
             Row(e.node, message.keys[e.index].key_id, Place(e.epoch, e.sequence), e.at)
             for e in message.entries
         ]
-        stamps = {row.key_id: row.at for row in rows}
         after = {mark.node: Place(mark.epoch, mark.sequence) for mark in message.after}
         news: list[KeyId] = []
 
@@ -289,8 +290,10 @@ class Group:
             refused = [one.theirs.key_id for one in taken if one.refused]
             news[:] = [key for key in refused if tallies.breach(connection, key, peer.node, now)]
             tallies.count(connection, CONFLICTS, sum(one.conflict for one in taken))
-            withdrawn = [one.theirs.key_id for one in taken if one.withdrawn]
-            stale = sum(audit.given_since(connection, key, stamps[key]) for key in withdrawn)
+            withdrawn = [(one.theirs.key_id, one.withdrawn(now)) for one in taken]
+            stale = sum(
+                audit.given_since(connection, key, at) for key, at in withdrawn if at is not None
+            )
             tallies.count(connection, STALE_SERVES, stale)
             changed = [one.theirs.key_id for one in taken if one.changed]
             contents.changed(connection, changed)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from typing import Final
 
-import msgspec
-
 from protocol.messages import kms as m
 from protocol.terms import NodeName
-from services.kms import oplog, store, tallies
+from services.kms import oplog, tallies
 from services.kms.config import KmsConfig
 from services.kms.doors import replicas
 from services.kms.master import Vault
@@ -44,7 +41,7 @@ def view(
             m.Breach(key_id=key_id, peer=peer, at=at)
             for key_id, peer, at in tallies.breaches(connection)
         ),
-        digests=_digests(connection, vault) if digests else (),
+        digests=replicas.digests(connection, vault) if digests else (),
     )
 
 
@@ -62,14 +59,3 @@ def _peers(connection: sqlite3.Connection, me: NodeName, now: float) -> tuple[m.
             )
         )
     return tuple(found)
-
-
-def _digests(connection: sqlite3.Connection, vault: Vault) -> tuple[m.KeyDigest, ...]:
-    rows = sorted(store.rows(connection, vault), key=lambda row: row.key_id)
-    return tuple(
-        m.KeyDigest(
-            key_id=row.key_id,
-            digest=hashlib.sha256(msgspec.msgpack.encode(replicas.told(row))).hexdigest(),
-        )
-        for row in rows
-    )

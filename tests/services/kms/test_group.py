@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from protocol.errors import InvalidArgument, NotAvailable, NotConnected, PermissionDenied, TimedOut
-from protocol.messages.agent import DiskAct
+from protocol.messages.agent import DiskAct, SkewClock
+from protocol.messages.base import Sealed
 from protocol.messages.kms import (
+    AddAttribute,
     CreateKey,
     Destroy,
     GetKeys,
@@ -17,12 +19,15 @@ from protocol.messages.kms import (
     OnBehalf,
     QueryGroup,
     Revoke,
+    TellChanges,
 )
 from protocol.terms import KmipState, RevocationReason
 from services.kms import operations
 from services.kms.access import caller_at
 from services.kms.config import kms_config
+from services.kms.doors.standing import told
 from services.kms.service import KmsService
+from services.runtime.service import Peer
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import CLIENT
 
@@ -320,3 +325,47 @@ def test_two_servers_that_fail_each_other_do_not_wake_each_other_for_ever(group:
     rig.sleep(20)
     assert rig.agree()
     rig.healthy()
+
+
+def test_stale_serves_are_counted_from_the_revocation_and_not_from_a_later_change(
+    group: Groups,
+) -> None:
+    rig = group()
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    rig.cut((A, C), (B, C))
+    rig.values(C, (key,))
+    rig.at(B, Revoke(key_id=key))
+    rig.sleep(5)
+    rig.values(C, (key,))
+    rig.sleep(5)
+    rig.at(A, AddAttribute(key_id=key, name="x-later", value="1"))
+    rig.sleep(20)
+    rig.cut((A, C))  # B tells what it has of A's log too
+    rig.sleep(40)
+    assert rig.group(C).stale_serves == 1
+
+
+def test_lag_is_nothing_where_the_clock_of_who_applies_is_behind(group: Groups) -> None:
+    rig = group()
+    rig.run(rig.agent.skew(SkewClock(node=B, skew_s=-7200)))
+    rig.key(A, "one")
+    rig.sleep(1)
+    [origin] = rig.group(B).origins
+    assert origin.lag_s == origin.worst_lag_s == 0
+
+
+def test_the_word_of_an_earlier_life_is_not_heard(group: Groups) -> None:
+    """It says what that one had, which another disk may not have any more."""
+    rig = group()
+    rig.power_off(A)
+    rig.power_on(A)
+    rig.sleep(1)
+    service = rig.agent.machine(B).runner.service
+    assert isinstance(service, KmsService) and service.group is not None
+    standing = rig.run(
+        service._database.query(lambda c: told(c, service._vault, B, A, None, total=False))
+    )[0]
+    message = TellChanges(material=Sealed.of(), standing=standing)
+    with pytest.raises(NotConnected, match="earlier life"):
+        rig.run(service.group.take(message, Peer(node=A, boot=1, local=False)))
