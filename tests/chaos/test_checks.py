@@ -217,6 +217,7 @@ def replica(server: str, **keys: int) -> Row:
     return (server, "state", "replicas", {"keys": keys, **together})
 
 
+ALIKE = [replica("a", k1=1), replica("b", k1=1)]
 QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
 HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
@@ -244,26 +245,14 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         [values("a", "store", k1=1), values("a", "store", k1=2)],
     ),
     ("one_key_one_value", CheckOutcome.UNKNOWN, [values("kms", "server", k1=1, k2=2)]),
-    ("replicas_agree", CheckOutcome.PASS, [group("a"), replica("a", k1=1), replica("b", k1=1)]),
+    ("replicas_agree", CheckOutcome.PASS, [group("a"), *ALIKE]),
     ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b")]),
     ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b", k1=2)]),
-    (
-        "replicas_agree",
-        CheckOutcome.FAIL,
-        [group("a", ["k1", "b"]), replica("a", k1=1), replica("b", k1=1)],
-    ),
+    ("replicas_agree", CheckOutcome.FAIL, [group("a", ["k1", "b"]), *ALIKE]),
     ("replicas_agree", CheckOutcome.UNKNOWN, [group("a"), replica("a", k1=1)]),
     ("replicas_agree", CheckOutcome.UNKNOWN, [replica("a", k1=1), replica("c", k2=2)]),
-    (
-        "replicas_agree",
-        CheckOutcome.PASS,
-        [replica("a", k1=1), replica("b", k1=1), replica("c", k2=2), replica("d", k2=2)],
-    ),
-    (
-        "replicas_agree",
-        CheckOutcome.FAIL,
-        [replica("a", k1=1), replica("b", k1=1), replica("c", k2=2), replica("d")],
-    ),
+    ("replicas_agree", CheckOutcome.PASS, [*ALIKE, replica("c", k2=2), replica("d", k2=2)]),
+    ("replicas_agree", CheckOutcome.FAIL, [*ALIKE, replica("c", k2=2), replica("d")]),
     ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),
