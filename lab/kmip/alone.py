@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
+from lab.kmip.standalone import standalone
 from protocol.errors import NotSent
 from protocol.messages.base import Event, Request
 from protocol.terms import NodeName
 from services.kms.config import KmsConfig
 from services.kms.knobs import KmsKnobs
 from services.kms.service import KmsService
-from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.links.table import RuleTable
+from services.runtime.incarnation import WayDown
 from services.runtime.ports import Bus, Ports
-from services.runtime.real.clock import LabClock
 from services.runtime.real.disk import LabStore
-from services.runtime.real.rng import LabRng
-from services.runtime.real.streams import LabStreams
 from services.runtime.service import PowerInputs
 from services.runtime.store import Array
-from services.runtime.tls.port import StreamPort
+from services.runtime.turns import Turns
 
 NAME: Final = NodeName("kms")
-RULELESS: Final = RuleTable(0, time.monotonic)
-"""No rule is about a connection from outside."""
 
 Record = Callable[[str, dict[str, Any]], None]
 
@@ -57,6 +51,7 @@ class AloneNode:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._record = record
         self._works: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
 
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """See ``Node``."""
@@ -75,11 +70,11 @@ class AloneNode:
             self.record("node.internal_error", level="error", request=label, text=repr(error))
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
-        """See ``Node``; turns are for what is asked over the bus."""
-        raise NotImplementedError(key)
+        """See ``Node``."""
+        return self._turns.take(key)
 
     def end_turn(self) -> None:
-        """See ``Node``."""
+        """See ``Node``: no message is handed to a handler here, so none has a turn to end."""
 
     def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:
         """See ``Node``."""
@@ -109,13 +104,9 @@ class Alone:
         record: Record = lambda kind, fields: None,
         options: dict[str, str] | None = None,
     ) -> None:
-        self._life = Incarnation(NAME, 1)
+        self._life, rng, self.clock, self.streams = standalone(NAME, folder)
         self._store = LabStore(folder, _no_array)
         self.node = AloneNode(1, options or {}, record)
-        rng = LabRng(0, self._life)
-        self.clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
-        streams = LabStreams(folder, self._life, RULELESS, self.clock.monotonic, 1.0)
-        self.streams = StreamPort(self._life, RULELESS, self.clock, streams)
         self.streams.spawn = self.node.spawn
         disk = self._store.disk(self._life)
         ports = Ports(NoBus(), self.clock, rng, disk, streams=self.streams)

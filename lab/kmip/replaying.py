@@ -11,10 +11,11 @@ from pathlib import Path
 from lab.api.answers.kmip import ReplayFinding, ReplayReport, ReplayStep
 from lab.errors import KeysteadError
 from lab.kmip.replay import Latency, Replay, Tell
-from lab.kmip.standalone import check, connections
+from lab.kmip.standalone import check, standalone
 from protocol.errors import InvalidArgument
 from protocol.kmip.dialect import Login
 from protocol.secret import KeyMaterial
+from protocol.terms import NodeName
 from services.keyservers.address import KMIP_PORT, Kmip, parse
 from services.keyservers.dialogue import Dialogue
 from services.runtime.streams import TlsIdentity
@@ -71,7 +72,7 @@ def replayed(
     begun = time.monotonic()
 
     async def play() -> None:
-        clock, streams = connections("replay")
+        _, _, clock, streams = standalone(NodeName("replay"))
         for name in names:
             replay.servers[name] = Dialogue(
                 partial(streams.connect, name, identity, within_s=within_s),
@@ -86,6 +87,7 @@ def replayed(
         finally:
             for dialogue in replay.servers.values():
                 dialogue.close()
+            streams.close()
 
     try:
         asyncio.run(play())

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from lab.errors import KeysteadError
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.ports import Clock
 from services.runtime.real.clock import LabClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import LabStreams
-from services.runtime.streams import Streams, TlsIdentity
+from services.runtime.streams import TlsIdentity
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.port import StreamPort
+
+RULELESS: Final = RuleTable(0, time.monotonic)
+"""No rule is about a connection to or from the world outside."""
 
 
 def check(identity: TlsIdentity) -> None:
@@ -28,10 +31,19 @@ def check(identity: TlsIdentity) -> None:
         raise KeysteadError("KS-KMIP-004", text) from None
 
 
-def connections(name: str) -> tuple[Clock, Streams]:
-    """A clock at the world's pace, and connections from here, to which no link rule applies."""
-    life = Incarnation(NodeName(name), 1)
-    clock = LabClock(life, LabRng(0, life), epoch=time.monotonic(), wall=time.time(), pace=1.0)
-    rules = RuleTable(0, time.monotonic)
-    driver = LabStreams(Path(), life, rules, time.monotonic, 1.0)
-    return clock, StreamPort(life, rules, clock, driver)
+class Standalone(NamedTuple):
+    """One life without a lab; its clock goes at the world's pace. Who has it closes ``streams``."""
+
+    life: Incarnation
+    rng: LabRng
+    clock: LabClock
+    streams: StreamPort
+
+
+def standalone(name: NodeName, folder: Path | None = None) -> Standalone:
+    """Under that name. ``folder``: of who lets others come."""
+    life = Incarnation(name, 1)
+    rng = LabRng(0, life)
+    clock = LabClock(life, rng, epoch=time.monotonic(), wall=time.time(), pace=1.0)
+    driver = LabStreams(folder or Path(), life, RULELESS, clock.monotonic, 1.0)
+    return Standalone(life, rng, clock, StreamPort(life, RULELESS, clock, driver))

@@ -59,7 +59,7 @@ def main(config: bytes, supervisor: socket.socket) -> None:
 
 def _errors_to(path: Path) -> None:
     """Give this process a file of its own for warnings of libraries and for tracebacks."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(fd, 2)
     os.close(fd)
 

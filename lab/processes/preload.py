@@ -47,7 +47,7 @@ def copied(log: bytes) -> None:
     """In a copy of a process that has all loaded, and did without a collector: what it and its
     agents print goes to the file ``log``."""
     gc.enable()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     for number in (1, 2):
         os.dup2(descriptor, number)
     os.close(descriptor)

@@ -9,7 +9,10 @@ import pytest
 from lab.api import commands as c
 from lab.client import Lab
 from lab.errors import KeysteadError
-from protocol.terms import VmCryptoState
+from protocol.messages.kms import GetAttributes
+from protocol.terms import ProviderId, VmCryptoState
+from services.keyservers.address import Kmip
+from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
 
@@ -135,6 +138,24 @@ async def test_kept_connections_end_with_the_certificate_that_they_showed() -> N
         assert not await refused(lab, "vm-new")
         await lab.do(c.ProviderRenewCertificate(PROVIDER))
         assert "no server of key provider" in await refused(lab, "vm-late")
+
+
+def test_one_question_leaves_no_connection_behind() -> None:
+    """It is asked over connections of its own, which nobody else would ever close."""
+    kms = {"door": "kmip"}
+    world = World(hosts=1, vms=1, kms=kms, knobs={"kmip_connection": "pooled"})
+    try:
+        runner: Any = world.lab.agent.machine(world.lab.vcenter).runner
+        open_before = len(runner.streams._connections)
+        vcenter = runner.service.vcenter
+        [row] = vcenter.inventory.vms.values()
+        question = GetAttributes(key_ids=(row.keys[0].key_id,))
+        for _ in range(3):
+            asked = vcenter.providers.ask_server(ProviderId(PROVIDER), Kmip("kms"), question)
+            assert len(world.run(asked).keys) == 1
+        assert len(runner.streams._connections) == open_before
+    finally:
+        world.close()
 
 
 async def test_kept_connections_outlive_a_restart_of_their_server() -> None:

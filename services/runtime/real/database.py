@@ -51,6 +51,7 @@ class DatabaseFile:
 
     def connect(self) -> sqlite3.Connection:
         """A new connection to the database; usable from any one thread at a time."""
+        _own(self.path)
         return sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -62,6 +63,7 @@ class DatabaseFile:
         """Keep the state of ``connection`` as the durable one, for a power loss to put back."""
         unfinished = self.durable.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
+        _own(unfinished)
         target = sqlite3.connect(unfinished, isolation_level=None)
         try:
             connection.backup(target)
@@ -85,6 +87,13 @@ class DatabaseFile:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _own(path: Path) -> None:
+    """Make an empty database that its owner alone may read, unless there is one: SQLite gives what
+    lies beside it, such as its log, the mode that it has."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 class LabDatabase(Database):

@@ -49,8 +49,9 @@ class LabArray(Array):
         self.vms, self.locks, self.incoming = (
             folder / name for name in ("vms", "locks", "incoming")
         )
+        folder.mkdir(0o700, parents=True, exist_ok=True)
         for part in (self.vms, self.locks, self.incoming):
-            part.mkdir(parents=True, exist_ok=True)
+            part.mkdir(0o700, exist_ok=True)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"array-{folder.name}")
         self.block_writes = Gathering(self.pool)
         self._open: dict[Incarnation, LabDatastore] = {}
@@ -212,7 +213,7 @@ class LabDatastore(Datastore):
     def _replace(self, vm: str, file: str, data: bytes, fresh: Path) -> None:
         folder, name = self._folder(vm), plain(file)
         if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(0o700, exist_ok=True)
             sync_folder(self._array.vms)
         replace_file(folder / name, data, unfinished=fresh, durable=True)
 

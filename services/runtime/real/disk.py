@@ -90,7 +90,7 @@ class LabStore(Switches, Store):
         if self._power_lost:
             self._lose_power()
         self.trees.recover()
-        databases.mkdir(exist_ok=True)
+        databases.mkdir(0o700, exist_ok=True)
         self._made = self._ready = True
 
     def file(self, database: str) -> DatabaseFile:
@@ -160,7 +160,7 @@ class LabStore(Switches, Store):
         shutil.rmtree(unfinished, ignore_errors=True)
         _clone(self.folder, unfinished)
         shutil.rmtree(kept, ignore_errors=True)
-        kept.parent.mkdir(exist_ok=True)
+        kept.parent.mkdir(0o700, exist_ok=True)
         os.rename(unfinished, kept)
 
     def _restore(self, kept: Path, names: Sequence[str]) -> None:
@@ -177,7 +177,7 @@ class LabStore(Switches, Store):
     def _wipe(self) -> None:
         for name in (*TREES, DATABASES):
             shutil.rmtree(self.folder / name)
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(0o700)
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Blocking. Of databases the raw files are read, pages no longer in use included."""
@@ -294,18 +294,18 @@ class LabDisk(Disk):
 def _clone(source: Path, target: Path) -> None:
     """Copy trees and databases; files that are one by hard link stay one."""
     copied: dict[tuple[int, int], Path] = {}
-    target.mkdir()
+    target.mkdir(0o700)
     for tree in (*TREES, DATABASES):
-        (target / tree).mkdir()
+        (target / tree).mkdir(0o700)
         for path in sorted((source / tree).rglob("*")):
             goal = target / path.relative_to(source)
             if path.is_dir():
-                goal.mkdir()
+                goal.mkdir(0o700)
                 continue
             status = path.stat()
             key = (status.st_dev, status.st_ino)
             if key in copied:
                 os.link(copied[key], goal)
             else:
-                shutil.copyfile(path, goal)
+                shutil.copy(path, goal)
                 copied[key] = goal

@@ -29,5 +29,5 @@ class FileNv(NvStore):
         return _DAMAGED if self._made and not image else image
 
     def store(self, image: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
         replace_file(self._path, image, durable=True)

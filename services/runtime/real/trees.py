@@ -56,12 +56,12 @@ class Trees:
             try:
                 for name in names[:-1]:
                     folder = folder / name
-                    folder.mkdir(exist_ok=True)
+                    folder.mkdir(0o700, exist_ok=True)
             except FileExistsError:
                 raise _error(errno.ENOTDIR, path) from None
         descriptor = self._opened(path, os.O_WRONLY | os.O_CREAT | flags)
         with open(descriptor, "wb") as file:
-            self._contents.joinpath(*names).touch()
+            self._contents.joinpath(*names).touch(0o600)
             file.write(data)
 
     def append(self, path: str, data: bytes) -> None:
@@ -129,14 +129,14 @@ class Trees:
         finally:
             os.close(descriptor)
         durable = self._names(names)
-        durable.mkdir(exist_ok=True)
+        durable.mkdir(0o700, exist_ok=True)
         present = {entry.name: entry.is_dir(follow_symlinks=False) for entry in os.scandir(written)}
         for entry in list(os.scandir(durable)):
             if present.get(entry.name) is not entry.is_dir():
                 _discard(Path(entry.path))
         for name in sorted(present):
             if present[name]:
-                (durable / name).mkdir(exist_ok=True)
+                (durable / name).mkdir(0o700, exist_ok=True)
             else:
                 self._link(self._contents.joinpath(*names, name), durable / name)
 
@@ -155,9 +155,10 @@ class Trees:
         """Make the folders if need be, and finish what a killed process had begun."""
         if self._lost.exists():
             self.lose_power()
+        self.root.mkdir(0o700, parents=True, exist_ok=True)
         for tree in (self._written, self._contents, self._synced):
-            tree.mkdir(parents=True, exist_ok=True)
-        self._names(()).mkdir(exist_ok=True)
+            tree.mkdir(0o700, exist_ok=True)
+        self._names(()).mkdir(0o700, exist_ok=True)
         if self._intent.exists():
             self._finish_replace(self._intent.read_bytes())
             self._intent.unlink(missing_ok=True)
@@ -168,9 +169,9 @@ class Trees:
         for path, directory in _below(self._written):
             twin = self._contents / path
             if directory:
-                twin.mkdir(exist_ok=True)
+                twin.mkdir(0o700, exist_ok=True)
             else:
-                twin.touch()
+                twin.touch(0o600)
 
     def there(self) -> bool:
         """Whether this is a disk's folder: a lost one must not be taken for a new one."""
@@ -201,21 +202,21 @@ class Trees:
             else:
                 rest.unlink()
         self._intent.unlink(missing_ok=True)
-        self._written.mkdir()
-        self._contents.mkdir()
+        self._written.mkdir(0o700)
+        self._contents.mkdir(0o700)
         reached = [self._names(()).name]
         for path, entry in self._reachable(()):
             written, contents = self._written / path, self._contents / path
             if entry.is_dir():
-                written.mkdir()
-                contents.mkdir()
+                written.mkdir(0o700)
+                contents.mkdir(0o700)
                 reached.append(self._names(Path(path).parts).name)
                 continue
-            shutil.copyfile(entry, written)
+            shutil.copy(entry, written)
             if entry.stat().st_nlink == 1:
                 os.link(entry, contents)
             else:  # two synced names of one file become two files
-                shutil.copyfile(entry, contents)
+                shutil.copy(entry, contents)
                 self._link(contents, entry)
         for folder in list(self._synced.iterdir()):
             if folder.name not in reached:

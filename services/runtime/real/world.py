@@ -84,8 +84,8 @@ class LabWorld(World):
         if spec.node in self._stores:
             return
         home = self.folder / "nodes" / spec.node
-        home.mkdir(parents=True, exist_ok=True)
-        (self.folder / "tpm").mkdir(exist_ok=True)
+        home.mkdir(0o700, parents=True, exist_ok=True)
+        (self.folder / "tpm").mkdir(0o700, exist_ok=True)
         boots = self._boots[spec.node] = read_boots(home)
         store = LabStore(home / "disk", self._array, made=boots > 0)
         if not boots:

@@ -34,8 +34,6 @@ class Needs:
 
 _VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS, P.MANAGE_KEYS)
 
-_CLONE: Final = (P.CLONE_VM, P.CREATE_FROM_EXISTING)
-
 NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     # hosts
     m.AddHost: Needs((P.ADD_HOST,)),

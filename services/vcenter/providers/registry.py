@@ -144,7 +144,11 @@ class Providers:
     async def ask_server(self, provider: ProviderId, to: Address, message: Request[R]) -> R:
         """Ask one server of a provider, whose health does not hear of it; see ``KeyServers``."""
         within_s = self._knobs.request_timeout_s
-        return await self._keyservers(provider).request(to, message, within_s=within_s)
+        keyservers = self._keyservers(provider)
+        try:
+            return await keyservers.request(to, message, within_s=within_s)
+        finally:
+            keyservers.close()
 
     async def server_certificate(self, provider: ProviderId, to: Kmip) -> bytes:
         """What a server shows (DER); raises as ``KeyServers.request``."""

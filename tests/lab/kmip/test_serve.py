@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,14 +20,11 @@ import pytest
 
 from lab.cli.main import run
 from lab.kmip import certificates
-from lab.kmip.alone import NAME, RULELESS
+from lab.kmip.alone import NAME
+from lab.kmip.standalone import standalone
 from protocol.errors import Disconnected, Refused
 from protocol.kmip.enums import ResultStatus
 from protocol.kmip.payloads import CreateResponse, GetRequest
-from services.runtime.incarnation import Incarnation
-from services.runtime.real.clock import LabClock
-from services.runtime.real.rng import LabRng
-from services.runtime.real.streams import LabStreams
 from services.runtime.streams import Stream, TlsIdentity
 from services.runtime.tls.port import StreamPort
 from tests.lab.kmip.tls import ask
@@ -75,10 +71,7 @@ def client(folder: Path) -> TlsIdentity:
 
 def connections(folder: Path) -> StreamPort:
     """The other end of connections, in this process."""
-    life = Incarnation(NAME, 1)
-    clock = LabClock(life, LabRng(0, life), epoch=time.monotonic(), wall=time.time())
-    driver = LabStreams(folder, life, RULELESS, clock.monotonic, 1.0)
-    return StreamPort(life, RULELESS, clock, driver)
+    return standalone(NAME, folder).streams
 
 
 def test_it_tells_where_and_ends_clean(tmp_path: Path) -> None:
