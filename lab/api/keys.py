@@ -9,6 +9,7 @@ from chaos.observe.listing import all_providers
 from lab.api import commands
 from lab.api.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
 from lab.api.commands.keys import KMIP
+from lab.api.entries import entered, passwords
 from lab.api.faults import begin
 from lab.api.session import Session
 from lab.api.views import provider_view
@@ -139,8 +140,13 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
-    servers = tuple(_meant(session, one) for one in command.servers)
-    message = RegisterKmsCluster(provider=name, servers=servers, make_default=command.default)
+    servers = tuple(entered(_meant(session, one), command.entry) for one in command.servers)
+    message = RegisterKmsCluster(
+        provider=name,
+        servers=servers,
+        make_default=command.default,
+        passwords=await passwords(session, servers, command.entry),
+    )
     state = await session.ask(session.vcenter, message)
     own = [server.node for server in servers if server.node and server.address]
     if not own:

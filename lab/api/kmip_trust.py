@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from pathlib import Path
 
 from chaos.observe.listing import all_providers
 from lab.api import commands
@@ -12,19 +13,26 @@ from lab.api.answers.kmip_trust import (
     KmsIdentityList,
     ProviderTrustList,
     ServerTrust,
+    SigningRequest,
 )
 from lab.api.session import Session
 from lab.errors import KeysteadError
+from lab.kmip.certificates import pem, private_key
 from lab.topology.kmip_trust import shown
 from protocol.crypto.certificates import validity
+from protocol.crypto.transfer import closed
 from protocol.errors import ProductError
 from protocol.messages import kms as m
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter import KmipServer, OpenTransfer
 from protocol.messages.vcenter.kmip import (
     CertificateInfo,
+    GenerateClientCsr,
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
+    RetrieveClientCsr,
     RetrieveKmipServerCert,
+    UpdateKmsSignedCsrClientCert,
+    UploadClientCert,
     UploadKmipServerCert,
 )
 from protocol.terms import NodeName, ProviderId
@@ -141,6 +149,39 @@ async def renew_client(
     """See ``ProviderRenewCertificate``."""
     message = GenerateSelfSignedClientCert(provider=ProviderId(command.provider))
     await session.ask(session.vcenter, message)
+    return await _trust(session, command.provider)
+
+
+async def signing_request(
+    session: Session, command: commands.ProviderSigningRequest
+) -> SigningRequest:
+    """See ``ProviderSigningRequest``."""
+    provider = ProviderId(command.provider)
+    made: GenerateClientCsr | RetrieveClientCsr = RetrieveClientCsr(provider=provider)
+    if command.new:
+        made = GenerateClientCsr(provider=provider)
+    found = (await session.ask(session.vcenter, made)).request
+    return SigningRequest(provider=provider, request=pem(found))
+
+
+async def upload_certificate(
+    session: Session, command: commands.ProviderUploadCertificate
+) -> ProviderTrustList:
+    """See ``ProviderUploadCertificate``."""
+    provider = ProviderId(command.provider)
+    if not command.key_file:
+        signed = UpdateKmsSignedCsrClientCert(provider=provider, chain=command.chain)
+        await session.ask(session.vcenter, signed)
+        return await _trust(session, command.provider)
+    key = private_key(Path(command.key_file))
+    opened = await session.ask(session.vcenter, OpenTransfer())
+    upload = UploadClientCert(
+        provider=provider,
+        chain=command.chain,
+        transfer=opened.transfer,
+        private_key=closed(opened.public_key, key, "private key"),
+    )
+    await session.ask(session.vcenter, upload)
     return await _trust(session, command.provider)
 
 

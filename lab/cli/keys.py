@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -21,12 +22,15 @@ from lab.api.commands import (
     ProviderAdd,
     ProviderDefault,
     ProviderDelete,
+    ProviderSet,
 )
+from lab.api.commands.keys import Entry
 from lab.cli.connect import call
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
+from lab.errors import KeysteadError
 from protocol.terms import ProviderHealth
 
 if TYPE_CHECKING:
@@ -49,6 +53,13 @@ CUSTODY = (
     field("root"),
     ("KEK", lambda r: r.kek if not r.rewrapping else f"{r.kek}, {r.rewrapping} keys to re-wrap"),
 )
+Timeout = Annotated[
+    int | None,
+    Parameter(help="Seconds for each handshake and each answer; -1: as the lab's knob says."),
+]
+User = Annotated[str, Parameter(help="A KMIP server is told this name, beside the certificate.")]
+PasswordFile = Annotated[Path | None, Parameter(help="Its first line is the user's password.")]
+Proxy = Annotated[str, Parameter(help="HOST:PORT; not built: it is refused.")]
 Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that has it.")]
 
 
@@ -203,15 +214,53 @@ def provider_add(
         Parameter(name="--server", negative="", help="Key server, or kmip://HOST:PORT; repeat it."),
     ] = (),
     default: Annotated[bool, Parameter(negative="", help="Make it the default.")] = False,
+    timeout: Timeout = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    proxy: Proxy = "",
     options: Options = DEFAULTS,
 ) -> None:
     """Register a standard key provider; under an old name it restores that one (LOCK-06).
 
     keystead provider add kms-provider --server kms
-    keystead provider add outside --server kmip://127.0.0.1:5696 --default
+    keystead provider add outside --server kmip://127.0.0.1:5696 --user vc --password-file pw.txt
     """
-    answer = call(options, ProviderAdd(provider, server, default))
+    entry = Entry(
+        timeout=timeout, user=user or None, password_file=_path(password_file), proxy=proxy
+    )
+    answer = call(options, ProviderAdd(provider, server, default, entry))
     show_one(answer, options.output, PROVIDERS, key="provider")
+
+
+def provider_set(
+    provider: str,
+    *,
+    server: Annotated[
+        tuple[str, ...],
+        Parameter(name="--server", negative="", help="Its name; repeat it. Left out: all of them."),
+    ] = (),
+    timeout: Timeout = None,
+    user: User = "",
+    password_file: PasswordFile = None,
+    no_user: Annotated[bool, Parameter(negative="", help="No user name any more.")] = False,
+    proxy: Proxy = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Change the entries of a standard provider's servers: time-out, user name and password.
+
+    keystead provider set outside --timeout 5
+    keystead provider set outside --server 127.0.0.1:5696 --user vc --password-file pw.txt
+    """
+    if no_user and user:
+        raise KeysteadError("KS-USE-003", "--no-user: and there is --user")
+    name = "" if no_user else user or None
+    entry = Entry(timeout=timeout, user=name, password_file=_path(password_file), proxy=proxy)
+    answer = call(options, ProviderSet(provider, server, entry))
+    show_one(answer, options.output, PROVIDERS, key="provider")
+
+
+def _path(file: Path | None) -> str:
+    return "" if file is None else str(file.absolute())
 
 
 def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:

@@ -14,12 +14,14 @@ from lab.api.commands import (
     KmsRevoke,
     KmsTrust,
     ProviderRenewCertificate,
+    ProviderSigningRequest,
     ProviderTrust,
     ProviderTrustServers,
+    ProviderUploadCertificate,
 )
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import field, say, show
+from lab.cli.output import document, field, is_document, plain, say, show
 
 if TYPE_CHECKING:
     from lab.api.answers.kmip_trust import KmsIdentityList, ProviderTrustList
@@ -113,6 +115,47 @@ def renew_client(provider: str, *, options: Options = DEFAULTS) -> None:
     keystead provider renew-certificate kms-provider -o json
     """
     _trust(call(options, ProviderRenewCertificate(provider)), options)
+
+
+def signing_request(
+    provider: str,
+    *,
+    new: Annotated[
+        bool, Parameter(negative="", help="Of another key, which takes the earlier one's place.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Print the request for vCenter's certificate, for the owner of the key servers to sign.
+
+    keystead provider signing-request outside --new
+    keystead provider signing-request outside -o json
+    """
+    answer = call(options, ProviderSigningRequest(provider, new))
+    if is_document(options.output):
+        document(answer, options.output)
+    else:
+        plain(answer.request.rstrip("\n"))
+
+
+def upload_certificate(
+    provider: str,
+    *,
+    certificate: Annotated[Path, Parameter(help="PEM: the certificate, then those above it.")],
+    key: Annotated[
+        Path | None, Parameter(help="PEM: its private key; without it, that of the request.")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Have vCenter show a certificate that was issued for its request, or one with its key.
+
+    keystead provider upload-certificate outside --certificate signed.pem
+    keystead provider upload-certificate outside --certificate client.pem --key client.key
+    """
+    from lab.kmip.certificates import certificates
+
+    chain = certificates(certificate)
+    key_file = "" if key is None else str(key.absolute())
+    _trust(call(options, ProviderUploadCertificate(provider, chain, key_file)), options)
 
 
 def _der(file: Path | None) -> bytes:

@@ -94,6 +94,11 @@ def private_key(file: Path) -> KeyMaterial:
     return KeyMaterial(raw)
 
 
+def pem(request: bytes) -> str:
+    """A signing request (DER) as text in PEM."""
+    return x509.load_der_x509_csr(request).public_bytes(Encoding.PEM).decode()
+
+
 def pair(certificate: Path, key: Path) -> tuple[tuple[bytes, ...], KeyMaterial]:
     """A chain and the private key of its first certificate; KS-KMIP-004, also when it is not."""
     chain, secret = certificates(certificate), private_key(key)

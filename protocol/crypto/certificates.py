@@ -14,6 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -55,8 +56,20 @@ def new_key(seed: KeyMaterial) -> KeyMaterial:
 
 
 def public_key(key: KeyMaterial) -> bytes:
-    """The public key (SubjectPublicKeyInfo DER) of a private one; ``InvalidArgument`` for none."""
-    return _private(key).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    """The public key (SubjectPublicKeyInfo DER) of a private one of any kind; ``InvalidArgument``
+    for none."""
+    public = _loaded(key).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def signing_request(name: str, key: KeyMaterial) -> bytes:
+    """A request (PKCS#10, DER) that somebody certifies the public key of ``key`` under that common
+    name; ``InvalidArgument`` as ``issued``."""
+    _check_name(name)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    made = builder.sign(_private(key), hashes.SHA256(), ecdsa_deterministic=True)
+    return made.public_bytes(Encoding.DER)
 
 
 def self_signed(
@@ -138,21 +151,29 @@ def lifetime(wanted_s: float | None, usual_s: float) -> float:
     return wanted_s
 
 
-def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
+def _loaded(key: KeyMaterial) -> PrivateKeyTypes:
     try:
-        private = load_der_private_key(key.reveal(), None)
+        return load_der_private_key(key.reveal(), None)
     except (ValueError, TypeError):
         raise InvalidArgument("private key: it is none") from None
+
+
+def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
+    private = _loaded(key)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise InvalidArgument("private key: it is not of an elliptic curve")
     return private
 
 
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= _NAME_LIMIT:
+        raise InvalidArgument(f"certificate: a common name has 1 to {_NAME_LIMIT} characters")
+
+
 def _builder(
     name: str, public: bytes, serial: bytes, start: float, end: float, authority: bool
 ) -> x509.CertificateBuilder:
-    if not 0 < len(name) <= _NAME_LIMIT:
-        raise InvalidArgument(f"certificate: a common name has 1 to {_NAME_LIMIT} characters")
+    _check_name(name)
     if int(end) <= int(start):
         raise InvalidArgument("certificate: its end is not after its start")
     try:

@@ -75,7 +75,7 @@ class KeyServers:
     ) -> None:
         self._bus, self._streams, self._clock, self._identity = bus, streams, clock, identity
         self._pooled, self._activates, self._heard = pooled, activates, heard
-        self._dialogues: dict[tuple[Kmip, Login | None, float], Dialogue] = {}
+        self._dialogues: dict[tuple[Kmip, float], tuple[Login | None, Dialogue]] = {}
 
     async def request(
         self,
@@ -114,7 +114,7 @@ class KeyServers:
 
     def close(self) -> None:
         """End connections that are kept."""
-        for dialogue in self._dialogues.values():
+        for _, dialogue in self._dialogues.values():
             dialogue.close()
         self._dialogues.clear()
 
@@ -122,17 +122,22 @@ class KeyServers:
         streams = self._streams
         if streams is None:
             raise NotAvailable(_NO_STREAMS)
-        key = to, login, within_s
-        if key not in self._dialogues:
-            self._dialogues[key] = Dialogue(
-                lambda: self._connected(streams, to, within_s),
-                self._clock,
-                within_s=within_s,
-                login=login,
-                pooled=self._pooled,
-                heard=self._heard,
-            )
-        return self._dialogues[key]
+        key = to, within_s
+        user, known = self._dialogues.get(key, (None, None))
+        if known is not None and user == login:
+            return known
+        if known is not None:
+            known.close()
+        made = Dialogue(
+            lambda: self._connected(streams, to, within_s),
+            self._clock,
+            within_s=within_s,
+            login=login,
+            pooled=self._pooled,
+            heard=self._heard,
+        )
+        self._dialogues[key] = login, made
+        return made
 
     async def _connected(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
         """What is wrong at this end is no answer of the server: ``NotSent``."""

@@ -7,10 +7,14 @@ from typing import Any
 from protocol.messages.host import Done
 from protocol.messages.vcenter.kmip import (
     ClientCert,
+    ClientCsr,
+    GenerateClientCsr,
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
+    RetrieveClientCsr,
     RetrieveKmipServerCert,
     ServerCert,
+    UpdateKmsSignedCsrClientCert,
     UploadClientCert,
     UploadKmipServerCert,
 )
@@ -41,6 +45,23 @@ class KmipHandlers(ProviderHandlers):
     @serves(UploadClientCert, turn=_providers)
     async def upload_client_cert(self, message: UploadClientCert, peer: Peer) -> ClientCert:
         work = kmip_trust.upload_client(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(GenerateClientCsr, turn=_providers)
+    async def generate_client_csr(self, message: GenerateClientCsr, peer: Peer) -> ClientCsr:
+        work = kmip_trust.generate_request(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(RetrieveClientCsr)
+    async def retrieve_client_csr(self, message: RetrieveClientCsr, peer: Peer) -> ClientCsr:
+        self.check(peer, message)
+        return kmip_trust.retrieve_request(self.vcenter, message)
+
+    @serves(UpdateKmsSignedCsrClientCert, turn=_providers)
+    async def update_signed_client_cert(
+        self, message: UpdateKmsSignedCsrClientCert, peer: Peer
+    ) -> ClientCert:
+        work = kmip_trust.update_signed(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(RetrieveKmipServerCert)

@@ -166,7 +166,8 @@ class ProviderRow(Row, frozen=True, kw_only=True):
 
     ``client``: what its KMIP servers are shown; None before it was made. ``trusted``: certificates
     (DER) to one of which theirs must lead (STD-03). ``ending``: SHA-256 of those of whose end an
-    event has told (STD-07).
+    event has told (STD-07). ``passwords``: of user names at servers, by the servers' names, each
+    wrapped (``providers.logins``).
     """
 
     name: ProviderId
@@ -177,6 +178,7 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     client: ClientCertificate | None = None
     trusted: tuple[bytes, ...] = ()
     ending: tuple[str, ...] = ()
+    passwords: dict[str, bytes] = {}
 
 
 class KeyRow(Row, frozen=True, kw_only=True):

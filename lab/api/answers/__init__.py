@@ -101,6 +101,7 @@ from lab.api.answers.kmip_trust import (
     KmsIdentityList,
     ProviderTrustList,
     ServerTrust,
+    SigningRequest,
 )
 from lab.api.answers.lab import (
     EventList,
@@ -206,6 +207,7 @@ __all__ = [
     "RuleOnLink",
     "RunStopped",
     "ServerTrust",
+    "SigningRequest",
     "Task",
     "TaskList",
     "Tpm",

@@ -51,3 +51,11 @@ class ProviderTrustList(Answer, frozen=True, kw_only=True):
     end: float
     certificate: str
     items: tuple[ServerTrust, ...]
+
+
+class SigningRequest(Answer, frozen=True, kw_only=True):
+    """A ``request`` (PKCS#10 in PEM) for a certificate that vCenter shows the servers of a
+    provider."""
+
+    provider: str
+    request: str

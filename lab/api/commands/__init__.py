@@ -111,6 +111,7 @@ from lab.api.commands.keys import (
     ProviderDelete,
     ProviderExport,
     ProviderImport,
+    ProviderSet,
 )
 from lab.api.commands.kmip import (
     KmsIdentities,
@@ -118,8 +119,10 @@ from lab.api.commands.kmip import (
     KmsRevoke,
     KmsTrust,
     ProviderRenewCertificate,
+    ProviderSigningRequest,
     ProviderTrust,
     ProviderTrustServers,
+    ProviderUploadCertificate,
 )
 from lab.api.commands.look import (
     GetAudit,
@@ -287,8 +290,11 @@ __all__ = [
     "ProviderExport",
     "ProviderImport",
     "ProviderRenewCertificate",
+    "ProviderSet",
+    "ProviderSigningRequest",
     "ProviderTrust",
     "ProviderTrustServers",
+    "ProviderUploadCertificate",
     "RoleCreate",
     "RoleDelete",
     "RoleUpdate",

@@ -56,3 +56,10 @@ def named(rule: NameRule, *texts: str) -> None:
 def wrong(text: str) -> KeysteadError:
     """A value that does not fit: KS-USE-003."""
     return KeysteadError("KS-USE-003", text)
+
+
+def absolute(*paths: str) -> None:
+    """KS-USE-003 for a path that is none from the root on; an empty one is left out."""
+    for path in paths:
+        if path and not path.startswith("/"):
+            raise wrong(f"{path}: an absolute path is wanted")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lab.api.commands.base import Command, named, wrong
+import msgspec
+
+from lab.api.commands.base import Command, absolute, named, wrong
 from protocol import names
 from protocol.terms import RootKind
 
@@ -93,13 +95,33 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
     passphrase_file: str = ""
 
     def __post_init__(self) -> None:
-        _absolute(self.passphrase_file)
+        absolute(self.passphrase_file)
         if (self.root is RootKind.PASSPHRASE) is not bool(self.passphrase_file):
             raise wrong("a passphrase file goes with the root passphrase, and with no other")
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of the entry of a server [STD-01]; None and empty: nothing.
+
+    ``timeout``: seconds, -1: those of the lab. ``user``: a user name, empty: none any more.
+    ``password_file``: an absolute path on the machine where the lab runs; its first line is the
+    password of that user.
+    """
+
+    timeout: int | None = None
+    user: str | None = None
+    password_file: str = ""
+    proxy: str = ""
+
+    def __post_init__(self) -> None:
+        absolute(self.password_file)
+        if bool(self.user) is not bool(self.password_file):
+            raise wrong("a user name goes with a password file, and neither without the other")
+
+
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     """Register a standard key provider of these ``servers``; ``default``: make it the default.
+    ``entry``: of each of them.
 
     A server is a node of the lab, asked as the lab's file says, or an address ``kmip://HOST:PORT``
     of any server: trust with that one is to be made. Under the name of one that was deleted it
@@ -109,6 +131,7 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     provider: str
     servers: tuple[str, ...]
     default: bool = False
+    entry: Entry = Entry()
 
     def __post_init__(self) -> None:
         if not self.provider:
@@ -117,6 +140,19 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         named(names.NODE, *(one for one in self.servers if not one.startswith(KMIP)))
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
+
+
+class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
+    """Change the entries of these ``servers`` of a standard provider, of all of them when none is
+    named; KS-USE-002 for a provider or a server that vCenter does not have."""
+
+    provider: str
+    servers: tuple[str, ...] = ()
+    entry: Entry = Entry()
+
+    def __post_init__(self) -> None:
+        if self.entry == Entry():
+            raise wrong("say what to change: time-out, or user name with password")
 
 
 class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
@@ -149,7 +185,7 @@ class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.expor
     password_file: str = ""
 
     def __post_init__(self) -> None:
-        _absolute(self.file, self.password_file)
+        absolute(self.file, self.password_file)
 
 
 class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.import"):
@@ -164,13 +200,7 @@ class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.impor
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        _absolute(self.file, self.password_file)
-
-
-def _absolute(*paths: str) -> None:
-    for path in paths:
-        if path and not path.startswith("/"):
-            raise wrong(f"{path}: an absolute path is wanted")
+        absolute(self.file, self.password_file)
 
 
 class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, absolute, wrong
 
 if TYPE_CHECKING:
-    from lab.api.answers import KmsIdentityList, ProviderTrustList
+    from lab.api.answers import KmsIdentityList, ProviderTrustList, SigningRequest
 
 
 class KmsIdentities(Command["KmsIdentityList"], frozen=True, tag="kms.identities"):
@@ -63,6 +63,34 @@ class ProviderTrust(Command["ProviderTrustList"], frozen=True, tag="provider.tru
     """Whether vCenter trusts each KMIP server of a provider, and each of them vCenter [STD-03]."""
 
     provider: str
+
+
+class ProviderSigningRequest(
+    Command["SigningRequest"], frozen=True, tag="provider.signing-request"
+):
+    """The request for a certificate that the owner of key servers is to sign [STD-04]. ``new``: of
+    another key, in the place of vCenter's earlier identity: servers refuse it until they are told
+    (SC-08)."""
+
+    provider: str
+    new: bool = False
+
+
+class ProviderUploadCertificate(
+    Command["ProviderTrustList"], frozen=True, tag="provider.upload-certificate"
+):
+    """Have vCenter show a ``chain`` (DER, own certificate first) to the servers of a provider: one
+    that was issued for its signing request, or one with its key in ``key_file``, an absolute path
+    on the machine where the lab runs (PEM) [STD-04]."""
+
+    provider: str
+    chain: tuple[bytes, ...]
+    key_file: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.chain:
+            raise wrong("a certificate is wanted")
+        absolute(self.key_file)
 
 
 class ProviderTrustServers(Command["ProviderTrustList"], frozen=True, tag="provider.trust-servers"):

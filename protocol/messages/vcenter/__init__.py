@@ -101,6 +101,7 @@ from protocol.messages.vcenter.native import (
 from protocol.messages.vcenter.providers import (
     DefaultKmsCluster,
     GetDefaultKmsCluster,
+    KmipPasswords,
     KmipServer,
     KmipServerStatus,
     ListKmsClusters,
@@ -231,6 +232,7 @@ __all__ = [
     "ImportToTrustAuthority",
     "KeyGenerated",
     "KeyIdList",
+    "KmipPasswords",
     "KmipServer",
     "KmipServerStatus",
     "ListClusters",

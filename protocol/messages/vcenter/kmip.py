@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
 from protocol.terms import ProviderId
 
@@ -45,7 +45,8 @@ class GenerateSelfSignedClientCert(Request["ClientCert"], frozen=True, kw_only=T
 
 
 class UploadClientCert(Request["ClientCert"], frozen=True, kw_only=True):
-    """Show this chain from now on, own certificate first, with the key in ``private_key``.
+    """Show this chain from now on, own certificate first, with ``private_key`` (PKCS#8 DER), which
+    is sealed to the key of ``transfer`` for the purpose ``private key``.
 
     ``InvalidArgument`` when they do not belong together.
     """
@@ -53,7 +54,39 @@ class UploadClientCert(Request["ClientCert"], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId
     chain: tuple[bytes, ...]
-    private_key: Sealed
+    transfer: str
+    private_key: bytes
+
+
+class GenerateClientCsr(Request["ClientCsr"], frozen=True, kw_only=True):
+    """Make another key and a request for a certificate of it, which takes the place of the earlier
+    identity at once: until a certificate comes, vCenter shows one that it has signed itself. A
+    repeat makes another key again."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class RetrieveClientCsr(Request["ClientCsr"], frozen=True, kw_only=True):
+    """The request of the key that is shown; ``NotFound`` when none was made of it."""
+
+    provider: ProviderId
+
+
+class ClientCsr(Reply, frozen=True, kw_only=True):
+    """``request``: PKCS#10 (RFC 2986), DER."""
+
+    request: bytes
+
+
+class UpdateKmsSignedCsrClientCert(Request["ClientCert"], frozen=True, kw_only=True):
+    """Show this chain from now on: a certificate that was issued for the request, then those above
+    it. ``NotFound`` when no request was made; ``InvalidArgument`` for a certificate of another key.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+    chain: tuple[bytes, ...]
 
 
 class ClientCert(Reply, frozen=True, kw_only=True):

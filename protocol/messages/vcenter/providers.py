@@ -12,22 +12,38 @@ from protocol.terms import ClusterName, ManagementType, NodeName, ProviderHealth
 
 
 class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A server of a standard provider.
+    """A server of a standard provider: its entry (STD-01).
 
     ``node``: which node of the lab it is; empty for a server outside. ``address``: how vCenter
-    reaches it, ``bus:NODE`` or ``kmip://HOST:PORT``; empty: its node, over the bus.
+    reaches it, ``bus:NODE`` or ``kmip://HOST:PORT``; empty: its node, over the bus. ``timeout``:
+    seconds for each handshake and each answer, -1 or nothing: those of the knob
+    ``request_timeout_s``. ``user_name``: what a KMIP server is told beside vCenter's certificate.
+    ``proxy_address`` is not built.
     """
 
     name: str
     node: NodeName = NodeName("")
     address: str = ""
+    timeout: int | msgspec.UnsetType = msgspec.UNSET
+    user_name: str | msgspec.UnsetType = msgspec.UNSET
+    proxy_address: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class KmipPasswords(msgspec.Struct, frozen=True, kw_only=True):
+    """``passwords`` by the names of their servers, each sealed to the key of ``transfer`` for the
+    purpose ``password`` (``protocol.crypto.transfer``)."""
+
+    transfer: str
+    passwords: dict[str, bytes]
 
 
 class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     """Make a provider (or change its servers). The first becomes the default (STD-02).
 
     A native provider is made by ``CreateNativeProvider``. ``NotAvailable`` for management types
-    this lab has not built yet.
+    this lab has not built yet, and for a server without any time-out, or behind a proxy. A server
+    with a user name has a password: the one in ``passwords``, else that which is kept for this name
+    at this address.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -35,6 +51,7 @@ class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     management_type: ManagementType = ManagementType.VCENTER
     servers: tuple[KmipServer, ...] = ()
     make_default: bool = False
+    passwords: KmipPasswords | msgspec.UnsetType = msgspec.UNSET
 
 
 class UnregisterKmsCluster(Request[Done], frozen=True, kw_only=True):

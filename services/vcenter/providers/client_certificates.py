@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 
+from msgspec.structs import replace
+
 from protocol.crypto import certificates
-from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState
+from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 from services.runtime.own_certificate import EARLIER_S, made
@@ -51,13 +53,36 @@ class ClientCertificates:
 
         ``InvalidArgument`` when they do not belong together or are none, ``SaveFailed``.
         """
-        digest = hashlib.sha256(certificates.public_key(key)).digest()
-        if not chain or certificates.key_digest(chain[0]) != digest:
+        for certificate in chain:
+            certificates.load(certificate)
+        if not chain or certificates.key_digest(chain[0]) != _digest(key):
             raise InvalidArgument("private_key: it is not that of the certificate")
         for above in chain[1:]:
             certificates.load(above)
         wrapped = await self._symkey.wrapped(key, _aad(provider, chain[0]))
         return ClientCertificate(chain=chain, wrapped=wrapped)
+
+    async def requested(self, provider: ProviderId) -> ClientCertificate:
+        """A new key, with a request that somebody certifies it, and until then a certificate that
+        it has signed itself; ``SaveFailed``."""
+        own = made(self._rng, self._clock, self._name, self._days, earlier_s=EARLIER_S)
+        kept = await self.kept(provider, (own.certificate,), own.key)
+        request = certificates.signing_request(self._name, own.key)
+        return replace(kept, request=request)
+
+    async def signed(self, row: ProviderRow, chain: tuple[bytes, ...]) -> ClientCertificate:
+        """The key of now under a certificate that somebody has issued for its request.
+
+        ``NotFound`` without a request, ``InvalidArgument`` for a certificate of another key.
+        """
+        request = b"" if row.client is None else row.client.request
+        if not request:
+            raise NotFound(f"no signing request was made for key provider {row.name}")
+        for certificate in chain:
+            certificates.load(certificate)
+        if not chain or certificates.key_digest(chain[0]) != _digest(self.identity(row).key):
+            raise InvalidArgument("chain: its first certificate is not of the request's key")
+        return replace(await self.kept(row.name, chain, self.identity(row).key), request=request)
 
     def identity(self, row: ProviderRow) -> TlsIdentity:
         """What is shown to the servers of that provider, and what is believed of theirs.
@@ -74,6 +99,11 @@ class ClientCertificates:
                 f"the private key for key provider {row.name} cannot be opened: {error}"
             ) from None
         return TlsIdentity(client.chain, key, row.trusted)
+
+
+def _digest(key: KeyMaterial) -> bytes:
+    """SHA-256 of the public key of a private one."""
+    return hashlib.sha256(certificates.public_key(key)).digest()
 
 
 def _aad(provider: ProviderId, certificate: bytes) -> bytes:

@@ -27,6 +27,7 @@ from services.vcenter.providers.capabilities import (
 )
 from services.vcenter.providers.client_certificates import ClientCertificates
 from services.vcenter.providers.kept_values import KeptValues
+from services.vcenter.providers.logins import Logins
 from services.vcenter.providers.native import NativeKeys, takes_kdk
 from services.vcenter.providers.provider import CreatedKey, KeyProvider, KeyUse
 from services.vcenter.providers.standard import StandardProvider
@@ -67,6 +68,7 @@ class Providers:
         self.native = NativeKeys(symkey, ports.rng)
         days = node.knobs.kmip_certificate_days
         self.certificates = ClientCertificates(symkey, ports.rng, ports.clock, node.name, days)
+        self.logins = Logins(symkey)
         self._kept = KeptValues(ports.clock, node.knobs.vc_key_cache_s)
         self._inventory, self._ports, self._release = inventory, ports, release
         self._contacts, self._knobs = contacts, node.knobs
@@ -117,7 +119,7 @@ class Providers:
             self.forget(provider)
             keyservers = self._keyservers(provider)
             made = _Made(row, keyservers, self._standard(row, keyservers))
-        elif (made.row.client, made.row.trusted) != (row.client, row.trusted):
+        elif _shown(made.row) != _shown(row):
             made.keyservers.close()  # whoever showed something else, or believed it, is over
             made = made._replace(row=row)
         self._made[provider] = made
@@ -138,6 +140,7 @@ class Providers:
             self._contacts,
             within_s=self._knobs.request_timeout_s,
             failover_on_missing=self._knobs.failover_on_missing,
+            login=lambda one: self.logins.login(self._inventory.providers[row.name], one),
             release=self._release,
         )
 
@@ -230,6 +233,11 @@ class Providers:
                 if k.key_id not in fetched.material
             },
         )
+
+
+def _shown(row: ProviderRow) -> tuple[object, ...]:
+    """What servers are shown and told of this end, and what it believes of theirs."""
+    return row.client, row.trusted, row.passwords
 
 
 def _all(keys: Sequence[CryptoKeyId], reason: KeyUnavailableReason) -> Bundle:

@@ -8,14 +8,17 @@ asked of the others only when ``failover_on_missing`` says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from msgspec import UNSET
 
 from protocol.errors import (
     Busy,
     CryptographicFailure,
     Disconnected,
     Internal,
+    InvalidState,
     KeyProviderUnreachable,
     NoPermission,
     NotConnected,
@@ -28,6 +31,7 @@ from protocol.errors import (
     TlsFailure,
     WrongKeyLifecycleState,
 )
+from protocol.kmip.dialect import Login
 from protocol.messages.base import Request
 from protocol.messages.kms import (
     KEY_ATTRIBUTES_BYTES,
@@ -70,8 +74,14 @@ NO_ANSWER = (
 )
 
 
+DEFAULT_TIMEOUT: Final = -1
+"""In a server's entry: the time-out is that of the knob (STD-01)."""
+
+
 class StandardProvider:
-    """See ``KeyProvider``. ``within_s``: lab seconds that each server gets for an answer."""
+    """See ``KeyProvider``. ``within_s``: lab seconds that a server gets for an answer, unless its
+    entry says how many; ``login``: what it is told beside the certificate, ``InvalidState`` when
+    its password is lost."""
 
     def __init__(
         self,
@@ -82,12 +92,13 @@ class StandardProvider:
         *,
         within_s: float,
         failover_on_missing: bool,
+        login: Callable[[KmipServer], Login | None] = lambda server: None,
         release: Release = LATEST,
     ) -> None:
         self._name, self._servers = name, servers
         self._keyservers, self._contacts, self._within_s = keyservers, contacts, within_s
         self._addresses = {server.name: address_of(server) for server in servers}
-        self._release = release
+        self._release, self._login = release, login
         self._failover_on_missing = failover_on_missing
         self._next = 0  # the server that is asked first
 
@@ -258,9 +269,14 @@ class StandardProvider:
         raise KeyProviderUnreachable(f"no server of key provider {self._name} answers ({last})")
 
     async def _ask_one(self, server: KmipServer, message: Request[R], tags: Tagging = ()) -> R:
-        to = self._addresses[server.name]
         try:
-            reply = await self._keyservers.request(to, message, within_s=self._within_s, tags=tags)
+            reply = await self._keyservers.request(
+                self._addresses[server.name],
+                message,
+                within_s=self._limit_s(server),
+                login=self._logged_in(server),
+                tags=tags,
+            )
         except NO_ANSWER as error:
             await self._contacts.failed(self._name, server.name, str(error))
             raise
@@ -269,6 +285,18 @@ class StandardProvider:
             raise
         await self._contacts.worked(self._name, server.name)
         return reply
+
+    def _limit_s(self, server: KmipServer) -> float:
+        if server.timeout is UNSET or server.timeout == DEFAULT_TIMEOUT:
+            return self._within_s
+        return float(server.timeout)
+
+    def _logged_in(self, server: KmipServer) -> Login | None:
+        """What is wrong at this end is no answer of the server: ``NotSent``."""
+        try:
+            return self._login(server)
+        except InvalidState as error:
+            raise NotSent(str(error)) from None
 
 
 def address_of(server: KmipServer) -> Address:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from protocol.crypto import certificates
 from protocol.errors import (
+    CryptographicFailure,
     InvalidArgument,
     InvalidState,
     NotAvailable,
@@ -25,10 +26,14 @@ from protocol.messages.vcenter import KmipServer
 from protocol.messages.vcenter.kmip import (
     CertificateInfo,
     ClientCert,
+    ClientCsr,
+    GenerateClientCsr,
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
+    RetrieveClientCsr,
     RetrieveKmipServerCert,
     ServerCert,
+    UpdateKmsSignedCsrClientCert,
     UploadClientCert,
     UploadKmipServerCert,
 )
@@ -61,10 +66,34 @@ async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) ->
 async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
     """A certificate that somebody else has issued, with its key."""
     row = _provider(vc, message.provider)
-    if len(message.private_key.keys) != 1:
-        raise InvalidArgument("private_key: one key is wanted")
-    [key] = message.private_key.keys
+    transfer = vc.exports.transfer(message.transfer)
+    try:
+        key = transfer.opened(message.private_key, "private key")
+    except CryptographicFailure as error:
+        raise InvalidArgument(f"private_key: {error}") from None
     return await _show(vc, row, await vc.providers.certificates.kept(row.name, message.chain, key))
+
+
+async def generate_request(vc: VCenter, message: GenerateClientCsr) -> ClientCsr:
+    """Another key takes the place of the earlier one at once."""
+    row = _provider(vc, message.provider)
+    made = await vc.providers.certificates.requested(row.name)
+    await _show(vc, row, made)
+    return ClientCsr(request=made.request)
+
+
+def retrieve_request(vc: VCenter, message: RetrieveClientCsr) -> ClientCsr:
+    """What was made for somebody to sign."""
+    client = _provider(vc, message.provider).client
+    if client is None or not client.request:
+        raise NotFound(f"no signing request was made for key provider {message.provider}")
+    return ClientCsr(request=client.request)
+
+
+async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> ClientCert:
+    """What was issued for the request is shown from now on."""
+    row = _provider(vc, message.provider)
+    return await _show(vc, row, await vc.providers.certificates.signed(row, message.chain))
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:

@@ -32,6 +32,7 @@ from services.vcenter.inventory import Edit, change_cluster, change_provider, dr
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import DeletedRow, ProviderRow, Table
+from services.vcenter.tasks.kmip_entries import check_entry, passwords
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.handed import users_of
 from services.vcenter.wrapped import ClientCertificate
@@ -53,6 +54,8 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         default=default,
         client=await _client(vc, message, known),
         trusted=() if known is None else known.trusted,
+        ending=() if known is None else known.ending,
+        passwords=await passwords(vc, message, known),
     )
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
@@ -104,9 +107,7 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
     if not servers or len(set(servers)) != len(servers) or not all(servers):
         raise InvalidArgument("servers: a standard provider has servers, each with its own name")
     for server in message.servers:
-        if not server.node and not server.address:
-            raise InvalidArgument(f"servers: {server.name} has no address")
-        address_of(server)
+        check_entry(server)
 
 
 async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import NameOID
 
-from protocol.crypto.certificates import SEED_SIZE, SERIAL_SIZE, new_key, self_signed
+from protocol.crypto.certificates import (
+    SEED_SIZE,
+    SERIAL_SIZE,
+    issued,
+    key_digest,
+    new_key,
+    self_signed,
+)
+from protocol.crypto.transfer import closed
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -14,12 +33,14 @@ from protocol.errors import (
     NotAvailable,
     NotFound,
 )
-from protocol.messages.base import Sealed
-from protocol.messages.vcenter import KmipServer, RegisterKmsCluster
+from protocol.messages.vcenter import KmipServer, OpenTransfer, RegisterKmsCluster
 from protocol.messages.vcenter.kmip import (
+    GenerateClientCsr,
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
+    RetrieveClientCsr,
     RetrieveKmipServerCert,
+    UpdateKmsSignedCsrClientCert,
     UploadClientCert,
     UploadKmipServerCert,
 )
@@ -44,6 +65,13 @@ def over_kmip(rig: Rig, provider: ProviderId = P) -> None:
     rig.add(KMS, Role.KMS)
     server = KmipServer(name="kms", node=KMS, address="kmip://kms")
     rig.do(RegisterKmsCluster(provider=provider, servers=(server,)))
+
+
+def upload(rig: Rig, chain: tuple[bytes, ...], private_key: KeyMaterial) -> UploadClientCert:
+    """As who stands at vCenter's console sends it."""
+    opened = rig.do(OpenTransfer())
+    box = closed(opened.public_key, private_key, "private key")
+    return UploadClientCert(provider=P, chain=chain, transfer=opened.transfer, private_key=box)
 
 
 def shown(rig: Rig, provider: ProviderId = P) -> bytes:
@@ -73,8 +101,7 @@ def test_a_provider_on_the_bus_has_none(rig: Rig) -> None:
 
 def test_a_certificate_with_its_key_can_be_brought(rig: Rig) -> None:
     over_kmip(rig)
-    upload = UploadClientCert(provider=P, chain=(certificate(1),), private_key=Sealed.of(key(1)))
-    told = rig.do(upload).certificate
+    told = rig.do(upload(rig, (certificate(1),), key(1))).certificate
     assert told is not None and told.subject == "CN=c1"
     assert shown(rig) == certificate(1)
     rig.do(GenerateSelfSignedClientCert(provider=P))
@@ -84,26 +111,91 @@ def test_a_certificate_with_its_key_can_be_brought(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"chain": (certificate(1),), "private_key": Sealed.of(key(2))},
-        {"chain": (), "private_key": Sealed.of(key(1))},
-        {"chain": (b"noise",), "private_key": Sealed.of(key(1))},
-        {"chain": (certificate(1), b"noise"), "private_key": Sealed.of(key(1))},
-        {"chain": (certificate(1),), "private_key": Sealed.of(KeyMaterial(b"noise"))},
-        {"chain": (certificate(1),), "private_key": Sealed.of()},
+        ((certificate(1),), key(2)),
+        ((), key(1)),
+        ((b"noise",), key(1)),
+        ((certificate(1), b"noise"), key(1)),
+        ((certificate(1),), KeyMaterial(b"noise")),
     ],
-    ids=[
-        "another key",
-        "no certificate",
-        "no certificate in it",
-        "noise above it",
-        "no key in it",
-        "no key",
-    ],
+    ids=["another key", "no certificate", "none in it", "none above it", "no key in it"],
 )
-def test_what_does_not_belong_together_changes_nothing(rig: Rig, wrong: dict[str, Any]) -> None:
+def test_what_does_not_belong_together_changes_nothing(
+    rig: Rig, wrong: tuple[tuple[bytes, ...], KeyMaterial]
+) -> None:
     over_kmip(rig)
     before = shown(rig)
-    assert isinstance(rig.refused(UploadClientCert(provider=P, **wrong)), InvalidArgument)
+    assert isinstance(rig.refused(upload(rig, *wrong)), InvalidArgument)
+    other = msgspec.structs.replace(upload(rig, (certificate(1),), key(1)), private_key=b"noise")
+    assert isinstance(rig.refused(other), InvalidArgument)
+    assert isinstance(rig.refused(other), InvalidArgument)  # its transfer has ended, too
+    assert shown(rig) == before
+
+
+def test_a_certificate_on_a_key_of_rsa_can_be_brought(rig: Rig) -> None:
+    """Makers of key servers issue such ones."""
+    over_kmip(rig)
+    private = rsa.generate_private_key(65537, 2048)
+    der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rsa")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(7)
+        .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .sign(private, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    rig.do(upload(rig, (made,), KeyMaterial(der)))
+    row = rig.vcenter.inventory.providers[P]
+    assert rig.vcenter.providers.certificates.identity(row).key == KeyMaterial(der)
+
+
+# ---- signing requests ----------------------------------------------------------------------------
+
+
+def issued_for(request: bytes) -> bytes:
+    """What an authority makes of a request."""
+    found = x509.load_der_x509_csr(request)
+    assert found.is_signature_valid
+    public = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return issued(
+        "signed", public, b"s" * SERIAL_SIZE, 0.0, YEAR_S * 100,
+        issuer=certificate(9), issuer_key=key(9),
+    )  # fmt: skip
+
+
+def test_a_request_takes_the_place_of_the_earlier_identity_at_once(rig: Rig) -> None:
+    """SC-08, STD-04: what is shown until it is signed is of its key."""
+    over_kmip(rig)
+    before = shown(rig)
+    assert isinstance(rig.refused(RetrieveClientCsr(provider=P)), NotFound)
+    request = rig.do(GenerateClientCsr(provider=P)).request
+    assert key_digest(shown(rig)) != key_digest(before)
+    rig.reboot(VCENTER)
+    assert rig.do(RetrieveClientCsr(provider=P)).request == request
+    signed = issued_for(request)
+    assert key_digest(signed) == key_digest(shown(rig))
+    rig.do(UpdateKmsSignedCsrClientCert(provider=P, chain=(signed, certificate(9))))
+    assert shown(rig) == signed
+    row = rig.vcenter.inventory.providers[P]
+    identity = rig.vcenter.providers.certificates.identity(row)
+    assert identity.chain == (signed, certificate(9))
+    assert rig.do(RetrieveClientCsr(provider=P)).request == request
+    rig.do(GenerateSelfSignedClientCert(provider=P))
+    assert isinstance(rig.refused(RetrieveClientCsr(provider=P)), NotFound)
+
+
+@pytest.mark.parametrize("wrong", [(), (b"noise",), (certificate(1),)])
+def test_a_certificate_of_another_key_is_not_shown(rig: Rig, wrong: tuple[bytes, ...]) -> None:
+    over_kmip(rig)
+    update = UpdateKmsSignedCsrClientCert(provider=P, chain=wrong)
+    assert isinstance(rig.refused(update), NotFound)
+    rig.do(GenerateClientCsr(provider=P))
+    before = shown(rig)
+    assert isinstance(rig.refused(update), InvalidArgument)
     assert shown(rig) == before
 
 

@@ -1,0 +1,80 @@
+"""User names and passwords of KMIP servers' entries (STD-01), as they lie in the inventory.
+
+A password is wrapped under vCenter's own key (``symkey``), bound to its provider, server, address
+and user name: in the row of another server it does not open.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.crypto.transfer import OneTimeKey
+from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState
+from protocol.kmip.dialect import Login
+from protocol.messages.vcenter import KmipServer
+from protocol.secret import KeyMaterial
+from protocol.terms import ProviderId
+from services.vcenter.providers.symkey import Symkey
+from services.vcenter.tables import ProviderRow
+
+PASSWORD_LIMIT: Final = 1024
+"""Bytes."""
+
+
+class Logins:
+    """Keeps passwords and opens them."""
+
+    def __init__(self, symkey: Symkey) -> None:
+        self._symkey = symkey
+
+    async def kept(
+        self, provider: ProviderId, server: KmipServer, key: OneTimeKey, box: bytes
+    ) -> bytes:
+        """A password that came sealed to ``key``, wrapped. ``InvalidArgument`` for one that does
+        not open, is empty or too long, or no text; ``SaveFailed``."""
+        try:
+            password = key.opened(box, "password")
+        except CryptographicFailure as error:
+            raise InvalidArgument(str(error)) from None
+        if not 0 < len(password) <= PASSWORD_LIMIT or not _is_text(password):
+            raise InvalidArgument(f"password: text of 1 to {PASSWORD_LIMIT} bytes in UTF-8")
+        return await self._symkey.wrapped(password, _aad(provider, server))
+
+    def login(self, row: ProviderRow, server: KmipServer) -> Login | None:
+        """What this server is told; None without a user name.
+
+        ``InvalidState`` when the password cannot be opened any more.
+        """
+        if not server.user_name:
+            return None
+        try:
+            password = self._symkey.opened(row.passwords[server.name], _aad(row.name, server))
+        except (CryptographicFailure, KeyError) as error:
+            raise InvalidState(
+                f"the password of {server.user_name} at {server.name} cannot be opened: {error}"
+            ) from None
+        return Login(server.user_name, password)
+
+
+def same_user(one: KmipServer, other: KmipServer) -> bool:
+    """Whether a password of the one is good for the other."""
+    return _place(one) == _place(other)
+
+
+def _place(server: KmipServer) -> tuple[str, str, str]:
+    return server.name, server.address, server.user_name or ""
+
+
+def _aad(provider: ProviderId, server: KmipServer) -> bytes:
+    parts = (provider, *_place(server))
+    return b"keystead kmip password" + b"".join(
+        len(part.encode()).to_bytes(2, "big") + part.encode() for part in parts
+    )
+
+
+def _is_text(password: KeyMaterial) -> bool:
+    try:
+        password.reveal().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
