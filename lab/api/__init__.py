@@ -15,7 +15,7 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``machines``  each node's machine, also of one that cannot be asked
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
 - ``replication``  how a key server stands with others, in words
-- ``kmip_trust``  trust between vCenters and KMIP servers
+- ``kmip_trust``  trust between vCenters and KMIP servers   - ``entries``  those of their servers
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
 - ``waiting``   until a lab is as it is wanted
 - ``labs``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``, ``matrix``,

@@ -215,7 +215,7 @@ def provider_add(
     ] = (),
     default: Annotated[bool, Parameter(negative="", help="Make it the default.")] = False,
     timeout: Timeout = None,
-    user: User = "",
+    username: User = "",
     password_file: PasswordFile = None,
     proxy: Proxy = "",
     options: Options = DEFAULTS,
@@ -223,10 +223,10 @@ def provider_add(
     """Register a standard key provider; under an old name it restores that one (LOCK-06).
 
     keystead provider add kms-provider --server kms
-    keystead provider add outside --server kmip://127.0.0.1:5696 --user vc --password-file pw.txt
+    keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
     """
     entry = Entry(
-        timeout=timeout, user=user or None, password_file=_path(password_file), proxy=proxy
+        timeout=timeout, user=username or None, password_file=_path(password_file), proxy=proxy
     )
     answer = call(options, ProviderAdd(provider, server, default, entry))
     show_one(answer, options.output, PROVIDERS, key="provider")
@@ -240,20 +240,20 @@ def provider_set(
         Parameter(name="--server", negative="", help="Its name; repeat it. Left out: all of them."),
     ] = (),
     timeout: Timeout = None,
-    user: User = "",
+    username: User = "",
     password_file: PasswordFile = None,
-    no_user: Annotated[bool, Parameter(negative="", help="No user name any more.")] = False,
+    no_username: Annotated[bool, Parameter(negative="", help="No user name any more.")] = False,
     proxy: Proxy = "",
     options: Options = DEFAULTS,
 ) -> None:
     """Change the entries of a standard provider's servers: time-out, user name and password.
 
     keystead provider set outside --timeout 5
-    keystead provider set outside --server 127.0.0.1:5696 --user vc --password-file pw.txt
+    keystead provider set outside --server 127.0.0.1:5696 --username vc --password-file pw.txt
     """
-    if no_user and user:
-        raise KeysteadError("KS-USE-003", "--no-user: and there is --user")
-    name = "" if no_user else user or None
+    if no_username and username:
+        raise KeysteadError("KS-USE-003", "--no-username: and there is --username")
+    name = "" if no_username else username or None
     entry = Entry(timeout=timeout, user=name, password_file=_path(password_file), proxy=proxy)
     answer = call(options, ProviderSet(provider, server, entry))
     show_one(answer, options.output, PROVIDERS, key="provider")

@@ -67,6 +67,10 @@ def serve(
     scope: Annotated[str, Parameter(help="Whose keys they share.")] = "default",
     audit: Annotated[Audit, Parameter(help="When rows of reads are on the disk.")] = "durable",
     accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
+    username: Annotated[str, Parameter(help="What clients have to say, too.")] = "",
+    password_file: Annotated[
+        Path | None, Parameter(help="Its first line is the password of that name.")
+    ] = None,
     options: Options = DEFAULTS,
 ) -> None:
     """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
@@ -79,8 +83,10 @@ def serve(
     who was taken it by --revoke. A client that TLS lets pass and that the table does not have is
     answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
     before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
+    With --username, who does not say that name with its password gets no key either.
     """
     from lab.api.kmip import serve as run
+    from lab.kmip.replaying import login
     from lab.kmip.serving import Settings
     from services.kms.config import Auditing, KmsRole
 
@@ -98,6 +104,7 @@ def serve(
         scope=scope,
         audit=Auditing(audit),
         accept_rollback=accept_rollback,
+        login=login(username, password_file),
     )
     run(settings, lambda server: _serves(server, options), _told)
 

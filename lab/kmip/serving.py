@@ -25,6 +25,7 @@ from lab.kmip.certificates import ServerFiles
 from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
+from protocol.kmip.dialect import Login
 from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
@@ -41,6 +42,7 @@ class Settings:
     """What a server is started with. ``files`` None: certificates are made.
 
     ``trust`` and ``revoke`` are PEM files of clients; the first get ``role`` in ``scope``.
+    ``login``: what clients have to show beside their certificates.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Settings:
     scope: str = DEFAULT_SCOPE
     audit: Auditing = Auditing.DURABLE
     accept_rollback: bool = False
+    login: Login | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ async def _opened(
                 "kmip.handshake_failed", level="warning", text=str(error)
             ),
             most=_room(),
+            login=settings.login,
         )
     except InvalidArgument:
         text = f"{files.key} is not the key of {files.certificate}, or TLS finds them too weak"

@@ -12,6 +12,7 @@ from functools import partial
 from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, NotAvailable, ProductError
+from protocol.kmip.dialect import Login
 from protocol.printable import told
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
@@ -144,18 +145,19 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
         outside: tuple[str, int] | None = None,
         refused: Callable[[ProductError], None] | None = None,
         most: int = CONNECTIONS,
+        login: Login | None = None,
     ) -> Listener:
         """Take connections of KMIP; ``shown`` is asked at each handshake: this server's certificate
         (DER, those above it after it) and its key (PKCS#8).
 
         Clients are trusted by TLS when their certificate is in the table of identities or under one
         of ``authorities``; what they may do is said by the table alone. ``outside`` and ``most`` as
-        in ``Streams.listen``; ``NotAvailable`` on a node without such connections,
-        ``InvalidArgument`` when what is shown is of no use.
+        in ``Streams.listen``; ``login`` as in ``Messages``. ``NotAvailable`` on a node without such
+        connections, ``InvalidArgument`` when what is shown is of no use.
         """
         if self.streams is None:
             raise NotAvailable(f"{self.node.name} takes no connections of TLS")
-        door = KmipDoor(Messages(self.core, self.clock), self.clock, admission.caller)
+        door = KmipDoor(Messages(self.core, self.clock, login), self.clock, admission.caller)
 
         def identity() -> TlsIdentity:
             return TlsIdentity(*shown(), (*authorities, *admission.certificates()))

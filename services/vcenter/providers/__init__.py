@@ -6,6 +6,7 @@
 - ``standard``      the standard provider: KMIP servers (STD rules): built
 - ``tags``          what a KMIP server is told of a new key
 - ``client_certificates``  what KMIP servers are shown    - ``symkey``  vCenter's own key
+- ``logins``       user names and passwords at KMIP servers
 - ``native``        native providers: their key derivation keys at rest, health, references (NKP)
 - ``exports``       backups that wait for their download; ``backups`` reminds of missing ones
 - ``kept_values``   values of standard keys that are kept for a while, by a knob (C15)

@@ -57,8 +57,6 @@ class ClientCertificates:
             certificates.load(certificate)
         if not chain or certificates.key_digest(chain[0]) != _digest(key):
             raise InvalidArgument("private_key: it is not that of the certificate")
-        for above in chain[1:]:
-            certificates.load(above)
         wrapped = await self._symkey.wrapped(key, _aad(provider, chain[0]))
         return ClientCertificate(chain=chain, wrapped=wrapped)
 
@@ -80,9 +78,10 @@ class ClientCertificates:
             raise NotFound(f"no signing request was made for key provider {row.name}")
         for certificate in chain:
             certificates.load(certificate)
-        if not chain or certificates.key_digest(chain[0]) != _digest(self.identity(row).key):
+        key = self.identity(row).key
+        if not chain or certificates.key_digest(chain[0]) != _digest(key):
             raise InvalidArgument("chain: its first certificate is not of the request's key")
-        return replace(await self.kept(row.name, chain, self.identity(row).key), request=request)
+        return replace(await self.kept(row.name, chain, key), request=request)
 
     def identity(self, row: ProviderRow) -> TlsIdentity:
         """What is shown to the servers of that provider, and what is believed of theirs.

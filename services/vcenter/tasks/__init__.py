@@ -19,6 +19,7 @@
 - ``cluster``       ReconfigureComputeResource
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
+- ``kmip_entries``  what the entry of a provider's server may have, and its password
 - ``kmip_trust``    RetrieveClientCert, GenerateSelfSignedClientCert, UploadClientCert,
   RetrieveKmipServerCert, UploadKmipServerCert
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,

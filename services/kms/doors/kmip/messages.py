@@ -19,6 +19,7 @@ from protocol.errors import (
     OperationNotSupported,
     ProductError,
 )
+from protocol.kmip.dialect import Login
 from protocol.kmip.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
 from protocol.kmip.errors import KmipError
 from protocol.kmip.fields import Unread
@@ -38,6 +39,7 @@ from services.kms.admission import NotAdmitted
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
+from services.kms.doors.kmip import credentials
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
 from services.kms.operations import Operation as Asking
@@ -66,10 +68,11 @@ class RefusedMessage(Exception):
 
 
 class Messages:
-    """What answers messages, by asking ``core``; ``clock`` stamps the answers."""
+    """What answers messages, by asking ``core``; ``clock`` stamps the answers. ``login``: the user
+    name and password that clients have to show beside their certificates; None: none are judged."""
 
-    def __init__(self, core: Core, clock: Clock) -> None:
-        self._core, self._clock = core, clock
+    def __init__(self, core: Core, clock: Clock, login: Login | None = None) -> None:
+        self._core, self._clock, self._login = core, clock, login
 
     async def answer(self, caller: Caller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
@@ -79,6 +82,10 @@ class Messages:
             return self.refused(RefusedMessage(error.reason, str(error), _version_in(data)))
         try:
             option = _checked(message)
+            why = "" if self._login is None else credentials.refusal(message, self._login)
+            if why:
+                version = message.request_header.protocol_version
+                raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
             items = await self._items(caller, message, option)
         except RefusedMessage as refusal:
             return self.refused(refusal)
