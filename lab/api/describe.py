@@ -50,6 +50,7 @@ from protocol.messages.host import (
 from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import (
     HostInfo,
+    KmipServer,
     KmipServerStatus,
     ProviderInfo,
     QueryVmca,
@@ -149,7 +150,11 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
     reasons: list[Reason] = []
     rows: list[ProviderServer] = []
     found = zip(listed.servers, listed.contacts, strict=True) if listed else ()
-    for server, contact in [(at.node, contact) for at, contact in found]:
+    for at, contact in found:
+        server = at.node
+        if not server:  # one outside of the lab, of which vCenter alone knows
+            rows.append(_row(at, contact))
+            continue
         if _cut(session, session.vcenter, server):
             text = f"The link between vCenter and {server} is cut."
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
@@ -157,7 +162,8 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
         if state is not MachineState.RUNNING:
             cure = CURES[state].format(node=server)
             reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
-        rows.append(await _server_row(session, server, contact, state))
+        peer = await peers_text(session, server) if state is MachineState.RUNNING else ""
+        rows.append(_row(at, contact, state, peer))
     if listed is None:
         reasons.append(
             Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
@@ -188,15 +194,14 @@ async def _keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tup
     )
 
 
-async def _server_row(
-    session: Session, node: NodeName, contact: KmipServerStatus, state: MachineState
+def _row(
+    at: KmipServer, contact: KmipServerStatus, machine: MachineState | None = None, peer: str = ""
 ) -> ProviderServer:
-    peer = ""
-    if state is MachineState.RUNNING:
-        peer = await peers_text(session, node)
     return ProviderServer(
         server=contact.name,
-        machine=state,
+        machine=machine,
+        timeout=None if at.timeout is msgspec.UNSET else at.timeout,
+        user=at.user_name or "",
         status=contact.status,
         last_contact=contact.last_contact,
         why=contact.why,
@@ -348,12 +353,13 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
     lab = session.lab
     listed: bool | None = None
     native = False
-    servers = session.key_servers()
+    servers, outside = session.key_servers(), False
     if await vcenter_up(session):
         mine = await _provider_in_vcenter(session, key.provider_id)
         listed = mine is not None
         native = mine is not None and mine.management_type is ManagementType.NATIVE_PROVIDER
-        servers = tuple(s.node for s in mine.servers) if mine else servers
+        servers = tuple(s.node for s in mine.servers if s.node) if mine else servers
+        outside = mine is not None and not all(s.node for s in mine.servers)
     up = [s for s in servers if (await seen(session, s)).state is MachineState.RUNNING]
     state: str | None = None
     for server in up:
@@ -371,8 +377,10 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         key=str(key),
         provider=key.provider_id,
         provider_listed=listed,
-        servers_up=bool(up),
-        link_cut=bool(servers) and all(_cut(session, session.vcenter, s) for s in servers),
+        servers_up=bool(up) or outside,
+        link_cut=bool(servers)
+        and not outside
+        and all(_cut(session, session.vcenter, s) for s in servers),
         state=state,
         asked_server=bool(up),
         stored_on_host=stored,

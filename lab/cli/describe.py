@@ -153,7 +153,8 @@ def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
         plain("\nservers:")
     for server in answer.servers:
         contact = f"last answered {moment(server.last_contact)}" if server.last_contact else ""
-        told = [server.machine, server.status, contact, server.why, server.peer]
+        user = f"user name {server.user}" if server.user else ""
+        told = [server.machine, server.status, contact, server.why, server.peer, user]
         plain(f"  {server.server}: {'; '.join(text(part) for part in told if part)}")
     _why(answer.reasons)
     _faults(answer.faults)

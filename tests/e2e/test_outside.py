@@ -128,3 +128,14 @@ async def test_an_entry_is_for_a_server_that_there_is() -> None:
             Entry(user=user, password_file=file)
     with pytest.raises(KeysteadError, match="say what to change"):
         c.ProviderSet("kms-provider")
+
+
+@pytest.mark.sim
+async def test_a_server_outside_is_described_as_vcenter_finds_it() -> None:
+    """Nobody knows its machine; its entry is told, and never a password."""
+    async with Lab("sim", hosts=1, vms=0, seed=5) as lab:
+        entry = Entry(timeout=7)
+        await lab.do(c.ProviderAdd(PROVIDER, ("kmip://127.0.0.1:5696",), entry=entry))
+        [server] = (await lab.do(c.DescribeProvider(PROVIDER))).servers
+        assert (server.server, server.machine, server.timeout) == ("127.0.0.1:5696", None, 7)
+        assert server.status == "red" and "outside of the simulation" in server.why

@@ -105,14 +105,18 @@ class ProviderServer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``status`` (green, red, gray), ``last_contact`` (Unix seconds) and ``why`` are what vCenter
     found last [STD-09]; ``peer`` is what the server itself says of the other of its pair.
+    ``machine``: None of one outside of the lab. ``timeout`` in seconds and ``user``: of its entry,
+    where they are said there [STD-01].
     """
 
     server: str
-    machine: MachineState
+    machine: MachineState | None
     status: str
     last_contact: float | None
     why: str
     peer: str
+    timeout: int | None = None
+    user: str = ""
 
 
 class ProviderDescription(Answer, frozen=True, kw_only=True):
