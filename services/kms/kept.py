@@ -119,9 +119,10 @@ class Kept:
         return look
 
     def looked(self, look: Look, found: Mapping[KeyId, KeyRow]) -> bool:
-        """Whether what was found is still so; then it is kept."""
+        """Whether what was found is still so; then it is kept. Of another key than those that were
+        looked up nobody knows."""
         del self._looks[look]
-        if look.spoilt:
+        if look.spoilt or not found.keys() <= look.key_ids:
             return False
         self._rows.update(found)
         while len(self._rows) > KEYS:

@@ -140,7 +140,11 @@ def _named(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
         if request.needs_placeholder:
             return None
         match request:
-            case operations.Get() | operations.GetAttributes():
+            case operations.Get():
+                found.update(request.unique_identifiers or ())
+                if request.wrapping is not None:
+                    found.add(request.wrapping.key_id)
+            case operations.GetAttributes():
                 found.update(request.unique_identifiers or ())
             case operations.ObjectRequest():
                 found.add(request.unique_identifier or KeyId(""))

@@ -16,6 +16,7 @@ import pytest
 
 from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, ProductError
 from protocol.messages.kms import RotateKek
+from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import audit, kept, reading, store, unwritten
 from services.kms.batching import Continuation
@@ -29,8 +30,10 @@ from services.kms.operations import (
     Get,
     GetAttributes,
     Locate,
+    Register,
     Request,
     Revoke,
+    Wrapping,
 )
 from services.kms.refusals import ROWS
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, named
@@ -317,6 +320,23 @@ async def test_another_kek_leaves_no_row_under_the_old_one(lazy: Server) -> None
     assert lazy.service.core.commits.kept.rows([key_id]) is None
 
 
+async def test_a_key_under_which_another_leaves_is_as_it_is_now(lazy: Server) -> None:
+    secret = await made(lazy)
+    wrap = Register(material=KeyMaterial(bytes(32)), usage_mask=16)
+    under = (await do(lazy, wrap)).unique_identifier
+    await do(lazy, Activate(unique_identifier=under))
+    request = Get(unique_identifiers=(secret,), required=True, wrapping=Wrapping(key_id=under))
+    commits = lazy.database.commits
+    first = await do(lazy, request)
+    assert await do(lazy, request) == first
+    assert lazy.database.commits == commits
+    await do(lazy, Revoke(unique_identifier=under))
+    with pytest.raises(ProductError):
+        await do(lazy, request)
+    await trail(lazy)
+    verified(lazy)
+
+
 async def test_dates_come_to_kept_rows(lazy: Server) -> None:
     key_id = await made(lazy)
     soon = GetAttributes(unique_identifiers=(key_id,))
@@ -400,6 +420,14 @@ def test_what_is_about_to_change_is_not_kept() -> None:
         shelf.changed(touches)
         assert not shelf.looked(look, {key_id: row})  # type: ignore[dict-item]
         assert shelf.rows([key_id]) is None
+
+
+def test_a_key_that_nobody_named_is_not_kept() -> None:
+    """What changed it meanwhile is not known."""
+    shelf, one, two, row = Kept(), KeyId("1"), KeyId("2"), object()
+    look = shelf.look([one])
+    assert not shelf.looked(look, {one: row, two: row})  # type: ignore[dict-item]
+    assert shelf.rows([one]) is None and shelf.rows([two]) is None
 
 
 def test_what_a_message_may_change() -> None:
