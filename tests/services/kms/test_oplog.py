@@ -1,0 +1,131 @@
+"""Logs, epochs and marks of a server that replicates after the answer, in a database alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from protocol.messages import kms as m
+from protocol.terms import KeyId, NodeName
+from services.kms import oplog
+from services.kms.audit import EMPTY, TrailEnd
+from services.kms.doors import standing
+from services.kms.oplog import Place, Row
+
+ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")
+ONE, TWO = KeyId("one"), KeyId("two")
+
+
+@pytest.fixture
+def log() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("CREATE TABLE keys (key_id TEXT, origin TEXT, ordinal INTEGER)")
+    life(connection, 5)
+    yield connection
+    connection.close()
+
+
+def life(connection: sqlite3.Connection, drawn: int) -> None:
+    """The server begins."""
+    oplog.begin(connection, ME, (PEER, THIRD), None, at=0.0, drawn=drawn)
+
+
+def own(connection: sqlite3.Connection) -> Place:
+    return oplog.marks(connection, ME)[ME]
+
+
+def row(node: NodeName, sequence: int, key: KeyId = ONE) -> Row:
+    return Row(node, key, Place(7, sequence), 1.0)
+
+
+def test_behind_a_gap_nothing_is_counted_and_it_comes_again(log: sqlite3.Connection) -> None:
+    assert oplog.take(log, ME, [row(PEER, 3)], {PEER: Place(7, 2)}, 2.0) == set()
+    assert PEER not in oplog.marks(log, ME)
+    oplog.take(log, ME, [row(PEER, 1), row(PEER, 3, TWO)], {}, 2.0)
+    assert oplog.marks(log, ME)[PEER] == Place(7, 3)
+    old = oplog.take(log, ME, [row(PEER, 2), row(PEER, 4, TWO)], {PEER: Place(7, 3)}, 2.0)
+    assert old == {ONE}, "what had a number before"
+    assert oplog.marks(log, ME)[PEER] == Place(7, 4)
+
+
+def test_each_life_has_an_epoch_above_the_last_and_knows_those_that_it_had(
+    log: sqlite3.Connection,
+) -> None:
+    oplog.log(log, ME, [ONE, TWO], 1.0)
+    first = own(log)
+    life(log, 3)
+    assert own(log) == first, "nothing was changed since"
+    oplog.log(log, ME, [ONE], 1.0)
+    second = own(log)
+    assert second.epoch > first.epoch and second.sequence == 1
+    assert oplog.has(log, first) and oplog.has(log, second) and oplog.has(log, oplog.START)
+    for lost in (
+        Place(first.epoch, first.sequence + 1),
+        Place(second.epoch, 2),
+        Place(second.epoch + 1, 1),
+    ):
+        assert not oplog.has(log, lost)
+
+
+def test_two_lives_from_one_disk_have_no_place_in_common(log: sqlite3.Connection) -> None:
+    places = []
+    for drawn in (11, 12):
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+            log.backup(copy)
+            life(copy, drawn)
+            oplog.log(copy, ME, [ONE], 1.0)
+            places.append(own(copy))
+
+    assert places[0] != places[1]
+
+
+def test_a_life_that_is_known_to_be_lost_is_found_once(log: sqlite3.Connection) -> None:
+    log.execute("INSERT INTO keys VALUES ('one', 'kms-1', 1)")
+    lost = Place(own_epoch(log) + 9, 4)
+    assert not oplog.has(log, lost)
+    oplog.begin_epoch(log, ME, lost, 1.0, 8)
+    assert own(log).epoch > lost.epoch, "above all that anybody has heard"
+    assert oplog.has(log, lost) and oplog.has(log, Place(lost.epoch, 40))
+    assert all(peer.everything for peer in oplog.peers(log))
+
+
+def own_epoch(connection: sqlite3.Connection) -> int:
+    return oplog._epoch(connection)
+
+
+def test_the_end_of_a_peer_that_does_not_know_its_age_is_not_taken(log: sqlite3.Connection) -> None:
+    known, now = TrailEnd(9, b"k" * 32), TrailEnd(4, b"n" * 32)
+    oplog.heard(log, PEER, {}, known)
+    oplog.heard(log, PEER, {}, None)
+    assert oplog.peers(log)[0].seen == known
+    oplog.heard(log, PEER, {}, now)
+    assert oplog.peers(log)[0].seen == now
+
+
+@pytest.mark.parametrize(
+    ("seen", "checked", "looked"),
+    [
+        (EMPTY, (-1, EMPTY.digest), False),
+        (EMPTY, EMPTY, True),
+        (TrailEnd(4, b"n" * 32), (4, b"n" * 32), True),
+        (TrailEnd(4, b"n" * 32), (4, b"k" * 32), False),
+    ],
+)
+def test_a_life_has_looked_only_for_what_it_was_told(
+    log: sqlite3.Connection, seen: TrailEnd, checked: tuple[int, bytes], looked: bool
+) -> None:
+    """Also when the end of its trail is not known here: else it had heard of nothing at all."""
+    oplog.heard(log, PEER, {}, seen)
+    said = m.Standing(
+        marks=(),
+        seen_sequence=0,
+        seen_digest=EMPTY.digest,
+        end_sequence=0,
+        end_digest=EMPTY.digest,
+        checked_sequence=checked[0],
+        checked_digest=checked[1],
+    )
+    assert standing.looked(log, PEER, said) is looked
