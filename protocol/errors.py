@@ -257,6 +257,13 @@ class PermissionDenied(ProductError):
     reason = ResultReason.PERMISSION_DENIED
 
 
+class AuthenticationNotSuccessful(PermissionDenied):
+    """KMIP Authentication Not Successful: who asks is not believed, or is not admitted any more."""
+
+    code = 59
+    reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+
+
 class WrongKeyLifecycleState(ProductError):
     """KMIP Wrong Key Lifecycle State: the state table has no such step."""
 

@@ -176,6 +176,7 @@ class ResultReason(StrEnum):
     KEY_COMPRESSION_TYPE_NOT_SUPPORTED = "Key Compression Type Not Supported"
     CRYPTOGRAPHIC_FAILURE = "Cryptographic Failure"
     ILLEGAL_OPERATION = "Illegal Operation"
+    AUTHENTICATION_NOT_SUCCESSFUL = "Authentication Not Successful"
     PERMISSION_DENIED = "Permission Denied"
     INDEX_OUT_OF_BOUNDS = "Index Out of Bounds"
     WRONG_KEY_LIFECYCLE_STATE = "Wrong Key Lifecycle State"

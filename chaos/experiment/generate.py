@@ -27,8 +27,12 @@ OF_KMIP: Final = ("kms.certificate",)
 cure."""
 _NO_LAB: Final = ("kms.failover", *OF_KMIP)
 """``kms.failover``: no lab of random runs has an active key server."""
+_ON_REQUEST: Final = ("kms.reject",)
+"""Drawn when they are named: what they leave of a key server is not known for sure."""
 RANDOM: Final = tuple(
-    f.kind for f in FAULTS if f.reversible and not f.at_point and f.kind not in _NO_LAB
+    f.kind
+    for f in FAULTS
+    if f.reversible and not f.at_point and f.kind not in (*_NO_LAB, *_ON_REQUEST)
 )
 """Kinds that are drawn unless others are named: those that can be taken back."""
 _ROLLED_BACK: Final = ("kms.key_state", "kms.rollback")

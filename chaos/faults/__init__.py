@@ -26,6 +26,7 @@ from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.kms_certificate import KmsCertificate
 from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
+from chaos.faults.kms_reject import KmsReject
 from chaos.faults.kms_rollback import KmsRollback
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
@@ -71,6 +72,7 @@ FAULTS: tuple[type[Fault], ...] = (
     KmsRollback,
     ProviderDelete,
     KmsCertificate,
+    KmsReject,
     PointCrash,
     PointFail,
 )

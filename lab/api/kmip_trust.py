@@ -63,17 +63,27 @@ async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList
 async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
     server = _server(session, command.kms)
+    digest = await _meant(session, server, command.client)
+    return _listed(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
+
+
+async def scope(session: Session, command: commands.KmsScope) -> KmsIdentityList:
+    """See ``KmsScope``."""
+    server = _server(session, command.kms)
+    digest = await _meant(session, server, command.client)
+    message = m.ScopeIdentity(digest=digest, scope=command.scope, role=command.role)
+    return _listed(server, await session.ask(server, message))
+
+
+async def _meant(session: Session, server: NodeName, client: str) -> str:
+    """The digest of a client that is named, or whose digest begins so; KS-USE-002."""
     known = (await session.ask(server, m.QueryIdentities())).clients
-    meant = [
-        one.digest
-        for one in known
-        if one.name == command.client or one.digest.startswith(command.client)
-    ]
+    meant = [one.digest for one in known if one.name == client or one.digest.startswith(client)]
     if len(meant) != 1:
         names = ", ".join(f"{one.name} ({one.digest[:16]})" for one in known) or "none"
         which = "several clients are" if meant else "no client is"
-        raise KeysteadError("KS-USE-002", f"{which} {command.client} at {server}: {names}")
-    return _listed(server, await session.ask(server, m.RevokeIdentity(digest=meant[0])))
+        raise KeysteadError("KS-USE-002", f"{which} {client} at {server}: {names}")
+    return meant[0]
 
 
 async def renew_server(session: Session, command: commands.KmsRenewCertificate) -> KmsIdentityList:

@@ -49,6 +49,7 @@ from lab.api.views import (
     key_ref,
     own_view,
     provider_view,
+    rejections_text,
     rule_view,
     task_view,
     vm_view,
@@ -63,6 +64,7 @@ from protocol.messages.kms import (
     Locate,
     QueryAudit,
     QueryCustody,
+    QueryRejections,
 )
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
 
@@ -158,6 +160,7 @@ async def key_server(session: Session, node: NodeName) -> KeyServer:
         keys=located.total,
         states=dict(sorted(counts.items())),
         peer=await peers_text(session, node),
+        rejects=rejections_text(await session.ask(node, QueryRejections())),
         root=custody.root,
         kek=custody.kek,
         rewrapping=custody.waiting if custody.keks > 1 else None,

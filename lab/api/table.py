@@ -186,6 +186,7 @@ _SERVED = (
     _looks(commands.KmsIdentities, answers.KmsIdentityList, kmip_trust.identities),
     _changes(commands.KmsTrust, answers.KmsIdentityList, kmip_trust.trust),
     _changes(commands.KmsRevoke, answers.KmsIdentityList, kmip_trust.revoke),
+    _changes(commands.KmsScope, answers.KmsIdentityList, kmip_trust.scope),
     _changes(commands.KmsRenewCertificate, answers.KmsIdentityList, kmip_trust.renew_server),
     _looks(commands.ProviderTrust, answers.ProviderTrustList, kmip_trust.trusted),
     _changes(commands.ProviderTrustServers, answers.ProviderTrustList, kmip_trust.trust_servers),

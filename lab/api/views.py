@@ -38,7 +38,7 @@ from protocol.messages.agent import (
     StallRule,
 )
 from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
-from protocol.messages.kms import GroupStatus, PairStatus
+from protocol.messages.kms import GroupStatus, PairStatus, Rejected, Rejections
 from protocol.messages.vcenter import (
     ClusterInfo,
     CryptoModePolicy,
@@ -251,6 +251,19 @@ def group_text(group: GroupStatus) -> str:
     ):
         parts += [f"{number} {one if number == 1 else several}"] if number else []
     return "; ".join(parts)
+
+
+def rejections_text(found: Rejections) -> str:
+    """What a key server rejects, and how often it has in this life; empty for nothing."""
+    return "; ".join(
+        f"{', '.join(one.operations)}{_of_keys(one)}: {one.reason}, {one.times} so far"
+        for one in found.items
+    )
+
+
+def _of_keys(one: Rejected) -> str:
+    some = f" of {len(one.keys)} key{'s' if len(one.keys) > 1 else ''}" if one.keys else ""
+    return some + (f" ({one.probability:.1%})" if one.probability < 1 else "")
 
 
 def _keys(waiting: int) -> str:

@@ -122,6 +122,7 @@ COMMANDS: Mapping[str, str] = {
     "kms identities": "kmip_trust:identities",
     "kms trust": "kmip_trust:trust",
     "kms revoke": "kmip_trust:revoke",
+    "kms scope": "kmip_trust:scope",
     "kms renew-certificate": "kmip_trust:renew_server",
     "provider trust": "kmip_trust:trusted",
     "provider trust-servers": "kmip_trust:trust_servers",

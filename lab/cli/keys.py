@@ -95,7 +95,7 @@ def get_kms(*servers: str, view: View = PLAIN, options: Options = DEFAULTS) -> N
     keystead get kms
     keystead get kms -o yaml
     """
-    Listing(KMS, CUSTODY, key="kms").get(GetKms(), servers, view, options)
+    Listing(KMS, CUSTODY, key="kms", rare=(field("rejects"),)).get(GetKms(), servers, view, options)
 
 
 def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:

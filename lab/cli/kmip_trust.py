@@ -12,6 +12,7 @@ from lab.api.commands import (
     KmsIdentities,
     KmsRenewCertificate,
     KmsRevoke,
+    KmsScope,
     KmsTrust,
     ProviderRenewCertificate,
     ProviderSigningRequest,
@@ -77,6 +78,22 @@ def revoke(kms: str, client: str, *, options: Options = DEFAULTS) -> None:
     keystead kms revoke kms-1 3f0a9c -o json
     """
     _identities(call(options, KmsRevoke(kms, client)), options)
+
+
+def scope(
+    kms: str,
+    client: str,
+    scope: Annotated[str, Parameter(help="Whose keys it shares; left out: as before.")] = "",
+    *,
+    role: Annotated[str, Parameter(help="client, operator, owner, kps or vsan.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Have a client of a key server share the keys of another scope, or have another role.
+
+    keystead kms scope kms-1 vcenter apps
+    keystead kms scope kms-1 3f0a9c --role operator
+    """
+    _identities(call(options, KmsScope(kms, client, scope, role)), options)
 
 
 def renew_server(kms: str, *, options: Options = DEFAULTS) -> None:

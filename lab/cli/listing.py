@@ -42,10 +42,18 @@ PLAIN = View()
 
 class Listing:
     """One kind of list: its columns, the additional ones of ``-o wide``, the field that names an
-    item."""
+    item; ``rare`` ones are shown when an item has something there."""
 
-    def __init__(self, columns: Sequence[Column], wide: Sequence[Column] = (), *, key: str) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        wide: Sequence[Column] = (),
+        *,
+        key: str,
+        rare: Sequence[Column] = (),
+    ) -> None:
         self.columns, self.wide, self.key = tuple(columns), tuple(wide), key
+        self.rare = tuple(rare)
 
     def get(self, command: Command[A], names: Sequence[str], view: View, options: Options) -> None:
         """Ask and print, as ``view`` and ``options`` want it. KS-USE-002 for a name that is not
@@ -101,11 +109,13 @@ class Listing:
         """With one for the vCenter, when these items are of more than one."""
         items = value_of(answer, "items")
         of = {getattr(item, "vcenter", None) for item in items}
-        return (*self.columns, field("vcenter")) if len(of) > 1 else self.columns
+        filled = [(title, value) for title, value in self.rare if any(map(value, items))]
+        several = (field("vcenter"),) if len(of) > 1 else ()
+        return (*self.columns, *filled, *several)
 
     @property
     def _all(self) -> tuple[Column, ...]:
-        return (*self.columns, *self.wide)
+        return (*self.columns, *self.rare, *self.wide)
 
     async def _watch(
         self, command: Command[A], names: Sequence[str], view: View, options: Options

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.errors import (
+    AuthenticationNotSuccessful,
     CryptographicFailure,
     FeatureNotSupported,
     GeneralFailure,
@@ -23,7 +24,7 @@ from protocol.kmip.enums import ResultReason
 _ERRORS: Final[dict[int, type[ProductError]]] = {
     ResultReason.ITEM_NOT_FOUND: ItemNotFound,
     ResultReason.RESPONSE_TOO_LARGE: ResponseTooLarge,
-    ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: PermissionDenied,
+    ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: AuthenticationNotSuccessful,
     ResultReason.PERMISSION_DENIED: PermissionDenied,
     ResultReason.INVALID_FIELD: InvalidField,
     ResultReason.CRYPTOGRAPHIC_FAILURE: CryptographicFailure,

@@ -29,6 +29,7 @@
 - ``identities``  who may come by KMIP, as stored
 - ``admission``   who is at that door
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
+- ``rejections``  what clients are refused because an administrator says so
 - ``refusals``    those that the trail tells of by their number
 - ``ids``         how new keys are named
 - ``oplog``       logs of changes, and what each server of a group has of them

@@ -34,7 +34,14 @@ _MATERIAL: Final = {
     Operation.DECRYPT,
     Operation.GET_USAGE_ALLOCATION,
 }
-_CONSOLE: Final = {Operation.CHANGE_ROOT, Operation.TRUST, Operation.DISTRUST}
+_CONSOLE: Final = {
+    Operation.CHANGE_ROOT,
+    Operation.TRUST,
+    Operation.DISTRUST,
+    Operation.MOVE_IDENTITY,
+    Operation.REJECT,
+    Operation.END_REJECTION,
+}
 _SERVERS: Final = {
     Operation.SERVE,
     Operation.REPLICATE,

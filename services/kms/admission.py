@@ -75,8 +75,7 @@ class Admission:
         """Give it that role in that scope; one that was revoked is admitted again."""
         if not scope:
             raise InvalidField("a scope has a name")
-        if role is KmsRole.PEER:
-            raise InvalidField("the other server of a pair does not come through this door")
+        _check_role(role)
         digest = key_digest(certificate).hex()
         name = common_name(certificate)[:NAME_LIMIT] or digest[:_SHOWN]
         if any(one.name == name and one.digest != digest for one in self._by_digest.values()):
@@ -92,12 +91,24 @@ class Admission:
 
     async def revoke(self, by: Caller, digest: str) -> Identity:
         """Answer it with a refusal from now on; ``NotFound``."""
+        revoked = msgspec.structs.replace(self._known(digest), revoked=True)
+        return await self._put(by, Operation.DISTRUST, revoked)
+
+    async def move(self, by: Caller, digest: str, role: KmsRole | None, scope: str) -> Identity:
+        """Give it another role, another scope, or both; what is None or empty stays.
+        ``NotFound``."""
+        identity = self._known(digest)
+        _check_role(role)
+        moved = msgspec.structs.replace(
+            identity, role=role or identity.role, scope=scope or identity.scope
+        )
+        return await self._put(by, Operation.MOVE_IDENTITY, moved)
+
+    def _known(self, digest: str) -> Identity:
         identity = self._by_digest.get(digest)
         if identity is None:
             raise NotFound(f"there is no identity {digest[:64]}")
-        return await self._put(
-            by, Operation.DISTRUST, msgspec.structs.replace(identity, revoked=True)
-        )
+        return identity
 
     async def _put(self, by: Caller, operation: Operation, identity: Identity) -> Identity:
         """No change, no row, when it is as it was."""
@@ -114,3 +125,8 @@ class Admission:
         made = await self._core.administer(scoped, operation, identity.digest, act)
         self._by_digest[identity.digest] = made
         return made
+
+
+def _check_role(role: KmsRole | None) -> None:
+    if role is KmsRole.PEER:
+        raise InvalidField("the other server of a pair does not come through this door")

@@ -61,7 +61,7 @@ CHANGING: Final = frozenset(
         Operation.REPLICATE,
     }
 )
-ADMITTING: Final = frozenset({Operation.TRUST, Operation.DISTRUST})
+ADMITTING: Final = frozenset({Operation.TRUST, Operation.DISTRUST, Operation.MOVE_IDENTITY})
 """Operations that change an identity."""
 
 WRITTEN: Final = CHANGING | {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}

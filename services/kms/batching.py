@@ -31,6 +31,19 @@ class Item(NamedTuple):
     undone: bool = False
 
 
+def all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
+    """All requests of a message, or the error of the first that fails, written down: of each key
+    that the first one names, for nothing of the message happened."""
+    try:
+        responses = tuple([perform(work, request) for request in requests])
+    except (Refusal, CryptographicFailure) as ended:
+        refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
+        nothing = work.anew()
+        note(nothing, requests[0], refusal)
+        return Done(refusal.error, nothing.write())
+    return Done(responses, work.write())
+
+
 def run(
     option: Continuation, work: Work, requests: Sequence[Request[Any]]
 ) -> Done[tuple[Item, ...]]:

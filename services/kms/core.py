@@ -36,11 +36,12 @@ from services.kms.master import Vault
 from services.kms.merging import Replica, Taken
 from services.kms.mint import Mint
 from services.kms.operations import Operation, Request, Response
-from services.kms.performing import VERSIONS, perform
+from services.kms.performing import VERSIONS
 from services.kms.reading import Readings
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
+from services.kms.rejections import Rejections
 from services.kms.replication import Change
-from services.kms.work import Refusal, Tell, Work
+from services.kms.work import Tell, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
@@ -67,7 +68,8 @@ class Core:
     ``tell``: what has changes wait for other servers, None when there are none. ``caught_up``: set
     when requests may be answered; until then they wait. ``ids``: what names new keys.
     ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
-    hand them on is refused. ``readings``: set when the audit of reads is buffered.
+    hand them on is refused. ``readings``: set when the audit of reads is buffered. ``rejections``:
+    what clients are refused.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Core:
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
         self.handed_on_to: Callable[[], NodeName | None] = _nobody
+        self.rejections = Rejections((), rng)
 
     async def execute(self, caller: Caller, request: Request[R]) -> R:
         """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
@@ -106,8 +109,9 @@ class Core:
         unnamed = [request.operation for request in requests if not request.names_an_object]
         await self.admit(caller, *unnamed)
         if asked == [Operation.DISCOVER_VERSIONS]:
+            self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
-        return await self._together(caller, requests, _all_or_nothing)
+        return await self._together(caller, requests, batching.all_or_nothing)
 
     async def process(
         self, caller: Caller, requests: Sequence[Request[Any]], option: Continuation
@@ -125,6 +129,7 @@ class Core:
             )
         if [request.operation for request in requests] == [Operation.DISCOVER_VERSIONS]:
             await self.admit(caller, Operation.DISCOVER_VERSIONS)
+            self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)
         return await self._together(caller, requests, partial(batching.run, option))
 
@@ -147,6 +152,8 @@ class Core:
         drawn = self._mint.drawn(requests)
         fresh = self._mint.keys(caller, drawn, at)
 
+        judging = self.rejections.judging(caller, requests)
+
         def run(
             connection: sqlite3.Connection,
             trail: Appending,
@@ -164,17 +171,21 @@ class Core:
                 server=self._name,
                 tell=self._tell,
                 kept=kept,
+                judging=judging and judging.anew(),
             )
             return how(work, drawn)
 
         changes = not audit.CHANGING.isdisjoint(asked)
-        if self.readings is not None and not changes:
-            done = await self._stored(self.readings.read(caller, drawn, run))
-            if done is not None:
-                return _reply(done.value)
-        if audit.WRITTEN.isdisjoint(asked):
-            return await self._read(run)
-        return await self._commit(caller, run, touched(drawn))
+        try:
+            if self.readings is not None and not changes:
+                done = await self._stored(self.readings.read(caller, drawn, run))
+                if done is not None:
+                    return _reply(done.value)
+            if audit.WRITTEN.isdisjoint(asked):
+                return await self._read(run)
+            return await self._commit(caller, run, touched(drawn))
+        finally:
+            self.rejections.count(judging)
 
     async def replicate(
         self,
@@ -338,22 +349,6 @@ def _allowed(
     fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: Trail
 ) -> Done[T]:
     return fn(connection, trail, allowance)
-
-
-def _all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
-    """All requests of a message, or the error of the first that fails, written down."""
-    try:
-        responses = tuple([perform(work, request) for request in requests])
-    except (Refusal, CryptographicFailure) as ended:
-        refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
-        return _refused(work.anew(), requests[0], refusal)
-    return Done(responses, work.write())
-
-
-def _refused(work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
-    """Nothing of the message happened: say so of each key that its first request names."""
-    batching.note(work, request, refusal)
-    return Done(refusal.error, work.write())
 
 
 def _nobody() -> NodeName | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
-from protocol.terms import KeyId
+from protocol.terms import KeyId, ResultReason
 from services.kms import attributes, locating, operations, store
 from services.kms.access import absent
 from services.kms.attribute_operations import (
@@ -17,6 +17,7 @@ from services.kms.attribute_operations import (
 )
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.locating import Sought
+from services.kms.operations import Operation
 from services.kms.work import Refusal, Work
 
 
@@ -26,10 +27,23 @@ def told(work: Work, request: operations.GetAttributes) -> operations.AttributeL
     if request.names is not None and len(set(request.names)) < len(request.names):
         raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
     rows = [work.find(key_id) for key_id in ((work.placeholder,) if ids is None else ids)]
-    seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
+    seen = [row for row in rows if row is not None and _is_told(work, row)]
     if request.required and len(seen) < len(rows):
         raise Refusal(absent(work.caller), work.caller.scope)
     return operations.AttributeList(objects=tuple([_told(row, request.names) for row in seen]))
+
+
+def _is_told(work: Work, row: KeyRow) -> bool:
+    """Whether the caller sees it; ``Refusal`` when the server rejects that."""
+    if not work.caller.sees(row.scope):
+        return False
+    try:
+        work.judge(Operation.GET_ATTRIBUTES, row)
+    except Refusal as refusal:
+        if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _told(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:

@@ -13,9 +13,10 @@ from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms import attributes, audit, identities, store
+from services.kms import attributes, audit, identities, rejections, store
 from services.kms.keyrow import KeyRow
 from services.kms.master import NUMBER_SIZE, Vault, kek_bytes
+from services.kms.rejections import Rejection
 from services.kms.ring import Header, new_ring, pack_header, seal, unpack_header, unseal
 from services.kms.roots import ROOTS
 from services.kms.roots.base import Means, RootLocked
@@ -35,12 +36,16 @@ class OtherFormat(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """``root`` is the key that ``header`` tells of; it seals the ring when that changes."""
+    """``root`` is the key that ``header`` tells of; it seals the ring when that changes.
+
+    ``rejections``: as the database has them.
+    """
 
     database: Database
     vault: Vault
     header: Header
     root: KeyMaterial
+    rejections: tuple[Rejection, ...] = ()
 
 
 async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
@@ -80,8 +85,13 @@ async def _opened(means: Means, kind: RootKind, at: float) -> Opened:
         vault, packed = Vault(ring), pack_header(header)
         box = seal(ring, root, packed, means.rng.token(NONCE_SIZE))
         await database.transact(lambda connection: begin(connection, vault, packed, box))
-    await database.query(lambda connection: check(connection, vault))
-    return Opened(database, vault, header, root)
+    found = await database.query(lambda connection: _checked(connection, vault))
+    return Opened(database, vault, header, root, found)
+
+
+def _checked(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
+    check(connection, vault)
+    return rejections.stored(connection, vault)
 
 
 def _another(kind: RootKind) -> Exception:

@@ -52,11 +52,19 @@ VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
 
 def perform(work: Work, request: Request[Any]) -> Response:
     """Do what ``request`` says; raises ``Refusal``, or ``CryptographicFailure``."""
+    if isinstance(request, _ABOUT_NO_KEY):
+        work.judge(request.operation)
     return _PERFORM[type(request)](work, request)
+
+
+_ABOUT_NO_KEY: Final = (operations.Locate, operations.Query)
+"""Others are judged by the key that they are about, each by itself, once it is seen; a new key
+when it is taken."""
 
 
 def _create(work: Work, request: operations.NewKey) -> operations.Created:
     fresh = next(work.fresh)
+    work.judge(request.operation)
     row = work.find_created(fresh.row.scope, fresh.row.operation_id)
     work.repeated = row is not None
     if row is None:
@@ -104,6 +112,14 @@ def _got(work: Work, key_id: KeyId, wanted: operations.Wrapping | None) -> opera
     if row is None or not work.caller.sees(row.scope):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
+    try:
+        work.judge(Operation.GET, row)
+    except Refusal as refusal:
+        # Of several it is the answer for this one alone, as for a key that is not there.
+        if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
+            raise
+        work.note(Operation.GET, key_id, row.scope, refusal.error.reason)
+        return operations.GotKey(unique_identifier=key_id)
     material = work.material(row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
@@ -142,6 +158,7 @@ def _move(
         row = work.find(work.placeholder)
         if row is None:
             raise Refusal(access.absent(work.caller), work.caller.scope)
+        work.judge(request.operation, row)
     else:
         row = as_at(_moved(work, request, transition, work.object(request)), work.at)
         work.update(row, request.operation)

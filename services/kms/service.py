@@ -33,12 +33,14 @@ from services.kms.doors.identities import IdentityDoor
 from services.kms.doors.kmip.door import KmipDoor
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.pair import Pair, PairDoor
+from services.kms.doors.rejections import RejectionDoor
 from services.kms.ids import ids_of
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.opening import OtherFormat, open_store
 from services.kms.operations import Operation
 from services.kms.reading import Readings
+from services.kms.rejections import Rejections
 from services.kms.roots.base import Means, RootLocked
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
@@ -75,7 +77,7 @@ NO_IDENTITY: Final = (
 Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
 
 
-class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
+class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor, RejectionDoor):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
@@ -107,6 +109,7 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
                 tell=self._tell(),
                 ids=await ids_of(self.config.ids, database),
             )
+            self.core.rejections = Rejections(opened.rejections, self.rng)
             if self.config.audit is Auditing.BUFFERED:
                 self.core.readings = Readings(
                     self.node, database, self.clock, commits, self.core.refusals
@@ -114,6 +117,7 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor):
             local = caller_at(self.config, self.node.name, local=True)
             if accepted is not None:
                 await self.core.note_start(local, accepted)
+                await self.core.rejections.end_all(self.core, local)
             await anchor.begin(database, accepted=accepted is not None)
             commits.witnesses.append(anchor)
             self.custody = Custody(self.node, self.clock, means, opened, self.core, local)

@@ -27,7 +27,7 @@ import msgspec
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import audit, identities, replication
+from services.kms import audit, identities, rejections, replication
 from services.kms.attributes import indexed
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault, kek_bytes
@@ -81,6 +81,7 @@ SCHEMA: Final = (
     *audit.SCHEMA,
     *replication.SCHEMA,
     *identities.SCHEMA,
+    *rejections.SCHEMA,
 )
 
 FORMAT: Final = 3

@@ -22,6 +22,7 @@ from services.kms.keyrow import KeyRow, as_at
 from services.kms.master import Vault
 from services.kms.operations import ObjectRequest, Operation
 from services.kms.refusals import OWN_ROWS, Allowance
+from services.kms.rejections import Judging
 from services.kms.replication import Change
 
 NOBODY: Final = NodeName("")
@@ -97,8 +98,9 @@ class Work:
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
     ``kept``: rows that are known already, and all that are looked up. ``allowance``: what it may
-    write of refusals. ``tell``: what has changes wait for other servers,
-    if there are any. ``server`` stamps attributes. ``placeholder`` is KMIP's ID Placeholder;
+    write of refusals. ``tell``: what has changes wait for other servers, if there are any.
+    ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's
+    ID Placeholder;
     ``repeated`` says that the Create which set it had made its key before.
     """
 
@@ -115,6 +117,7 @@ class Work:
         server: NodeName = NOBODY,
         tell: Tell | None = replication.tell,
         kept: dict[KeyId, KeyRow] | None = None,
+        judging: Judging | None = None,
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at, self.server = caller, at, server
@@ -129,7 +132,7 @@ class Work:
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: dict[KeyId, None] = {}
         self._waiting: dict[KeyId, None] = {}
-        self._allowance, self._tell = allowance, tell
+        self._allowance, self._tell, self._judging = allowance, tell, judging
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
         self._served: dict[KeyId, KeyRow] = {}
@@ -176,7 +179,15 @@ class Work:
         refused = access.refuse_key(self.caller, request.operation, row.scope)
         if refused is not None:
             raise self.refusal(refused, row)
+        self.judge(request.operation, row)
         return row
+
+    def judge(self, operation: Operation, row: KeyRow | None = None) -> None:
+        """``Refusal`` when the server rejects this, done to that key or to none that is there."""
+        judging = self._judging
+        error = judging and judging.of(operation, None if row is None else row.key_id)
+        if error:
+            raise Refusal(error, self.caller.scope if row is None else row.scope)
 
     def refusal(self, error: ProductError, row: KeyRow) -> Refusal:
         """The refusal of what was asked about this key."""

@@ -80,6 +80,11 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"vm": ["vm-01", "vm-02"], "state": "destroy"},
         {"vm": ["vm-01", "vm-02"], "state": "destroy", "backup": "before"},
     ),
+    "kms.reject": (
+        {"on": "role:kms"},
+        {"on": "role:kms", "operations": "Get", "reason": "Permission Denied", "p": "50%"},
+        {"on": "role:kms", "operations": ["Activate"], "vm": ["vm-01", "vm-02"]},
+    ),
     "kms.failover": ({"to": "kms-2"},),
     "kms.rollback": ({"on": "kms", "backup": "before"},),
     "provider.delete": ({},),

@@ -43,6 +43,7 @@ REVERSIBLE: list[Case] = [
     ("host.tpm_disabled", {"on": "esxi-002"}),
     ("host.exec_option_removed", {"on": "esxi-001"}),
     ("clock.skew", {"on": "esxi-001", "ahead": "10m"}),
+    ("kms.reject", {"on": "kms", "reason": "Permission Denied"}),
 ]
 IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),

@@ -167,6 +167,23 @@ class Disturbances:
             and server in found.values.get("servers", ())
         )
 
+    def gives(self, server: str) -> Known:
+        """Whether the key server gives keys when it is asked, instead of rejecting that.
+
+        One that was put back to an older state has forgotten what it was to reject.
+        """
+        rejects = [found for found in self.of("kms.reject") if found.about(server)]
+        if not rejects:
+            return YES
+        forgotten = any(self.of("kms.key_state", "kms.rollback"))
+        whole = any(_rejects_every_get(found) for found in rejects)
+        return NO if whole and not forgotten else OPEN
+
+    def forget_rejections(self) -> None:
+        """Key servers are put back to an older state."""
+        self._end(self.of("kms.reject"))
+        self.version += 1
+
     def stands(self, node: str) -> Known:
         """Whether the node is not held still, nor stopped for its disk to be copied."""
         held = [_stopped_by(found) for found in self.of("proc.pause") if found.about(node)]
@@ -230,6 +247,12 @@ def _stopped_by(found: Disturbance) -> Known:
         found.kind == "link.loss" and float(found.values.get("p", 1.0)) < 1.0
     )
     return OPEN if partly or found.phase is not Phase.ON else NO
+
+
+def _rejects_every_get(found: Disturbance) -> bool:
+    values = found.values
+    some = values.get("keys") or values.get("vms") or float(values.get("p", 1.0)) < 1.0
+    return found.phase is Phase.ON and not some and "Get" in values.get("operations", ())
 
 
 def _is_on(found: Disturbance, a: str, b: str) -> bool:

@@ -58,6 +58,7 @@ class Upkeep(Providers):
 
     def key_servers_restored(self, record: Record) -> None:
         """Keys that came since are gone, others are what they were."""
+        self.faults.forget_rejections()
         if record.type == "invoke" or record.type == "info":
             self.sources_are_open = True
         elif record.type == "ok":

@@ -204,7 +204,13 @@ class Ways:
     def _kms_of(self, services: Services) -> Known:
         """Whether a Key Provider Service reaches a key server, or has the primary key (C14)."""
         ways = [
-            both((self._up(server), self.disturbances.passes(service, server)))
+            both(
+                (
+                    self._up(server),
+                    self.disturbances.passes(service, server),
+                    self.disturbances.gives(server),
+                )
+            )
             for service in services.keys
             for server in services.kms
         ]
@@ -240,6 +246,7 @@ class Ways:
                     self._up(server),
                     self.disturbances.passes(self.vcenter, server),
                     self.disturbances.believed(self.vcenter, provider, server),
+                    self.disturbances.gives(server),
                 )
             )
             for server in self.servers[provider]

@@ -136,6 +136,7 @@ class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
 
     ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].
+    ``rejects``: what it refuses clients because its administrator says so, and how often it has.
     ``root`` seals its keys, ``kek`` is the number of the KEK under which they are wrapped, and
     ``rewrapping`` of them still are under an older one, None when no rotation goes on.
     """
@@ -145,6 +146,7 @@ class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     keys: int | None = None
     states: dict[KmipState, int] = {}
     peer: str = ""
+    rejects: str = ""
     root: RootKind | None = None
     kek: int | None = None
     rewrapping: int | None = None

@@ -52,6 +52,21 @@ class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):
             raise wrong("whose certificate: name a client, or the beginning of its digest")
 
 
+class KmsScope(Command["KmsIdentityList"], frozen=True, tag="kms.scope"):
+    """Have a client share the keys of another scope, in another role, from its next message on.
+
+    What is left empty stays. The client as in ``KmsRevoke``."""
+
+    kms: str
+    client: str
+    scope: str = ""
+    role: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.scope and not self.role:
+            raise wrong("where to: give a scope, a role, or both")
+
+
 class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):
     """Have a key server show another certificate, on another key: clients refuse it until they
     trust that one (SC-06)."""

@@ -6,6 +6,7 @@
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
 - ``identities``  who may come through the door of KMIP
+- ``rejections``  what clients are refused because an administrator says so
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from protocol.messages.kms.identities import (
     QueryIdentities,
     RenewServerCertificate,
     RevokeIdentity,
+    ScopeIdentity,
     TrustIdentity,
 )
 from protocol.messages.kms.keys import (
@@ -89,10 +91,23 @@ from protocol.messages.kms.pair import (
     Replica,
     ReplicateKeys,
 )
+from protocol.messages.kms.rejections import (
+    OF_MATERIAL,
+    REJECTABLE,
+    REJECTION_REASONS,
+    EndRejection,
+    QueryRejections,
+    Rejected,
+    Rejections,
+    RejectRequests,
+)
 
 __all__ = [
     "KEY_ATTRIBUTES_BYTES",
     "KEY_VALUE_BYTES",
+    "OF_MATERIAL",
+    "REJECTABLE",
+    "REJECTION_REASONS",
     "Activate",
     "AddAttribute",
     "AttributeChanged",
@@ -112,6 +127,7 @@ __all__ = [
     "DiscoverVersions",
     "Encrypt",
     "Encrypted",
+    "EndRejection",
     "GetAttributeList",
     "GetAttributes",
     "GetKeyAttributes",
@@ -146,7 +162,11 @@ __all__ = [
     "QueryGroup",
     "QueryIdentities",
     "QueryPair",
+    "QueryRejections",
     "RegisterKey",
+    "RejectRequests",
+    "Rejected",
+    "Rejections",
     "RenewServerCertificate",
     "Replica",
     "ReplicateKeys",
@@ -154,6 +174,7 @@ __all__ = [
     "RevokeIdentity",
     "RootTransferOpened",
     "RotateKek",
+    "ScopeIdentity",
     "ServerVersions",
     "Standing",
     "TellChanges",

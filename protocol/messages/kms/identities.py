@@ -45,6 +45,20 @@ class RevokeIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):
     digest: str
 
 
+class ScopeIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):
+    """Have that client share the keys of another scope, in another role; what is empty stays.
+
+    In force from its next message on, also over a connection that is open. Keys stay where they
+    are, for they belong to scopes. Who is revoked stays so. ``NotFound``: there is none with that
+    digest; ``InvalidArgument`` for what is no role.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    digest: str
+    scope: str = ""
+    role: str = ""
+
+
 class RenewServerCertificate(Request["KmipIdentities"], frozen=True, kw_only=True):
     """Show another certificate, on another key, from now on: clients refuse the server until they
     trust it (SC-06). It is good for ``good_for_s`` seconds; None: for as long as they usually

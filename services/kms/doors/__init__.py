@@ -3,6 +3,7 @@
 - ``bus``      requests on the data bus, and from the console of the server itself
 - ``attributes``  of it, what is about attributes, keys that are brought, and ciphers
 - ``kmip``     KMIP's own bytes   - ``identities``  who may send them, said at the console
+- ``rejections`` what is rejected, said at the console
 - ``custody``  the administrator's, to root and KEKs
 - ``pair``     the other server of a pair: what each tells the other, and when
 - ``replicas`` keys on their way between the two, as rows and as messages

@@ -15,6 +15,7 @@ from protocol.messages.kms import (
     QueryIdentities,
     RenewServerCertificate,
     RevokeIdentity,
+    ScopeIdentity,
     TrustIdentity,
 )
 from protocol.secret import KeyMaterial
@@ -49,11 +50,7 @@ class IdentityDoor(Service):
     async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
         admission, caller = await self._at_console(peer, Operation.TRUST)
-        try:
-            role = KmsRole(message.role)
-        except ValueError:
-            roles = ", ".join(sorted(one.value for one in KmsRole if one is not KmsRole.PEER))
-            raise InvalidArgument(f"role: one of {roles}") from None
+        role = _role(message.role)
         found = await admission.trust(caller, message.certificate, role, message.scope)
         self.node.record(
             "kms.identity_trusted", who=found.name, digest=found.digest, role=role.value
@@ -67,6 +64,22 @@ class IdentityDoor(Service):
         found = await admission.revoke(caller, message.digest)
         self.node.record(
             "kms.identity_revoked", level="warning", who=found.name, digest=found.digest
+        )
+        return self._all(admission)
+
+    @serves(ScopeIdentity)
+    async def scope_identity(self, message: ScopeIdentity, peer: Peer) -> KmipIdentities:
+        """See the message."""
+        admission, caller = await self._at_console(peer, Operation.MOVE_IDENTITY)
+        role = _role(message.role) if message.role else None
+        found = await admission.move(caller, message.digest, role, message.scope)
+        self.node.record(
+            "kms.identity_moved",
+            level="warning",
+            who=found.name,
+            digest=found.digest,
+            role=found.role.value,
+            scope=found.scope,
         )
         return self._all(admission)
 
@@ -103,6 +116,14 @@ class IdentityDoor(Service):
     def _all(self, admission: Admission) -> KmipIdentities:
         (certificate, *_), _ = self.shown()
         return KmipIdentities(certificate=certificate, clients=tuple(map(_told, admission.all())))
+
+
+def _role(name: str) -> KmsRole:
+    try:
+        return KmsRole(name)
+    except ValueError:
+        roles = ", ".join(sorted(one.value for one in KmsRole if one is not KmsRole.PEER))
+        raise InvalidArgument(f"role: one of {roles}") from None
 
 
 def _told(identity: Identity) -> KmipIdentity:

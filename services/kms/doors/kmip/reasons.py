@@ -21,6 +21,7 @@ REASONS: Final[dict[terms.ResultReason, ResultReason]] = {
     ),
     terms.ResultReason.CRYPTOGRAPHIC_FAILURE: ResultReason.CRYPTOGRAPHIC_FAILURE,
     terms.ResultReason.ILLEGAL_OPERATION: ResultReason.ILLEGAL_OPERATION,
+    terms.ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: (ResultReason.AUTHENTICATION_NOT_SUCCESSFUL),
     terms.ResultReason.PERMISSION_DENIED: ResultReason.PERMISSION_DENIED,
     terms.ResultReason.INDEX_OUT_OF_BOUNDS: ResultReason.INDEX_OUTOF_BOUNDS,
     # KMIP 1.x has no reason of its own for a state that does not allow it.

@@ -1,0 +1,189 @@
+"""``kms.reject``: key servers answer chosen operations with a refusal, with a chosen reason.
+
+So answers a server whose hardware module releases no key (SC-09), whose client is over its quota,
+or which does not take who asks for whom it is. It runs, and its store is sound. What is left out
+means: operations that need the material of a key, with General Failure, always, of any key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, running
+from chaos.faults.power import NodesFault, NodesParams, some_of
+from chaos.lab import Directory, Lab
+from chaos.observe.listing import all_vms
+from chaos.units import Share
+from protocol.messages.kms import (
+    OF_MATERIAL,
+    REJECTABLE,
+    REJECTION_REASONS,
+    EndRejection,
+    QueryRejections,
+    Rejected,
+    RejectRequests,
+)
+from protocol.terms import KeyId, NodeName, ResultReason, Role, VmName
+
+
+class RejectParams(NodesParams):
+    """Which key servers (``on``); ``operations`` and ``reason`` by KMIP's names.
+
+    ``p``: the share of what is asked that is rejected, drawn by the server, above 0. ``keys`` (by
+    their ids) or ``vm`` (its keys): nothing else is rejected then.
+    """
+
+    operations: str | list[str] = Field(default_factory=lambda: list(OF_MATERIAL))
+    reason: str = ResultReason.GENERAL_FAILURE.value
+    p: Annotated[Share, Field(gt=0)] = 1.0
+    keys: list[str] | None = None
+    vm: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _meant(self) -> RejectParams:
+        for one in self.chosen:
+            _known("operation", one, REJECTABLE)
+        _known("reason", self.reason, [reason.value for reason in REJECTION_REASONS])
+        if not self.chosen:
+            raise ValueError("operations: there is none")
+        if self.keys is not None and self.vm is not None:
+            raise ValueError("give keys or vm, not both")
+        return self
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The operations, one or several."""
+        given = [self.operations] if isinstance(self.operations, str) else self.operations
+        return tuple(one for one in REJECTABLE if one in given) + tuple(
+            one for one in given if one not in REJECTABLE
+        )
+
+
+def _known(what: str, name: str, all_names: Sequence[str]) -> None:
+    if name in all_names:
+        return
+    near = difflib.get_close_matches(name.title(), all_names, n=3, cutoff=0.5)
+    there = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(all_names)}"
+    raise ValueError(f"no {what} {name!r}; {there}")
+
+
+class KmsReject(NodesFault, frozen=True, kw_only=True):
+    """Key servers answer clients with a refusal instead of doing what they ask for."""
+
+    kind: ClassVar[str] = "kms.reject"
+    example: ClassVar[str] = "on: kms, operations: [Get], reason: Permission Denied, p: 50%"
+    params: ClassVar[type[Params]] = RejectParams
+    role: ClassVar[Role | None] = Role.KMS
+    operations: tuple[str, ...]
+    reason: str
+    p: float
+    keys: tuple[KeyId, ...] = ()
+    vms: tuple[VmName, ...] = ()
+    vcenters: tuple[NodeName, ...] = ()
+
+    @classmethod
+    def of(cls, id: str, params: RejectParams, targets: Targets) -> Fault:
+        return cls(
+            id=id,
+            **cls.chosen(params, targets),
+            operations=params.chosen,
+            reason=params.reason,
+            p=params.p,
+            keys=tuple(KeyId(key) for key in params.keys or ()),
+            vms=() if params.vm is None else targets.vms(params.vm),
+            vcenters=targets.of_role(Role.VCENTER),
+        )
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        where = some_of(draws, directory, (Role.KMS,))
+        if where is None:
+            return None
+        some = draws.pick(OF_MATERIAL, 1 + draws.below(len(OF_MATERIAL)))
+        p = 1.0 if draws.unit() < 0.5 else round(0.1 + 0.8 * draws.unit(), 3)
+        reason = REJECTION_REASONS[draws.below(len(REJECTION_REASONS))]
+        return where | {"operations": list(some), "reason": reason.value, "p": p}
+
+    def written(self) -> dict[str, Any]:
+        about: dict[str, Any] = {"keys": list(self.keys)} if self.keys else {}
+        if self.vms:
+            about = {"vm": list(map(str, self.vms))}
+        return (
+            super().written()
+            | {"operations": list(self.operations), "reason": self.reason, "p": self.p}
+            | about
+        )
+
+    def summary(self) -> str:
+        often = "" if self.p >= 1 else f" {self.p:.1%} of"
+        whose = [*self.vms, *self.keys]
+        about = f" of {', '.join(whose)}" if whose else ""
+        return (
+            f"{names(self.nodes)} rejects{often} {', '.join(self.operations)}{about}: {self.reason}"
+        )
+
+    async def survey(self, lab: Lab) -> Notes:
+        """``keys``: those that it is about; none for any. All its servers run."""
+        for server in self.nodes:
+            if not await running(lab, server):
+                raise ChaosError("KS-CHAOS-106", f"{server} does not run")
+        wanted: dict[str, None] = dict.fromkeys(self.keys)
+        for vcenter in self.vcenters if self.vms else ():
+            for vm in await all_vms(lab, vcenter):
+                if vm.vm in self.vms and vm.key is not None:
+                    wanted[str(vm.key.key_id)] = None
+        if self.vms and not wanted:
+            raise ChaosError("KS-CHAOS-106", f"{', '.join(self.vms)} have no key")
+        return {"keys": list(wanted)}
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        message = RejectRequests(
+            name=self.id,
+            reason=self.reason,
+            operations=self.operations,
+            keys=tuple(map(KeyId, notes["keys"])),
+            probability=self.p,
+        )
+
+        async def one(server: NodeName) -> None:
+            await lab.ask(server, message)
+
+        await all_of(self.nodes, one)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """By its own word, each server rejects what it was told to, and as often."""
+        for server in self.nodes:
+            found = await self._told(lab, server)
+            if found is None:
+                return f"{server} rejects nothing of it"
+            told = (set(found.operations), found.reason, found.probability, set(found.keys))
+            if told != (set(self.operations), self.reason, self.p, set(notes["keys"])):
+                return f"{server} rejects {', '.join(found.operations)}: {found.reason}"
+        return ""
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        """One that is off is left as it is, and so unhealed: its database remembers."""
+
+        async def one(server: NodeName) -> None:
+            if await running(lab, server):
+                await lab.ask(server, EndRejection(name=self.id))
+
+        await all_of(self.nodes, one)
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        for server in self.nodes:
+            if not await running(lab, server):
+                return f"{server} does not run, so it cannot be asked what it rejects"
+            if await self._told(lab, server) is not None:
+                return f"{server} rejects it still"
+        return ""
+
+    async def _told(self, lab: Lab, server: NodeName) -> Rejected | None:
+        items = (await lab.ask(server, QueryRejections())).items
+        return next((one for one in items if one.name == self.id), None)
