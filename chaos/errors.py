@@ -134,12 +134,6 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         " nothing stands there, and no command can name the moment.",
         "Play the experiment with `--mode sim`, or use `proc.kill` or `host.power_loss` at a time.",
     ),
-    "KS-CHAOS-022": Explanation(
-        "Not available: the experiment needs a part that is not built",
-        "`requires: {parts: [...]}` names it. The file tells what is to happen, but nothing here"
-        " can do it, and a run without it would prove something else.",
-        "Choose another: `keystead chaos list` names what each one needs.",
-    ),
     "KS-CHAOS-101": Explanation(
         "The fault did not bite",
         "It was injected, but its own check did not see it happen. It was taken back. A result"

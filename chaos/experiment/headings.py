@@ -8,19 +8,16 @@ from typing import Final
 
 import msgspec
 
-from chaos.experiment.parts import needed
 from chaos.yaml_file import read_yaml
 
 _BODY: Final = re.compile(r"^(?:workload|hypothesis|guards|schedule):", re.MULTILINE)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """``comment`` is what stands before the first value, ``needs`` the parts that are not built
-    and without which it is refused."""
+    """``comment`` is what stands before the first value."""
 
     title: str
     comment: str
-    needs: tuple[str, ...]
 
     def speaks_of(self, word: str) -> bool:
         """Whether the word occurs in title or comment, in capitals or not."""
@@ -34,7 +31,7 @@ def told(text: str) -> Told:
     data = read_yaml(head).data
     title = data.get("title", "") if isinstance(data, dict) else ""
     comment = " ".join(line.lstrip("# ") for line in takewhile(_is_comment, head.splitlines()))
-    return Told(title=str(title), comment=comment, needs=needed(data))
+    return Told(title=str(title), comment=comment)
 
 
 def _is_comment(line: str) -> bool:

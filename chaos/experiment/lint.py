@@ -33,7 +33,6 @@ from chaos.experiment.model import (
 )
 from chaos.experiment.parameters import Parameters
 from chaos.experiment.parse import Document, Problem, parse
-from chaos.experiment.parts import MISSING, needed
 from chaos.faults import FAULTS
 from chaos.hypotheses.probes import PROBES, Probe
 from chaos.text_file import text_of
@@ -103,11 +102,6 @@ class _Linter(ScheduleLinter):
         data = self.fields((), self.document.data)
         if not isinstance(self.document.data, dict):
             return None
-        if missing := needed(data):
-            for part in missing:
-                path = ("requires", "parts", data["requires"]["parts"].index(part))
-                self.document.add(path, "KS-CHAOS-022", f"{part} is not built: {MISSING[part]}")
-            return None
         data = self.document.data = Parameters(self.document).filled(data, given)
         top = {k: v for k, v in data.items() if k not in SECTIONS}
         heading = self.section(Heading, (), top, also=SECTIONS)
@@ -170,10 +164,7 @@ class _Linter(ScheduleLinter):
         return data
 
     def _requires(self, value: Any) -> Requires | None:
-        made = self.section(Requires, ("requires",), value)
-        for place, part in enumerate(made.parts if made else ()):
-            self.name(("requires", "parts", place), "part that is not built", part, MISSING)
-        return made
+        return self.section(Requires, ("requires",), value)
 
     def _guards(self, value: Any) -> Guards | None:
         data = self.fields(("guards",), value)

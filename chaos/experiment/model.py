@@ -69,10 +69,6 @@ class Requires(Section):
         ]
         | None
     ) = None
-    parts: list[str] = Field(
-        default=[],
-        description="Parts of keystead that are not built yet, and without which it is refused.",
-    )
 
 
 class TopologyUse(Section):

@@ -65,7 +65,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         core=core,
         core_s=experiment.final.core.within if experiment.final.core else 0.0,
         order=experiment.heading.order or "",
-        requires=Needs(**experiment.requires.model_dump(exclude={"parts"})),
+        requires=Needs(**experiment.requires.model_dump()),
         topology=experiment.topology,
         faults=tuple(faults),
         actions=tuple(actions),

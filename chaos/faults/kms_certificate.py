@@ -1,8 +1,9 @@
 """``kms.certificate``: what vCenter and KMIP servers show each other is not taken any more.
 
 Of ``server``: servers show another certificate, or one whose end comes. Of ``client``: so does
-vCenter, or the servers refuse it (STD-03). Nothing undoes it: the earlier certificate is gone. The
-cure is an administrator's, who has each end take what the other shows (STD-04).
+vCenter, or the servers refuse it (STD-03), or vCenter loses the private key of its certificate.
+Nothing undoes it: what was is gone. The cure is an administrator's, who has each end take what the
+other shows (STD-04).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from protocol.messages.kms import (
 from protocol.messages.vcenter import KmipServer
 from protocol.messages.vcenter.kmip import (
     GenerateSelfSignedClientCert,
+    LoseClientKey,
     RetrieveClientCert,
     RetrieveKmipServerCert,
     ServerCert,
@@ -59,10 +61,16 @@ class Becomes(StrEnum):
     REPLACED = "replaced"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    KEY_LOST = "key-lost"
+
+
+_ENDS: Final = (Becomes.EXPIRED, Becomes.KEY_LOST)
+"""Of what is left nothing can be shown: another one is made."""
 
 
 class CertificateParams(Params):
-    """Whose certificate (``of``), and what it ``becomes``; a server's is never revoked.
+    """Whose certificate (``of``), and what it ``becomes``; a server's is never
+    revoked, and has its key.
 
     Which ``provider`` of which ``vcenter``: what is left out is the lab's default, and its first.
     ``on``: those of its servers; all of them when it is left out.
@@ -76,6 +84,8 @@ class CertificateParams(Params):
 
     @model_validator(mode="after")
     def _meant(self) -> CertificateParams:
+        if self.of is Side.SERVER and self.becomes is Becomes.KEY_LOST:
+            raise ValueError("a server without its key does not start: replaced or expired")
         if self.of is Side.SERVER and self.becomes is Becomes.REVOKED:
             raise ValueError("vCenter revokes no certificate of a server: replaced or expired")
         if self.of is Side.CLIENT and self.becomes is not Becomes.REVOKED and self.on is not None:
@@ -84,7 +94,8 @@ class CertificateParams(Params):
 
 
 class KmsCertificate(Fault, frozen=True, kw_only=True):
-    """A certificate between vCenter and KMIP servers is replaced, expires, or is revoked."""
+    """A certificate between vCenter and KMIP servers is replaced, expires, is revoked, or has lost
+    its key."""
 
     kind: ClassVar[str] = "kms.certificate"
     example: ClassVar[str] = "of: server, becomes: replaced"
@@ -180,6 +191,9 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             for server in self.servers:
                 await lab.ask(server, RevokeIdentity(digest=notes["digest"]))
             return
+        if self.becomes is Becomes.KEY_LOST:
+            await lab.ask(self.vcenter, LoseClientKey(provider=self.provider))
+            return
         if self.side is Side.CLIENT:
             message = GenerateSelfSignedClientCert(provider=self.provider, good_for_s=good_for_s)
             await lab.ask(self.vcenter, message)
@@ -191,13 +205,16 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             await lab.sleep(good_for_s + PAST_S)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """By the word of who shows it, the certificate is another one; one that expires has a
-        validity whose end is past. By the word of each server, vCenter is revoked."""
+        """By the word of who shows it, the certificate is another one, or has no key; one that
+        expires has a validity whose end is past. By the word of each server, vCenter is revoked."""
         if self.becomes is Becomes.REVOKED:
             for server in self.servers:
                 if notes["digest"] in await _taken(lab, server):
                     return f"{server} does not refuse {self.vcenter}"
             return ""
+        if self.becomes is Becomes.KEY_LOST:
+            lost = await self._key_lost(lab)
+            return "" if lost else f"{self.vcenter} has the key of its certificate"
         if self.side is Side.CLIENT:
             return self._is_other(self.vcenter, await self._client(lab), notes["client"])
         for server in self.servers:
@@ -225,6 +242,8 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
                     return f"{self.vcenter} does not trust {one.node}"
             return ""
         client = await self._client(lab)
+        if await self._key_lost(lab):
+            return f"{self.vcenter} has no key of the certificate that it shows"
         start, end = validity(client)
         if self.becomes is Becomes.EXPIRED and end - start <= GOOD_FOR_S + 1:
             return f"the certificate that {self.vcenter} shows has expired"
@@ -234,7 +253,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         return ""
 
     def cure_text(self) -> str:
-        ended = self.becomes is Becomes.EXPIRED
+        ended = self.becomes in _ENDS
         if self.side is Side.SERVER:
             renew = [f"keystead kms renew-certificate {server}" for server in self.servers]
             accept = [f"keystead provider trust-servers {self.provider}"]
@@ -244,9 +263,10 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         return "; ".join([*(renew if ended else ()), *accept])
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
-        """Another certificate for one that has expired; then each end takes what is shown."""
+        """Another certificate for one that is of no use any more; then each end takes what is
+        shown."""
         try:
-            if self.becomes is Becomes.EXPIRED:
+            if self.becomes in _ENDS:
                 if self.side is Side.CLIENT:
                     message = GenerateSelfSignedClientCert(provider=self.provider)
                     await lab.ask(self.vcenter, message)
@@ -291,6 +311,9 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         if found.certificate is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} shows nothing for {self.provider}")
         return found.certificate.certificate
+
+    async def _key_lost(self, lab: Lab) -> bool:
+        return (await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))).key_lost
 
 
 async def _taken(lab: Lab, server: NodeName) -> set[str]:

@@ -36,11 +36,7 @@ def experiments(words: Sequence[str] = ()) -> ExperimentList:
     for path in shipped():
         said = told_by(path.read_text(encoding="utf-8"))
         if all(word.lower() in path.stem or said.speaks_of(word) for word in words):
-            items.append(
-                ShippedExperiment(
-                    experiment=path.stem, title=said.title, needs=said.needs, file=str(path)
-                )
-            )
+            items.append(ShippedExperiment(experiment=path.stem, title=said.title, file=str(path)))
     return ExperimentList(items=tuple(items))
 
 

@@ -196,12 +196,13 @@ async def upload_certificate(
 
 
 async def _trust(session: Session, provider: str) -> ProviderTrustList:
-    client = await _client(session, provider)
+    client, key_lost = await _shown(session, provider)
     servers = await _kmip_servers(session, provider)
     return ProviderTrustList(
         provider=provider,
         fingerprint=client.fingerprint,
         end=client.end,
+        key_lost=key_lost,
         certificate=ssl.DER_cert_to_PEM_cert(client.certificate),
         items=tuple([await _with(session, provider, server.name) for server in servers]),
     )
@@ -223,12 +224,17 @@ async def _with(session: Session, provider: str, server: str) -> ServerTrust:
 
 
 async def _client(session: Session, provider: str) -> CertificateInfo:
-    """What vCenter shows for the provider; KS-USE-002 when it shows nothing."""
+    return (await _shown(session, provider))[0]
+
+
+async def _shown(session: Session, provider: str) -> tuple[CertificateInfo, bool]:
+    """What vCenter shows for the provider, and whether its key is lost; KS-USE-002 when it shows
+    nothing."""
     message = RetrieveClientCert(provider=ProviderId(provider))
-    found = (await session.ask(session.vcenter, message)).certificate
-    if found is None:
+    found = await session.ask(session.vcenter, message)
+    if found.certificate is None:
         raise KeysteadError("KS-USE-002", f"no server of {provider} is asked by KMIP")
-    return found
+    return found.certificate, found.key_lost
 
 
 async def _kmip_servers(session: Session, provider: str) -> tuple[KmipServer, ...]:

@@ -43,8 +43,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
 
     found = experiments(words)
     columns = (field("experiment", "NAME"), field("title"))
-    waiting = (field("needs"),) if any(row.needs for row in found.items) else ()
-    show(found, options.output, (*columns, *waiting), (field("file"),), key="experiment")
+    show(found, options.output, columns, (field("file"),), key="experiment")
 
 
 def lint(experiment: str, *, options: Options = DEFAULTS) -> int:

@@ -206,6 +206,8 @@ def _trust(answer: ProviderTrustList, options: Options) -> None:
     )
     show(answer, options.output, columns, key="server")
     _own(options, "vCenter", answer)
+    if answer.key_lost and options.output in (Format.TABLE, Format.WIDE):
+        say("vCenter has lost its private key: keystead provider renew-certificate")
 
 
 def _own(options: Options, who: str, answer: Any) -> None:

@@ -243,8 +243,9 @@ async def _state(server: Dialogue, key_id: KeyId) -> State:
 async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
     """None for a key that the server does not have.
 
-    ``CryptographicFailure`` when it refuses this one, by a right or for what it is: that says
-    nothing of other keys, nor of the server. Refused credentials stay what they are.
+    ``CryptographicFailure`` when it refuses this one, by a right or for what it is, and
+    ``WrongKeyLifecycleState`` when it names no State that is known here: that says nothing of
+    other keys, nor of the server. Refused credentials stay what they are.
     """
     try:
         return await asked
@@ -255,4 +256,4 @@ async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
             raise
         raise CryptographicFailure(f"key {key_id}: {refused}") from None
     except GeneralFailure as error:
-        raise CryptographicFailure(f"key {key_id}: {error}") from None
+        raise WrongKeyLifecycleState(f"key {key_id}: {error}") from None

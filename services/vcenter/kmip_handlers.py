@@ -10,6 +10,7 @@ from protocol.messages.vcenter.kmip import (
     ClientCsr,
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
+    LoseClientKey,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,
@@ -62,6 +63,11 @@ class KmipHandlers(ProviderHandlers):
         self, message: UpdateKmsSignedCsrClientCert, peer: Peer
     ) -> ClientCert:
         work = kmip_trust.update_signed(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(LoseClientKey, turn=_providers)
+    async def lose_client_key(self, message: LoseClientKey, peer: Peer) -> ClientCert:
+        work = kmip_trust.lose_client_key(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(RetrieveKmipServerCert)

@@ -24,8 +24,8 @@ class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """What vCenter shows the KMIP servers of a provider: its certificate (DER), those above it, and
-    its private key ``wrapped`` (``providers.client_certificates``). ``request``: what was made for
-    somebody to sign (PKCS#10 DER); empty: nothing was."""
+    its private key ``wrapped`` (``providers.client_certificates``); empty when that is lost.
+    ``request``: what was made for somebody to sign (PKCS#10 DER); empty: nothing was."""
 
     chain: tuple[bytes, ...]
     wrapped: bytes

@@ -94,6 +94,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"of": "client", "becomes": "replaced"},
         {"of": "client", "becomes": "expired"},
         {"of": "client", "becomes": "revoked"},
+        {"of": "client", "becomes": "key-lost"},
     ),
 }
 """Values by which every fault is played, on two nodes, links or keys wherever it can have two."""

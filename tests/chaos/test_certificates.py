@@ -15,7 +15,11 @@ from chaos.lab import Lab
 from protocol.errors import ProductError
 from protocol.messages.kms import RenewServerCertificate, RevokeIdentity, TrustIdentity
 from protocol.messages.vcenter import GenerateKey
-from protocol.messages.vcenter.kmip import GenerateSelfSignedClientCert, UploadKmipServerCert
+from protocol.messages.vcenter.kmip import (
+    GenerateSelfSignedClientCert,
+    LoseClientKey,
+    UploadKmipServerCert,
+)
 from protocol.terms import NodeName, ProviderId
 from tests.chaos.bad_labs import PLAYED, Bad, Values
 from tests.chaos.worlds import World
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.sim
 KIND, PROVIDER = "kms.certificate", ProviderId("kms-provider")
 SERVER, CLIENT = {"of": "server", "becomes": "replaced"}, {"of": "client", "becomes": "replaced"}
 ENDS: Values = {"of": "client", "becomes": "expired"}
+LOST: Values = {"of": "client", "becomes": "key-lost"}
 REVOKED: Values = {"of": "client", "becomes": "revoked"}
 
 
@@ -45,7 +50,10 @@ def makes_a_key(world: World, operation: str) -> bool:
     return bool(world.run(world.lab.ask(world.lab.vcenter, message)).success)
 
 
-_NAMES = ("server replaced", "client replaced", "client expired", "client revoked")
+_NAMES = (
+    *("server replaced", "client replaced", "client expired", "client revoked"),
+    "client key lost",
+)
 
 
 @pytest.mark.parametrize("values", PLAYED[KIND], ids=str)
@@ -69,6 +77,7 @@ def test_the_cure_is_told_as_commands(world: World) -> None:
         "; ".join(trust),
         "; ".join([renew, *trust]),
         "; ".join(trust),
+        "; ".join([renew, *trust]),
     ]
 
 
@@ -98,6 +107,7 @@ def for_long(_: NodeName, message: Any) -> Any:
         (CLIENT, GenerateSelfSignedClientCert, but("vcenter"), "vcenter shows the certificate"),
         (ENDS, GenerateSelfSignedClientCert, for_long, "that vcenter shows is good for"),
         (REVOKED, RevokeIdentity, but("kms-2"), "kms-2 does not refuse vcenter"),
+        (LOST, LoseClientKey, but("vcenter"), "vcenter has the key of its certificate"),
     ],
     ids=_NAMES,
 )
@@ -118,6 +128,7 @@ def test_half_of_it_is_told(
         (CLIENT, TrustIdentity, but("kms-2"), "kms-2 does not trust vcenter"),
         (ENDS, GenerateSelfSignedClientCert, but("vcenter"), "vcenter shows has expired"),
         (REVOKED, TrustIdentity, but("kms-2"), "kms-2 does not trust vcenter"),
+        (LOST, GenerateSelfSignedClientCert, but("vcenter"), "vcenter has no key of the cert"),
     ],
     ids=_NAMES,
 )

@@ -311,6 +311,7 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
         ("kms.key_state", {"state": "destroy"}, "KS-CHAOS-004"),
         ("kms.certificate", {"of": "server", "becomes": "revoked"}, "KS-CHAOS-004"),
         ("kms.certificate", {"of": "client", "becomes": "lost"}, "KS-CHAOS-004"),
+        ("kms.certificate", {"of": "server", "becomes": "key-lost"}, "KS-CHAOS-004"),
         (
             "kms.certificate",
             {"of": "client", "becomes": "replaced", "on": "kms"},

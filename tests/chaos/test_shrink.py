@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from chaos.checks import ALWAYS
 from chaos.experiment.generate import Mix
 from chaos.experiment.lint import check_experiment
-from chaos.experiment.parts import needed
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.experiment.resolve import plan as resolve
@@ -185,12 +184,7 @@ def test_the_file_of_a_plan_with_everything_is_the_plan(directory: Directory) ->
         assert getattr(again, name) == getattr(made, name), name
 
 
-def playable() -> list[Path]:
-    """Shipped experiments that need no part which is not built."""
-    return [path for path in shipped() if not needed(yaml.safe_load(path.read_text("utf-8")))]
-
-
-@pytest.mark.parametrize("path", playable(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
 def test_the_file_of_a_shipped_experiment_is_the_same_experiment(path: Path) -> None:
     prepared = prepare(path.stem, 5, {})
     made = prepared.plan

@@ -1,6 +1,6 @@
 """Every shipped experiment in virtual time: it passes, and fails with its planted bug as it says.
 
-The catalogue of failure scenarios has 50 ids; this goes over all of them and says which are there.
+The catalogue of failure scenarios has 50 ids; each has its file.
 """
 
 from __future__ import annotations
@@ -16,25 +16,19 @@ from chaos.checks.result import CheckOutcome
 from chaos.experiment.control import unlike
 from chaos.experiment.headings import Told, told
 from chaos.experiment.lint import check_experiment
-from chaos.experiment.parts import MISSING
 from chaos.verdict import Exit
-from lab.api.experiment_files import experiments, prepared
-from lab.errors import KeysteadError
-from lab.runs.prepare import problems, shipped
+from lab.api.experiment_files import experiments
+from lab.runs.prepare import shipped
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.play import run_experiment, server
 
 SCENARIOS: Final = tuple(f"SC-{number:02}" for number in range(1, 51))
-NOT_THERE: Final[frozenset[str]] = frozenset()
-"""Scenarios of the catalogue that no file plays yet."""
 BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-without-persistence"})
 """Files whose negative control is another lab: ``tests/e2e/test_experiments.py`` plays it."""
 
 FILES: Final = {path.stem: path for path in shipped()}
 HEADS: Final = {name: told(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-PLAYABLE: Final = [name for name, head in HEADS.items() if not head.needs]
-WAITING: Final = [name for name, head in HEADS.items() if head.needs]
 _RULE: Final = re.compile(r"\b[A-Z]{2,5}-\d\d[a-z]?\b")
 _NUMBERED: Final = re.compile(r"sc-(?P<number>\d\d)(?:-[a-z0-9]+)+")
 
@@ -54,8 +48,8 @@ def files_of(scenario: str) -> list[str]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_each_scenario_has_one_file_or_is_known_to_have_none(scenario: str) -> None:
-    assert len(files_of(scenario)) == (scenario not in NOT_THERE)
+def test_each_scenario_has_one_file(scenario: str) -> None:
+    assert len(files_of(scenario)) == 1
 
 
 def amiss(name: str, head: Told, text: str) -> list[str]:
@@ -89,7 +83,7 @@ def test_a_file_that_tells_nothing_is_found() -> None:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("name", PLAYABLE)
+@pytest.mark.parametrize("name", FILES)
 def test_it_passes(name: str, workers: ForkServer) -> None:
     verdict = run_in_worker(run_experiment, "", name, None, {}, server=workers)
     red = {c.name: c.text for c in verdict.checks if c.result is CheckOutcome.FAIL}
@@ -98,46 +92,12 @@ def test_it_passes(name: str, workers: ForkServer) -> None:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("name", sorted({*PLAYABLE} - BY_CHANGES))
+@pytest.mark.parametrize("name", sorted({*FILES} - BY_CHANGES))
 def test_with_its_planted_bug_it_fails_as_it_says(name: str, workers: ForkServer) -> None:
     control = check_experiment(FILES[name].read_text(encoding="utf-8"), name).control
     assert control is not None
     verdict = run_in_worker(run_experiment, control.bug, name, None, {}, server=workers)
     assert unlike(verdict, control.expect) == ""
-
-
-@pytest.mark.parametrize("name", WAITING)
-def test_what_needs_a_part_that_is_not_built_is_refused_and_named(name: str) -> None:
-    found = problems(FILES[name])
-    assert {problem.id for problem in found} == {"KS-CHAOS-022"}
-    assert all(any(part in p.text for p in found) for part in HEADS[name].needs)
-    with pytest.raises(KeysteadError) as caught:
-        prepared(name, None, None, "sim")
-    assert (caught.value.id, caught.value.exit_code) == ("KS-CHAOS-022", Exit.BAD_FILE)
-
-
-# ---- what is not built ---------------------------------------------------------------------------
-
-NEEDS: Final = """\
-apiVersion: keystead/v1
-kind: Experiment
-name: needs
-title: It needs what is not there
-topology: {{use: default}}
-requires: {{parts: [{parts}]}}
-schedule: [{{id: x, at: 1s, fault: of.that.part}}]
-"""
-
-
-def test_of_a_file_that_needs_what_is_not_built_that_is_told_and_nothing_else(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "needs.yaml"
-    path.write_text(NEEDS.format(parts=", ".join(MISSING)))
-    found = problems(path)
-    assert [(p.id, p.place.line) for p in found] == [("KS-CHAOS-022", 6)] * len(MISSING)
-    path.write_text(NEEDS.format(parts="levitation"))
-    assert {"KS-CHAOS-014", "KS-CHAOS-003"} == {p.id for p in problems(path)}
 
 
 def test_a_list_of_experiments_can_be_asked_for_a_word(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Planted bugs of key servers that replicate after the answer: which test turns red for which."""
+"""Planted bugs of key servers that replicate after the answer, and of what they have to refuse: which
+test turns red for which."""
 
 from __future__ import annotations
 
@@ -43,6 +44,17 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
         "own_end_untold",
         f"{_BACK}::test_keys_that_a_server_of_a_pair_has_made_itself_come_back_to_it",
         "assert",
+    ),
+    (
+        "rejects_any_key",
+        "tests/services/kms/test_rejections.py::test_only_the_keys_that_are_named",
+        "[None, None]",
+    ),
+    (
+        "moved_at_next_start",
+        "tests/e2e/test_kmip_refusals.py"
+        "::test_a_client_with_another_role_may_do_other_things_at_once",
+        "may not Get",
     ),
     ("ids_in_order", f"{_GROUP}::test_random_ids_never_meet", "one id, two materials"),
 )

@@ -44,12 +44,13 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProviderTrustList(Answer, frozen=True, kw_only=True):
     """The KMIP servers of a provider; vCenter shows them ``certificate`` (PEM), of this SHA-256,
-    good until ``end`` (Unix seconds)."""
+    good until ``end`` (Unix seconds), but for one whose private key it has lost (``key_lost``)."""
 
     provider: str
     fingerprint: str
     end: float
     certificate: str
+    key_lost: bool = False
     items: tuple[ServerTrust, ...]
 
 

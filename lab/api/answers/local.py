@@ -160,12 +160,10 @@ class ReferenceList(Answer, frozen=True, kw_only=True):
 
 
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment that comes with keystead, and its file. ``needs`` are parts that are not built,
-    and without which it is refused."""
+    """An experiment that comes with keystead, and its file."""
 
     experiment: str
     title: str
-    needs: tuple[str, ...]
     file: str
 
 

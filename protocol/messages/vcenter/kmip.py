@@ -89,10 +89,23 @@ class UpdateKmsSignedCsrClientCert(Request["ClientCert"], frozen=True, kw_only=T
     chain: tuple[bytes, ...]
 
 
+class LoseClientKey(Request["ClientCert"], frozen=True, kw_only=True):
+    """Forget the private key of what is shown, as when the password of vCenter's certificate store
+    is gone (SC-07): the certificate stays, and no server is reached until there is another one.
+    ``InvalidState``: none is shown."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
 class ClientCert(Reply, frozen=True, kw_only=True):
-    """The certificate that is shown; None: there is none yet."""
+    """The certificate that is shown; None: there is none yet.
+
+    ``key_lost``: vCenter has no private key for it any more.
+    """
 
     certificate: CertificateInfo | None = None
+    key_lost: bool = False
 
 
 class RetrieveKmipServerCert(Request["ServerCert"], frozen=True, kw_only=True):

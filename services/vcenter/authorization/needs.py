@@ -92,6 +92,7 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     kmip.GenerateClientCsr: Needs((P.MANAGE_KEY_SERVERS,)),
     kmip.RetrieveClientCsr: Needs((P.MANAGE_KEY_SERVERS,)),
     kmip.UpdateKmsSignedCsrClientCert: Needs((P.MANAGE_KEY_SERVERS,)),
+    kmip.LoseClientKey: Needs((P.MANAGE_KEY_SERVERS,)),
     kmip.RetrieveKmipServerCert: Needs((P.MANAGE_KEY_SERVERS,)),
     kmip.UploadKmipServerCert: Needs((P.MANAGE_KEY_SERVERS,)),
     m.UnregisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),

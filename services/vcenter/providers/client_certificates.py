@@ -91,6 +91,8 @@ class ClientCertificates:
         client = row.client
         if client is None:
             raise InvalidState(f"vCenter has no certificate for key provider {row.name}")
+        if not client.wrapped:
+            raise InvalidState(f"vCenter has lost its private key for key provider {row.name}")
         try:
             key = self._symkey.opened(client.wrapped, _aad(row.name, client.chain[0]))
         except CryptographicFailure as error:

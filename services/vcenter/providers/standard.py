@@ -17,6 +17,7 @@ from protocol.errors import (
     Busy,
     CryptographicFailure,
     Disconnected,
+    GeneralFailure,
     Internal,
     InvalidState,
     KeyProviderUnreachable,
@@ -72,6 +73,9 @@ NO_ANSWER = (
     PermissionDenied,
     NoPermission,
 )
+
+OF_ONE_KEY = (CryptographicFailure, WrongKeyLifecycleState)
+"""What a server says of a key of a message, and says nothing of the others by it."""
 
 
 DEFAULT_TIMEOUT: Final = -1
@@ -153,16 +157,16 @@ class StandardProvider:
             reply, server = await self._ask(GetKeys(key_ids=key_ids))
         except KeyProviderUnreachable:
             raise
-        except (CryptographicFailure, ResponseTooLarge) as error:
+        except (*OF_ONE_KEY, ResponseTooLarge) as error:
             if len(key_ids) == 1:
-                missing[key_ids[0]] = reason_of(error)
+                missing[key_ids[0]] = _not_given(error)
                 return
             half = len(key_ids) // 2
             await self._fetch(key_ids[:half], material, missing)
             await self._fetch(key_ids[half:], material, missing)
             return
         except ProductError as error:
-            missing.update(dict.fromkeys(key_ids, reason_of(error)))
+            missing.update(dict.fromkeys(key_ids, _not_given(error)))
             return
         missing.update(await self._sort(reply, server, material))
         if self._failover_on_missing:
@@ -242,7 +246,7 @@ class StandardProvider:
         try:
             reply, _ = await self._ask(GetAttributes(key_ids=key_ids))
         except ProductError as error:
-            if isinstance(error, CryptographicFailure) and len(key_ids) > 1:
+            if isinstance(error, OF_ONE_KEY) and len(key_ids) > 1:
                 half = len(key_ids) // 2
                 await self._look(key_ids[:half], found)
                 await self._look(key_ids[half:], found)
@@ -302,6 +306,17 @@ class StandardProvider:
 def address_of(server: KmipServer) -> Address:
     """How vCenter reaches it; ``InvalidArgument`` when that is no address."""
     return written(server.node, server.address)
+
+
+def _not_given(error: ProductError) -> KeyUnavailableReason:
+    """What is said of a key that its server does not release, though it answers.
+
+    One that cannot open the key, or whose hardware module refuses to (SC-09), is not cured by
+    waiting: the key has to be recovered there by hand, as one that is missing.
+    """
+    if isinstance(error, CryptographicFailure | GeneralFailure):
+        return KeyUnavailableReason.MISSING_IN_KMS
+    return reason_of(error)
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

@@ -21,7 +21,7 @@
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
 - ``kmip_entries``  what the entry of a provider's server may have, and its password
 - ``kmip_trust``    RetrieveClientCert, GenerateSelfSignedClientCert, UploadClientCert,
-  RetrieveKmipServerCert, UploadKmipServerCert
+  LoseClientKey, RetrieveKmipServerCert, UploadKmipServerCert
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
 - ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks

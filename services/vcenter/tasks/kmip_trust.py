@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
+
 from protocol.crypto import certificates
 from protocol.errors import (
     CryptographicFailure,
@@ -29,6 +31,7 @@ from protocol.messages.vcenter.kmip import (
     ClientCsr,
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
+    LoseClientKey,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,
@@ -53,7 +56,7 @@ TRUSTED_LIMIT = 32
 def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
     """What vCenter shows the servers of the provider."""
     client = _provider(vc, message.provider).client
-    return ClientCert(certificate=None if client is None else info(client.chain[0]))
+    return ClientCert() if client is None else _told(client)
 
 
 async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
@@ -94,6 +97,14 @@ async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> C
     """What was issued for the request is shown from now on."""
     row = _provider(vc, message.provider)
     return await _show(vc, row, await vc.providers.certificates.signed(row, message.chain))
+
+
+async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
+    """The certificate stays, and cannot be shown any more."""
+    row = _provider(vc, message.provider)
+    if row.client is None:
+        raise InvalidState(f"vCenter has no certificate for key provider {row.name}")
+    return await _show(vc, row, msgspec.structs.replace(row.client, wrapped=b""))
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
@@ -161,7 +172,11 @@ def info(certificate: bytes) -> CertificateInfo:
 async def _show(vc: VCenter, row: ProviderRow, client: ClientCertificate) -> ClientCert:
     await vc.inventory.commit(change_provider(row.name, client=client))
     await _look(vc, row.name)
-    return ClientCert(certificate=info(client.chain[0]))
+    return _told(client)
+
+
+def _told(client: ClientCertificate) -> ClientCert:
+    return ClientCert(certificate=info(client.chain[0]), key_lost=not client.wrapped)
 
 
 async def _look(vc: VCenter, provider: ProviderId) -> None:

@@ -229,7 +229,7 @@ async def test_no_key_without_a_state_is_used(
     server.keys["a"] = State.ACTIVE
     monkeypatch.setattr(dialect, "state", lambda payload: None)
     for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
-        with pytest.raises(CryptographicFailure, match="key a: the server names no State"):
+        with pytest.raises(WrongKeyLifecycleState, match="key a: the server names no State"):
             await servers.request(TO, cast(Any, asked), within_s=5)
 
 

@@ -27,7 +27,7 @@ from services.kms.batching import Continuation
 from services.kms.operations import Operation
 from services.kms.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
-from services.runtime.service import Halted
+from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made
 from tests.services.kms.kmip_rig import Client, new_key, reason
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server
@@ -231,7 +231,7 @@ async def test_an_older_database_begins_without_any(server: Server, option: str)
         older = server.platter.databases["keys"].serialize()
         await made(server)
         server.platter.databases["keys"].deserialize(older)
-    server.node.power.boot_options[option] = "nightly"
+    server.node.power = PowerInputs(boot_options={option: "nightly"})
     await server.boot()
     assert await times(server) == {}
 

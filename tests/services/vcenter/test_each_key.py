@@ -59,8 +59,8 @@ def test_a_key_server_that_answers_with_an_error_stops_nobody_elses_keys(rig: Ri
     rig.sleep(60)
     assert second in rig.hosts[A].cache and first not in rig.hosts[A].cache
     assert rig.vm_info(VM2).crypto is VmCryptoState.UNLOCKED
-    assert rig.vm_info(VM).lock_event is E.VM_LOCKED_KMS_CLUSTER_ERROR
-    assert rig.ids(mark).count(E.VM_LOCKED_KMS_CLUSTER_ERROR) == 1
+    assert rig.vm_info(VM).lock_event is E.VM_LOCKED_KEY_MISSING_ON_KMS
+    assert rig.ids(mark).count(E.VM_LOCKED_KEY_MISSING_ON_KMS) == 1
     rig.servers[KMS].errors.clear()
     rig.sleep(330)
     assert rig.vm_info(VM).crypto is VmCryptoState.UNLOCKED

@@ -57,7 +57,7 @@ async def test_a_state_of_a_vendor_is_of_one_key_alone() -> None:
     found = await provider.fetch_keys((ODD, GOOD, GONE))
     assert found.material == {GOOD: value_of(GOOD)}
     reasons = {
-        ODD: KeyUnavailableReason.CLUSTER_UNREACHABLE,
+        ODD: KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
         GONE: KeyUnavailableReason.MISSING_IN_KMS,
     }
     assert found.missing == reasons
