@@ -128,6 +128,31 @@ async def test_scopes_and_roles(tmp_path: Path) -> None:
                 await one.admission.trust(one.local, APP.certificate, role, scope)
 
 
+async def test_who_is_moved_is_elsewhere_over_the_connection_that_is_open(tmp_path: Path) -> None:
+    digest = key_digest(APP.certificate).hex()
+    async with served(tmp_path, SERVER) as one:
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
+        stream = await one.connect(APP)
+        key = await made(stream)
+        asked = GetRequest(unique_identifier=key)
+        await one.admission.move(one.local, digest, None, "b")
+        assert await refusal(stream, asked) is ResultReason.ITEM_NOT_FOUND
+        await one.admission.move(one.local, digest, KmsRole.OPERATOR, "a")
+        assert await refusal(stream, asked) is ResultReason.PERMISSION_DENIED
+        await one.admission.move(one.local, digest, KmsRole.CLIENT, "")
+        [item] = (await ask(stream, message(asked))).batch_item
+        assert item.result_status is ResultStatus.SUCCESS
+        with pytest.raises(InvalidField):
+            await one.admission.move(one.local, digest, KmsRole.PEER, "")
+        with pytest.raises(NotFound):
+            await one.admission.move(one.local, "00", None, "a")
+    async with served(tmp_path, SERVER) as one:
+        [identity] = one.admission.all()
+        assert (identity.role, identity.scope) == (KmsRole.CLIENT, "a")
+        trail = await one.server.service.core.execute(one.local, QueryAudit())
+        assert [row.operation for row in trail.records].count("Move Identity") == 3
+
+
 async def test_a_renewed_certificate_is_the_same_identity(tmp_path: Path) -> None:
     renewed = Party.named("app, renewed", key=APP.key)
     async with served(tmp_path, SERVER) as one:
