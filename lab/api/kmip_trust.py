@@ -196,7 +196,7 @@ async def upload_certificate(
 
 
 async def _trust(session: Session, provider: str) -> ProviderTrustList:
-    client, key_lost = await _shown(session, provider)
+    client, key_lost = await _client_and_key(session, provider)
     servers = await _kmip_servers(session, provider)
     return ProviderTrustList(
         provider=provider,
@@ -224,10 +224,10 @@ async def _with(session: Session, provider: str, server: str) -> ServerTrust:
 
 
 async def _client(session: Session, provider: str) -> CertificateInfo:
-    return (await _shown(session, provider))[0]
+    return (await _client_and_key(session, provider))[0]
 
 
-async def _shown(session: Session, provider: str) -> tuple[CertificateInfo, bool]:
+async def _client_and_key(session: Session, provider: str) -> tuple[CertificateInfo, bool]:
     """What vCenter shows for the provider, and whether its key is lost; KS-USE-002 when it shows
     nothing."""
     message = RetrieveClientCert(provider=ProviderId(provider))
