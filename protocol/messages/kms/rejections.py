@@ -26,10 +26,14 @@ REJECTABLE: Final = (
     "Locate",
     "Encrypt",
     "Decrypt",
+    "Re-key",
+    "Check",
+    "Obtain Lease",
+    "Get Usage Allocation",
 )
 """Operations that a server can be told to reject: all that it serves clients."""
 
-OF_MATERIAL: Final = ("Create", "Register", "Get", "Encrypt", "Decrypt")
+OF_MATERIAL: Final = ("Create", "Register", "Re-key", "Get", "Encrypt", "Decrypt")
 """Those of them that need the material of a key, and so whatever wraps it."""
 
 REJECTION_REASONS: Final = (

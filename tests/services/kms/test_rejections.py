@@ -22,6 +22,7 @@ from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason, RevocationReason
 from services.kms import operations as o
+from services.kms import usage_operations as u
 from services.kms.access import caller_at, refuse
 from services.kms.batching import Continuation
 from services.kms.operations import Operation
@@ -105,6 +106,9 @@ REQUESTS: dict[str, Any] = {
     "Locate": lambda _: o.Locate(),
     "Get": lambda key: o.Get(unique_identifiers=(key,)),
     "Get Attributes": lambda key: o.GetAttributes(unique_identifiers=(key,)),
+    "Re-key": lambda key: u.ReKey(unique_identifier=key),
+    "Check": lambda key: u.Check(unique_identifier=key),
+    "Obtain Lease": lambda key: u.ObtainLease(unique_identifier=key),
     "Activate": lambda key: o.Activate(unique_identifier=key),
     "Revoke": lambda key: o.Revoke(unique_identifier=key, reason=RevocationReason.KEY_COMPROMISE),
     "Destroy": lambda key: o.Destroy(unique_identifier=key),
