@@ -31,6 +31,7 @@ from services.kms.doors.custody import CustodyDoor
 from services.kms.doors.group import Group, GroupDoor
 from services.kms.doors.identities import IdentityDoor
 from services.kms.doors.kmip.door import KmipDoor
+from services.kms.doors.kmip.handing import HandedOnDoor, HandingOn
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.pair import Pair, PairDoor
 from services.kms.doors.rejections import RejectionDoor
@@ -77,7 +78,9 @@ NO_IDENTITY: Final = (
 Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
 
 
-class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor, RejectionDoor):
+class KmsService(
+    BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor, RejectionDoor, HandedOnDoor
+):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
@@ -161,7 +164,11 @@ class KmsService(BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor, Reject
         """
         if self.streams is None:
             raise NotAvailable(f"{self.node.name} takes no connections of TLS")
-        door = KmipDoor(Messages(self.core, self.clock, login), self.clock, admission.caller)
+        hand_on = None
+        if self.group is not None:
+            hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
+        messages = Messages(self.core, self.clock, login, hand_on=hand_on)
+        door = KmipDoor(messages, self.clock, admission.caller)
 
         def identity() -> TlsIdentity:
             return TlsIdentity(*shown(), (*authorities, *admission.certificates()))

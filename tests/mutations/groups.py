@@ -45,6 +45,11 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
         "assert",
     ),
     (
+        "handed_on_unread",
+        "tests/services/kms/test_handing.py::test_what_was_made_through_a_server_is_there_at_once",
+        "it reads for itself",
+    ),
+    (
         "rejects_any_key",
         "tests/services/kms/test_rejections.py::test_only_the_keys_that_are_named",
         "[None, None]",

@@ -6,6 +6,7 @@
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
 - ``identities``  who may come through the door of KMIP
+- ``handing``     a message of KMIP on its way to the one that takes changes
 - ``rejections``  what clients are refused because an administrator says so
 """
 
@@ -48,6 +49,7 @@ from protocol.messages.kms.group import (
     Standing,
     TellChanges,
 )
+from protocol.messages.kms.handing import HandOnMessage, MessageHandedOn
 from protocol.messages.kms.identities import (
     KmipIdentities,
     KmipIdentity,
@@ -135,6 +137,7 @@ __all__ = [
     "GroupOrigin",
     "GroupPeer",
     "GroupStatus",
+    "HandOnMessage",
     "JoinPair",
     "KeyAttributeValues",
     "KeyAttributes",
@@ -152,6 +155,7 @@ __all__ = [
     "LogEntry",
     "MakeActive",
     "Mark",
+    "MessageHandedOn",
     "ModifyAttribute",
     "OnBehalf",
     "OpenRootTransfer",

@@ -10,6 +10,7 @@
 - ``group``    servers that replicate after the answer: what each tells the others, and when
 - ``standing`` where two of them stand   - ``lines``  what one remembers of another
 - ``group_view``  what an operator is told of them
+- ``learning`` how far a server has the others' logs, for who waits for a change
 - ``forwarding``  of those the ones that hand changes on to the active one
 - ``promises`` changes that are answered when the other has them, or is marked as down
 """

@@ -26,6 +26,7 @@ from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors import replicas, standing
 from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
+from services.kms.doors.learning import Learning
 from services.kms.doors.lines import Line
 from services.kms.doors.standing import Heard
 from services.kms.knobs import KmsNode
@@ -61,6 +62,7 @@ class Group:
         self._me = node.name
         self._lines = {peer: Line() for peer in config.peers}
         self.active: NodeName | None = None
+        self.learning = Learning(node.name, clock, database)
 
     async def start(self) -> None:
         """Begin to tell the others, now and for the rest of this life."""
@@ -312,6 +314,7 @@ class Group:
         [(heard, trusted)] = outcome
         if trusted:
             line.looked = peer.boot
+        self.learning.news()
         self._say(peer.node, said, heard, news)
         told, _ = await self._database.query(partial(self._told, peer.node, total=bool(said.total)))
         return m.ChangesTaken(refused=done.refused, standing=told)

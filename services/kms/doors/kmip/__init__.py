@@ -3,6 +3,7 @@
 - ``door``      connections: bytes to messages, one after another, and who sends them
 - ``messages``  one message: its header, its batch, its answer
 - ``credentials``  user name and password, where they are wanted
+- ``handing``   messages that the server hands on to the one that takes changes
 - ``spoken``    the table of operations: payloads to requests of the core and back
 - ``keys``      of those Create, Register and Get
 - ``querying``  of those what says what the server is

@@ -8,7 +8,7 @@ the Batch Order Option says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, parse
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
+from services.kms.audit import CHANGING
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
@@ -48,6 +49,7 @@ from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
 from services.runtime.ports import Clock
 
+HandOn = Callable[[Caller, bytes], Awaitable[bytes | None]]
 NEWEST: Final = version_of(VERSIONS[0])
 _SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
 HEADER_LIMIT: Final = 4096
@@ -68,11 +70,25 @@ class RefusedMessage(Exception):
 
 
 class Messages:
-    """What answers messages, by asking ``core``; ``clock`` stamps the answers. ``login``: the user
-    name and password that clients have to show beside their certificates; None: none are judged."""
+    """What answers messages, by asking ``core``; ``clock`` stamps the answers.
 
-    def __init__(self, core: Core, clock: Clock, login: Login | None = None) -> None:
+    ``login``: the user name and password that clients have to show beside their certificates; None:
+    none are judged. ``hand_on``: has a message that changes something answered by another server,
+    which takes changes instead of this one. ``limit``: bytes of an answer at most, whatever a
+    client takes.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        clock: Clock,
+        login: Login | None = None,
+        *,
+        hand_on: HandOn | None = None,
+        limit: int = SIZE_LIMIT,
+    ) -> None:
         self._core, self._clock, self._login = core, clock, login
+        self._hand_on, self._limit = hand_on, limit
 
     async def answer(self, caller: Caller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
@@ -86,9 +102,17 @@ class Messages:
             if why:
                 version = message.request_header.protocol_version
                 raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
-            items = await self._items(caller, message, option)
         except RefusedMessage as refusal:
             return self.refused(refusal)
+        requests = [_request(item) for item in message.batch_item]
+        try:
+            handed = await self._handed_on(caller, requests, data)
+            if handed is not None:
+                return handed
+            items = await self._items(caller, message, requests, option)
+        except ProductError as error:
+            reason = reason_of(error)
+            items = [_failed(item, reason, str(error)) for item in message.batch_item]
         return self._encoded(message.request_header, items)
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
@@ -100,20 +124,29 @@ class Messages:
             RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
         )
 
+    async def _handed_on(
+        self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
+    ) -> bytes | None:
+        """The answer of the server that takes changes; None when this message is for this one."""
+        if self._hand_on is None or CHANGING.isdisjoint(one.operation for one in requests):
+            return None
+        return await self._hand_on(caller, data)
+
     def refused(self, refusal: RefusedMessage) -> bytes:
         """The answer to a message that is refused as a whole."""
         item = _failed(None, refusal.reason, str(refusal))
         return encode_response(self._message(refusal.version, [item]))
 
     async def _items(
-        self, caller: Caller, message: RequestMessage, option: Continuation
+        self,
+        caller: Caller,
+        message: RequestMessage,
+        requests: Sequence[Request[Any]],
+        option: Continuation,
     ) -> list[ResponseItem]:
-        asked = message.batch_item
-        try:
-            done = await self._core.process(caller, [_request(item) for item in asked], option)
-        except ProductError as error:
-            return [_failed(item, reason_of(error), str(error)) for item in asked]
+        done = await self._core.process(caller, requests, option)
         minor = message.request_header.protocol_version.protocol_version_minor
+        asked = message.batch_item
         return [_outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
 
     def _message(self, version: ProtocolVersion, items: Sequence[ResponseItem]) -> ResponseMessage:
@@ -124,7 +157,7 @@ class Messages:
 
     def _encoded(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
         version, data = header.protocol_version, b""
-        most = min(header.maximum_response_size or SIZE_LIMIT, SIZE_LIMIT)
+        most = min(header.maximum_response_size or self._limit, self._limit)
         with suppress(KmipError):
             data = encode_response(self._message(version, items))
         return data if 0 < len(data) <= most else self._reduced(version, items, most)
