@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
@@ -78,6 +78,19 @@ FAULTS: tuple[type[Fault], ...] = (
 )
 _BY_KIND = {fault.kind: fault for fault in FAULTS}
 
+OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    "kms.node_down": ("proc.kill", "on: kms-1"),
+    "kms.hang": ("proc.pause", "on: kms-1"),
+    "kms.lag": ("link.delay", "between: [kms-1, kms-2], base: 2s"),
+    "kms.split": ("link.cut", "between: [kms-1, kms-2]"),
+    "kms.partition": ("link.cut", "between: [kms-1, kms-2]"),
+    "kms.hsm": ("kms.reject", "on: kms-1"),
+    "cert.expire": ("kms.certificate", "of: client, becomes: expired"),
+    "cert.replace": ("kms.certificate", "of: server, becomes: replaced"),
+    "cert.revoke": ("kms.certificate", "of: client, becomes: revoked"),
+}
+"""What people may call a fault that another one plays, with fields as a file has them."""
+
 
 def fault_type(kind: str) -> type[Fault]:
     """The fault called ``kind``; KS-CHAOS-014 with suggestions when there is none."""
@@ -85,6 +98,9 @@ def fault_type(kind: str) -> type[Fault]:
     if found is None:
         near = difflib.get_close_matches(kind, _BY_KIND, n=3, cutoff=0.4)
         names = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(_BY_KIND)}"
+        if kind in OTHER_NAMES:
+            other, fields = OTHER_NAMES[kind]
+            names = f"it is played by {other} ({fields}): `keystead explain fault {other}`"
         raise ChaosError("KS-CHAOS-014", f"no fault {kind!r}; {names}")
     return found
 

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults import FAULTS
+from chaos.faults import FAULTS, OTHER_NAMES, fault_type
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 from chaos.reference import example_of
@@ -73,3 +73,14 @@ def test_a_lab_without_what_a_fault_needs_has_none_drawn() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.001, 0.25, 12.345678, 1e-9, 30.0, 86400.0, 1 / 3])
 def test_times_are_written_as_they_are_read(value: float) -> None:
     assert seconds(written_s(value)) == round(value, 9)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_what_has_another_name_here_is_told_as_it_is_given(name: str) -> None:
+    directory = directory_of(plan(load("default", vms=2, kms=2)))
+    kind, fields = OTHER_NAMES[name]
+    found = made(fault_type(kind), read_yaml(f"{{{fields}}}").data, directory)
+    assert found.touches()
+    with pytest.raises(ChaosError, match=f"no fault '{name}'; it is played by {kind} ") as caught:
+        fault_type(name)
+    assert caught.value.id == "KS-CHAOS-014"
