@@ -134,7 +134,8 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         serving = [entry for entry in directory.nodes if default in entry.providers]
         if not serving or not all(entry.by_kmip for entry in serving):
             return None
-        ways = [(side, becomes) for side in Side for becomes in Becomes]
+        drawn_ones = (Becomes.REPLACED, Becomes.EXPIRED, Becomes.REVOKED)  # SC-07 plays the other
+        ways = [(side, becomes) for side in Side for becomes in drawn_ones]
         ways.remove((Side.SERVER, Becomes.REVOKED))
         side, becomes = ways[draws.below(len(ways))]
         drawn = {"of": side.value, "becomes": becomes.value}
