@@ -168,7 +168,7 @@ class Disturbances:
         )
 
     def gives(self, server: str) -> Known:
-        """Whether the key server gives keys when it is asked, instead of rejecting that.
+        """Whether the key server makes and gives keys when it is asked, instead of rejecting that.
 
         One that was put back to an older state has forgotten what it was to reject.
         """
@@ -176,7 +176,7 @@ class Disturbances:
         if not rejects:
             return YES
         forgotten = any(self.of("kms.key_state", "kms.rollback"))
-        whole = any(_rejects_every_get(found) for found in rejects)
+        whole = any(_rejects_all_keys(found) for found in rejects)
         return NO if whole and not forgotten else OPEN
 
     def forget_rejections(self) -> None:
@@ -249,10 +249,11 @@ def _stopped_by(found: Disturbance) -> Known:
     return OPEN if partly or found.phase is not Phase.ON else NO
 
 
-def _rejects_every_get(found: Disturbance) -> bool:
+def _rejects_all_keys(found: Disturbance) -> bool:
     values = found.values
     some = values.get("keys") or values.get("vms") or float(values.get("p", 1.0)) < 1.0
-    return found.phase is Phase.ON and not some and "Get" in values.get("operations", ())
+    rejected = {"Create", "Get"} <= {*values.get("operations", ())}
+    return found.phase is Phase.ON and not some and rejected
 
 
 def _is_on(found: Disturbance, a: str, b: str) -> bool:
