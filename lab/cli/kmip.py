@@ -71,12 +71,17 @@ def serve(
     password_file: Annotated[
         Path | None, Parameter(help="Its first line is the password of that name.")
     ] = None,
+    passphrase_file: Annotated[
+        Path | None, Parameter(help="Its first line seals the keys, instead of a key file.")
+    ] = None,
+    rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under another KEK.")] = False,
     options: Options = DEFAULTS,
 ) -> None:
     """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
 
     keystead kmip serve --listen 127.0.0.1:0 --folder /tmp/keys
     keystead kmip serve --trust app.pem --role client --scope apps -o json
+    keystead kmip serve --passphrase-file words
 
     Without --cert, --key and --ca certificates are made in the folder, those of a first client
     too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
@@ -84,6 +89,7 @@ def serve(
     answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
     before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
     With --username, who does not say that name with its password gets no key either.
+    A folder that a passphrase seals asks for it at each start.
     """
     from lab.api.kmip import serve as run
     from lab.kmip.replaying import login
@@ -105,6 +111,8 @@ def serve(
         audit=Auditing(audit),
         accept_rollback=accept_rollback,
         login=login(username, password_file),
+        passphrase_file=passphrase_file,
+        rotate_kek=rotate_kek,
     )
     run(settings, lambda server: _serves(server, options), _told)
 

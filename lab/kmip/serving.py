@@ -22,14 +22,18 @@ from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
+from lab.kmip.keeping import keep, shown, typed
 from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
 from protocol.kmip.dialect import Login
+from protocol.terms import RootKind
 from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
 from services.kms.identities import Identity
+from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.service import ACCEPT_OPTION
 from services.runtime.service import Halted
 from services.runtime.streams import CONNECTIONS, Listener
 
@@ -42,7 +46,8 @@ class Settings:
     """What a server is started with. ``files`` None: certificates are made.
 
     ``trust`` and ``revoke`` are PEM files of clients; the first get ``role`` in ``scope``.
-    ``login``: what clients have to show beside their certificates.
+    ``login``: what clients have to show beside their certificates. The first line of
+    ``passphrase_file`` seals the keys from now on; ``rotate_kek`` wraps them under another KEK.
     """
 
     folder: Path
@@ -56,6 +61,8 @@ class Settings:
     audit: Auditing = Auditing.DURABLE
     accept_rollback: bool = False
     login: Login | None = None
+    passphrase_file: Path | None = None
+    rotate_kek: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,18 +88,21 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     with _locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or _made(settings)
-        options = {"acceptRollback": ""} if settings.accept_rollback else {}
-        config = KmsConfig(local_scope=settings.scope, audit=settings.audit)
+        words = typed(settings.passphrase_file)
+        options = words | ({ACCEPT_OPTION: ""} if settings.accept_rollback else {})
+        root = RootKind.PASSPHRASE if words else RootKind.KEYFILE
+        config = KmsConfig(local_scope=settings.scope, audit=settings.audit, root=root)
         server = Alone(settings.folder / "disk", config, record=record, options=options)
         try:
             await server.start()
         except Halted as halted:
             await server.close()
-            raise KeysteadError("KS-KMIP-003", halted.screen) from None
+            raise KeysteadError("KS-KMIP-003", shown(halted.screen)) from None
         except OSError:
             await server.close()
             raise
         try:
+            await keep(server, passphrase=words.get(PASSPHRASE_OPTION), rotate=settings.rotate_kek)
             admission = await server.service.kmip_identities()
             await _identified(server, admission, settings, files)
             listener = await _opened(server, admission, settings, files)

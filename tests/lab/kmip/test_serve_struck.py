@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from lab.cli.main import run
 from protocol.kmip.enums import ResultReason, ResultStatus
+from protocol.kmip.payloads import CreateResponse, GetRequest
 from tests.lab.kmip.test_serve import client, connections
 from tests.lab.kmip.test_serve import serving as started
 from tests.lab.kmip.tls import ask
@@ -126,3 +129,69 @@ def test_a_key_file_that_is_none_is_told(
 def test_its_memory_is_written_to_no_core_file(tmp_path: Path) -> None:
     with started(tmp_path / "kmip") as (process, _):
         assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+
+
+# ---- a passphrase, and another KEK ---------------------------------------------------------------
+
+
+def kept_by(folder: Path) -> list[str]:
+    """What the trail has of custody."""
+    asked = "SELECT operation || ' ' || key_id FROM audit WHERE operation LIKE '%e K%' OR "
+    with closing(database(folder)) as looked:
+        found = looked.execute(asked + "operation = 'Change Root' ORDER BY sequence")
+        return [told for (told,) in found]
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+async def test_a_passphrase_seals_the_keys_of_a_folder_from_then_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The key file is gone then, and every key is there still."""
+    folder, words, others = tmp_path / "kmip", tmp_path / "words", tmp_path / "others"
+    words.write_text("correct horse battery \nand a second line")
+    others.write_text("correct horse battery")
+    with started(folder) as (process, told):
+        port = connections(folder)
+        stream = await port.connect(told["address"], client(folder), within_s=20)
+        [item] = (await ask(stream, message(new_key()))).batch_item
+        assert isinstance(item.response_payload, CreateResponse)
+        key = item.response_payload.unique_identifier
+        port.abort()
+        ended(process)
+    assert list(folder.rglob("master.key"))
+    sealed = ("--passphrase-file", str(words))
+    for more in (sealed, sealed, (*sealed, "--rotate-kek")):
+        with started(folder, *more) as (process, told):
+            port = connections(folder)
+            stream = await port.connect(told["address"], client(folder), within_s=20)
+            [item] = (await ask(stream, message(GetRequest(unique_identifier=key)))).batch_item
+            assert item.result_status is ResultStatus.SUCCESS
+            assert not list(folder.rglob("master.key"))
+            port.abort()
+            ended(process)
+    assert kept_by(folder)[:2] == ["Change Root root", "Rotate KEK KEK 2"]
+    told_none = await asyncio.to_thread(begin, folder, capsys)
+    assert "none was given" in told_none and "--passphrase-file FILE" in told_none
+    assert "lab file" not in told_none
+    other = await asyncio.to_thread(begin, folder, capsys, "--passphrase-file", str(others))
+    assert "not the passphrase" in other
+    assert not [file for file in folder.rglob("*") if b"correct horse" in content(file)]
+
+
+def content(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
+
+
+def test_a_passphrase_that_is_none_makes_no_folder_of_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "short").write_text("short\n")
+    words = ["kmip", "serve", "--folder", str(tmp_path / "kmip"), "--listen", "127.0.0.1:0"]
+    for file in ("short", "none"):
+        assert run([*words, "--passphrase-file", str(tmp_path / file)]) == 64
+        assert "KS-USE-003" in capsys.readouterr().err
+    assert not list((tmp_path / "kmip").rglob("keys.db"))

@@ -1,0 +1,52 @@
+"""What seals the keys of a server that is alone: a passphrase in a file, and another KEK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.errors import KeysteadError
+from lab.kmip.alone import Alone
+from lab.topology.secret_files import secret_in
+from protocol.errors import ProductError
+from protocol.secret import KeyMaterial
+from protocol.terms import RootKind
+from services.kms.access import caller_at
+from services.kms.roots.passphrase import CURE, PASSPHRASE_OPTION, flaw_of
+
+_HOW = "Name a file that has it: --passphrase-file FILE"
+
+
+def typed(file: Path | None) -> dict[str, str]:
+    """What is typed at the start of a server whose passphrase is the first line of ``file``.
+
+    KS-USE-003 for a file that cannot be read, or a passphrase that none may be.
+    """
+    if file is None:
+        return {}
+    words = secret_in(str(file))
+    if (flaw := flaw_of(KeyMaterial(words.encode()))) is not None:
+        raise KeysteadError("KS-USE-003", f"{file}: the passphrase in its first line: {flaw}")
+    return {PASSPHRASE_OPTION: words}
+
+
+def shown(screen: str) -> str:
+    """A screen of such a server: its passphrase comes in another way than to one of a lab."""
+    return screen.replace(CURE, _HOW)
+
+
+async def keep(server: Alone, *, passphrase: str | None, rotate: bool) -> None:
+    """Have a passphrase seal the keys if one was given, and another KEK wrap them if asked for.
+
+    KS-KMIP-001 when the disk refuses: the keys are sealed as they were, or as they shall be.
+    """
+    service = server.service
+    local = caller_at(service.config, server.node.name, local=True)
+    now = await service.custody.status()
+    try:
+        if passphrase is not None and now.root is not RootKind.PASSPHRASE:
+            words = KeyMaterial(passphrase.encode())
+            await service.custody.change_root(local, RootKind.PASSPHRASE, words)
+        if rotate:
+            await service.custody.rotate(local, now.kek)
+    except ProductError as error:
+        raise KeysteadError("KS-KMIP-001", str(error)) from None
