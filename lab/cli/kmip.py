@@ -68,9 +68,7 @@ def serve(
     audit: Annotated[Audit, Parameter(help="When rows of reads are on the disk.")] = "durable",
     accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
     username: Annotated[str, Parameter(help="What clients have to say, too.")] = "",
-    password_file: Annotated[
-        Path | None, Parameter(help="Its first line is the password of that name.")
-    ] = None,
+    password_file: Annotated[Path | None, Parameter(help="Its first line: the password.")] = None,
     passphrase_file: Annotated[
         Path | None, Parameter(help="Its first line seals the keys, instead of a key file.")
     ] = None,
