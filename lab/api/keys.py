@@ -8,7 +8,7 @@ from chaos import backups
 from chaos.observe.listing import all_providers
 from lab.api import commands
 from lab.api.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
-from lab.api.commands.keys import KMIP
+from lab.api.commands.keys import BUS, KMIP
 from lab.api.entries import entered, passwords
 from lab.api.faults import begin
 from lab.api.session import Session
@@ -159,7 +159,12 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
 def _meant(session: Session, text: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
     if not text.startswith(KMIP):
-        node = session.node(text)
+        node = session.node(text.removeprefix(BUS))
+        if text.startswith(BUS) and asked_by_kmip(session.lab, (node,)):
+            raise KeysteadError(
+                "KS-USE-003",
+                f"--server {text}: {node} takes clients by KMIP alone: --server {node}",
+            )
         address = f"{KMIP}{node}" if asked_by_kmip(session.lab, (node,)) else ""
         return KmipServer(name=node, node=node, address=address)
     try:

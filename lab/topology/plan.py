@@ -159,12 +159,18 @@ def _trust(file: LabFile) -> TrustPlan | None:
 
 
 def _key_servers(file: LabFile) -> list[NodeSpec]:
-    """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter."""
+    """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter.
+
+    One that is asked by KMIP takes clients at that door alone, by certificates that its console
+    was told of (STD-03): who is revoked there shall have no other way in.
+    """
     group_of = {server: group for group in groups(file) for server in group.servers}
 
-    def identities(server: str) -> dict[str, dict[str, str]]:
-        group = group_of[server].servers if server in group_of else ()
-        peer = {other: {"role": "peer"} for other in group if other != server}
+    def identities(server: KmsModel) -> dict[str, dict[str, str]]:
+        group = group_of[server.name].servers if server.name in group_of else ()
+        peer = {other: {"role": "peer"} for other in group if other != server.name}
+        if server.door == "kmip":
+            return peer
         clients = {v.name: {"role": "client"} for v in file.vcenters}
         kps: dict[str, dict[str, str]] = {
             str(service): {"role": "kps"} for _, service in pairs_of_services(file)
@@ -182,7 +188,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
             tpm=server.tpm,
             knobs=file.knobs,
             config={
-                "identities": identities(server.name),
+                "identities": identities(server),
                 **_replication(group_of.get(server.name)),
                 **root(server),
                 **({"ids": server.ids} if server.ids != "random" else {}),

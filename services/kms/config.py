@@ -48,7 +48,7 @@ class Replication(StrEnum):
 
 
 class Door(StrEnum):
-    """How vCenter comes to a key server: over the bus, or by KMIP under TLS as well."""
+    """How clients come to a key server of a lab: over the bus, or by KMIP under TLS alone."""
 
     BUS = "bus"
     KMIP = "kmip"

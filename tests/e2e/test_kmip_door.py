@@ -230,6 +230,18 @@ async def test_a_provider_that_comes_back_is_asked_as_before() -> None:
         await lab.do(c.VmRecrypt("vm-01"))
 
 
+async def test_a_server_with_a_door_of_kmip_is_not_asked_over_the_bus() -> None:
+    """STD-03: who is revoked there shall have no other way in."""
+    async with over_tls() as lab:
+        with pytest.raises(KeysteadError, match="kms-1 takes clients by KMIP alone") as no:
+            await lab.do(c.ProviderAdd("other", ("bus:kms-1",)))
+        assert no.value.id == "KS-USE-003"
+        assert [one.provider for one in (await lab.do(c.GetProviders())).items] == [PROVIDER]
+    async with Lab(mode="sim", seed=3, hosts=1, vms=0) as lab:
+        added = await lab.do(c.ProviderAdd("other", ("bus:kms",)))
+        assert (added.servers, added.status) == (("kms",), "green")
+
+
 @pytest.mark.parametrize(
     ("server", "why"),
     [

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KMIP: Final = "kmip://"
 """With it an address of a key server begins."""
+BUS: Final = "bus:"
+"""The same of a node of the lab that is asked over the bus."""
 
 
 class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
@@ -124,7 +126,8 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     ``entry``: of each of them.
 
     A server is a node of the lab, asked as the lab's file says, or an address ``kmip://HOST:PORT``
-    of any server: trust with that one is to be made. Under the name of one that was deleted it
+    of any server: trust with that one is to be made. ``bus:NODE`` is KS-USE-003 for a node that
+    takes clients by KMIP alone. Under the name of one that was deleted it
     brings that one's keys back [LOCK-06].
     """
 
@@ -137,7 +140,9 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         if not self.provider:
             raise wrong("a key provider has a name")
         named(names.PROVIDER, self.provider)
-        named(names.NODE, *(one for one in self.servers if not one.startswith(KMIP)))
+        named(
+            names.NODE, *(one.removeprefix(BUS) for one in self.servers if not one.startswith(KMIP))
+        )
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
 

@@ -236,6 +236,32 @@ def test_key_servers_that_are_asked_by_kmip(kms: dict[str, object], servers: int
     assert provider.kmip == provider.servers == tuple(spec.node for spec in nodes)
 
 
+def test_who_comes_by_kmip_has_no_way_in_over_the_bus() -> None:
+    """A client that the console has revoked would go on there: only other servers are let in."""
+    pair = [{"name": "a", "door": "kmip"}, {"name": "b", "door": "kmip"}]
+    lab = {
+        **HEAD,
+        "kms": [*pair, {"name": "c"}],
+        "providers": [
+            {"name": "pair", "vcenter": "vcenter", "servers": ["a", "b"], "default": True},
+            {"name": "other", "vcenter": "vcenter", "servers": ["c"]},
+        ],
+        "clusters": [
+            {
+                "name": "k",
+                "vcenter": "vcenter",
+                "hosts": {"count": 3},
+                "vsan": {"encrypted": True, "provider": "pair"},
+            }
+        ],
+    }
+    nodes = {spec.node: spec.config["identities"] for spec in plan(load(lab)).nodes[:3]}
+    peer = {"role": "peer"}
+    assert nodes["a"] == {"b": peer}
+    assert nodes["b"] == {"a": peer}
+    assert nodes["c"].keys() == {"vcenter", "esxi-001", "esxi-002", "esxi-003"}
+
+
 def test_key_servers_whose_rows_of_reads_may_wait() -> None:
     made = plan(load("default", kms={"replicas": 2, "audit": "buffered"}))
     nodes = [spec for spec in made.nodes if spec.role is Role.KMS]
