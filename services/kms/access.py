@@ -49,6 +49,7 @@ _SERVERS: Final = {
     Operation.RESTORE,
     Operation.RETIRE_KEK,
     Operation.ADMIT,
+    Operation.DATE_REACHED,
 }
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(

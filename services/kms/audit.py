@@ -57,6 +57,7 @@ CHANGING: Final = frozenset(
         Operation.DESTROY,
         Operation.RE_KEY,
         Operation.GET_USAGE_ALLOCATION,
+        Operation.DATE_REACHED,
         Operation.SERVE,
         Operation.REPLICATE,
     }

@@ -41,6 +41,7 @@ from services.kms.reading import Readings
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.rejections import Rejections
 from services.kms.replication import Change
+from services.kms.unwritten import Changes, Draft
 from services.kms.work import Tell, Work
 from services.runtime.ports import Clock, Database, Rng
 
@@ -182,7 +183,9 @@ class Core:
                 if done is not None:
                     return _reply(done.value)
             if audit.WRITTEN.isdisjoint(asked):
-                return await self._read(run)
+                told = await self._read(run)
+                if told is not None:
+                    return _reply(told.value)
             return await self._commit(caller, run, touched(drawn))
         finally:
             self.rejections.count(judging)
@@ -330,11 +333,14 @@ class Core:
             raise _refused_storage(done.unsettled) from done.unsettled
         return _reply(done.value)
 
-    async def _read(self, fn: _Run[T]) -> T:
-        def read(connection: sqlite3.Connection) -> Done[T]:
-            return fn(connection, Trail(connection, self._vault), OWN_ROWS)
-
-        return _reply((await self._stored(self._database.query(read))).value)
+    async def _read(self, run: Callable[[sqlite3.Connection, Draft, Allowance], T]) -> T | None:
+        """What comes of it without a transaction; None when it needs one, as a date has come."""
+        try:
+            return await self._stored(
+                self._database.query(lambda connection: run(connection, Draft(), OWN_ROWS))
+            )
+        except Changes:
+            return None
 
     async def _stored(self, work: Awaitable[T]) -> T:
         """What comes of work with the store. A full or failing disk is an answer of the server,

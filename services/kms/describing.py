@@ -145,6 +145,9 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     if start is None:
         raise Refusal(absent(work.caller), work.caller.scope)
     sought = Sought(scope, request.attributes, work.at)
+    if locating.tells_states(request.attributes):
+        for key_id in store.reached(work.connection, scope, work.at):
+            work.find(key_id)
     found, total = _found(work, sought, start, request.offset_items + request.maximum_items)
     found = found[request.offset_items :]
     # Many that match empty the placeholder, unless one of them was all that was asked for.

@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from protocol.terms import KeyId
-from services.kms import audit
+from services.kms import audit, locating
 from services.kms.keyrow import KeyRow
-from services.kms.operations import Get, Locate, ObjectRequest, Request
+from services.kms.operations import Get, GetAttributes, Locate, ObjectRequest, Request
 
 KEYS: Final = 16_384
 """Rows at most; the one that came first gives way."""
@@ -40,18 +40,25 @@ Touched = Collection[KeyId] | None
 
 
 def touched(requests: Sequence[Request[Any]]) -> Touched:
-    """What a message of these may change: reads do too, when one of a key is the first. The ID
+    """What a message of these may change: reads do too, when a Get of a key is the first, and when
+    one tells of a key whose date has come. The ID
     Placeholder means a key that the message has made itself, unless it has looked for one."""
     located = any(isinstance(request, Locate) for request in requests)
+    if located and any(_tells_states(request) for request in requests):
+        return None  # a date may have led any key to another state
     ids: list[KeyId] = []
     for request in requests:
-        if isinstance(request, Get):
+        if isinstance(request, Get | GetAttributes):
             ids += request.unique_identifiers or ()
         elif isinstance(request, ObjectRequest) and request.unique_identifier is not None:
             ids.append(request.unique_identifier)
         elif located and request.needs_placeholder and request.operation in audit.CHANGING:
             return None
     return ids
+
+
+def _tells_states(request: Request[Any]) -> bool:
+    return isinstance(request, Locate) and locating.tells_states(request.attributes)
 
 
 class Look:

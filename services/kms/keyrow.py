@@ -38,7 +38,8 @@ class KeyRow(msgspec.Struct, frozen=True, array_like=True):
 def as_at(row: KeyRow, at: float) -> KeyRow:
     """The key at the time ``at``: dates that have come change its state by themselves.
 
-    Nothing is written for that; the next change of the key writes it along.
+    It is written when somebody is told of it (``work``), so a clock that is put back changes
+    nothing of what was told.
     """
     state, since = states.at(row.state, row.activation_date, row.deactivation_date, at)
     if state is row.state:

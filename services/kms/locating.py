@@ -71,6 +71,11 @@ class _Term(NamedTuple):
     few: str = ""
 
 
+def tells_states(wanted: Sequence[Attribute]) -> bool:
+    """Whether what is found, and what is not, says in which state keys are, or since when."""
+    return any(one.name in (STATE, LAST_CHANGE) for one in wanted)
+
+
 def check(wanted: Sequence[Attribute]) -> None:
     """``InvalidField`` for what no key can be asked."""
     for one in wanted:

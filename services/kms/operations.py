@@ -61,6 +61,7 @@ class Operation(StrEnum):
     ROTATE_KEK = "Rotate KEK"
     RETIRE_KEK = "Retire KEK"
     CHANGE_ROOT = "Change Root"
+    DATE_REACHED = "Date Reached"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

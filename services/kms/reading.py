@@ -70,7 +70,7 @@ class Readings:
             if done is None:
                 draft = Draft()
                 done = await self._looked(key_ids, draft, allowance, run)
-        except Changes:  # the first Get of a key tells that it is fresh no more
+        except Changes:  # the first Get of a key, or one whose date has come, changes it
             done = None
         except BaseException:
             self._refusals.put_back(allowance.due)

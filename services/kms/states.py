@@ -15,7 +15,8 @@
    below either (``joined``): of Compromised and Destroyed that is Destroyed Compromised.
 
 9. A date that has come changes the state by itself: Activation Date, Pre-Active to Active;
-   Deactivation Date, Active to Deactivated (``at``). Nothing else has a date ahead.
+   Deactivation Date, Active to Deactivated (``at``). Nothing else has a date ahead. The state is
+   written when somebody is told of it: a clock that is put back leads nothing back.
 10. Encrypt is for an Active key until its Protect Stop Date; Decrypt for one that is Active,
    Deactivated or Compromised, from its Process Start Date on.
 

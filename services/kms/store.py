@@ -62,6 +62,11 @@ SCHEMA: Final = (
     # With the dates that change a state by themselves, so that counting reads no rows.
     "CREATE INDEX IF NOT EXISTS keys_by_state_and_dates ON keys "
     "(scope, state, ordinal, activation_date, deactivation_date)",
+    # Keys with a date ahead, which are few, so that asking whether one has come costs nothing.
+    "CREATE INDEX IF NOT EXISTS keys_to_activate ON keys (activation_date) "
+    "WHERE state = 'Pre-Active' AND activation_date IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS keys_to_deactivate ON keys (deactivation_date) "
+    "WHERE state = 'Active' AND deactivation_date IS NOT NULL",
     """CREATE TABLE IF NOT EXISTS attribute_index (
         name TEXT NOT NULL,
         value BLOB NOT NULL,
@@ -151,6 +156,19 @@ def rows(connection: sqlite3.Connection, vault: Vault) -> Iterator[KeyRow]:
     """Every key in order of creation; ``CryptographicFailure`` as in ``find``."""
     for found in connection.execute(_SELECT + "ORDER BY ordinal"):
         yield _verified(vault, found)
+
+
+def reached(connection: sqlite3.Connection, scope: str | None, at: float) -> tuple[KeyId, ...]:
+    """Keys of a scope (None: of all) whose state a date has changed at the time ``at``, and whose
+    rows do not say so."""
+    found = connection.execute(
+        "SELECT key_id FROM keys INDEXED BY keys_to_activate "
+        "WHERE state = 'Pre-Active' AND activation_date <= ? AND (? IS NULL OR scope = ?) "
+        "UNION ALL SELECT key_id FROM keys INDEXED BY keys_to_deactivate "
+        "WHERE state = 'Active' AND deactivation_date <= ? AND (? IS NULL OR scope = ?)",
+        (at, scope, scope, at, scope, scope),
+    )
+    return tuple([KeyId(key_id) for (key_id,) in found])
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:

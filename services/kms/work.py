@@ -102,6 +102,9 @@ class Work:
     ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's
     ID Placeholder;
     ``repeated`` says that the Create which set it had made its key before.
+
+    A key that is told of in a state to which a date has led is written in that state, whatever
+    becomes of the message: no state leads back (KMIP 1.4 section 3.22), nor may a clock.
     """
 
     def __init__(
@@ -136,10 +139,11 @@ class Work:
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
         self._served: dict[KeyId, KeyRow] = {}
+        self._reached: dict[KeyId, KeyRow] = {}
 
     def anew(self) -> Work:
         """The message as it began, without what it has drafted."""
-        return Work(
+        work = Work(
             self.connection,
             self.vault,
             self.caller,
@@ -150,12 +154,14 @@ class Work:
             tell=self._tell,
             kept=self.kept,
         )
+        work._reached = self._reached
+        return work
 
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
         altered row."""
         row = self.stored(key_id)
-        return None if row is None else as_at(row, self.at)
+        return None if row is None else self._dated(row)
 
     def stored(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
@@ -203,7 +209,13 @@ class Work:
             if fresh.row.operation_id == operation_id:
                 return as_at(self._rows[key_id], self.at)
         row = store.find_created(self.connection, self.vault, scope, operation_id)
-        return None if row is None else as_at(row, self.at)
+        return None if row is None else self._dated(row)
+
+    def _dated(self, row: KeyRow) -> KeyRow:
+        now = as_at(row, self.at)
+        if now is not row and row.key_id not in self._rows:
+            self._reached[row.key_id] = now
+        return now
 
     def material(self, row: KeyRow) -> KeyMaterial | None:
         """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
@@ -219,7 +231,7 @@ class Work:
 
     def update(self, row: KeyRow, operation: Operation) -> None:
         """Draft what ``operation`` has made of the key, and note it; the peer has to learn it."""
-        self.take(row, operation)
+        self.take(as_at(row, self.at), operation)
         self._waiting[row.key_id] = None
 
     def serve(self, row: KeyRow) -> None:
@@ -231,7 +243,7 @@ class Work:
         if unheard:
             self._rows[row.key_id] = served
             return
-        if row.key_id not in self._rows:
+        if row.key_id not in self._rows and row.key_id not in self._reached:
             self._served[row.key_id] = served
         self.update(served, Operation.SERVE)
 
@@ -296,6 +308,7 @@ class Work:
 
     def write(self) -> Written:
         """Write the rows of keys, and give the trail its entries, which writes them at its end."""
+        self._write_dates()
         if self._rows:
             self.trail.changing()
         for key_id, row in self._rows.items():
@@ -313,6 +326,15 @@ class Work:
             bool(self._served),
             tuple(self._rows),
         )
+
+    def _write_dates(self) -> None:
+        """Draft what dates have changed, where nothing else of the message writes it along."""
+        for key_id, row in self._reached.items():
+            if key_id not in self._rows:
+                self._rows[key_id] = row
+                entry = AuditEntry(self.server, row.scope, Operation.DATE_REACHED, key_id)
+                self._changed[key_id] = self._draft(entry)
+                self._waiting[key_id] = None
 
     def _to_be_told(self) -> tuple[Change, ...]:
         """Have the changes wait for the peer; those that it must confirm before the answer."""

@@ -140,12 +140,16 @@ def test_every_operation_has_its_request_and_is_done() -> None:
     asked = [kind.operation for kind in performing._PERFORM]
     not_asked = [
         Operation.SERVE,  # by a Get
+        Operation.DATE_REACHED,  # by time
         Operation.REPLICATE,  # by the peer; the others at a start, or of the key ring
         Operation.ACCEPT_ROLLBACK,
         Operation.RESTORE,
         Operation.TRUST,  # at the console
         Operation.DISTRUST,
         Operation.ADMIT,  # of who is refused at the door
+        Operation.MOVE_IDENTITY,
+        Operation.REJECT,
+        Operation.END_REJECTION,
         Operation.UNREAD,  # refused before
         Operation.ROTATE_KEK,
         Operation.RETIRE_KEK,

@@ -149,8 +149,10 @@ def rows(server: Server) -> list[tuple[Any, ...]]:
 
 
 async def operations(server: Server) -> list[tuple[str, str, str]]:
-    """The trail, without what it says of a key that is fresh no more."""
-    return [row for row in await trail(server) if row[0] != Operation.SERVE]
+    """The trail, without what it says of a key that is fresh no more, or whose date has come: one
+    row of a message may tell what it takes two of single items to tell."""
+    apart = (Operation.SERVE, Operation.DATE_REACHED)
+    return [row for row in await trail(server) if row[0] not in apart]
 
 
 def keys_of(server: Server) -> list[KeyId]:
