@@ -216,19 +216,15 @@ def take(
     rows: Sequence[Row],
     after: Mapping[NodeName, Place],
     now: float,
-) -> set[KeyId]:
+) -> None:
     """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
-    are not counted, and come again. Returns the keys of those that were counted before."""
+    are not counted, and come again; nor is one again that was counted before."""
     mine = marks(connection, me)
     told = dict.fromkeys(row.node for row in rows if row.node != me)
     whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
-    old: set[KeyId] = set()
     for row in rows:
-        if row.place <= mine.get(row.node, START):
-            old.add(row.key_id)
         if row.node not in whole or row.place <= mine.get(row.node, START):
             continue
-        old.discard(row.key_id)
         connection.execute(
             "INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)",
             (row.node, row.key_id, *row.place, row.at),
@@ -237,7 +233,6 @@ def take(
         tallies.applied(connection, row.node, now - row.at)
     for node in whole:
         _mark(connection, me, node, mine[node])
-    return old
 
 
 # ---- marks and peers -----------------------------------------------------------------------

@@ -301,9 +301,7 @@ class Group:
             contents.changed(connection, changed)
             trusted = line.looked == peer.boot or standing.looked(connection, peer.node, said)
             if trusted:
-                old = oplog.take(connection, self._me, rows, after, now)
-                # It was told under a number that stands for something else here.
-                oplog.log(connection, self._me, [key for key in changed if key in old], now)
+                oplog.take(connection, self._me, rows, after, now)
             heard = self._heard(connection, peer.node, said, trusted=trusted)
             outcome[:] = [(heard, trusted)]
 
@@ -346,13 +344,6 @@ class Group:
         self.active = self._me
         self._node.record("kms.active", level="warning", term=term)
         self._compare()
-
-
-def _marks(places: dict[NodeName, Place]) -> tuple[m.Mark, ...]:
-    return tuple(
-        m.Mark(node=node, epoch=place.epoch, sequence=place.sequence)
-        for node, place in places.items()
-    )
 
 
 class GroupDoor(Service):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from protocol.terms import KeyId, NodeName
 from services.kms import oplog
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.doors import standing
+from services.kms.master import Vault
 from services.kms.oplog import Place, Row
 
 ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")
@@ -42,12 +44,13 @@ def row(node: NodeName, sequence: int, key: KeyId = ONE) -> Row:
 
 
 def test_behind_a_gap_nothing_is_counted_and_it_comes_again(log: sqlite3.Connection) -> None:
-    assert oplog.take(log, ME, [row(PEER, 3)], {PEER: Place(7, 2)}, 2.0) == set()
+    oplog.take(log, ME, [row(PEER, 3)], {PEER: Place(7, 2)}, 2.0)
     assert PEER not in oplog.marks(log, ME)
     oplog.take(log, ME, [row(PEER, 1), row(PEER, 3, TWO)], {}, 2.0)
     assert oplog.marks(log, ME)[PEER] == Place(7, 3)
-    old = oplog.take(log, ME, [row(PEER, 2), row(PEER, 4, TWO)], {PEER: Place(7, 3)}, 2.0)
-    assert old == {ONE}, "what had a number before"
+    oplog.take(log, ME, [row(PEER, 2, TWO), row(PEER, 4)], {PEER: Place(7, 3)}, 2.0)
+    keys = log.execute("SELECT key_id, sequence FROM oplog ORDER BY sequence").fetchall()
+    assert keys == [("two", 3), ("one", 4)], "what had a number before is not counted again"
     assert oplog.marks(log, ME)[PEER] == Place(7, 4)
 
 
@@ -129,3 +132,34 @@ def test_a_life_has_looked_only_for_what_it_was_told(
         checked_digest=checked[1],
     )
     assert standing.looked(log, PEER, said) is looked
+
+
+class NoVault:
+    """For what asks for no total."""
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_the_end_is_kept_of_a_peer_that_is_trusted_alone(
+    log: sqlite3.Connection, trusted: bool
+) -> None:
+    """The end that is known is what one that was put back shall find its loss by."""
+    known, now = TrailEnd(9, b"k" * 32), TrailEnd(4, b"n" * 32)
+    oplog.heard(log, PEER, {}, known)
+    said = m.Standing(
+        marks=(),
+        seen_sequence=0,
+        seen_digest=EMPTY.digest,
+        end_sequence=now.sequence,
+        end_digest=now.digest,
+        checked_sequence=0,
+        checked_digest=EMPTY.digest,
+    )
+    vault = cast(Vault, NoVault())
+    heard = standing.heard(
+        log, vault, ME, PEER, said, 1.0, drawn=3, trusted=trusted, compare=False
+    )
+    assert heard.intact
+    assert oplog.peers(log)[0].seen == (now if trusted else known)

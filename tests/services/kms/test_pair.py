@@ -29,8 +29,10 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, RevocationReason
+from services.kms.access import caller_at
 from services.kms.doors.pair import KEYS_AT_ONCE
 from services.kms.service import KmsService
+from services.runtime.service import Peer
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
 
 
@@ -476,3 +478,43 @@ def test_attributes_reach_the_peer_and_meet_again(rig: PairRig) -> None:
         assert [one.value for one in there][:3] == ["1", "2", "3"] and len(there) == 4
         found = rig.ask(server, Locate(attributes=there[:3]))
         assert found.key_ids == (key,)
+
+
+@pytest.mark.parametrize("how", ["met", "told"])
+def test_who_has_lost_what_its_peer_saw_tells_it_nothing_before_it_has_asked(
+    rig: PairRig, how: str
+) -> None:
+    """Its answer, which says so, may be lost; and what it tells first would hide the loss."""
+    rig.key(A, "1")
+    rig.sleep(5)
+    service = rig.agent.machine(A).runner.service
+    assert isinstance(service, KmsService) and service.pair is not None
+    pair, lost = service.pair, bytes(32)
+    sent: list[str] = []
+    request = pair._bus.request
+
+    async def noted(to: Any, message: Any, **how: Any) -> Any:
+        sent.append(type(message).__name__)
+        return await request(to, message, **how)
+
+    pair._bus.request = noted  # type: ignore[method-assign]
+    if how == "met":
+        joining = JoinPair(sequence=99, digest=lost, waiting=0, everything=False)
+        assert rig.run(pair.met(joining)).everything
+    else:
+        [(end, digest)] = rig.at_rest(B, "SELECT sequence, digest FROM audit_head")
+        told = ReplicateKeys(
+            keys=(),
+            material=Sealed.of(),
+            last=True,
+            sequence=99,
+            digest=lost,
+            end_sequence=end,
+            end_digest=digest,
+        )
+        caller = caller_at(service.config, B, local=False)
+        peer = Peer(node=B, boot=1, local=False)
+        assert not rig.run(pair.take(told, peer, caller)).intact
+    key = rig.key(A, "2")
+    assert sent[:2] == ["JoinPair", "ReplicateKeys"]
+    assert rig.values(B, (key,)) == {key: rig.material[key]}

@@ -1,0 +1,101 @@
+"""What servers of a group say to each other of themselves, and what is made of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.messages import kms as m
+from protocol.messages.agent import DiskAct
+from protocol.messages.kms import MakeActive
+from protocol.terms import NodeName
+from services.kms import oplog
+from services.kms.audit import EMPTY
+from services.kms.doors import standing
+from services.kms.doors.group import Group
+from services.kms.service import KmsService
+from tests.services.kms.group_rig import A, B, C, GroupRig
+
+
+@pytest.fixture
+def rig() -> Iterator[GroupRig]:
+    made = GroupRig()
+    yield made
+    made.healthy()
+    made.close()
+
+
+def service(rig: GroupRig, server: NodeName) -> KmsService:
+    found = rig.agent.machine(server).runner.service
+    assert isinstance(found, KmsService)
+    return found
+
+
+def group_of(rig: GroupRig, server: NodeName) -> Group:
+    found = service(rig, server).group
+    assert found is not None
+    return found
+
+
+def test_a_life_that_has_not_looked_does_not_say_that_it_has(rig: GroupRig) -> None:
+    """Nor to one that knows no end of its trail: that may be what it has lost."""
+    one = service(rig, B)
+    said, _ = rig.run(
+        one._database.query(
+            lambda connection: standing.told(connection, one._vault, B, A, None, total=False)
+        )
+    )
+    other = service(rig, A)
+
+    def believed(connection: sqlite3.Connection) -> bool:
+        oplog.heard(connection, B, {}, EMPTY)
+        return standing.looked(connection, B, said)
+
+    assert not rig.run(other._database.transact(believed))
+
+
+def test_who_is_refused_a_key_writes_down_the_breach_too(rig: GroupRig) -> None:
+    """It may never be told of the other material: that one's teller may be gone."""
+    bus = group_of(rig, A)._bus
+    request = bus.request
+
+    async def refused(to: NodeName, message: Any, **how: Any) -> Any:
+        reply = await request(to, message, **how)
+        if to != B or not isinstance(message, m.TellChanges):
+            return reply
+        keys = tuple([key.key_id for key in message.keys])
+        return msgspec.structs.replace(reply, refused=keys)
+
+    bus.request = refused  # type: ignore[method-assign]
+    key = rig.key(A, "one")
+    rig.sleep(1)
+    assert [(one.key_id, one.peer) for one in rig.group(A).breaches] == [(key, B)]
+    [said] = rig.seen("kms.breach")
+    assert (said.node, said.fields["peer"]) == (A, B)
+    assert not rig.group(B).breaches
+
+
+def test_who_was_put_back_has_all_told_at_once_and_only_once(rig: GroupRig) -> None:
+    """By its own word, and not because totals differ later."""
+    for number in range(3):
+        rig.key(A, f"old {number}")
+    rig.sleep(1)
+    rig.power_off(A)
+    rig.disk(A, DiskAct.SAVE)
+    rig.power_on(A)
+    lost = rig.key(A, "lost")
+    rig.sleep(1)
+    rig.power_off(A)
+    rig.disk(A, DiskAct.RESTORE)
+    rig.power_on(A)
+    rig.sleep(10)
+    assert lost in rig.attributes(A)
+    assert rig.seen("kms.behind_peer") and not rig.seen("kms.differs")
+    logs = "SELECT epoch, last FROM epochs ORDER BY epoch"
+    before = [rig.at_rest(server, logs) for server in rig.servers]
+    rig.sleep(100)
+    assert [rig.at_rest(server, logs) for server in rig.servers] == before, "told for ever"
