@@ -61,6 +61,11 @@ _SCHEMA: Final = (
         node TEXT NOT NULL,
         term INTEGER NOT NULL
     ) STRICT""",
+    # Beside it, for there are databases from before appointments had stamps.
+    """CREATE TABLE IF NOT EXISTS appointed (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        at REAL NOT NULL
+    ) STRICT""",
 )
 
 
@@ -128,6 +133,7 @@ def begin(
     )
     if active is not None:
         connection.execute("INSERT OR IGNORE INTO active VALUES (1, ?, 0)", (active,))
+    connection.execute("INSERT OR IGNORE INTO appointed VALUES (1, 0)")
 
 
 # ---- the logs ------------------------------------------------------------------------------
@@ -324,16 +330,50 @@ def at_risk(
 # ---- who takes changes ------------------------------------------------------------------------
 
 
-def active(connection: sqlite3.Connection) -> tuple[NodeName | None, int]:
-    """The server that takes changes, and by which appointment; nobody in mode ``async``."""
-    found = connection.execute("SELECT node, term FROM active").fetchone()
-    return (None, 0) if found is None else (NodeName(found[0]), int(found[1]))
+class Active(NamedTuple):
+    """The server that takes changes, nobody in mode ``async``, and by the how manieth appointment.
+    ``at`` is its stamp, in Unix seconds; 0 for the one of the configuration."""
+
+    node: NodeName | None
+    term: int
+    at: float
 
 
-def appoint(connection: sqlite3.Connection, node: NodeName, term: int) -> bool:
-    """A later appointment counts; of two of one term that of the lower name. Whether it is news."""
-    now, last = active(connection)
-    if now is None or not (term > last or (term == last and node < now)):
+_STEP: Final = 1e-6  # from one stamp to the next, in seconds, where no clock says more
+
+
+def active(connection: sqlite3.Connection) -> Active:
+    """Who takes changes, as known here."""
+    found = connection.execute(
+        "SELECT node, term, at FROM active JOIN appointed USING (one)"
+    ).fetchone()
+    return Active(None, 0, 0.0) if found is None else Active(*found)
+
+
+def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> int:
+    """An operator appoints a server at the time ``now`` (Unix seconds); by which appointment.
+
+    Its stamp is that time, and above the one that is known here whatever the clock says: so it is
+    above all that it follows, and of two that knew nothing of each other the later one is.
+    """
+    last = active(connection)
+    _appointed(connection, Active(node, last.term + 1, max(now, last.at + _STEP)))
+    return last.term + 1
+
+
+def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
+    """A peer says who takes changes. The later stamp counts; the lower name settles equal ones.
+    Whether it is news."""
+    mine = active(connection)
+    if mine.node is None or heard.node is None or heard == mine:
         return False
-    connection.execute("UPDATE active SET node = ?, term = ?", (node, term))
+    later = (heard.at, heard.term) > (mine.at, mine.term)
+    if not later and ((heard.at, heard.term) < (mine.at, mine.term) or heard.node > mine.node):
+        return False
+    _appointed(connection, heard)
     return True
+
+
+def _appointed(connection: sqlite3.Connection, one: Active) -> None:
+    connection.execute("UPDATE active SET node = ?, term = ?", (one.node, one.term))
+    connection.execute("UPDATE appointed SET at = ?", (one.at,))

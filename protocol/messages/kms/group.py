@@ -32,7 +32,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     ``checked_sequence`` and ``checked_digest``: which end, told by who is spoken to, the speaker
     has looked for in its trail in this life; -1 before it has looked for any.
     ``everything``: it has lost something, and wants to be told of all keys. ``active``: in mode
-    ``forward`` the server that takes changes, by the ``term``-th appointment that is known.
+    ``forward`` the server that takes changes, by the ``term``-th appointment that is known;
+    ``appointed_at``: the stamp of that, in Unix seconds; unset when no operator has appointed any.
     ``total``: what all its keys come to (``services.kms.contents``); empty: it does not say.
     """
 
@@ -46,6 +47,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     everything: bool = False
     active: NodeName | None = None
     term: int = 0
+    appointed_at: float | msgspec.UnsetType = msgspec.UNSET
     total: bytes = b""
 
 

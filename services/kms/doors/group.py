@@ -78,7 +78,7 @@ class Group:
                 at=self._clock.now(),
                 drawn=drawn,
             )
-            return oplog.active(connection)[0]
+            return oplog.active(connection).node
 
         self.active = await self._database.transact(begin)
         self._core.handed_on_to = self._elsewhere
@@ -258,7 +258,7 @@ class Group:
     ) -> None:
         self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
         if heard.appointed is not None:
-            self.active = heard.appointed
+            self._is_active(heard.appointed, said.term)
         if heard.back:
             self._node.record("kms.group", peer=peer, reached=True, why="")
         if heard.differs:
@@ -333,17 +333,17 @@ class Group:
         if self.active is None:
             raise NotAvailable(f"{self._me} takes changes as all servers of its group do")
 
-        def appoint(connection: sqlite3.Connection) -> int:
-            now, term = oplog.active(connection)
-            if now != self._me:
-                term += 1
-                oplog.appoint(connection, self._me, term)
-            return term
-
-        term = await self._database.transact(appoint)
-        self.active = self._me
-        self._node.record("kms.active", level="warning", term=term)
+        now = self._clock.now()
+        term = await self._database.transact(
+            lambda connection: oplog.appoint(connection, self._me, now)
+        )
+        self._is_active(self._me, term)
         self._compare()
+
+    def _is_active(self, server: NodeName, term: int) -> None:
+        """That server takes changes from now on, by that appointment."""
+        self.active = server
+        self._node.record("kms.active", level="warning", active=server, term=term)
 
 
 class GroupDoor(Service):

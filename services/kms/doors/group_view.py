@@ -26,12 +26,12 @@ def view(
     digests: bool,
 ) -> m.GroupStatus:
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
-    active, term = oplog.active(connection)
+    active = oplog.active(connection)
     counted = tallies.tallies(connection)
     return m.GroupStatus(
         mode=config.replication.value,
-        active=active,
-        term=term,
+        active=active.node,
+        term=active.term,
         peers=_peers(connection, me, now),
         origins=tuple(m.GroupOrigin(**row._asdict()) for row in tallies.origins(connection)),
         at_risk=oplog.at_risk(connection, me, config.peers),

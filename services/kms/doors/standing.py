@@ -8,12 +8,14 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, NamedTuple
 
+import msgspec
+
 from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms import audit, contents, oplog, tallies
 from services.kms.audit import TrailEnd
 from services.kms.master import Vault
-from services.kms.oplog import Place
+from services.kms.oplog import Active, Place
 
 _NOT_LOOKED: Final = -1  # in place of the number of a row of the trail
 
@@ -45,7 +47,7 @@ def told(
     ``total``: say too what all its keys come to."""
     known = next(one for one in oplog.peers(connection) if one.node == peer)
     end = audit.head(connection, vault)
-    active, term = oplog.active(connection)
+    active = oplog.active(connection)
     standing = m.Standing(
         marks=_marks(oplog.marks(connection, me)),
         seen_sequence=known.seen.sequence,
@@ -55,8 +57,9 @@ def told(
         checked_sequence=_NOT_LOOKED if checked is None else checked.sequence,
         checked_digest=audit.EMPTY.digest if checked is None else checked.digest,
         everything=known.everything,
-        active=active,
-        term=term,
+        active=active.node,
+        term=active.term,
+        appointed_at=active.at or msgspec.UNSET,
         total=contents.total(connection, vault) if total else b"",
     )
     return standing, _marks(oplog.marks(connection, peer))
@@ -104,7 +107,8 @@ def heard(
         oplog.begin_epoch(connection, me, known, at, drawn)
     elif said.everything or differs:
         oplog.tell_everything(connection, me, at)
-    news = said.active is not None and oplog.appoint(connection, said.active, said.term)
+    at_that = said.appointed_at or 0.0
+    news = oplog.learn_active(connection, Active(said.active, said.term, at_that))
     return Heard(back, intact, differs, said.active if news else None)
 
 

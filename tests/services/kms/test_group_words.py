@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from protocol.messages import kms as m
-from protocol.messages.agent import DiskAct
+from protocol.messages.agent import DiskAct, SkewClock
 from protocol.messages.kms import MakeActive
 from protocol.terms import NodeName
 from services.kms import oplog
@@ -19,6 +19,8 @@ from services.kms.doors import standing
 from services.kms.doors.group import Group
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
+
+ACTIVE = "kms.active"
 
 
 @pytest.fixture
@@ -99,3 +101,57 @@ def test_who_was_put_back_has_all_told_at_once_and_only_once(rig: GroupRig) -> N
     before = [rig.at_rest(server, logs) for server in rig.servers]
     rig.sleep(100)
     assert [rig.at_rest(server, logs) for server in rig.servers] == before, "told for ever"
+
+
+@pytest.fixture
+def forward() -> Iterator[GroupRig]:
+    made = GroupRig(mode="forward")
+    yield made
+    made.healthy()
+    made.close()
+
+
+def taking(rig: GroupRig) -> list[NodeName | None]:
+    """Who takes changes, as each server knows it."""
+    return [rig.group(server).active for server in rig.servers]
+
+
+@pytest.mark.parametrize("order", [(B, C), (C, B), (B, A), (B, C, B), (B, B, C), (C, C, B)])
+def test_of_appointments_that_knew_nothing_of_each_other_the_last_one_counts(
+    forward: GroupRig, order: tuple[NodeName, ...]
+) -> None:
+    """Whatever their names, and however many each side has seen; also of the one that was active
+    before, which thinks that it still is."""
+    forward.cut((A, B), (A, C), (B, C))
+    for server in order:
+        forward.at(server, MakeActive())
+        forward.sleep(1)
+    forward.heal()
+    forward.sleep(60)
+    assert taking(forward) == [order[-1]] * 3
+    key = forward.key(order[0], "one")
+    assert key in forward.attributes(order[-1])
+
+
+def test_who_hears_that_another_one_was_appointed_says_so(forward: GroupRig) -> None:
+    forward.at(B, MakeActive())
+    forward.sleep(40)
+    said = [(one.node, one.fields["active"], one.fields["term"]) for one in forward.seen(ACTIVE)]
+    assert sorted(said) == [(server, B, 1) for server in forward.servers], "once each"
+
+
+def test_an_appointment_follows_those_that_are_known_whatever_the_clock_says(
+    forward: GroupRig,
+) -> None:
+    """Also once all have begun anew: the stamp is durable."""
+    forward.run(forward.agent.skew(SkewClock(node=B, skew_s=86400)))
+    forward.at(B, MakeActive())
+    forward.sleep(2)
+    for server in forward.servers:
+        forward.power_off(server)
+        forward.power_on(server)
+    forward.sleep(2)
+    forward.at(C, MakeActive())
+    forward.sleep(60)
+    assert taking(forward) == [C] * 3
+    assert forward.group(A).term == 2

@@ -15,7 +15,7 @@ from services.kms import oplog
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.doors import standing
 from services.kms.master import Vault
-from services.kms.oplog import Place, Row
+from services.kms.oplog import Active, Place, Row
 
 ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")
 ONE, TWO = KeyId("one"), KeyId("two")
@@ -158,8 +158,39 @@ def test_the_end_is_kept_of_a_peer_that_is_trusted_alone(
         checked_digest=EMPTY.digest,
     )
     vault = cast(Vault, NoVault())
-    heard = standing.heard(
-        log, vault, ME, PEER, said, 1.0, drawn=3, trusted=trusted, compare=False
-    )
+    heard = standing.heard(log, vault, ME, PEER, said, 1.0, drawn=3, trusted=trusted, compare=False)
     assert heard.intact
     assert oplog.peers(log)[0].seen == (now if trusted else known)
+
+
+NONE = NodeName("kms-0")
+
+
+@pytest.mark.parametrize(
+    ("heard", "news"),
+    [
+        (Active(THIRD, 1, 9.0), False),
+        (Active(THIRD, 1, 11.0), True),
+        (Active(THIRD, 7, 9.0), False),
+        (Active(THIRD, 2, 10.0), True),
+        (Active(THIRD, 1, 10.0), False),
+        (Active(NONE, 1, 10.0), True),
+        (Active(PEER, 1, 10.0), False),
+        (Active(None, 9, 99.0), False),
+    ],
+)
+def test_which_appointment_counts(log: sqlite3.Connection, heard: Active, news: bool) -> None:
+    log.execute("INSERT INTO active VALUES (1, 'kms-2', 1)")
+    log.execute("UPDATE appointed SET at = 10.0")
+    assert oplog.learn_active(log, heard) is news
+    assert oplog.active(log) == (heard if news else Active(PEER, 1, 10.0))
+
+
+def test_the_database_of_before_appointments_had_stamps(log: sqlite3.Connection) -> None:
+    log.execute("DROP TABLE appointed")
+    log.execute("INSERT INTO active VALUES (1, 'kms-2', 3)")
+    for drawn in (6, 7):
+        life(log, drawn)
+    assert oplog.active(log) == Active(PEER, 3, 0.0)
+    assert oplog.appoint(log, THIRD, 5.0) == 4
+    assert oplog.active(log) == Active(THIRD, 4, 5.0)
