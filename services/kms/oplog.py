@@ -331,7 +331,7 @@ def at_risk(
 
 
 class Active(NamedTuple):
-    """The server that takes changes, nobody in mode ``async``, and by the how manieth appointment.
+    """The server that takes changes, nobody in mode ``async``, and by the ``term``-th appointment.
     ``at`` is its stamp, in Unix seconds; 0 for the one of the configuration."""
 
     node: NodeName | None
