@@ -365,14 +365,9 @@ def stamped(
 # ---- for Locate -----------------------------------------------------------------------------
 
 
-def indexed(packed: bytes) -> tuple[tuple[str, bytes], ...]:
-    """What Locate finds a key by without looking at others: names with their values' bytes."""
-    held = unpack(packed)
-    return tuple([(name, key_of(value)) for name in held for _, value in held[name].instances])
-
-
 def raw_index(packed: bytes) -> list[tuple[str, bytes]]:
-    """As ``indexed``, sooner: a value is in a row as it is in the index, so it is not read here."""
+    """What Locate finds a key by without looking at others: names with their values' bytes, which
+    are in a row as they are in the index, so they are not read here."""
     if not packed:
         return []
     return [(it.name, bytes(value)) for it in _raw.decode(packed) for _, value in it.instances]

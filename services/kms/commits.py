@@ -63,13 +63,14 @@ class _Message:
         self, run: Callable[[sqlite3.Connection, Trail], Done[Any]], touches: Touched
     ) -> None:
         self.run, self.touches = run, touches
-        self.over = asyncio.Event()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.done: Done[Any] | None = None
         self.error: BaseException | None = None
 
     def end(self, error: BaseException | None = None) -> None:
         self.error = error
-        self.over.set()
+        if not self.over.done():  # its caller has given up
+            self.over.set_result(None)
 
 
 class Commits:
@@ -104,7 +105,7 @@ class Commits:
         if not self._gathered:
             self._background("kms.commit", self._next())
         self._gathered.append(message)
-        await message.over.wait()
+        await message.over
         if message.error is not None:
             raise message.error
         done = cast(Done[T], message.done)

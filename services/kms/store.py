@@ -28,9 +28,9 @@ from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import audit, identities, rejections, replication
-from services.kms.attributes import indexed
+from services.kms.attributes import raw_index
 from services.kms.keyrow import KeyRow
-from services.kms.master import Vault, kek_bytes
+from services.kms.master import Vault, kek_bytes, kek_of
 
 SCHEMA: Final = (
     # Overwrite what is destroyed, also in freed pages; not every SQLite does so by default.
@@ -173,7 +173,7 @@ def reached(connection: sqlite3.Connection, scope: str | None, at: float) -> tup
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     """Write a new key with its tag, under the KEK that is the current one now."""
-    if row.wrapped is not None:
+    if row.wrapped is not None and kek_of(row.wrapped) != vault.ring.current.number:
         renewed = vault.renewed(row.wrapped, _aad(row))
         row = msgspec.structs.replace(row, wrapped=renewed)
     values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
@@ -216,7 +216,7 @@ def _index(connection: sqlite3.Connection, row: KeyRow) -> None:
 def _add_to_index(connection: sqlite3.Connection, row: KeyRow) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO attribute_index VALUES (?, ?, ?)",
-        [(name, value, row.key_id) for name, value in indexed(row.attributes)],
+        [(name, value, row.key_id) for name, value in raw_index(row.attributes)],
     )
 
 

@@ -3,7 +3,7 @@
 - ``bus``, ``connection``, ``nats_client``  the wire to nats-server
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
-- ``disk`` (with ``trees``, ``database``, ``ledger``)  a node's storage as a folder
+- ``disk`` (with ``trees``, ``ends``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
 - ``gathering``            works of one step of the loop that go to a thread together
 - ``boots``                the number of a node's lives, kept twice

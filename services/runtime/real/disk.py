@@ -113,6 +113,7 @@ class LabStore(Switches, Store):
         with self._one:
             if disk is not None:
                 disk.close()
+            self.trees.close()
             if way is WayDown.POWER_LOSS:
                 self._power_lost = True
                 with suppress(OSError):
@@ -195,6 +196,7 @@ class LabStore(Switches, Store):
             self._disk.life.end(WayDown.CRASH)
             self._disk.close()
         self.pool.shutdown(wait=True)
+        self.trees.close()
 
 
 class LabDisk(Disk):
@@ -237,10 +239,11 @@ class LabDisk(Disk):
         file_components(path)
 
         def effect() -> None:
-            self._trees.append(path, data)
             if sync:  # in the same thread: a way there and back costs more than the writing
                 self._store.admit(path)
-                self._trees.sync(path)
+                self._trees.append_synced(path, data)
+            else:
+                self._trees.append(path, data)
 
         await self._do(path, effect, grows=True)
 

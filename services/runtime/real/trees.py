@@ -23,11 +23,15 @@ from urllib.parse import quote
 
 import msgspec
 
+from services.runtime.real.ends import End, put
 from services.runtime.store import components, file_components
 
 IMAGES = ("written", "contents")
 """The folders with every file's bytes: as they are, and as the last ``sync`` left them."""
 TREES = (*IMAGES, "synced")
+ENDS = 8
+"""Files at most that stay open to be written behind."""
+
 _PIECE = 1 << 20
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,6 +43,7 @@ class Trees:
         self.root = root
         self._written, self._contents, self._synced = (root / name for name in TREES)
         self._intent, self._lost = root / "intent", root / "lost"
+        self._ends: dict[str, End] = {}  # files whose two images are the same
 
     # ---- the port's calls -------------------------------------------------------------------
 
@@ -50,6 +55,7 @@ class Trees:
     def write(self, path: str, data: bytes, flags: int = os.O_TRUNC) -> None:
         """Create or truncate the file, and its folders; ``flags`` are those of ``open``."""
         names = file_components(path)
+        self.close(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
             folder = tree  # not made here: a disk that is gone must not come back empty
@@ -66,15 +72,43 @@ class Trees:
 
     def append(self, path: str, data: bytes) -> None:
         """Write at the end of the file, made if need be."""
+        self.close(path)
         try:
             descriptor = self._opened(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
             self.write(path, data, os.O_APPEND)
             return
         try:
-            _put(descriptor, data)
+            put(descriptor, data)
         finally:
             os.close(descriptor)
+
+    def append_synced(self, path: str, data: bytes) -> None:
+        """``append`` and ``sync``. A file in the root folder that has seen nothing else since the
+        last one stays open, and only what is new is carried over: after each call of the machine
+        this thread may have to wait until another one lets it go on."""
+        end = self._ends.pop(path, None)  # what fails leaves the two images apart
+        if end is None or not end.is_of(f"{self._written}/{path}"):
+            if end is not None:
+                end.close()
+            self.append(path, data)
+            self.sync(path)
+            if "/" not in path and len(self._ends) < ENDS:
+                self._ends[path] = End(f"{self._written}/{path}", f"{self._contents}/{path}")
+            return
+        try:
+            end.append(data)
+        except BaseException:
+            end.close()
+            raise
+        self._ends[path] = end
+
+    def close(self, path: str | None = None) -> None:
+        """Close the files that are open, or this one."""
+        for name in [path] if path is not None else list(self._ends):
+            end = self._ends.pop(name, None)
+            if end is not None:
+                end.close()
 
     def sync(self, path: str) -> None:
         """Carry the content of the file to the synced image."""
@@ -87,7 +121,7 @@ class Trees:
         # In place, never truncated first: a kill in the midst leaves what was durable before.
         shadow = os.open(f"{self._contents}/{path}", os.O_WRONLY | _NO_LINK)
         try:
-            _put(shadow, data)
+            put(shadow, data)
             if os.fstat(shadow).st_size != len(data):
                 os.ftruncate(shadow, len(data))
         finally:
@@ -96,6 +130,8 @@ class Trees:
     def replace(self, source: str, target: str) -> None:
         """Rename atomically; a kill in the midst is finished or taken back by ``recover``."""
         before, after = file_components(source), file_components(target)
+        self.close(source)
+        self.close(target)
         self._check(self._written, before)
         self._check(self._written, after)
         if stat.S_ISDIR(os.lstat(self._written.joinpath(*before)).st_mode):
@@ -114,6 +150,7 @@ class Trees:
     def remove(self, path: str) -> None:
         """Remove the file; ``FileNotFoundError`` when it is not there."""
         names = file_components(path)
+        self.close(path)
         self._check(self._written, names)
         self._written.joinpath(*names).unlink()
         self._contents.joinpath(*names).unlink()
@@ -153,6 +190,7 @@ class Trees:
 
     def recover(self) -> None:
         """Make the folders if need be, and finish what a killed process had begun."""
+        self.close()
         if self._lost.exists():
             self.lose_power()
         self.root.mkdir(0o700, parents=True, exist_ok=True)
@@ -192,6 +230,7 @@ class Trees:
         A full device is no hindrance: nothing is made before something else was given up. Broken
         off, by a kill or an ``OSError``, it goes on with the next call of it or of ``recover``.
         """
+        self.close()
         if not self._lost.exists():  # this name is the mark that the power was lost
             os.rename(self._written, self._lost)
         for tree in (self._written, self._contents):
@@ -275,13 +314,6 @@ class Trees:
             yield "/".join(path), entry
             if entry.is_dir():
                 yield from self._reachable(path)
-
-
-def _put(descriptor: int, data: bytes) -> None:
-    """Write all of it; a device may take a part at a time."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 def _all_of(descriptor: int) -> bytes:
