@@ -44,10 +44,15 @@ def test_a_power_loss_takes_what_was_not_synced(trees: Trees) -> None:
     assert images(trees) == ({"log": b"1245"}, {"log": b"1245"})
 
 
+def replaced(trees: Trees) -> None:
+    trees.write("other", b"new")
+    trees.replace("other", "log")
+
+
 CHANGES: dict[str, Callable[[Trees], None]] = {
     "write": lambda trees: trees.write("log", b"new"),
     "remove": lambda trees: trees.remove("log"),
-    "replace": lambda trees: (trees.write("other", b"new"), trees.replace("other", "log"))[1],
+    "replace": replaced,
     "moved away": lambda trees: trees.replace("log", "old"),
     "removed by another": lambda trees: (trees.root / "written" / "log").unlink(),
     "cut by another": lambda trees: os.truncate(trees.root / "written" / "log", 1),
