@@ -63,14 +63,13 @@ class _Message:
         self, run: Callable[[sqlite3.Connection, Trail], Done[Any]], touches: Touched
     ) -> None:
         self.run, self.touches = run, touches
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
         self.done: Done[Any] | None = None
         self.error: BaseException | None = None
 
     def end(self, error: BaseException | None = None) -> None:
         self.error = error
-        if not self.over.done():  # its caller has given up
-            self.over.set_result(None)
+        self.over.set()
 
 
 class Commits:
@@ -105,7 +104,7 @@ class Commits:
         if not self._gathered:
             self._background("kms.commit", self._next())
         self._gathered.append(message)
-        await message.over
+        await message.over.wait()
         if message.error is not None:
             raise message.error
         done = cast(Done[T], message.done)
