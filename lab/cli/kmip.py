@@ -12,6 +12,7 @@ from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, plain, say
 from lab.cli.progress import Style, telling
 from lab.errors import KeysteadError
+from protocol import names
 from protocol.printable import one_line, told
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def serve(
     from services.kms.config import Auditing, KmsRole
 
     host, port = _place(listen)
-    if not scope:
-        raise KeysteadError("KS-USE-003", "--scope: a scope has a name")
+    if fault := names.SCOPE.fault(scope):
+        raise KeysteadError("KS-USE-003", f"--scope: {fault}")
     settings = Settings(
         folder=folder,
         host=host,
@@ -147,7 +148,7 @@ def _serves(server: KmipServer, options: Options) -> None:
             plain(f"  a first client: {server.client_certificate} with {server.client_key}")
         for one in server.clients:
             standing = "revoked" if one.revoked else f"{one.role} in scope {one.scope}"
-            plain(f"  {one_line(one.name)}: {standing}")
+            plain(one_line(f"  {one.name}: {standing}"))
         say("Ctrl-C ends it")
     sys.stdout.flush()
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from protocol import names
 from protocol.crypto.certificates import common_name, key_digest
 from protocol.errors import InvalidField, NotFound
 from services.kms import identities
@@ -73,9 +74,8 @@ class Admission:
 
     async def trust(self, by: Caller, certificate: bytes, role: KmsRole, scope: str) -> Identity:
         """Give it that role in that scope; one that was revoked is admitted again."""
-        if not scope:
-            raise InvalidField("a scope has a name")
         _check_role(role)
+        _check_scope(scope)
         digest = key_digest(certificate).hex()
         name = common_name(certificate)[:NAME_LIMIT] or digest[:_SHOWN]
         if any(one.name == name and one.digest != digest for one in self._by_digest.values()):
@@ -99,6 +99,8 @@ class Admission:
         ``NotFound``."""
         identity = self._known(digest)
         _check_role(role)
+        if scope:
+            _check_scope(scope)
         moved = msgspec.structs.replace(
             identity, role=role or identity.role, scope=scope or identity.scope
         )
@@ -125,6 +127,12 @@ class Admission:
         made = await self._core.administer(scoped, operation, identity.digest, act)
         self._by_digest[identity.digest] = made
         return made
+
+
+def _check_scope(scope: str) -> None:
+    """Lines of people have it, and of the trail."""
+    if fault := names.SCOPE.fault(scope):
+        raise InvalidField(fault)
 
 
 def _check_role(role: KmsRole | None) -> None:

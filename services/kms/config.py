@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName, RootKind
 from services.kms.ids import IdScheme
@@ -113,8 +114,9 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         made = msgspec.convert(dict(values), KmsConfig)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"key server: {error}") from None
-    if not made.local_scope or not all(grant.scope for grant in made.identities.values()):
-        raise InvalidArgument("key server: a scope has a name")
+    for scope in (made.local_scope, *(grant.scope for grant in made.identities.values())):
+        if fault := names.SCOPE.fault(scope):
+            raise InvalidArgument(f"key server: {fault}")
     if made.pairs and len(made.peers) > 1:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):

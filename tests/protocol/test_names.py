@@ -28,6 +28,7 @@ GOOD = {
     names.BACKUP: ("before-the-rotation", "B.1"),
     names.EXPERIMENT: ("wan-outage",),
     names.FAULT: ("link-cut-1",),
+    names.SCOPE: ("default", "Team_1", "apps.eu-west"),
     names.RUN: ("wan-outage-sim-7-2", "x-sim--5"),
 }
 _PATHS = r"|..|../x|a/b|a\b|.a"

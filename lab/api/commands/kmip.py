@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands.base import Command, absolute, wrong
+from lab.api.commands.base import Command, absolute, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from lab.api.answers import KmsIdentityList, ProviderTrustList, SigningRequest
@@ -36,6 +37,9 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
     def __post_init__(self) -> None:
         if sum(map(bool, (self.provider, self.certificate, self.node))) != 1:
             raise wrong("whose certificate: name a provider, a node or a file, and one alone")
+        named(names.SCOPE, self.scope)
+        if not self.scope:
+            raise wrong("a scope has a name")
         if self.renew and not self.node:
             raise wrong("a node renews its own: for a provider it is provider renew-certificate")
 
@@ -65,6 +69,7 @@ class KmsScope(Command["KmsIdentityList"], frozen=True, tag="kms.scope"):
     def __post_init__(self) -> None:
         if not self.scope and not self.role:
             raise wrong("where to: give a scope, a role, or both")
+        named(names.SCOPE, self.scope)
 
 
 class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):

@@ -123,7 +123,7 @@ async def test_scopes_and_roles(tmp_path: Path) -> None:
         destroy = DestroyRequest(unique_identifier=key)
         assert await refusal(same, destroy) is ResultReason.PERMISSION_DENIED
         assert await refusal(stranger, destroy) is ResultReason.ITEM_NOT_FOUND
-        for role, scope in ((KmsRole.PEER, "a"), (KmsRole.OWNER, "")):
+        for role, scope in ((KmsRole.PEER, "a"), (KmsRole.OWNER, ""), (KmsRole.OWNER, "a\nb")):
             with pytest.raises(InvalidField):
                 await one.admission.trust(one.local, APP.certificate, role, scope)
 
@@ -144,6 +144,8 @@ async def test_who_is_moved_is_elsewhere_over_the_connection_that_is_open(tmp_pa
         assert item.result_status is ResultStatus.SUCCESS
         with pytest.raises(InvalidField):
             await one.admission.move(one.local, digest, KmsRole.PEER, "")
+        with pytest.raises(InvalidField, match="scope"):
+            await one.admission.move(one.local, digest, None, "a\x1b[2J")
         with pytest.raises(NotFound):
             await one.admission.move(one.local, "00", None, "a")
     async with served(tmp_path, SERVER) as one:

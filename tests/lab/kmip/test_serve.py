@@ -113,6 +113,11 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--listen", "::1:5696"], 64, "KS-USE-003"),
         ([*kept, "--listen", "a..b:0"], 1, "KS-KMIP-002"),
         (["--scope", ""], 64, "KS-USE-003"),
+        (
+            ["--scope", "a\n  root: owner"],
+            64,
+            "KS-USE-003: --scope: 'a\\n  root: owner' is no scope",
+        ),
         (["--audit", "never"], 64, "KS-USE-001"),
         (["--cert", bad, *folder], 64, "KS-USE-003"),
         (["--folder", bad], 1, "KS-KMIP-001"),

@@ -73,7 +73,7 @@ async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: P
 
 def test_a_name_with_a_new_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A common name is chosen by whoever asks for a certificate."""
-    one = KmipClient(name="a\nroot", role="client", scope="s", revoked=False, digest="00")
+    one = KmipClient(name="a\nroot", role="client", scope="s\tt", revoked=False, digest="00")
     told = KmipServer(
         address="127.0.0.1:1",
         folder="f",
@@ -85,7 +85,7 @@ def test_a_name_with_a_new_line_is_one_line(capsys: pytest.CaptureFixture[str]) 
         pid=1,
     )
     kmip._serves(told, DEFAULTS)
-    assert "  a\\nroot: client in scope s\n" in capsys.readouterr().out
+    assert "  a\\nroot: client in scope s\\tt\n" in capsys.readouterr().out
 
 
 def test_no_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
