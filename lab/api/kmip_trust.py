@@ -19,7 +19,7 @@ from lab.api.session import Session
 from lab.errors import KeysteadError
 from lab.kmip.certificates import pem, private_key
 from lab.topology.kmip_trust import shown
-from protocol.crypto.certificates import validity
+from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import closed
 from protocol.errors import ProductError
 from protocol.messages import kms as m
@@ -103,6 +103,7 @@ def _listed(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
     return KmsIdentityList(
         kms=server,
         fingerprint=hashlib.sha256(found.certificate).hexdigest(),
+        digest=key_digest(found.certificate).hex(),
         end=validity(found.certificate)[1],
         items=tuple(
             KmsIdentity(
@@ -201,6 +202,7 @@ async def _trust(session: Session, provider: str) -> ProviderTrustList:
     return ProviderTrustList(
         provider=provider,
         fingerprint=client.fingerprint,
+        digest=key_digest(client.certificate).hex(),
         end=client.end,
         key_lost=key_lost,
         certificate=ssl.DER_cert_to_PEM_cert(client.certificate),
@@ -219,6 +221,7 @@ async def _with(session: Session, provider: str, server: str) -> ServerTrust:
         client_trust_server=found.client_trust_server,
         server_trust_client=found.server_trust_client,
         fingerprint=found.certificate.fingerprint,
+        digest=key_digest(found.certificate.certificate).hex(),
         end=found.certificate.end,
     )
 

@@ -34,6 +34,12 @@ def _until(row: Any) -> str:
     return "" if row.end is None else datetime.fromtimestamp(row.end, UTC).strftime("%Y-%m-%d")
 
 
+def _digest(shown: Any) -> str:
+    """Enough of that of a public key to know it by, at both ends."""
+    digest: str = shown.digest[:16]
+    return digest
+
+
 def identities(kms: str, *, options: Options = DEFAULTS) -> None:
     """Who may come through a key server's door of KMIP.
 
@@ -190,7 +196,7 @@ def _identities(answer: KmsIdentityList, options: Options) -> None:
         field("scope"),
         field("revoked"),
         ("UNTIL", _until),
-        ("DIGEST", lambda row: row.digest[:16]),
+        ("DIGEST", _digest),
     )
     show(answer, options.output, columns, key="client")
     _own(options, answer.kms, answer)
@@ -202,6 +208,7 @@ def _trust(answer: ProviderTrustList, options: Options) -> None:
         field("client_trust_server", "CLIENT TRUSTS SERVER"),
         field("server_trust_client", "SERVER TRUSTS CLIENT"),
         ("UNTIL", _until),
+        ("DIGEST", _digest),
         field("reason"),
     )
     show(answer, options.output, columns, key="server")
@@ -212,4 +219,4 @@ def _trust(answer: ProviderTrustList, options: Options) -> None:
 
 def _own(options: Options, who: str, answer: Any) -> None:
     if options.output in (Format.TABLE, Format.WIDE):
-        say(f"{who} shows {answer.fingerprint[:16]}…, good until {_until(answer)}")
+        say(f"{who} shows the key {_digest(answer)}, good until {_until(answer)}")

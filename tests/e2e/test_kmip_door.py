@@ -9,9 +9,11 @@ import pytest
 from lab.api import commands as c
 from lab.client import Lab
 from lab.errors import KeysteadError
+from protocol.errors import InvalidArgument
 from protocol.messages.kms import GetAttributes
 from protocol.terms import ProviderId, VmCryptoState
 from services.keyservers.address import Kmip
+from services.kms.config import kms_config
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -199,6 +201,31 @@ async def test_a_client_is_named_without_doubt() -> None:
             await lab.do(c.KmsRevoke("kms-1", "nobody"))
         with pytest.raises(KeysteadError, match="is no key server"):
             await lab.do(c.KmsIdentities("vcenter"))
+
+
+@pytest.mark.parametrize("scope", ["a\nb", "\x1b[2J", "-x", "s" * 81])
+def test_what_is_no_scope_is_refused(scope: str) -> None:
+    """It is printed in tables and in the trail."""
+    for made in (
+        lambda: c.KmsScope("kms-1", "vcenter", scope),
+        lambda: c.KmsTrust("kms-1", provider=PROVIDER, scope=scope),
+    ):
+        with pytest.raises(KeysteadError, match="is no scope of keys") as refused:
+            made()
+        assert refused.value.id == "KS-USE-003"
+    with pytest.raises(InvalidArgument, match="is no scope of keys"):
+        kms_config({"local_scope": scope})
+    with pytest.raises(InvalidArgument, match="is no scope of keys"):
+        kms_config({"identities": {"vcenter": {"scope": scope}}})
+
+
+async def test_both_ends_tell_keys_by_the_same_digests() -> None:
+    async with over_tls() as lab:
+        at_vcenter = await lab.do(c.ProviderTrust(PROVIDER))
+        for server in at_vcenter.items:
+            at_server = await lab.do(c.KmsIdentities(server.server))
+            assert at_server.digest == server.digest
+            assert [one.digest for one in at_server.items] == [at_vcenter.digest]
 
 
 async def test_who_is_asked_over_the_bus_has_no_certificates() -> None:
