@@ -7,11 +7,40 @@ from __future__ import annotations
 
 from typing import Final
 
+from protocol.crypto.certificates import validity
 from services.runtime import own_certificate
 from services.runtime.own_certificate import OwnCertificate
 from services.runtime.ports import Clock, Disk, Rng
+from services.runtime.service import Node
 
 FILE: Final = "kmip-identity"
+
+
+class EndWatch:
+    """Writes down, once for each certificate, that it is shown and has expired (STD-07).
+
+    It is asked at each handshake and has no alarm: while nobody comes, nobody is refused.
+    """
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        self._node, self._clock = node, clock
+        self._certificate = b""
+        self._end = 0.0
+        self._told = False
+
+    def shows(self, certificate: bytes) -> None:
+        """This one (DER) is shown now; ``InvalidArgument`` when it is none."""
+        if certificate != self._certificate:
+            self._end = validity(certificate)[1]
+            self._certificate, self._told = certificate, False
+        if not self._told and self._clock.now() > self._end:
+            self._told = True
+            self._node.record(
+                "kms.certificate_expired", level="warning", end=self._end, text=EXPIRED
+            )
+
+
+EXPIRED: Final = "the certificate that this key server shows has expired: clients refuse it"
 
 
 async def load(disk: Disk, rng: Rng, clock: Clock, name: str, days: int) -> OwnCertificate:

@@ -169,9 +169,12 @@ class KmsService(
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
         door = KmipDoor(messages, self.clock, admission.caller)
+        watch = server_certificate.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:
-            return TlsIdentity(*shown(), (*authorities, *admission.certificates()))
+            chain, key = shown()
+            watch.shows(chain[0])
+            return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
 
         return await self.streams.listen(
             identity, door.serve, outside=outside, refused=refused, most=most

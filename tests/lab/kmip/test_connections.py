@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from lab.bench.kmip import disturbed, key_reply, tag_batch
-from protocol.crypto.certificates import key_digest
+from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
     Disconnected,
@@ -43,7 +44,7 @@ from services.kms.doors.kmip.messages import Messages
 from services.kms.operations import QueryAudit
 from services.runtime.real import streams as real
 from services.runtime.streams import Stream
-from tests.lab.kmip.tls import Party, answer, ask, served
+from tests.lab.kmip.tls import Party, answer, ask, fresh_key, served
 from tests.services.kms.core_rig import OWNER
 from tests.services.kms.kmip_rig import message, new_key, reason
 from tests.services.kms.ports import Server
@@ -72,6 +73,19 @@ async def test_who_is_unknown_does_not_get_through_the_handshake(tmp_path: Path)
         assert one.refused
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "default")
         assert await made(await one.connect(APP))
+
+
+async def test_a_server_whose_own_certificate_has_expired_says_so(tmp_path: Path) -> None:
+    """Its clients see TLS fail, and its administrator would look at them."""
+    key, now = fresh_key(), time.time()
+    old = Party(self_signed("kms", key, os.urandom(SERIAL_SIZE), now - 60, now - 30), key)
+    records: list[Any] = []
+    async with served(tmp_path, old, records=records) as one:
+        assert [kind for kind, _ in records] == ["kms.certificate_expired"]
+        await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "default")
+        with pytest.raises(TlsFailure, match="expired"):
+            await one.connect(APP)
+    assert [kind for kind, _ in records].count("kms.certificate_expired") == 1
 
 
 async def test_who_is_under_the_authority_and_not_in_the_table_may_do_nothing(

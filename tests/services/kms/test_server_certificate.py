@@ -8,9 +8,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from protocol.crypto.certificates import SEED_SIZE, new_key
+from protocol.crypto.certificates import SEED_SIZE, new_key, validity
 from protocol.secret import KeyMaterial
-from services.kms.server_certificate import FILE, load, renewed
+from services.kms.server_certificate import FILE, EndWatch, load, renewed
 from services.runtime.durable import replace_durably
 from services.runtime.own_certificate import OwnCertificate
 from tests.services.kms.ports import Server
@@ -30,3 +30,22 @@ async def test_a_key_that_is_not_the_certificates_is_damage(server: Server) -> N
         await replace_durably(disk, FILE, msgspec.msgpack.encode(bad))
         with pytest.raises(OSError, match="was damaged"):
             await load(disk, rng, clock, "kms", 30)
+
+
+async def test_a_certificate_that_has_expired_is_told_once(server: Server) -> None:
+    """STD-07: at the first handshake after its end, and of the next certificate again."""
+    clock = cast(Any, server.clock)
+    node, watch = server.service.node, EndWatch(server.service.node, clock)
+    told = cast(Any, node).records
+    for _ in range(2):
+        made = await renewed(server.service.disk, server.service.rng, clock, "kms", 30, 60.0)
+        watch.shows(made.certificate)
+        assert not told
+        later = clock.now() + 61.0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clock, "now", lambda: later)  # noqa: B023 - of this round
+            watch.shows(made.certificate)
+            watch.shows(made.certificate)
+        [(kind, fields)] = told
+        assert (kind, fields["end"]) == ("kms.certificate_expired", validity(made.certificate)[1])
+        told.clear()
