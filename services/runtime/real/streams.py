@@ -127,10 +127,7 @@ class LabStreams(StreamDriver):
     async def listen_outside(
         self, host: str, port: int, take: Callable[[], End | None]
     ) -> int | None:
-        loop = asyncio.get_running_loop()
-        self._outside = await loop.create_server(
-            lambda: _Stranger(self, take), host, port, backlog=QUEUE
-        )
+        self._outside = await _bound(lambda: _Stranger(self, take), host, port)
         if not self.life.alive:
             self.close_outside()
             return None
@@ -141,6 +138,20 @@ class LabStreams(StreamDriver):
         outside, self._outside = self._outside, None
         if outside is not None:
             outside.close()
+
+
+async def _bound(make: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+    """Taking connections at each address of ``host``; with port 0 at the first one that can be had,
+    since others would have ports of their own, of which nobody is told."""
+    loop = asyncio.get_running_loop()
+    if port:
+        return await loop.create_server(make, host, port, backlog=QUEUE)
+    found = await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    *others, last = dict.fromkeys(str(place[4][0]) for place in found)
+    for address in others:
+        with suppress(OSError):
+            return await loop.create_server(make, address, 0, backlog=QUEUE)
+    return await loop.create_server(make, last, 0, backlog=QUEUE)
 
 
 class _Door:
@@ -163,6 +174,7 @@ class _Line(asyncio.Protocol, Carrier):
     def __init__(self, driver: LabStreams, connection: End | None) -> None:
         self._driver, self.connection = driver, connection
         self._transport: asyncio.Transport | None = None
+        self._gone: Callable[[], None] | None = None
         self._full = self._over = False
 
     # ---- Carrier ------------------------------------------------------------------------------
@@ -193,6 +205,12 @@ class _Line(asyncio.Protocol, Carrier):
         if self._transport is not None and not self._over:
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
+    def when_gone(self, act: Callable[[], None]) -> None:
+        if self._transport is None or not self._transport.get_write_buffer_size():
+            act()
+        else:
+            self._gone = act
+
     def stop(self) -> None:
         self._over = True
         if self._transport is not None:
@@ -211,6 +229,8 @@ class _Line(asyncio.Protocol, Carrier):
             self.connection.arrived(Part(Kind.DATA, data, len(data)))
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._gone is not None:
+            self._gone()
         if not self._over:
             self._over = True
             if self.connection is not None:

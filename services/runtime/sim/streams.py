@@ -165,6 +165,10 @@ class SimCarrier(Carrier):
         else:
             self._travel(self.other, part)
 
+    def when_gone(self, act: Callable[[], None]) -> None:
+        """What travels is with the exchange."""
+        act()
+
     def stop(self) -> None:
         if self.open:
             self.open = False

@@ -229,7 +229,7 @@ class Connection(Stream, End):
         if part.kind is Kind.CLOSING:
             self._carrier = None
             self._arrivals.drop()
-            self._over(self)
+            carrier.when_gone(lambda: self._over(self))
         elif not self._full():
             self.writable()
 

@@ -30,6 +30,10 @@ class Carrier(Protocol):
         """Bring nothing more for now, or go on."""
         ...
 
+    def when_gone(self, act: Callable[[], None]) -> None:
+        """It was closed: call ``act`` when nothing of it is left here, at once if that is now."""
+        ...
+
     def stop(self) -> None:
         """Break: what is not yet at the other end is lost, and it is told of the break."""
         ...

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -270,3 +270,53 @@ async def test_a_lab_may_lie_deep(tmp_path: Path) -> None:
     assert await asked(stream) == b"HELLO"
     place.close()
     assert not list((deep / FOLDER).iterdir())
+
+
+async def test_who_does_not_take_the_rest_still_has_a_connection(
+    place: Place, tmp_path: Path
+) -> None:
+    """A closed connection with bytes that nobody takes is an open file, and so it counts."""
+    over = asyncio.Event()
+
+    async def serve(stream: Stream) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await stream.write(bytes(16 << 20))
+        over.set()
+
+    identity = B_CARD.trusting(A_CARD)
+    streams = await place.port(B)
+    listener = await streams.listen(lambda: identity, serve, outside=("127.0.0.1", 0), most=1)
+    made = context(tmp_path, ssl.TLSVersion.TLSv1_2, A_CARD)
+
+    def come() -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", listener.port or 0), timeout=10)
+        return made.wrap_socket(raw)
+
+    first = await asyncio.to_thread(come)
+    await over.wait()
+    await asyncio.sleep(0.1)
+    with pytest.raises(OSError, match=r"reset|EOF|closed"):
+        await asyncio.to_thread(come)
+    first.close()
+    async with asyncio.timeout(20):
+        while streams._connections:
+            await asyncio.sleep(0.05)
+    (await asyncio.to_thread(come)).close()
+
+
+@pytest.mark.parametrize("first", ["127.0.0.1", "192.0.2.1"])
+async def test_any_port_is_one_port(
+    place: Place, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A name may have several addresses: one that can be had is taken, and its port is told."""
+
+    async def several(*_: Any, **__: Any) -> list[Any]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, (address, 0)) for address in (first, "127.0.0.2")]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", several)
+    streams = await place.port(B)
+    port = await streams._driver.listen_outside("several.example", 0, lambda: None)
+    [bound] = cast(Any, streams._driver)._outside.sockets
+    assert bound.getsockname() == ("127.0.0.1" if first == "127.0.0.1" else "127.0.0.2", port)
