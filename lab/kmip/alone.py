@@ -22,6 +22,9 @@ from services.runtime.service import PowerInputs
 from services.runtime.store import Array
 from services.runtime.turns import Turns
 
+FINISH_S: Final = 2.0
+"""Messages that are in work when a server is ended have that long to be answered."""
+
 NAME: Final = NodeName("kms")
 
 Record = Callable[[str, dict[str, Any]], None]
@@ -117,8 +120,9 @@ class Alone:
         await self.service.start()
 
     async def stop(self) -> None:
-        """The orderly end; the folder may be opened again."""
-        self.streams.stop_listening()
+        """The orderly end: messages in work are answered, if that takes no longer than
+        ``FINISH_S``. The folder may be opened again."""
+        await self.streams.finish(FINISH_S)
         await self.service.stop()
         self.streams.close()
         await self.close()

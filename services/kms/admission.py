@@ -25,12 +25,13 @@ _KNOWN: Final = 1024  # certificates whose digests are kept
 
 
 class NotAdmitted(Exception):
-    """The certificate is good, and ``caller``, who has it, may not ask anything any more; the text
-    says why."""
+    """The certificate is good, and ``caller``, who has it, may not ask anything any more, or was
+    never let to (``unknown``); the text says so."""
 
-    def __init__(self, caller: Caller) -> None:
-        super().__init__(f"{caller.who} is revoked at this key server")
-        self.caller = caller
+    def __init__(self, caller: Caller, *, unknown: bool = False) -> None:
+        why = "not registered" if unknown else "revoked"
+        super().__init__(f"{caller.who} is {why} at this key server")
+        self.caller, self.unknown = caller, unknown
 
 
 class Admission:

@@ -64,7 +64,7 @@ class Connection(Stream, End):
         self._arrivals = Lane(timing, self._comes_in, self._take)
         self._arrivals.emptied = self._unpause
         self._carrier: Carrier | None = None
-        self._closing = self._gone = False
+        self._closing = self._gone = self._deaf = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
 
@@ -90,7 +90,7 @@ class Connection(Stream, End):
                 raise Disconnected("the connection is closed")
             if self.failure is not None:
                 raise self.failure
-            if self._endpoint.closed:
+            if self._endpoint.closed or self._deaf:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
             try:
@@ -129,6 +129,12 @@ class Connection(Stream, End):
         self._flush(Kind.DATA, 0)
         self._departures.send(Part(Kind.CLOSING))
         self._wake()
+
+    def hear_no_more(self) -> None:
+        """What has come is read, and then it looks as if the other end had closed."""
+        self._deaf = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     async def _ready(self) -> None:
         """Before a call of the port does something, and after each inner wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from protocol.errors import Disconnected, InvalidState, ProductError, TimedOut, TlsFailure
@@ -74,6 +75,15 @@ class StreamPort(Streams):
         for connection in list(self._connections):
             connection.close()
         self._driver.close()
+
+    async def finish(self, within_s: float) -> None:
+        """Take nothing more, and let who serves answer what has come, for so many lab seconds."""
+        self.stop_listening()
+        listener = self._listener
+        if listener is not None:
+            with suppress(TimeoutError):
+                async with self._clock.timeout(within_s):
+                    await listener.finish()
 
     def abort(self) -> None:
         """Crash: the other ends find their connections broken."""
@@ -250,6 +260,7 @@ class StreamListener(Listener):
         self._refused, self._most = refused, most
         self._taken: dict[Connection, None] = {}
         self._credentials: Credentials | None = None
+        self._emptied: asyncio.Event | None = None
 
     def ready(self) -> Credentials:
         """What this end shows now; ``InvalidArgument`` when it is of no use."""
@@ -267,6 +278,19 @@ class StreamListener(Listener):
     def left(self, connection: Connection) -> None:
         """A connection is over."""
         self._taken.pop(connection, None)
+        if not self._taken and self._emptied is not None:
+            self._emptied.set()
+
+    async def finish(self) -> None:
+        """Wait until all connections are over, which end when what has come is answered."""
+        self._emptied = asyncio.Event()
+        for connection in list(self._taken):
+            if connection.shaken is not None:  # nobody serves it yet
+                connection.drop()
+            else:
+                connection.hear_no_more()
+        if self._taken:
+            await self._emptied.wait()
 
     def from_outside(self) -> Connection | None:
         """One for a client that is no node; None when there is none for it."""

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from protocol.errors import Disconnected
+from protocol.kmip.enums import ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
-from services.kms.doors.kmip.messages import Messages
+from services.kms.doors.kmip.messages import Messages, RefusedMessage
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
 
@@ -28,7 +29,22 @@ IDLE_S: Final = 3600.0
 """A connection that says nothing for that long ends."""
 
 CHUNK: Final = 64 * 1024
+
+SMALL: Final = 64 * 1024
+"""Bytes of a message that is waited for before its sender is looked up: a refusal has its ids."""
+
+UNFINISHED: Final = 64 * 1024 * 1024
+"""Bytes that a server holds of messages that are not whole yet, over all of its connections."""
+
+LEAVING_S: Final = 2.0
+"""What a client goes on to send is read for that long, so that it sees why it is refused: the end
+of a connection on which something is unread takes the answer along."""
+
 _NONE: Final = -1
+_BUSY: Final = RefusedMessage(
+    ResultReason.GENERAL_FAILURE,
+    "this key server holds as much of unfinished messages as it may: send it again",
+)
 _REQUEST: Final = Tag.REQUEST_MESSAGE.to_bytes(3) + bytes([Type.STRUCTURE])
 
 
@@ -40,6 +56,7 @@ class KmipDoor:
 
     def __init__(self, messages: Messages, clock: Clock, admit: Callable[[bytes], Caller]) -> None:
         self._messages, self._clock, self._admit = messages, clock, admit
+        self._unfinished = 0
 
     async def serve(self, stream: Stream) -> None:
         """Answer what comes, until either side ends it."""
@@ -78,17 +95,58 @@ class KmipDoor:
             held += await stream.read(CHUNK)
             if not held:
                 return None
-        if _size(held) > len(held):
-            until = self._clock.monotonic() + MESSAGE_S
-            while _size(held) > len(held):
-                more = await self._read(stream, until - self._clock.monotonic())
-                if not more:
-                    return None
-                held += more
+        if _size(held) > len(held) and not await self._finished(stream, held):
+            return None
         size = _size(held)
         message = bytes(held) if size == _NONE else bytes(held[:size])
         del held[: len(message)]
         return message, size != _NONE
+
+    async def _finished(self, stream: Stream, held: bytearray) -> bool:
+        """Wait for the rest of a message that has begun; whether it is here.
+
+        Who may not ask anything is told so before more than a ``SMALL`` message is kept for it, and
+        so is who is one too many.
+        """
+        until, counted, known = self._clock.monotonic() + MESSAGE_S, 0, False
+        try:
+            while (size := _size(held)) > len(held):
+                refusal = b""
+                if size > SMALL and not known:
+                    refusal, known = await self._unknown(stream.peer), True
+                self._unfinished += len(held) - counted
+                counted = len(held)
+                if self._unfinished > UNFINISHED:
+                    refusal = self._messages.refused(_BUSY)
+                if refusal:
+                    held.clear()
+                    self._unfinished, counted = self._unfinished - counted, 0
+                    await self._leave(stream, refusal)
+                    return False
+                more = await self._read(stream, until - self._clock.monotonic())
+                if not more:
+                    return False
+                held += more
+        finally:
+            self._unfinished -= counted
+        return True
+
+    async def _unknown(self, certificate: bytes) -> bytes:
+        """What somebody is told who may not ask anything; empty for who may."""
+        try:
+            caller = self._admit(certificate)
+        except NotAdmitted as refusal:
+            return await self._messages.turned_away(refusal)
+        if caller.role is not None:
+            return b""
+        return await self._messages.turned_away(NotAdmitted(caller, unknown=True))
+
+    async def _leave(self, stream: Stream, answer: bytes) -> None:
+        """Tell somebody who is sending yet why it is in vain."""
+        if await self._write(stream, answer):
+            until = self._clock.monotonic() + LEAVING_S
+            while await self._read(stream, until - self._clock.monotonic()):
+                continue
 
     async def _write(self, stream: Stream, answer: bytes) -> bool:
         """Whether there was room for it; none is left by a client that does not read."""

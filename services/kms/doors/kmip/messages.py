@@ -116,13 +116,14 @@ class Messages:
         return self._encoded(message.request_header, items)
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
-        """The answer to whoever may not ask at all any more; the trail has that somebody tried, if
+        """The answer to whoever may not ask at all; the trail has that somebody tried, if
         it can be written."""
         with suppress(ProductError):
             await self._core.admit(refusal.caller, Asking.ADMIT)
-        return self.refused(
-            RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, str(refusal))
-        )
+        reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+        if refusal.unknown:
+            reason = ResultReason.PERMISSION_DENIED
+        return self.refused(RefusedMessage(reason, str(refusal)))
 
     async def _handed_on(
         self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
