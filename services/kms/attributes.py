@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -222,13 +223,19 @@ def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
 
     ``unheard``: nobody has ever seen the key as fresh.
     """
-    held = unpack(row.attributes) if _FRESH in row.attributes else {}
-    if not implied.is_fresh(held):
+    if not _is_fresh(row.attributes):
         return row
     if not unheard:
         return stamped(row, implied.FRESH, (), at, by)
+    held = unpack(row.attributes)
     del held[implied.FRESH]
     return msgspec.structs.replace(row, attributes=pack(held))
+
+
+@lru_cache(maxsize=4096)
+def _is_fresh(packed: bytes) -> bool:
+    """Whether a row with these attributes is; asked at each Get of a key, and hardly ever news."""
+    return _FRESH in packed and implied.is_fresh(unpack(packed))
 
 
 def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:

@@ -11,7 +11,7 @@ from services.kms import access, audit, checking, operations
 from services.kms.commits import Done
 from services.kms.operations import Request, Response
 from services.kms.performing import perform
-from services.kms.work import Refusal, Work
+from services.kms.work import START, Refusal, Work
 
 
 class Continuation(StrEnum):
@@ -48,14 +48,14 @@ def run(
     option: Continuation, work: Work, requests: Sequence[Request[Any]]
 ) -> Done[tuple[Item, ...]]:
     """Do the items in order, inside of the transaction of their message."""
-    begun, items = work.mark(), list[Item]()
+    items: list[Item] = []
     for request in requests:
-        before = work.mark() if items else begun
+        before = work.mark() if items else START
         try:
             items.append(Item(_performed(work, request, alone=len(requests) == 1)))
         except (Refusal, CryptographicFailure) as ended:
             refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
-            work.back_to(begun if option is Continuation.UNDO else before)
+            work.back_to(START if option is Continuation.UNDO else before)
             note(work, request, refusal)
             if option is Continuation.UNDO:
                 items = [Item(undone=True) for _ in items]

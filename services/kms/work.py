@@ -93,6 +93,10 @@ class Mark(NamedTuple):
     repeated: bool
 
 
+START: Final = Mark([], {}, {}, {}, {}, {}, {}, [], 0, KeyId(""), repeated=False)
+"""Nothing: how each begins."""
+
+
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 

@@ -136,8 +136,13 @@ class Endpoint:
 
     def send(self, data: bytes) -> None:
         """Plain bytes for the other end. Only when it is ``established``."""
+        raw = self._raw
         try:
-            self._ssl.sendall(data)
+            while data:  # a record of it each time
+                size = min(len(data), _RECORD)
+                if (result := _library.SSL_write(raw, data, size)) <= 0:
+                    self._ssl._raise_ssl_error(raw, result)
+                data = data[result:]
         except SSL.Error as error:
             self.failure = Disconnected(f"the connection broke: {_reason(error)}")
             raise self.failure from None

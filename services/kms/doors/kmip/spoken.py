@@ -8,6 +8,7 @@ payload of the answer. A request that names no object means the ID Placeholder.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from protocol import attributes as core
@@ -274,10 +275,15 @@ def _decrypted(asked: Asked, done: c.Decrypted) -> p.DecryptResponse:
 def _versions(asked: Asked, found: o.Versions) -> p.DiscoverVersionsResponse:
     """The server's own order; only those that the client gave, when it gave any."""
     given = asked.payload.protocol_version
-    own = [version_of(one) for one in found.versions]
+    own = _versions_of(found.versions)
     return p.DiscoverVersionsResponse(
         protocol_version=tuple([one for one in own if not given or one in given])
     )
+
+
+@cache
+def _versions_of(texts: tuple[str, ...]) -> tuple[ProtocolVersion, ...]:
+    return tuple([version_of(text) for text in texts])
 
 
 def version_of(text: str) -> ProtocolVersion:
