@@ -255,7 +255,7 @@ def test_who_comes_by_kmip_has_no_way_in_over_the_bus() -> None:
             }
         ],
     }
-    nodes = {spec.node: spec.config["identities"] for spec in plan(load(lab)).nodes[:3]}
+    nodes = {str(spec.node): spec.config["identities"] for spec in plan(load(lab)).nodes[:3]}
     peer = {"role": "peer"}
     assert nodes["a"] == {"b": peer}
     assert nodes["b"] == {"a": peer}
