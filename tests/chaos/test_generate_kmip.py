@@ -41,7 +41,8 @@ def test_connections_and_certificates_go_wrong_there(plans: list[Plan]) -> None:
     made = [fault for fault in of_certificates if isinstance(fault, KmsCertificate)]
     ways = {(fault.side, fault.becomes) for fault in made}
     assert len(made) == len(of_certificates) > 20
-    assert ways == {(s, b) for s in Side for b in Becomes} - {(Side.SERVER, Becomes.REVOKED)}
+    drawn = [one for one in Becomes if one is not Becomes.KEY_LOST]  # that is played by SC-07
+    assert ways == {(s, b) for s in Side for b in drawn} - {(Side.SERVER, Becomes.REVOKED)}
     assert {len(fault.servers) for fault in made if fault.side is Side.SERVER} == {1, 2}
     assert all(f.cure for plan in plans for f in plan.faults if f.kind in OF_KMIP)
 
