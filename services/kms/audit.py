@@ -210,11 +210,14 @@ def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
 
 
 class Subjects(NamedTuple):
-    """What a trail tells of: number of the last row that changed each, by key id and by the digest
-    of an identity, in the order of the first rows."""
+    """What a trail tells of: number of the last row that changed each, by key id, by the digest of
+    an identity, and by the name of a rejection; in the order of the first rows. ``ended`` are
+    rejections, some of which have begun anew since."""
 
     keys: dict[str, int]
     identities: dict[str, int]
+    rejections: dict[str, int]
+    ended: dict[str, int]
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
@@ -223,7 +226,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
     ``CryptographicFailure`` names the first row that is not as it was written.
     """
     last, sealed = head(connection, vault)
-    subjects = Subjects({}, {})
+    subjects = Subjects({}, {}, {}, {})
     expected, digest = 0, _START
     rows = connection.execute(
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
@@ -231,6 +234,8 @@ def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
     )
     changed = {operation.value: subjects.keys for operation in CHANGING}
     changed |= {operation.value: subjects.identities for operation in ADMITTING}
+    changed[Operation.REJECT.value] = subjects.rejections
+    changed[Operation.END_REJECTION.value] = subjects.ended
     sha256, encode = hashlib.sha256, _encode
     for found in rows:
         expected += 1

@@ -131,9 +131,10 @@ def check(connection: sqlite3.Connection, vault: Vault) -> None:
     index against the rows; ``CryptographicFailure`` names the first that is not as it was written.
     """
     _check_schema(connection)
-    changed, identified = audit.check(connection, vault)
-    _check_identities(connection, vault, identified)
-    _check_keys(connection, vault, changed)
+    told = audit.check(connection, vault)
+    _check_identities(connection, vault, told.identities)
+    _check_rejections(connection, vault, told)
+    _check_keys(connection, vault, told.keys)
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
@@ -153,6 +154,15 @@ def _check_identities(
             )
     for digest in changed:
         raise CryptographicFailure(f"identity {digest} is in the audit trail, but its row is gone")
+
+
+def _check_rejections(connection: sqlite3.Connection, vault: Vault, told: audit.Subjects) -> None:
+    there = {one.name: one.changed for one in rejections.stored(connection, vault)}
+    ended = told.ended
+    left = {name: at for name, at in told.rejections.items() if at > ended.get(name, 0)}
+    for name in sorted({*there, *left}):
+        if there.get(name) != left.get(name):
+            raise CryptographicFailure(f"rejection {name} is not as the audit trail tells")
 
 
 def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]) -> None:

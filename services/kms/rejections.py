@@ -7,7 +7,8 @@ rejection is about operations, perhaps of some keys only, and has a Result Reaso
 every door; neither the console nor the servers that replicate with this one.
 
 Rejections are rows of the database, with a tag of the vault, and each change of them stands in the
-trail. An older database that is served from, or a backup, begins without any.
+trail, with which the check at start compares them: none is taken away or put back by an editor. An
+older database that is served from, or a backup, begins without any.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -35,6 +36,8 @@ from services.kms.access import Caller
 from services.kms.master import Vault
 from services.kms.operations import Get, GetAttributes, Operation, Request
 from services.runtime.ports import Rng
+
+T = TypeVar("T")
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS rejections (
@@ -66,13 +69,15 @@ REASONS: Final[dict[str, type[ProductError]]] = {
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """What is rejected. ``operations`` and ``keys``: those it is about; no keys: any key."""
+    """What is rejected. ``operations`` and ``keys``: those it is about; no keys: any key.
+    ``changed``: the row of the trail that made it so."""
 
     name: str
     reason: str
     operations: tuple[str, ...]
     keys: tuple[KeyId, ...] = ()
     probability: float = 1.0
+    changed: int = 0
 
     def about(self, operation: Operation, key_id: KeyId | None) -> bool:
         """Whether it is about this operation on this key; None: on no key that is there yet."""
@@ -113,8 +118,8 @@ class Core(Protocol):
         caller: Caller,
         operation: Operation,
         subject: str,
-        act: Callable[[sqlite3.Connection, Vault, int], None],
-    ) -> None:
+        act: Callable[[sqlite3.Connection, Vault, int], T],
+    ) -> T:
         """See ``services.kms.core``."""
         ...
 
@@ -169,12 +174,16 @@ class Rejections:
             flaw = f"there are {MOST} rejections: end one of them first"
         if flaw:
             raise InvalidArgument(flaw)
-        if self._by_name.get(new.name) == new:
+        known = self._by_name.get(new.name)
+        if known is not None and msgspec.structs.replace(new, changed=known.changed) == known:
             return
-        await core.administer(
-            by, Operation.REJECT, new.name, lambda connection, vault, _: put(connection, vault, new)
-        )
-        self._by_name[new.name] = new
+
+        def act(connection: sqlite3.Connection, vault: Vault, number: int) -> Rejection:
+            made = msgspec.structs.replace(new, changed=number)
+            put(connection, vault, made)
+            return made
+
+        self._by_name[new.name] = await core.administer(by, Operation.REJECT, new.name, act)
         self._counts[new.name] = 0
 
     async def end(self, core: Core, by: Caller, name: str) -> None:

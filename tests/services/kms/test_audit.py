@@ -61,7 +61,7 @@ def test_a_trail_begins_empty_and_once(database: sqlite3.Connection) -> None:
     audit.begin(database, VAULT)
     assert audit.begun(database)
     assert audit.head(database, VAULT) == EMPTY == TrailEnd(0, bytes(32))
-    assert audit.check(database, VAULT) == ({}, {})
+    assert audit.check(database, VAULT) == ({}, {}, {}, {})
     assert written(database) == [], "nothing was appended"
     assert audit.head(database, VAULT) == EMPTY
     with pytest.raises(sqlite3.IntegrityError):
@@ -84,7 +84,7 @@ def test_a_trail_ends_where_its_last_message_ended(database: sqlite3.Connection)
 
 def test_the_last_change_of_each_key_is_told(trail: sqlite3.Connection) -> None:
     """Neither what only reads a key nor what was refused changes it."""
-    assert audit.check(trail, VAULT) == ({"k1": 5, "k2": 4}, {})
+    assert audit.check(trail, VAULT) == ({"k1": 5, "k2": 4}, {}, {}, {})
 
 
 def test_rows_are_read_by_number_and_scope(trail: sqlite3.Connection) -> None:

@@ -24,6 +24,7 @@ from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.config import KmsRole
 from services.kms.identities import Identity
+from services.kms.rejections import Rejection
 from services.runtime.service import Halted
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Platter, Server
 from tests.services.kms.test_rest import lived
@@ -40,6 +41,11 @@ async def full(server: Server) -> Server:
     for number in (1, 2):
         await trusted(admission, number)
     await admission.revoke(CONSOLE, admission.all()[0].digest)
+    core = server.service.core
+    for name in ("quota", "sealed"):
+        new = Rejection(name=name, reason="General Failure", operations=("Get",), probability=0.5)
+        await core.rejections.begin(core, CONSOLE, new)
+    await core.rejections.end(core, CONSOLE, "quota")
     return server
 
 
