@@ -72,6 +72,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "token_leeway_s": (-1, 3601, None),
     "primary_key_timeout_s": (0, 3601, None),
     "kmip_certificate_days": (0, 3651, 1.5, True, None),
+    "audit_buffer_s": (-1, 1e9, None),
 }
 GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "heartbeat_s": ((0.1, 0.1), (3600, 3600.0), ("30", 30.0)),
