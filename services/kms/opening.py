@@ -85,13 +85,8 @@ async def _opened(means: Means, kind: RootKind, at: float) -> Opened:
         vault, packed = Vault(ring), pack_header(header)
         box = seal(ring, root, packed, means.rng.token(NONCE_SIZE))
         await database.transact(lambda connection: begin(connection, vault, packed, box))
-    found = await database.query(lambda connection: _checked(connection, vault))
+    found = await database.query(lambda connection: check(connection, vault))
     return Opened(database, vault, header, root, found)
-
-
-def _checked(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
-    check(connection, vault)
-    return rejections.stored(connection, vault)
 
 
 def _another(kind: RootKind) -> Exception:
@@ -126,15 +121,18 @@ def _check_format(connection: sqlite3.Connection) -> None:
         raise OtherFormat(f"its database has format {number}, and this version has {store.FORMAT}")
 
 
-def check(connection: sqlite3.Connection, vault: Vault) -> None:
+def check(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
     """Every row against its tag and against the trail, keys in the order of their creation, and the
     index against the rows; ``CryptographicFailure`` names the first that is not as it was written.
+
+    The rejections that it has found.
     """
     _check_schema(connection)
     told = audit.check(connection, vault)
     _check_identities(connection, vault, told.identities)
-    _check_rejections(connection, vault, told)
+    found = _check_rejections(connection, vault, told)
     _check_keys(connection, vault, told.keys)
+    return found
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
@@ -156,13 +154,17 @@ def _check_identities(
         raise CryptographicFailure(f"identity {digest} is in the audit trail, but its row is gone")
 
 
-def _check_rejections(connection: sqlite3.Connection, vault: Vault, told: audit.Subjects) -> None:
-    there = {one.name: one.changed for one in rejections.stored(connection, vault)}
+def _check_rejections(
+    connection: sqlite3.Connection, vault: Vault, told: audit.Subjects
+) -> tuple[Rejection, ...]:
+    found = rejections.stored(connection, vault)
+    there = {one.name: one.changed for one in found}
     ended = told.ended
     left = {name: at for name, at in told.rejections.items() if at > ended.get(name, 0)}
     for name in sorted({*there, *left}):
         if there.get(name) != left.get(name):
             raise CryptographicFailure(f"rejection {name} is not as the audit trail tells")
+    return found
 
 
 def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]) -> None:
