@@ -55,9 +55,9 @@ async def test_it_is_no_file_and_ends_with_who_collects() -> None:
 
 async def test_a_key_is_of_who_made_it_and_not_of_who_took_it_out_of_a_box() -> None:
     collector = Collector()
-    for kind in ("protocol.crypto.seal:opened", "services.kms.core:_fresh", "services.esxi:x"):
+    for kind in ("protocol.crypto.seal:opened", "services.kms.mint:_key", "services.esxi:x"):
         collector._note(kind, b"key")
-    assert collector.secrets == {b"key": "services.kms.core:_fresh"}
+    assert collector.secrets == {b"key": "services.kms.mint:_key"}
 
 
 async def test_another_users_process_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:

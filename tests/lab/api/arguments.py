@@ -11,7 +11,7 @@ import types
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lab.api.commands import Command
+import msgspec
 
 NAMES = (
     *("esxi-001", "esxi-002", "vm-01", "vm-02", "kms", "vcenter", "kms-provider", "cluster-a"),
@@ -125,6 +125,8 @@ def value(draw: random.Random, kind: Any, name: str) -> Any:
             return _values(draw)
         keys = [word(draw) for _ in range(draw.randrange(3))]
         return {key: value(draw, inner[1], name) for key in keys}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return drawn(draw, kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return draw.choice(list(kind))
     return _scalar(draw, getattr(kind, "__supertype__", kind), name)
@@ -162,14 +164,14 @@ def _values(draw: random.Random) -> dict[str, Any]:
     return made
 
 
-def hints(kind: type[Command[Any]]) -> dict[str, Any]:
-    """The fields of a command with their types."""
+def hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of a command, or of a part of one, with their types."""
     found = get_type_hints(kind, include_extras=True)
     return {name: found[name] for name in kind.__struct_fields__}
 
 
-def drawn(draw: random.Random, kind: type[Command[Any]]) -> dict[str, Any]:
-    """Values for a command: for required fields, and for some of the others."""
+def drawn(draw: random.Random, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Values for a command or a part of one: for required fields, and some of the others."""
     required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
     return {
         name: value(draw, hint, name)

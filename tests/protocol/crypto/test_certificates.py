@@ -113,7 +113,7 @@ def test_what_makes_no_certificate_is_refused() -> None:
     other = ed25519.Ed25519PrivateKey.generate()
     der = other.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     with pytest.raises(InvalidArgument, match="not of an elliptic curve"):
-        public_key(KeyMaterial(der))
+        self_signed("kms", KeyMaterial(der), SERIAL, START, END)
     root = self_signed("root", key, SERIAL, START, END, authority=True)
     spki = other.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for public, why in ((spki, "not of an elliptic curve"), (b"none", "public key: it is none")):

@@ -74,6 +74,7 @@ def test_every_operation_that_the_server_is_to_have_is_typed() -> None:
     wanted = """
         DISCOVER_VERSIONS QUERY CREATE REGISTER GET GET_ATTRIBUTES GET_ATTRIBUTE_LIST ADD_ATTRIBUTE
         MODIFY_ATTRIBUTE DELETE_ATTRIBUTE ACTIVATE REVOKE DESTROY LOCATE ENCRYPT DECRYPT
+        CHECK GET_USAGE_ALLOCATION OBTAIN_LEASE RE_KEY
     """
     assert {operation.name for operation in PAYLOADS} == set(wanted.split())
     for operation, pair in PAYLOADS.items():

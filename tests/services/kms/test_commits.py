@@ -11,7 +11,7 @@ import pytest
 
 from protocol.terms import KeyId, NodeName
 from services.kms import audit
-from services.kms.audit import AuditEntry, Trail
+from services.kms.audit import AuditEntry, Subjects, Trail
 from services.kms.commits import Commits, Done
 from services.kms.master import Vault
 from services.kms.operations import Operation
@@ -94,7 +94,7 @@ async def test_what_comes_together_is_one_commit_and_one_head(rig: Rig) -> None:
     assert sum(statement.startswith("COMMIT") for statement in statements) == 1
     assert sum(statement.startswith("UPDATE audit_head") for statement in statements) == 1
     assert rig.said() == [str(n) for n in range(20)]
-    assert audit.check(rig.connection, VAULT) == ({}, {})
+    assert audit.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
     assert [written.end for written in rig.onlooker.seen] == [done[-1].written.end]
 
 
@@ -103,7 +103,7 @@ async def test_one_that_fails_takes_no_other_with_it(rig: Rig) -> None:
     assert (before.value, after.value) == ("a", "c")
     assert isinstance(failed, ValueError)
     assert rig.said() == ["a", "c"]
-    assert audit.check(rig.connection, VAULT) == ({}, {})
+    assert audit.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
     assert audit.head(rig.connection, VAULT) == after.written.end
     assert after.written.end.sequence == 2
     alone = await outcomes(rig.say("d", fails=True))
