@@ -31,6 +31,10 @@ from services.runtime.own_certificate import OwnCertificate
 from services.runtime.service import Peer, Service, serves
 
 
+def _identities(message: object) -> str:
+    return "identities"
+
+
 class IdentityDoor(Service):
     """See the module's text. ``admission`` None: the server has no door of KMIP."""
 
@@ -46,7 +50,7 @@ class IdentityDoor(Service):
             raise InvalidState(f"{self.node.name} has no certificate")
         return (self.own.certificate,), self.own.key
 
-    @serves(TrustIdentity)
+    @serves(TrustIdentity, turn=_identities)
     async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
         admission, caller = await self._at_console(peer, Operation.TRUST)
@@ -57,7 +61,7 @@ class IdentityDoor(Service):
         )
         return self._all(admission)
 
-    @serves(RevokeIdentity)
+    @serves(RevokeIdentity, turn=_identities)
     async def revoke_identity(self, message: RevokeIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
         admission, caller = await self._at_console(peer, Operation.DISTRUST)
@@ -67,7 +71,7 @@ class IdentityDoor(Service):
         )
         return self._all(admission)
 
-    @serves(ScopeIdentity)
+    @serves(ScopeIdentity, turn=_identities)
     async def scope_identity(self, message: ScopeIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
         admission, caller = await self._at_console(peer, Operation.MOVE_IDENTITY)

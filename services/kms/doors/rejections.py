@@ -12,6 +12,10 @@ from services.kms.rejections import Rejection
 from services.runtime.service import Peer, Service, serves
 
 
+def _rejections(message: object) -> str:
+    return "rejections"
+
+
 class RejectionDoor(Service):
     """See the module's text."""
 
@@ -19,7 +23,7 @@ class RejectionDoor(Service):
     config: KmsConfig
     core: Core
 
-    @serves(m.RejectRequests)
+    @serves(m.RejectRequests, turn=_rejections)
     async def reject_requests(self, message: m.RejectRequests, peer: Peer) -> m.Rejections:
         """See the message."""
         by = await self._judge(peer, Operation.REJECT)
@@ -40,7 +44,7 @@ class RejectionDoor(Service):
         )
         return self._rejections()
 
-    @serves(m.EndRejection)
+    @serves(m.EndRejection, turn=_rejections)
     async def end_rejection(self, message: m.EndRejection, peer: Peer) -> m.Rejections:
         """See the message."""
         by = await self._judge(peer, Operation.END_REJECTION)
