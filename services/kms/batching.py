@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from protocol.errors import CryptographicFailure, InvalidField, ItemNotFound, ProductError
+from protocol.terms import KeyId
 from services.kms import access, audit, checking, operations
 from services.kms.commits import Done
-from services.kms.operations import Request, Response
+from services.kms.operations import Operation, Request, Response
 from services.kms.performing import perform
 from services.kms.work import START, Refusal, Work
 
@@ -87,6 +88,41 @@ def note(work: Work, request: Request[Any], refusal: Refusal) -> None:
     if request.operation in audit.WRITTEN:
         for key_id in _ids_of(request) or (work.placeholder,):
             work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
+
+
+Asked = tuple[Operation, KeyId | None]
+"""An operation, and the key that it names; None: a new one, one made before, or none."""
+
+
+def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
+    """What these ask for, key by key."""
+    return [
+        (request.operation, KeyId(key_id) if key_id else None)
+        for request in requests
+        for key_id in _ids_of(request) or ("",)
+    ]
+
+
+def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
+    """The first refusal of a message that another server is to do, written down.
+
+    What the caller may not do anyhow, or to a key that it does not see, is that one's to refuse.
+    """
+    for operation, key_id in asked:
+        row = None if key_id is None else work.stored(key_id)
+        if row is not None:
+            passed = access.refuse_key(work.caller, operation, row.scope)
+        else:
+            passed = access.refuse(work.caller, operation)
+        if passed or (row is None and key_id is not None):
+            continue
+        try:
+            work.judge(operation, row)
+        except Refusal as refusal:
+            if operation in audit.WRITTEN:
+                work.note(operation, key_id or "", refusal.scope, refusal.error.reason)
+            return Done(refusal.error, work.write())
+    return Done(None)
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:

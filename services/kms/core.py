@@ -27,7 +27,7 @@ from protocol.terms import KeyId, NodeName
 from services.kms import access, audit, batching, checking, merging, operations, store
 from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
-from services.kms.batching import Continuation, Item
+from services.kms.batching import Asked, Continuation, Item
 from services.kms.commits import Commits, Done
 from services.kms.ids import Ids
 from services.kms.kept import Touched, touched
@@ -133,6 +133,28 @@ class Core:
             self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)
         return await self._together(caller, requests, partial(batching.run, option))
+
+    async def hands_on(self, caller: Caller, asked: Sequence[Asked]) -> None:
+        """Raise what this server refuses of a message before another one does it: who it does not
+        know may not ask, and what it rejects it rejects also as somebody who passes it on."""
+        if caller.role is None:
+            await self.admit(caller, asked[0][0])
+        judging = self.rejections.judging_items(caller, len(asked))
+        if judging is None:
+            return
+        at = self._clock.now()
+
+        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[None]:
+            again = judging.anew()
+            work = Work(
+                connection, self._vault, caller, at, trail, allowance=allowance, judging=again
+            )
+            return batching.judged(work, asked)
+
+        try:
+            await self._commit(caller, run)
+        finally:
+            self.rejections.count(judging)
 
     async def _together(
         self,

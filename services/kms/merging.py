@@ -21,7 +21,7 @@ import msgspec
 from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, ResultReason
-from services.kms import attributes, states, store, usage
+from services.kms import attributes, implied, states, store, usage
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation
 from services.kms.work import Work
@@ -67,10 +67,16 @@ class Taken(NamedTuple):
 
     @property
     def conflict(self) -> bool:
-        """Whether each of the two had what the other had not."""
+        """Whether each of the two had what the other had not.
+
+        That a key was given is no change that another one could be at odds with, and a server
+        writes it down that takes no changes.
+        """
         if self.mine is None or self.refused:
             return False
-        return told(self.mine) != told(self.merged) != told(self.theirs)
+        if not told(self.mine) != told(self.merged) != told(self.theirs):
+            return False
+        return _without_gift(self.mine) != _without_gift(self.merged) != _without_gift(self.theirs)
 
     def withdrawn(self, now: float) -> float | None:
         """When the peer had taken the key out of use, if it could be used here until ``now``."""
@@ -173,6 +179,14 @@ def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
 def told(row: KeyRow) -> KeyRow:
     """What two servers compare: all but how each of them keeps it."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
+
+
+def _without_gift(row: KeyRow) -> KeyRow:
+    """The row, whether the key was given or not; that may have been its last change."""
+    held = attributes.unpack(row.attributes)
+    held.pop(implied.FRESH, None)
+    packed = attributes.pack(held)
+    return msgspec.structs.replace(told(row), attributes=packed, last_change_date=0.0)
 
 
 def _earliest(*dates: float | None) -> float | None:

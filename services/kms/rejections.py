@@ -142,6 +142,10 @@ class Rejections:
             return None
         return self._judging(sum(map(_items, requests)))
 
+    def judging_items(self, caller: Caller, items: int) -> Judging | None:
+        """As ``judging``, of so many items."""
+        return None if not self._by_name or caller.every_scope else self._judging(items)
+
     def _judging(self, items: int) -> Judging:
         found = tuple(self._by_name[name] for name in sorted(self._by_name))
         drawn = any(one.probability < 1.0 for one in found)

@@ -53,7 +53,7 @@ async def test_without_the_active_server_keys_are_read_and_none_is_made() -> Non
         assert not await refused(lab, "vm-01")
         await lab.fault("proc.pause", on="kms-1")
         told = await refused(lab, "vm-02")
-        assert "kms-1 takes the changes, and is not reached" in told
+        assert "kms-1 takes the changes, and may or may not have done this" in told
         await lab.reboot("esxi-001")
         await lab.sleep(120)
         assert {vm.crypto for vm in (await lab.do(c.GetVms())).items} == {"unlocked"}

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from protocol.errors import NotConnected, PermissionDenied
+from protocol.messages import kms as m
 from protocol.messages.kms import OnBehalf
 from protocol.terms import NodeName
 from services.kms.access import caller_at
+from services.kms.batching import Asked
 from services.kms.config import KmsConfig, KmsRole
+from services.kms.core import Core
 from services.kms.doors.group import Group
 from services.kms.knobs import KmsNode
+from services.kms.operations import Operation
 from services.runtime.ports import Bus
 from services.runtime.service import Peer
 
@@ -30,6 +34,7 @@ class Forwards:
     """What a handler of changes needs of its service."""
 
     config: KmsConfig
+    core: Core
     node: KmsNode
     bus: Bus
     group: Group | None
@@ -62,10 +67,33 @@ def _speaks_for(service: Forwards, said: OnBehalf, peer: Peer) -> Peer:
     return Peer(node=said.node, boot=peer.boot, local=said.at_console)
 
 
+OPERATIONS: Final[dict[type[Any], Operation]] = {
+    m.CreateKey: Operation.CREATE,
+    m.RegisterKey: Operation.REGISTER,
+    m.Activate: Operation.ACTIVATE,
+    m.Revoke: Operation.REVOKE,
+    m.Destroy: Operation.DESTROY,
+    m.AddAttribute: Operation.ADD_ATTRIBUTE,
+    m.ModifyAttribute: Operation.MODIFY_ATTRIBUTE,
+    m.DeleteAttribute: Operation.DELETE_ATTRIBUTE,
+}
+"""The operation that each message which can be handed on is."""
+
+
+def _asked(message: Any) -> list[Asked]:
+    """What is asked of the other server, operation by operation."""
+    asked: list[Asked] = [(OPERATIONS[type(message)], getattr(message, "key_id", None))]
+    if isinstance(message, m.CreateKey):
+        asked += [(Operation.ACTIVATE, None)] if message.activate else []
+        asked += [(Operation.GET, None)] if message.get else []
+    return asked
+
+
 async def _hand_on(service: Forwards, active: NodeName, message: Any, peer: Peer) -> Any:
     caller = caller_at(service.config, peer.node, local=peer.local)
     if caller.role is None or caller.role is KmsRole.PEER:
         raise PermissionDenied(f"{caller.who} may change no keys")
+    await service.core.hands_on(caller, _asked(message))
     said = OnBehalf(node=peer.node, at_console=peer.local)
     handed = msgspec.structs.replace(message, on_behalf=said)
     return await service.bus.request(active, handed, within_s=service.node.knobs.pair_timeout_s)

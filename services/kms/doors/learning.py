@@ -24,12 +24,16 @@ class Learning:
         self._news = asyncio.Event()
 
     async def until(self) -> Mark:
-        """How far this server's own log is."""
-        place = await self._has(self._me)
+        """How far this server's own log is; its start when the disk does not say."""
+        try:
+            place = await self._has(self._me)
+        except OSError:
+            place = oplog.START
         return Mark(node=self._me, epoch=place.epoch, sequence=place.sequence)
 
     async def learned(self, until: Mark, within_s: float) -> bool:
-        """Whether this server comes to have that much of another's log, in so many lab seconds."""
+        """Whether this server comes to have that much of another's log, in so many lab seconds,
+        and its disk says so."""
         wanted = Place(until.epoch, until.sequence)
         try:
             async with self._clock.timeout(within_s):
@@ -38,7 +42,7 @@ class Learning:
                     if await self._has(until.node) >= wanted:
                         return True
                     await news.wait()
-        except TimeoutError:
+        except (TimeoutError, OSError):
             return False
 
     async def _has(self, node: NodeName) -> Place:

@@ -11,7 +11,8 @@ who makes a key here and asks for it next would be told otherwise that there is 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from protocol.envelope import SIZE_LIMIT
 from protocol.errors import (
@@ -25,11 +26,13 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from services.kms.access import Caller
+from services.kms.batching import asked_of
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.core import Core
 from services.kms.doors.group import Group
 from services.kms.doors.kmip.messages import Messages
 from services.kms.knobs import KmsNode
+from services.kms.operations import Request
 from services.runtime.ports import Bus, Clock
 from services.runtime.service import Peer, Service, serves
 
@@ -48,15 +51,19 @@ class HandingOn:
         self._node, self._bus, self._clock = node, bus, clock
         self._core, self._group = core, group
 
-    async def __call__(self, caller: Caller, data: bytes) -> bytes | None:
+    async def __call__(
+        self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
+    ) -> bytes | None:
         """The answer of the active server; None when this one is active, or nobody is.
 
-        ``PermissionDenied`` for who is not registered here, ``ResponseTooLarge`` for a message that
-        does not fit, and ``GeneralFailure`` when the active server is not reached.
+        ``data``: the message of these ``requests``. ``PermissionDenied`` for who is not registered
+        here, what this server rejects, ``ResponseTooLarge`` for a message that does not fit, and
+        ``GeneralFailure`` when the active server is not reached, or has not answered.
         """
         active = self._core.handed_on_to()
         if active is None:
             return None
+        await self._core.hands_on(caller, asked_of(requests))
         if caller.role is None:
             raise PermissionDenied(f"{caller.who} is not registered at this key server")
         if len(data) > LIMIT:
@@ -73,9 +80,8 @@ class HandingOn:
         try:
             reply = await self._bus.request(active, message, within_s=within_s)
         except ProductError as error:
-            raise GeneralFailure(
-                f"{active} takes the changes, and is not reached: {error}"
-            ) from None
+            failed = "is not reached" if error.definite else "may or may not have done this"
+            raise GeneralFailure(f"{active} takes the changes, and {failed}: {error}") from None
         left_s = until - self._clock.monotonic()
         if left_s > 0:
             await self._group.learning.learned(reply.until, left_s)

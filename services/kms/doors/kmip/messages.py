@@ -49,7 +49,7 @@ from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
 from services.runtime.ports import Clock
 
-HandOn = Callable[[Caller, bytes], Awaitable[bytes | None]]
+HandOn = Callable[[Caller, Sequence[Request[Any]], bytes], Awaitable[bytes | None]]
 NEWEST: Final = version_of(VERSIONS[0])
 _SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
 HEADER_LIMIT: Final = 4096
@@ -131,7 +131,7 @@ class Messages:
         """The answer of the server that takes changes; None when this message is for this one."""
         if self._hand_on is None or CHANGING.isdisjoint(one.operation for one in requests):
             return None
-        return await self._hand_on(caller, data)
+        return await self._hand_on(caller, requests, data)
 
     def refused(self, refusal: RefusedMessage) -> bytes:
         """The answer to a message that is refused as a whole."""
