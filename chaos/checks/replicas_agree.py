@@ -45,13 +45,17 @@ def replicas_agree(records: Sequence[Record]) -> Finding:
 
 def _compared(last: Mapping[str, Record]) -> Finding:
     """The servers of one group."""
-    has: dict[str, Mapping[str, int]] = {server: r.data["keys"] for server, r in last.items()}
-    ids = dict.fromkeys(key for keys in has.values() for key in keys)
-    differ = [key for key in ids if len({keys.get(key) for keys in has.values()}) > 1]
-    if differ:
-        first = differ[0]
-        lacking = [server for server, keys in has.items() if first not in keys]
-        how = f"not on {', '.join(lacking)}" if lacking else "not in the same state everywhere"
-        text = f"{len(differ)} of {len(ids)} keys differ: {first} is {how}"
-        return Finding(CheckOutcome.FAIL, text, tuple(r.seq for r in last.values()))
-    return Finding(CheckOutcome.PASS, f"{', '.join(has)} have the same {len(ids)} keys")
+    records = tuple(r.seq for r in last.values())
+    ids = max(r.data["ids"] for r in last.values())
+    differing = max(r.data["differing"] for r in last.values())
+    if not differing:
+        if len({(r.data["keys"], r.data["contents"]) for r in last.values()}) > 1:
+            text = f"{', '.join(last)} have not the same, and no key was found that differs"
+            return Finding(CheckOutcome.FAIL, text, records)
+        return Finding(CheckOutcome.PASS, f"{', '.join(last)} have the same {ids} keys")
+    has: dict[str, Mapping[str, int]] = {server: r.data["differ"] for server, r in last.items()}
+    first = min(key for keys in has.values() for key in keys)
+    lacking = [server for server, keys in has.items() if first not in keys]
+    how = f"not on {', '.join(lacking)}" if lacking else "not in the same state everywhere"
+    text = f"{differing} of {ids} keys differ: {first} is {how}"
+    return Finding(CheckOutcome.FAIL, text, records)

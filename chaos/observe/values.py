@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from chaos.draws import Draws
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
-from protocol.terms import NodeName, Role
+from protocol.terms import KeyId, NodeName, Role
 
 OP: Final = "values"
 """Of the ``state`` records: ``keys`` by id that are new in a ``place`` (``server``, ``cache``,
@@ -55,14 +57,22 @@ class Values:
         for host, keys in held.items() if end and given_up else ():
             self._history.add("state", host, op=HELD, **_left(keys, given_up))
 
-    async def _ask(self, role: Role) -> dict[NodeName, tuple[KeyFingerprint, ...]]:
-        nodes = nodes_of(self._lab, role)
-        answers = await self._lab.ask_each(nodes, self._question, within_s=WITHIN_S)
-        found = {
-            node: answer.keys
-            for node, answer in answers.items()
-            if isinstance(answer, KeyFingerprints)
-        }
+    async def _ask(self, role: Role) -> dict[NodeName, list[KeyFingerprint]]:
+        """What the nodes of this role have that tell all of it, page by page."""
+        found: dict[NodeName, list[KeyFingerprint]] = {}
+        behind: dict[KeyId, list[NodeName]] = {KeyId(""): list(nodes_of(self._lab, role))}
+        while behind:
+            after, nodes = behind.popitem()
+            question = msgspec.structs.replace(self._question, after=after)
+            answers = await self._lab.ask_each(nodes, question, within_s=WITHIN_S)
+            for node in nodes:
+                answer = answers.get(node)
+                if not isinstance(answer, KeyFingerprints):
+                    found.pop(node, None)
+                    continue
+                found.setdefault(node, []).extend(answer.keys)
+                if answer.last:
+                    behind.setdefault(answer.last, []).append(node)
         for node, keys in found.items():
             self._write(node, keys)
         return found

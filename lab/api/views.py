@@ -240,14 +240,10 @@ def group_text(group: GroupStatus) -> str:
     if group.origins:
         parts.append(f"worst lag {max(one.worst_lag_s for one in group.origins):.1f} s")
     for number, one, several in (
-        (len(group.at_risk), "only here", "only here"),
+        (group.keys_at_risk, "only here", "only here"),
         (group.conflicts, "conflict", "conflicts"),
         (group.stale_serves, "stale serve", "stale serves"),
-        (
-            len({it.key_id for it in group.breaches}),
-            "id with two materials",
-            "ids with two materials",
-        ),
+        (group.keys_breached, "id with two materials", "ids with two materials"),
     ):
         parts += [f"{number} {one if number == 1 else several}"] if number else []
     return "; ".join(parts)

@@ -14,12 +14,14 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import KeyId, NodeName
 
 
-class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True):
+class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True, omit_defaults=True):
     """Fingerprints under ``secret`` (the asker's, 32 random bytes) of every key that is here;
-    with ``kdks`` of a host's key derivation keys too."""
+    with ``kdks`` of a host's key derivation keys too. A key server begins behind ``after``, which
+    is the ``last`` that it told before."""
 
     secret: bytes
     kdks: bool = False
+    after: KeyId = KeyId("")
 
 
 class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,7 +39,10 @@ class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     scope: str = ""
 
 
-class KeyFingerprints(Reply, frozen=True, kw_only=True):
-    """Every key that has a value here, in order of arrival in each place."""
+class KeyFingerprints(Reply, frozen=True, kw_only=True, omit_defaults=True):
+    """Every key that has a value here, in order of arrival in each place. A key server ends where
+    a page does: ``last`` is the key that it has looked at then, empty when that was the last one.
+    """
 
     keys: tuple[KeyFingerprint, ...]
+    last: KeyId = KeyId("")

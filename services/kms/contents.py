@@ -21,6 +21,7 @@ import msgspec
 
 from protocol.terms import KeyId
 from services.kms import store
+from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import told
 
@@ -40,6 +41,11 @@ _SCHEMA: Final = (
 )
 _NOTHING: Final = bytes(32)
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def digest(row: KeyRow) -> bytes:
+    """Of all that servers which replicate must agree upon about a key."""
+    return hashlib.sha256(_encode(told(row))).digest()
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -80,9 +86,7 @@ def _ahead(connection: sqlite3.Connection, vault: Vault, limit: int) -> dict[Key
     """Some of the keys that have changed, with their digests."""
     found = connection.execute("SELECT key_id FROM unsummed ORDER BY key_id LIMIT ?", (limit,))
     rows = [store.find(connection, vault, KeyId(key_id)) for (key_id,) in found.fetchall()]
-    return {
-        row.key_id: hashlib.sha256(_encode(told(row))).digest() for row in rows if row is not None
-    }
+    return {row.key_id: digest(row) for row in rows if row is not None}
 
 
 def _sum(connection: sqlite3.Connection, digests: dict[KeyId, bytes]) -> bytes:

@@ -24,7 +24,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import KeyId, NodeName
-from services.kms import access, audit, batching, checking, merging, operations, store
+from services.kms import access, audit, batching, checking, contents, merging, operations, store
 from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Asked, Continuation, Item
@@ -311,15 +311,30 @@ class Core:
 
         return await self._database.query(read)
 
-    async def fingerprints(self, secret: bytes) -> tuple[tuple[KeyRow, str], ...]:
-        """Every key that has material with its fingerprint under ``secret``, in order of creation.
+    async def fingerprints(
+        self, secret: bytes, after: KeyId, limit: int
+    ) -> tuple[tuple[KeyRow, str], ...]:
+        """The first keys behind the key ``after`` in order of creation, each with its fingerprint
+        under ``secret``, empty for one without material. ``CryptographicFailure`` as in ``Get``."""
 
-        ``CryptographicFailure`` as in ``Get``."""
+        def read(connection: sqlite3.Connection) -> tuple[tuple[KeyRow, str], ...]:
+            place = store.ordinal(connection, after, None) or 0
+            rows = store.rows(connection, self._vault, place, limit)
+            keys = [store.material(self._vault, row) for row in rows]
+            return tuple(
+                (row, "" if key is None else key.fingerprint(secret))
+                for row, key in zip(rows, keys, strict=True)
+            )
+
+        return await self._database.query(read)
+
+    async def digests(self, after: KeyId, limit: int) -> tuple[tuple[KeyId, bytes], ...]:
+        """The first keys behind the id ``after`` in order of the ids, each with a digest of all
+        that servers which replicate must agree upon; ``CryptographicFailure`` as in ``Get``."""
         return await self._database.query(
             lambda connection: tuple(
-                (row, key.fingerprint(secret))
-                for row in store.rows(connection, self._vault)
-                if (key := store.material(self._vault, row)) is not None
+                (row.key_id, contents.digest(row))
+                for row in store.rows_by_id(connection, self._vault, after, limit)
             )
         )
 

@@ -315,16 +315,18 @@ def waiting(connection: sqlite3.Connection, me: NodeName, peer: NodeName) -> tup
 
 
 def at_risk(
-    connection: sqlite3.Connection, me: NodeName, others: Iterable[NodeName]
-) -> tuple[KeyId, ...]:
-    """Keys that were made here and that no other server has confirmed, in order of the log."""
+    connection: sqlite3.Connection, me: NodeName, others: Iterable[NodeName], limit: int
+) -> tuple[int, tuple[KeyId, ...]]:
+    """How many keys were made here that no other server has confirmed, and the first of them in
+    order of the log."""
     place = max((marks(connection, peer).get(me, START) for peer in others), default=START)
     found = connection.execute(
-        "SELECT key_id FROM oplog JOIN keys USING (key_id) WHERE node = ? AND origin = ? "
-        "AND (epoch, sequence) > (?, ?) ORDER BY epoch, sequence",
-        (me, me, *place),
-    )
-    return tuple(KeyId(key_id) for (key_id,) in found)
+        "SELECT key_id, count(*) OVER () FROM oplog JOIN keys USING (key_id) "
+        "WHERE node = ? AND origin = ? AND (epoch, sequence) > (?, ?) "
+        "ORDER BY epoch, sequence LIMIT ?",
+        (me, me, *place, limit),
+    ).fetchall()
+    return (found[0][1] if found else 0), tuple(KeyId(key_id) for key_id, _ in found)
 
 
 # ---- who takes changes ------------------------------------------------------------------------

@@ -152,10 +152,23 @@ def find_created(
     return min(made, key=lambda row: (row.initial_date, row.origin, row.key_id))
 
 
-def rows(connection: sqlite3.Connection, vault: Vault) -> Iterator[KeyRow]:
-    """Every key in order of creation; ``CryptographicFailure`` as in ``find``."""
-    for found in connection.execute(_SELECT + "ORDER BY ordinal"):
-        yield _verified(vault, found)
+def rows(
+    connection: sqlite3.Connection, vault: Vault, after: int, limit: int
+) -> tuple[KeyRow, ...]:
+    """The first keys above the ordinal ``after``, in order of creation; ``CryptographicFailure`` as
+    in ``find``."""
+    found = connection.execute(
+        _SELECT + "WHERE ordinal > ? ORDER BY ordinal LIMIT ?", (after, limit)
+    )
+    return tuple(_verified(vault, one) for one in found.fetchall())
+
+
+def rows_by_id(
+    connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
+) -> tuple[KeyRow, ...]:
+    """The first keys behind the id ``after``, in order of their ids; otherwise as ``rows``."""
+    found = connection.execute(_SELECT + "WHERE key_id > ? ORDER BY key_id LIMIT ?", (after, limit))
+    return tuple(_verified(vault, one) for one in found.fetchall())
 
 
 def reached(connection: sqlite3.Connection, scope: str | None, at: float) -> tuple[KeyId, ...]:

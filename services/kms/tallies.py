@@ -88,7 +88,14 @@ def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: fl
     return done.rowcount > 0
 
 
-def breaches(connection: sqlite3.Connection) -> list[tuple[KeyId, NodeName, float]]:
-    """Ids with two materials, in the order in which they were found."""
-    found = connection.execute("SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer")
+def breached(connection: sqlite3.Connection) -> int:
+    """How many ids have two materials."""
+    return int(connection.execute("SELECT count(DISTINCT key_id) FROM breaches").fetchone()[0])
+
+
+def breaches(connection: sqlite3.Connection, limit: int) -> list[tuple[KeyId, NodeName, float]]:
+    """Ids with two materials and who has the other one, the first ones that were found."""
+    found = connection.execute(
+        "SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer LIMIT ?", (limit,)
+    )
     return [(KeyId(key_id), NodeName(peer), at) for key_id, peer, at in found]

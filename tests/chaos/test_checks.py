@@ -13,6 +13,7 @@ from chaos.checks.result import CheckOutcome
 from chaos.history import Record
 from tests.chaos.alarm_cases import ALARMS
 from tests.chaos.oracle.histories import Story, dark
+from tests.chaos.replica_rows import replicas, unlisted
 
 Row = tuple[str, str, str, dict[str, Any]]
 
@@ -211,13 +212,7 @@ def group(server: str, *breaches: list[str]) -> Row:
     return (server, "state", "group", {"breaches": [*breaches]})
 
 
-def replica(server: str, **keys: int) -> Row:
-    """What a key server has at the end that replicates after the answer."""
-    together = {"group": ["a", "b"]} if server in "ab" else {"group": ["c", "d"]}
-    return (server, "state", "replicas", {"keys": keys, **together})
-
-
-ALIKE = [replica("a", k1=1), replica("b", k1=1)]
+ALIKE = replicas(a={"k1": 1}, b={"k1": 1})
 QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
 HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
@@ -246,13 +241,18 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ),
     ("one_key_one_value", CheckOutcome.UNKNOWN, [values("kms", "server", k1=1, k2=2)]),
     ("replicas_agree", CheckOutcome.PASS, [group("a"), *ALIKE]),
-    ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b")]),
-    ("replicas_agree", CheckOutcome.FAIL, [replica("a", k1=1), replica("b", k1=2)]),
+    ("replicas_agree", CheckOutcome.FAIL, replicas(a={"k1": 1}, b={})),
+    ("replicas_agree", CheckOutcome.FAIL, replicas(a={"k1": 1}, b={"k1": 2})),
+    (
+        "replicas_agree",
+        CheckOutcome.FAIL,
+        [unlisted(r) for r in replicas(a={"k1": 1}, b={"k1": 2})],
+    ),
     ("replicas_agree", CheckOutcome.FAIL, [group("a", ["k1", "b"]), *ALIKE]),
-    ("replicas_agree", CheckOutcome.UNKNOWN, [group("a"), replica("a", k1=1)]),
-    ("replicas_agree", CheckOutcome.UNKNOWN, [replica("a", k1=1), replica("c", k2=2)]),
-    ("replicas_agree", CheckOutcome.PASS, [*ALIKE, replica("c", k2=2), replica("d", k2=2)]),
-    ("replicas_agree", CheckOutcome.FAIL, [*ALIKE, replica("c", k2=2), replica("d")]),
+    ("replicas_agree", CheckOutcome.UNKNOWN, [group("a"), *replicas(a={"k1": 1})]),
+    ("replicas_agree", CheckOutcome.UNKNOWN, replicas(a={"k1": 1}, c={"k2": 2})),
+    ("replicas_agree", CheckOutcome.PASS, [*ALIKE, *replicas(c={"k2": 2}, d={"k2": 2})]),
+    ("replicas_agree", CheckOutcome.FAIL, [*ALIKE, *replicas(c={"k2": 2}, d={})]),
     ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),

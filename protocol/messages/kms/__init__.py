@@ -5,6 +5,7 @@
 - ``custody``     what seals them
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
+- ``digests``     what tells servers that have the same from others
 - ``identities``  who may come through the door of KMIP
 - ``handing``     a message of KMIP on its way to the one that takes changes
 - ``rejections``  what clients are refused because an administrator says so
@@ -36,6 +37,7 @@ from protocol.messages.kms.custody import (
     RootTransferOpened,
     RotateKek,
 )
+from protocol.messages.kms.digests import KeyDigest, KeyDigests, QueryDigests
 from protocol.messages.kms.group import (
     Breach,
     ChangesTaken,
@@ -85,7 +87,6 @@ from protocol.messages.kms.keys import (
 )
 from protocol.messages.kms.pair import (
     JoinPair,
-    KeyDigest,
     KeysReplicated,
     PairJoined,
     PairStatus,
@@ -144,6 +145,7 @@ __all__ = [
     "KeyCreated",
     "KeyCustody",
     "KeyDigest",
+    "KeyDigests",
     "KeyState",
     "KeyValue",
     "KeyValues",
@@ -163,6 +165,7 @@ __all__ = [
     "PairStatus",
     "QueryAudit",
     "QueryCustody",
+    "QueryDigests",
     "QueryGroup",
     "QueryIdentities",
     "QueryPair",

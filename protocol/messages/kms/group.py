@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.messages.kms.pair import KeyDigest, Replica
+from protocol.messages.kms.pair import Replica
 from protocol.terms import KeyId, NodeName
 
 
@@ -94,12 +94,7 @@ class MakeActive(Request["GroupStatus"], frozen=True, kw_only=True):
 
 
 class QueryGroup(Request["GroupStatus"], frozen=True, kw_only=True):
-    """How the server stands with those that it replicates with; an operator's question.
-
-    ``digests``: tell one of every key too.
-    """
-
-    digests: bool = False
+    """How the server stands with those that it replicates with; an operator's question."""
 
 
 class GroupPeer(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,9 +133,11 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
 class GroupStatus(Reply, frozen=True, kw_only=True):
     """``mode`` empty: the server replicates with nobody after the answer.
 
-    ``at_risk``: keys that were made and acknowledged here and that no other server has confirmed.
+    ``keys_at_risk`` were made and acknowledged here, and no other server has confirmed them;
+    ``at_risk`` are the first of those, in order of the log.
     ``conflicts``: keys that were changed on two servers while neither knew of the other's change.
     ``stale_serves``: how often a key was given here after it was revoked or destroyed elsewhere.
+    ``keys_breached``: ids with two materials; ``breaches`` are the first that were found.
     """
 
     mode: str = ""
@@ -148,8 +145,9 @@ class GroupStatus(Reply, frozen=True, kw_only=True):
     term: int = 0
     peers: tuple[GroupPeer, ...] = ()
     origins: tuple[GroupOrigin, ...] = ()
+    keys_at_risk: int = 0
     at_risk: tuple[KeyId, ...] = ()
     conflicts: int = 0
     stale_serves: int = 0
+    keys_breached: int = 0
     breaches: tuple[Breach, ...] = ()
-    digests: tuple[KeyDigest, ...] = ()

@@ -11,13 +11,6 @@ from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.terms import KeyId, KmipState, NodeName
 
 
-class KeyDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """SHA-256 over all that servers which replicate must agree upon about a key, in hexadecimal."""
-
-    key_id: KeyId
-    digest: str
-
-
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """A key as the other server of the pair has it.
 
@@ -101,12 +94,7 @@ class PairJoined(Reply, frozen=True, kw_only=True):
 
 
 class QueryPair(Request["PairStatus"], frozen=True, kw_only=True):
-    """How the server stands with the other of its pair; an operator's question.
-
-    ``digests``: tell one of every key too.
-    """
-
-    digests: bool = False
+    """How the server stands with the other of its pair; an operator's question."""
 
 
 class PairStatus(Reply, frozen=True, kw_only=True):
@@ -120,4 +108,3 @@ class PairStatus(Reply, frozen=True, kw_only=True):
     down_since: float | None = None
     why: str = ""
     waiting: int = 0
-    digests: tuple[KeyDigest, ...] = ()

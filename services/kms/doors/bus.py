@@ -9,7 +9,7 @@ messages hold every list there can be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -25,9 +25,14 @@ from services.kms import checking, operations
 from services.kms.doors.attributes import AttributeDoor, check_operation_id
 from services.kms.doors.forwarding import at_the_active
 from services.kms.keyrow import KeyRow
+from services.kms.operations import Operation
 from services.runtime.service import Peer, serves
 
 T = TypeVar("T")
+
+PAGE: Final = 500
+"""Keys of one answer about every key; three such answers are one message, and none holds others
+for long."""
 
 
 class BusDoor(AttributeDoor):
@@ -139,8 +144,21 @@ class BusDoor(AttributeDoor):
         """For who stands at the server itself: whether keys are the same, and not which."""
         if not peer.local:
             raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
-        found = await self.core.fingerprints(message.secret)
-        return KeyFingerprints(keys=tuple(_fingerprint(row, digits) for row, digits in found))
+        found = await self.core.fingerprints(message.secret, message.after, PAGE + 1)
+        page = first_page([_fingerprint(row, digits) for row, digits in found], at_most=PAGE)
+        return KeyFingerprints(
+            keys=tuple(key for key in page if key.fingerprint),
+            last=page[-1].key_id if len(page) < len(found) else KeyId(""),
+        )
+
+    @serves(m.QueryDigests)
+    async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
+        """For who compares servers that replicate."""
+        await self.core.admit(self._caller(peer), Operation.QUERY_AUDIT)
+        found = await self.core.digests(message.after, PAGE + 1)
+        told = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
+        page = first_page(told, at_most=PAGE)
+        return m.KeyDigests(keys=page, more=len(page) < len(found))
 
     async def _move(
         self, request: operations.ObjectRequest[operations.StateChanged], peer: Peer

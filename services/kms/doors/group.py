@@ -319,13 +319,11 @@ class Group:
 
     # ---- what an operator is told ----------------------------------------------------------------
 
-    async def status(self, *, digests: bool) -> m.GroupStatus:
+    async def status(self) -> m.GroupStatus:
         """See ``QueryGroup``."""
         now = self._clock.now()
         return await self._database.query(
-            lambda connection: view(
-                connection, self._vault, self._me, self._config, now, digests=digests
-            )
+            lambda connection: view(connection, self._me, self._config, now)
         )
 
     async def make_active(self) -> None:
@@ -369,7 +367,7 @@ class GroupDoor(Service):
         await self.core.admit(caller, Operation.QUERY_AUDIT)
         if self.group is None:
             return m.GroupStatus()
-        return await self.group.status(digests=message.digests)
+        return await self.group.status()
 
     @serves(m.MakeActive)
     async def make_active(self, message: m.MakeActive, peer: Peer) -> m.GroupStatus:
@@ -379,4 +377,4 @@ class GroupDoor(Service):
         if self.group is None:
             raise NotAvailable(f"{self.node.name} replicates with nobody after the answer")
         await self.group.make_active()
-        return await self.group.status(digests=False)
+        return await self.group.status()

@@ -9,39 +9,36 @@ from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms import oplog, tallies
 from services.kms.config import KmsConfig
-from services.kms.doors import replicas
-from services.kms.master import Vault
 
 CONFLICTS: Final = "conflicts"
 STALE_SERVES: Final = "stale serves"
 
+LISTED: Final = 1000
+"""Keys of a kind that are told one by one; of more there is the number."""
+
 
 def view(
-    connection: sqlite3.Connection,
-    vault: Vault,
-    me: NodeName,
-    config: KmsConfig,
-    now: float,
-    *,
-    digests: bool,
+    connection: sqlite3.Connection, me: NodeName, config: KmsConfig, now: float
 ) -> m.GroupStatus:
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
     active = oplog.active(connection)
     counted = tallies.tallies(connection)
+    keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
     return m.GroupStatus(
         mode=config.replication.value,
         active=active.node,
         term=active.term,
         peers=_peers(connection, me, now),
         origins=tuple(m.GroupOrigin(**row._asdict()) for row in tallies.origins(connection)),
-        at_risk=oplog.at_risk(connection, me, config.peers),
+        keys_at_risk=keys_at_risk,
+        at_risk=at_risk,
         conflicts=counted.get(CONFLICTS, 0),
         stale_serves=counted.get(STALE_SERVES, 0),
+        keys_breached=tallies.breached(connection),
         breaches=tuple(
             m.Breach(key_id=key_id, peer=peer, at=at)
-            for key_id, peer, at in tallies.breaches(connection)
+            for key_id, peer, at in tallies.breaches(connection, LISTED)
         ),
-        digests=replicas.digests(connection, vault) if digests else (),
     )
 
 

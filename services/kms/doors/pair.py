@@ -83,12 +83,6 @@ class Pair:
         """How the peer stands."""
         return await self._database.query(replication.view)
 
-    async def digests(self) -> tuple[m.KeyDigest, ...]:
-        """One of every key, of all that the two must agree upon."""
-        return await self._database.query(
-            lambda connection: replicas.digests(connection, self._vault)
-        )
-
     # ---- a witness of the commits --------------------------------------------------------------
 
     def noted(self, written: Written) -> None:
@@ -341,11 +335,9 @@ class PairDoor(Service):
         if self.pair is None or self.config.peer is None:
             return m.PairStatus()
         view = await self.pair.view()
-        digests = await self.pair.digests() if message.digests else ()
         return m.PairStatus(
             peer=self.config.peer,
             down_since=view.down_since,
             why=view.why,
             waiting=view.waiting,
-            digests=digests,
         )

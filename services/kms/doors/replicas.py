@@ -6,19 +6,14 @@ such as how the material is wrapped.
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
 from collections.abc import Sequence
-
-import msgspec
 
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.pages import KEY_BYTES, first_page
-from services.kms import attributes, store
+from services.kms import attributes
 from services.kms.audit import TrailEnd
 from services.kms.keyrow import KeyRow
-from services.kms.master import Vault
 from services.kms.merging import Replica
 
 
@@ -114,16 +109,4 @@ def _row(key: m.Replica) -> KeyRow:
         changed=0,
         digest=key.digest,
         attributes=attributes.pack({held.name: held for held in key.attributes}),
-    )
-
-
-def digests(connection: sqlite3.Connection, vault: Vault) -> tuple[m.KeyDigest, ...]:
-    """What the others must agree upon about each key, by id."""
-    rows = sorted(store.rows(connection, vault), key=lambda row: row.key_id)
-    return tuple(
-        m.KeyDigest(
-            key_id=row.key_id,
-            digest=hashlib.sha256(msgspec.msgpack.encode(told(row))).hexdigest(),
-        )
-        for row in rows
     )

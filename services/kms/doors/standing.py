@@ -120,7 +120,7 @@ def _differs(
     total: bytes,
 ) -> bool:
     """An id with two materials is no difference that telling could mend."""
-    if not total or theirs != oplog.marks(connection, me) or tallies.breaches(connection):
+    if not total or theirs != oplog.marks(connection, me) or tallies.breached(connection):
         return False
     mine = contents.total(connection, vault)
     return bool(mine) and mine != total

@@ -36,15 +36,14 @@ class GroupRig(PairRig):
         config = {"identities": identities, "replication": self._mode, **active, **self._settings}
         return NodeSpec(node=server, role=Role.KMS, knobs=self._knobs, config=config)
 
-    def group(self, server: NodeName, *, digests: bool = False) -> GroupStatus:
+    def group(self, server: NodeName) -> GroupStatus:
         """How the server stands with the others, asked at its console."""
-        return self.at(server, QueryGroup(digests=digests))
+        return self.at(server, QueryGroup())
 
     def disk(self, server: NodeName, act: DiskAct) -> None:
         """Take a copy of the disk of a server that is off, or put it back."""
         self.run(self.agent.disk(DiskAction(node=server, act=act, label="old")))
 
     def agree(self, *servers: NodeName) -> bool:
-        """Whether these have the same keys in the same states, and nothing waits for them."""
-        views = [self.group(server, digests=True) for server in servers or self.servers]
-        return len({view.digests for view in views}) == 1
+        """Whether these have the same keys in the same states."""
+        return len({tuple(self.digests(server)) for server in servers or self.servers}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 from protocol.errors import ProductError
@@ -11,7 +12,16 @@ from protocol.messages.agent import (
     TpmBackend,
 )
 from protocol.messages.base import Reply, Request
-from protocol.messages.kms import CreateKey, GetKeys, KeyAttributes, KeyValue, Locate, QueryPair
+from protocol.messages.kms import (
+    CreateKey,
+    GetKeys,
+    KeyAttributes,
+    KeyDigest,
+    KeyValue,
+    Locate,
+    QueryDigests,
+    QueryPair,
+)
 from protocol.messages.kms import GetAttributes as GetAttributesMessage
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, Role
@@ -123,6 +133,14 @@ class PairRig(SimRig):
         return self.run(tried())
 
     # ---- looking ----------------------------------------------------------------------------
+
+    def digests(self, server: NodeName) -> Iterator[KeyDigest]:
+        """What the server says of each of its keys, page by page."""
+        after, more = KeyId(""), True
+        while more:
+            page = self.at(server, QueryDigests(after=after))
+            yield from page.keys
+            after, more = page.keys[-1].key_id if page.keys else after, page.more
 
     def attributes(self, server: NodeName) -> dict[KeyId, KeyAttributes]:
         """Every key of the server by id, asked at its console."""

@@ -25,6 +25,7 @@ from protocol.terms import KmipState, RevocationReason
 from services.kms import operations
 from services.kms.access import caller_at
 from services.kms.config import kms_config
+from services.kms.doors import group_view
 from services.kms.doors.standing import told
 from services.kms.service import KmsService
 from services.runtime.service import Peer
@@ -66,6 +67,17 @@ def test_a_key_is_answered_at_once_and_reaches_all_soon(group: Groups) -> None:
     assert rig.group(A).at_risk == ()
     assert rig.agree()
     rig.healthy()
+
+
+def test_of_many_keys_at_risk_the_first_are_told_and_the_number(
+    group: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_view, "LISTED", 2)
+    rig = group()
+    rig.cut((A, B), (A, C))
+    keys = [rig.key(A, f"{number}") for number in range(3)]
+    told = rig.group(A)
+    assert (told.keys_at_risk, told.at_risk) == (3, tuple(keys[:2]))
 
 
 def test_lag_is_measured_and_not_what_somebody_set(group: Groups) -> None:

@@ -230,7 +230,9 @@ class WideWalk:
         if self.mode == "pair":
             return {row[0] for row in self.rig.at_rest(server, "SELECT key_id FROM waiting")}
         try:
-            return set((await self.rig.console(server, QueryGroup())).at_risk)
+            view = await self.rig.console(server, QueryGroup())
+            assert view.keys_at_risk == len(view.at_risk), "not all of them are told"
+            return set(view.at_risk)
         except ProductError:
             return set(self.said)
 

@@ -1,0 +1,96 @@
+"""What servers have that replicate, compared key by key, however many there are.
+
+All are asked for the digests behind the same id, a page of each at a time, and no more is kept of
+the keys than what is not the same on all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chaos.lab import Lab
+from protocol.messages.kms import KeyDigests, QueryDigests
+from protocol.terms import KeyId, NodeName
+
+WITHIN_S: Final = 10.0
+LISTED: Final = 100
+"""Keys that are not the same everywhere and are kept one by one; of more there is the number."""
+
+
+@dataclass
+class Contents:
+    """Of one server: how many ``keys`` it has, SHA-256 over all of them, and the digests of those
+    of ``Compared.differ`` that it has."""
+
+    keys: int = 0
+    whole: bytes = bytes(32)
+    differ: dict[KeyId, bytes] = field(default_factory=dict)
+
+    def add(self, key_id: KeyId, digest: bytes) -> None:
+        """One more key; they come in order of their ids."""
+        self.keys += 1
+        self.whole = hashlib.sha256(self.whole + digest + key_id.encode()).digest()
+
+
+@dataclass
+class Compared:
+    """Servers that shall have the same: those that answered to the end, how many ids there are on
+    any of them, how many are not the same on all, and the first of these."""
+
+    servers: dict[NodeName, Contents]
+    ids: int = 0
+    differing: int = 0
+    differ: list[KeyId] = field(default_factory=list)
+
+    def take(self, key_id: KeyId, digests: dict[NodeName, bytes]) -> None:
+        """What those have of this key that have it; ids come in order."""
+        self.ids += 1
+        for server, digest in digests.items():
+            self.servers[server].add(key_id, digest)
+        if len(digests) == len(self.servers) and len(set(digests.values())) == 1:
+            return
+        self.differing += 1
+        if len(self.differ) < LISTED:
+            self.differ.append(key_id)
+            for server, digest in digests.items():
+                self.servers[server].differ[key_id] = digest
+
+
+async def compare(lab: Lab, servers: Sequence[NodeName], *, to_the_end: bool = True) -> Compared:
+    """Compare these; without ``to_the_end`` only up to the first page on which they differ.
+
+    Who does not answer on the way is not among ``Compared.servers``; the others are compared from
+    the start then.
+    """
+    while True:
+        done = await _compare(lab, servers, to_the_end=to_the_end)
+        if isinstance(done, Compared):
+            return done
+        servers = done
+
+
+async def _compare(
+    lab: Lab, servers: Sequence[NodeName], *, to_the_end: bool
+) -> Compared | Sequence[NodeName]:
+    """As ``compare``; those that answered, when one of them has not."""
+    found = Compared({server: Contents() for server in servers})
+    after, more = KeyId(""), bool(servers)
+    while more and (to_the_end or not found.differing):
+        answers = await lab.ask_each(servers, QueryDigests(after=after), within_s=WITHIN_S)
+        pages = {node: told for node, told in answers.items() if isinstance(told, KeyDigests)}
+        if len(pages) < len(servers):
+            return [server for server in servers if server in pages]
+        ends = [page.keys[-1].key_id for page in pages.values() if page.more]
+        more, last = bool(ends), min(ends, default=None)
+        has: dict[KeyId, dict[NodeName, bytes]] = {}
+        for server in servers:
+            for key in pages[server].keys:
+                if last is None or key.key_id <= last:
+                    has.setdefault(key.key_id, {})[server] = key.digest
+        for key_id in sorted(has):
+            found.take(key_id, has[key_id])
+        after = after if last is None else last
+    return found
