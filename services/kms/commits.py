@@ -23,7 +23,7 @@ from protocol.errors import ProductError
 from services.kms.audit import Trail
 from services.kms.kept import Kept, Touched
 from services.kms.master import Vault
-from services.kms.unwritten import Page, Unwritten
+from services.kms.unwritten import Load, Unwritten
 from services.kms.work import Written, together
 from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
@@ -113,18 +113,32 @@ class Commits:
             return msgspec.structs.replace(done, unsettled=await self._settled(done.written))
         return done
 
+    async def write_waiting(self) -> None:
+        """Return when all rows of the trail that wait now are durable; raises what the commit
+        raised. It asks nobody else of this life to do it, who may be over already."""
+        loads = self.unwritten.loads()
+        if not loads:
+            return
+        try:
+            await self._database.transact(
+                partial(self._run, loads, ()), partial(self._noted, loads, ())
+            )
+        except Exception:
+            self.unwritten.failed()
+            raise
+
     async def _next(self) -> None:
         group, self._gathered = self._gathered, []
         await self._carry(group)
 
     async def _carry(self, group: Sequence[_Message]) -> None:
-        pages = self.unwritten.take()
+        loads = self.unwritten.loads()
         try:
             await self._database.transact(
-                partial(self._run, pages, group), partial(self._noted, pages, group)
+                partial(self._run, loads, group), partial(self._noted, loads, group)
             )
         except (Exception, NodeDown) as error:
-            self.unwritten.put_back(pages)
+            self.unwritten.failed()
             alone = len(group) == 1 or isinstance(error, NodeDown) or group[0].done is not None
             for message in group:
                 if alone:
@@ -136,19 +150,19 @@ class Commits:
         await self._answer(group)
 
     def _run(
-        self, pages: Sequence[Page], group: Sequence[_Message], connection: sqlite3.Connection
+        self, loads: Sequence[Load], group: Sequence[_Message], connection: sqlite3.Connection
     ) -> list[Done[Any]]:
         trail = Trail(connection, self._vault)
-        for page in pages:
-            trail.append(page.at, page.entries)
-        trail.write()  # a message may look them up
+        for load in loads:  # at once: a message may look them up
+            load.write(connection, trail)
         done = [message.run(connection, trail) for message in group]
         trail.write()
         return done
 
-    def _noted(self, pages: list[Page], group: Sequence[_Message], done: list[Done[Any]]) -> None:
-        pages.clear()  # they are written
-        self.unwritten.refused = False
+    def _noted(
+        self, loads: Sequence[Load], group: Sequence[_Message], done: list[Done[Any]]
+    ) -> None:
+        self.unwritten.landed(loads)
         for message, one in zip(group, done, strict=True):
             message.done = one
             self.kept.forget(one.written.keys)

@@ -165,6 +165,7 @@ class Custody:
                 witness.noted(Written(end, True))
 
         try:
+            await self._core.commits.write_waiting()  # what was read before stands before it
             end = await self._database.transact(write, written)
             for witness in self._core.commits.witnesses:
                 await witness.settled(Written(end, True))

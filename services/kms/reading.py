@@ -26,7 +26,6 @@ from services.kms.knobs import KmsNode
 from services.kms.operations import Request
 from services.kms.refusals import Allowance, Refusals
 from services.kms.unwritten import Changes, Draft
-from services.kms.work import Written
 from services.runtime.ports import Clock, Database
 
 T = TypeVar("T")
@@ -106,8 +105,7 @@ class Readings:
 
     async def written(self) -> None:
         """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
-        if self._commits.unwritten.rows:
-            await self._commits.make(lambda connection, trail: Done(None, Written(trail.end())))
+        await self._commits.write_waiting()
 
     async def _write(self) -> None:
         """Until none waits. A disk that refuses is told of once, and asked again."""

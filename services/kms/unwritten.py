@@ -1,18 +1,20 @@
 """Rows of the trail that wait: of messages that only read, at a server whose audit is ``buffered``.
 
-They keep their order, and each is written before anything that came after it: the next
-transaction of a message takes all of them along, in front of its own (``commits``). What the disk
-refuses waits on, and no row is added until it is written (``reading``).
+They keep their order, and each is written once, before anything that came after it: each
+transaction takes all of them along, in front of its own (``commits``), until one is committed.
+What the disk refuses waits on, and no row is added until it is written (``reading``).
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from services.kms.audit import EMPTY, AuditEntry, TrailEnd
+from services.kms import audit
+from services.kms.audit import EMPTY, AuditEntry, Trail, TrailEnd
 
 ROWS: Final = 4096
 """Rows that wait at most, and those of the one message that comes to it."""
@@ -49,13 +51,43 @@ class Draft:
         raise Changes
 
 
+class Load:
+    """Pages that go into the database together; ``end`` of the trail behind them, when a
+    transaction has written them, which may have failed then. That one is the writer's own."""
+
+    __slots__ = ("end", "pages", "rows")
+
+    def __init__(self) -> None:
+        self.pages: list[Page] = []
+        self.rows = 0
+        self.end: TrailEnd | None = None
+
+    def write(self, connection: sqlite3.Connection, trail: Trail) -> None:
+        """Write the pages, unless an earlier transaction has done so; in the writer.
+
+        Who began that one may not know yet, or never learn it, that it is committed; the digest
+        of its last row says so.
+        """
+        if self.end is not None and audit.has(connection, self.end):
+            return
+        for page in self.pages:
+            trail.append(page.at, page.entries)
+        trail.write()
+        self.end = trail.end()
+
+
 class Unwritten:
-    """Used on the loop only. ``refused``: the disk did not take them when it was asked last."""
+    """Used on the loop only. ``refused``: the disk did not take them when it was asked last.
+
+    Loads are here until they are known to be committed, and each transaction is given all of
+    them: so one that fails, or is given up, loses none and has none overtaken.
+    """
 
     def __init__(self) -> None:
         self.refused = False
         self.rows = 0
-        self._pages: list[Page] = []
+        self._loads: list[Load] = []
+        self._open: Load | None = None  # the last one, which nobody has been given yet
 
     @property
     def full(self) -> bool:
@@ -64,18 +96,27 @@ class Unwritten:
 
     def add(self, pages: Sequence[Page]) -> None:
         """Have these wait behind the others."""
-        for page in pages:
-            self._pages.append(page)
-            self.rows += len(page.entries)
+        if self._open is None:
+            self._open = Load()
+            self._loads.append(self._open)
+        count = sum([len(page.entries) for page in pages])
+        self._open.pages += pages
+        self._open.rows += count
+        self.rows += count
 
-    def take(self) -> list[Page]:
-        """All of them, for a transaction; none is kept here."""
-        taken, self._pages, self.rows = self._pages, [], 0
-        return taken
+    def loads(self) -> tuple[Load, ...]:
+        """All of them in order, for a transaction."""
+        self._open = None
+        return tuple(self._loads)
 
-    def put_back(self, pages: list[Page]) -> None:
-        """That transaction was refused: they are in front again."""
-        if pages:
-            self.refused = True
-            self._pages = pages + self._pages
-            self.rows += sum(len(page.entries) for page in pages)
+    def landed(self, loads: Sequence[Load]) -> None:
+        """These are committed."""
+        self.refused = False
+        for load in loads:
+            if load in self._loads:  # not told by an earlier transaction
+                self._loads.remove(load)
+                self.rows -= load.rows
+
+    def failed(self) -> None:
+        """A transaction was refused."""
+        self.refused = bool(self._loads)

@@ -181,6 +181,97 @@ async def test_a_stop_writes_them(lazy: Server) -> None:
     verified(lazy)
 
 
+@dataclass
+class HeldDisk:
+    """Transactions of a server's database wait until ``go``; so many of the first are refused."""
+
+    server: Server
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals: int = 0
+
+    def __post_init__(self) -> None:
+        self.right = self.server.database.transact
+        self.server.database.transact = self.transact  # type: ignore[method-assign,assignment]
+
+    async def transact(self, *work: Any) -> Any:
+        await self.go.wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await self.right(*work)
+
+
+async def test_who_reads_the_trail_waits_for_rows_that_are_on_their_way(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    disk = HeldDisk(lazy)
+    await clock(lazy).pass_by()  # they are with the disk now, and nobody has them in memory
+    listing = asyncio.ensure_future(read_trail(lazy))
+    await asyncio.wait({listing}, timeout=0.01)
+    disk.go.set()
+    assert (await listing).count(("Get", key_id, "Success")) == 2, "the first one and this one"
+
+
+async def test_a_stop_waits_for_rows_that_are_on_their_way(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    disk = HeldDisk(lazy)
+    await clock(lazy).pass_by()
+    stop = asyncio.ensure_future(lazy.service.stop())
+    await asyncio.wait({stop}, timeout=0.01)
+    assert not stop.done()
+    disk.go.set()
+    await stop
+    assert rows(lazy)[1:] == [("Get", key_id, "Success")]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_stop_writes_once_what_a_transaction_was_given_up_with(
+    lazy: Server, *, committed: bool
+) -> None:
+    """A node's background ends before its service stops; a commit may be over by then, and nobody
+    has heard of it."""
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    disk = HeldDisk(lazy)
+    if committed:
+
+        async def unheard(fn: Callable[[Any], Any], _: Any) -> Any:
+            await disk.right(fn)
+            await disk.go.wait()
+
+        lazy.database.transact = unheard  # type: ignore[method-assign,assignment]
+    await clock(lazy).pass_by()
+    for work in list(lazy.node.works):
+        work.cancel()
+    await asyncio.sleep(0)
+    lazy.database.transact = disk.right  # type: ignore[method-assign]
+    await lazy.service.stop()
+    assert rows(lazy)[1:] == [("Get", key_id, "Success")]
+    verified(lazy)
+
+
+async def test_nothing_overtakes_rows_whose_transaction_was_refused(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    disk = HeldDisk(lazy, refusals=1)
+    await clock(lazy).pass_by()
+    destroyed = asyncio.ensure_future(do(lazy, Destroy(unique_identifier=key_id)))
+    await asyncio.wait({destroyed}, timeout=0.01)
+    disk.go.set()
+    await destroyed
+    await clock(lazy).pass_by()
+    assert [row[0] for row in rows(lazy)] == ["Create", "Get", "Destroy"]
+    verified(lazy)
+
+
+async def test_another_kek_stands_behind_the_reads_before_it(lazy: Server) -> None:
+    key_id = await made(lazy)
+    await get(lazy, key_id)
+    await lazy.ask(RotateKek(after=1), LOCAL)
+    assert [row[0] for row in rows(lazy)][:3] == ["Create", "Get", "Rotate KEK"]
+
+
 async def test_a_crash_loses_those_of_the_last_moment_only(lazy: Server) -> None:
     key_id = await made(lazy)
     await get(lazy, key_id)
