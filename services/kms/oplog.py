@@ -352,28 +352,33 @@ def active(connection: sqlite3.Connection) -> Active:
     return Active(None, 0, 0.0) if found is None else Active(*found)
 
 
-def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> int:
-    """An operator appoints a server at the time ``now`` (Unix seconds); by which appointment.
+def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Active:
+    """An operator appoints a server at the time ``now`` (Unix seconds); that appointment.
 
     Its stamp is that time, and above the one that is known here whatever the clock says: so it is
     above all that it follows, and of two that knew nothing of each other the later one is.
     """
     last = active(connection)
-    _appointed(connection, Active(node, last.term + 1, max(now, last.at + _STEP)))
-    return last.term + 1
+    made = Active(node, last.term + 1, max(now, last.at + _STEP))
+    _appointed(connection, made)
+    return made
 
 
 def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
-    """A peer says who takes changes. The later stamp counts; the lower name settles equal ones.
-    Whether it is news."""
-    mine = active(connection)
-    if mine.node is None or heard.node is None or heard == mine:
-        return False
-    later = (heard.at, heard.term) > (mine.at, mine.term)
-    if not later and ((heard.at, heard.term) < (mine.at, mine.term) or heard.node > mine.node):
+    """A peer says who takes changes. Whether it is news."""
+    if not counts(heard, active(connection)):
         return False
     _appointed(connection, heard)
     return True
+
+
+def counts(heard: Active, mine: Active) -> bool:
+    """Whether an appointment counts where another one is known: the later stamp does; the lower
+    name settles equal ones."""
+    if mine.node is None or heard.node is None or heard == mine:
+        return False
+    later = (heard.at, heard.term) > (mine.at, mine.term)
+    return later or ((heard.at, heard.term) == (mine.at, mine.term) and heard.node <= mine.node)
 
 
 def _appointed(connection: sqlite3.Connection, one: Active) -> None:

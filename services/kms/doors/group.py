@@ -33,7 +33,7 @@ from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.merging import Taken
 from services.kms.operations import Operation
-from services.kms.oplog import Place, Row
+from services.kms.oplog import Active, Place, Row
 from services.kms.replication import Change
 from services.kms.work import Written
 from services.runtime.ports import Bus, Clock, Database, Rng
@@ -61,15 +61,19 @@ class Group:
         self._database, self._vault, self._core, self._config = database, vault, core, config
         self._me = node.name
         self._lines = {peer: Line() for peer in config.peers}
-        self.active: NodeName | None = None
+        self._appointed = Active(None, 0, 0.0)
         self.learning = Learning(node.name, clock, database)
+
+    @property
+    def active(self) -> NodeName | None:
+        """The server that takes changes; None: all do."""
+        return self._appointed.node
 
     async def start(self) -> None:
         """Begin to tell the others, now and for the rest of this life."""
-
         drawn = self._draw()
 
-        def begin(connection: sqlite3.Connection) -> NodeName | None:
+        def begin(connection: sqlite3.Connection) -> Active:
             oplog.begin(
                 connection,
                 self._me,
@@ -78,9 +82,9 @@ class Group:
                 at=self._clock.now(),
                 drawn=drawn,
             )
-            return oplog.active(connection).node
+            return oplog.active(connection)
 
-        self.active = await self._database.transact(begin)
+        self._appointed = await self._database.transact(begin)
         self._core.handed_on_to = self._elsewhere
         self._core.caught_up.set()
         for peer, line in self._lines.items():
@@ -258,7 +262,7 @@ class Group:
     ) -> None:
         self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
         if heard.appointed is not None:
-            self._is_active(heard.appointed, said.term)
+            self._appoint(heard.appointed)
         if heard.back:
             self._node.record("kms.group", peer=peer, reached=True, why="")
         if heard.differs:
@@ -332,16 +336,18 @@ class Group:
             raise NotAvailable(f"{self._me} takes changes as all servers of its group do")
 
         now = self._clock.now()
-        term = await self._database.transact(
+        made = await self._database.transact(
             lambda connection: oplog.appoint(connection, self._me, now)
         )
-        self._is_active(self._me, term)
+        self._appoint(made)
         self._compare()
 
-    def _is_active(self, server: NodeName, term: int) -> None:
-        """That server takes changes from now on, by that appointment."""
-        self.active = server
-        self._node.record("kms.active", level="warning", active=server, term=term)
+    def _appoint(self, one: Active) -> None:
+        """That server takes changes from now on, unless a later appointment is known by now: who
+        is told of two that are durable need not be told in their order."""
+        if oplog.counts(one, self._appointed):
+            self._appointed = one
+            self._node.record("kms.active", level="warning", active=one.node, term=one.term)
 
 
 class GroupDoor(Service):

@@ -29,7 +29,7 @@ class Heard(NamedTuple):
     back: bool
     intact: bool
     differs: bool
-    appointed: NodeName | None
+    appointed: Active | None
 
 
 def told(
@@ -107,9 +107,9 @@ def heard(
         oplog.begin_epoch(connection, me, known, at, drawn)
     elif said.everything or differs:
         oplog.tell_everything(connection, me, at)
-    at_that = said.appointed_at or 0.0
-    news = oplog.learn_active(connection, Active(said.active, said.term, at_that))
-    return Heard(back, intact, differs, said.active if news else None)
+    appointed = Active(said.active, said.term, said.appointed_at or 0.0)
+    news = oplog.learn_active(connection, appointed)
+    return Heard(back, intact, differs, appointed if news else None)
 
 
 def _differs(

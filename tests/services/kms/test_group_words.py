@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -138,6 +139,26 @@ def test_who_hears_that_another_one_was_appointed_says_so(forward: GroupRig) -> 
     forward.sleep(40)
     said = [(one.node, one.fields["active"], one.fields["term"]) for one in forward.seen(ACTIVE)]
     assert sorted(said) == [(server, B, 1) for server in forward.servers], "once each"
+
+
+def test_an_appointment_that_another_one_overtook_is_not_obeyed(forward: GroupRig) -> None:
+    """Both are durable in their order; the handler that was told of the first goes on later."""
+    core, go = service(forward, B).core, asyncio.Event()
+    replicate = core.replicate
+
+    async def slow(*told: Any) -> Any:
+        done = await replicate(*told)
+        await go.wait()
+        return done
+
+    core.replicate = slow  # type: ignore[method-assign,assignment]
+    forward.at(A, MakeActive())
+    forward.sleep(1)
+    forward.at(B, MakeActive())
+    go.set()
+    forward.sleep(60)
+    assert taking(forward) == [B] * 3
+    assert forward.key(B, "one") in forward.attributes(B), "it does not think that A is active"
 
 
 def test_an_appointment_follows_those_that_are_known_whatever_the_clock_says(

@@ -192,5 +192,4 @@ def test_the_database_of_before_appointments_had_stamps(log: sqlite3.Connection)
     for drawn in (6, 7):
         life(log, drawn)
     assert oplog.active(log) == Active(PEER, 3, 0.0)
-    assert oplog.appoint(log, THIRD, 5.0) == 4
-    assert oplog.active(log) == Active(THIRD, 4, 5.0)
+    assert oplog.appoint(log, THIRD, 5.0) == Active(THIRD, 4, 5.0) == oplog.active(log)
