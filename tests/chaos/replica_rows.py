@@ -27,5 +27,5 @@ def replicas(**has: dict[str, int]) -> list[Row]:
 
 def unlisted(row: Row) -> Row:
     """As if no key had been found that differs."""
-    server, *kind, data = row
-    return (server, *kind, data | {"differing": 0, "differ": {}})
+    server, kind, op, data = row
+    return server, kind, op, data | {"differing": 0, "differ": {}}
