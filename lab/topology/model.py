@@ -69,7 +69,8 @@ class KmsModel(_Named):
     """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
     audit: Literal["durable", "buffered"] = "durable"
     """When the row of its audit trail for a key that was read is on its disk: before the key
-    leaves, or a moment later (knob ``audit_buffer_s``), so that a crash loses that moment's."""
+    leaves, or a moment later (knob ``audit_buffer_s``), so that a crash loses that moment's. The
+    anchor of a changed key is that late too."""
 
 
 class ProviderModel(_Model):

@@ -13,6 +13,9 @@ back together are noticed too; without one, a whole disk put back is not.
 | n | anything else | an older anchor was put back, or the TPM is another one |
 
 The trail may be ahead of the anchor: reading is written down too, and a crash may fall between.
+
+A server whose audit is ``buffered`` answers first and has the anchor follow at most
+``audit_buffer_s`` later, one for all changes of that time (decision 66).
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from protocol.errors import CryptographicFailure
 from protocol.tpm.errors import TpmError
 from services.kms import audit
 from services.kms.audit import EMPTY, TrailEnd
+from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.work import Written
 from services.runtime.durable import replace_durably
 from services.runtime.nv_counter import counted, next_count
-from services.runtime.ports import Database, Disk, Tpm
-from services.runtime.service import Node
+from services.runtime.ports import Clock, Database, Disk, Tpm
 
 ANCHOR_FILE: Final = "keys.anchor"
 INDEX: Final = 0x01800200
@@ -62,13 +65,26 @@ class AnchorKeeper:
     One anchor is written at a time: changes that are committed meanwhile share the next one. A
     disk or a TPM that refuses keeps no change from being answered, for the change itself is
     durable; it is told, and the next change tries again.
+
+    ``follows``: tells the time to a keeper whose anchor may come after the answer; None: it does
+    not.
     """
 
-    def __init__(self, node: Node, disk: Disk, vault: Vault, tpm: Tpm | None) -> None:
+    def __init__(
+        self,
+        node: KmsNode,
+        disk: Disk,
+        vault: Vault,
+        tpm: Tpm | None,
+        follows: Clock | None = None,
+    ) -> None:
         self._node, self._disk, self._vault, self._tpm = node, disk, vault, tpm
+        self._follows = follows
         self._latest = EMPTY
+        self._due = 0  # the highest row that has to have an anchor
         self._tried = 0  # the highest row whose anchor was written, or refused
         self._written: asyncio.Event | None = None  # of the anchor that is being written
+        self._following = False
         self._room = 0  # for more anchors behind the file; 0: it is made anew
 
     # ---- at start ---------------------------------------------------------------------------
@@ -145,7 +161,25 @@ class AnchorKeeper:
         """See ``Witness``."""
         if written.end is None or not written.changed:
             return
-        while self._tried < written.end.sequence:
+        self._due = max(self._due, written.end.sequence)
+        if self._follows is None or written.anchored:
+            await self.reached()
+        elif not self._following:
+            self._following = True
+            self._node.background("kms.anchor", self._follow(self._follows))
+
+    async def _follow(self, clock: Clock) -> None:
+        try:
+            while self._tried < self._due:
+                await clock.sleep(self._node.knobs.audit_buffer_s)
+                await self.reached()
+        finally:
+            self._following = False
+
+    async def reached(self) -> None:
+        """Return when the anchor of all changes so far was written, or refused."""
+        due = self._due
+        while self._tried < due:
             if self._written is not None:
                 await self._written.wait()
                 continue

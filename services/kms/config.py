@@ -59,7 +59,8 @@ class Auditing(StrEnum):
     """When the row of the trail that tells of a read key is durable.
 
     ``durable``: before the key leaves. ``buffered``: at most the knob ``audit_buffer_s`` later, so
-    that a crash loses the rows of that time. Rows of changes are durable with the change.
+    that a crash loses the rows of that time. Rows of changes are durable with the change; their
+    anchor may be that late too.
     """
 
     DURABLE = "durable"

@@ -272,7 +272,7 @@ class Core:
         def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[T]:
             work = Work(connection, self._vault, caller, at, trail)
             made = act(connection, self._vault, work.note(operation, subject, caller.scope))
-            return Done(made, msgspec.structs.replace(work.write(), changed=True))
+            return Done(made, msgspec.structs.replace(work.write(), changed=True, anchored=True))
 
         return await self._commit(caller, change)
 

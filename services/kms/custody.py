@@ -162,13 +162,13 @@ class Custody:
         def written(end: TrailEnd) -> None:
             self._have(header, root, ring)
             for witness in self._core.commits.witnesses:
-                witness.noted(Written(end, True))
+                witness.noted(Written(end, True, anchored=True))
 
         try:
             await self._core.commits.write_waiting()  # what was read before stands before it
             end = await self._database.transact(write, written)
             for witness in self._core.commits.witnesses:
-                await witness.settled(Written(end, True))
+                await witness.settled(Written(end, True, anchored=True))
         except OSError as error:
             if await self._is_there(box):
                 self._have(header, root, ring)

@@ -71,8 +71,8 @@ class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
     audit_buffer_s: Annotated[
         float,
         knob(
-            "A key server whose audit of reads is `buffered` writes the rows of messages that only "
-            "read at most that late; a crash loses those of that time.",
+            "A key server whose audit is `buffered` writes the rows of messages that only read, "
+            "and the anchor of changes, at most that late; a crash loses those of that time.",
             unit=SECONDS,
             least=0.001,
             most=60,

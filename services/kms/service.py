@@ -99,7 +99,9 @@ class KmsService(
             opened = await open_store(means, self.config.root, self.clock.now())
             database, vault = opened.database, opened.vault
             self._database, self._vault = database, vault
-            anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
+            buffered = self.config.audit is Auditing.BUFFERED
+            follows = self.clock if buffered else None
+            anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm, follows)
             accepted = await self._check_age(database, anchor)
             commits = Commits(database, vault, self.node.background)
             self.core = Core(
@@ -113,7 +115,7 @@ class KmsService(
                 ids=await ids_of(self.config.ids, database),
             )
             self.core.rejections = Rejections(opened.rejections, self.rng)
-            if self.config.audit is Auditing.BUFFERED:
+            if buffered:
                 self.core.readings = Readings(
                     self.node, database, self.clock, commits, self.core.refusals
                 )
@@ -123,6 +125,7 @@ class KmsService(
                 await self.core.rejections.end_all(self.core, local)
             await anchor.begin(database, accepted=accepted is not None)
             commits.witnesses.append(anchor)
+            self._anchor = anchor
             self.custody = Custody(self.node, self.clock, means, opened, self.core, local)
             await self._meet_others(database, vault)
             await self.custody.begin()
@@ -200,6 +203,7 @@ class KmsService(
         changes nothing."""
         with suppress(ProductError):
             await self.core.write_all()
+        await self._anchor.reached()
         if self.tpm is not None:
             with suppress(TpmError):
                 await self.tpm.power_off(orderly=True)

@@ -54,7 +54,8 @@ class Written(msgspec.Struct, frozen=True):
     only the trail. ``served``: whether one is fresh no more, which nobody misses who is put back
     to before. ``changes`` are what the other server of the pair has to learn, none when it is
     marked as down or there is none. ``refusals`` that have a row, and those that were
-    ``left_out``. ``keys`` whose rows are other ones now.
+    ``left_out``. ``keys`` whose rows are other ones now. ``anchored``: whether the anchor has it
+    before the answer whatever the server's audit is.
     """
 
     end: TrailEnd | None = None
@@ -64,6 +65,7 @@ class Written(msgspec.Struct, frozen=True):
     left_out: tuple[AuditEntry, ...] = ()
     served: bool = False
     keys: tuple[KeyId, ...] = ()
+    anchored: bool = False
 
 
 def together(several: Sequence[Written]) -> Written:
@@ -74,6 +76,7 @@ def together(several: Sequence[Written]) -> Written:
         any(written.changed for written in several),
         tuple([change for written in several for change in written.changes]),
         served=any(written.served for written in several),
+        anchored=any(written.anchored for written in several),
     )
 
 

@@ -7,11 +7,9 @@ import asyncio
 import errno
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, ProductError
@@ -38,47 +36,8 @@ from services.kms.operations import (
 from services.kms.refusals import ROWS
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, named
 from tests.services.kms.core_rig import trail as read_trail
-from tests.services.kms.ports import CONFIG, LOCAL, Server, SteppedClock
-
-BUFFERED = msgspec.structs.replace(CONFIG, audit=Auditing.BUFFERED)
-
-
-@dataclass
-class HeldClock(SteppedClock):
-    """Who sleeps does so until ``pass_by``."""
-
-    sleepers: list[asyncio.Event] = field(default_factory=list)
-    slept: list[float] = field(default_factory=list)
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.sleepers.append(asyncio.Event())
-        await self.sleepers[-1].wait()
-
-    async def pass_by(self) -> None:
-        """The time that each of them waits for comes."""
-        sleepers, self.sleepers = self.sleepers, []
-        for sleeper in sleepers:
-            sleeper.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def lazy() -> AsyncIterator[Server]:
-    """A server whose audit of reads is buffered, and where no time passes by itself."""
-    server = Server(clock=HeldClock(), config=BUFFERED)
-    await server.boot()
-    yield server
-    for work in list(server.node.works):
-        work.cancel()
-    for connection in server.platter.databases.values():
-        connection.close()
-
-
-def clock(server: Server) -> HeldClock:
-    assert isinstance(server.clock, HeldClock)
-    return server.clock
+from tests.services.kms.lazy_rig import BUFFERED, HeldClock, clock
+from tests.services.kms.ports import CONFIG, LOCAL, Server
 
 
 async def made(server: Server) -> KeyId:
@@ -120,6 +79,8 @@ async def get(server: Server, key_id: KeyId) -> bytes:
 
 async def test_a_read_waits_for_no_commit_and_its_row_comes(lazy: Server) -> None:
     key_id = await made(lazy)
+    await clock(lazy).pass_by()  # its anchor has followed
+    clock(lazy).slept.clear()
     commits = lazy.database.commits
     first = await get(lazy, key_id)
     assert [await get(lazy, key_id) for _ in range(3)] == [first] * 3
