@@ -10,6 +10,7 @@
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``groups``      how key servers stand that replicate after the answer, and whether they agree
+- ``contents``    what they have, compared key by key
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
 - ``power``       what hosts did to the power of VMs, from their logs
 - ``sessions``    which session of vCenter's each host obeys, heard on the bus

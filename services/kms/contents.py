@@ -48,6 +48,28 @@ def digest(row: KeyRow) -> bytes:
     return hashlib.sha256(_encode(told(row))).digest()
 
 
+def digests(
+    connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
+) -> tuple[tuple[KeyId, bytes], ...]:
+    """Of the first keys behind the id ``after``, in order of the ids."""
+    rows = store.rows_by_id(connection, vault, after, limit)
+    return tuple((row.key_id, digest(row)) for row in rows)
+
+
+def fingerprints(
+    connection: sqlite3.Connection, vault: Vault, secret: bytes, after: KeyId, limit: int
+) -> tuple[tuple[KeyRow, str], ...]:
+    """The first keys behind the key ``after`` in order of creation, each with the fingerprint of
+    its material under ``secret``, empty for one without."""
+    place = store.ordinal(connection, after, None) or 0
+    rows = store.rows(connection, vault, place, limit)
+    keys = [store.material(vault, row) for row in rows]
+    return tuple(
+        (row, "" if key is None else key.fingerprint(secret))
+        for row, key in zip(rows, keys, strict=True)
+    )
+
+
 def begin(connection: sqlite3.Connection) -> None:
     """Make the tables on the first start, with all keys that are there still to be added up."""
     for statement in _SCHEMA:

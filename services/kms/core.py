@@ -135,8 +135,7 @@ class Core:
         return await self._together(caller, requests, partial(batching.run, option))
 
     async def hands_on(self, caller: Caller, asked: Sequence[Asked]) -> None:
-        """Raise what this server refuses of a message before another one does it: who it does not
-        know may not ask, and what it rejects it rejects also as somebody who passes it on."""
+        """Raise what this server refuses or rejects of a message that another one is to do."""
         if caller.role is None:
             await self.admit(caller, asked[0][0])
         judging = self.rejections.judging_items(caller, len(asked))
@@ -317,25 +316,15 @@ class Core:
         """The first keys behind the key ``after`` in order of creation, each with its fingerprint
         under ``secret``, empty for one without material. ``CryptographicFailure`` as in ``Get``."""
 
-        def read(connection: sqlite3.Connection) -> tuple[tuple[KeyRow, str], ...]:
-            place = store.ordinal(connection, after, None) or 0
-            rows = store.rows(connection, self._vault, place, limit)
-            keys = [store.material(self._vault, row) for row in rows]
-            return tuple(
-                (row, "" if key is None else key.fingerprint(secret))
-                for row, key in zip(rows, keys, strict=True)
-            )
-
-        return await self._database.query(read)
+        return await self._database.query(
+            lambda connection: contents.fingerprints(connection, self._vault, secret, after, limit)
+        )
 
     async def digests(self, after: KeyId, limit: int) -> tuple[tuple[KeyId, bytes], ...]:
         """The first keys behind the id ``after`` in order of the ids, each with a digest of all
         that servers which replicate must agree upon; ``CryptographicFailure`` as in ``Get``."""
         return await self._database.query(
-            lambda connection: tuple(
-                (row.key_id, contents.digest(row))
-                for row in store.rows_by_id(connection, self._vault, after, limit)
-            )
+            lambda connection: contents.digests(connection, self._vault, after, limit)
         )
 
     # ---- around a transaction -------------------------------------------------------------

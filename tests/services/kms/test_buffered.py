@@ -8,6 +8,7 @@ import errno
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
