@@ -23,6 +23,10 @@ HANDSHAKE_S: Final = 10.0
 """Lab seconds that the other end of an accepted connection has for its handshake."""
 
 
+AtOnce = Callable[[bytes], bytes | None]
+"""The answer to all that has come on a connection, or None. Its errors are those of ``read``."""
+
+
 @dataclass(frozen=True)
 class TlsIdentity:
     """What one end shows, and what it believes. Certificates are DER.
@@ -53,8 +57,12 @@ class Stream(Protocol):
         """So many bytes are taken by ``write`` now without a wait; 0 when that is not known."""
         ...
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int, at_once: AtOnce | None = None) -> bytes:
         """What has come, at least one byte and at most ``most``; empty when the other end closed.
+
+        While nothing has come, ``at_once`` is shown what comes: bytes that it gives are the answer,
+        as if what came had been read and they were written, and nothing has come again; with None
+        it is read. So who can answer without a wait needs no step of the task for it.
 
         Raises ``Disconnected`` when the connection broke, and ``TlsFailure`` when the other end
         refused the handshake after this one had done its part (TLS 1.3).

@@ -13,7 +13,7 @@ from protocol.terms import NodeName
 from services.runtime.node import NodeRunner
 from services.runtime.service import Service
 from services.runtime.streams import CONNECTIONS, Listener, Stream, Streams, TlsIdentity
-from tests.conformance.talk import Bench
+from tests.conformance.talk import Bench, Body
 
 YEAR_S = 365 * 86_400.0
 A, B = NodeName("a"), NodeName("b")
@@ -66,16 +66,34 @@ class Pair:
     async def echo(self, stream: Stream) -> None:
         self.served.append(stream)
         try:
-            while data := await stream.read(65_536):
+            while data := await stream.read(65_536, self.at_once):
                 await stream.write(data.upper())
         except BaseException as error:
             self.ended.append(error)
             raise
         self.ended.append(None)
 
+    def at_once(self, data: bytes) -> bytes | None:
+        """The echo, when the bench wants it without a step of a task."""
+        if self.bench.at_once is None:
+            return None
+        self.bench.at_once += 1
+        return data.upper()
+
     async def connect(self, *, within_s: float = 5.0) -> Stream:
         identity = self.card_a.trusting(self.card_b)
         return await self.from_a.connect(B, identity, within_s=within_s)
+
+
+def without_tasks(body: Body) -> Body:
+    """The same, with echoes that need no step of who serves."""
+
+    async def play(bench: Bench) -> None:
+        bench.at_once = 0
+        await body(bench)
+        assert bench.at_once > 0
+
+    return play
 
 
 def streams(runner: NodeRunner) -> Streams:

@@ -27,7 +27,17 @@ from protocol.messages.agent import ResetRule, StallRule
 from protocol.secret import KeyMaterial
 from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.streams import Stream, TlsIdentity
-from tests.conformance.connected import YEAR_S, A, B, Card, asked, both_at_once, pair, settled
+from tests.conformance.connected import (
+    YEAR_S,
+    A,
+    B,
+    Card,
+    asked,
+    both_at_once,
+    pair,
+    settled,
+    without_tasks,
+)
 from tests.conformance.talk import Bench, both
 
 
@@ -259,6 +269,39 @@ async def a_defect_of_who_serves_ends_one_connection(bench: Bench) -> None:
     assert await asked(await two.connect(), b"hello") == b"alive"
 
 
+async def an_answer_without_a_task_is_one(bench: Bench) -> None:
+    """What is not answered at once is read; a defect of who answers is one of who serves."""
+    two = await pair(bench)
+    shown, read = list[bytes](), list[bytes]()
+    begun = asyncio.Event()
+
+    def at_once(data: bytes) -> bytes | None:
+        shown.append(data)
+        if data == b"die":
+            raise RuntimeError("a defect of the service")
+        return b"at once" if data == b"quick" else None
+
+    async def serve(stream: Stream) -> None:
+        await stream.read(100)
+        begun.set()
+        while data := await stream.read(100, at_once):
+            read.append(data)
+            await stream.write(b"by task")
+
+    await two.listen(serve)
+    stream = await two.connect()
+    await stream.write(b"begin")
+    await begun.wait()
+    for said, answer in ((b"quick", b"at once"), (b"slow", b"by task"), (b"quick", b"at once")):
+        await stream.write(said)
+        assert await stream.read(100) == answer
+    assert shown == [b"quick", b"slow", b"quick"] and read == [b"slow"]
+    await stream.write(b"die")
+    assert await stream.read(1) == b""
+    status = bench.machine(B).status()
+    assert status.counters["internal_errors"] == 1 and status.state == "running"
+
+
 async def who_does_not_read_is_not_written_to(bench: Bench) -> None:
     """A writer waits when the other end does not read, and goes on when it does."""
     two = await pair(bench)
@@ -331,6 +374,8 @@ test_as_many_as_it_may = both(as_many_as_it_may)
 test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
 test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)
 test_a_defect_of_who_serves = both(a_defect_of_who_serves_ends_one_connection)
+test_an_answer_without_a_task = both(an_answer_without_a_task_is_one)
+test_bytes_without_tasks = both(without_tasks(bytes_pass_both_ways))
 test_who_does_not_read_is_not_written_to = both(who_does_not_read_is_not_written_to)
 
 

@@ -10,7 +10,7 @@ from protocol.errors import Disconnected, TimedOut
 from protocol.messages.agent import CutRule, DelayRule, LossRule, ResetRule, StallRule
 from services.runtime.incarnation import WayDown
 from services.runtime.streams import HANDSHAKE_S
-from tests.conformance.connected import A, B, Pair, asked, pair, settled
+from tests.conformance.connected import A, B, Pair, asked, pair, settled, without_tasks
 from tests.conformance.talk import Bench, both
 
 TO_B, TO_A = CutRule(id="cut", src=A, dst=B), CutRule(id="cut", src=B, dst=A)
@@ -176,3 +176,12 @@ test_what_is_lost_is_sent_again = both(what_is_lost_is_sent_again, pace=5)
 test_a_reset_breaks_what_is_sent_over = both(a_reset_breaks_what_is_sent_over)
 test_a_stall_holds_handshakes = both(a_stall_holds_handshakes)
 test_a_node_that_stands_still = both(a_node_that_stands_still_answers_when_it_goes_on)
+
+test_a_cut_without_tasks = both(without_tasks(a_cut_holds_what_is_sent))
+test_a_delay_without_tasks = both(without_tasks(a_delay_makes_answers_late))
+test_a_loss_without_tasks = both(without_tasks(what_is_lost_is_sent_again), pace=5)
+test_a_reset_without_tasks = both(without_tasks(a_reset_breaks_what_is_sent_over))
+test_a_stall_without_tasks = both(without_tasks(a_stall_holds_handshakes))
+test_standing_still_without_tasks = both(
+    without_tasks(a_node_that_stands_still_answers_when_it_goes_on)
+)

@@ -226,7 +226,7 @@ class _Line(asyncio.Protocol, Carrier):
 
     def data_received(self, data: bytes) -> None:
         if self.connection is not None and not self._over:
-            self.connection.arrived(Part(Kind.DATA, data, len(data)))
+            self.connection.came(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone is not None:

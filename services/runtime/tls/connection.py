@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
 from typing import Final
 
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
 from protocol.subjects import Link
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.streams import Stream
+from services.runtime.streams import AtOnce, Stream
 from services.runtime.tls.endpoint import Endpoint
 from services.runtime.tls.lane import GIVE_UP_S, Kind, Lane, Part, Timing, Wait
 from services.runtime.tls.transport import Carrier, End
@@ -23,6 +25,12 @@ OVERHEAD: Final = 512
 """Bytes that TLS adds to a few plain ones; to many it adds less than there are."""
 UNREAD: Final = 256 * 1024
 """Plain bytes that wait to be read before nothing more is taken."""
+
+
+def _as_here(at_once: AtOnce) -> AtOnce:
+    """To be called from anywhere, as if from here."""
+    context = copy_context()
+    return lambda data: context.run(at_once, data)
 
 
 class Way:
@@ -66,6 +74,7 @@ class Connection(Stream, End):
         self._carrier: Carrier | None = None
         self._closing = self._gone = self._deaf = False
         self._reader: asyncio.Future[None] | None = None
+        self._at_once: AtOnce | None = None  # while somebody waits in ``read``
         self._writer: asyncio.Future[None] | None = None
 
     # ---- what a service sees --------------------------------------------------------------
@@ -82,7 +91,7 @@ class Connection(Stream, End):
         least = min(UNSENT - self._departures.weight, carrier.room)
         return max(least // 2 - OVERHEAD, 0)
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int, at_once: AtOnce | None = None) -> bytes:
         await self._ready()
         plain = self._endpoint.plain
         while not plain:
@@ -93,10 +102,11 @@ class Connection(Stream, End):
             if self._endpoint.closed or self._deaf:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
+            self._at_once = None if at_once is None else _as_here(at_once)
             try:
                 await self._reader
             finally:
-                self._reader = None
+                self._reader = self._at_once = None
             await self._ready()
         data = bytes(plain) if len(plain) <= most else bytes(plain[:most])
         del plain[: len(data)]
@@ -236,7 +246,7 @@ class Connection(Stream, End):
             self._carrier = None
             self._arrivals.drop()
             carrier.when_gone(lambda: self._over(self))
-        elif not self._full():
+        elif self._writer is not None:
             self.writable()
 
     def writable(self) -> None:
@@ -246,8 +256,13 @@ class Connection(Stream, End):
 
     def _flush(self, kind: Kind, weight: int) -> None:
         data = self._endpoint.outgoing()
-        if data:
-            self._departures.send(Part(kind, data, weight))
+        if not data:
+            return
+        part = Part(kind, data, weight)
+        if self._way is None and self._departures.clear:
+            self._depart(part)
+        else:
+            self._departures.send(part)
 
     # ---- arrivals -------------------------------------------------------------------------
 
@@ -258,6 +273,14 @@ class Connection(Stream, End):
             if not self._arrivals.empty and self._carrier is not None:
                 self._carrier.pause(True)
 
+    def came(self, data: bytes) -> None:
+        """As ``arrived`` for data; most of it passes as it comes, and needs be no part for that."""
+        if self._life.alive and self._arrivals.clear and self._comes_in() == 0.0:
+            self._endpoint.received(data)
+            self._progress()
+        else:
+            self.arrived(Part(Kind.DATA, data, len(data)))
+
     def go_on(self) -> None:
         """The node stood still, and goes on."""
         self._arrivals.go_on()
@@ -266,7 +289,8 @@ class Connection(Stream, End):
         if self._carrier is not None:
             self._carrier.pause(False)
 
-    def _comes_in(self, part: Part) -> float | Wait:
+    def _comes_in(self, part: Part | None = None) -> float | Wait:
+        """Whatever it is: None is as any part."""
         if self._life.held or len(self._endpoint.plain) > UNREAD:
             return Wait.KICK
         if self._way is not None and not self._way.rules.passes(self._way.back):
@@ -302,7 +326,8 @@ class Connection(Stream, End):
         """After bytes came in, or the handshake began: send what is due, tell who waits."""
         endpoint = self._endpoint
         shaking = self.shaken is not None
-        self._flush(Kind.HANDSHAKE if shaking else Kind.DATA, 0)
+        weight = 0 if self._at_once is None else self._answered(self._at_once)
+        self._flush(Kind.HANDSHAKE if shaking else Kind.DATA, weight)
         if endpoint.failure is not None:
             self._last_words(endpoint.failure)
             return
@@ -313,6 +338,25 @@ class Connection(Stream, End):
             reader = self._reader
             if reader is not None and not reader.done():
                 reader.set_result(None)
+
+    def _answered(self, at_once: AtOnce) -> int:
+        """Answer what has come, if that needs no wait: plain bytes of the answer, 0 for none."""
+        endpoint, reader = self._endpoint, self._reader
+        if not endpoint.plain or endpoint.closed or endpoint.failure is not None:
+            return 0
+        if reader is None or reader.done() or self._closing or self._full():
+            return 0
+        try:
+            answer = at_once(bytes(endpoint.plain))
+        except Exception as error:
+            reader.set_exception(error)
+            return 0
+        if not answer:
+            return 0
+        endpoint.plain.clear()
+        with suppress(Disconnected):  # which the endpoint knows then
+            endpoint.send(answer)
+        return len(answer)
 
     def _last_words(self, error: ProductError) -> None:
         """The endpoint has failed; what it had to say of that (an alert) is on its way."""

@@ -24,6 +24,8 @@ _RECORD: Final = 16_384  # a TLS record has no more plain bytes
 _TAKE: Final = 16_384
 _LATEST: Final = 253_402_300_799  # Unix seconds of the end of the year 9999
 _library = Binding().lib
+_read, _write, _give = _library.SSL_read, _library.SSL_write, _library.BIO_write
+_take = _library.BIO_read
 _text, _buffer = Binding().ffi.string, Binding().ffi.buffer
 _room = Binding().ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -114,6 +116,7 @@ class Endpoint:
         self.verdict = 0
         self._ssl = connection
         self._raw, self._out = connection._ssl, connection._from_ssl
+        self._in = connection._into_ssl
         self._heard = False  # whether the other end has said anything under these keys
         connection.set_app_data(self)
         if server:
@@ -128,7 +131,8 @@ class Endpoint:
     def received(self, data: bytes) -> None:
         """What came from the other end, in its order."""
         if self.failure is None and not self.closed:
-            self._ssl.bio_write(data)
+            if data and _give(self._in, data, len(data)) != len(data):
+                raise MemoryError("OpenSSL has no room for what came")
             if not self.established:
                 self._shake()
             if self.established and self.failure is None:
@@ -140,7 +144,7 @@ class Endpoint:
         try:
             while data:  # a record of it each time
                 size = min(len(data), _RECORD)
-                if (result := _library.SSL_write(raw, data, size)) <= 0:
+                if (result := _write(raw, data, size)) <= 0:
                     self._ssl._raise_ssl_error(raw, result)
                 data = data[result:]
         except SSL.Error as error:
@@ -158,7 +162,7 @@ class Endpoint:
     def outgoing(self) -> bytes:
         """What is to be brought to the other end now; empty when there is nothing."""
         data = b""
-        while (size := _library.BIO_read(self._out, room := _room("char[]", _TAKE), _TAKE)) > 0:
+        while (size := _take(self._out, room := _room("char[]", _TAKE), _TAKE)) > 0:
             data += _buffer(room, size)
             if size < _TAKE:
                 break
@@ -188,7 +192,7 @@ class Endpoint:
     def _drain(self) -> None:
         plain, raw = self.plain, self._raw
         try:
-            while (size := _library.SSL_read(raw, room := _room("char[]", _RECORD), _RECORD)) > 0:
+            while (size := _read(raw, room := _room("char[]", _RECORD), _RECORD)) > 0:
                 plain += _buffer(room, size)
                 self._heard = True
             if _library.SSL_get_error(raw, size) != _library.SSL_ERROR_WANT_READ:

@@ -103,6 +103,11 @@ class Lane:
         """Whether nothing waits."""
         return not self._queue
 
+    @property
+    def clear(self) -> bool:
+        """Whether what its judge lets pass now passes at once."""
+        return not self._queue and not self._over
+
     def send(self, part: Part) -> None:
         """Let it pass after all that was sent before."""
         verdict = Wait.KICK if self._over else self._judge(part)

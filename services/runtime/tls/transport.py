@@ -51,6 +51,10 @@ class End(Protocol):
         """The driver has brought a part from the other end."""
         ...
 
+    def came(self, data: bytes) -> None:
+        """As ``arrived`` for a part of these bytes."""
+        ...
+
     def writable(self) -> None:
         """There is room again for what is written."""
         ...
