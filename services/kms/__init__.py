@@ -16,6 +16,8 @@
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
+- ``at_once``     a Get that needs no wait
+- ``giving``      of those Get: what it gives, and when it changes nothing
 - ``wrapping``    which key wraps another one on its way out
 - ``usage``       leases and limits           - ``rekeying``  the key that follows another
 - ``attributes``  what each attribute may be, who may change it, and when; pure

@@ -223,13 +223,18 @@ def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
 
     ``unheard``: nobody has ever seen the key as fresh.
     """
-    if not _is_fresh(row.attributes):
+    if not is_fresh(row):
         return row
     if not unheard:
         return stamped(row, implied.FRESH, (), at, by)
     held = unpack(row.attributes)
     del held[implied.FRESH]
     return msgspec.structs.replace(row, attributes=pack(held))
+
+
+def is_fresh(row: KeyRow) -> bool:
+    """Whether its material was given to nobody yet."""
+    return _is_fresh(row.attributes)
 
 
 @lru_cache(maxsize=4096)

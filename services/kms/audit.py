@@ -90,7 +90,7 @@ class TrailEnd(NamedTuple):
 EMPTY: Final = TrailEnd(0, _START)
 
 
-class AuditEntry(msgspec.Struct, frozen=True):
+class AuditEntry(msgspec.Struct, frozen=True, gc=False):
     """One operation to write down.
 
     ``scope`` of the key, else of the caller: who may read it. ``reason`` None: it succeeded.

@@ -85,6 +85,10 @@ class Kept:
         except KeyError:
             return None
 
+    def row(self, key_id: KeyId) -> KeyRow | None:
+        """The row of this key; None when it is not here."""
+        return self._rows.get(key_id)
+
     def change(self, key_ids: Touched) -> None:
         """A message is on its way that may change these; ``changed`` when it is over."""
         if key_ids is None:

@@ -153,7 +153,7 @@ class Wrapping(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
 
 
-class GotKey(msgspec.Struct, frozen=True, kw_only=True):
+class GotKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One object of ``Got``.
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is

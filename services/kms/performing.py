@@ -27,6 +27,7 @@ from services.kms import (
     audit,
     ciphering,
     describing,
+    giving,
     implied,
     operations,
     rekeying,
@@ -127,16 +128,8 @@ def _got(work: Work, key_id: KeyId, wanted: operations.Wrapping | None) -> opera
     if material is not None:
         under = None if wanted is None else wrapping.key_of(work, wanted, len(material))
         work.serve(row)
-    return operations.GotKey(
-        unique_identifier=key_id,
-        state=row.state,
-        material=material,
-        algorithm=row.algorithm,
-        length=row.length,
-        format=attributes.format_of(row),
-        wrapping_key=under,
-        attributes=attributes.of(row, wanted.names) if wanted and wanted.names else (),
-    )
+    told = attributes.of(row, wanted.names) if wanted and wanted.names else ()
+    return giving.given(row, material, under, told)
 
 
 def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:

@@ -14,18 +14,19 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from protocol.errors import GeneralFailure
+from protocol.errors import CryptographicFailure, GeneralFailure
 from protocol.terms import KeyId
-from services.kms import operations
+from services.kms import giving, operations, store
 from services.kms.access import Caller
-from services.kms.audit import Appending
+from services.kms.audit import Appending, AuditEntry
 from services.kms.commits import Commits, Done
 from services.kms.kept import NOWHERE, NotKept
 from services.kms.keyrow import KeyRow
 from services.kms.knobs import KmsNode
-from services.kms.operations import Request
+from services.kms.master import Vault
+from services.kms.operations import GotKey, Operation, Request
 from services.kms.refusals import Allowance, Refusals
-from services.kms.unwritten import Changes, Draft
+from services.kms.unwritten import Changes, Draft, Page
 from services.runtime.ports import Clock, Database
 
 T = TypeVar("T")
@@ -42,11 +43,12 @@ class Readings:
         self,
         node: KmsNode,
         database: Database,
+        vault: Vault,
         clock: Clock,
         commits: Commits,
         refusals: Refusals,
     ) -> None:
-        self._node, self._database, self._clock = node, database, clock
+        self._node, self._database, self._vault, self._clock = node, database, vault, clock
         self._commits, self._refusals, self._kept = commits, refusals, commits.kept
         self._writing = False
 
@@ -78,8 +80,22 @@ class Readings:
             self._refusals.put_back(allowance.due)
             return None
         self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
-        self._add(draft)
+        self._add(draft.pages)
         return done
+
+    def at_once(self, caller: Caller, key_id: KeyId) -> GotKey | None:
+        """What ``read`` would come to for a Get of this key, in clear, when that is plain and its
+        row is at hand; None, and nothing happened, when it is to be read."""
+        row, at = self._kept.row(key_id), self._clock.now()
+        if row is None or self._commits.unwritten.full or not giving.is_plain(caller, row, at):
+            return None
+        try:
+            material = store.material(self._vault, row)
+        except CryptographicFailure:
+            return None
+        entry = AuditEntry(caller.who, row.scope, Operation.GET, key_id)
+        self._add([Page(at, (entry,))])
+        return giving.given(row, material)
 
     async def _looked(
         self, key_ids: Collection[KeyId], draft: Draft, allowance: Allowance, run: Run[T]
@@ -96,9 +112,9 @@ class Readings:
             still = self._kept.looked(look, rows)
         return done if still and not self._commits.unwritten.full else None
 
-    def _add(self, draft: Draft) -> None:
-        if draft.pages:
-            self._commits.unwritten.add(draft.pages)
+    def _add(self, pages: Sequence[Page]) -> None:
+        if pages:
+            self._commits.unwritten.add(pages)
             if not self._writing:
                 self._writing = True
                 self._node.background("kms.audit", self._write())

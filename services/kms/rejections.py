@@ -136,15 +136,19 @@ class Rejections:
         """Each with how many items it has struck in this life, in the order of their names."""
         return tuple((self._by_name[name], self._counts[name]) for name in sorted(self._by_name))
 
+    def judges(self, caller: Caller) -> bool:
+        """Whether a message of the caller has to be judged."""
+        return bool(self._by_name) and not caller.every_scope
+
     def judging(self, caller: Caller, requests: Sequence[Request[Any]]) -> Judging | None:
         """What judges a message of the caller; None when nothing is rejected."""
-        if not self._by_name or caller.every_scope:
+        if not self.judges(caller):
             return None
         return self._judging(sum(map(_items, requests)))
 
     def judging_items(self, caller: Caller, items: int) -> Judging | None:
         """As ``judging``, of so many items."""
-        return None if not self._by_name or caller.every_scope else self._judging(items)
+        return self._judging(items) if self.judges(caller) else None
 
     def _judging(self, items: int) -> Judging:
         found = tuple(self._by_name[name] for name in sorted(self._by_name))
@@ -157,7 +161,7 @@ class Rejections:
 
     def check(self, caller: Caller, operation: Operation) -> None:
         """Raise the refusal of an operation that is done without the store."""
-        if not self._by_name or caller.every_scope:
+        if not self.judges(caller):
             return
         judging = self._judging(1)
         refused = judging.of(operation)

@@ -117,7 +117,7 @@ class KmsService(
             self.core.rejections = Rejections(opened.rejections, self.rng)
             if buffered:
                 self.core.readings = Readings(
-                    self.node, database, self.clock, commits, self.core.refusals
+                    self.node, database, vault, self.clock, commits, self.core.refusals
                 )
             local = caller_at(self.config, self.node.name, local=True)
             if accepted is not None:

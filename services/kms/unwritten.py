@@ -20,7 +20,7 @@ ROWS: Final = 4096
 """Rows that wait at most, and those of the one message that comes to it."""
 
 
-class Page(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True, gc=False):
     """The rows of one message, and its time in Unix seconds."""
 
     at: float

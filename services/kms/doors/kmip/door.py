@@ -17,7 +17,7 @@ from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
 from services.kms.doors.kmip.messages import Messages, RefusedMessage
 from services.runtime.ports import Clock
-from services.runtime.streams import Stream
+from services.runtime.streams import AtOnce, Stream
 
 MESSAGE_S: Final = 30.0
 """A message is here that long after its first byte, or the connection ends."""
@@ -61,19 +61,36 @@ class KmipDoor:
     async def serve(self, stream: Stream) -> None:
         """Answer what comes, until either side ends it."""
         idle = _Idle(self._clock, stream)
+
+        def at_once(data: bytes) -> bytes | None:
+            answer = self._at_once(stream, data)
+            if answer is not None:
+                idle.begins()
+            return answer
+
         try:
-            await self._serve(stream, idle)
+            await self._serve(stream, idle, at_once)
         except Disconnected:
             if not idle.over:
                 raise
         finally:
             idle.end()
 
-    async def _serve(self, stream: Stream, idle: _Idle) -> None:
+    def _at_once(self, stream: Stream, data: bytes) -> bytes | None:
+        """The answer to one whole message that needs no wait; None: read it."""
+        if _size(data) != len(data):
+            return None
+        try:
+            caller = self._admit(stream.peer)
+        except NotAdmitted:
+            return None
+        return self._messages.at_once(caller, data)
+
+    async def _serve(self, stream: Stream, idle: _Idle, at_once: AtOnce) -> None:
         held = bytearray()
         while True:
             idle.begins()
-            found = await self._next(stream, held)
+            found = await self._next(stream, held, at_once)
             if found is None:
                 return
             message, framed = found
@@ -86,13 +103,15 @@ class KmipDoor:
             if not await self._write(stream, answer) or not framed:
                 return
 
-    async def _next(self, stream: Stream, held: bytearray) -> tuple[bytes, bool] | None:
+    async def _next(
+        self, stream: Stream, held: bytearray, at_once: AtOnce
+    ) -> tuple[bytes, bool] | None:
         """The bytes of the next message, and whether its head is one; None at the end.
 
         ``held`` are bytes that have come already, those of a message after this one too.
         """
         if not held:
-            held += await stream.read(CHUNK)
+            held += await stream.read(CHUNK, at_once)
             if not held:
                 return None
         if _size(held) > len(held) and not await self._finished(stream, held):
@@ -201,7 +220,7 @@ class _Idle:
             self._stream.close()
 
 
-def _size(held: bytearray) -> int:
+def _size(held: bytes | bytearray) -> int:
     """Bytes of the message that begins there, or of its head while that is not all here.
 
     ``_NONE``: that is no head of a request; the decoder will say what is wrong with it.

@@ -33,7 +33,10 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.structures import ProtocolVersion
-from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, parse
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
+from protocol.terms import KeyId
+from services.kms import at_once
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
 from services.kms.audit import CHANGING
@@ -41,10 +44,11 @@ from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
 from services.kms.doors.kmip import credentials
+from services.kms.doors.kmip.forms import Form, Forms
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
+from services.kms.operations import Get, Got, GotKey, Request
 from services.kms.operations import Operation as Asking
-from services.kms.operations import Request
 from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
 from services.runtime.ports import Clock
@@ -54,6 +58,8 @@ NEWEST: Final = version_of(VERSIONS[0])
 _SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
 HEADER_LIMIT: Final = 4096
 """Bytes of a header that is looked at for the version of what is no message."""
+_GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
+"""What is somewhere in each message that asks for a key."""
 _OPTIONS: Final[dict[int, Continuation]] = {
     BatchErrorContinuationOption.CONTINUE: Continuation.CONTINUE,
     BatchErrorContinuationOption.STOP: Continuation.STOP,
@@ -89,6 +95,7 @@ class Messages:
     ) -> None:
         self._core, self._clock, self._login = core, clock, login
         self._hand_on, self._limit = hand_on, limit
+        self._forms = Forms()
 
     async def answer(self, caller: Caller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
@@ -114,6 +121,47 @@ class Messages:
             reason = reason_of(error)
             items = [_failed(item, reason, str(error)) for item in message.batch_item]
         return self._encoded(message.request_header, items)
+
+    def at_once(self, caller: Caller, data: bytes) -> bytes | None:
+        """As ``answer``, when that is a key and needs no wait; None, and nothing happened, when it
+        is to be answered."""
+        if self._core.readings is None or _GET not in data:
+            return None
+        found = self._forms.find(data) or self._plain(data)
+        if found is None:
+            return None
+        form, key_id = found
+        key = at_once.given(self._core, caller, KeyId(key_id))
+        if key is None:
+            return None
+        answer = form.answer(key, int(self._clock.now()))
+        if answer is None:
+            message = form.message
+            answer = self._encoded(message.request_header, _given(message, key))
+        return answer
+
+    def _plain(self, data: bytes) -> tuple[Form, str] | None:
+        """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
+        refused whatever the key is."""
+        try:
+            message = decode_request(data)
+            _checked(message)
+        except (KmipError, RefusedMessage):
+            return None
+        [item, *others] = message.batch_item
+        if others or (self._login and credentials.refusal(message, self._login)):
+            return None
+        request = _request(item)
+        if not isinstance(request, Get) or request.wrapping or not request.unique_identifiers:
+            return None
+        header = message.request_header
+
+        def write(key: GotKey, stamp: int) -> bytes:
+            items = _given(message, key)
+            return encode_response(self._message(header.protocol_version, items, stamp))
+
+        form = self._forms.learn(data, Form(message, write, self._most(header)))
+        return form, request.unique_identifiers[0]
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried, if
@@ -150,18 +198,22 @@ class Messages:
         asked = message.batch_item
         return [_outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
 
-    def _message(self, version: ProtocolVersion, items: Sequence[ResponseItem]) -> ResponseMessage:
-        header = ResponseHeader(
-            protocol_version=version, time_stamp=int(self._clock.now()), batch_count=len(items)
-        )
+    def _message(
+        self, version: ProtocolVersion, items: Sequence[ResponseItem], stamp: int | None = None
+    ) -> ResponseMessage:
+        now = int(self._clock.now()) if stamp is None else stamp
+        header = ResponseHeader(protocol_version=version, time_stamp=now, batch_count=len(items))
         return ResponseMessage(response_header=header, batch_item=tuple(items))
 
     def _encoded(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
-        version, data = header.protocol_version, b""
-        most = min(header.maximum_response_size or self._limit, self._limit)
+        version, data, most = header.protocol_version, b"", self._most(header)
         with suppress(KmipError):
             data = encode_response(self._message(version, items))
         return data if 0 < len(data) <= most else self._reduced(version, items, most)
+
+    def _most(self, header: RequestHeader) -> int:
+        """Bytes that an answer has at most."""
+        return min(header.maximum_response_size or self._limit, self._limit)
 
     def _reduced(self, version: ProtocolVersion, items: list[ResponseItem], most: int) -> bytes:
         """The largest answers give way until the rest is no larger than the client takes."""
@@ -279,6 +331,13 @@ def _outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
         result_status=ResultStatus.SUCCESS,
         response_payload=payload,
     )
+
+
+def _given(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
+    """The answer to a Get of one key."""
+    [item] = message.batch_item
+    minor = message.request_header.protocol_version.protocol_version_minor
+    return [_outcome(item, Item(Got(keys=(key,))), minor)]
 
 
 def _failed(
