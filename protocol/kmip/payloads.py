@@ -223,9 +223,9 @@ class CheckRequest(Fields, frozen=True, kw_only=True):
 
 
 class CheckResponse(Fields, frozen=True, kw_only=True):
-    """What may be in place of what may not."""
+    """Which key it is, when it may; else what may be in place of what may not."""
 
-    unique_identifier: str
+    unique_identifier: str | None = None
     usage_limits_count: LongInteger | None = None
     cryptographic_usage_mask: Integer | None = None
     lease_time: Interval | None = None

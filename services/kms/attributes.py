@@ -174,6 +174,11 @@ def single(row: KeyRow, name: str) -> Value | None:
     return found[0].value if found else None
 
 
+def protect_stop(row: KeyRow) -> float | None:
+    """When the key protects no more, in Unix seconds."""
+    return _date(row, PROTECT_STOP)
+
+
 def _instances(row: KeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
     if name in implied.NAMES:
         value = implied.value(row, held, name)

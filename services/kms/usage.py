@@ -5,7 +5,8 @@
    be left, which is told as nothing.
 2. A client sets the total and the unit, until something is taken (KMIP 1.4 section 3.21).
 3. Encrypt takes what it encrypts, in bytes or as one object; it is refused what is not left.
-4. A key is lent in the states in which it may come to be used, or still is (KMIP 1.4 section 4.17).
+4. Nothing is allocated of a key that does not protect now (KMIP 1.4 section 4.18).
+5. A key is lent in the states in which it may come to be used, or still is (KMIP 1.4 section 4.17).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import msgspec
 
 from protocol.attributes import Stamped, UsageLimits, Value
 from protocol.errors import InvalidField, PermissionDenied, ProductError
-from protocol.terms import KmipState
-from services.kms import attributes, implied
+from protocol.terms import KeyId, KmipState
+from services.kms import attributes, implied, states
 from services.kms.keyrow import KeyRow
 from services.kms.operations import Operation
 from services.kms.usage_operations import (
@@ -29,6 +30,9 @@ from services.kms.usage_operations import (
     ObtainLease,
 )
 from services.kms.work import Work
+
+_PROCESSING: Final = 2 | 8 | 0x20 | 0x40 | 0x100 | 0x8000
+"""Of a usage mask: Verify, Decrypt, Unwrap Key, Export, MAC Verify, Validate Cryptogram."""
 
 _LENT: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE, KmipState.DEACTIVATED)
 
@@ -52,12 +56,15 @@ def check(work: Work, request: Check) -> Checked:
     count, mask, lease = request.usage_limits_count, request.usage_mask, request.lease_time
     left = None if limits is None else limits.left
     more = count is not None and left is not None and count > left
-    return Checked(
-        unique_identifier=row.key_id,
+    found = Checked(
         usage_limits_count=left if more else None,
         usage_mask=row.usage_mask if mask is not None and mask & ~row.usage_mask else None,
         lease_time=implied.LEASE_S if lease is not None and lease > implied.LEASE_S else None,
     )
+    if found != Checked():
+        work.placeholder, work.repeated = KeyId(""), False
+        return found
+    return Checked(unique_identifier=row.key_id)
 
 
 def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
@@ -68,8 +75,12 @@ def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
             raise InvalidField("Usage Limits Count: 1 or more")
         if of(row) is None:
             raise PermissionDenied("the key has no Usage Limits")
-        if row.state is not KmipState.ACTIVE:
-            raise PermissionDenied(f"nothing is allocated of a key that is {row.state}")
+        if not row.usage_mask & ~_PROCESSING:
+            raise PermissionDenied("the usage mask of the key has nothing that protects")
+        if not states.protects(row.state, attributes.protect_stop(row), work.at):
+            past = " and past its Protect Stop Date" if row.state is KmipState.ACTIVE else ""
+            text = f"nothing is allocated of a key that is {row.state}{past}"
+            raise PermissionDenied(text)
         changed = taken(row, request.count, work)
     except ProductError as error:
         raise work.refusal(error, row) from None

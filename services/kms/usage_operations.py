@@ -26,16 +26,18 @@ class ObtainLease(ObjectRequest[Lent], frozen=True, kw_only=True):
 
 
 class Checked(Response, frozen=True, kw_only=True):
-    """What may not be, with what may be in its place; None is right as it was asked."""
+    """Which key may be used like that; of one that may not, what may not be, with what may be in
+    its place."""
 
-    unique_identifier: KeyId
+    unique_identifier: KeyId | None = None
     usage_limits_count: int | None = None
     usage_mask: int | None = None
     lease_time: int | None = None
 
 
 class Check(ObjectRequest[Checked], frozen=True, kw_only=True):
-    """Whether the key may be used like that (KMIP 1.4 section 4.10); None is not asked."""
+    """Whether the key may be used like that (KMIP 1.4 section 4.10); None is not asked. When it may
+    not, what follows in the batch has no ID Placeholder, so a Get does not give it."""
 
     operation: ClassVar[Operation] = Operation.CHECK
     usage_limits_count: int | None = None

@@ -45,6 +45,5 @@ def _check(work: Work, row: KeyRow, asked: CryptographicParameters | None) -> No
         raise FeatureNotSupported(f"keys are wrapped with AES and {MODE} here")
     if not row.usage_mask & _WRAP_KEY:
         raise PermissionDenied("the usage mask of the wrapping key has no Wrap Key")
-    stop = attributes.single(row, attributes.PROTECT_STOP)
-    if not states.protects(row.state, stop if isinstance(stop, float) else None, work.at):
+    if not states.protects(row.state, attributes.protect_stop(row), work.at):
         raise PermissionDenied(f"a key that is {row.state} does not wrap")

@@ -36,9 +36,19 @@ from services.kms.access import Caller
 from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
 from services.kms.cipher_operations import Encrypt
 from services.kms.config import KmsRole
-from services.kms.operations import Activate, Destroy, Locate, Operation, Revoke
-from services.kms.usage_operations import Check, GetUsageAllocation, ObtainLease
-from tests.services.kms.core_rig import STRANGER, add, do, made, trail, value
+from services.kms.operations import (
+    Activate,
+    Create,
+    Created,
+    Destroy,
+    Get,
+    Got,
+    Locate,
+    Operation,
+    Revoke,
+)
+from services.kms.usage_operations import Check, Checked, GetUsageAllocation, ObtainLease
+from tests.services.kms.core_rig import STRANGER, add, do, items, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import Server
@@ -191,6 +201,27 @@ async def test_they_come_and_go_over_the_wire(server: Server) -> None:
     assert await client.refused(adding) is ResultReason.INVALID_FIELD
 
 
+async def test_nothing_is_allocated_of_a_key_that_does_not_protect_now(server: Server) -> None:
+    """KMIP 1.4 section 4.18: after its Activation Date and before its Protect Stop Date."""
+    stops = server.clock.wall + 10
+    key_id = await made(
+        server,
+        Attribute(name=LIMITS, value=BYTES),
+        Attribute(name="Protect Stop Date", value=stops),
+    )
+    await do(server, Activate(unique_identifier=key_id))
+    await take(server, key_id, 1)
+    server.clock.wall = stops
+    with pytest.raises(PermissionDenied, match="Protect Stop Date"):
+        await take(server, key_id, 1)
+    assert await left(server, key_id) == 47
+    reads = Create(usage_mask=8, attributes=(Attribute(name=LIMITS, value=BYTES),))
+    key_id = (await do(server, reads)).unique_identifier
+    await do(server, Activate(unique_identifier=key_id))
+    with pytest.raises(PermissionDenied, match="nothing that protects"):
+        await take(server, key_id, 1)
+
+
 # ---- leases and checks --------------------------------------------------------------------------
 
 
@@ -230,8 +261,25 @@ async def test_a_check_tells_what_may_be_in_place_of_what_may_not(server: Server
         told = {name: getattr(found, name) for name in ("usage_limits_count", "usage_mask")}
         told["lease_time"] = found.lease_time
         assert {name: told[name] for name in told if told[name] is not None} == refused, fields
+        assert found.unique_identifier == (None if refused else key_id), fields
     found = await do(server, Check(unique_identifier=free, usage_limits_count=2**60))
     assert found.usage_limits_count is None, "it has no limits"
+
+
+async def test_what_a_check_denies_does_not_follow_in_the_batch(server: Server) -> None:
+    """KMIP 1.4 section 4.10: it empties the ID Placeholder, and tells no Unique Identifier."""
+    for mask, given_ in ((4, True), (1, False)):
+        made_, checked, got = await items(server, Create(), Check(usage_mask=mask), Get())
+        assert isinstance(made_.response, Created) and isinstance(checked.response, Checked)
+        if given_:
+            assert checked.response == Checked(unique_identifier=made_.response.unique_identifier)
+            assert isinstance(got.response, Got)
+            continue
+        assert checked.response == Checked(usage_mask=12)
+        assert isinstance(got.error, ItemNotFound)
+    client = Client(server)
+    asked = p.CheckRequest(unique_identifier=await client.made(), cryptographic_usage_mask=1)
+    assert await client.ask(asked, p.CheckResponse) == p.CheckResponse(cryptographic_usage_mask=12)
 
 
 # ---- two servers --------------------------------------------------------------------------------
