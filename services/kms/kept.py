@@ -21,6 +21,10 @@ from services.kms.operations import Get, GetAttributes, Locate, ObjectRequest, R
 KEYS: Final = 16_384
 """Rows at most; the one that came first gives way."""
 
+ATTRIBUTES: Final = 2048
+"""Bytes of attributes that a row has at most, to be kept: so many of those with the most of them
+would be a quarter of a gibibyte."""
+
 
 class NotKept(Exception):
     """Something is wanted that is only in the database."""
@@ -135,7 +139,9 @@ class Kept:
         del self._looks[look]
         if look.spoilt or not found.keys() <= look.key_ids:
             return False
-        self._rows.update(found)
+        for key_id, row in found.items():
+            if len(row.attributes) <= ATTRIBUTES:
+                self._rows[key_id] = row
         while len(self._rows) > KEYS:
             del self._rows[next(iter(self._rows))]
         return True

@@ -9,15 +9,18 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from protocol.attributes import Attribute
 from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, ProductError
 from protocol.messages.kms import RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import audit, kept, reading, store, unwritten
+from services.kms.attribute_operations import AddAttribute
 from services.kms.batching import Continuation
 from services.kms.config import Auditing, kms_config
 from services.kms.kept import Kept, touched
@@ -448,11 +451,28 @@ async def test_it_answers_as_durable_audit_does(seed: int, monkeypatch: pytest.M
     assert trails[0] == trails[1]
 
 
+ROW = SimpleNamespace(attributes=b"")
+
+
+async def test_a_row_of_many_attributes_is_read_each_time(lazy: Server) -> None:
+    """A client that fills its keys fills no memory."""
+    key_id = await made(lazy)
+    value = "v" * kept.ATTRIBUTES
+    await do(
+        lazy, AddAttribute(unique_identifier=key_id, attribute=Attribute(name="x-a", value=value))
+    )
+    first = await get(lazy, key_id)
+    assert lazy.service.core.commits.kept.rows([key_id]) is None
+    assert await get(lazy, key_id) == first
+    await trail(lazy)
+    verified(lazy)
+
+
 def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept, "KEYS", 2)
-    shelf, row = Kept(), object()
+    shelf, row = Kept(), ROW
     for name in "abc":
         look = shelf.look([KeyId(name)])
         assert shelf.looked(look, {KeyId(name): row})  # type: ignore[dict-item]
@@ -460,7 +480,7 @@ def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
 
 
 def test_what_is_about_to_change_is_not_kept() -> None:
-    shelf, key_id, row = Kept(), KeyId("a"), object()
+    shelf, key_id, row = Kept(), KeyId("a"), ROW
     for touches in ([key_id], None):
         shelf.change(touches)
         shelf.change(touches)
@@ -477,7 +497,7 @@ def test_what_is_about_to_change_is_not_kept() -> None:
 
 def test_a_key_that_nobody_named_is_not_kept() -> None:
     """What changed it meanwhile is not known."""
-    shelf, one, two, row = Kept(), KeyId("1"), KeyId("2"), object()
+    shelf, one, two, row = Kept(), KeyId("1"), KeyId("2"), ROW
     look = shelf.look([one])
     assert not shelf.looked(look, {one: row, two: row})  # type: ignore[dict-item]
     assert shelf.rows([one]) is None and shelf.rows([two]) is None

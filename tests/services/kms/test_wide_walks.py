@@ -22,6 +22,8 @@ STEPS = 30
         ("async", 5, 1),
         ("forward", 3, 1),
         ("forward", 4, 2),
+        ("async", 8, 1),
+        ("forward", 8, 0),
     ],
 )
 def test_after_all_that_befell_them_all_have_the_same(mode: str, size: int, seed: int) -> None:

@@ -76,10 +76,11 @@ class WideWalk:
         self.mode = mode
         self.servers = tuple(NodeName(f"kms-{number}") for number in range(1, size + 1))
         exchange_s = self.choose.choice((5, 20))
+        audit = {"audit": self.choose.choice(("durable", "buffered"))}
         self.rig: PairRig = (
             PairRig(seed)
             if mode == "pair"
-            else GroupRig(seed, self.servers, mode, group_exchange_s=exchange_s)
+            else GroupRig(seed, self.servers, mode, audit, group_exchange_s=exchange_s)
         )
         self.said: dict[KeyId, set[str]] = {}
         self.noted: dict[tuple[KeyId, str], str] = {}
@@ -275,6 +276,7 @@ class WideWalk:
         kinds += [self._register]
         if self.said:
             kinds += [self._move, self._move, self._note, self._write, self._erase, self._get]
+            kinds += [self._date]
         if server in self.off and self.choose.random() < 0.9:
             return
         await self._tried(self.choose.choice(kinds)(server, number))
@@ -297,15 +299,34 @@ class WideWalk:
 
     async def _register(self, server: NodeName, number: int) -> None:
         name = Attribute(name="Name", value=ObjectName(value=f"name-{self.choose.randrange(4)}"))
-        seconds = self.rig.loop.epoch + self.rig.loop.time() + self.choose.choice((30.0, 9 * HOUR))
-        ends = Attribute(name="Deactivation Date", value=seconds)
-        given = self.choose.choice(((), (name,), (ends,), (name, ends)))
+        begins = Attribute(name="Activation Date", value=self._soon())
+        ends = Attribute(name="Deactivation Date", value=begins.value + self._later())
+        given = self.choose.choice(((), (name,), (ends,), (name, ends), (begins, ends), (begins,)))
         same = KeyMaterial(b"m" * 32)  # several servers register the same one
         message = RegisterKey(
             operation_id=f"op-{number}", material=Sealed.of(same), attributes=given
         )
         made = await self.rig.request(server, message)
         self._saw(made.key_id, KmipState.PRE_ACTIVE)
+
+    def _later(self) -> float:
+        return self.choose.choice((0.0, 5.0, 30.0, 9 * HOUR))
+
+    def _soon(self) -> float:
+        """A date, by the clock of who is not skewed."""
+        return self.rig.loop.epoch + self.rig.loop.time() + self._later()
+
+    async def _date(self, server: NodeName, _: int) -> None:
+        """Another date for a state to come; servers with other clocks see it at other times."""
+        name = self.choose.choice(("Activation Date", "Deactivation Date"))
+        attribute = Attribute(name=name, value=self._soon())
+        message = self.choose.choice((AddAttribute, ModifyAttribute))
+        if message is AddAttribute:
+            add = AddAttribute(key_id=self._key(), name=name, value=attribute.value)
+            await self.rig.request(server, add)
+        else:
+            change = ModifyAttribute(key_id=self._key(), attribute=attribute)
+            await self.rig.request(server, change)
 
     async def _move(self, server: NodeName, _: int) -> None:
         key = self._key()
@@ -340,7 +361,11 @@ class WideWalk:
         await self.rig.request(server, DeleteAttribute(key_id=self._key(), name=name))
 
     async def _get(self, server: NodeName, _: int) -> None:
-        await self.rig.request(server, GetKeys(key_ids=(self._key(),)))
+        """A state that was told is never below what it is later, whatever clocks say."""
+        got = await self.rig.request(server, GetKeys(key_ids=(self._key(),)))
+        for value in got.values:
+            if value.state is not None:
+                self._saw(value.key_id, value.state)
 
     def _saw(self, key: KeyId, state: KmipState) -> None:
         self.said.setdefault(key, set()).update(SAYS[state])
@@ -366,7 +391,7 @@ class WideWalk:
             held = attributes.unpack(first[key][-1]) if key in first else {}
             if name not in held or held[name].instances != ((0, value),):
                 found.append(f"{name} of {key} is lost")
-        return found + self._unsettled() + self._restarted()
+        return found + self._unsettled() + self._restarted() + self._refusing()
 
     def _rows(self, server: NodeName) -> dict[KeyId, tuple[Any, ...]]:
         columns = (
@@ -390,6 +415,16 @@ class WideWalk:
                     found.append(f"{server} of {peer}")
         if len({self.rig.group(server).active for server in self.servers}) > 1:
             found.append("several are active")
+        return found
+
+    def _refusing(self) -> list[str]:
+        """Each server takes a change, or knows who does."""
+        found = []
+        for number, server in enumerate(self.servers):
+            try:
+                self.rig.key(server, f"last {number}")
+            except ProductError as error:
+                found.append(f"{server} makes no key: {error}")
         return found
 
     def _restarted(self) -> list[str]:
