@@ -9,8 +9,12 @@ from protocol.secret import KeyMaterial
 
 
 def wrapped(key: KeyMaterial, data: KeyMaterial) -> bytes:
-    """``data`` under an AES key, 8 bytes longer; ``InvalidField`` for a size that is not wrapped:
-    whole blocks of 8 bytes are, two or more."""
-    if len(data) % 8 or len(data) < 16:
-        raise InvalidField(f"{len(data)} bytes: AES Key Wrap takes whole blocks of 8, two or more")
+    """``data`` under an AES key, 8 bytes longer; ``InvalidField`` as ``check_size``."""
+    check_size(len(data))
     return aes_key_wrap(key.reveal(), data.reveal())
+
+
+def check_size(size: int) -> None:
+    """``InvalidField`` for so many bytes as are not wrapped: whole blocks of 8 are, two or more."""
+    if size % 8 or size < 16:
+        raise InvalidField(f"{size} bytes: AES Key Wrap takes whole blocks of 8, two or more")

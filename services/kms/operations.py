@@ -146,11 +146,14 @@ class Register(NewKey, frozen=True, kw_only=True):
 
 class Wrapping(msgspec.Struct, frozen=True, kw_only=True):
     """How keys are to leave: under the key ``key_id``, with these attributes (of ``names``) beside
-    the material. ``parameters`` None: those of that key."""
+    the material. ``parameters`` None: those of that key. ``alone``: not as they would stand in an
+    answer, but their bytes. ``format`` None: that in which each came."""
 
     key_id: KeyId
     parameters: CryptographicParameters | None = None
     names: tuple[str, ...] = ()
+    alone: bool = False
+    format: str | None = None
 
 
 class GotKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):

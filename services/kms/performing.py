@@ -126,7 +126,7 @@ def _got(work: Work, key_id: KeyId, wanted: operations.Wrapping | None) -> opera
     work.note(Operation.GET, key_id, row.scope, gone)
     under: KeyMaterial | None = None
     if material is not None:
-        under = None if wanted is None else wrapping.key_of(work, wanted, len(material))
+        under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
         work.serve(row)
     told = attributes.of(row, wanted.names) if wanted and wanted.names else ()
     return giving.given(row, material, under, told)

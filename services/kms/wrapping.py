@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.attributes import CryptographicParameters
-from protocol.errors import FeatureNotSupported, PermissionDenied, ProductError
+from protocol.attributes import RAW, CryptographicParameters
+from protocol.crypto import keywrap
+from protocol.errors import FeatureNotSupported, InvalidField, PermissionDenied, ProductError
 from protocol.secret import KeyMaterial
 from services.kms import access, attributes, states, usage
 from services.kms.keyrow import KeyRow
@@ -20,14 +21,19 @@ MODE: Final = "NISTKeyWrap"
 _WRAP_KEY: Final = 0x10  # of a usage mask
 
 
-def key_of(work: Work, wanted: Wrapping, size: int) -> KeyMaterial:
-    """The material of the key that wraps ``size`` bytes; ``Refusal``."""
+def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -> KeyMaterial:
+    """The material of the key that wraps ``secret``, which is that of ``leaving``; ``Refusal``,
+    also when that can not be wrapped as it is wanted: then nothing leaves."""
     row = work.find(wanted.key_id)
     if row is None or not work.caller.sees(row.scope):
         raise Refusal(access.absent(work.caller), work.caller.scope)
     try:
         _check(work, row, wanted.parameters)
-        usage.encrypted(work, row, size)
+        if wanted.alone:
+            if (wanted.format or attributes.format_of(leaving)) != RAW:
+                raise InvalidField("Encoding Option: a structure is no bytes without an encoding")
+            keywrap.check_size(len(secret))
+        usage.encrypted(work, row, len(secret))
         material = work.material(row)
     except ProductError as error:
         raise work.refusal(error, row) from None

@@ -94,6 +94,26 @@ async def test_bytes_alone_are_those_of_the_standard(server: Server) -> None:
     await server.boot()
 
 
+async def test_the_trail_tells_of_no_key_that_can_not_be_wrapped(server: Server) -> None:
+    """Nor is the wrapping key used up for it, nor is the key fresh no more."""
+    limits = Attribute(name="Usage Limits", value=UsageLimits(total=99, unit="Byte"))
+    under, client = await kek(server, WRAP_KEY, limits), Client(server)
+    short = Register(material=KeyMaterial(bytes(10)), algorithm="SKIPJACK", length=80)
+    odd, key = (await do(server, short)).unique_identifier, await brought(server)
+    structure = KeyFormatType.TRANSPARENT_SYMMETRIC_KEY
+    before = await trail(server)
+    for request in (
+        asked(odd, under, encoding_option=NO_ENCODING),
+        asked(key, under, encoding_option=NO_ENCODING, key_format_type=structure),
+    ):
+        assert await client.refused(request) is ResultReason.INVALID_FIELD
+    assert [(row[0], row[2]) for row in (await trail(server))[len(before) :]] == [
+        ("Get", "Invalid Field")
+    ] * 2
+    assert await value(server, under, "Usage Limits") == UsageLimits(total=99, unit="Byte")
+    assert await value(server, key, "Fresh") is True
+
+
 @pytest.mark.parametrize("kind", [None, KeyFormatType.TRANSPARENT_SYMMETRIC_KEY])
 async def test_without_a_wish_all_that_would_stand_there_is_wrapped(
     server: Server, kind: KeyFormatType | None

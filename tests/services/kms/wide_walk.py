@@ -40,6 +40,7 @@ from protocol.messages.kms import (
     QueryGroup,
     RegisterKey,
     Revoke,
+    RotateKek,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
@@ -121,7 +122,7 @@ class WideWalk:
         found: list[Callable[[], Awaitable[None]]] = [self._split, self._split, self._links]
         found += [self._heal, self._heal, self._down, self._up, self._up, self._up]
         found += [self._fill, self._empty, self._empty, self._skew]
-        found += [self._copy, self._put_back, self._nothing]
+        found += [self._copy, self._put_back, self._nothing, self._rotate]
         if self.mode == "forward":
             found += [self._appoint]
         return found
@@ -195,6 +196,11 @@ class WideWalk:
 
     async def _appoint(self) -> None:
         await self._tried(self.rig.console(self.choose.choice(self.servers), MakeActive()))
+
+    async def _rotate(self) -> None:
+        """Each server has KEKs of its own; a copy of a disk that is put back has older ones."""
+        message = RotateKek(after=self.choose.randrange(1, 4))
+        await self._tried(self.rig.console(self.choose.choice(self.servers), message))
 
     async def _copy(self) -> None:
         server = self.choose.choice(self.servers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from protocol import attributes as core
 from protocol.crypto import keywrap
@@ -123,7 +123,9 @@ def get(payload: p.GetRequest) -> o.Get:
     return o.Get(
         unique_identifiers=None if named is None else (KeyId(named),),
         required=True,
-        wrapping=None if specification is None else _wrapping(specification),
+        wrapping=None
+        if specification is None
+        else _wrapping(specification, payload.key_format_type),
     )
 
 
@@ -148,7 +150,7 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
     )
 
 
-def _wrapping(asked: KeyWrappingSpecification) -> o.Wrapping:
+def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.Wrapping:
     """Under which key, and what goes along; ``FeatureNotSupported`` for a signature."""
     under = asked.encryption_key_information
     if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
@@ -162,6 +164,8 @@ def _wrapping(asked: KeyWrappingSpecification) -> o.Wrapping:
         key_id=KeyId(under.unique_identifier),
         parameters=None if given_ is None else values.parameters(given_),
         names=asked.attribute_name,
+        alone=asked.encoding_option == EncodingOption.NO_ENCODING,
+        format=None if kind is None else given(KeyFormatType, kind),
     )
 
 
@@ -173,10 +177,8 @@ def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue 
     if asked.payload.key_wrapping_specification.encoding_option != EncodingOption.NO_ENCODING:
         body = encoder_of(KeyValue)(clear)
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
-    elif isinstance(material, KeyMaterial):
-        inner = material
     else:
-        raise InvalidField("Encoding Option: a structure is no bytes without an encoding")
+        inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure so
     return KeyMaterial(keywrap.wrapped(key.wrapping_key, inner))
 
 
