@@ -305,8 +305,9 @@ class WideWalk:
 
     async def _register(self, server: NodeName, number: int) -> None:
         name = Attribute(name="Name", value=ObjectName(value=f"name-{self.choose.randrange(4)}"))
-        begins = Attribute(name="Activation Date", value=self._soon())
-        ends = Attribute(name="Deactivation Date", value=begins.value + self._later())
+        soon = self._soon()
+        begins = Attribute(name="Activation Date", value=soon)
+        ends = Attribute(name="Deactivation Date", value=soon + self._later())
         given = self.choose.choice(((), (name,), (ends,), (name, ends), (begins, ends), (begins,)))
         same = KeyMaterial(b"m" * 32)  # several servers register the same one
         message = RegisterKey(
@@ -324,15 +325,12 @@ class WideWalk:
 
     async def _date(self, server: NodeName, _: int) -> None:
         """Another date for a state to come; servers with other clocks see it at other times."""
-        name = self.choose.choice(("Activation Date", "Deactivation Date"))
-        attribute = Attribute(name=name, value=self._soon())
-        message = self.choose.choice((AddAttribute, ModifyAttribute))
-        if message is AddAttribute:
-            add = AddAttribute(key_id=self._key(), name=name, value=attribute.value)
-            await self.rig.request(server, add)
-        else:
-            change = ModifyAttribute(key_id=self._key(), attribute=attribute)
-            await self.rig.request(server, change)
+        name, date = self.choose.choice(("Activation Date", "Deactivation Date")), self._soon()
+        message: Any = AddAttribute(key_id=self._key(), name=name, value=date)
+        if self.choose.random() < 0.5:
+            attribute = Attribute(name=name, value=date)
+            message = ModifyAttribute(key_id=self._key(), attribute=attribute)
+        await self.rig.request(server, message)
 
     async def _move(self, server: NodeName, _: int) -> None:
         key = self._key()
