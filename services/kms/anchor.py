@@ -185,13 +185,17 @@ class AnchorKeeper:
                 continue
             self._written, end = asyncio.Event(), self._latest
             try:
-                await self._write(end)
-            except (OSError, TpmError) as error:
-                self._failed(error)
-            finally:
-                self._tried = max(self._tried, end.sequence)
+                await self._tried_at(end)
+            finally:  # also when it is given up: a stop tries again
                 self._written.set()
                 self._written = None
+
+    async def _tried_at(self, end: TrailEnd) -> None:
+        try:
+            await self._write(end)
+        except (OSError, TpmError) as error:
+            self._failed(error)
+        self._tried = max(self._tried, end.sequence)
 
     def _failed(self, error: Exception) -> None:
         self._node.record("kms.anchor_failed", level="error", text=str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import sqlite3
 
@@ -84,6 +85,28 @@ async def test_what_an_administrator_changes_is_anchored_before_it_is_answered(
 async def test_a_stop_leaves_no_change_without_an_anchor(lazy: Server) -> None:
     image = lazy.platter.image()
     await made(lazy, "1")
+    await lazy.service.stop()
+    put_back(lazy, image)
+    assert "older than the server" in await halted(lazy)
+
+
+async def test_a_stop_writes_the_anchor_that_its_background_gave_up(lazy: Server) -> None:
+    """A node's background ends before its service stops."""
+    append, begun = lazy.disk.append, asyncio.Event()
+
+    async def slow(path: str, data: bytes, *, sync: bool = False) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    image = lazy.platter.image()
+    await made(lazy, "1")
+    lazy.disk.append = slow  # type: ignore[method-assign]
+    await clock(lazy).pass_by()
+    assert begun.is_set()
+    for work in list(lazy.node.works):
+        work.cancel()
+    await asyncio.sleep(0)
+    lazy.disk.append = append  # type: ignore[method-assign]
     await lazy.service.stop()
     put_back(lazy, image)
     assert "older than the server" in await halted(lazy)
