@@ -42,10 +42,16 @@ def by_kmip(lab: Lab, servers: Iterable[KmipServer]) -> tuple[NodeName, ...]:
 
 
 async def trust_each_other(
-    lab: Lab, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
+    lab: Lab,
+    vcenter: NodeName,
+    provider: ProviderId,
+    servers: Iterable[NodeName],
+    *,
+    like: str = "",
 ) -> None:
     """Each server is told at its console to take vCenter's certificate, and vCenter to take what
-    each of them shows. Repeating it changes nothing, as no servers do."""
+    each of them shows. Repeating it changes nothing, as no servers do. ``like``: the digest of what
+    vCenter showed before, whose role and scope it has then."""
     asked = tuple(servers)
     if not asked:
         return
@@ -53,7 +59,7 @@ async def trust_each_other(
     if shown is None:
         raise NotFound(f"{vcenter} has no certificate for {provider}")
     for server in asked:
-        await lab.ask(server, TrustIdentity(certificate=shown.certificate))
+        await lab.ask(server, TrustIdentity(certificate=shown.certificate, like=like))
         found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=server))
         await lab.ask(
             vcenter,

@@ -202,7 +202,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             for server in self.servers:
                 await lab.ask(server, RenewServerCertificate(good_for_s=good_for_s))
         if good_for_s is not None:
-            await self._accept(lab)
+            await self._accept(lab, notes)
             await lab.sleep(good_for_s + PAST_S)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
@@ -274,16 +274,16 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
                 else:
                     for server in self.servers:
                         await lab.ask(server, RenewServerCertificate())
-            await self._accept(lab)
+            await self._accept(lab, notes)
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
-    async def _accept(self, lab: Lab) -> None:
-        """The other end takes what is shown now."""
+    async def _accept(self, lab: Lab, notes: Notes) -> None:
+        """The other end takes what is shown now, vCenter in the role and scope that it had."""
         if self.side is Side.CLIENT:
             client = await self._client(lab)
             for server in self.servers:
-                await lab.ask(server, TrustIdentity(certificate=client))
+                await lab.ask(server, TrustIdentity(certificate=client, like=notes["digest"]))
             return
         for one in await self._asked(lab):
             shown = (await lab.ask(one.node, QueryIdentities())).certificate

@@ -15,6 +15,7 @@ from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
+from protocol.crypto.certificates import key_digest
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
@@ -23,6 +24,7 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.kmip import RetrieveClientCert
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     HostConnectionState,
@@ -45,7 +47,7 @@ class ProviderParams(Params):
 
 
 class ProviderDelete(Fault, frozen=True, kw_only=True):
-    """A key provider is removed from vCenter.
+    """A key provider is removed from vCenter, with the passwords of its servers' entries.
 
     Hosts evict its keys after the grace period; its keys stay on the key servers.
     """
@@ -87,6 +89,10 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
         notes: Notes = {"provider": msgspec.to_builtins(listed)}
+        if by_kmip(lab, listed.servers):
+            shown = await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))
+            if shown.certificate is not None:
+                notes["client"] = key_digest(shown.certificate.certificate).hex()
         if listed.management_type is ManagementType.NATIVE_PROVIDER:
             if {NOT_BACKED_UP, NOT_AVAILABLE} & set(listed.details):  # our backup would change it
                 return notes
@@ -113,13 +119,18 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
 
     def cure_text(self) -> str:
         return (
-            f"add a provider of exactly the name {self.provider} with the servers it had (a native "
-            "one: import its backup), have vCenter and its KMIP servers trust each other, make it "
-            "the default again if it was, and re-enable host encryption mode where it is lost"
+            f"add a provider of exactly the name {self.provider} with the servers it had, their "
+            "user names and passwords (a native one: import its backup), have vCenter and its KMIP "
+            "servers trust each other, make it the default again if it was, and re-enable host "
+            "encryption mode where it is lost"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
         before = msgspec.convert(notes["provider"], ProviderInfo)
+        users = [one.name for one in before.servers if one.user_name]
+        if users and await self._listed(lab) is None:
+            text = f"{', '.join(users)} had a user name: nobody but a person has the password"
+            raise ChaosError("KS-CHAOS-107", f"{text}; add {self.provider} by hand first")
         try:
             if before.management_type is ManagementType.NATIVE_PROVIDER:
                 await self._import(lab, before, notes)
@@ -135,7 +146,8 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
                 )
                 # what vCenter trusted, and the certificate that it showed, went with the provider
                 kmip = by_kmip(lab, before.servers)
-                await trust_each_other(lab, self.vcenter, self.provider, kmip)
+                like = notes.get("client", "")
+                await trust_each_other(lab, self.vcenter, self.provider, kmip, like=like)
             for host in await all_hosts(lab, self.vcenter):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:

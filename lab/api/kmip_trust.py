@@ -49,14 +49,17 @@ async def identities(session: Session, command: commands.KmsIdentities) -> KmsId
 async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
-    certificate, role = command.certificate, command.role or "client"
+    certificate, role = command.certificate, command.role
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
+    like = ""
     if command.node:
         node = session.node(command.node)
+        if command.renew:
+            like = key_digest((await shown(session.lab, node)).certificate).hex()
         own = await shown(session.lab, node, renew=command.renew)
         certificate, role = own.certificate, command.role or own.role
-    message = m.TrustIdentity(certificate=certificate, role=role, scope=command.scope)
+    message = m.TrustIdentity(certificate=certificate, role=role, scope=command.scope, like=like)
     return _listed(server, await session.ask(server, message))
 
 

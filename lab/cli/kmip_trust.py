@@ -61,7 +61,7 @@ def trust(
         str,
         Parameter(help="client, operator, owner, kps or vsan. Left out: a node's own, or client."),
     ] = "",
-    scope: Annotated[str, Parameter(help="Whose keys it shares.")] = "default",
+    scope: Annotated[str, Parameter(help="Whose keys it shares; left out: as before.")] = "",
     renew: Annotated[
         bool, Parameter(negative="", help="The node shows another certificate from now on.")
     ] = False,

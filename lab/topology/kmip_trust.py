@@ -8,10 +8,11 @@ from typing import NamedTuple
 from chaos import kmip_trust
 from lab.core import LabCore
 from lab.errors import KeysteadError
+from protocol.crypto.certificates import key_digest
 from protocol.errors import NotConnected
 from protocol.messages.host.vsan import GenerateVsanClientCert
 from protocol.messages.keyprovider import GenerateServiceClientCert
-from protocol.messages.kms import TrustIdentity
+from protocol.messages.kms import QueryIdentities, TrustIdentity
 from protocol.terms import NodeName, ProviderId, Role
 
 
@@ -66,13 +67,22 @@ async def shown(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
 async def trust_nodes(lab: LabCore, nodes: Iterable[NodeName], servers: Iterable[NodeName]) -> None:
     """Each server is told to take the certificate of each of these nodes, in its role.
 
-    A node that is down is left out: ``kms trust --node`` makes up for it.
+    One that it knows is left as it is: it may have been revoked, or have another scope. A node that
+    is down is left out: ``kms trust --node`` makes up for it.
     """
-    servers = tuple(servers)
+    servers, nodes = tuple(servers), tuple(nodes)
+    known = {server: await _known(lab, server) for server in servers if nodes}
     for node in nodes if servers else ():
         try:
             certificate, role = await shown(lab, node)
         except NotConnected:
             continue
         for server in servers:
-            await lab.ask(server, TrustIdentity(certificate=certificate, role=role))
+            if key_digest(certificate).hex() not in known[server]:
+                await lab.ask(server, TrustIdentity(certificate=certificate, role=role))
+
+
+async def _known(lab: LabCore, server: NodeName) -> frozenset[str]:
+    """Digests of the clients that the server knows, refused ones too."""
+    found = await lab.ask(server, QueryIdentities())
+    return frozenset(one.digest for one in found.clients)

@@ -12,7 +12,7 @@ from protocol.crypto.certificates import common_name, key_digest
 from protocol.errors import InvalidField, NotFound
 from services.kms import identities
 from services.kms.access import Caller
-from services.kms.config import KmsRole
+from services.kms.config import DEFAULT_SCOPE, KmsRole
 from services.kms.core import Core
 from services.kms.identities import Identity
 from services.kms.master import Vault
@@ -73,11 +73,26 @@ class Admission:
             raise NotAdmitted(Caller(f"kmip/{identity.name}", None, identity.scope))
         return Caller(f"kmip/{identity.name}", identity.role, identity.scope)
 
-    async def trust(self, by: Caller, certificate: bytes, role: KmsRole, scope: str) -> Identity:
-        """Give it that role in that scope; one that was revoked is admitted again."""
+    async def trust(
+        self,
+        by: Caller,
+        certificate: bytes,
+        role: KmsRole | None,
+        scope: str,
+        *,
+        like: str = "",
+    ) -> Identity:
+        """Give it that role in that scope; one that was revoked is admitted again.
+
+        None or empty: as it has them here, else as the identity with the digest ``like``, else
+        those of a client in the default scope.
+        """
         _check_role(role)
-        _check_scope(scope)
         digest = key_digest(certificate).hex()
+        known = self._by_digest.get(digest) or self._by_digest.get(like)
+        role = role or (KmsRole.CLIENT if known is None else known.role)
+        scope = scope or (DEFAULT_SCOPE if known is None else known.scope)
+        _check_scope(scope)
         name = common_name(certificate)[:NAME_LIMIT] or digest[:_SHOWN]
         if any(one.name == name and one.digest != digest for one in self._by_digest.values()):
             name = f"{name} {digest[:_SHOWN]}"  # the trail says who of them

@@ -12,14 +12,25 @@ from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper, HealReport
 from chaos.lab import Lab
+from chaos.observe.listing import all_providers
+from protocol.crypto.certificates import key_digest
+from protocol.crypto.transfer import closed
 from protocol.errors import ProductError
-from protocol.messages.kms import RenewServerCertificate, RevokeIdentity, TrustIdentity
-from protocol.messages.vcenter import GenerateKey
+from protocol.messages.kms import (
+    QueryIdentities,
+    RenewServerCertificate,
+    RevokeIdentity,
+    ScopeIdentity,
+    TrustIdentity,
+)
+from protocol.messages.vcenter import GenerateKey, KmipPasswords, OpenTransfer, RegisterKmsCluster
 from protocol.messages.vcenter.kmip import (
     GenerateSelfSignedClientCert,
     LoseClientKey,
+    RetrieveClientCert,
     UploadKmipServerCert,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId
 from tests.chaos.bad_labs import PLAYED, Bad, Values
 from tests.chaos.worlds import World
@@ -152,3 +163,66 @@ def test_a_time_that_no_certificate_is_good_for(world: World, good_for_s: float)
         with pytest.raises(ProductError, match="good_for_s: from 1 to"):
             world.run(world.lab.ask(node, message))
     assert makes_a_key(world, "all is as it was")
+
+
+# ---- whom a server takes again ---------------------------------------------------------------
+
+
+def scoped(world: World) -> dict[str, tuple[str, str]]:
+    """Role and scope of what vCenter shows now, at each server."""
+    lab = world.lab
+    shown = world.run(lab.ask(lab.vcenter, RetrieveClientCert(provider=PROVIDER))).certificate
+    assert shown is not None
+    digest = key_digest(shown.certificate).hex()
+    found = {}
+    for server in (NodeName("kms-1"), NodeName("kms-2")):
+        clients = world.run(lab.ask(server, QueryIdentities())).clients
+        [(role, scope)] = [(one.role, one.scope) for one in clients if one.digest == digest]
+        found[str(server)] = role, scope
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [(KIND, CLIENT), (KIND, ENDS), (KIND, LOST), (KIND, REVOKED), ("provider.delete", {})],
+    ids=str,
+)
+def test_a_cure_gives_no_other_role_and_scope(world: World, kind: str, values: Values) -> None:
+    """Keys of another scope are not there for vCenter, so it would be none."""
+    bad: Any = Bad(world)
+    keeper = FaultKeeper(bad)
+    for server, (role, _) in scoped(world).items():
+        clients = world.run(world.lab.ask(NodeName(server), QueryIdentities())).clients
+        move = ScopeIdentity(digest=clients[0].digest, scope="apps", role="owner")
+        world.run(world.lab.ask(NodeName(server), move))
+        assert role == "client"
+    world.run(keeper.inject(make_fault(kind, "f", values, bad.directory(), seed=3)))
+    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert scoped(world) == {"kms-1": ("owner", "apps"), "kms-2": ("owner", "apps")}
+
+
+def test_a_provider_with_a_user_name_is_added_by_a_person(world: World) -> None:
+    """The password is in no note: it went with the provider."""
+    lab = world.lab
+    listed = world.run(all_providers(lab, lab.vcenter))[0]
+    opened = world.run(lab.ask(lab.vcenter, OpenTransfer()))
+    servers = tuple([msgspec.structs.replace(one, user_name="vc") for one in listed.servers])
+    words = KeyMaterial(b"open sesame")
+    boxes = {one.name: closed(opened.public_key, words, "password") for one in servers}
+    given = KmipPasswords(transfer=opened.transfer, passwords=boxes)
+    again = RegisterKmsCluster(provider=PROVIDER, servers=servers, passwords=given)
+    world.run(lab.ask(lab.vcenter, again))
+    bad: Any = Bad(world)
+    keeper = FaultKeeper(bad)
+    world.run(keeper.inject(make_fault("provider.delete", "f", {}, bad.directory(), seed=3)))
+    left = world.run(keeper.heal_all(with_cure=True)).left
+    assert "nobody but a person has the password; add kms-provider by hand" in str(left)
+    opened = world.run(lab.ask(lab.vcenter, OpenTransfer()))
+    boxes = {one.name: closed(opened.public_key, words, "password") for one in servers}
+    given = KmipPasswords(transfer=opened.transfer, passwords=boxes)
+    again = RegisterKmsCluster(
+        provider=PROVIDER, servers=servers, passwords=given, make_default=True
+    )
+    world.run(lab.ask(lab.vcenter, again))
+    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert makes_a_key(world, "after")

@@ -23,14 +23,15 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
     asks by itself, or that of a file (DER), in a role and a scope [STD-04, STD-06].
 
     ``node``: a host of vSAN, or a Key Provider Service; ``renew``: it shows another certificate
-    from now on. ``role`` empty: that of such a node, else client.
+    from now on. What is empty of ``role`` and ``scope`` stays as the server has it of that client;
+    one that is new gets the role of such a node, else client, and the scope ``default``.
     """
 
     kms: str
     provider: str = ""
     certificate: bytes = b""
     role: str = ""
-    scope: str = "default"
+    scope: str = ""
     node: str = ""
     renew: bool = False
 
@@ -38,8 +39,6 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
         if sum(map(bool, (self.provider, self.certificate, self.node))) != 1:
             raise wrong("whose certificate: name a provider, a node or a file, and one alone")
         named(names.SCOPE, self.scope)
-        if not self.scope:
-            raise wrong("a scope has a name")
         if self.renew and not self.node:
             raise wrong("a node renews its own: for a provider it is provider renew-certificate")
 

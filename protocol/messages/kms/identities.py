@@ -28,14 +28,17 @@ class KmipIdentity(msgspec.Struct, frozen=True, kw_only=True):
 class TrustIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):
     """Take clients with the key of this certificate (DER) from now on, in a role and a scope.
 
+    What is empty stays as this server has it of that client, else of the one with the digest
+    ``like``, which may be refused by now; of nobody who is known: a client in scope ``default``.
     ``InvalidArgument`` for what is no certificate, no role or no scope; ``NotAvailable`` when the
     server has no door of KMIP.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     certificate: bytes
-    role: str = "client"
-    scope: str = "default"
+    role: str = ""
+    scope: str = ""
+    like: str = ""
 
 
 class RevokeIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):

@@ -54,10 +54,11 @@ class IdentityDoor(Service):
     async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
         admission, caller = await self._at_console(peer, Operation.TRUST)
-        role = _role(message.role)
-        found = await admission.trust(caller, message.certificate, role, message.scope)
+        role = _role(message.role) if message.role else None
+        certificate, scope = message.certificate, message.scope
+        found = await admission.trust(caller, certificate, role, scope, like=message.like)
         self.node.record(
-            "kms.identity_trusted", who=found.name, digest=found.digest, role=role.value
+            "kms.identity_trusted", who=found.name, digest=found.digest, role=found.role.value
         )
         return self._all(admission)
 
