@@ -84,14 +84,14 @@ def serve(
 
     Without --cert, --key and --ca certificates are made in the folder, those of a first client
     too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
-    who was taken it by --revoke. A client that TLS lets pass and that the table does not have is
+    as has who lost it by --revoke. A client that TLS lets pass and that the table does not have is
     answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
     before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
     With --username, who does not say that name with its password gets no key either.
     A folder that a passphrase seals asks for it at each start.
     """
     from lab.api.kmip import serve as run
-    from lab.kmip.replaying import login
+    from lab.kmip.replaying import wanted
     from lab.kmip.serving import Settings
     from services.kms.config import Auditing, KmsRole
 
@@ -109,7 +109,7 @@ def serve(
         scope=scope,
         audit=Auditing(audit),
         accept_rollback=accept_rollback,
-        login=login(username, password_file),
+        login=wanted(username, password_file),
         passphrase_file=passphrase_file,
         rotate_kek=rotate_kek,
     )

@@ -12,6 +12,7 @@ from lab.api.answers.kmip import ReplayFinding, ReplayReport, ReplayStep
 from lab.errors import KeysteadError
 from lab.kmip.replay import Latency, Replay, Tell
 from lab.kmip.standalone import check, standalone
+from lab.topology.secret_files import secret_in
 from protocol.errors import InvalidArgument
 from protocol.kmip.dialect import Login
 from protocol.secret import KeyMaterial
@@ -39,16 +40,22 @@ def server_names(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def login(username: str, password_file: Path | None) -> Login | None:
-    """The user name and password of a server's entry; None without a name."""
+    """The user name and password of a server's entry; None without a name, and an empty password
+    without a file. KS-USE-003 for a file that has none, or cannot be read."""
     if not username:
         if password_file is not None:
             raise KeysteadError("KS-USE-003", "--password-file: name whose it is: --username")
         return None
-    try:
-        first = b"" if password_file is None else password_file.read_bytes().split(b"\n", 1)[0]
-    except OSError as error:
-        raise KeysteadError("KS-USE-003", f"{password_file}: {error.strerror}") from None
-    return Login(username, KeyMaterial(first.rstrip(b"\r")))
+    password = "" if password_file is None else secret_in(str(password_file))
+    return Login(username, KeyMaterial(password.encode()))
+
+
+def wanted(username: str, password_file: Path | None) -> Login | None:
+    """What a server asks its clients for; KS-USE-003 for a user name without a password, which
+    would keep nobody out."""
+    if username and password_file is None:
+        raise KeysteadError("KS-USE-003", "--username: its password is in a file: --password-file")
+    return login(username, password_file)
 
 
 def replayed(

@@ -105,6 +105,8 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
     bad, none = str(tmp_path / "file"), str(tmp_path / "none")
     kept = ["--folder", str(tmp_path / "kmip")]
     folder = [*kept, "--listen", "127.0.0.1:0"]
+    (tmp_path / "empty").write_text("\nsecret\n")
+    empty, user = str(tmp_path / "empty"), ("--username", "vc", "--password-file")
     for words, code, error in (
         (["--listen", "5696"], 64, "KS-USE-003"),
         (["--listen", "127.0.0.1:x"], 64, "KS-USE-003"),
@@ -119,6 +121,11 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
             "KS-USE-003: --scope: 'a\\n  root: owner' is no scope",
         ),
         (["--audit", "never"], 64, "KS-USE-001"),
+        ([*folder, "--username", "vc"], 64, "KS-USE-003: --username: its password is in a file"),
+        ([*folder, "--password-file", bad], 64, "name whose it is: --username"),
+        ([*folder, *user, none], 64, "KS-USE-003"),
+        ([*folder, *user, empty], 64, "its first line, the password, is empty"),
+        ([*folder, *user, "/dev/zero"], 64, "it has more than"),
         (["--cert", bad, *folder], 64, "KS-USE-003"),
         (["--folder", bad], 1, "KS-KMIP-001"),
         ([*folder, "--trust", bad], 64, "KS-KMIP-004"),

@@ -45,6 +45,15 @@ async def test_a_key_is_for_who_says_name_and_password(server: Server) -> None:
         assert "secre" not in text
 
 
+async def test_the_trail_has_who_was_turned_away(server: Server) -> None:
+    """Somebody with a good certificate who guesses passwords would else leave no row."""
+    await asked(server, dialect.create())
+    await asked(server, dialect.get_state("none", Login("vc", KeyMaterial(b"guess"))))
+    assert await asked(server, dialect.discover_versions()) == (None, "")
+    rows = server.platter.sql("SELECT who, operation, result FROM audit")
+    assert rows == [("kmip/client", "Admit", "Permission Denied")] * 2
+
+
 async def test_what_vcenter_asks_without_it_is_done(server: Server) -> None:
     """It looks at versions, and tags keys; a wrong one is refused there, too."""
     assert await asked(server, dialect.discover_versions()) == (None, "")

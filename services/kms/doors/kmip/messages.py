@@ -107,6 +107,7 @@ class Messages:
             option = _checked(message)
             why = "" if self._login is None else credentials.refusal(message, self._login)
             if why:
+                await self._tried(caller)
                 version = message.request_header.protocol_version
                 raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
         except RefusedMessage as refusal:
@@ -164,14 +165,17 @@ class Messages:
         return form, request.unique_identifiers[0]
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
-        """The answer to whoever may not ask at all; the trail has that somebody tried, if
-        it can be written."""
-        with suppress(ProductError):
-            await self._core.admit(refusal.caller, Asking.ADMIT)
+        """The answer to whoever may not ask at all; the trail has that somebody tried."""
+        await self._tried(refusal.caller)
         reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
         if refusal.unknown:
             reason = ResultReason.PERMISSION_DENIED
         return self.refused(RefusedMessage(reason, str(refusal)))
+
+    async def _tried(self, caller: Caller) -> None:
+        """Have it in the trail that this one was turned away, if it can be written."""
+        with suppress(ProductError):
+            await self._core.admit(caller, Asking.ADMIT)
 
     async def _handed_on(
         self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
