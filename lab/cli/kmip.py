@@ -84,7 +84,7 @@ def serve(
 
     Without --cert, --key and --ca certificates are made in the folder, those of a first client
     too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
-    as has who lost it by --revoke. A client that TLS lets pass and that the table does not have is
+    has who lost it by --revoke. A client that TLS lets pass and that the table does not have is
     answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
     before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
     With --username, who does not say that name with its password gets no key either.
