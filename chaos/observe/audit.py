@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 from chaos.faults.base import REFUSALS
@@ -12,12 +13,16 @@ from protocol.messages.kms import AuditRow, AuditRows, QueryAudit
 from protocol.terms import NodeName, Role
 
 _BY_KMIP: Final = "kmip/"
+_ANOTHER: Final = re.compile(r" [0-9a-f]{16}\Z")
 
 
 def asker(row: AuditRow) -> str:
     """Who asked: the node that the bus has proved, or the name in the certificate that the door of
-    KMIP has, whichever way it came."""
-    return row.who.removeprefix(_BY_KMIP)
+    KMIP has, whichever way it came. One that shows another certificate than before stands there
+    with a part of its digest behind its name: it is the same node."""
+    if not row.who.startswith(_BY_KMIP):
+        return row.who
+    return _ANOTHER.sub("", row.who.removeprefix(_BY_KMIP))
 
 
 class AuditTail:

@@ -45,6 +45,12 @@ def test_who_asks_has_one_name_at_both_doors() -> None:
     over_the_bus = row(1, "Get", who=str(VC))
     assert asker(over_the_bus.row) == asker(row(1, "Get").row) == VC
     assert asker(row(1, "Get", who="local/k1").row) == "local/k1"
+    renewed = row(1, "Get", who=f"kmip/{VC} b19479ff3e9c0e3a")
+    assert asker(renewed.row) == VC
+    [asked] = audited_asking([renewed])
+    assert asked.by == VC
+    unknown = f"unknown b19479ff3e9c0e3a {VC}"
+    assert asker(row(1, "Get", who=f"kmip/{unknown}").row) == unknown
 
 
 def test_a_row_of_get_says_who_was_given_what() -> None:
