@@ -60,8 +60,11 @@ def fetched(about: Account) -> Found:
         return False, "no key was pushed"
     for push in pushes:
         for key in _named(push):
-            if not any(one.key == key and one.t <= push.t for one in about.asked):
+            asked = [one for one in about.asked if one.key == key and one.t <= push.t]
+            if not asked:
                 return False, f"{key} was pushed, and no key server was asked for it"
+            if all(one.usable is False for one in asked):
+                return False, f"{key} was pushed, and each key server that was asked refused it"
     return True, f"{len(named)} keys were fetched by vCenter, then pushed"
 
 

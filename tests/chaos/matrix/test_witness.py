@@ -102,6 +102,7 @@ def test_a_key_that_was_fetched_was_asked_for_first_and_then_pushed(reason: int)
         ([push(35, str(OTHER.key_id))], [get(33, str(OTHER.key_id))]),
         ([push(35, ID, "host-key")], [get(33, ID)]),
         ([push(45, ID)], [get(33, ID)]),
+        ([push(35, ID)], [get(33, ID), answer(34, 33, ID, None)]),
     ):
         assert not holds(reason, about(said=said_, asked=asked))
     host_key = said(
