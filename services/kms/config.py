@@ -81,7 +81,8 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
     takes changes until an operator appoints another. ``ids``: how new keys are named.
     ``root``: what opens the key ring of a server that begins; from then on its disk says what does.
-    ``door``: who is let in by ``kmip`` is said at the console.
+    ``door``: who is let in by ``kmip`` is said at the console, and over the bus only peers are
+    then.
     """
 
     identities: dict[NodeName, Grant] = {}
@@ -122,4 +123,7 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):
         raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
+    if made.door is Door.KMIP and len(made.peers) < len(made.identities):
+        # Who is revoked at that door would have another way in.
+        raise InvalidArgument("key server: with door kmip only peers are identities of the bus")
     return made
