@@ -125,6 +125,21 @@ async def test_one_host_is_revoked_and_trusted_again() -> None:
 
 
 @pytest.mark.sim
+async def test_another_provider_of_its_server_takes_nobody_back() -> None:
+    """Who was revoked, or has another scope, has so; a renewed certificate has what was its own."""
+    async with vsan(**KMIP) as lab:
+        revoked, moved, _ = HOSTS
+        await lab.do(c.KmsRevoke("kms", revoked))
+        await lab.do(c.KmsScope("kms", moved, scope="apps"))
+        await lab.do(c.ProviderAdd("second", ("kms",)))
+        known = {one.client: one for one in (await lab.do(c.KmsIdentities("kms"))).items}
+        assert known[revoked].revoked and known[moved].scope == "apps"
+        told = await lab.do(c.KmsTrust("kms", node=moved, renew=True))
+        own = [one for one in told.items if one.client.split(" ")[0] == moved]
+        assert [(one.role, one.scope) for one in own] == [("vsan", "apps")] * 2
+
+
+@pytest.mark.sim
 async def test_a_certificate_has_the_life_that_the_knob_says() -> None:
     """An issue of vSAN health tells of one that has ended; another one is the cure."""
     async with vsan(**KMIP, knobs={"kmip_certificate_days": 1}) as lab:
