@@ -29,9 +29,12 @@ def typed(file: Path | None) -> dict[str, str]:
     return {PASSPHRASE_OPTION: words}
 
 
-def shown(screen: str) -> str:
-    """A screen of such a server: its passphrase comes in another way than to one of a lab."""
-    return screen.replace(CURE, _HOW)
+def halted(screen: str) -> KeysteadError:
+    """What people are told of a screen of such a server. Its passphrase comes in another way than
+    to one of a lab, and one that lacks is a word of theirs and no state of its disk."""
+    if CURE in screen:
+        return KeysteadError("KS-USE-003", screen.replace(CURE, _HOW))
+    return KeysteadError("KS-KMIP-003", screen)
 
 
 async def keep(server: Alone, *, passphrase: str | None, rotate: bool) -> None:

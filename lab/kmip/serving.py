@@ -22,7 +22,7 @@ from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
-from lab.kmip.keeping import keep, shown, typed
+from lab.kmip.keeping import halted, keep, typed
 from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
@@ -82,7 +82,8 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     """Serve until SIGINT or SIGTERM; ``ready`` is called when it does.
 
     KS-KMIP-001 when the folder is in use or cannot be written, KS-KMIP-002 when it cannot listen
-    there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates.
+    there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates,
+    KS-USE-003 for a passphrase that lacks or is another one.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
     with _locked(settings.folder):
@@ -95,9 +96,9 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
         server = Alone(settings.folder / "disk", config, record=record, options=options)
         try:
             await server.start()
-        except Halted as halted:
+        except Halted as end:
             await server.close()
-            raise KeysteadError("KS-KMIP-003", shown(halted.screen)) from None
+            raise halted(end.screen) from None
         except OSError:
             await server.close()
             raise

@@ -42,10 +42,10 @@ def used(folder: Path) -> Path:
     return folder
 
 
-def begin(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+def begin(folder: Path, capsys: pytest.CaptureFixture[str], *more: str, code: int = 1) -> str:
     """What a start is told that must not come to serve."""
     words = ["kmip", "serve", "--listen", "127.0.0.1:0", "--folder", str(folder), *more]
-    assert run(words) == 1
+    assert run(words) == code
     return capsys.readouterr().err
 
 
@@ -174,11 +174,13 @@ async def test_a_passphrase_seals_the_keys_of_a_folder_from_then_on(
             port.abort()
             ended(process)
     assert kept_by(folder)[:2] == ["Change Root root", "Rotate KEK KEK 2"]
-    told_none = await asyncio.to_thread(begin, folder, capsys)
+    told_none = await asyncio.to_thread(begin, folder, capsys, code=64)
+    assert "KS-USE-003" in told_none and "accept-rollback" not in told_none
     assert "none was given" in told_none and "--passphrase-file FILE" in told_none
     assert "lab file" not in told_none
-    other = await asyncio.to_thread(begin, folder, capsys, "--passphrase-file", str(others))
-    assert "not the passphrase" in other
+    wrong = ("--passphrase-file", str(others))
+    other = await asyncio.to_thread(begin, folder, capsys, *wrong, code=64)
+    assert "KS-USE-003" in other and "not the passphrase" in other
     assert not [file for file in folder.rglob("*") if b"correct horse" in content(file)]
 
 
