@@ -28,9 +28,10 @@ HOST = NodeName("esxi-001")
 CUT: dict[str, Any] = {"between": ["vcenter", "kms"]}
 GONE: dict[str, Any] = {"provider": "kms-provider"}
 CURE = (
-    "add a provider of exactly the name kms-provider with the servers it had (a native one: import "
-    "its backup), have vCenter and its KMIP servers trust each other, make it the default again if "
-    "it was, and re-enable host encryption mode where it is lost"
+    "add a provider of exactly the name kms-provider with the servers it had, their user names and "
+    "passwords (a native one: import its backup), have vCenter and its KMIP servers trust each "
+    "other, make it the default again if it was, and re-enable host encryption mode where it is "
+    "lost"
 )
 SOON_S = 0.001
 """Every step of the simulation takes a microsecond."""

@@ -174,7 +174,7 @@ class ScriptedStream:
         if self._server.garbage:
             self._waiting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int, at_once: object = None) -> bytes:
         if self._server.silent:
             raise TimeoutError  # as the limit does that a clock sets
         await asyncio.sleep(0)
