@@ -32,6 +32,7 @@ from services.kms.access import caller_at
 from services.kms.admission import Admission
 from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
 from services.kms.identities import Identity
+from services.kms.ids import IdScheme
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
 from services.runtime.service import Halted
@@ -92,7 +93,9 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
         words = typed(settings.passphrase_file)
         options = words | ({ACCEPT_OPTION: ""} if settings.accept_rollback else {})
         root = RootKind.PASSPHRASE if words else RootKind.KEYFILE
-        config = KmsConfig(local_scope=settings.scope, audit=settings.audit, root=root)
+        config = KmsConfig(
+            local_scope=settings.scope, audit=settings.audit, root=root, ids=IdScheme.TIMED
+        )
         server = Alone(settings.folder / "disk", config, record=record, options=options)
         try:
             await server.start()

@@ -218,9 +218,10 @@ def created(
                 said[attribute.name] = value
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # said twice in one template
+    held = unpack(row.attributes)  # none of these is in it, for no client adds them
     for name, value in implied.first(said, brought=brought).items():
-        row = stamped(row, name, ((0, value),), at, by)
-    return msgspec.structs.replace(row, last_change_date=at)
+        held[name] = Stamped(name, float(at), by, ((0, value),))
+    return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
 
 
 def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:

@@ -171,7 +171,7 @@ class Core:
         if Operation.QUERY_AUDIT in asked:
             await self.write_all()
         at = self._clock.now()
-        drawn = self._mint.drawn(requests)
+        drawn = self._mint.drawn(requests, at)
         fresh = self._mint.keys(caller, drawn, at)
 
         judging = self.rejections.judging(caller, requests)

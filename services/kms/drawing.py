@@ -16,11 +16,12 @@ from services.kms.usage_operations import ReKey
 from services.runtime.ports import Rng
 
 
-def with_drawn(request: Request[Any], rng: Rng, ids: Ids) -> Request[Any]:
-    """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key."""
+def with_drawn(request: Request[Any], rng: Rng, ids: Ids, at: float) -> Request[Any]:
+    """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key; ``at``
+    in Unix seconds."""
     if isinstance(request, Encrypt) and request.iv is None:
         return msgspec.structs.replace(request, drawn=rng.token(LONGEST_IV))
     if isinstance(request, ReKey):
-        new_id, drawn = ids.draw(rng.token(16)), rng.token(rekeying.DRAWN)
+        new_id, drawn = ids.draw(rng.token(16), at), rng.token(rekeying.DRAWN)
         return msgspec.structs.replace(request, new_id=new_id, drawn=KeyMaterial(drawn))
     return request

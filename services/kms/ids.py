@@ -1,6 +1,9 @@
 """How new keys are named.
 
 Random ids are the rule: two servers that know nothing of each other never give one id to two keys.
+``timed`` ones begin with the time, so that keys that are made together stand together in every
+index of the database: a Create writes into the last page of each, and not into any page of each.
+The id of a key tells then when it was made, as its Initial Date does.
 ``sequential`` is a flaw that a lab may ask for, as in servers that number their objects: cut off
 from each other, two servers give the same number to two materials.
 """
@@ -10,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from protocol.terms import KeyId
 from services.runtime.ports import Database
@@ -19,33 +22,55 @@ _VERSION_4: Final = (
     0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF,
     0x00000000_0000_4000_8000_000000000000,
 )
+_VERSION_7: Final = (
+    0x00000000_0000_0FFF_3FFF_FFFFFFFFFFFF,
+    0x00000000_0000_7000_8000_000000000000,
+)
+_LATEST_MS: Final = 2**48 - 1
 
 
 class IdScheme(StrEnum):
-    """``random``: UUIDs of version 4. ``sequential``: 1, 2, 3 and so on, which is a flaw."""
+    """``random``: UUIDs of version 4. ``timed``: of version 7. ``sequential``: 1, 2, 3 and so on,
+    which is a flaw."""
 
     RANDOM = "random"
+    TIMED = "timed"
     SEQUENTIAL = "sequential"
 
 
 class Ids:
-    """Random ids: UUIDs of version 4."""
+    """Random ids: UUIDs of version 4. ``unheard``: nobody else ever gives one of these."""
 
-    def draw(self, random: bytes) -> KeyId:
-        """The id of a new key. ``random``: 16 bytes."""
-        return _uuid(random)
+    unheard: ClassVar[bool] = True
+
+    def draw(self, random: bytes, at: float) -> KeyId:
+        """The id of a new key. ``random``: 16 bytes; ``at`` in Unix seconds."""
+        free, fixed = _VERSION_4
+        return _text(int.from_bytes(random) & free | fixed)
 
     def learned(self, key_ids: Iterable[KeyId]) -> None:
         """These ids were given elsewhere."""
 
 
+class TimedIds(Ids):
+    """UUIDs of version 7: milliseconds since 1970, and 74 random bits (RFC 9562 section 5.7)."""
+
+    def draw(self, random: bytes, at: float) -> KeyId:
+        """See ``Ids``."""
+        since = min(max(int(at * 1000), 0), _LATEST_MS)
+        free, fixed = _VERSION_7
+        return _text(since << 80 | int.from_bytes(random) & free | fixed)
+
+
 class SequentialIds(Ids):
     """Numbers that go on from the highest that this server knows; given out once in its life."""
+
+    unheard: ClassVar[bool] = False
 
     def __init__(self, last: int) -> None:
         self._last = last
 
-    def draw(self, random: bytes) -> KeyId:
+    def draw(self, random: bytes, at: float) -> KeyId:
         """See ``Ids``."""
         self._last += 1
         return KeyId(str(self._last))
@@ -60,6 +85,8 @@ async def ids_of(scheme: IdScheme, database: Database) -> Ids:
     """What names the keys of a server whose store is ``database``."""
     if scheme is IdScheme.RANDOM:
         return Ids()
+    if scheme is IdScheme.TIMED:
+        return TimedIds()
 
     def known(connection: sqlite3.Connection) -> list[KeyId]:
         return [KeyId(key_id) for (key_id,) in connection.execute("SELECT key_id FROM keys")]
@@ -69,8 +96,7 @@ async def ids_of(scheme: IdScheme, database: Database) -> Ids:
     return ids
 
 
-def _uuid(random: bytes) -> KeyId:
-    """A UUID of version 4 of 16 random bytes, as text (RFC 9562 section 5.4)."""
-    free, fixed = _VERSION_4
-    digits = f"{int.from_bytes(random) & free | fixed:032x}"
-    return KeyId("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+def _text(uuid: int) -> KeyId:
+    """A UUID as text (RFC 9562 section 4)."""
+    digits = f"{uuid:032x}"
+    return KeyId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")

@@ -6,6 +6,7 @@ A DES key has a parity bit in each byte that Cryptographic Length does not count
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from protocol.errors import InvalidField
@@ -20,6 +21,7 @@ SIZES: Final[Mapping[str, Mapping[int, int]]] = {
 MASK_LIMIT: Final = 2**31
 
 
+@lru_cache(maxsize=256)
 def size(algorithm: str, length: int, usage_mask: int) -> int:
     """Bytes of such a key; ``InvalidField`` when there is none."""
     sizes = SIZES.get(algorithm)

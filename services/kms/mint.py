@@ -5,8 +5,10 @@ A transaction may be run twice, and in a thread that draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
@@ -19,6 +21,20 @@ from services.kms.master import Vault
 from services.kms.operations import Request
 from services.kms.work import FreshKey
 from services.runtime.ports import Rng
+
+
+class FreshKeys:
+    """New keys of one message, in order. It may be carried out again, when nobody knows what became
+    of it: then it may have made them before."""
+
+    def __init__(self, keys: Sequence[FreshKey]) -> None:
+        self._keys, self._taken = keys, False
+
+    def __iter__(self) -> Iterator[FreshKey]:
+        if self._taken:
+            self._keys = [msgspec.structs.replace(key, unheard=False) for key in self._keys]
+        self._taken = True
+        return iter(self._keys)
 
 
 class Mint:
@@ -35,17 +51,20 @@ class Mint:
         """So many, to wrap keys that came from elsewhere."""
         return [self._rng.token(12) for _ in range(count)]
 
-    def drawn(self, requests: Sequence[Request[Any]]) -> list[Request[Any]]:
-        """The requests, with what they need of chance and have not brought."""
-        return [with_drawn(request, self._rng, self._ids) for request in requests]
+    def drawn(self, requests: Sequence[Request[Any]], at: float) -> list[Request[Any]]:
+        """The requests, with what they need of chance and have not brought, at a time in Unix
+        seconds."""
+        return [with_drawn(request, self._rng, self._ids, at) for request in requests]
 
-    def keys(self, caller: Caller, requests: Sequence[Request[Any]], at: float) -> list[FreshKey]:
+    def keys(self, caller: Caller, requests: Sequence[Request[Any]], at: float) -> FreshKeys:
         """A new key for each of these that asks for one as it should."""
-        return [
-            self._key(caller, request, at)
-            for request in requests
-            if isinstance(request, operations.NewKey) and checking.flaw(request) is None
-        ]
+        return FreshKeys(
+            [
+                self._key(caller, request, at)
+                for request in requests
+                if isinstance(request, operations.NewKey) and checking.flaw(request) is None
+            ]
+        )
 
     def _key(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
         """Thrown away when the request is a repeat."""
@@ -55,7 +74,7 @@ class Mint:
             secret = request.material
         else:
             secret = KeyMaterial(self._rng.token(size))
-        key_id = self._ids.draw(drawn[:16])
+        key_id = self._ids.draw(drawn[:16], at)
         kind = (request.algorithm, request.length, request.usage_mask)
         aad = store.binding(key_id, caller.scope, *kind)
         row = KeyRow(
@@ -75,4 +94,4 @@ class Mint:
             changed=0,
             digest=store.digest(secret),
         )
-        return FreshKey(row, secret)
+        return FreshKey(row, secret, self._ids.unheard and not request.operation_id)

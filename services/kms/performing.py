@@ -66,7 +66,7 @@ when it is taken."""
 def _create(work: Work, request: operations.NewKey) -> operations.Created:
     fresh = next(work.fresh)
     work.judge(request.operation)
-    row = work.find_created(fresh.row.scope, fresh.row.operation_id)
+    row = work.find_created(fresh)
     work.repeated = row is not None
     if row is None:
         row = _templated(work, request, fresh.row)

@@ -41,10 +41,12 @@ class Refusal(Exception):
 
 
 class FreshKey(msgspec.Struct, frozen=True):
-    """A key that is made but not yet written: its row, and its material in clear."""
+    """A key that is made but not yet written: its row, and its material in clear. ``unheard``: no
+    operation can have made it before, for its id is new and names its operation too."""
 
     row: KeyRow
     secret: KeyMaterial
+    unheard: bool = False
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -210,8 +212,12 @@ class Work:
         """Keys that this message has made or changed, as they will be written."""
         return self._rows
 
-    def find_created(self, scope: str, operation_id: str) -> KeyRow | None:
-        """The key that this operation has made, if it has, in this message or before."""
+    def find_created(self, made: FreshKey) -> KeyRow | None:
+        """The key that this operation has made, if it has, in this message or before, instead of
+        the one that was ``made`` for it now."""
+        if made.unheard:
+            return None
+        scope, operation_id = made.row.scope, made.row.operation_id
         for key_id, fresh in self._fresh.items():
             if fresh.row.operation_id == operation_id:
                 return as_at(self._rows[key_id], self.at)
@@ -323,7 +329,8 @@ class Work:
             changed = self._changed[key_id]
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         end = self.trail.append(self.at, self._entries) if self._entries else None
-        changed = any(row is not self._served.get(key_id) for key_id, row in self._rows.items())
+        served = self._served
+        changed = any([row is not served.get(key_id) for key_id, row in self._rows.items()])
         return Written(
             end,
             changed,

@@ -1,0 +1,81 @@
+"""Names of new keys, and a Create that is carried out again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.kms.ids import Ids, IdScheme, SequentialIds, TimedIds, ids_of
+from services.kms.operations import Create
+from tests.services.kms.core_rig import do
+from tests.services.kms.ports import Server
+
+NOON = 1_700_000_000.25
+
+
+BYTES = pytest.mark.parametrize("random", [bytes(16), b"\xff" * 16, bytes(range(16))])
+
+
+@BYTES
+def test_a_random_id_is_a_uuid_of_version_4(random: bytes) -> None:
+    made = uuid.UUID(Ids().draw(random, NOON))
+    assert (made.version, made.variant) == (4, uuid.RFC_4122)
+    assert str(made) == Ids().draw(random, NOON + 1), "as RFC 9562 writes it, at any time"
+
+
+@BYTES
+def test_a_timed_id_is_a_uuid_of_version_7_that_begins_with_the_time(random: bytes) -> None:
+    made = uuid.UUID(TimedIds().draw(random, NOON))
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    assert made.int >> 80 == 1_700_000_000_250
+    assert str(made) == TimedIds().draw(random, NOON), "as RFC 9562 writes it"
+
+
+@pytest.mark.parametrize(("ids", "bits"), [(Ids(), 122), (TimedIds(), 74)])
+def test_so_many_bits_of_an_id_are_random(ids: Ids, bits: int) -> None:
+    drawn = [uuid.UUID(ids.draw((1 << bit).to_bytes(16), NOON)).int for bit in range(128)]
+    assert len({*drawn}) == bits + 1, "each of them for itself, and all others for nothing"
+
+
+def test_timed_ids_of_later_keys_stand_behind() -> None:
+    """In the order of text, which is that of the indexes."""
+    drawn = [TimedIds().draw(b"\xff" * 16, NOON), TimedIds().draw(bytes(16), NOON + 0.001)]
+    assert drawn == sorted(drawn)
+
+
+@pytest.mark.parametrize("at", [-1.0, 2.0**60])
+def test_a_clock_that_is_far_off_names_keys_too(at: float) -> None:
+    assert uuid.UUID(TimedIds().draw(bytes(16), at)).version == 7
+
+
+def test_numbers_go_on() -> None:
+    ids = SequentialIds(4)
+    assert [ids.draw(b"", NOON), ids.draw(b"", NOON)] == ["5", "6"]
+
+
+async def test_a_scheme_has_its_ids(server: Server) -> None:
+    database = server.database
+    made = [type(await ids_of(scheme, database)) for scheme in IdScheme]
+    assert made == [Ids, TimedIds, SequentialIds]
+
+
+async def test_a_create_that_is_carried_out_again_finds_what_it_has_made(server: Server) -> None:
+    """The disk has the keys, and says that it failed: each message is carried out once more."""
+    transact = server.database.transact
+
+    async def fails_late(
+        fn: Callable[..., Any], applied: Callable[[Any], None] | None = None
+    ) -> Any:
+        server.database.transact = transact  # type: ignore[method-assign]
+        await transact(fn)
+        raise OSError(errno.EIO, "Input/output error")
+
+    server.database.transact = fails_late  # type: ignore[method-assign]
+    made = await asyncio.gather(do(server, Create()), do(server, Create()))
+    ids = [one.unique_identifier for one in made]
+    assert sorted(ids) == [key for (key,) in server.platter.sql("SELECT key_id FROM keys")]
