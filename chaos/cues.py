@@ -105,6 +105,17 @@ class Cues:
         self._begun[planned.id].come(at)
         return at
 
+    async def window(self, cue: Cue) -> tuple[float, float] | None:
+        """Wait for the begin or end of an entry: from when on, and until when, a probe is measured
+        that follows it; None when it never came."""
+        came = None
+        if isinstance(cue.what, Begun | Ended) and cue.what.of in self._begun:
+            came = await self._came("", cue)
+        if came is None:
+            return None
+        begin = came + cue.delay_s
+        return begin, begin + (cue.lasts_s or 0.0)
+
     def ended(self, planned: Planned) -> None:
         """It is over; what follows it may begin."""
         self._ended[planned.id].come(self.now())

@@ -232,7 +232,7 @@ class _Run:
             work.append(group.create_task(self._workload(), name="workload"))
             work.append(group.create_task(self._sleep_to(self.plan.duration_s), name="duration"))
             samples = [
-                group.create_task(self.hypotheses.sample(probe, self.start), name="during")
+                group.create_task(self._sample(probe), name="during")
                 for probe in self.hypotheses.of("during")
             ]
             for task in work:
@@ -249,6 +249,15 @@ class _Run:
             await self.intervals.play(planned)
         else:
             await self.acts.play(planned)
+
+    async def _sample(self, probe: PlannedProbe) -> CheckResult:
+        if probe.cue is None:
+            return await self.hypotheses.sample(probe, self.start)
+        window = await self.cues.window(probe.cue)
+        if window is None:
+            text = f"it was to be measured {probe.cue.text()}, which never came"
+            return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=text)
+        return await self.hypotheses.sample(probe, self.start, window)
 
     async def _workload(self) -> None:
         means = Means(

@@ -128,6 +128,7 @@ class _Linter(ScheduleLinter):
         if "schedule" not in data:
             self.document.add((), "KS-CHAOS-003", "an experiment has a schedule")
         scheduled, swarms = self.schedule(data.get("schedule", []), guards)
+        self._followed(probes["during"], data.get("schedule", []))
         if self.document.problems or heading is None or requires is None:
             return None
         if guards is None or final is None:
@@ -200,6 +201,16 @@ class _Linter(ScheduleLinter):
             found.append(made)
         return found
 
+    def _followed(self, probes: list[Probed], schedule: Any) -> None:
+        """Entries that probes wait for are there."""
+        items = schedule if isinstance(schedule, list) else []
+        ids = {str(item["id"]) for item in items if isinstance(item, dict) and "id" in item}
+        for place, made in enumerate(probes):
+            if made.after is not None and made.after.id not in ids:
+                text = f"there is no entry {made.after.id!r} in this schedule"
+                path = ("hypothesis", "during", place, "after")
+                self.document.add(path, "KS-CHAOS-008", text)
+
     def _measurable(self, path: Path, made: Probed | Abort, *, live: bool) -> Probe | None:
         """The probe, held against a limit in its unit; None when there is none of that name."""
         probe = PROBES.get(made.probe)
@@ -245,6 +256,12 @@ class _Linter(ScheduleLinter):
             self.document.add((*path, written), "KS-CHAOS-004", text)
         if made.until is not None and made.until <= made.from_:
             self.document.add(path, "KS-CHAOS-004", "`until` lies before `from`")
+        if (made.after is None) != (made.for_ is None):
+            self.document.add(path, "KS-CHAOS-003", "`after` and `for` go together")
+        for name in sorted(made.model_fields_set & {"from_", "until"} if made.after else ()):
+            written = name.rstrip("_")
+            text = f"`{written}` is a time of the run, and `after` waits for an entry"
+            self.document.add((*path, written), "KS-CHAOS-004", text)
 
     def _workload(self, value: Any) -> list[Load]:
         found = []

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from chaos.experiment.parse import Document
 from chaos.experiment.schedule_model import Scheduled, ScheduledSwarm
-from chaos.experiment.section import Section, Selector, no_less_than
+from chaos.experiment.section import After, Section, Selector, no_less_than, read_after
 from chaos.hypotheses.tolerance import Tolerance, read_above, read_below, tolerance
 from chaos.naming import named
 from chaos.units import Rate, Seconds
@@ -94,7 +94,7 @@ SEEDS: Final = 1 << 63  # so many there are
 SHARED: Final = frozenset({"probe", "is_", "on", "op", "view"})
 ONLY_IN: Final = {
     "before": frozenset({"within"}),
-    "during": frozenset({"from_", "until", "every", "grace"}),
+    "during": frozenset({"from_", "until", "after", "for_", "every", "grace"}),
     "after": frozenset[str](),
 }
 """The fields of a probe that mean something in one phase only."""
@@ -122,7 +122,8 @@ class Load(Section):
 
 class Probed(Section):
     """A probe with its tolerance. ``within`` lets a probe of ``before`` be tried that long;
-    ``from``, ``until``, ``every``, ``grace`` belong to ``during``."""
+    ``from``, ``until``, ``every``, ``grace`` belong to ``during``. So do ``after``, an entry of the
+    schedule as in another entry, and ``for``: so long from then on, however fast the machine."""
 
     probe: str
     is_: Annotated[Tolerance, BeforeValidator(tolerance), WithJsonSchema(LIMIT)] = Field(alias="is")
@@ -132,6 +133,10 @@ class Probed(Section):
     within: Seconds = 0.0
     from_: Seconds = Field(default=0.0, alias="from")
     until: Seconds | None = None
+    after: (
+        Annotated[After, BeforeValidator(read_after), WithJsonSchema({"type": "string"})] | None
+    ) = None
+    for_: Seconds | None = Field(default=None, alias="for")
     every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] = 10.0
     grace: Seconds = 0.0
 

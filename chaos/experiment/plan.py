@@ -141,7 +141,8 @@ Planned = PlannedFault | PlannedAction
 class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
     """A hypothesis: ``when`` is before, during or after; times are lab seconds.
 
-    ``start`` and ``until`` are counted from the begin of the fault phase (None: to its end). Of
+    ``start`` and ``until`` are counted from the begin of the fault phase (None: to its end); with a
+    ``cue``, an entry's begin or end, they are not known, and the cue says how long it lasts. Of
     ``before``, ``within_s`` is how long it may take to hold; of ``during``, ``every_s`` is the time
     from one measurement to the next, and ``grace_s`` how long it may fail to hold.
     """
@@ -158,6 +159,7 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
     every_s: float = 10.0
     grace_s: float = 0.0
+    cue: Cue | None = None
 
     def scope(self) -> Scope:
         """What the probe is asked about."""

@@ -12,7 +12,16 @@ from chaos.experiment.fits import check_fits
 from chaos.experiment.lint import BadExperiment
 from chaos.experiment.model import Abort, Experiment, Probed
 from chaos.experiment.parse import Document
-from chaos.experiment.plan import Needs, Plan, PlannedAction, PlannedFault, PlannedProbe
+from chaos.experiment.plan import (
+    Begun,
+    Cue,
+    Ended,
+    Needs,
+    Plan,
+    PlannedAction,
+    PlannedFault,
+    PlannedProbe,
+)
 from chaos.experiment.timeline import Timeline, vms_of
 from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
@@ -202,6 +211,15 @@ def _probe(
             until=probed.until,
             every_s=probed.every,
             grace_s=probed.grace,
+            cue=_cue(probed),
             **scope,
         )
     ]
+
+
+def _cue(probed: Probed) -> Cue | None:
+    after = probed.after
+    if after is None:
+        return None
+    what = Ended(of=after.id) if after.end else Begun(of=after.id)
+    return Cue(what=what, delay_s=after.plus, lasts_s=probed.for_)

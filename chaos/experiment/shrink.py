@@ -16,7 +16,7 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Begun, Ended, Plan, PlannedAction, PlannedFault
+from chaos.experiment.plan import Begun, Cue, Ended, Plan, PlannedAction, PlannedFault
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.lab import Directory
@@ -174,12 +174,16 @@ def numbered(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
 
 
 def _freed(plan: Plan) -> Plan:
-    """Entries that came after one that is gone begin at the time at which that was planned."""
+    """Entries that came after one that is gone begin at the time at which that was planned; probes
+    that followed it are gone too."""
     there = {planned.id for planned in plan.entries()}
+
+    def known(cue: Cue | None) -> bool:
+        return cue is None or not isinstance(cue.what, Begun | Ended) or cue.what.of in there
 
     def free(cued: Cued) -> Cued:
         cue = cued.cue
-        if cue is None or not isinstance(cue.what, Begun | Ended) or cue.what.of in there:
+        if cue is None or known(cue):
             return cued
         if isinstance(cued, PlannedAction) or cue.lasts_s is None:
             return msgspec.structs.replace(cued, cue=None)
@@ -190,6 +194,7 @@ def _freed(plan: Plan) -> Plan:
         plan,
         faults=tuple(map(free, plan.faults)),
         actions=tuple(map(free, plan.actions)),
+        probes=tuple([probe for probe in plan.probes if known(probe.cue)]),
     )
 
 

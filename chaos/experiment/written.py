@@ -150,8 +150,11 @@ def _probe(probe: PlannedProbe) -> dict[str, Any]:
     if probe.when == "before" and probe.within_s:
         written["within"] = written_s(probe.within_s)
     if probe.when == "during":
-        written |= {"from": written_s(probe.start), "every": written_s(probe.every_s)}
-        written["grace"] = written_s(probe.grace_s)
+        written |= {"every": written_s(probe.every_s), "grace": written_s(probe.grace_s)}
+    if probe.when == "during" and probe.cue is not None:
+        written |= {**_cue(probe.cue), "for": written_s(probe.cue.lasts_s or 0.0)}
+    elif probe.when == "during":
+        written["from"] = written_s(probe.start)
         if probe.until is not None:
             written["until"] = written_s(probe.until)
     return written

@@ -104,15 +104,19 @@ class Hypotheses:
                 return f"{probe.probe} {probe.is_.text} {about}: {result.text}"
             await self._sleep_to(began + probe.every_s)
 
-    async def sample(self, probe: PlannedProbe, start: float) -> CheckResult:
-        """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``.
+    async def sample(
+        self, probe: PlannedProbe, start: float, window: tuple[float, float] | None = None
+    ) -> CheckResult:
+        """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``, or
+        within the ``window`` from when its cue came.
 
         ``start`` is the begin of the fault phase (lab seconds). The probe fails when it does not
         hold for longer than its grace, at any time. When most of the measurements had nothing to
         measure, those that held do not speak for the whole time: the result is unknown.
         """
-        until = min(self.plan.duration_s, probe.until or self.plan.duration_s)
-        await self._sleep_to(start + probe.start)
+        whole = self.plan.duration_s
+        begin, until = window or (probe.start, min(whole, probe.until or whole))
+        await self._sleep_to(start + begin)
         bad_since: float | None = None
         worst: CheckResult | None = None
         seen = blind = total = 0

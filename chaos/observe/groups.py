@@ -30,7 +30,9 @@ those stand in ``differ`` by id with a number, if this server has them. A number
 what is the same. A server that could not be asked has no record."""
 WITHIN_S: Final = 10.0
 SETTLE_S: Final = 120.0
-"""How long servers may take at the end to agree, after all faults are gone."""
+"""How long servers may take at the end to agree, after all faults are gone; real processes have
+``SETTLE_REAL_S`` seconds of the machine at least."""
+SETTLE_REAL_S: Final = 10.0
 POLL_S: Final = 10.0
 
 
@@ -58,7 +60,8 @@ class Groups:
 
     async def end(self) -> None:
         """Wait until they agree, for as long as they may take, and write down what each has."""
-        until = self._lab.monotonic() + SETTLE_S
+        settle_s = max(SETTLE_S, self._lab.in_lab_s(SETTLE_REAL_S))
+        until = self._lab.monotonic() + settle_s
         for group, servers in (await self._groups()).items():
             found = await compare(self._lab, servers, to_the_end=False)
             while found.differing and self._lab.monotonic() < until:

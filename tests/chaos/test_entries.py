@@ -8,6 +8,7 @@ import pytest
 
 from chaos.actions import ACTIONS
 from chaos.checks.result import CheckOutcome
+from chaos.experiment.plan import dump_plan, load_plan
 from chaos.history import Record
 from chaos.observe.look import Look
 from protocol.terms import VmName
@@ -101,6 +102,42 @@ schedule:
   - {id: later, after: gone + 5s, do: vm.off, on: vm-03}
 """
 )
+
+
+FOLLOWS = """\
+hypothesis:
+  during:
+    - {probe: vm.running, is: "WORTH", on: vm-03, after: end of dark + 5s, for: 18s, every: 5s}
+  after: [{probe: host.up, is: "== 100%"}]
+workload: [{op: key.create, rate: 1/s, until: 40s}]
+schedule:
+  - {id: dark, when: {event: ok:key.create, nth: NTH}, do: vm.off, on: vm-03OPTIONAL}
+"""
+
+
+@pytest.mark.parametrize(("nth", "worth", "outcome"), [(3, 0, "pass"), (3, 1, "fail")])
+def test_a_probe_follows_an_entry_whenever_that_is(
+    world: World, nth: int, worth: int, outcome: str
+) -> None:
+    text = FOLLOWS.replace("WORTH", f"== {worth}").replace("NTH", f"{nth}").replace("OPTIONAL", "")
+    made = load_plan(dump_plan(planned(world, text)))
+    verdict, history = play(world, made)
+    assert verdict.verdict == outcome, verdict
+    off = next(r.t for r in history.records if (r.type, r.op) == ("ok", "vm.off"))
+    seen = [
+        round(r.t - off)
+        for r in history.records
+        if r.type == "probe" and r.data["when"] == "during"
+    ]
+    assert seen == [5, 10, 15, 20]
+
+
+def test_a_probe_whose_entry_never_comes_is_unknown(world: World) -> None:
+    text = FOLLOWS.replace("WORTH", "== 0").replace("NTH", "999")
+    verdict, _ = play(world, planned(world, text.replace("OPTIONAL", ", optional: true")))
+    assert verdict.exit_code == 2
+    [told] = [check.text for check in verdict.checks if check.name == "during vm.running == 0"]
+    assert told == "it was to be measured after the end of dark + 5 s, which never came"
 
 
 def test_an_entry_begins_when_the_nth_record_is_seen(world: World) -> None:
