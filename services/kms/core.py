@@ -24,7 +24,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import KeyId, NodeName
-from services.kms import access, audit, batching, checking, contents, merging, operations, store
+from services.kms import access, audit, batching, checking, merging, operations, store
 from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Asked, Continuation, Item
@@ -37,7 +37,7 @@ from services.kms.merging import Replica, Taken
 from services.kms.mint import Mint
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS
-from services.kms.reading import Readings
+from services.kms.reading import Readings, is_long
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.rejections import Rejections
 from services.kms.replication import Change
@@ -204,7 +204,7 @@ class Core:
                 if done is not None:
                     return _reply(done.value)
             if audit.WRITTEN.isdisjoint(asked):
-                told = await self._read(run)
+                told = await self._read(run, long=is_long(requests))
                 if told is not None:
                     return _reply(told.value)
             return await self._commit(caller, run, touched(drawn))
@@ -310,22 +310,10 @@ class Core:
 
         return await self._database.query(read)
 
-    async def fingerprints(
-        self, secret: bytes, after: KeyId, limit: int
-    ) -> tuple[tuple[KeyRow, str], ...]:
-        """The first keys behind the key ``after`` in order of creation, each with its fingerprint
-        under ``secret``, empty for one without material. ``CryptographicFailure`` as in ``Get``."""
-
-        return await self._database.query(
-            lambda connection: contents.fingerprints(connection, self._vault, secret, after, limit)
-        )
-
-    async def digests(self, after: KeyId, limit: int) -> tuple[tuple[KeyId, bytes], ...]:
-        """The first keys behind the id ``after`` in order of the ids, each with a digest of all
-        that servers which replicate must agree upon; ``CryptographicFailure`` as in ``Get``."""
-        return await self._database.query(
-            lambda connection: contents.digests(connection, self._vault, after, limit)
-        )
+    async def look(self, fn: Callable[[sqlite3.Connection, Vault], T]) -> T:
+        """What ``fn`` makes of the store; it may take its time, and changes nothing.
+        ``CryptographicFailure`` as in ``Get``."""
+        return await self._database.query(lambda connection: fn(connection, self._vault), long=True)
 
     # ---- around a transaction -------------------------------------------------------------
 
@@ -359,11 +347,15 @@ class Core:
             raise _refused_storage(done.unsettled) from done.unsettled
         return _reply(done.value)
 
-    async def _read(self, run: Callable[[sqlite3.Connection, Draft, Allowance], T]) -> T | None:
+    async def _read(
+        self, run: Callable[[sqlite3.Connection, Draft, Allowance], T], *, long: bool
+    ) -> T | None:
         """What comes of it without a transaction; None when it needs one, as a date has come."""
         try:
             return await self._stored(
-                self._database.query(lambda connection: run(connection, Draft(), OWN_ROWS))
+                self._database.query(
+                    lambda connection: run(connection, Draft(), OWN_ROWS), long=long
+                )
             )
         except Changes:
             return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from protocol.errors import CryptographicFailure, GeneralFailure
 from protocol.terms import KeyId
@@ -32,6 +32,9 @@ from services.runtime.ports import Clock, Database
 T = TypeVar("T")
 
 Rows = dict[KeyId, KeyRow]
+SHORT: Final = 16
+"""Items, or keys, of a message that others may well wait for."""
+
 Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], Done[T]]
 """Does a message with these rows at hand, and adds those that it looks up."""
 
@@ -106,7 +109,8 @@ class Readings:
             if look.spoilt:
                 return None
             done = await self._database.query(
-                lambda connection: run(connection, draft, allowance, rows)
+                lambda connection: run(connection, draft, allowance, rows),
+                long=len(key_ids) > SHORT,
             )
         finally:
             still = self._kept.looked(look, rows)
@@ -137,6 +141,12 @@ class Readings:
                     told = True
         finally:
             self._writing = False
+
+
+def is_long(requests: Sequence[Request[Any]]) -> bool:
+    """Whether a message that reads is one that nobody else shall wait for; it is one look at the
+    store all the same."""
+    return len(requests) > SHORT or len(_named(requests) or ()) > SHORT
 
 
 def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Done[T] | None:

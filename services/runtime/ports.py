@@ -144,8 +144,11 @@ class Database(Protocol):
         """
         ...
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``fn(connection)`` for reading; sees every commit acknowledged before the call."""
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
+        """Run ``fn(connection)`` for reading; sees every commit acknowledged before the call.
+
+        A ``long`` one may take its time: only others that are long wait for it.
+        """
         ...
 
 

@@ -288,15 +288,17 @@ async def test_a_query_sees_what_was_acknowledged_and_changes_nothing(bench: Ben
     _, database = await opened(bench)
     for index in range(20):
         await database.transact(insert(str(index)))
-        assert len(await database.query(values)) == index + 1
+        for long in (False, True):
+            assert len(await database.query(values, long=long)) == index + 1
     for fn in (
         insert("by a query"),
         lambda c: c.execute("DELETE FROM row"),
         lambda c: c.execute("DROP TABLE row"),
         lambda c: c.execute("CREATE TABLE other (a)"),
     ):
-        with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
-            await database.query(fn)
+        for long in (False, True):
+            with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
+                await database.query(fn, long=long)
     with pytest.raises(LookupError):
         await database.query(_fail)
     assert len(await database.query(values)) == 20

@@ -21,7 +21,7 @@ from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyF
 from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import checking, operations
+from services.kms import checking, contents, operations
 from services.kms.doors.attributes import AttributeDoor, check_operation_id
 from services.kms.doors.forwarding import at_the_active
 from services.kms.keyrow import KeyRow
@@ -144,7 +144,12 @@ class BusDoor(AttributeDoor):
         """For who stands at the server itself: whether keys are the same, and not which."""
         if not peer.local:
             raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
-        found = await self.core.fingerprints(message.secret, message.after, PAGE + 1)
+        secret, after = message.secret, message.after
+        found = await self.core.look(
+            lambda connection, vault: contents.fingerprints(
+                connection, vault, secret, after, PAGE + 1
+            )
+        )
         page = first_page([_fingerprint(row, digits) for row, digits in found], at_most=PAGE)
         return KeyFingerprints(
             keys=tuple(key for key in page if key.fingerprint),
@@ -155,7 +160,9 @@ class BusDoor(AttributeDoor):
     async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
         """For who compares servers that replicate."""
         await self.core.admit(self._caller(peer), Operation.QUERY_AUDIT)
-        found = await self.core.digests(message.after, PAGE + 1)
+        found = await self.core.look(
+            lambda connection, vault: contents.digests(connection, vault, message.after, PAGE + 1)
+        )
         told = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
         page = first_page(told, at_most=PAGE)
         return m.KeyDigests(keys=page, more=len(page) < len(found))

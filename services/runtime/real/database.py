@@ -1,4 +1,5 @@
-"""One SQLite database file: a writer thread with group commit, and a reader beside it.
+"""One SQLite database file: a writer thread with group commit, and two readers beside it, one for
+what takes its time.
 
 WAL and ``synchronous=FULL``: each commit is on the device before anyone hears of it. Calls that
 wait together share one commit, so the cost of a sync is divided among them.
@@ -96,6 +97,14 @@ def _own(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+class _Lane:
+    """A thread that does queries one after another; its connection is made at the first."""
+
+    def __init__(self, name: str) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self.reader: Reader | None = None
+
+
 class LabDatabase(Database):
     """The Database port of one life. Made by ``open``; ``close`` may be called from any thread."""
 
@@ -107,11 +116,10 @@ class LabDatabase(Database):
         name = file.path.stem
         self._what = f"database {name}"
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-reader")
+        self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
         self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
         self._writer: Writer | None = None
-        self._reader: Reader | None = None
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
         self._pumping = self._kicked = False
@@ -237,22 +245,23 @@ class LabDatabase(Database):
             if not committed.done():
                 committed.set_result(None)
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
         self._life.check()
         self._switches.admit(self._what)
+        lane = self._readers[long]
         try:
-            return await self._loop.run_in_executor(self._readers, self._query, fn)
+            return await self._loop.run_in_executor(lane.thread, self._query, lane, fn)
         finally:
             self._life.check()
 
-    def _query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    def _query(self, lane: _Lane, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
         try:
-            if self._reader is None:
-                self._reader = Reader(self._file.connect())
+            if lane.reader is None:
+                lane.reader = Reader(self._file.connect())
         except sqlite3.Error as error:
             raise disk_error(error, self._file.path.name) from None
-        value = cast(T, self._reader.read(fn))
+        value = cast(T, lane.reader.read(fn))
         # It may have seen the commit that is under way: ``applied`` of that one comes first.
         with self._told:
             begun = self._begun
@@ -260,13 +269,16 @@ class LabDatabase(Database):
         return value
 
     def close(self) -> None:
-        """After the life ended: wait for both threads, undo what is open, close the files."""
+        """After the life ended: wait for all threads, undo what is open, close the files."""
         self._threads.shutdown(wait=True)
-        self._readers.shutdown(wait=True)
-        for side in (self._reader, self._writer):
+        for lane in self._readers:
+            lane.thread.shutdown(wait=True)
+        for side in (*[lane.reader for lane in self._readers], self._writer):
             if side is not None:
                 with suppress(sqlite3.Error):  # a device that refuses leaves the log for the next
                     side.rollback()
                 side.connection.close()
-        self._reader = self._writer = None
+        self._writer = None
+        for lane in self._readers:
+            lane.reader = None
         self._file.ledger.close()

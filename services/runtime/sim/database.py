@@ -142,7 +142,9 @@ class SimDatabase(Database):
         finally:
             self.writer.at_commit = None
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    async def query(
+        self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False
+    ) -> T:  # none takes virtual time, so none waits for another
         self._life.check()
         self._device.admit(f"database {self._name}")
         await self._charge(f"db.query {self._name}")

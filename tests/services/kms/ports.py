@@ -108,7 +108,7 @@ class SqliteDatabase:
         result: T = entry.outcome()
         return result
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
         self._life.check()
         result: T = self._writer.read(fn)
         return result

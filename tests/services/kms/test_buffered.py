@@ -314,7 +314,7 @@ async def test_a_look_that_a_change_overtakes_is_not_believed(lazy: Server) -> N
     lazy.service.core.commits.kept.clear()
     query, go = database.query, asyncio.Event()
 
-    async def slow(fn: Callable[[Any], Any]) -> Any:
+    async def slow(fn: Callable[[Any], Any], *, long: bool = False) -> Any:
         found = await query(fn)
         await go.wait()
         return found

@@ -200,7 +200,7 @@ def test_a_message_that_does_not_fit_is_refused_with_its_size(group: Rigs) -> No
 class Failing:
     """A database whose disk reads nothing any more."""
 
-    async def query(self, fn: Callable[..., Any]) -> Any:
+    async def query(self, fn: Callable[..., Any], *, long: bool = False) -> Any:
         raise OSError(errno.EIO, "Input/output error")
 
 

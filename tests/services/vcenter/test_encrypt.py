@@ -303,8 +303,8 @@ class _Database:
         await self._blade.point()
         return result
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._inner.query(fn)
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
+        return await self._inner.query(fn, long=long)
 
 
 def crash_in_the_middle(at: int, *, first: bool, again: str) -> tuple[int, bool]:

@@ -124,7 +124,7 @@ class _Memory(Database):
             applied(result)
         return result
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
         return fn(self._connection)
 
     def close(self) -> None:

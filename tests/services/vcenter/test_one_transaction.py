@@ -113,8 +113,8 @@ class _Database:
 
         return await self._inner.transact(watched, applied)
 
-    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._inner.query(fn)
+    async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
+        return await self._inner.query(fn, long=long)
 
 
 def test_what_changed_and_what_tells_of_it_are_one_commit() -> None:
