@@ -164,7 +164,7 @@ async def test_full_disk_is_answered(server: Server) -> None:
 async def test_a_disk_that_cannot_be_read_is_answered(
     server: Server, message: Request[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(read: object) -> None:
+    async def fails(read: object, *, long: bool = False) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(server.database, "query", fails)
