@@ -214,8 +214,7 @@ def created(
             elif attribute.name in said:
                 raise IllegalOperation(f"{attribute.name} is said twice")
             else:
-                value = _checked(Rule(kinds), attribute.name, attribute.value)
-                said[attribute.name] = value
+                said[attribute.name] = _checked(Rule(kinds), attribute.name, attribute.value)
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # said twice in one template
     held = unpack(row.attributes)  # none of these is in it, for no client adds them
