@@ -11,9 +11,9 @@ from tests.mutations.bugs.planting import plant
 
 def _deaf(original: Any) -> Any:
     def say(self: Any, *given: Any) -> None:
-        before = self.active
+        before = self._appointed
         original(self, *given)
-        self.active = before
+        self._appointed = before
 
     return say
 
