@@ -19,10 +19,10 @@ import pytest
 from protocol.errors import GeneralFailure, ItemNotFound, PermissionDenied
 from protocol.messages.kms import RotateKek
 from protocol.terms import KeyId
-from services.kms import audit, unwritten
+from services.kms import at_once, audit, unwritten
 from services.kms.config import Auditing
 from services.kms.operations import Create, Destroy, Get
-from tests.services.kms.core_rig import do, items
+from tests.services.kms.core_rig import OWNER, do, items
 from tests.services.kms.ports import CONFIG, LOCAL, Server
 
 STEPS = 60
@@ -86,7 +86,9 @@ class Walk:
         kind = self.choose.random()
         try:
             if kind < 0.8:
-                await do(self.server, Get(unique_identifiers=(key,), required=True))
+                # As its bytes come in, or in a task of its own.
+                if kind > 0.5 or at_once.given(self.server.service.core, OWNER, key) is None:
+                    await do(self.server, Get(unique_identifiers=(key,), required=True))
                 self.given[key] += 1
             elif kind < 0.87:
                 await do(self.server, Destroy(unique_identifier=key))
