@@ -93,6 +93,7 @@ class Judging:
     def __init__(self, all_of: Sequence[Rejection], chances: Sequence[float]) -> None:
         self._all, self._chances = all_of, chances
         self.struck: list[str] = []
+        self.of_some = False  # whether the last refusal says nothing of other keys
         self._left: Iterator[float] = iter(chances)
 
     def anew(self) -> Judging:
@@ -106,6 +107,7 @@ class Judging:
         for one in self._all:
             if one.about(operation, key_id) and next(self._left) < one.probability:
                 self.struck.append(one.name)
+                self.of_some = bool(one.keys) or one.probability < 1.0
                 return REASONS[one.reason](f"this key server rejects {operation}")
         return None
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from protocol.errors import ProductError
+from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ResultReason
 from services.kms import access, attributes, replication, store
@@ -26,6 +26,8 @@ from services.kms.rejections import Judging
 from services.kms.replication import Change
 
 NOBODY: Final = NodeName("")
+_OF_ALL: Final = (ResultReason.GENERAL_FAILURE, ResultReason.OPERATION_NOT_SUPPORTED)
+"""Reasons by which nobody can tell that they are of one key."""
 
 Tell = Callable[[sqlite3.Connection, Sequence[Change], float], tuple[Change, ...]]
 """Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
@@ -197,11 +199,19 @@ class Work:
         self.judge(request.operation, row)
         return row
 
-    def judge(self, operation: Operation, row: KeyRow | None = None) -> None:
-        """``Refusal`` when the server rejects this, done to that key or to none that is there."""
+    def judge(
+        self, operation: Operation, row: KeyRow | None = None, *, among: bool = False
+    ) -> None:
+        """``Refusal`` when the server rejects this, done to that key or to none that is there.
+
+        ``among``: other keys were named with it. What is rejected of it alone is said as the error
+        of one key is: who asked for all of them would else take none for there.
+        """
         judging = self._judging
         error = judging and judging.of(operation, None if row is None else row.key_id)
-        if error:
+        if judging and error:
+            if among and row is not None and judging.of_some and error.reason in _OF_ALL:
+                error = CryptographicFailure(f"key {row.key_id}: {error}")
             raise Refusal(error, self.caller.scope if row is None else row.scope)
 
     def refusal(self, error: ProductError, row: KeyRow) -> Refusal:

@@ -159,3 +159,15 @@ async def test_a_lost_private_key_is_told_and_another_certificate_is_the_cure() 
         for server in SERVERS:
             await lab.do(c.KmsTrust(server, provider=PROVIDER))
         assert not await refused(lab, "vm-01")
+
+
+@pytest.mark.parametrize("door", ["bus", "kmip"])
+async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(door: str) -> None:
+    """SC-09: over the bus many keys are one message, and are fetched all the same."""
+    async with Lab(mode="sim", seed=5, kms={"replicas": 1, "door": door}, hosts=2, vms=6) as lab:
+        await lab.fault("kms.reject", on="kms", vm="vm-01")
+        await lab.reboot("esxi-001")
+        await lab.sleep(120)
+        vms = (await lab.do(c.GetVms())).items
+        assert sum(vm.host == "esxi-001" for vm in vms) == 3
+        assert {vm.vm for vm in vms if vm.crypto != "unlocked"} == {"vm-01"}

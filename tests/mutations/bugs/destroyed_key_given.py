@@ -16,8 +16,8 @@ _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
 
 def _given(original: Any) -> Any:
-    def got(work: Any, key_id: Any, *wanted: Any) -> Any:
-        given = original(work, key_id, *wanted)
+    def got(work: Any, key_id: Any, *wanted: Any, **how: Any) -> Any:
+        given = original(work, key_id, *wanted, **how)
         if given.material is not None:
             _kept[key_id] = given.material
         if given.state in _DEAD and key_id in _kept:

@@ -9,6 +9,7 @@ import pytest
 
 from protocol.errors import (
     AuthenticationNotSuccessful,
+    CryptographicFailure,
     GeneralFailure,
     InvalidArgument,
     ItemNotFound,
@@ -168,6 +169,26 @@ async def test_only_the_keys_that_are_named(server: Server) -> None:
     with pytest.raises(ItemNotFound):
         await do(server, o.Get(unique_identifiers=(KeyId("nobody's"),), required=True))
     assert await times(server) == {"sealed": 2}
+
+
+@pytest.mark.parametrize(
+    "why", [ResultReason.GENERAL_FAILURE, ResultReason.OPERATION_NOT_SUPPORTED]
+)
+async def test_what_is_rejected_of_one_key_says_nothing_of_those_that_are_asked_for_with_it(
+    server: Server, why: ResultReason
+) -> None:
+    """Over the bus many are one message, and an answer of one key has it asked for in parts."""
+    mine, other = [await made(server) for _ in range(2)]
+    await told(server, "Get", "Get Attributes", keys=(mine,), reason=why)
+    for message in (m.GetKeys, m.GetAttributes):
+        with pytest.raises(CryptographicFailure, match=f"key {mine}: this key server rejects Get"):
+            await server.ask(message(key_ids=(other, mine)))
+        with pytest.raises(REASONS[why.value]):
+            await server.ask(message(key_ids=(mine,)))
+        await server.ask(message(key_ids=(other,)))
+    await told(server, "Get", reason=why)  # of any key, always: that is no key's matter
+    with pytest.raises(REASONS[why.value]):
+        await server.ask(m.GetKeys(key_ids=(other, mine)))
 
 
 async def test_a_stranger_learns_nothing_of_a_key_that_is_named(server: Server) -> None:
