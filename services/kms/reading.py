@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from protocol.errors import CryptographicFailure, GeneralFailure
@@ -30,6 +31,9 @@ from services.kms.unwritten import Changes, Draft, Page
 from services.runtime.ports import Clock, Database
 
 T = TypeVar("T")
+
+MANY: Final = 200
+"""Rows that are written without any more of them: while they are, nobody is answered."""
 
 Rows = dict[KeyId, KeyRow]
 SHORT: Final = 16
@@ -53,7 +57,7 @@ class Readings:
     ) -> None:
         self._node, self._database, self._vault, self._clock = node, database, vault, clock
         self._commits, self._refusals, self._kept = commits, refusals, commits.kept
-        self._writing = False
+        self._writing = self._hurrying = False
 
     async def read(
         self, caller: Caller, requests: Sequence[Request[Any]], run: Run[T]
@@ -122,10 +126,21 @@ class Readings:
             if not self._writing:
                 self._writing = True
                 self._node.background("kms.audit", self._write())
+            if not self._hurrying and self._commits.unwritten.rows >= MANY:
+                self._hurrying = True
+                self._node.background("kms.audit", self._hurry())
 
     async def written(self) -> None:
         """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
         await self._commits.write_waiting()
+
+    async def _hurry(self) -> None:
+        """Write what waits. ``_write`` tells of a disk that refuses, and asks it again."""
+        try:
+            with suppress(OSError, GeneralFailure):
+                await self.written()
+        finally:
+            self._hurrying = False
 
     async def _write(self) -> None:
         """Until none waits. A disk that refuses is told of once, and asked again."""

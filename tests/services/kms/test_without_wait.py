@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ from services.kms import unwritten
 from services.kms.access import Caller
 from services.kms.config import KmsRole
 from services.kms.doors.kmip.messages import Messages
+from services.kms.reading import MANY
 from services.kms.unwritten import Page
 from tests.services.kms.core_rig import OWNER, STRANGER
 from tests.services.kms.kmip_rig import message, new_key
@@ -264,6 +266,30 @@ async def test_where_too_many_rows_wait_each_is_written_first(
     get = encode_request(message(GetRequest(unique_identifier=key_id)))
     found = [messages.at_once(OWNER, get) is not None for _ in range(4)]
     assert found == [True, True, False, False] and len(twice.pages()) == waiting + 2
+
+
+async def test_many_rows_are_written_before_their_time(lazy: Server) -> None:
+    """The more of them are written together, the longer all others wait for that."""
+    twice = Twice(lazy)
+    key_id = await twice.made()
+    await twice.given(key_id)
+    messages = Messages(lazy.service.core, cast(Any, lazy.clock))
+    get = encode_request(message(GetRequest(unique_identifier=key_id)))
+    await asyncio.sleep(0.01)
+    commits, slept = lazy.database.commits, list(clock(lazy).slept)
+    for _ in range(3):
+        while len(twice.pages()) < MANY - 1:
+            assert messages.at_once(OWNER, get) is not None
+        await asyncio.sleep(0.01)
+        assert lazy.database.commits == commits and len(twice.pages()) == MANY - 1
+        assert messages.at_once(OWNER, get) is not None
+        assert messages.at_once(OWNER, get) is not None
+        await asyncio.sleep(0.01)
+        commits += 1
+        assert lazy.database.commits == commits and len(twice.pages()) == 0
+    assert clock(lazy).slept == slept
+    await trail(lazy)
+    verified(lazy)
 
 
 async def test_durable_audit_answers_nobody_at_once(lazy: Server) -> None:
