@@ -62,7 +62,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
         "get_server_us",
         *(
             f"{what}_{figure}"
-            for what in ("durable_get", "create", "versions")
+            for what in ("durable_get", "create", "durable_create", "versions")
             for figure in ("per_s", "p99_ms", "server_us")
         ),
         "handshake_per_s",

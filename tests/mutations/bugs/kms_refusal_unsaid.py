@@ -12,14 +12,14 @@ from tests.mutations.bugs.planting import plant
 
 def _silent(original: Any) -> Any:
     async def carry(self: Any, group: Any) -> None:
-        ran: list[Done[Any]] = []
+        loads, ran = self.unwritten.loads(), list[Done[Any]]()
 
         def run(connection: Any) -> Any:
-            ran[:] = self._run(group, connection)
+            ran[:] = self._run(loads, group, connection)
             return ran
 
         try:
-            await self._database.transact(run, partial(self._noted, group))
+            await self._database.transact(run, partial(self._noted, loads, group))
         except OSError:
             for message, done in zip(group, ran, strict=False):
                 message.done = Done(done.value, Written())
