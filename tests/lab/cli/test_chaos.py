@@ -92,13 +92,17 @@ def test_a_run_of_other_code_is_replayed_when_that_is_meant(
 FAILS = SMALL.replace("name: small", "name: fails").replace("== 100%", "== 50%")
 """Its hypothesis is wrong: all VMs run."""
 
+ASKS = SMALL.replace("name: small", "name: asks").replace("recover:", "sometimes: [], recover:")
+"""It asks for what this version does not have."""
+
 
 @pytest.mark.sim
 def test_several_are_played_one_after_another_and_told_in_a_table(
     file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("fails.yaml").write_text(FAILS)
-    names = (file, "nothing-like-it", "fails.yaml", "SC-09")
+    Path("asks.yaml").write_text(ASKS)
+    names = (file, "nothing-like-it", "fails.yaml", "asks.yaml")
     assert run(*names, mode="sim", options=Options(output=Format.JSON)) == 6
     document = json.loads(capsys.readouterr().out)
     assert document["kind"] == "PlayedExperiments" and document["left"] == []
@@ -110,10 +114,10 @@ def test_several_are_played_one_after_another_and_told_in_a_table(
         (file, "pass", 0, "small-sim-1"),
         ("nothing-like-it", "refused", 64, ""),
         ("fails.yaml", "fail", 6, "fails-sim-1"),
-        ("SC-09", "refused", 4, ""),
+        ("asks.yaml", "refused", 4, ""),
     ]
     why = [row["why"] for row in document["items"]]
-    assert why[0] == "" and "KS-USE-002" in why[1] and "hsm is not built" in why[3]
+    assert why[0] == "" and "KS-USE-002" in why[1] and "`sometimes` is not available" in why[3]
     assert "vm.running" in why[2]
     assert run(file, file, mode="sim") == 0
     table = capsys.readouterr()
