@@ -1,10 +1,13 @@
 """Tests have a state folder of their own: a lab of the person who runs them is never seen.
 
-They note what they reach (``tests.reached``), and those of the corpus come first.
+They note what they reach (``tests.reached``), and those of the corpus come first. The garbage
+collector has nothing to do with what is there for the whole run: it would look at fourteen
+thousand tests again and again.
 """
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -32,6 +35,8 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        gc.disable()  # until everything is collected, which who only hands tests out does not do
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a script
         signal.signal(signal.SIGINT, signal.default_int_handler)
     plugin.begin(config)
@@ -41,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What has broken once is asked for first; xdist hands tests out in this order too."""
     items[:] = first_those_of("tests/corpus/", items, lambda item: item.nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

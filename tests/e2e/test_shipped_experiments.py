@@ -92,6 +92,7 @@ def test_it_passes(name: str, workers: ForkServer) -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*FILES} - BY_CHANGES))
 def test_with_its_planted_bug_it_fails_as_it_says(name: str, workers: ForkServer) -> None:
     control = check_experiment(FILES[name].read_text(encoding="utf-8"), name).control

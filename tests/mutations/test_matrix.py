@@ -69,6 +69,7 @@ def played(
     return rows, [control for outcome in found.values() for control in outcome.controls]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", TURNED, ids=lambda entry: entry.bug)
 def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     bug = BUGS + entry.bug

@@ -72,6 +72,7 @@ def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
     assert wrong(found) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bug", "story", "only", "told"),
     [
