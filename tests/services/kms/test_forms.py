@@ -107,6 +107,20 @@ def test_what_is_no_form(more: dict[str, Any]) -> None:
     assert not known._known
 
 
+def test_an_item_in_front_of_the_id_is_not_taken_for_it() -> None:
+    """Also where the id is the text that every other id is tried with."""
+    known, head = Forms(), bytes.fromhex("4200940700000004")
+    for name in ("~!~!", "aaaa"):
+        learnt(known, get(name, head + b"~!~!" + bytes(4)))
+        assert known.find(encode_request(get(name, head + b"aaaa" + bytes(4)))) is None
+
+
+def test_a_large_message_has_no_form() -> None:
+    known = Forms()
+    learnt(known, get("a", bytes(forms.LARGEST)))
+    assert not known._known
+
+
 def test_whatever_is_found_is_what_the_bytes_say() -> None:
     """Each byte of a message is another one: it is found where the decoder reads that, else not."""
     known, rng, count = Forms(), random.Random(3), 0

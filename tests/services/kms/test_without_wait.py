@@ -65,7 +65,7 @@ class Twice:
 
     def __init__(self, server: Server, login: Login | None = None) -> None:
         self.server, self.quick = server, 0
-        self._messages = Messages(server.service.core, cast(Any, server.clock), login)
+        self.messages = Messages(server.service.core, cast(Any, server.clock), login)
 
     def pages(self) -> list[Page]:
         loads = self.server.service.core.commits.unwritten._loads
@@ -73,10 +73,10 @@ class Twice:
 
     async def ask(self, data: bytes, caller: Caller = OWNER) -> bytes:
         before, struck = list(self.pages()), self.server.service.core.rejections.all()
-        quick = self._messages.at_once(caller, data)
+        quick = self.messages.at_once(caller, data)
         assert self.server.service.core.rejections.all() == struck
         told = self.pages()[len(before) :]
-        slow = await self._messages.answer(caller, data)
+        slow = await self.messages.answer(caller, data)
         if quick is None:
             assert not told, "nothing has happened"
         else:
@@ -310,3 +310,39 @@ async def test_nobody_is_answered_before_the_server_has_caught_up(lazy: Server) 
     assert messages.at_once(OWNER, get) is None
     lazy.service.core.caught_up.set()
     assert messages.at_once(OWNER, get) is not None
+
+
+def asked(name: str, batch_id: bytes) -> bytes:
+    item = RequestItem(
+        operation=Operation.GET,
+        unique_batch_item_id=batch_id,
+        request_payload=GetRequest(unique_identifier=name),
+    )
+    return encode_request(message(item))
+
+
+async def test_an_item_that_looks_like_an_id_names_no_key(lazy: Server) -> None:
+    """Whoever asks for nothing is not given the key that stands in front of it."""
+    twice = Twice(lazy)
+    key_id = await twice.made()
+    await twice.given(key_id)
+    nothing, head = "~!" * 18, bytes.fromhex("4200940700000024")
+    for text in (nothing, key_id):
+        answer = await twice.ask(asked(nothing, head + text.encode() + bytes(4)))
+        assert decode_response(answer).batch_item[0].response_payload is None
+
+
+async def test_nothing_is_kept_of_who_is_given_nothing_nor_of_large_messages(lazy: Server) -> None:
+    """Else anybody could have a server hold a mebibyte in each form, or keep others' out of it."""
+    twice = Twice(lazy)
+    key_id = await twice.made()
+    await twice.given(key_id)
+    known = twice.messages._forms._known
+    known.clear()
+    for number in range(4):
+        await twice.ask(asked(key_id, bytes([number])), STRANGER)
+        await twice.ask(asked("nothing", bytes([number])))
+        await twice.ask(asked(key_id, bytes([number]) * 5000))
+    assert not known
+    await twice.ask(asked(key_id, b"1"))
+    assert len(known) == 1

@@ -25,6 +25,10 @@ from services.kms.operations import GotKey
 MOST: Final = 64
 """Forms that are known at a time: clients have few, and each its own."""
 
+LARGEST: Final = 1024
+"""Bytes of a message that has one: a client may fill one with a mebibyte of ids and extensions, and
+each of the forms and of their answers would have that."""
+
 _ID: Final = (Tag.UNIQUE_IDENTIFIER << 8 | Type.TEXT_STRING).to_bytes(4)
 _STAMP: Final = struct.Struct(">q")
 _OTHER_STAMP: Final = 0x1B7E_A55E_0DD5_71AF
@@ -91,9 +95,10 @@ class Forms:
         except UnicodeDecodeError:
             return None
 
-    def learn(self, data: bytes, form: Form) -> Form:
+    def learn(self, data: bytes, form: Form) -> None:
         """The form of a message that is a Get of one key: it is found from now on, if it is one
-        that comes again."""
+        that comes again. An id that is the other one shows nothing: then what is in front of it
+        may look like it, and be what changes."""
         message = form.message
         [item] = message.batch_item
         header, payload = message.request_header, item.request_payload
@@ -103,6 +108,8 @@ class Forms:
             begin = data.find(_ID) + HEAD
             end = begin + len(name.encode())
             other = _text(end - begin)
+            if name == other or len(data) > LARGEST:
+                return
             asked = msgspec.structs.replace(payload, unique_identifier=other)
             items = (msgspec.structs.replace(item, request_payload=asked),)
             same = encode_request(msgspec.structs.replace(message, batch_item=items))
@@ -110,7 +117,6 @@ class Forms:
                 if len(self._known) >= MOST:
                     self._known.clear()
                 self._known[data[:begin] + data[end:]] = form
-        return form
 
 
 def _joined(parts: Answer, key: GotKey, stamp: int) -> bytes:
@@ -137,5 +143,5 @@ def _parts(key: GotKey, write: Write) -> Answer | None:
 
 
 def _text(size: int) -> str:
-    """As no id is."""
+    """As hardly an id is."""
     return ("~!" * size)[:size]

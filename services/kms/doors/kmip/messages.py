@@ -44,7 +44,7 @@ from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.core import Core
 from services.kms.doors.kmip import credentials
-from services.kms.doors.kmip.forms import Form, Forms
+from services.kms.doors.kmip.forms import LARGEST, Form, Forms
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
 from services.kms.operations import Get, Got, GotKey, Request
@@ -126,15 +126,18 @@ class Messages:
     def at_once(self, caller: Caller, data: bytes) -> bytes | None:
         """As ``answer``, when that is a key and needs no wait; None, and nothing happened, when it
         is to be answered."""
-        if self._core.readings is None or _GET not in data:
+        if self._core.readings is None or len(data) > LARGEST or _GET not in data:
             return None
-        found = self._forms.find(data) or self._plain(data)
+        known = self._forms.find(data)
+        found = known or self._plain(data)
         if found is None:
             return None
         form, key_id = found
         key = at_once.given(self._core, caller, KeyId(key_id))
         if key is None:
             return None
+        if known is None:  # and not of who is given nothing: those that are known would give way
+            self._forms.learn(data, form)
         answer = form.answer(key, int(self._clock.now()))
         if answer is None:
             message = form.message
@@ -161,8 +164,7 @@ class Messages:
             items = _given(message, key)
             return encode_response(self._message(header.protocol_version, items, stamp))
 
-        form = self._forms.learn(data, Form(message, write, self._most(header)))
-        return form, request.unique_identifiers[0]
+        return Form(message, write, self._most(header)), request.unique_identifiers[0]
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried."""
