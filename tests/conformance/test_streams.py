@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
+from functools import partial
 
 import pytest
 
@@ -23,7 +25,7 @@ from protocol.errors import (
     TimedOut,
     TlsFailure,
 )
-from protocol.messages.agent import ResetRule, StallRule
+from protocol.messages.agent import DelayRule, ResetRule, StallRule
 from protocol.secret import KeyMaterial
 from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.streams import Stream, TlsIdentity
@@ -302,6 +304,54 @@ async def an_answer_without_a_task_is_one(bench: Bench) -> None:
     assert status.counters["internal_errors"] == 1 and status.state == "running"
 
 
+async def answers_keep_their_order(bench: Bench) -> None:
+    """However what is asked is cut and joined, whoever answers, and while a link holds answers."""
+    two = await pair(bench)
+    choose, asked_for = random.Random(7), [b"line %d\n" % number for number in range(80)]
+    quick, slow = list[bytes](), list[bytes]()
+
+    def at_once(data: bytes) -> bytes | None:
+        if data.find(b"\n") != len(data) - 1 or choose.random() < 0.2:
+            return None
+        quick.append(data)
+        return data.upper()
+
+    async def serve(stream: Stream) -> None:
+        held = b""
+        while more := await stream.read(65_536, None if held else at_once):
+            *lines, held = (held + more).split(b"\n")
+            for line in lines:
+                slow.append(line)
+                await two.server.ports.clock.sleep(choose.choice([0.0, 0.02]))
+                await stream.write(line.upper() + b"\n")
+
+    def answered(lines: int) -> bool:
+        return answer.count(b"\n") == lines
+
+    async def ask(stream: Stream) -> None:
+        left = b"".join(asked_for)
+        while left:
+            lines = left.splitlines(keepends=True)[: choose.choice([1, 1, 1, 1, 3])]
+            size = max(1, sum(map(len, lines)) + choose.choice([0] * 7 + [-3]))
+            await stream.write(left[:size])
+            left = left[size:]
+            if choose.random() < 0.1:
+                late = DelayRule(id="late", src=B, dst=A, base_s=0.05, jitter_s=0.1)
+                bench.rules(*choose.choice([(), (late,)]))
+            if choose.random() < 0.8:
+                whole = len(asked_for) - left.count(b"\n")
+                await settled(two, partial(answered, whole))
+
+    await two.listen(serve)
+    stream, answer = await two.connect(), bytearray()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask(stream))
+        while answer.count(b"\n") < len(asked_for):
+            answer += await stream.read(65_536)
+    assert answer == b"".join(asked_for).upper()
+    assert len(quick) > 5 and len(quick) + len(slow) == len(asked_for)
+
+
 async def who_does_not_read_is_not_written_to(bench: Bench) -> None:
     """A writer waits when the other end does not read, and goes on when it does."""
     two = await pair(bench)
@@ -375,6 +425,7 @@ test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
 test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)
 test_a_defect_of_who_serves = both(a_defect_of_who_serves_ends_one_connection)
 test_an_answer_without_a_task = both(an_answer_without_a_task_is_one)
+test_answers_keep_their_order = both(answers_keep_their_order)
 test_bytes_without_tasks = both(without_tasks(bytes_pass_both_ways))
 test_who_does_not_read_is_not_written_to = both(who_does_not_read_is_not_written_to)
 
