@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import sqlite3
-
-import pytest
 
 from protocol.messages.kms import CreateKey, Locate, RotateKek
 from services.kms.anchor import ANCHOR_FILE, SIZE
-from services.runtime.service import Halted
 from tests.services.kms.lazy_rig import clock
 from tests.services.kms.ports import LOCAL, Server
+from tests.services.kms.replaced import put_back, screen
 
 
 async def made(server: Server, *operations: str) -> None:
@@ -27,19 +24,6 @@ def anchors(server: Server) -> int:
     return size // SIZE
 
 
-def put_back(server: Server, image: bytes) -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.deserialize(image)
-    server.platter.databases["keys"].close()
-    server.platter.databases["keys"] = connection
-
-
-async def halted(server: Server) -> str:
-    with pytest.raises(Halted) as told:
-        await server.boot()
-    return told.value.screen
-
-
 async def test_a_change_waits_for_no_anchor_and_one_follows_for_all(lazy: Server) -> None:
     before = anchors(lazy)
     await made(lazy, "1", "2", "3")
@@ -52,7 +36,7 @@ async def test_a_change_waits_for_no_anchor_and_one_follows_for_all(lazy: Server
     await clock(lazy).pass_by()
     assert anchors(lazy) == before + 2, "and another one for what comes later"
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)
 
 
 async def test_a_change_during_the_wait_has_its_anchor_too(lazy: Server) -> None:
@@ -61,7 +45,7 @@ async def test_a_change_during_the_wait_has_its_anchor_too(lazy: Server) -> None
     await made(lazy, "2")
     await clock(lazy).pass_by()
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)
 
 
 async def test_no_key_that_was_answered_is_lost_before_its_anchor(lazy: Server) -> None:
@@ -79,7 +63,7 @@ async def test_what_an_administrator_changes_is_anchored_before_it_is_answered(
     image = lazy.platter.image()
     await lazy.ask(RotateKek(after=1), LOCAL)
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)
 
 
 async def test_a_stop_leaves_no_change_without_an_anchor(lazy: Server) -> None:
@@ -87,7 +71,7 @@ async def test_a_stop_leaves_no_change_without_an_anchor(lazy: Server) -> None:
     await made(lazy, "1")
     await lazy.service.stop()
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)
 
 
 async def test_a_stop_writes_the_anchor_that_its_background_gave_up(lazy: Server) -> None:
@@ -109,7 +93,7 @@ async def test_a_stop_writes_the_anchor_that_its_background_gave_up(lazy: Server
     lazy.disk.append = append  # type: ignore[method-assign]
     await lazy.service.stop()
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)
 
 
 async def test_a_disk_that_refuses_it_is_told_and_asked_again(lazy: Server) -> None:
@@ -127,4 +111,4 @@ async def test_a_disk_that_refuses_it_is_told_and_asked_again(lazy: Server) -> N
     await made(lazy, "2")
     await clock(lazy).pass_by()
     put_back(lazy, image)
-    assert "older than the server" in await halted(lazy)
+    assert "older than the server" in await screen(lazy)

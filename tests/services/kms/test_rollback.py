@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from services.runtime.sim.database import Drive
 from tests.services.kms.filed import serving
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import LOCAL, OPERATOR, Server
+from tests.services.kms.replaced import put_back, screen
 
 ACCEPT = {ACCEPT_OPTION: "true"}
 
@@ -30,21 +30,6 @@ async def made(server: Server, *operations: str) -> list[KeyId]:
     return [
         (await server.ask(CreateKey(operation_id=op, activate=True))).key_id for op in operations
     ]
-
-
-def put_back(server: Server, image: bytes | None) -> None:
-    """What somebody does who replaces the database file, or removes it."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    if image:
-        connection.deserialize(image)
-    server.platter.databases["keys"].close()
-    server.platter.databases["keys"] = connection
-
-
-async def screen(server: Server) -> str:
-    with pytest.raises(Halted) as halted:
-        await server.boot()
-    return halted.value.screen
 
 
 async def test_a_deleted_database_is_noticed_and_can_be_accepted(server: Server) -> None:
