@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, running
+from chaos.faults.kms_key_state import attributes
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
 from chaos.observe.listing import all_vms
@@ -36,7 +37,8 @@ class RejectParams(NodesParams):
     """Which key servers (``on``); ``operations`` and ``reason`` by KMIP's names.
 
     ``p``: the share of what is asked that is rejected, drawn by the server, above 0. ``keys`` (by
-    their ids) or ``vm`` (its keys): nothing else is rejected then.
+    their ids) or ``vm`` (its keys): nothing else is rejected then. ``unknown_keys``: some of
+    ``keys`` may be at none of these servers (yet); else that is taken for a slip.
     """
 
     operations: str | list[str] = Field(default_factory=lambda: list(OF_MATERIAL))
@@ -44,6 +46,7 @@ class RejectParams(NodesParams):
     p: Annotated[Share, Field(gt=0)] = 1.0
     keys: list[str] | None = None
     vm: str | list[str] | None = None
+    unknown_keys: bool = False
 
     @model_validator(mode="after")
     def _meant(self) -> RejectParams:
@@ -54,6 +57,10 @@ class RejectParams(NodesParams):
             raise ValueError("operations: there is none")
         if self.keys is not None and self.vm is not None:
             raise ValueError("give keys or vm, not both")
+        if self.keys == []:
+            raise ValueError("keys: there is none; leave it out to reject any key")
+        if self.unknown_keys and self.keys is None:
+            raise ValueError("unknown_keys is about keys, and there are none")
         return self
 
     @property
@@ -84,6 +91,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
     reason: str
     p: float
     keys: tuple[KeyId, ...] = ()
+    unknown_keys: bool = False
     vms: tuple[VmName, ...] = ()
     vcenters: tuple[NodeName, ...] = ()
 
@@ -96,6 +104,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             reason=params.reason,
             p=params.p,
             keys=tuple(KeyId(key) for key in params.keys or ()),
+            unknown_keys=params.unknown_keys,
             vms=() if params.vm is None else targets.vms(params.vm),
             vcenters=targets.of_role(Role.VCENTER),
         )
@@ -112,6 +121,8 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
     def written(self) -> dict[str, Any]:
         about: dict[str, Any] = {"keys": list(self.keys)} if self.keys else {}
+        if self.unknown_keys:
+            about["unknown_keys"] = True
         if self.vms:
             about = {"vm": list(map(str, self.vms))}
         return (
@@ -133,6 +144,8 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
         for server in self.nodes:
             if not await running(lab, server):
                 raise ChaosError("KS-CHAOS-106", f"{server} does not run")
+        if not self.unknown_keys:
+            await self._known(lab)
         wanted: dict[str, None] = dict.fromkeys(self.keys)
         for vcenter in self.vcenters if self.vms else ():
             for vm in await all_vms(lab, vcenter):
@@ -141,6 +154,19 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
         if self.vms and not wanted:
             raise ChaosError("KS-CHAOS-106", f"{', '.join(self.vms)} have no key")
         return {"keys": list(wanted)}
+
+    async def _known(self, lab: Lab) -> None:
+        """``ChaosError`` when one of ``keys`` is at none of these servers."""
+        there = {
+            key.key_id for server in self.nodes for key in await attributes(lab, server, self.keys)
+        }
+        strange = [key for key in self.keys if key not in there]
+        if strange:
+            raise ChaosError(
+                "KS-CHAOS-106",
+                f"{names(self.nodes)} has no key {', '.join(strange)}; `keystead get keys` lists "
+                "those there are, and `unknown_keys: true` rejects keys that are still to come",
+            )
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         message = RejectRequests(

@@ -27,19 +27,19 @@ def told(work: Work, request: operations.GetAttributes) -> operations.AttributeL
     if request.names is not None and len(set(request.names)) < len(request.names):
         raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
     rows = [work.find(key_id) for key_id in ((work.placeholder,) if ids is None else ids)]
-    among = len(rows) > 1
-    seen = [row for row in rows if row is not None and _is_told(work, row, among=among)]
+    listed = not request.required
+    seen = [row for row in rows if row is not None and _is_told(work, row, listed=listed)]
     if request.required and len(seen) < len(rows):
         raise Refusal(absent(work.caller), work.caller.scope)
     return operations.AttributeList(objects=tuple([_told(row, request.names) for row in seen]))
 
 
-def _is_told(work: Work, row: KeyRow, *, among: bool) -> bool:
+def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
     """Whether the caller sees it; ``Refusal`` when the server rejects that."""
     if not work.caller.sees(row.scope):
         return False
     try:
-        work.judge(Operation.GET_ATTRIBUTES, row, among=among)
+        work.judge(Operation.GET_ATTRIBUTES, row, listed=listed)
     except Refusal as refusal:
         if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
             raise

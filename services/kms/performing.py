@@ -100,8 +100,8 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
     """Material leaves only after the commit of the rows that say so."""
     ids = request.unique_identifiers
     asked = (work.placeholder,) if ids is None else ids
-    among = len(asked) > 1
-    keys = tuple([_got(work, key_id, request.wrapping, among=among) for key_id in asked])
+    listed = ids is not None and not request.required
+    keys = tuple([_got(work, key_id, request.wrapping, listed=listed) for key_id in asked])
     gone = next((key for key in keys if key.material is None), None) if request.required else None
     if gone is not None:
         seen = "" if gone.state is None else f"the key is {gone.state}"
@@ -110,14 +110,14 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
 
 
 def _got(
-    work: Work, key_id: KeyId, wanted: operations.Wrapping | None, *, among: bool
+    work: Work, key_id: KeyId, wanted: operations.Wrapping | None, *, listed: bool
 ) -> operations.GotKey:
     row = work.find(key_id)
     if row is None or not work.caller.sees(row.scope):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
     try:
-        work.judge(Operation.GET, row, among=among)
+        work.judge(Operation.GET, row, listed=listed)
     except Refusal as refusal:
         # Of several it is the answer for this one alone, as for a key that is not there.
         if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:

@@ -26,7 +26,11 @@ from services.kms.rejections import Judging
 from services.kms.replication import Change
 
 NOBODY: Final = NodeName("")
-_OF_ALL: Final = (ResultReason.GENERAL_FAILURE, ResultReason.OPERATION_NOT_SUPPORTED)
+_OF_ALL: Final = (
+    ResultReason.GENERAL_FAILURE,
+    ResultReason.OPERATION_NOT_SUPPORTED,
+    ResultReason.PERMISSION_DENIED,
+)
 """Reasons by which nobody can tell that they are of one key."""
 
 Tell = Callable[[sqlite3.Connection, Sequence[Change], float], tuple[Change, ...]]
@@ -200,17 +204,18 @@ class Work:
         return row
 
     def judge(
-        self, operation: Operation, row: KeyRow | None = None, *, among: bool = False
+        self, operation: Operation, row: KeyRow | None = None, *, listed: bool = False
     ) -> None:
         """``Refusal`` when the server rejects this, done to that key or to none that is there.
 
-        ``among``: other keys were named with it. What is rejected of it alone is said as the error
-        of one key is: who asked for all of them would else take none for there.
+        ``listed``: it was asked for in a list, of as many as its caller had. What is rejected of
+        it alone is said as the error of one key is: the caller would else take the server for one
+        that gives none, or does not believe it.
         """
         judging = self._judging
         error = judging and judging.of(operation, None if row is None else row.key_id)
         if judging and error:
-            if among and row is not None and judging.of_some and error.reason in _OF_ALL:
+            if listed and row is not None and judging.of_some and error.reason in _OF_ALL:
                 error = CryptographicFailure(f"key {row.key_id}: {error}")
             raise Refusal(error, self.caller.scope if row is None else row.scope)
 

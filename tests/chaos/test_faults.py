@@ -10,6 +10,7 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, make_fault, to_plain
+from chaos.observe.listing import all_vms
 from protocol.messages.agent import (
     CutRule,
     DelayRule,
@@ -25,7 +26,7 @@ from protocol.messages.agent import (
     TpmActed,
 )
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import GetAttributes
+from protocol.messages.kms import GetAttributes, QueryRejections
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CreateVm,
@@ -285,6 +286,7 @@ def test_on_a_real_tpm_too(kind: str) -> None:
 def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("kms.key_state", {"keys": ["no-such-key"], "state": "destroy"}),
+        ("kms.reject", {"on": "kms", "keys": ["no-such-key"]}),
         ("provider.delete", {"provider": "nobody"}),
         ("kms.certificate", {"of": "server", "becomes": "replaced"}),
     ]
@@ -293,6 +295,23 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
             world.run(world.keeper.inject(fault_of(world, kind, values)))
         assert caught.value.id == "KS-CHAOS-106"
         assert world.keeper.active() == ()
+
+
+def test_a_key_that_no_server_has_is_rejected_by_who_says_that_he_knows(world: World) -> None:
+    [vm, *_] = world.run(all_vms(world.lab, VCENTER))
+    assert vm.key is not None
+    there, strange = str(vm.key.key_id), "no-such-key"
+    with pytest.raises(ChaosError, match=r"no key no-such-key; .*unknown_keys: true") as caught:
+        values = {"on": "kms", "keys": [strange, there]}
+        world.run(world.keeper.inject(fault_of(world, "kms.reject", values)))
+    assert there not in str(caught.value)
+    for keys, more in (([there], {}), ([strange, there], {"unknown_keys": True})):
+        fault = fault_of(world, "kms.reject", {"on": "kms", "keys": keys, **more})
+        assert fault_of(world, "kms.reject", fault.written()) == fault
+        world.run(world.keeper.inject(fault))
+        [told] = world.run(world.lab.ask(KMS_NODE, QueryRejections())).items
+        assert set(told.keys) == set(keys)
+        assert world.run(world.keeper.heal_all()).healed == ("f",)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +349,8 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
         ("kms.reject", {"on": "kms", "p": "0%"}, "KS-CHAOS-004"),
         ("kms.reject", {"on": "kms", "p": "101%"}, "KS-CHAOS-004"),
         ("kms.reject", {"on": "kms", "keys": ["k"], "vm": "vm-01"}, "KS-CHAOS-004"),
+        ("kms.reject", {"on": "kms", "keys": []}, "KS-CHAOS-004"),
+        ("kms.reject", {"on": "kms", "unknown_keys": True}, "KS-CHAOS-004"),
         ("link.cutt", {}, "KS-CHAOS-014"),
     ],
 )

@@ -161,11 +161,12 @@ async def test_a_lost_private_key_is_told_and_another_certificate_is_the_cure() 
         assert not await refused(lab, "vm-01")
 
 
+@pytest.mark.parametrize("reason", ["General Failure", "Permission Denied"])
 @pytest.mark.parametrize("door", ["bus", "kmip"])
-async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(door: str) -> None:
+async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(door: str, reason: str) -> None:
     """SC-09: over the bus many keys are one message, and are fetched all the same."""
     async with Lab(mode="sim", seed=5, kms={"replicas": 1, "door": door}, hosts=2, vms=6) as lab:
-        await lab.fault("kms.reject", on="kms", vm="vm-01")
+        await lab.fault("kms.reject", on="kms", vm="vm-01", reason=reason)
         await lab.reboot("esxi-001")
         await lab.sleep(120)
         vms = (await lab.do(c.GetVms())).items

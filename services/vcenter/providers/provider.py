@@ -32,7 +32,7 @@ class FetchedKeys:
 
 
 def reason_of(error: ProductError) -> KeyUnavailableReason:
-    """What is said of a key when its server answers with this error instead (STD-20).
+    """What is said of a key that cannot be made when its server answers with this error (STD-20).
 
     Such a server is as good as one that cannot be used: the product has no other reason for it,
     and its provider is there, so it is not invalid.

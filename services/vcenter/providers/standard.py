@@ -17,7 +17,6 @@ from protocol.errors import (
     Busy,
     CryptographicFailure,
     Disconnected,
-    GeneralFailure,
     Internal,
     InvalidState,
     KeyProviderUnreachable,
@@ -251,7 +250,7 @@ class StandardProvider:
                 await self._look(key_ids[:half], found)
                 await self._look(key_ids[half:], found)
                 return
-            found.update(dict.fromkeys(key_ids, reason_of(error)))
+            found.update(dict.fromkeys(key_ids, _not_given(error)))
             return
         found.update(dict.fromkeys(key_ids, KeyUnavailableReason.MISSING_IN_KMS))
         for key in reply.keys:
@@ -309,14 +308,15 @@ def address_of(server: KmipServer) -> Address:
 
 
 def _not_given(error: ProductError) -> KeyUnavailableReason:
-    """What is said of a key that its server does not release, though it answers.
+    """What is said of a key that is not released, or not told of.
 
-    One that cannot open the key, or whose hardware module refuses to (SC-09), is not cured by
-    waiting: the key has to be recovered there by hand, as one that is missing.
+    A server that answers, and cannot open the key, or whose hardware module refuses to (SC-09), is
+    not cured by waiting: the key has to be recovered there by hand, as one that is missing. The
+    provider is unreachable when no server answers (STD-20), or none believes who asks.
     """
-    if isinstance(error, CryptographicFailure | GeneralFailure):
-        return KeyUnavailableReason.MISSING_IN_KMS
-    return reason_of(error)
+    if isinstance(error, KeyProviderUnreachable | WrongKeyLifecycleState):
+        return reason_of(error)
+    return KeyUnavailableReason.MISSING_IN_KMS
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

@@ -172,7 +172,12 @@ async def test_only_the_keys_that_are_named(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "why", [ResultReason.GENERAL_FAILURE, ResultReason.OPERATION_NOT_SUPPORTED]
+    "why",
+    [
+        ResultReason.GENERAL_FAILURE,
+        ResultReason.OPERATION_NOT_SUPPORTED,
+        ResultReason.PERMISSION_DENIED,
+    ],
 )
 async def test_what_is_rejected_of_one_key_says_nothing_of_those_that_are_asked_for_with_it(
     server: Server, why: ResultReason
@@ -181,11 +186,13 @@ async def test_what_is_rejected_of_one_key_says_nothing_of_those_that_are_asked_
     mine, other = [await made(server) for _ in range(2)]
     await told(server, "Get", "Get Attributes", keys=(mine,), reason=why)
     for message in (m.GetKeys, m.GetAttributes):
-        with pytest.raises(CryptographicFailure, match=f"key {mine}: this key server rejects Get"):
-            await server.ask(message(key_ids=(other, mine)))
-        with pytest.raises(REASONS[why.value]):
-            await server.ask(message(key_ids=(mine,)))
+        for key_ids in ((other, mine), (mine,)):
+            told_of = f"key {mine}: this key server rejects Get"
+            with pytest.raises(CryptographicFailure, match=told_of):
+                await server.ask(message(key_ids=key_ids))
         await server.ask(message(key_ids=(other,)))
+    refused = await Client(server).refused(p.GetRequest(unique_identifier=mine))
+    assert refused == WireReason[why.name], "one key is asked for there, and the reason is its own"
     await told(server, "Get", reason=why)  # of any key, always: that is no key's matter
     with pytest.raises(REASONS[why.value]):
         await server.ask(m.GetKeys(key_ids=(other, mine)))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.errors import Busy, GeneralFailure
+from protocol.errors import (
+    Busy,
+    GeneralFailure,
+    OperationNotSupported,
+    PermissionDenied,
+    ProductError,
+)
 from protocol.events import EventTypeId as E
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
@@ -142,10 +148,28 @@ def test_status_of_a_provider_that_fails_says_nothing_of_another(rig: Rig) -> No
     gone = CryptoKeyId(KeyId("gone"), Q)
     found = rig.do(QueryCryptoKeyStatus(keys=(first, second, gone))).keys
     assert [status.reason for status in found] == [
-        KeyUnavailableReason.CLUSTER_UNREACHABLE,
+        KeyUnavailableReason.MISSING_IN_KMS,
         None,
         KeyUnavailableReason.MISSING_IN_KMS,
     ]
+
+
+@pytest.mark.parametrize("error", [GeneralFailure, OperationNotSupported, PermissionDenied, None])
+def test_a_server_that_answers_and_does_not_tell_is_not_called_unreachable(
+    rig: Rig, error: type[ProductError] | None
+) -> None:
+    """STD-20: the reason is *unreachable* when no server of the cluster answers, or believes."""
+    rig.up(A)
+    rig.vm(VM)
+    if error is None:
+        rig.cut((VCENTER, KMS))
+    else:
+        rig.servers[KMS].errors["GetAttributes"] = error("no")
+    silent = error in (None, PermissionDenied)
+    [status] = rig.do(QueryCryptoKeyStatus(keys=(rig.key_of(VM),))).keys
+    assert status.reason is (
+        KeyUnavailableReason.CLUSTER_UNREACHABLE if silent else KeyUnavailableReason.MISSING_IN_KMS
+    )
 
 
 @pytest.mark.parametrize("silent", [True, False])
