@@ -228,13 +228,21 @@ class LabDatabase(Database):
     def _check_there(self) -> None:
         """SQLite goes on in files that were removed or replaced, and nobody would find it there."""
         try:
-            log = self._file.log_identity()
-            there = self._file.identity() == self._identity and log == (self._log or log)
-            self._log = self._log or log
+            self._log = self._log or self._file.log_identity()
         except OSError:
-            there = False
-        if not there:
-            raise OSError(errno.EIO, "the database was taken away", str(self._file.path))
+            raise self._taken_away() from None
+        if not self._is_there():
+            raise self._taken_away()
+
+    def _is_there(self) -> bool:
+        try:
+            log = self._log is None or self._file.log_identity() == self._log
+            return log and self._file.identity() == self._identity
+        except OSError:
+            return False
+
+    def _taken_away(self) -> OSError:
+        return OSError(errno.EIO, "the database was taken away", str(self._file.path))
 
     def _finish(self, group: list[tuple[Transaction, asyncio.Future[None]]]) -> None:
         if self._life.alive:
@@ -256,17 +264,30 @@ class LabDatabase(Database):
 
     def _query(self, lane: _Lane, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
-        try:
-            if lane.reader is None:
-                lane.reader = Reader(self._file.connect())
-        except sqlite3.Error as error:
-            raise disk_error(error, self._file.path.name) from None
+        if lane.reader is None:
+            lane.reader = self._reader()
         value = cast(T, lane.reader.read(fn))
         # It may have seen the commit that is under way: ``applied`` of that one comes first.
         with self._told:
             begun = self._begun
             self._told.wait_for(lambda: self._handed >= begun)
         return value
+
+    def _reader(self) -> Reader:
+        """One more, of the files that the writer has: it begins long after that, and what has their
+        names by then may be an older copy, put there under a server that goes on in the other."""
+        if not self._is_there():
+            raise self._taken_away()
+        connection = self._file.connect()
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # sooner it opens no file
+        except sqlite3.Error as error:
+            connection.close()
+            raise disk_error(error, self._file.path.name) from None
+        if not self._is_there():
+            connection.close()
+            raise self._taken_away()
+        return Reader(connection)
 
     def close(self) -> None:
         """After the life ended: wait for all threads, undo what is open, close the files."""

@@ -242,6 +242,38 @@ def test_a_log_of_commits_that_was_taken_away_acknowledges_nothing(
     played(body())
 
 
+@pytest.mark.parametrize("how", ["removed", "an older one", "without its log"])
+def test_the_second_reader_reads_no_other_database(tmp_path: Path, how: str) -> None:
+    """It begins with what first takes its time; by then the database may be another one."""
+
+    async def body() -> None:
+        node = Node(tmp_path / "disk")
+        database = await node.boot().database("d", SCHEMA)
+        await database.transact(insert(1))
+        [path] = (tmp_path / "disk").rglob("d.db")
+        older = sqlite3.connect(path.with_name("older"))
+        with sqlite3.connect(path) as now:
+            now.backup(older)
+        now.close()
+        older.close()
+        await database.transact(insert(2))
+        assert await database.query(numbers) == [1, 2]
+        if how == "an older one":
+            os.replace(path.with_name("older"), path)
+        else:
+            path.with_name("d.db-wal" if how == "without its log" else path.name).unlink()
+        assert await database.query(numbers) == [1, 2]
+        for _ in range(2):
+            with pytest.raises(OSError, match="was taken away"):
+                await database.query(numbers, long=True)
+        assert await database.query(numbers) == [1, 2]
+        assert path.exists() == (how != "removed"), "who only reads makes no database"
+        await node.down(WayDown.CRASH)
+        node.store.close()
+
+    played(body())
+
+
 def test_a_file_that_could_not_be_replaced_keeps_no_room(device: Path) -> None:
     replace_file(device / "kept", b"old", durable=True)
     filler = fill(device)
