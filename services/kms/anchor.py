@@ -64,7 +64,7 @@ class AnchorKeeper:
 
     One anchor is written at a time: changes that are committed meanwhile share the next one. A
     disk or a TPM that refuses keeps no change from being answered, for the change itself is
-    durable; it is told, and the next change tries again.
+    durable; it is told, and the next change, or a stop, tries again.
 
     ``follows``: tells the time to a keeper whose anchor may come after the answer; None: it does
     not.
@@ -83,6 +83,7 @@ class AnchorKeeper:
         self._latest = EMPTY
         self._due = 0  # the highest row that has to have an anchor
         self._tried = 0  # the highest row whose anchor was written, or refused
+        self._kept = 0  # the highest row whose anchor was written
         self._written: asyncio.Event | None = None  # of the anchor that is being written
         self._following = False
         self._room = 0  # for more anchors behind the file; 0: it is made anew
@@ -140,6 +141,7 @@ class AnchorKeeper:
         change tries again.
         """
         self._latest = await database.query(lambda connection: audit.head(connection, self._vault))
+        self._due = self._tried = self._latest.sequence
         try:
             await self._write(self._latest)
         except TpmError as error:
@@ -190,6 +192,13 @@ class AnchorKeeper:
                 self._written.set()
                 self._written = None
 
+    async def finish(self) -> None:
+        """At a stop: as ``reached``, and what was refused is tried once more, for no change comes
+        after it."""
+        await self.reached()
+        if self._kept < self._due:
+            await self._tried_at(self._latest)
+
     async def _tried_at(self, end: TrailEnd) -> None:
         try:
             await self._write(end)
@@ -217,6 +226,7 @@ class AnchorKeeper:
         self._room = room - 1
         if self._tpm is not None:
             await self._tpm.counter(INDEX, bump=True)
+        self._kept = max(self._kept, end.sequence)
 
     async def _read(self) -> _Anchor | None:
         """The last anchor that is whole: what a crash has cut off was the answer to nobody."""

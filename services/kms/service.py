@@ -203,7 +203,7 @@ class KmsService(
         changes nothing."""
         with suppress(ProductError):
             await self.core.write_all()
-        await self._anchor.reached()
+        await self._anchor.finish()
         if self.tpm is not None:
             with suppress(TpmError):
                 await self.tpm.power_off(orderly=True)

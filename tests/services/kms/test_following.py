@@ -96,6 +96,24 @@ async def test_a_stop_writes_the_anchor_that_its_background_gave_up(lazy: Server
     assert "older than the server" in await screen(lazy)
 
 
+async def test_a_stop_asks_a_disk_again_that_refused_the_last_anchor(lazy: Server) -> None:
+    """Nothing has changed since, which would have asked it."""
+    append = lazy.disk.append
+
+    async def full(path: str, data: bytes, *, sync: bool = False) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    image = lazy.platter.image()
+    lazy.disk.append = full  # type: ignore[method-assign]
+    await made(lazy, "1")
+    await clock(lazy).pass_by()
+    lazy.disk.append = append  # type: ignore[method-assign]
+    await lazy.service.stop()
+    assert [kind for kind, _ in lazy.node.records] == ["kms.anchor_failed"]
+    put_back(lazy, image)
+    assert "older than the server" in await screen(lazy)
+
+
 async def test_a_disk_that_refuses_it_is_told_and_asked_again(lazy: Server) -> None:
     append = lazy.disk.append
 
