@@ -78,6 +78,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         "give a PEM file with the certificate first, and a key without a pass-phrase",
         USAGE,
     ),
+    "KS-LOAD-001": Explanation(
+        "A threshold fits nothing of the load",
+        "It names an operation that is not in the mix, or it cannot be read.",
+        "name an operation of `--mix`, or all, as in `--threshold 'get.p99 < 50ms'`",
+        USAGE,
+    ),
+    "KS-LOAD-002": Explanation(
+        "The load could not begin",
+        "The server cannot be reached, refuses the client, or does not make the keys that the load"
+        " is about.",
+        "`keystead kmip replay` with the same arguments says what is wrong, step by step",
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"

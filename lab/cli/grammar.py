@@ -29,6 +29,7 @@ GROUPS: Mapping[str, str] = {
     "link": "Links between two nodes: cut, delay, loss, duplicates, resets.",
     "describe": "Everything known of one object, and why it is so.",
     "chaos": "Experiments: declared faults, hypotheses, a verdict.",
+    "load": "Operations at a rate that no answer changes, and what came of them.",
 }
 """Words that commands follow, and what ``--help`` says of them. One stands after its own group."""
 
@@ -134,6 +135,7 @@ COMMANDS: Mapping[str, str] = {
     "kmip serve": "kmip:serve",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
+    "load kmip": "load:kmip",
     "provider add": "keys:provider_add",
     "provider set": "keys:provider_set",
     "provider create": "native:create",

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
+from protocol.kmip.message import RequestMessage
 from protocol.kmip.payloads import (
     ActivateResponse,
     CreateResponse,
@@ -29,7 +30,7 @@ from protocol.kmip.payloads import (
     QueryResponse,
 )
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, Session, Step
+from services.keyservers.session import Heard, P, Session, Step
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
@@ -139,6 +140,11 @@ class Dialogue:
         """The state of a key; None when the server names none that KMIP has."""
         async with self._session() as session:
             return await self._state(session, uid)
+
+    async def said(self, name: str, request: RequestMessage, expected: type[P]) -> P:
+        """The payload that answers a message which vCenter has no task for, in a session."""
+        async with self._session() as session:
+            return await session.ask(name, request, expected)
 
     # ---- sessions ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "docs/fuzzing.md",
     "docs/glossary.md",
+    "docs/load.md",
     "docs/rules.md",
     "docs/tour.md",
     "docs/report.md",

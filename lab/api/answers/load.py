@@ -1,0 +1,98 @@
+"""What a load came to: figures of each operation, over time, and against its thresholds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.api.answers.base import Answer
+
+
+class LoadOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation (``all``: all of them) after the warm-up: how often it was ``offered``, how
+    often it went well, and ids of errors of those that did not.
+
+    Latency is in milliseconds from when an operation was due, of those that went well or had no
+    answer; None when there was none. ``histogram`` is HdrHistogram's own form, in microseconds.
+    """
+
+    operation: str
+    offered: int
+    ok: int
+    failed: int
+    offered_per_s: float
+    ok_per_s: float
+    errors: dict[str, int]
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+    histogram: str = ""
+
+
+class LoadMoment(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the time, from ``at`` seconds on, by when operations were due; the warm-up too.
+
+    ``p99_of`` is by operation.
+    """
+
+    at: float
+    offered: int
+    ok: int
+    failed: int
+    p50_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    p99_of: dict[str, float] = {}
+
+
+class LoadThreshold(msgspec.Struct, frozen=True, kw_only=True):
+    """A threshold as it was given, the measured ``value`` in its unit (milliseconds, a share,
+    operations a second), and whether it holds: None when there was nothing to measure."""
+
+    threshold: str
+    value: float | None
+    holds: bool | None
+
+
+class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
+    """How the generator itself did.
+
+    ``drawn`` arrivals were due after the warm-up, so many a second; ``held`` had to wait because
+    ``outstanding`` were under way; ``late`` are those that it began more than 10 ms late by
+    itself, and ``saturated`` says that they are so many that the figures are about the generator.
+    ``cpu_share`` is of one core.
+    """
+
+    drawn: int
+    drawn_per_s: float
+    outstanding: int
+    held: int
+    late: int
+    late_p99_ms: float
+    late_max_ms: float
+    saturated: bool
+    cpu_share: float
+
+
+class LoadReport(Answer, frozen=True, kw_only=True):
+    """A load that was offered to ``target``, in ``seconds`` of ``rate`` after ``warmup``.
+
+    ``verdict``: pass, fail, unknown (a threshold has nothing to hold, or fails while the generator
+    was saturated), none (there is no threshold), interrupted. ``items``: each operation, then all.
+    """
+
+    target: str
+    run: str
+    seed: int
+    spread: str
+    rate: str
+    mix: dict[str, int]
+    warmup: float
+    seconds: float
+    verdict: str
+    generator: LoadGenerator
+    items: tuple[LoadOperation, ...]
+    thresholds: tuple[LoadThreshold, ...]
+    moments: tuple[LoadMoment, ...]
+    facts: dict[str, str] = {}

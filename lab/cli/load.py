@@ -1,0 +1,162 @@
+"""``load``: operations at a rate that no answer changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from lab.cli.load_told import tell as told
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.progress import Style, telling
+from lab.cli.values import duration
+from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.load.offering import Server
+    from lab.load.profile import Profile
+    from lab.load.report import Asked
+
+MOST_VCENTERS = 1_000
+MOST_OUTSTANDING = 20_000
+SEEDS = 1 << 63
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A key server, and how one comes to it."""
+
+    server: Annotated[str, Parameter(help="HOST:PORT of a key server.")]
+    cert: Annotated[Path, Parameter(help="PEM: the client's certificate, and those above it.")]
+    key: Annotated[Path, Parameter(help="PEM: its private key, not encrypted.")]
+    ca: Annotated[Path, Parameter(help="PEM: what the server's certificate must lead to.")]
+    vcenters: Annotated[int, Parameter(help="Who asks: so many, connections of its own each.")] = 4
+    connection: Annotated[
+        Literal["faithful", "pooled"], Parameter(help="One for each session, or kept ones.")
+    ] = "faithful"
+    timeout: Annotated[str, Parameter(help="For each handshake and each answer.")] = "30s"
+    username: Annotated[str, Parameter(help="User name of the server's entry.")] = ""
+    password_file: Annotated[
+        Path | None, Parameter(help="A file whose first line is the password.")
+    ] = None
+
+    def known(self) -> Server:
+        """Read its files; KS-USE-003, KS-KMIP-004."""
+        from lab.kmip.certificates import certificates, pair
+        from lab.kmip.replaying import login, server_names
+        from lab.load.offering import Server
+        from services.runtime.streams import TlsIdentity
+
+        _between("--vcenters", self.vcenters, 1, MOST_VCENTERS)
+        within_s = duration("--timeout", self.timeout)
+        if not within_s:
+            raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
+        [name] = server_names((self.server,))
+        return Server(
+            address=name,
+            identity=TlsIdentity(*pair(self.cert, self.key), certificates(self.ca)),
+            vcenters=self.vcenters,
+            within_s=within_s,
+            pooled=self.connection == "pooled",
+            login=login(self.username, self.password_file),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What is offered, and what must hold of it."""
+
+    rate: Annotated[
+        str, Parameter(help="300/s, a ramp 100/s..400/s, or steps 100/s:30s,400/s:1m.")
+    ] = "50/s"
+    duration: Annotated[str, Parameter(help="How long; steps have times of their own.")] = ""
+    warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = ""
+    mix: Annotated[str, Parameter(help="Operations with weights, as get:80,create:20.")] = ""
+    threshold: Annotated[
+        tuple[str, ...], Parameter(help="What must hold, as 'get.p99 < 50ms'; again: more.")
+    ] = ()
+    arrivals: Annotated[Literal["poisson", "even"], Parameter(help="How arrivals lie in time.")] = (
+        "poisson"
+    )
+    seed: Annotated[int, Parameter(help="Of the arrivals: the same are drawn again.")] = 1
+    outstanding: Annotated[int, Parameter(help="So many are under way at most.")] = 500
+
+    def asked(
+        self, target: str, known: Sequence[str], usual: Mapping[str, int]
+    ) -> tuple[Asked, Profile]:
+        """KS-USE-003 or KS-LOAD-001 for what cannot be offered or judged."""
+        from lab.load.arrivals import Spread, read_mix
+        from lab.load.profile import length, read_profile
+        from lab.load.report import Asked
+        from lab.load.threshold import read_threshold
+
+        _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
+        _between("--seed", self.seed, 0, SEEDS - 1)
+        profile = read_profile(self.rate, self.duration)
+        weights = read_mix(self.mix, known) if self.mix else dict(usual)
+        asked = Asked(
+            target=target,
+            rate=self.rate,
+            mix=weights,
+            spread=Spread(self.arrivals),
+            seed=self.seed,
+            warmup=duration("--warmup", self.warmup),
+            length=length(profile),
+            thresholds=tuple(read_threshold(text, tuple(weights)) for text in self.threshold),
+            outstanding=self.outstanding,
+        )
+        return asked, profile
+
+
+def kmip(
+    target: Target,
+    offer: Offer = Offer(),
+    *,
+    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None,
+    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    options: Options = DEFAULTS,
+) -> int:
+    """Offer a key server the load of vCenters, at a rate that its answers do not change.
+
+    keystead load kmip --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key --duration 1m
+    keystead load kmip --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key --vcenters 20 \
+--rate 100/s..400/s --duration 2m --threshold 'get.p99 < 50ms'
+
+    All arrivals are drawn from the seed before the first one. Latency counts from when an
+    operation was due, whatever it had to wait for. Operations: get, create, activate, locate,
+    destroy. Keys that are made stay there. Exit codes: 0 the thresholds hold, 1 one does not, 2
+    nobody can tell: there was nothing to measure, or the generator itself was too slow.
+    """
+    from lab.load.offering import offered
+    from lab.load.report import EXIT_CODES
+    from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
+
+    _place("--hgrm", hgrm)
+    asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
+    server = target.known()
+    with telling(Style.NONE if options.quiet else progress, "load") as tell:
+        report = offered(
+            server,
+            asked._replace(target=server.address),
+            profile,
+            tell=tell,
+            interrupted=lambda until: told(until, options, hgrm),
+        )
+    told(report, options, hgrm)
+    return EXIT_CODES[report.verdict]
+
+
+def _between(what: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise KeysteadError("KS-USE-003", f"{what} {value}: {least} to {most}")
+
+
+def _place(what: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written before a load is offered for it."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise KeysteadError("KS-USE-003", f"{what} {path}: a file in a folder that is there")

@@ -1,0 +1,70 @@
+"""What came of a load, for people and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.cli.options import Format, Options
+from lab.cli.output import field, plain, say, show
+
+if TYPE_CHECKING:
+    from lab.api.answers.load import LoadOperation, LoadReport
+
+COLUMNS = (
+    field("operation"),
+    field("offered"),
+    field("ok"),
+    field("failed"),
+    field("ok_per_s", "OK/S"),
+    field("p50_ms", "P50 MS"),
+    field("p90_ms", "P90 MS"),
+    field("p99_ms", "P99 MS"),
+    field("p999_ms", "P99.9 MS"),
+    field("max_ms", "MAX MS"),
+)
+
+
+def tell(report: LoadReport, options: Options, hgrm: Path | None = None) -> None:
+    """Show it; ``hgrm``: the percentiles of all operations go there."""
+    if hgrm is not None:
+        from lab.load.figures import decoded, percentile_file
+
+        hgrm.write_bytes(percentile_file(decoded(report.items[-1].histogram)))
+    show(report, options.output, COLUMNS, (("ERRORS", _errors),), key="operation")
+    if options.output not in (Format.TABLE, Format.WIDE):
+        return
+    for one in report.items[:-1]:
+        if one.errors:
+            plain(f"{one.operation}: {_errors(one)}")
+    for held in report.thresholds:
+        word = {True: "holds", False: "does not hold", None: "nothing to measure"}[held.holds]
+        value = "" if held.value is None else f", measured {_value(held.threshold, held.value)}"
+        plain(f"{held.threshold}: {word}{value}")
+    _own(report)
+
+
+def _errors(one: LoadOperation) -> str:
+    return ", ".join(f"{times} {name}" for name, times in one.errors.items())
+
+
+def _value(threshold: str, value: float) -> str:
+    if ".errors" in threshold:
+        return f"{value * 100:g}%"
+    return f"{value:g}/s" if ".rate" in threshold else f"{value:g} ms"
+
+
+def _own(report: LoadReport) -> None:
+    """How the generator did, and what that says of the figures."""
+    own, every = report.generator, report.items[-1]
+    say(
+        f"drawn {own.drawn} ({own.drawn_per_s:g}/s), offered {every.offered}"
+        f" ({every.offered_per_s:g}/s), of its own late {own.late}"
+        f" (p99 {own.late_p99_ms:g} ms), own CPU {own.cpu_share * 100:.0f} % of a core"
+    )
+    if own.held:
+        say(f"{own.held} waited for others: {own.outstanding} were under way (--outstanding)")
+    if own.saturated:
+        say("the generator was saturated: it began too many late by itself, so figures tell of it")
+    facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
+    say(f"{report.verdict}: {facts}")

@@ -1,0 +1,103 @@
+"""Arrivals of a load, all drawn from a seed before the first one is due.
+
+When they are due depends on nothing that a server does: who waits for answers asks less of a slow
+server, and measures a load that nobody had.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from chaos.draws import Draws
+from lab.errors import KeysteadError
+from lab.load.profile import Profile
+
+HEAVIEST: Final = 1_000_000
+
+
+class Spread(StrEnum):
+    """How arrivals lie in time: as if they knew nothing of each other, or with equal gaps."""
+
+    POISSON = "poisson"
+    EVEN = "even"
+
+
+class Arrivals(NamedTuple):
+    """One place each: seconds after the begin (rising), the number of the operation in
+    ``operations``, and who asks, from 0."""
+
+    operations: tuple[str, ...]
+    at: array[float]
+    operation: array[int]
+    who: array[int]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+def read_mix(text: str, known: Sequence[str], option: str = "--mix") -> dict[str, int]:
+    """Weights by operation, of ``get:80,create:20``; KS-USE-003 for one that is not known."""
+    made: dict[str, int] = {}
+    for part in text.split(","):
+        name, colon, weight = part.strip().partition(":")
+        if name not in known:
+            there = ", ".join(known)
+            raise KeysteadError(
+                "KS-USE-003", f"{option}: no operation is {name!r}; there are {there}"
+            )
+        if name in made:
+            raise KeysteadError("KS-USE-003", f"{option}: {name} is given twice")
+        number = int(weight) if weight.isascii() and weight.isdigit() and len(weight) < 9 else 0
+        if not colon or not 0 < number <= HEAVIEST:
+            raise KeysteadError(
+                "KS-USE-003", f"{option} {part}: write {name}:WEIGHT, 1 to {HEAVIEST}"
+            )
+        made[name] = number
+    return made
+
+
+def draw(
+    profile: Profile,
+    mix: Mapping[str, int],
+    *,
+    askers: int,
+    seed: int,
+    spread: Spread,
+    name: str = "load",
+) -> Arrivals:
+    """All arrivals of a load; the same seed, ``name`` and arguments draw the same."""
+    times = _times(profile, _gaps(spread, Draws(seed, f"{name}/arrivals")))
+    operations, heights, total = tuple(mix), list[float](), sum(mix.values())
+    for weight in mix.values():
+        heights.append((heights[-1] if heights else 0.0) + weight / total)
+    which, who = Draws(seed, f"{name}/operations"), Draws(seed, f"{name}/askers")
+    chosen = array("B", (_chosen(heights, which.unit()) for _ in times))
+    return Arrivals(operations, times, chosen, array("H", (who.below(askers) for _ in times)))
+
+
+def _gaps(spread: Spread, draws: Draws) -> Callable[[], float]:
+    """The next gap, in operations that are expected meanwhile: 1 on average."""
+    return (lambda: draws.exponential(1.0)) if spread is Spread.POISSON else (lambda: 1.0)
+
+
+def _times(profile: Profile, gap: Callable[[], float]) -> array[float]:
+    times, begin = array("d"), 0.0
+    left = gap()
+    for step in profile:
+        count = left
+        while count < step.expected:
+            times.append(begin + step.reached(count))
+            count += gap()
+        left = count - step.expected
+        begin += step.seconds
+    return times
+
+
+def _chosen(heights: Sequence[float], drawn: float) -> int:
+    for number, height in enumerate(heights[:-1]):
+        if drawn < height:
+            return number
+    return len(heights) - 1

@@ -1,0 +1,206 @@
+"""Figures of a load, from what came of each operation."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+from hdrh.histogram import HdrHistogram
+
+from lab.api.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
+from lab.load.arrivals import Arrivals
+from lab.load.record import OK, Record
+from lab.load.threshold import ALL, Threshold
+
+LATE_S: Final = 0.01
+"""An arrival that was begun later than this by the generator itself is late."""
+SATURATED: Final = 0.01
+"""A generator of which more than this share of arrivals are late measures itself."""
+MOMENTS: Final = 240
+"""So many pieces at most the time of a load is told in."""
+_LONGEST_US: Final = 24 * 3600 * 1_000_000
+_DIGITS: Final = 3
+_SHOWN: Final = (50.0, 90.0, 99.0, 99.9)
+
+
+class Span(NamedTuple):
+    """The time of a load, in seconds after its begin: it is measured from ``warmup`` to ``until``,
+    when it ended by itself or was ended; ``offered`` is when the last operation was begun,
+    ``last`` when the last one had ended."""
+
+    warmup: float
+    until: float
+    offered: float
+    last: float
+
+
+def histogram(seconds: Iterable[float]) -> Any:
+    """An ``HdrHistogram`` of microseconds, right to a thousandth of each value."""
+    made = HdrHistogram(1, _LONGEST_US, _DIGITS)
+    for took in seconds:
+        made.record_value(max(1, min(_LONGEST_US, round(took * 1e6))))
+    return made
+
+
+def decoded(text: str) -> Any:
+    """The histogram of an operation of a report."""
+    return HdrHistogram.decode(text)
+
+
+def percentile_file(made: Any) -> bytes:
+    """HdrHistogram's percentile text (``.hgrm``), in microseconds."""
+    written = BytesIO()
+    made.output_percentile_distribution(written, 1.0)
+    return written.getvalue()
+
+
+def value_ms(made: Any, percentile: float) -> float | None:
+    """Milliseconds; 100 is the longest; None of an empty one."""
+    if not made.get_total_count():
+        return None
+    found = made.get_max_value() if percentile >= 100 else made.get_value_at_percentile(percentile)
+    return round(float(found) / 1000, 3)
+
+
+class Figures:
+    """Of one load; operations count by when they were due."""
+
+    def __init__(self, arrivals: Arrivals, record: Record, begun: int, span: Span) -> None:
+        self._arrivals, self._record, self._span = arrivals, record, span
+        self._due = [n for n, at in enumerate(arrivals.at) if span.warmup <= at < span.until]
+        self._begun = begun
+        self._late = array("d", (record.late[n] for n in self._due))
+        self.histograms = {name: histogram(self._took(name)) for name in arrivals.operations}
+        every = histogram(())
+        for one in self.histograms.values():
+            every.add(one)
+        self.histograms[ALL] = every
+
+    def _of(self, operation: str) -> list[int]:
+        """Arrivals of it, all when there is none of that name, which were due."""
+        if operation == ALL:
+            return self._due
+        kind = self._arrivals.operations.index(operation)
+        return [n for n in self._due if self._arrivals.operation[n] == kind]
+
+    def _took(self, operation: str) -> list[float]:
+        record = self._record
+        return [record.took[n] for n in self._of(operation) if record.timed(n)]
+
+    # ---- operations -------------------------------------------------------------------------
+
+    def operations(self) -> tuple[LoadOperation, ...]:
+        """Each that was offered, then all of them."""
+        return tuple(self._operation(name) for name in (*self._arrivals.operations, ALL))
+
+    def _operation(self, name: str) -> LoadOperation:
+        record, made = self._record, self.histograms[name]
+        due = [n for n in self._of(name) if n < self._begun or record.took[n] >= 0]
+        begun = [n for n in due if n < self._begun]
+        ok = sum(record.took[n] >= 0 and record.outcome[n] == OK for n in due)
+        errors = Counter(record.error(n) for n in due if record.outcome[n] != OK)
+        p50, p90, p99, p999 = (value_ms(made, share) for share in _SHOWN)
+        return LoadOperation(
+            operation=name,
+            offered=len(begun),
+            ok=ok,
+            failed=errors.total(),
+            offered_per_s=round(len(begun) / self._offering_s(), 3),
+            ok_per_s=round(ok / self._ending_s(), 3),
+            errors=dict(sorted(errors.items())),
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99,
+            p999_ms=p999,
+            max_ms=value_ms(made, 100.0),
+            histogram=made.encode().decode(),
+        )
+
+    def _offering_s(self) -> float:
+        """Seconds from the end of the warm-up until the last arrival was begun."""
+        return max(self._span.until, self._span.offered) - self._span.warmup or 1.0
+
+    def _ending_s(self) -> float:
+        """Seconds from the end of the warm-up until the last operation had ended."""
+        return max(self._span.until, self._span.last) - self._span.warmup or 1.0
+
+    # ---- the generator ----------------------------------------------------------------------
+
+    def generator(self, *, outstanding: int, cpu_s: float) -> LoadGenerator:
+        """``cpu_s``: what the process has used since the end of the warm-up."""
+        late = histogram(self._late)
+        many = sum(seconds > LATE_S for seconds in self._late)
+        return LoadGenerator(
+            drawn=len(self._due),
+            drawn_per_s=round(len(self._due) / (self._span.until - self._span.warmup or 1.0), 3),
+            outstanding=outstanding,
+            held=sum(self._record.held[n] for n in self._due),
+            late=many,
+            late_p99_ms=value_ms(late, 99.0) or 0.0,
+            late_max_ms=value_ms(late, 100.0) or 0.0,
+            saturated=many > SATURATED * len(self._due),
+            cpu_share=round(cpu_s / self._ending_s(), 3),
+        )
+
+    # ---- thresholds and time ----------------------------------------------------------------
+
+    def judged(
+        self, thresholds: Sequence[Threshold], items: Sequence[LoadOperation]
+    ) -> tuple[LoadThreshold, ...]:
+        """Each threshold against what was measured."""
+        by_name = {item.operation: item for item in items}
+        return tuple(self._judged(one, by_name[one.operation]) for one in thresholds)
+
+    def _judged(self, one: Threshold, item: LoadOperation) -> LoadThreshold:
+        value: float | None
+        if one.percentile is not None:
+            value = value_ms(self.histograms[one.operation], one.percentile)
+            holds = None if value is None else one.holds(value / 1000)
+        elif one.what == "rate":
+            value, holds = item.ok_per_s, one.holds(item.ok_per_s)
+        else:
+            ended = item.ok + item.failed
+            value = round(item.failed / ended, 6) if ended else None
+            holds = None if value is None else one.holds(value)
+        return LoadThreshold(threshold=one.text, value=value, holds=holds)
+
+    def moments(self) -> tuple[LoadMoment, ...]:
+        """Pieces of equal length, of a whole number of seconds when they last a second or more."""
+        piece = max(1.0, -(-self._span.until // MOMENTS)) if self._span.until > 10 else 0.25
+        count = max(1, int(-(-self._span.until // piece)))
+        pieces: list[list[int]] = [[] for _ in range(count)]
+        for number, at in enumerate(self._arrivals.at):
+            if at < self._span.until:
+                pieces[int(at // piece)].append(number)
+        return tuple(self._moment(n * piece, found) for n, found in enumerate(pieces))
+
+    def _moment(self, at: float, due: Sequence[int]) -> LoadMoment:
+        record, arrivals = self._record, self._arrivals
+        begun = [n for n in due if n < self._begun]
+        timed = [n for n in due if record.timed(n)]
+        by_kind: dict[str, list[float]] = {}
+        for n in timed:
+            by_kind.setdefault(arrivals.operations[arrivals.operation[n]], []).append(
+                record.took[n]
+            )
+        every = sorted(record.took[n] for n in timed)
+        return LoadMoment(
+            at=at,
+            offered=len(begun),
+            ok=sum(record.took[n] >= 0 and record.outcome[n] == OK for n in due),
+            failed=sum(record.outcome[n] != OK for n in due),
+            p50_ms=_at(every, 0.5),
+            p99_ms=_at(every, 0.99),
+            max_ms=_at(every, 1.0),
+            p99_of={name: _at(sorted(by_kind[name]), 0.99) or 0.0 for name in sorted(by_kind)},
+        )
+
+
+def _at(ordered: Sequence[float], share: float) -> float | None:
+    """Milliseconds that this share took at most."""
+    if not ordered:
+        return None
+    return round(ordered[max(0, -(-int(share * 100) * len(ordered) // 100) - 1)] * 1000, 3)

@@ -1,0 +1,90 @@
+"""How many operations a second are offered, over the time of a load: constant, ramps, steps.
+
+``300/s`` is one rate, ``100/s..400/s`` rises (or falls) evenly over the whole time, and
+``100/s:30s,100/s..400/s:1m`` are steps with a time each.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+from pydantic_core import PydanticCustomError
+
+from chaos.units import per_second, seconds
+from lab.errors import KeysteadError
+
+FASTEST: Final = 5_000.0
+"""Operations a second that one generator is asked for: beyond it a Python process is the load."""
+MOST_ARRIVALS: Final = 1_000_000
+"""Of one load, on average over seeds: all of them are drawn before the first, and kept."""
+LONGEST_S: Final = 24 * 3600.0
+
+
+class Step(NamedTuple):
+    """A part of a load: ``seconds`` in which the rate goes evenly from ``begin`` to ``end``."""
+
+    begin: float
+    end: float
+    seconds: float
+
+    @property
+    def expected(self) -> float:
+        """How many operations fall in it on average."""
+        return (self.begin + self.end) / 2 * self.seconds
+
+    def reached(self, count: float) -> float:
+        """Seconds from the begin of the step after which ``count`` are expected, which are no more
+        than ``expected``."""
+        slope = (self.end - self.begin) / self.seconds
+        root = math.sqrt(max(self.begin**2 + 2 * slope * count, 0.0))
+        return min(2 * count / (self.begin + root), self.seconds)
+
+
+Profile = tuple[Step, ...]
+
+
+def read_profile(rate: str, duration: str) -> Profile:
+    """What ``--rate`` and ``--duration`` say together; KS-USE-003 for what cannot be offered."""
+    parts = [part.strip() for part in rate.split(",")]
+    timed = [part.partition(":") for part in parts]
+    if len(parts) == 1 and not timed[0][1]:
+        if not duration:
+            raise _wrong(f"--rate {rate}: for how long? give --duration, or a time to each step")
+        made: Profile = (_step(rate, parts[0], duration),)
+    else:
+        if duration:
+            raise _wrong(f"--duration {duration}: the steps of --rate have a time each")
+        made = tuple(_step(rate, words, time) for words, _, time in timed)
+    total, expected = length(made), sum(step.expected for step in made)
+    if total > LONGEST_S:
+        raise _wrong(f"--rate {rate}: {total:g} s in all; at most {LONGEST_S:g} s are offered")
+    if expected > MOST_ARRIVALS:
+        text = f"--rate {rate}: about {expected:.0f} operations; at most {MOST_ARRIVALS} are drawn"
+        raise _wrong(text)
+    return made
+
+
+def length(profile: Profile) -> float:
+    """Its seconds."""
+    return math.fsum(step.seconds for step in profile)
+
+
+def _step(rate: str, words: str, time: str) -> Step:
+    begin, dots, end = words.partition("..")
+    try:
+        first = per_second(begin)
+        last = per_second(end) if dots else first
+        long = seconds(time.strip())
+    except PydanticCustomError as error:
+        raise _wrong(f"--rate {rate}: {words}: {error.message()}") from None
+    if max(first, last) > FASTEST:
+        text = f"--rate {rate}: one generator offers at most {FASTEST:g}/s; run several beside"
+        raise _wrong(f"{text} each other")
+    if not long:
+        raise _wrong(f"--rate {rate}: {words}: a step lasts longer than 0s")
+    return Step(first, last, long)
+
+
+def _wrong(text: str) -> KeysteadError:
+    return KeysteadError("KS-USE-003", text)

@@ -1,0 +1,55 @@
+"""What came of every operation of a load, as it was: nothing is averaged before the end."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+OK: Final = 0
+"""The number of the outcome of an operation that went well."""
+UNSENT: Final = "Unsent"
+"""The load was over before its turn came: too many others were under way."""
+NO_ANSWER: Final = frozenset({"TimedOut", UNSENT})
+"""Outcomes without an answer: how long they were waited for belongs to the latency."""
+
+
+class Record:
+    """A place for each arrival, by its number, filled when it has ended.
+
+    ``late``     seconds by which the generator itself came to it late: after it was due, and after
+                 there was room for it
+    ``took``     seconds from when it was due to its end; below 0 while it has not ended
+    ``outcome``  ``OK``, or the number of an error in ``errors``
+    ``held``     1 when it, or one before it, had to wait because too many were under way
+    """
+
+    def __init__(self, count: int) -> None:
+        self.late = array("d", bytes(8 * count))
+        self.took = array("d", [-1.0]) * count
+        self.outcome = array("H", bytes(2 * count))
+        self.held = array("B", bytes(count))
+        self.errors: list[str] = [""]
+        self._numbers: dict[str, int] = {}
+        self.ended = self.failed = 0
+
+    def end(self, number: int, took: float, error: str = "") -> None:
+        """An operation has ended, ``took`` seconds after it was due; ``error``: its id."""
+        self.took[number] = took
+        self.ended += 1
+        if error:
+            self.failed += 1
+            known = self._numbers.get(error)
+            if known is None:
+                known = self._numbers[error] = len(self.errors)
+                self.errors.append(error)
+            self.outcome[number] = known
+
+    def error(self, number: int) -> str:
+        """The id of its error; empty for one that went well."""
+        return self.errors[self.outcome[number]]
+
+    def timed(self, number: int) -> bool:
+        """Whether how long it took belongs to the latency: it went well, or had no answer."""
+        return self.took[number] >= 0 and (
+            self.outcome[number] == OK or self.error(number) in NO_ANSWER
+        )

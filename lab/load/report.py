@@ -1,0 +1,74 @@
+"""From a load that was offered to its report and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from lab.api.answers.load import LoadReport, LoadThreshold
+from lab.load.arrivals import Arrivals, Spread
+from lab.load.figures import Figures, Span
+from lab.load.generator import Generator
+from lab.load.threshold import Threshold
+
+EXIT_CODES: Final = {"pass": 0, "none": 0, "fail": 1, "unknown": 2, "interrupted": 130}
+"""By verdict."""
+
+
+class Asked(NamedTuple):
+    """What a load was asked to be."""
+
+    target: str
+    rate: str
+    mix: Mapping[str, int]
+    spread: Spread
+    seed: int
+    warmup: float
+    length: float
+    thresholds: Sequence[Threshold]
+    outstanding: int
+
+
+def reported(
+    asked: Asked,
+    arrivals: Arrivals,
+    generator: Generator,
+    *,
+    ended_s: float,
+    cpu_s: float,
+    interrupted: bool = False,
+    facts: Mapping[str, str] | None = None,
+) -> LoadReport:
+    """``ended_s``: seconds from the begin of the load to its end, whoever ended it."""
+    whole = asked.warmup + asked.length
+    until = min(whole, ended_s)
+    span = Span(min(asked.warmup, ended_s), until, generator.offered_s, ended_s)
+    figures = Figures(arrivals, generator.record, generator.begun, span)
+    items = figures.operations()
+    thresholds = figures.judged(asked.thresholds, items)
+    own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s)
+    return LoadReport(
+        target=asked.target,
+        run="",
+        seed=asked.seed,
+        spread=asked.spread,
+        rate=asked.rate,
+        mix=dict(asked.mix),
+        warmup=asked.warmup,
+        seconds=round(span.until - span.warmup, 3),
+        verdict="interrupted" if interrupted else _verdict(thresholds, saturated=own.saturated),
+        generator=own,
+        items=items,
+        thresholds=thresholds,
+        moments=figures.moments(),
+        facts=dict(facts or {}),
+    )
+
+
+def _verdict(thresholds: Sequence[LoadThreshold], *, saturated: bool) -> str:
+    """What waits in a saturated generator counts as latency: what holds all the same, holds."""
+    if not thresholds:
+        return "none"
+    if any(one.holds is False for one in thresholds):
+        return "unknown" if saturated else "fail"
+    return "unknown" if any(one.holds is None for one in thresholds) else "pass"

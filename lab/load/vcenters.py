@@ -1,0 +1,141 @@
+"""What vCenters ask of a key server under load, each operation in sessions as vCenter has them.
+
+``create``    Create; the key stays Pre-Active
+``get``       Get, and Get Attributes of its State, of a key that is Active
+``activate``  Get Attributes of the State of a Pre-Active key, and Activate
+``locate``    Locate of ten AES keys that are Active
+``destroy``   Destroy of a Pre-Active key
+
+vCenter never sends the last two; who owns its keys does. They are said as it would say them: KMIP
+1.1, items numbered ``QLKC``, Discover Versions first on each connection.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from lab.errors import KeysteadError
+from lab.load.arrivals import Arrivals
+from protocol.errors import ProductError
+from protocol.kmip import dialect
+from protocol.kmip.algorithms import CryptographicAlgorithm
+from protocol.kmip.attributes import Attribute
+from protocol.kmip.enums import State
+from protocol.kmip.payloads import (
+    DestroyRequest,
+    DestroyResponse,
+    LocateRequest,
+    LocateResponse,
+)
+from services.keyservers.dialogue import Dialogue
+from services.keyservers.refusals import error_of
+from services.runtime.each import for_each
+
+OPERATIONS: Final = ("get", "create", "activate", "locate", "destroy")
+DEFAULT_MIX: Final[Mapping[str, int]] = {
+    "get": 70,
+    "create": 10,
+    "activate": 10,
+    "locate": 5,
+    "destroy": 5,
+}
+STANDING_KEYS: Final = 200
+"""Active keys that are fetched under load, made before it."""
+AT_ONCE: Final = 16
+_LOCATED: Final = 10
+_LOCATE: Final = dialect.request(
+    (
+        LocateRequest(
+            maximum_items=_LOCATED,
+            attribute=(
+                Attribute(
+                    attribute_name="Cryptographic Algorithm",
+                    attribute_value=CryptographicAlgorithm.AES,
+                ),
+                Attribute(attribute_name="State", attribute_value=State.ACTIVE),
+            ),
+        ),
+    )
+)
+
+
+class Vcenters:
+    """``dialogues``: one each. ``act`` does the operation of an arrival."""
+
+    def __init__(self, dialogues: Sequence[Dialogue], arrivals: Arrivals) -> None:
+        self._dialogues, self._arrivals = dialogues, arrivals
+        self._standing: list[str] = []
+        self._fresh: deque[str] = deque()
+        self.made = self.destroyed = 0
+        acts: Mapping[str, Callable[[Dialogue, int], Awaitable[None]]] = {
+            "get": self._get,
+            "create": self._create,
+            "activate": self._activate,
+            "locate": self._locate,
+            "destroy": self._destroy,
+        }
+        self._acts = [acts[name] for name in arrivals.operations]
+
+    async def prepare(self, tell: Callable[[int, int], None]) -> None:
+        """Make the keys that the operations are about: active ones to be fetched or located, and
+        one Pre-Active key for each arrival that changes or destroys one.
+
+        KS-LOAD-002 when the server does not do it: there is nothing to measure then.
+        """
+        names, which = self._arrivals.operations, self._arrivals.operation
+        needs = {"activate", "destroy"}
+        fresh = sum(names[kind] in needs for kind in which)
+        standing = STANDING_KEYS if {"get", "locate"} & set(names) else 0
+        done = 0
+
+        async def one(number: int) -> None:
+            nonlocal done
+            server = self._dialogues[number % len(self._dialogues)]
+            uid = await server.create()
+            self.made += 1
+            if number < standing:
+                await server.activate(uid)
+                self._standing.append(uid)
+            else:
+                self._fresh.append(uid)
+            done += 1
+            tell(done, standing + fresh)
+
+        try:
+            await for_each(range(standing + fresh), one, at_once=AT_ONCE, name="prepare")
+        except (ProductError, dialect.OperationFailed) as error:
+            text = f"{type(error).__name__}: {error}, after {self.made} keys were made"
+            raise KeysteadError("KS-LOAD-002", f"before the load began: {text}") from None
+
+    async def act(self, number: int) -> str:
+        """The id of the error that ended it, by the names of this lab; empty when it went well."""
+        kind, who = self._arrivals.operation[number], self._arrivals.who[number]
+        try:
+            await self._acts[kind](self._dialogues[who], number)
+        except dialect.OperationFailed as refused:
+            return type(error_of(refused)).__name__
+        except ProductError as error:
+            return type(error).__name__
+        return ""
+
+    # ---- operations -------------------------------------------------------------------------
+
+    async def _get(self, server: Dialogue, number: int) -> None:
+        await server.use(self._standing[number % len(self._standing)], activate=False)
+
+    async def _create(self, server: Dialogue, _: int) -> None:
+        await server.create()
+        self.made += 1
+
+    async def _activate(self, server: Dialogue, _: int) -> None:
+        await server.activate(self._fresh.popleft())
+
+    async def _locate(self, server: Dialogue, _: int) -> None:
+        await server.said("Locate", _LOCATE, LocateResponse)
+
+    async def _destroy(self, server: Dialogue, _: int) -> None:
+        asked = dialect.request((DestroyRequest(unique_identifier=self._fresh.popleft()),))
+        await server.said("Destroy", asked, DestroyResponse)
+        self.destroyed += 1
