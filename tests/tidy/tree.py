@@ -18,7 +18,8 @@ _OWN_DOTS = {".ci", ".gitignore", ".github"}
 
 
 @cache
-def _parsed(text: str, path: str) -> ast.Module:
+def parsed(text: str, path: str) -> ast.Module:
+    """Kept: who has read the whole tree gives back what is kept (``cache_clear``)."""
     return ast.parse(text, path)
 
 
@@ -47,7 +48,7 @@ class Source:
 
     def tree(self) -> ast.Module:
         """The syntax tree, for reading only: it is made once."""
-        return _parsed(self.text, self.path)
+        return parsed(self.text, self.path)
 
     def at(self, line: int, message: str) -> str:
         """A finding, as ``path:line: message``."""
