@@ -74,8 +74,12 @@ def test_a_killed_fork_server_comes_back_with_all_nodes_off(cli: Cli) -> None:
     supervisor = up(cli)
     child(supervisor, "keystead-forkserver").kill()
     assert until(lambda: warned(cli, "the fork server has ended"), 10)
-    nodes = lambda: cli.ok("get", "nodes", "-o", "json").items()  # noqa: E731
-    assert until(lambda: [node["state"] for node in nodes()] == ["off"] * 3, 30)
+
+    def all_off() -> bool:
+        nodes = cli.ok("get", "nodes", "-o", "json").items()
+        return [node["state"] for node in nodes] == ["off"] * 3
+
+    assert until(all_off, 30)
     lab = listed(cli)
     assert (lab["state"], lab["running"], lab["nodes"]) == ("running", 0, 3), "list remembers"
     ran = cli("up")
