@@ -15,6 +15,7 @@
 - ``batching``    a message of items with an outcome each
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
+- ``dating``      of those what writes a state to which a date has led
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
 - ``at_once``     a Get that needs no wait
 - ``giving``      of those Get: what it gives, and when it changes nothing

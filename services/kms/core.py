@@ -29,6 +29,7 @@ from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Asked, Continuation, Item
 from services.kms.commits import Commits, Done
+from services.kms.dating import Dates, DatesCome
 from services.kms.ids import Ids
 from services.kms.kept import Touched, touched
 from services.kms.keyrow import KeyRow
@@ -87,6 +88,7 @@ class Core:
     ) -> None:
         self._name, self._database, self._vault, self.commits = name, database, vault, commits
         self._clock, self._tell = clock, tell
+        self._dates = Dates(name, database, vault, tell)
         self._mint = Mint(name, vault, rng, ids or Ids())
         self.refusals = Refusals(clock.monotonic)
         self.readings: Readings | None = None
@@ -203,11 +205,16 @@ class Core:
                 done = await self._stored(self.readings.read(caller, drawn, run))
                 if done is not None:
                     return _reply(done.value)
-            if audit.WRITTEN.isdisjoint(asked):
-                told = await self._read(run, long=is_long(requests))
-                if told is not None:
-                    return _reply(told.value)
-            return await self._commit(caller, run, touched(drawn))
+            while True:
+                try:
+                    if audit.WRITTEN.isdisjoint(asked):
+                        told = await self._read(run, long=is_long(requests))
+                        if told is not None:
+                            return _reply(told.value)
+                    return await self._commit(caller, run, touched(drawn))
+                except DatesCome as come:
+                    dated = self._dates.write(self._commit, caller, come.scope, at)
+                    await self._stored(dated)
         finally:
             self.rejections.count(judging)
 
@@ -339,7 +346,7 @@ class Core:
         run = partial(_allowed, fn, allowance)
         try:
             done = await self._stored(self.commits.make(run, touches))
-        except GeneralFailure:
+        except (GeneralFailure, DatesCome):
             self.refusals.put_back(allowance.due)
             raise
         self.refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
 from protocol.terms import KeyId, ResultReason
-from services.kms import attributes, locating, operations, store
+from services.kms import attributes, dating, locating, operations, store
 from services.kms.access import absent
 from services.kms.attribute_operations import (
     AddAttribute,
@@ -147,8 +147,7 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
         raise Refusal(absent(work.caller), work.caller.scope)
     sought = Sought(scope, request.attributes, work.at)
     if locating.tells_states(request.attributes):
-        for key_id in store.reached(work.connection, scope, work.at):
-            work.find(key_id)
+        dating.reach(work, scope)
     found, total = _found(work, sought, start, request.offset_items + request.maximum_items)
     found = found[request.offset_items :]
     # Many that match empty the placeholder, unless one of them was all that was asked for.

@@ -171,15 +171,17 @@ def rows_by_id(
     return tuple(_verified(vault, one) for one in found.fetchall())
 
 
-def reached(connection: sqlite3.Connection, scope: str | None, at: float) -> tuple[KeyId, ...]:
+def reached(
+    connection: sqlite3.Connection, scope: str | None, at: float, limit: int
+) -> tuple[KeyId, ...]:
     """Keys of a scope (None: of all) whose state a date has changed at the time ``at``, and whose
-    rows do not say so."""
+    rows do not say so; ``limit`` of them at most."""
     found = connection.execute(
         "SELECT key_id FROM keys INDEXED BY keys_to_activate "
         "WHERE state = 'Pre-Active' AND activation_date <= ? AND (? IS NULL OR scope = ?) "
         "UNION ALL SELECT key_id FROM keys INDEXED BY keys_to_deactivate "
-        "WHERE state = 'Active' AND deactivation_date <= ? AND (? IS NULL OR scope = ?)",
-        (at, scope, scope, at, scope, scope),
+        "WHERE state = 'Active' AND deactivation_date <= ? AND (? IS NULL OR scope = ?) LIMIT ?",
+        (at, scope, scope, at, scope, scope, limit),
     )
     return tuple([KeyId(key_id) for (key_id,) in found])
 

@@ -3,6 +3,7 @@ when somebody is told of it (KMIP 1.4 section 3.22 has no way from Deactivated t
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +16,8 @@ from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import SkewClock
 from protocol.messages.kms import AddAttribute as AddAttributeMessage
 from protocol.terms import KeyId, KmipState
-from services.kms import store
+from services.kms import dating, store
+from services.kms.batching import Continuation
 from services.kms.config import Auditing
 from services.kms.kept import touched
 from services.kms.operations import Activate, Create, Get, GetAttributes, Locate
@@ -186,6 +188,66 @@ async def test_who_looks_for_states_writes_those_of_its_own_scope(server: Server
     assert await reached(server) == [key_id]
 
 
+async def test_many_dates_that_have_come_are_many_transactions_and_others_are_answered_between(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dating, "AT_ONCE", 3)
+    gone = [await made(server, date("Deactivation Date", server.clock.wall + 10)) for _ in range(8)]
+    for key_id in gone:
+        await do(server, Activate(unique_identifier=key_id))
+    stays = await made(server)
+    server.clock.wall += 20
+    sizes, core = list[int](), server.service.core
+    witness = Noted()
+    witness.noted = lambda written: sizes.append(len(written.keys))  # type: ignore[method-assign]
+    core.commits.witnesses.append(witness)
+    message = [
+        Create(),
+        in_state(KmipState.DEACTIVATED),
+        GetAttributes(unique_identifiers=(stays,)),
+    ]
+    locate = asyncio.create_task(core.process(OWNER, message, Continuation.STOP))
+    order: list[str] = []
+    locate.add_done_callback(lambda _: order.append("locate"))
+    while not sizes:
+        await asyncio.sleep(0)
+    await do(server, Activate(unique_identifier=stays))
+    order.append("activate")
+    made_, found, told = await locate
+    assert order == ["activate", "locate"]
+    assert found.response.unique_identifiers == tuple(gone)  # type: ignore[union-attr]
+    assert made_.error is None and told.error is None
+    assert sorted(await reached(server)) == sorted(gone), "once each"
+    assert max(sizes) <= 3
+    server.clock.wall -= 20
+    await server.boot()
+    assert not (await do(server, in_state(KmipState.ACTIVE))).unique_identifiers[1:]
+
+
+async def test_many_dates_that_a_disk_does_not_take_are_told_to_nobody(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dating, "AT_ONCE", 3)
+    for _ in range(8):
+        await made(server, date("Activation Date", server.clock.wall + 10))
+    server.clock.wall += 20
+    right, left = server.database.transact, [None]
+
+    async def refuse(*given: Any) -> Any:
+        if left:
+            left.pop()
+            return await right(*given)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.database.transact = refuse  # type: ignore[method-assign,assignment]
+    with pytest.raises(GeneralFailure, match="No space left"):
+        await do(server, in_state(KmipState.ACTIVE))
+    server.database.transact = right  # type: ignore[method-assign]
+    assert len(await reached(server)) == 3, "what was written stays"
+    assert (await do(server, in_state(KmipState.ACTIVE))).total == 8
+    assert len(await reached(server)) == 8
+
+
 async def test_looking_for_dates_that_have_come_reads_no_key_without_one(server: Server) -> None:
     """Each state is asked by an index that has only keys with a date ahead of them."""
     plan: list[Any] = []
@@ -195,7 +257,7 @@ async def test_looking_for_dates_that_have_come_reads_no_key_without_one(server:
             plan.extend(server.platter.sql("EXPLAIN QUERY PLAN " + statement, *values))
             return []
 
-    store.reached(Planned(), "default", 1.0)  # type: ignore[arg-type]
+    store.reached(Planned(), "default", 1.0, 10)  # type: ignore[arg-type]
     steps = [row[3] for row in plan if "keys" in row[3]]
     assert [step.split(" (")[0] for step in steps] == [
         "SEARCH keys USING INDEX keys_to_activate",

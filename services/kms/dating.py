@@ -1,0 +1,81 @@
+"""States to which dates have led, written when somebody is told of them (``states``, rule 9).
+
+Who looks for keys by their state is told of all whose date has come: that may be all that there
+are. What is more than ``AT_ONCE`` of them is written before the message is done, in transactions of
+so many, so that nobody else waits for more than one of these.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+from protocol.terms import KeyId, NodeName
+from services.kms import store
+from services.kms.access import Caller
+from services.kms.audit import Trail
+from services.kms.commits import Done
+from services.kms.kept import Touched
+from services.kms.master import Vault
+from services.kms.refusals import Allowance
+from services.kms.work import Tell, Work
+from services.runtime.ports import Database
+
+_Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[None]]
+Commit = Callable[[Caller, _Run, Touched], Awaitable[None]]
+"""Writes what a message of that caller does to those keys, as ``Core`` does."""
+
+AT_ONCE: Final = 200
+"""Keys whose states one transaction writes."""
+
+
+class DatesCome(Exception):
+    """More keys of ``scope`` (None: of all) are in another state than one message shall write."""
+
+    def __init__(self, scope: str | None) -> None:
+        super().__init__(f"dates have come of more than {AT_ONCE} keys")
+        self.scope = scope
+
+
+def reach(work: Work, scope: str | None) -> None:
+    """Have the message write each key of the scope whose date has come; ``DatesCome``."""
+    reached = store.reached(work.connection, scope, work.at, AT_ONCE + 1)
+    if len(reached) > AT_ONCE:
+        raise DatesCome(scope)
+    for key_id in reached:
+        work.find(key_id)
+
+
+class Dates:
+    """Of one life of a key server."""
+
+    def __init__(self, server: NodeName, database: Database, vault: Vault, tell: Tell | None):
+        self._server, self._database, self._vault, self._tell = server, database, vault, tell
+
+    async def write(self, commit: Commit, caller: Caller, scope: str | None, at: float) -> None:
+        """Have the row of each key of the scope say what dates have led to at the time ``at``."""
+
+        def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
+            return store.reached(connection, scope, at, AT_ONCE)
+
+        def run(
+            reached: Sequence[KeyId], connection: sqlite3.Connection, trail: Trail, due: Allowance
+        ) -> Done[None]:
+            work = Work(
+                connection,
+                self._vault,
+                caller,
+                at,
+                trail,
+                allowance=due,
+                server=self._server,
+                tell=self._tell,
+            )
+            for key_id in reached:
+                work.find(key_id)
+            return Done(None, work.write())
+
+        while reached := await self._database.query(look):
+            await commit(caller, partial(run, reached), reached)
