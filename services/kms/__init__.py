@@ -12,7 +12,7 @@
   data, and of how long and how much a key may be used
 - ``drawing``     what a request needs of chance     - ``mint``  new keys, by it
 - ``checking``    what is refused of a request as such
-- ``batching``    a message of items with an outcome each
+- ``batching``    a message of items with an outcome each    - ``portions``  a long one
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``describing``  of those the ones about attributes, and Locate
 - ``dating``      of those what writes a state to which a date has led

@@ -32,6 +32,21 @@ class Item(NamedTuple):
     undone: bool = False
 
 
+class Handed(NamedTuple):
+    """What items of a message leave for those after them: the ID Placeholder. ``alone``: there is
+    one item in all."""
+
+    placeholder: KeyId = KeyId("")
+    alone: bool = False
+
+
+class Ran(NamedTuple):
+    """What came of some items of a message."""
+
+    items: tuple[Item, ...]
+    handed: Handed
+
+
 def all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
     """All requests of a message, or the error of the first that fails, written down: of each key
     that the first one names, for nothing of the message happened."""
@@ -46,24 +61,26 @@ def all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[R
 
 
 def run(
-    option: Continuation, work: Work, requests: Sequence[Request[Any]]
-) -> Done[tuple[Item, ...]]:
-    """Do the items in order, inside of the transaction of their message."""
+    option: Continuation, handed: Handed, work: Work, requests: Sequence[Request[Any]]
+) -> Done[Ran]:
+    """Do the items in order, inside of one transaction, with what was ``handed`` on to them."""
     items: list[Item] = []
+    start = START._replace(placeholder=handed.placeholder)
+    work.placeholder = handed.placeholder
     for request in requests:
-        before = work.mark() if items else START
+        before = work.mark() if items else start
         try:
-            items.append(Item(_performed(work, request, alone=len(requests) == 1)))
+            items.append(Item(_performed(work, request, alone=handed.alone)))
         except (Refusal, CryptographicFailure) as ended:
             refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
-            work.back_to(START if option is Continuation.UNDO else before)
+            work.back_to(start if option is Continuation.UNDO else before)
             note(work, request, refusal)
             if option is Continuation.UNDO:
                 items = [Item(undone=True) for _ in items]
             items.append(Item(error=refusal.error))
             if option is not Continuation.CONTINUE:
                 break
-    return Done(tuple(items), work.write())
+    return Done(Ran(tuple(items), Handed(work.placeholder)), work.write())
 
 
 def _performed(work: Work, request: Request[Any], *, alone: bool) -> Response:

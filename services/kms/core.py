@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -24,17 +24,17 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import KeyId, NodeName
-from services.kms import access, audit, batching, checking, merging, operations, store
+from services.kms import access, audit, batching, checking, merging, operations, portions, store
 from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Asked, Continuation, Item
 from services.kms.commits import Commits, Done
 from services.kms.dating import Dates, DatesCome
 from services.kms.ids import Ids
-from services.kms.kept import Touched, touched
+from services.kms.kept import NONE, Touched, touched
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
-from services.kms.merging import Replica, Taken
+from services.kms.merging import Replica, Replicated, Taken
 from services.kms.mint import Mint
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS
@@ -48,17 +48,6 @@ from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
-
-
-class Replicated(NamedTuple):
-    """Keys of a replication that have another material here, and where the trail now ends.
-
-    ``intact``: it has all that the peer saw of it.
-    """
-
-    refused: tuple[KeyId, ...]
-    end: TrailEnd
-    intact: bool
 
 
 _Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
@@ -122,9 +111,9 @@ class Core:
         """Do operations in order as KMIP's Batch Error Continuation Option says; an outcome for
         each that was begun.
 
-        They are done in order whatever the Batch Order Option is. What one item has changed is in
-        the same transaction as that of the next, and its refusal undoes nothing of the others,
-        but with *Undo*. ``InvalidMessage`` for more than ``checking.ITEMS_LIMIT`` of them.
+        They are done in order whatever the Batch Order Option is. The refusal of one undoes nothing
+        of the others, but with *Undo*; a long message is done in ``portions``.
+        ``InvalidMessage`` for more than ``checking.ITEMS_LIMIT`` of them.
         """
         if len(requests) > checking.ITEMS_LIMIT:
             raise InvalidMessage(
@@ -134,7 +123,13 @@ class Core:
             await self.admit(caller, Operation.DISCOVER_VERSIONS)
             self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)
-        return await self._together(caller, requests, partial(batching.run, option))
+        return await portions.done(
+            option,
+            requests,
+            lambda some, handed: self._together(
+                caller, some, partial(batching.run, option, handed), handed.placeholder
+            ),
+        )
 
     async def hands_on(self, caller: Caller, asked: Sequence[Asked]) -> None:
         """Raise what this server refuses or rejects of a message that another one is to do."""
@@ -162,8 +157,9 @@ class Core:
         caller: Caller,
         requests: Sequence[Request[Any]],
         how: Callable[[Work, Sequence[Request[Any]]], Done[T]],
+        placeholder: KeyId = NONE,
     ) -> T:
-        """All of a message in one transaction, or in one look at the store when it only reads."""
+        """All of these in one transaction, or in one look at the store when they only read."""
         if not self.caught_up.is_set():
             await self.caught_up.wait()
         asked = [request.operation for request in requests]
@@ -211,7 +207,7 @@ class Core:
                         told = await self._read(run, long=is_long(requests))
                         if told is not None:
                             return _reply(told.value)
-                    return await self._commit(caller, run, touched(drawn))
+                    return await self._commit(caller, run, touched(drawn, placeholder))
                 except DatesCome as come:
                     dated = self._dates.write(self._commit, caller, come.scope, at)
                     await self._stored(dated)

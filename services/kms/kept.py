@@ -39,18 +39,21 @@ class _Nowhere:
 
 NOWHERE: Final = cast(sqlite3.Connection, _Nowhere())
 
+NONE: Final = KeyId("")
+
 Touched = Collection[KeyId] | None
 """Keys that a message may change, besides new ones; None: any key."""
 
 
-def touched(requests: Sequence[Request[Any]]) -> Touched:
+def touched(requests: Sequence[Request[Any]], placeholder: KeyId = NONE) -> Touched:
     """What a message of these may change: reads do too, when a Get of a key is the first, and when
     one tells of a key whose date has come. The ID
-    Placeholder means a key that the message has made itself, unless it has looked for one."""
+    Placeholder means a key that the message has made itself, unless it has looked for one, or
+    the key ``placeholder`` that items before these have left."""
     located = any(isinstance(request, Locate) for request in requests)
     if located and any(_tells_states(request) for request in requests):
         return None  # a date may have led any key to another state
-    ids: list[KeyId] = []
+    ids: list[KeyId] = [placeholder] if placeholder else []
     for request in requests:
         if isinstance(request, Get | GetAttributes):
             ids += request.unique_identifiers or ()

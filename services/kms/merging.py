@@ -20,8 +20,9 @@ import msgspec
 
 from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
-from protocol.terms import KmipState, ResultReason
+from protocol.terms import KeyId, KmipState, ResultReason
 from services.kms import attributes, implied, states, store, usage
+from services.kms.audit import TrailEnd
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation
 from services.kms.work import Work
@@ -87,6 +88,17 @@ class Taken(NamedTuple):
             return None
         row = self.theirs
         return _earliest(row.deactivation_date, row.compromise_date, row.destroy_date)
+
+
+class Replicated(NamedTuple):
+    """Keys of a replication that have another material here, and where the trail now ends.
+
+    ``intact``: it has all that the peer saw of it.
+    """
+
+    refused: tuple[KeyId, ...]
+    end: TrailEnd
+    intact: bool
 
 
 def take(work: Work, replica: Replica, nonce: bytes) -> Taken:

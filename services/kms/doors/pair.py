@@ -23,12 +23,12 @@ from services.kms import audit, replication
 from services.kms.access import Caller, caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
-from services.kms.core import Core, Replicated
+from services.kms.core import Core
 from services.kms.doors import replicas
 from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
-from services.kms.merging import Taken
+from services.kms.merging import Replicated, Taken
 from services.kms.operations import Operation
 from services.kms.replication import Change, PeerView
 from services.kms.work import Written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -10,10 +12,12 @@ from protocol.attributes import Attribute
 from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, PermissionDenied
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
-from services.kms.access import caller_at
+from services.kms import portions
+from services.kms.access import Caller, caller_at
 from services.kms.attribute_operations import AddAttribute
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
+from services.kms.config import KmsRole
 from services.kms.operations import (
     Activate,
     Create,
@@ -32,6 +36,8 @@ from tests.services.kms.core_rig import do, items, made, trail, value, values
 from tests.services.kms.ports import CONFIG, VCENTER, Server
 
 CLIENT = caller_at(CONFIG, VCENTER.node, local=False)
+OPERATOR = Caller("op", KmsRole.OPERATOR, "default")
+STEPS = Continuation.STOP
 X = Attribute(name="x-a", value="1")
 
 
@@ -149,17 +155,115 @@ async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
     assert len(await items(server, *message[1:])) == ITEMS_LIMIT
 
 
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Items of a portion."""
+    monkeypatch.setattr(portions, "ITEMS", 3)
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("option", "outcomes", "commits"),
+    [
+        (Continuation.CONTINUE, ["ok"] * 4 + ["InvalidField"] + ["ok"] * 3, 3),
+        (Continuation.STOP, ["ok"] * 4 + ["InvalidField"], 2),
+        (Continuation.UNDO, ["undone"] * 4 + ["InvalidField"], 1),
+    ],
+)
+async def test_a_long_message_is_done_in_portions_unless_it_is_one_whole(
+    server: Server, three: int, option: Continuation, outcomes: list[str], commits: int
+) -> None:
+    message = [Create() for _ in range(8)]
+    message[4] = Create(length=1)
+    before = server.database.commits
+    done = await items(server, *message, option=option)
+    assert [outcome(item) for item in done] == outcomes
+    assert server.database.commits == before + commits
+    ids = [one.response.unique_identifier for one in done if isinstance(one.response, Created)]
+    assert (await do(server, Locate())).unique_identifiers == tuple(ids)
+    await server.boot()
+    results = [result for _, _, result in await trail(server)]
+    assert results == ["Success"] * len(ids[:4]) + ["Invalid Field"] + ["Success"] * len(ids[4:])
+
+
+async def test_the_placeholder_outlasts_a_portion_and_its_key_is_no_other(
+    server: Server, three: int
+) -> None:
+    other = await made(server)
+    looks = [Get(unique_identifiers=(other,))] * 6
+    done = await items(server, Create(), *looks, Get(), Activate(), Create(length=1), option=STEPS)
+    created = done[0].response
+    assert isinstance(created, Created)
+    [got] = [item.response.keys[0] for item in done[7:8] if isinstance(item.response, Got)]
+    assert got.unique_identifier == created.unique_identifier
+    assert [outcome(item) for item in done[7:]] == ["ok", "ok", "InvalidField"]
+    assert await value(server, created.unique_identifier, "State") == "Active"
+    assert await value(server, other, "State") == "Pre-Active"
+
+
+async def test_what_means_the_placeholder_is_done_with_what_it_means(
+    server: Server, three: int
+) -> None:
+    """No other message comes between a Create and what is done to its key."""
+    before = server.database.commits
+    message = [Create(), Create(), Create(), Activate(), Get(), Create(), Activate()]
+    done = await items(server, *message)
+    assert [outcome(item) for item in done] == ["ok"] * 7
+    assert server.database.commits == before + 2
+
+
+@pytest.mark.parametrize(
+    ("option", "outcomes"),
+    [
+        (Continuation.CONTINUE, ["ok"] * 3 + ["GeneralFailure"] * 3 + ["ok"]),
+        (Continuation.STOP, ["ok"] * 3 + ["GeneralFailure"]),
+    ],
+)
+async def test_a_disk_that_takes_a_portion_and_not_the_next_is_told_item_by_item(
+    server: Server, three: int, option: Continuation, outcomes: list[str]
+) -> None:
+    right, calls = server.database.transact, list[int]()
+
+    async def refuse(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await right(*given)
+
+    server.database.transact = refuse  # type: ignore[method-assign,assignment]
+    done = await items(server, *[Create()] * 7, option=option)
+    assert [outcome(item) for item in done] == outcomes
+    server.database.transact = right  # type: ignore[method-assign]
+    assert (await do(server, Locate())).total == outcomes.count("ok")
+
+
+async def test_others_are_answered_between_two_portions(server: Server, three: int) -> None:
+    order: list[str] = []
+
+    async def one() -> None:
+        await made(server)
+        order.append("one")
+
+    async def many() -> None:
+        await items(server, *[Create()] * 9)
+        order.append("many")
+
+    await asyncio.gather(many(), one())
+    assert order == ["one", "many"]
+
+
+async def test_the_trail_is_no_item_of_a_portion_of_one(server: Server, three: int) -> None:
+    done = await items(server, *[Create()] * 3, QueryAudit(), caller=OPERATOR)
+    assert [outcome(item) for item in done] == ["ok"] * 3 + ["InvalidField"]
+
+
 async def test_versions_touch_no_store(server: Server) -> None:
     [done] = await items(server, DiscoverVersions(), caller=CLIENT)
     assert isinstance(done.response, Versions) and done.response.versions[0] == "1.4"
 
 
 async def test_the_trail_is_read_alone(server: Server) -> None:
-    from services.kms.access import Caller
-    from services.kms.config import KmsRole
-
-    operator = Caller("op", KmsRole.OPERATOR, "default")
-    done = await items(server, Create(), QueryAudit(), caller=operator)
+    done = await items(server, Create(), QueryAudit(), caller=OPERATOR)
     assert isinstance(done[1].error, InvalidField)
 
 
