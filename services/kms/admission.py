@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 import msgspec
@@ -17,6 +16,7 @@ from services.kms.core import Core
 from services.kms.identities import Identity
 from services.kms.master import Vault
 from services.kms.operations import Operation
+from services.kms.work import Work
 from services.runtime.ports import Database
 
 NAME_LIMIT: Final = 64
@@ -135,9 +135,9 @@ class Admission:
             return known
         scoped = msgspec.structs.replace(by, scope=identity.scope)
 
-        def act(connection: sqlite3.Connection, vault: Vault, number: int) -> Identity:
+        def act(work: Work, number: int) -> Identity:
             made = msgspec.structs.replace(identity, changed=number)
-            identities.put(connection, vault, made)
+            identities.put(work.connection, work.vault, made)
             return made
 
         made = await self._core.administer(scoped, operation, identity.digest, act)

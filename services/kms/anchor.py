@@ -9,7 +9,7 @@ back together are noticed too; without one, a whole disk put back is not.
 
 | TPM's counter | counter in the anchor | at start |
 |---|---|---|
-| n | n, or n + 1: the end came between the two | it is the last anchor |
+| n | n, or n + 1: the end came between the two | it is the last anchor, and the counter rises |
 | n | anything else | an older anchor was put back, or the TPM is another one |
 
 The trail may be ahead of the anchor: reading is written down too, and a crash may fall between.
@@ -87,6 +87,7 @@ class AnchorKeeper:
         self._written: asyncio.Event | None = None  # of the anchor that is being written
         self._following = False
         self._room = 0  # for more anchors behind the file; 0: it is made anew
+        self._number = 0  # of the last anchor in the file
 
     # ---- at start ---------------------------------------------------------------------------
 
@@ -127,6 +128,7 @@ class AnchorKeeper:
             raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
         if known == 0 and count is None:
             return
+        self._number = known
         if count is None or known not in (count, count + 1):
             text = "has no counter" if count is None else f"is at {count}"
             raise RolledBack(
@@ -212,9 +214,7 @@ class AnchorKeeper:
     # ---- file and counter -------------------------------------------------------------------
 
     async def _write(self, end: TrailEnd) -> None:
-        count = 0
-        if self._tpm is not None:
-            count = await next_count(self._tpm, INDEX)
+        count = 0 if self._tpm is None else await self._next(self._tpm)
         fields = _FIELDS.pack(*_Anchor(*end, count))
         anchor = fields + self._vault.tag(_KIND, fields)
         room, self._room = self._room, 0  # what fails may leave a part of an anchor there
@@ -223,10 +223,25 @@ class AnchorKeeper:
         else:
             room = ANCHORS
             await replace_durably(self._disk, ANCHOR_FILE, anchor)
-        self._room = room - 1
+        self._room, self._number = room - 1, count
         if self._tpm is not None:
             await self._tpm.counter(INDEX, bump=True)
         self._kept = max(self._kept, end.sequence)
+
+    async def _next(self, tpm: Tpm) -> int:
+        """The number of the next anchor, which none before it has.
+
+        The counter is raised first for the last anchor if it was not, since that life ended, or
+        the TPM failed: else several would have one number, and any of them could be put back for
+        the last. A TPM that tells its counter and does not raise it has the file go on without.
+        """
+        count = await next_count(tpm, INDEX)
+        if count != self._number:
+            return count
+        try:
+            return await tpm.counter(INDEX, bump=True) + 1
+        except TpmError:
+            return count
 
     async def _read(self) -> _Anchor | None:
         """The last anchor that is whole: what a crash has cut off was the answer to nobody."""

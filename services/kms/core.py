@@ -24,7 +24,16 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import KeyId, NodeName
-from services.kms import access, audit, batching, checking, merging, operations, portions, store
+from services.kms import (
+    access,
+    audit,
+    batching,
+    checking,
+    merging,
+    operations,
+    portions,
+    store,
+)
 from services.kms.access import Caller
 from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
 from services.kms.batching import Asked, Continuation, Item
@@ -249,23 +258,12 @@ class Core:
         touches = [replica.row.key_id for replica in replicas]
         return await self._commit(caller, run, touches)
 
-    async def note_start(self, caller: Caller, operation: Operation) -> None:
-        """Write down that an administrator has an older database or a backup served from."""
-        at = self._clock.now()
-
-        def note(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[None]:
-            work = Work(connection, self._vault, caller, at, trail)
-            work.note(operation, "", caller.scope)
-            return Done(None, work.write())
-
-        await self._commit(caller, note)
-
     async def administer(
         self,
         caller: Caller,
         operation: Operation,
         subject: str,
-        act: Callable[[sqlite3.Connection, Vault, int], T],
+        act: Callable[[Work, int], T],
     ) -> T:
         """Have what an administrator changes about ``subject``, with its row of the trail, whose
         number ``act`` is told; durable on return."""
@@ -273,7 +271,7 @@ class Core:
 
         def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[T]:
             work = Work(connection, self._vault, caller, at, trail)
-            made = act(connection, self._vault, work.note(operation, subject, caller.scope))
+            made = act(work, work.note(operation, subject, caller.scope))
             return Done(made, msgspec.structs.replace(work.write(), changed=True, anchored=True))
 
         return await self._commit(caller, change)

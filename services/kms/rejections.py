@@ -112,6 +112,18 @@ class Judging:
         return None
 
 
+class Drafts(Protocol):
+    """The message that changes them (``services.kms.work``)."""
+
+    caller: Caller
+    connection: sqlite3.Connection
+    vault: Vault
+
+    def note(self, operation: Operation, key_id: str, scope: str) -> int:
+        """Draft an entry of the trail; its number."""
+        ...
+
+
 class Core(Protocol):
     """What has a change of the rejections written."""
 
@@ -120,7 +132,7 @@ class Core(Protocol):
         caller: Caller,
         operation: Operation,
         subject: str,
-        act: Callable[[sqlite3.Connection, Vault, int], T],
+        act: Callable[[Drafts, int], T],
     ) -> T:
         """See ``services.kms.core``."""
         ...
@@ -188,9 +200,9 @@ class Rejections:
         if known is not None and msgspec.structs.replace(new, changed=known.changed) == known:
             return
 
-        def act(connection: sqlite3.Connection, vault: Vault, number: int) -> Rejection:
+        def act(work: Drafts, number: int) -> Rejection:
             made = msgspec.structs.replace(new, changed=number)
-            put(connection, vault, made)
+            put(work.connection, work.vault, made)
             return made
 
         self._by_name[new.name] = await core.administer(by, Operation.REJECT, new.name, act)
@@ -201,14 +213,20 @@ class Rejections:
         if name not in self._by_name:
             return
         await core.administer(
-            by, Operation.END_REJECTION, name, lambda connection, *_: remove(connection, name)
+            by, Operation.END_REJECTION, name, lambda work, _: remove(work.connection, name)
         )
         del self._by_name[name]
 
-    async def end_all(self, core: Core, by: Caller) -> None:
-        """What an older database has is not meant now."""
-        for name in sorted(self._by_name):
-            await self.end(core, by, name)
+    async def begin_anew(self, core: Core, by: Caller, operation: Operation) -> None:
+        """Write down that an administrator has an older database or a backup served from. What was
+        to be rejected is not meant now: it is ended with that row, or not at all."""
+
+        def act(work: Drafts, _: int) -> None:
+            for name in remove_all(work.connection):
+                work.note(Operation.END_REJECTION, name, work.caller.scope)
+
+        await core.administer(by, operation, "", act)
+        self._by_name.clear()
 
 
 def _items(request: Request[Any]) -> int:
@@ -251,6 +269,13 @@ def put(connection: sqlite3.Connection, vault: Vault, one: Rejection) -> None:
 def remove(connection: sqlite3.Connection, name: str) -> None:
     """No change when there is none."""
     connection.execute("DELETE FROM rejections WHERE name = ?", (name,))
+
+
+def remove_all(connection: sqlite3.Connection) -> list[str]:
+    """The names of those that there were."""
+    found = connection.execute("SELECT name FROM rejections ORDER BY name").fetchall()
+    connection.execute("DELETE FROM rejections")
+    return [name for (name,) in found]
 
 
 def stored(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:

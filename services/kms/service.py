@@ -121,8 +121,7 @@ class KmsService(
                 )
             local = caller_at(self.config, self.node.name, local=True)
             if accepted is not None:
-                await self.core.note_start(local, accepted)
-                await self.core.rejections.end_all(self.core, local)
+                await self.core.rejections.begin_anew(self.core, local, accepted)
             await anchor.begin(database, accepted=accepted is not None)
             commits.witnesses.append(anchor)
             self._anchor = anchor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -12,14 +13,16 @@ from protocol.errors import CryptographicFailure
 from protocol.messages.kms import CreateKey
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from protocol.tpm.errors import RC_HANDLE_1, tpm_error
+from protocol.tpm.errors import RC_HANDLE_1, RC_IO_ERROR, tpm_error
 from protocol.tpm.structures import SealedBlob
-from services.kms.anchor import AnchorKeeper, RolledBack
+from services.kms.anchor import ANCHOR_FILE, TAG_SIZE, AnchorKeeper, RolledBack
+from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.ring import unpack_header, unseal
 from services.kms.roots import ROOTS
 from services.kms.roots.base import Means
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.work import Written
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.ports import CONFIG, CountedRng, Server
@@ -32,8 +35,11 @@ class Counter:
 
     def __init__(self, count: int | None) -> None:
         self.count = count
+        self.fails = False  # to rise
 
     async def counter(self, index: int, *, bump: bool = False) -> int:
+        if bump and self.fails:
+            raise tpm_error(RC_IO_ERROR)
         if bump:
             self.count = (self.count or 0) + 1
         if self.count is None:
@@ -41,10 +47,40 @@ class Counter:
         return self.count
 
 
+class Killed(Exception):
+    """The end of a life."""
+
+
+class Mortal(Counter):
+    """Each life ends when its first anchor is written, and before the counter has risen for it."""
+
+    def __init__(self, server: Server, count: int) -> None:
+        super().__init__(count)
+        self._server, self.dies = server, True
+        self.begin()
+
+    def begin(self) -> None:
+        self._before = self._server.platter.written[ANCHOR_FILE]
+
+    async def counter(self, index: int, *, bump: bool = False) -> int:
+        if bump and self.dies and self._server.platter.written[ANCHOR_FILE] != self._before:
+            raise Killed
+        return await super().counter(index, bump=bump)
+
+
+def number_in(server: Server) -> int:
+    """The number of the last anchor in the file."""
+    return int.from_bytes(server.platter.written[ANCHOR_FILE][-TAG_SIZE - 8 : -TAG_SIZE])
+
+
 def keeper(server: Server, count: int | None, *, tpm: bool = True) -> AnchorKeeper:
-    device = cast(Tpm, Counter(count)) if tpm else None
-    node: Any = server.node
-    return AnchorKeeper(node, cast(Any, server.disk), server.vault, device)
+    return kept_by(server, Counter(count) if tpm else None)
+
+
+def kept_by(server: Server, device: Counter | None) -> AnchorKeeper:
+    """With that TPM."""
+    node, disk, tpm = cast(Any, server.node), cast(Any, server.disk), cast(Tpm | None, device)
+    return AnchorKeeper(node, disk, server.vault, tpm)
 
 
 async def anchored(server: Server) -> None:
@@ -73,6 +109,38 @@ async def test_the_tpm_under_an_anchor_is_the_one_that_counted_it(
         return
     with pytest.raises(RolledBack, match=told):
         await check
+
+
+async def test_no_two_anchors_have_one_number_whatever_lives_end_before_the_counter_rises(
+    server: Server,
+) -> None:
+    """Else the disk of the first of these lives could be put back after the last one."""
+    device, numbers = Mortal(server, 4), list[int]()
+    for device.dies in (True, True, True, False):
+        device.begin()
+        made = kept_by(server, device)
+        if numbers:
+            await made.check(cast(Any, server.database))
+        with suppress(Killed):
+            await made.begin(cast(Any, server.database))
+        numbers.append(number_in(server))
+    assert numbers == [5, 6, 7, 8] and device.count == 8
+    old = keeper(server, 5)
+    with pytest.raises(RolledBack, match="has number 8, the TPM is at 5"):
+        await old.check(cast(Any, server.database))
+
+
+async def test_a_counter_that_did_not_rise_is_raised_before_the_next_anchor(server: Server) -> None:
+    """A TPM that fails in the middle of a life, and works again."""
+    device = Counter(4)
+    made = kept_by(server, device)
+    await made.begin(cast(Any, server.database))
+    for row, device.fails in ((1, True), (2, True), (3, False)):
+        written = Written(TrailEnd(row, bytes(32)), changed=True)
+        made.noted(written)
+        await made.settled(written)
+        assert number_in(server) == (6 if device.fails else 7)
+    assert device.count == 7
 
 
 async def test_an_anchor_that_a_tpm_has_counted_asks_for_it(server: Server) -> None:

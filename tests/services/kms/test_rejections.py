@@ -29,10 +29,11 @@ from services.kms.batching import Continuation
 from services.kms.operations import Operation
 from services.kms.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
+from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made
 from tests.services.kms.kmip_rig import Client, new_key, reason
-from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server
+from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server, SqliteDatabase
 
 
 async def told(
@@ -266,6 +267,44 @@ async def test_an_older_database_begins_without_any(server: Server, option: str)
     server.node.power = PowerInputs(boot_options={option: "nightly"})
     await server.boot()
     assert await times(server) == {}
+
+
+async def test_a_crash_at_the_start_of_a_backup_leaves_no_rejection_behind_its_row(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next start is an ordinary one: nobody says again that a backup was restored."""
+    right, left = SqliteDatabase.transact, [0]
+
+    async def transact(database: SqliteDatabase, *given: Any) -> Any:
+        done = await right(database, *given)
+        left[0] -= 1
+        if not left[0]:
+            server.life.end(WayDown.CRASH)
+            server.life.check()
+        return done
+
+    monkeypatch.setattr(SqliteDatabase, "transact", transact)
+    crashes, begun = 0, False
+    while not begun:
+        for name in ("a", "b"):
+            await told(server, "Get", name=name)
+        rows = len(await trail(server))
+        left[0] = crashes + 1
+        server.node.power = PowerInputs(boot_options={RESTORED_OPTION: "nightly"})
+        try:
+            await server.boot()
+            begun = True
+        except NodeDown:
+            crashes += 1
+        server.node.power = PowerInputs()
+        left[0] = 0
+        await server.boot()
+        said = [row[1] for row in (await trail(server))[rows:]]
+        assert (sorted(await times(server)), said) in (
+            ([], ["Restore", "End Rejection", "End Rejection"]),
+            (["a", "b"], []),
+        )
+    assert crashes and not await times(server)
 
 
 async def test_a_row_that_was_edited_is_not_served_from(server: Server) -> None:
