@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.api.answers.kmip import KmipCases, KmipServer
+from lab.api.answers.kmip import KmipCases, KmipRoot, KmipServer
 from lab.errors import KeysteadError
 from lab.kmip.cases import play
+from lab.kmip.resealing import Reseal, reseal
 from lab.kmip.serving import Serving, Settings
 from lab.kmip.serving import serve as run
 from lab.topology.course import Report
@@ -39,6 +40,12 @@ def serve(
 ) -> None:
     """Serve until somebody ends it; ``ready`` is told of it once. Errors as ``serving.serve``."""
     asyncio.run(run(settings, lambda serving: ready(_server(serving)), record))
+
+
+def set_root(wanted: Reseal, record: Callable[[str, dict[str, Any]], None]) -> KmipRoot:
+    """Have another root seal the keys of a server that does not run. Errors as ``reseal``."""
+    now = asyncio.run(reseal(wanted, record))
+    return KmipRoot(folder=str(wanted.folder), root=now.root.value, kek=now.kek)
 
 
 def _server(serving: Serving) -> KmipServer:

@@ -133,6 +133,7 @@ COMMANDS: Mapping[str, str] = {
     "kms rotate-kek": "custody:rotate_kek",
     "kms set-root": "custody:set_root",
     "kmip serve": "kmip:serve",
+    "kmip set-root": "kmip:set_root",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
     "load kmip": "load:kmip",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, is_document, plain, say
+from lab.cli.output import document, field, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.errors import KeysteadError
 from protocol import names
 from protocol.printable import one_line, told
+from protocol.terms import RootKind
 
 if TYPE_CHECKING:
     from lab.api.answers.kmip import KmipServer
+
+
+FOLDER: Final = Path("keystead-kmip")
 
 
 def cases(
@@ -58,7 +62,7 @@ Pem = tuple[Path, ...]
 def serve(
     *,
     listen: Annotated[str, Parameter(help="Address and port; port 0 is any.")] = "127.0.0.1:5696",
-    folder: Annotated[Path, Parameter(help="Where it keeps what it has.")] = Path("keystead-kmip"),
+    folder: Annotated[Path, Parameter(help="Where it keeps what it has.")] = FOLDER,
     cert: Annotated[Path | None, Parameter(help="The server's certificate, PEM.")] = None,
     key: Annotated[Path | None, Parameter(help="Its private key, PEM.")] = None,
     ca: Annotated[Path | None, Parameter(help="Who issues clients' certificates, PEM.")] = None,
@@ -114,6 +118,34 @@ def serve(
         rotate_kek=rotate_kek,
     )
     run(settings, lambda server: _serves(server, options), _told)
+
+
+def set_root(
+    *,
+    root: Annotated[RootKind, Parameter(help="keyfile or passphrase.")],
+    folder: Annotated[Path, Parameter(help="Where the server keeps what it has.")] = FOLDER,
+    passphrase_file: Annotated[
+        Path | None, Parameter(help="Its first line is the new passphrase.")
+    ] = None,
+    old_passphrase_file: Annotated[
+        Path | None, Parameter(help="Its first line opens the keys now.")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Have another passphrase, or a key file, seal the keys of a server that does not run.
+
+    keystead kmip set-root --root passphrase --passphrase-file new --old-passphrase-file words
+    keystead kmip set-root --folder /tmp/keys --root keyfile --old-passphrase-file words
+
+    It is one change on the disk: whenever the machine stops, the keys open with the old one or
+    with the new one. The keys themselves are not touched, and the trail has it (Change Root).
+    """
+    from lab.api.kmip import set_root as run
+    from lab.kmip.resealing import Reseal
+
+    answer = run(Reseal(folder, root, passphrase_file, old_passphrase_file), _told)
+    columns = (field("folder"), field("root"), ("KEK", lambda row: row.kek))
+    show_one(answer, options.output, columns, key="folder")
 
 
 def _place(listen: str) -> tuple[str, int]:

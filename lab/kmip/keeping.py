@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
@@ -13,7 +14,8 @@ from protocol.terms import RootKind
 from services.kms.access import caller_at
 from services.kms.roots.passphrase import CURE, PASSPHRASE_OPTION, flaw_of
 
-_HOW = "Name a file that has it: --passphrase-file FILE"
+OPTION: Final = "--passphrase-file"
+OLD_OPTION: Final = "--old-passphrase-file"
 
 
 def typed(file: Path | None) -> dict[str, str]:
@@ -29,11 +31,13 @@ def typed(file: Path | None) -> dict[str, str]:
     return {PASSPHRASE_OPTION: words}
 
 
-def halted(screen: str) -> KeysteadError:
+def halted(screen: str, option: str = OPTION) -> KeysteadError:
     """What people are told of a screen of such a server. Its passphrase comes in another way than
     to one of a lab, and one that lacks is a word of theirs and no state of its disk."""
     if CURE in screen:
-        return KeysteadError("KS-USE-003", screen.replace(CURE, _HOW))
+        return KeysteadError(
+            "KS-USE-003", screen.replace(CURE, f"Name a file that has it: {option} FILE")
+        )
     return KeysteadError("KS-KMIP-003", screen)
 
 

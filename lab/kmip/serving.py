@@ -87,7 +87,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     KS-USE-003 for a passphrase that lacks or is another one.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
-    with _locked(settings.folder):
+    with locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or _made(settings)
         words = typed(settings.passphrase_file)
@@ -230,7 +230,8 @@ async def _ended(server: Alone, asked: asyncio.Event) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else serves from it meanwhile; KS-KMIP-001 when somebody does, or it is of no use."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

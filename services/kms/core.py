@@ -180,7 +180,6 @@ class Core:
         at = self._clock.now()
         drawn = self._mint.drawn(requests, at)
         fresh = self._mint.keys(caller, drawn, at)
-
         judging = self.rejections.judging(caller, requests)
 
         def run(

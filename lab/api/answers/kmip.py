@@ -55,6 +55,14 @@ class ReplayReport(Answer, frozen=True, kw_only=True):
     findings: tuple[ReplayFinding, ...]
 
 
+class KmipRoot(Answer, frozen=True, kw_only=True):
+    """What seals the keys of a key server without a lab; ``kek``: the number of the current KEK."""
+
+    folder: str
+    root: str
+    kek: int
+
+
 class KmipServer(Answer, frozen=True, kw_only=True):
     """A key server that serves: paths of PEM files, and who may ask it.
 
