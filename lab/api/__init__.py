@@ -19,6 +19,6 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
 - ``waiting``   until a lab is as it is wanted
 - ``labs``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``, ``matrix``,
-  ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``conformance``, ``conversation``,
-  ``experiment_files``, ``kmip``, ``logs``, ``explain``: they need no lab
+  ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``load_runs``, ``conformance``,
+  ``conversation``, ``experiment_files``, ``kmip``, ``logs``, ``explain``: they need no lab
 """

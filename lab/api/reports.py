@@ -13,6 +13,7 @@ from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
 from lab.errors import KeysteadError
+from lab.load.kept import LOAD, compared, load_of
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX, result_of
 from lab.runs.store import RunFolder
@@ -96,8 +97,19 @@ def page_of(run: str, other: str = "") -> bytes:
         from chaos.report.matrix_page import matrix_page
 
         return "".join(matrix_page(one) for one in matrices if one).encode()
+    if RunFolder(run).record().experiment == LOAD:
+        return _load_page(run, other).encode()
     text = pair(story_of(run), story_of(other)) if other else page(story_of(run))
     return text.encode()
+
+
+def _load_page(run: str, other: str) -> str:
+    from lab.load.page import page, pair
+
+    if not other:
+        return page(load_of(run))
+    a, b = load_of(run), load_of(other)
+    return pair(a, b, compared(a, b))
 
 
 def junit_of(run: str, *, strict: bool = False) -> bytes:

@@ -13,10 +13,12 @@ from chaos.report.bands import bands
 from chaos.verdict import WORDS
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
+from lab.api.load_runs import loaded
 from lab.api.matrix_runs import described
 from lab.api.run_description import description
 from lab.api.sweep_runs import SWEEP, swept
 from lab.errors import KeysteadError
+from lab.load.kept import LOAD
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder, all_runs
@@ -82,6 +84,8 @@ def describe(run: str) -> RunDescription:
         return described(folder, record)
     if record.experiment == SWEEP:
         return swept(folder, record)
+    if record.experiment == LOAD:
+        return loaded(folder, record)
     plan = folder.decoded("plan.json", load_plan)
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()

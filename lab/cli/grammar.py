@@ -137,6 +137,7 @@ COMMANDS: Mapping[str, str] = {
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
     "load kmip": "load:kmip",
+    "load compare": "load:compare",
     "provider add": "keys:provider_add",
     "provider set": "keys:provider_set",
     "provider create": "native:create",

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lab.cli.load_told import tell as told
+from lab.cli.load_told import tell_both as told_both
 from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import say
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
+    from lab.api.answers.load import LoadReport
     from lab.load.offering import Server
     from lab.load.profile import Profile
     from lab.load.report import Asked
@@ -113,11 +116,42 @@ class Offer:
         return asked, profile
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What else is written of a load."""
+
+    html: Annotated[Path | None, Parameter(help="Write the load's page (HTML) here.")] = None
+    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None
+
+    def check(self) -> None:
+        """KS-USE-003 where one cannot be written, before a load is offered for it."""
+        from lab.api.reports import place_for
+
+        place_for("--html", self.html)
+        place_for("--hgrm", self.hgrm)
+
+    def write(self, report: LoadReport) -> None:
+        """KS-OUT-001 where that is refused."""
+        from lab.api.reports import write
+
+        if self.html is not None:
+            from lab.load.page import page
+
+            write(self.html, page(report).encode())
+            say(f"written: {self.html}")
+        if self.hgrm is not None:
+            from lab.load.figures import decoded, percentile_file
+
+            write(self.hgrm, percentile_file(decoded(report.items[-1].histogram)))
+            say(f"written: {self.hgrm}")
+
+
 def kmip(
     target: Target,
     offer: Offer = Offer(),
     *,
-    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None,
+    files: Files = Files(),
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
@@ -129,14 +163,15 @@ def kmip(
 
     All arrivals are drawn from the seed before the first one. Latency counts from when an
     operation was due, whatever it had to wait for. Operations: get, create, activate, locate,
-    destroy. Keys that are made stay there. Exit codes: 0 the thresholds hold, 1 one does not, 2
-    nobody can tell: there was nothing to measure, or the generator itself was too slow.
+    destroy. Keys that are made stay there; the figures are kept as a run. Exit codes: 0 the
+    thresholds hold, 1 one does not, 2 nobody can tell: there was nothing to measure, or the
+    generator itself was too slow.
     """
     from lab.load.offering import offered
     from lab.load.report import EXIT_CODES
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
 
-    _place("--hgrm", hgrm)
+    files.check()
     asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
     server = target.known()
     with telling(Style.NONE if options.quiet else progress, "load") as tell:
@@ -145,18 +180,47 @@ def kmip(
             asked._replace(target=server.address),
             profile,
             tell=tell,
-            interrupted=lambda until: told(until, options, hgrm),
+            interrupted=lambda until: _kept(until, options, files),
         )
-    told(report, options, hgrm)
+    _kept(report, options, files)
     return EXIT_CODES[report.verdict]
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    html: Annotated[Path | None, Parameter(help="Write both as one page (HTML) here.")] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Lay two stored loads side by side: rates, errors, latency, and what was not the same.
+
+    keystead load compare load-kmip-1 load-kmip-1-2
+    keystead load compare load-kmip-1 load-kmip-1-2 --html both.html
+    """
+    from lab.api.reports import place_for, write
+    from lab.load.kept import compared, load_of
+
+    place_for("--html", html)
+    first, second = load_of(a), load_of(b)
+    answer = compared(first, second)
+    told_both(answer, options)
+    if html is not None:
+        from lab.load.page import pair
+
+        write(html, pair(first, second, answer).encode())
+        say(f"written: {html}")
+
+
+def _kept(report: LoadReport, options: Options, files: Files) -> None:
+    """As a run, on the terminal, in files."""
+    from lab.load.kept import keep
+
+    kept = keep(report, "kmip")
+    told(kept, options)
+    files.write(kept)
 
 
 def _between(what: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise KeysteadError("KS-USE-003", f"{what} {value}: {least} to {most}")
-
-
-def _place(what: str, path: Path | None) -> None:
-    """Refuse a file that cannot be written before a load is offered for it."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise KeysteadError("KS-USE-003", f"{what} {path}: a file in a folder that is there")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.cli.options import Format, Options
 from lab.cli.output import field, plain, say, show
 
 if TYPE_CHECKING:
-    from lab.api.answers.load import LoadOperation, LoadReport
+    from lab.api.answers.load import LoadComparison, LoadOperation, LoadReport
 
 COLUMNS = (
     field("operation"),
@@ -25,12 +24,8 @@ COLUMNS = (
 )
 
 
-def tell(report: LoadReport, options: Options, hgrm: Path | None = None) -> None:
-    """Show it; ``hgrm``: the percentiles of all operations go there."""
-    if hgrm is not None:
-        from lab.load.figures import decoded, percentile_file
-
-        hgrm.write_bytes(percentile_file(decoded(report.items[-1].histogram)))
+def tell(report: LoadReport, options: Options) -> None:
+    """Show it."""
     show(report, options.output, COLUMNS, (("ERRORS", _errors),), key="operation")
     if options.output not in (Format.TABLE, Format.WIDE):
         return
@@ -68,3 +63,24 @@ def _own(report: LoadReport) -> None:
         say("the generator was saturated: it began too many late by itself, so figures tell of it")
     facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
     say(f"{report.verdict}: {facts}")
+    if report.run:
+        say(f"run {report.run}")
+
+
+def tell_both(answer: LoadComparison, options: Options) -> None:
+    """Two loads; what was not the same to begin with is on stderr."""
+    columns = (
+        field("operation"),
+        field("a_ok_per_s", "OK/S A"),
+        field("b_ok_per_s", "OK/S B"),
+        field("a_failed", "FAILED A"),
+        field("b_failed", "FAILED B"),
+        field("a_p50_ms", "P50 MS A"),
+        field("b_p50_ms", "P50 MS B"),
+        field("a_p99_ms", "P99 MS A"),
+        field("b_p99_ms", "P99 MS B"),
+        field("p99_ratio", "P99 B/A"),
+    )
+    show(answer, options.output, columns, key="operation")
+    for one in answer.conditions:
+        say(f"not the same: {one.what}: {one.a} and {one.b}")

@@ -41,7 +41,7 @@ def reported(
 ) -> LoadReport:
     """``ended_s``: seconds from the begin of the load to its end, whoever ended it."""
     whole = asked.warmup + asked.length
-    until = min(whole, ended_s)
+    until = min(whole, ended_s) if interrupted else whole
     span = Span(min(asked.warmup, ended_s), until, generator.offered_s, ended_s)
     figures = Figures(arrivals, generator.record, generator.begun, span)
     items = figures.operations()

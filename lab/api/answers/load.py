@@ -96,3 +96,35 @@ class LoadReport(Answer, frozen=True, kw_only=True):
     thresholds: tuple[LoadThreshold, ...]
     moments: tuple[LoadMoment, ...]
     facts: dict[str, str] = {}
+
+
+class LoadDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation of two loads; None where one of them did not have it, or measured nothing."""
+
+    operation: str
+    a_ok_per_s: float | None
+    b_ok_per_s: float | None
+    a_failed: int | None
+    b_failed: int | None
+    a_p50_ms: float | None
+    b_p50_ms: float | None
+    a_p99_ms: float | None
+    b_p99_ms: float | None
+    p99_ratio: float | None
+
+
+class LoadCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """What was not the same for two loads to begin with."""
+
+    what: str
+    a: str
+    b: str
+
+
+class LoadComparison(Answer, frozen=True, kw_only=True):
+    """Two stored loads beside each other. ``p99_ratio`` is of the second over the first."""
+
+    a: str
+    b: str
+    conditions: tuple[LoadCondition, ...]
+    items: tuple[LoadDifference, ...]

@@ -12,7 +12,7 @@ from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
 from lab.api.answers.kmip import KmipCases, KmipServer, ReplayReport
-from lab.api.answers.load import LoadReport
+from lab.api.answers.load import LoadComparison, LoadReport
 from lab.api.answers.matrix import CellStory, Matrix
 from lab.api.answers.sweep import Sweep
 from protocol.terms import Role
@@ -391,6 +391,7 @@ LOCAL: tuple[type[Answer], ...] = (
     ReplayReport,
     KmipServer,
     LoadReport,
+    LoadComparison,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

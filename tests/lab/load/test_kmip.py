@@ -42,7 +42,8 @@ def test_a_load_on_a_server_is_offered_whole_and_judged(
     kept = tmp_path / "all.hgrm"
     more = ["--rate", "60/s", "--duration", "2s", "--warmup", "500ms", "--connection", "pooled"]
     limits = ["--threshold", "get.p50 < 30s", "--threshold", "all.errors < 1%"]
-    assert run([*words, *more, *limits, "--hgrm", str(kept), "-o", "json"]) == 0
+    files = ["--hgrm", str(kept), "--html", str(tmp_path / "load.html")]
+    assert run([*words, *more, *limits, *files, "-o", "json"]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert report["kind"] == "LoadReport" and report["verdict"] == "pass"
     items = {item["operation"]: item for item in report["items"]}
@@ -53,6 +54,7 @@ def test_a_load_on_a_server_is_offered_whole_and_judged(
     assert every["failed"] == 0 and 0 < every["p50_ms"] <= every["p99_ms"] <= every["max_ms"]
     assert 0 < report["generator"]["cpu_share"] < 4
     assert sum(moment["offered"] for moment in report["moments"]) > every["offered"], "warm-up too"
+    assert report["run"] and report["run"] in (tmp_path / "load.html").read_text()
     text = kept.read_text()
     assert text.split()[:2] == ["Value", "Percentile"]
     assert f"TotalCount     = {every['offered']:12.3f}" in text
@@ -87,6 +89,7 @@ def test_a_server_that_is_not_there_is_one_message(
         ("--timeout|0s", "KS-USE-003", "above 0"),
         ("--seed=-1", "KS-USE-003", "--seed -1"),
         ("--hgrm|/nowhere/at/all", "KS-USE-003", "--hgrm"),
+        ("--html|/nowhere/at/all", "KS-USE-003", "--html"),
         ("--rate|x", "KS-USE-003", "no rate"),
         ("--mix|x:1", "KS-USE-003", "no operation is 'x'"),
     ],

@@ -1,0 +1,151 @@
+"""Loads as stored runs: ``load.json`` beside what every run has, and a file of percentiles for each
+operation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from chaos.verdict import Verdict
+from lab.api.answers.load import (
+    LoadComparison,
+    LoadCondition,
+    LoadDifference,
+    LoadOperation,
+    LoadReport,
+)
+from lab.errors import KeysteadError
+from lab.load.report import EXIT_CODES
+from lab.runs.store import (
+    RunFolder,
+    RunRecord,
+    code_version,
+    lock_version,
+    new_run,
+    python_version,
+)
+
+LOAD: Final = "load"
+"""The experiment that a run names which is a load on something that is no lab."""
+FILE: Final = "load.json"
+
+
+def keep(report: LoadReport, mode: str) -> LoadReport:
+    """The same with the name of its run. KS-LAB-005 when there is no room for it."""
+    folder = new_run(LOAD, mode, report.seed)
+    made = msgspec.structs.replace(report, run=folder.run)
+    record = RunRecord(
+        run=folder.run,
+        experiment=LOAD,
+        mode=mode,
+        seed=report.seed,
+        code=code_version(),
+        python=python_version(),
+        lock=lock_version(),
+        began=time.time() - report.warmup - report.seconds,
+    )
+    verdict = Verdict(
+        verdict=made.verdict,
+        exit_code=EXIT_CODES[made.verdict],
+        seed=made.seed,
+        trace_hash="",
+        run=folder.run,
+        checks=(),
+        reasons=tuple(
+            f"{one.threshold}: measured {one.value}" for one in made.thresholds if not one.holds
+        ),
+        ended=made.warmup + made.seconds,
+    )
+    write(folder, made)
+    for name, kept in (("run.json", record), ("result.json", verdict)):
+        folder.write(name, _json(kept))
+    return made
+
+
+def write(folder: RunFolder, report: LoadReport) -> None:
+    """The load of a run, and percentiles of each operation that has any."""
+    from lab.load.figures import decoded, percentile_file
+
+    folder.write(FILE, _json(report))
+    for item in report.items:
+        if item.p50_ms is not None:
+            folder.write(f"{item.operation}.hgrm", percentile_file(decoded(item.histogram)))
+
+
+def load_of(run: str) -> LoadReport:
+    """A stored load; KS-RUN-001 when there is no such run or it is none, KS-RUN-004 for a damaged
+    file."""
+    folder = RunFolder(run)
+    folder.record()
+    return folder.decoded(FILE, msgspec.json.Decoder(LoadReport).decode)
+
+
+def is_load(run: str) -> bool:
+    """Whether a stored run has a load."""
+    return (RunFolder(run).path / FILE).is_file()
+
+
+def compared(a: LoadReport, b: LoadReport) -> LoadComparison:
+    """The first load beside the second; KS-USE-003 for a load beside itself."""
+    if a.run == b.run:
+        raise KeysteadError("KS-USE-003", f"{a.run}: two different runs are laid side by side")
+    mine, other = ({item.operation: item for item in report.items} for report in (a, b))
+    names = dict.fromkeys((*mine, *other))
+    names["all"] = names.pop("all", None)
+    return LoadComparison(
+        a=a.run,
+        b=b.run,
+        conditions=tuple(
+            LoadCondition(what=what, a=one, b=two)
+            for what, one, two in _conditions(a, b)
+            if one != two
+        ),
+        items=tuple(_difference(name, mine.get(name), other.get(name)) for name in names),
+    )
+
+
+def _conditions(a: LoadReport, b: LoadReport) -> list[tuple[str, str, str]]:
+    told = [
+        {
+            "target": report.target,
+            "rate": report.rate,
+            "mix": ", ".join(f"{name}:{weight}" for name, weight in report.mix.items()),
+            "arrivals": report.spread,
+            "seed": str(report.seed),
+            "warmup": f"{report.warmup:g} s",
+            "seconds": f"{report.seconds:g}",
+            "outstanding": str(report.generator.outstanding),
+            "saturated": "yes" if report.generator.saturated else "no",
+            **{
+                name: report.facts[name]
+                for name in ("vcenters", "connection")
+                if name in report.facts
+            },
+        }
+        for report in (a, b)
+    ]
+    return [
+        (what, told[0].get(what, "-"), told[1].get(what, "-")) for what in {**told[0], **told[1]}
+    ]
+
+
+def _difference(name: str, a: LoadOperation | None, b: LoadOperation | None) -> LoadDifference:
+    p99_a, p99_b = (None if one is None else one.p99_ms for one in (a, b))
+    return LoadDifference(
+        operation=name,
+        a_ok_per_s=None if a is None else a.ok_per_s,
+        b_ok_per_s=None if b is None else b.ok_per_s,
+        a_failed=None if a is None else a.failed,
+        b_failed=None if b is None else b.failed,
+        a_p50_ms=None if a is None else a.p50_ms,
+        b_p50_ms=None if b is None else b.p50_ms,
+        a_p99_ms=p99_a,
+        b_p99_ms=p99_b,
+        p99_ratio=round(p99_b / p99_a, 3) if p99_a and p99_b is not None else None,
+    )
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value))

@@ -1,0 +1,49 @@
+"""A load as one HTML file, or two beside each other: nothing in it asks a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.report.filling import filled
+from lab.api.answers.load import LoadComparison, LoadReport
+from lab.load.pictures import latency, lines, percentiles, rates
+
+
+def page(report: LoadReport) -> str:
+    """The report of one load."""
+    own = report.generator
+    facts: dict[str, Any] = {
+        "run": report.run or "not kept",
+        "target": report.target,
+        "rate": report.rate,
+        "mix": ", ".join(f"{name} {weight}" for name, weight in report.mix.items()),
+        "arrivals": f"{report.spread}, seed {report.seed}",
+        "measured": f"{report.seconds:g} s",
+        "drawn": f"{own.drawn} ({own.drawn_per_s:g}/s)",
+        "begun late": f"{own.late} (p99 {own.late_p99_ms:g} ms, max {own.late_max_ms:g} ms)",
+        "held": f"{own.held} by {own.outstanding} under way",
+        "own CPU": f"{own.cpu_share * 100:.0f} % of a core",
+        **report.facts,
+    }
+    one = {report.run or report.target: report}
+    values = {
+        "report": report,
+        "facts": facts,
+        "rates": rates(report),
+        "latency": latency(report),
+        "percentiles": percentiles(one),
+        "lines": lines(one),
+    }
+    return filled("load.html", values, title=f"{report.run or report.target}: {report.verdict}")
+
+
+def pair(a: LoadReport, b: LoadReport, compared: LoadComparison) -> str:
+    """Two loads beside each other."""
+    both = {a.run: a, b.run: b}
+    values = {
+        "reports": [{"report": r, "rates": rates(r), "latency": latency(r)} for r in (a, b)],
+        "compared": compared,
+        "percentiles": percentiles(both),
+        "lines": lines(both),
+    }
+    return filled("load-pair.html", values, title=f"{a.run} and {b.run}")

@@ -1,0 +1,123 @@
+"""Loads as stored runs, as pages, and beside each other."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lab.cli.main import run
+from lab.load.figures import decoded, percentile_file, value_ms
+from lab.load.kept import compared, keep, load_of
+from lab.load.page import page, pair
+from tests.lab.load.play import Stalling, load
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+class Seen(HTMLParser):
+    """What a page would load, and its words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href") and not (value or "").startswith(("#", "data:")):
+                self.outside.append(f"{tag} {name} {value}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_a_load_is_kept_and_told_again_by_every_command(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = keep(load(Stalling(), "get.p99 < 100ms", rate="20/s", duration="30s"), "kmip")
+    second = keep(load(Stalling(stall=0.0), rate="20/s", duration="30s"), "kmip")
+    assert (first.run, second.run) == ("load-kmip-1", "load-kmip-1-2")
+    assert load_of(first.run) == first
+    text = (home / "runs" / first.run / "get.hgrm").read_bytes()
+    assert text == percentile_file(decoded(first.items[0].histogram))
+    assert value_ms(decoded(first.items[0].histogram), 99.0) == first.items[0].p99_ms
+    assert run(["runs", "-o", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["items"]
+    assert [(one["run"], one["verdict"]) for one in listed] == [
+        (first.run, "fail"),
+        (second.run, "none"),
+    ]
+    assert run(["describe", "run", first.run]) == 0
+    out = capsys.readouterr().out
+    assert f"20/s at arithmetic: {first.items[-1].ok} of" in out and "fail (exit 1)" in out
+    for words, tag in (([first.run], "1"), ([first.run, second.run], "2")):
+        made = home / f"{tag}.html"
+        assert run(["report", *words, "-o", str(made)]) == 0
+        assert first.run in made.read_text()
+    capsys.readouterr()
+    assert run(["load", "compare", first.run, second.run, "-o", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["kind"] == "LoadComparison" and answer["items"][-1]["operation"] == "all"
+    assert 0 < answer["items"][0]["p99_ratio"] < 0.01
+    assert run(["load", "compare", first.run, second.run]) == 0
+    assert run(["load", "compare", first.run, first.run]) == 64
+    assert run(["load", "compare", first.run, "nope"]) == 64
+    assert "KS-RUN-001" in capsys.readouterr().err
+
+
+def test_what_was_not_the_same_to_begin_with_is_told() -> None:
+    a = msgspec.structs.replace(load(Stalling(), duration="5s"), run="a")
+    b = msgspec.structs.replace(load(Stalling(), duration="10s", seed=2, mix={"put": 1}), run="b")
+    answer = compared(a, b)
+    assert {one.what for one in answer.conditions} == {"mix", "seed", "seconds"}
+    assert [one.operation for one in answer.items] == ["get", "put", "all"]
+    assert answer.items[0].b_ok_per_s is None and answer.items[1].a_p99_ms is None
+
+
+def test_a_page_loads_nothing_and_has_the_figures() -> None:
+    report = msgspec.structs.replace(
+        load(Stalling(), "get.p99 < 100ms", mix={"get": 9, "put": 1}), run="one"
+    )
+    text = page(report)
+    seen = Seen(text)
+    assert seen.outside == [] and "default-src 'none'" in text
+    words = " ".join(" ".join(seen.words).split())
+    for item in report.items:
+        assert f"{item.operation} {item.offered} {item.ok} {item.failed}" in words
+    assert "get.p99 < 100ms" in words and str(report.thresholds[0].value) in words
+    assert seen.tags.count("svg") == 3 + 3 + 3 + 3, "three pictures, and the keys of their lines"
+    offered = re.findall(r"<title>offered: ([0-9.e+]+)/s", text)
+    assert len(offered) == len(report.moments), "the plot has every moment"
+    other = msgspec.structs.replace(report, run="two")
+    both = Seen(pair(report, other, compared(report, other)))
+    assert both.outside == [] and "two" in "".join(both.words)
+
+
+def test_a_load_of_which_nothing_was_measured_has_a_page_too() -> None:
+    async def fail(number: int) -> str:
+        return "Refused"
+
+    report = load(fail, "get.p99 < 1s", duration="2s")
+    text = page(report)
+    assert "nothing to measure" in text and "Refused" in text
+
+
+def test_a_name_that_is_markup_stays_text() -> None:
+    report = msgspec.structs.replace(
+        load(Stalling(), duration="2s"), target="<img src=x onerror=1>"
+    )
+    assert "<img" not in page(report)
