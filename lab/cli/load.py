@@ -168,7 +168,7 @@ def kmip(
     generator itself was too slow.
     """
     from lab.load.offering import offered
-    from lab.load.report import EXIT_CODES
+    from lab.load.threshold import EXIT_CODES
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
 
     files.check()

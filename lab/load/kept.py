@@ -17,7 +17,7 @@ from lab.api.answers.load import (
     LoadReport,
 )
 from lab.errors import KeysteadError
-from lab.load.report import EXIT_CODES
+from lab.load.threshold import EXIT_CODES
 from lab.runs.store import (
     RunFolder,
     RunRecord,

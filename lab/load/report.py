@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from lab.api.answers.load import LoadReport, LoadThreshold
 from lab.load.arrivals import Arrivals, Spread
 from lab.load.figures import Figures, Span
 from lab.load.generator import Generator
 from lab.load.threshold import Threshold
-
-EXIT_CODES: Final = {"pass": 0, "none": 0, "fail": 1, "unknown": 2, "interrupted": 130}
-"""By verdict."""
 
 
 class Asked(NamedTuple):

@@ -14,6 +14,8 @@ from lab.errors import KeysteadError
 
 ALL: Final = "all"
 """The name of all operations together."""
+EXIT_CODES: Final = {"pass": 0, "none": 0, "fail": 1, "unknown": 2, "interrupted": 130}
+"""Of a load's command, by what its thresholds came to."""
 _FORM: Final = re.compile(
     r"\s*(?P<op>[A-Za-z0-9_-]+)\.(?P<what>p[0-9]{1,2}(\.[0-9]{1,3})?|max|errors|rate)"
     r"\s*(?P<sign><=|>=|<|>)\s*(?P<limit>\S+)\s*"
