@@ -17,7 +17,8 @@
 - ``describing``  of those the ones about attributes, and Locate
 - ``dating``      of those what writes a state to which a date has led
 - ``ciphering``   of those Encrypt and Decrypt, in the ``modes`` that are built
-- ``at_once``     a Get that needs no wait
+- ``at_once``     a Get that needs no wait, and a Create that needs no task
+- ``making``      of those Create: keys that come together, written together
 - ``giving``      of those Get: what it gives, and when it changes nothing
 - ``wrapping``    which key wraps another one on its way out
 - ``usage``       leases and limits           - ``rekeying``  the key that follows another
@@ -27,6 +28,7 @@
 - ``kinds``       algorithms and lengths       - ``keyrow``  one key as stored
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``opening``  all of it checked at a start
+- ``several``     many rows in few statements
 - ``ring``        KEKs and the key of the tags, sealed by a root    - ``roots``  of which kinds
 - ``master``      wraps and tags by them       - ``custody``  another KEK, another root
 - ``identities``  who may come by KMIP, as stored

@@ -1,11 +1,14 @@
-"""A Get that needs no wait: what it gives, without a transaction or a task beside it."""
+"""What needs no wait, and no task beside it: a Get of a key that is at hand, and a plain Create."""
 
 from __future__ import annotations
 
 from protocol.terms import KeyId
+from services.kms import access
 from services.kms.access import Caller
+from services.kms.audit import AuditEntry
 from services.kms.core import Core
-from services.kms.operations import GotKey
+from services.kms.making import Making, Over
+from services.kms.operations import Create, GotKey, Operation
 
 
 def given(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
@@ -15,3 +18,16 @@ def given(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
     if readings is None or not core.caught_up.is_set() or core.rejections.judges(caller):
         return None
     return readings.at_once(caller, key_id)
+
+
+def making(core: Core, caller: Caller, request: Create, over: Over) -> bool:
+    """Have the key made that ``core.process`` would make for this request alone, which has no
+    attributes and no flaw. False, and nothing happened, when it is to be processed."""
+    if not core.alone or not core.caught_up.is_set() or core.rejections.judges(caller):
+        return False
+    if access.refuse(caller, Operation.CREATE) is not None or not core.mint.unheard:
+        return False
+    row = core.mint.plain(caller, request, core.now())
+    entry = AuditEntry(caller.who, caller.scope, Operation.CREATE, row.key_id)
+    core.commits.add(Making(row, entry, over))
+    return True

@@ -22,6 +22,7 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.terms import KeyId, ResultReason
+from services.kms import several
 from services.kms.master import Vault
 from services.kms.operations import AuditRecord, Operation
 
@@ -76,7 +77,7 @@ ID_LIMIT: Final = 300
 
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
-_APPEND: Final = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROWS: Final = "INSERT INTO audit VALUES "
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -181,7 +182,7 @@ class Trail:
         """Write what was appended since the last call, and the head; nothing when nothing was."""
         if not self._rows:
             return
-        self._connection.executemany(_APPEND, self._rows)
+        several.insert(self._connection, _ROWS, self._rows)
         self._rows = []
         last, digest = self.end()
         self._connection.execute(

@@ -20,8 +20,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from protocol.errors import ProductError
+from services.kms import making
 from services.kms.audit import Trail
 from services.kms.kept import Kept, Touched
+from services.kms.making import Making
 from services.kms.master import Vault
 from services.kms.unwritten import Load, Unwritten
 from services.kms.work import Written, together
@@ -60,16 +62,47 @@ class _Message:
     __slots__ = ("done", "error", "over", "run", "touches")
 
     def __init__(
-        self, run: Callable[[sqlite3.Connection, Trail], Done[Any]], touches: Touched
+        self,
+        run: Callable[[sqlite3.Connection, Trail], Done[Any]],
+        over: Callable[[], None],
+        touches: Touched = (),
     ) -> None:
-        self.run, self.touches = run, touches
-        self.over = asyncio.Event()
+        self.run, self.over, self.touches = run, over, touches
         self.done: Done[Any] | None = None
         self.error: BaseException | None = None
 
     def end(self, error: BaseException | None = None) -> None:
         self.error = error
-        self.over.set()
+        self.over()
+
+    def apart(self) -> list[_Message]:
+        """What has a transaction of its own when this fails."""
+        return [self]
+
+
+class _NewKeys(_Message):
+    """New keys that came one after another: one message for all who look at it from outside."""
+
+    __slots__ = ("made", "vault")
+
+    def __init__(self, vault: Vault, made: list[Making]) -> None:
+        super().__init__(self._write, self._tell)
+        self.vault, self.made = vault, made
+
+    def apart(self) -> list[_Message]:
+        """See ``_Message``."""
+        return [_NewKeys(self.vault, [one]) for one in self.made]
+
+    def _write(self, connection: sqlite3.Connection, trail: Trail) -> Done[None]:
+        keys = making.write(connection, trail, self.vault, self.made)
+        return Done(None, Written(trail.end(), changed=True, keys=keys))
+
+    def _tell(self) -> None:
+        error = self.error
+        if error is None and self.done is not None:
+            error = self.done.unsettled
+        for one in self.made:
+            one.over(one.row.key_id, error)
 
 
 class Commits:
@@ -99,12 +132,11 @@ class Commits:
         when its caller gives up. A message that changed no key waits for no witness. Raises what
         ``run`` or the commit raised.
         """
-        message = _Message(run, touches)
+        over = asyncio.Event()
+        message = _Message(run, over.set, touches)
         self.kept.change(touches)
-        if not self._gathered:
-            self._background("kms.commit", self._next())
-        self._gathered.append(message)
-        await message.over.wait()
+        self._gather(message)
+        await over.wait()
         if message.error is not None:
             raise message.error
         done = cast(Done[T], message.done)
@@ -112,6 +144,19 @@ class Commits:
             # Each for itself: the peer may wait for one of them before it answers for another.
             return msgspec.structs.replace(done, unsettled=await self._settled(done.written))
         return done
+
+    def add(self, new: Making) -> None:
+        """Have a new key written, behind what was asked before; it is told when that is over."""
+        last = self._gathered[-1] if self._gathered else None
+        if isinstance(last, _NewKeys):
+            last.made.append(new)
+        else:
+            self._gather(_NewKeys(self._vault, [new]))
+
+    def _gather(self, message: _Message) -> None:
+        if not self._gathered:
+            self._background("kms.commit", self._next())
+        self._gathered.append(message)
 
     async def write_waiting(self) -> None:
         """Return when all rows of the trail that wait now are durable; raises what the commit
@@ -139,8 +184,9 @@ class Commits:
             )
         except (Exception, NodeDown) as error:
             self.unwritten.failed()
-            alone = len(group) == 1 or isinstance(error, NodeDown) or group[0].done is not None
-            for message in group:
+            parts = [part for message in group for part in message.apart()]
+            alone = len(parts) == 1 or isinstance(error, NodeDown) or group[0].done is not None
+            for message in group if alone else parts:
                 if alone:
                     self._let_go(message)
                     message.end(error)

@@ -65,8 +65,9 @@ _Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
 class Core:
     """One key server; its state is the database and the vault. ``commits`` are made for it.
 
-    ``tell``: what has changes wait for other servers, None when there are none. ``caught_up``: set
-    when requests may be answered; until then they wait. ``ids``: what names new keys.
+    ``tell``: what has changes wait for other servers, None when there are none, and the server is
+    ``alone``. ``mint``: makes keys. ``now``: its time, in Unix seconds. ``caught_up``: set when
+    requests may be answered; until then they wait. ``ids``: what names new keys.
     ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
     hand them on is refused. ``readings``: set when the audit of reads is buffered. ``rejections``:
     what clients are refused.
@@ -87,7 +88,8 @@ class Core:
         self._name, self._database, self._vault, self.commits = name, database, vault, commits
         self._clock, self._tell = clock, tell
         self._dates = Dates(name, database, vault, tell)
-        self._mint = Mint(name, vault, rng, ids or Ids())
+        self.now, self.alone = clock.now, tell is None
+        self.mint = Mint(name, vault, rng, ids or Ids())
         self.refusals = Refusals(clock.monotonic)
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
@@ -178,8 +180,8 @@ class Core:
         if Operation.QUERY_AUDIT in asked:
             await self.write_all()
         at = self._clock.now()
-        drawn = self._mint.drawn(requests, at)
-        fresh = self._mint.keys(caller, drawn, at)
+        drawn = self.mint.drawn(requests, at)
+        fresh = self.mint.keys(caller, drawn, at)
         judging = self.rejections.judging(caller, requests)
 
         def run(
@@ -235,9 +237,9 @@ class Core:
         transaction, after the keys are written, with what became of each.
         """
         await self.admit(caller, Operation.REPLICATE)
-        self._mint.learned([replica.row.key_id for replica in replicas])
+        self.mint.learned([replica.row.key_id for replica in replicas])
         at = self._clock.now()
-        nonces = self._mint.nonces(len(replicas))
+        nonces = self.mint.nonces(len(replicas))
 
         def run(
             connection: sqlite3.Connection, trail: Trail, allowance: Allowance
@@ -344,7 +346,7 @@ class Core:
             raise
         self.refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
         if done.unsettled is not None:
-            raise _refused_storage(done.unsettled) from done.unsettled
+            raise refused_storage(done.unsettled) from done.unsettled
         return _reply(done.value)
 
     async def _read(
@@ -366,7 +368,7 @@ class Core:
         try:
             return await work
         except OSError as error:
-            raise _refused_storage(error) from error
+            raise refused_storage(error) from error
 
 
 def _allowed(
@@ -382,7 +384,7 @@ def _nobody() -> NodeName | None:
 # ---- before and after ---------------------------------------------------------------------
 
 
-def _refused_storage(error: OSError) -> GeneralFailure:
+def refused_storage(error: OSError) -> GeneralFailure:
     return GeneralFailure(f"the key server's storage refused: {error.strerror}")
 
 

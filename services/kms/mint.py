@@ -5,14 +5,15 @@ A transaction may be run twice, and in a thread that draws nothing.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import checking, kinds, operations, store
+from services.kms import attributes, checking, kinds, operations, store
 from services.kms.access import Caller
 from services.kms.drawing import with_drawn
 from services.kms.ids import Ids
@@ -21,6 +22,9 @@ from services.kms.master import Vault
 from services.kms.operations import Request
 from services.kms.work import FreshKey
 from services.runtime.ports import Rng
+
+_DATE: Final = struct.Struct(">d")
+_ODD: Final = 1.5e300 / 7  # a time that is none
 
 
 class FreshKeys:
@@ -42,6 +46,7 @@ class Mint:
 
     def __init__(self, name: NodeName, vault: Vault, rng: Rng, ids: Ids) -> None:
         self._name, self._vault, self._rng, self._ids = name, vault, rng, ids
+        self._around: list[bytes] = []
 
     def learned(self, key_ids: Iterable[KeyId]) -> None:
         """These ids were given elsewhere."""
@@ -65,6 +70,18 @@ class Mint:
                 if isinstance(request, operations.NewKey) and checking.flaw(request) is None
             ]
         )
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nobody else ever gives an id that it gives."""
+        return self._ids.unheard
+
+    def plain(self, caller: Caller, request: operations.Create, at: float) -> KeyRow:
+        """The row of a new key for this request, which asks for one as it should, names no
+        operation, and has no attributes."""
+        row = self._key(caller, request, at).row
+        around = self._around = self._around or _around(row, self._name)
+        return msgspec.structs.replace(row, attributes=_DATE.pack(at).join(around))
 
     def _key(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
         """Thrown away when the request is a repeat."""
@@ -95,3 +112,9 @@ class Mint:
             digest=store.digest(secret),
         )
         return FreshKey(row, secret, self._ids.unheard and not request.operation_id)
+
+
+def _around(row: KeyRow, server: NodeName) -> list[bytes]:
+    """What stands around the date in the attributes of a new key that was given none."""
+    made = attributes.created(row, (), _ODD, server, brought=False)
+    return made.attributes.split(_DATE.pack(_ODD))

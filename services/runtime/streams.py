@@ -23,7 +23,21 @@ HANDSHAKE_S: Final = 10.0
 """Lab seconds that the other end of an accepted connection has for its handshake."""
 
 
-AtOnce = Callable[[bytes], bytes | None]
+class Later:
+    """An answer that follows: whoever has promised it gives it, once, in a later step."""
+
+    __slots__ = ("to",)
+
+    def __init__(self) -> None:
+        self.to: Callable[[bytes | BaseException], None] | None = None
+
+    def give(self, answer: bytes | BaseException) -> None:
+        """Here it is, or why there is none, which is an error of ``read``."""
+        if self.to is not None:
+            self.to(answer)
+
+
+AtOnce = Callable[[bytes], bytes | Later | None]
 """The answer to all that has come on a connection, or None. Its errors are those of ``read``."""
 
 
@@ -62,7 +76,8 @@ class Stream(Protocol):
 
         While nothing has come, ``at_once`` is shown what comes: bytes that it gives are the answer,
         as if what came had been read and they were written, and nothing has come again; with None
-        it is read. So who can answer without a wait needs no step of the task for it.
+        it is read. So who can answer without a wait needs no step of the task for it. With a
+        ``Later`` it is taken, and what comes after it waits until the answer was given.
 
         Raises ``Disconnected`` when the connection broke, and ``TlsFailure`` when the other end
         refused the handshake after this one had done its part (TLS 1.3).

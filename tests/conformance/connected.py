@@ -12,7 +12,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.node import NodeRunner
 from services.runtime.service import Service
-from services.runtime.streams import CONNECTIONS, Listener, Stream, Streams, TlsIdentity
+from services.runtime.streams import CONNECTIONS, Later, Listener, Stream, Streams, TlsIdentity
 from tests.conformance.talk import Bench, Body
 
 YEAR_S = 365 * 86_400.0
@@ -73,12 +73,13 @@ class Pair:
             raise
         self.ended.append(None)
 
-    def at_once(self, data: bytes) -> bytes | None:
+    def at_once(self, data: bytes) -> bytes | Later | None:
         """The echo, when the bench wants it without a step of a task."""
         if self.bench.at_once is None:
             return None
         self.bench.at_once += 1
-        return data.upper()
+        answer = data.upper()
+        return in_a_later_step(answer) if self.bench.later else answer
 
     async def connect(self, *, within_s: float = 5.0) -> Stream:
         identity = self.card_a.trusting(self.card_b)
@@ -94,6 +95,23 @@ def without_tasks(body: Body) -> Body:
         assert bench.at_once > 0
 
     return play
+
+
+def with_later_answers(body: Body) -> Body:
+    """As ``without_tasks``, with echoes that follow."""
+
+    async def play(bench: Bench) -> None:
+        bench.later = True
+        await without_tasks(body)(bench)
+
+    return play
+
+
+def in_a_later_step(answer: bytes) -> Later:
+    """An answer that follows, soon."""
+    later = Later()
+    asyncio.get_running_loop().call_soon(later.give, answer)
+    return later
 
 
 def streams(runner: NodeRunner) -> Streams:

@@ -44,6 +44,7 @@ class Bench(ABC):
     def __init__(self) -> None:
         self.records: list[NodeRecord] = []
         self.at_once: int | None = None  # times that an echo needed no task; None: each has one
+        self.later = False  # whether such an echo follows in a later step
         self._machines: dict[str, Machine] = {}
         self._epoch = 0
 

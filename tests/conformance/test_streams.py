@@ -28,7 +28,7 @@ from protocol.errors import (
 from protocol.messages.agent import DelayRule, ResetRule, StallRule
 from protocol.secret import KeyMaterial
 from services.runtime.incarnation import NodeDown, WayDown
-from services.runtime.streams import Stream, TlsIdentity
+from services.runtime.streams import Later, Stream, TlsIdentity
 from tests.conformance.connected import (
     YEAR_S,
     A,
@@ -36,8 +36,10 @@ from tests.conformance.connected import (
     Card,
     asked,
     both_at_once,
+    in_a_later_step,
     pair,
     settled,
+    with_later_answers,
     without_tasks,
 )
 from tests.conformance.talk import Bench, both
@@ -310,11 +312,11 @@ async def answers_keep_their_order(bench: Bench) -> None:
     choose, asked_for = random.Random(7), [b"line %d\n" % number for number in range(80)]
     quick, slow = list[bytes](), list[bytes]()
 
-    def at_once(data: bytes) -> bytes | None:
+    def at_once(data: bytes) -> bytes | Later | None:
         if data.find(b"\n") != len(data) - 1 or choose.random() < 0.2:
             return None
         quick.append(data)
-        return data.upper()
+        return in_a_later_step(data.upper()) if choose.random() < 0.5 else data.upper()
 
     async def serve(stream: Stream) -> None:
         held = b""
@@ -350,6 +352,67 @@ async def answers_keep_their_order(bench: Bench) -> None:
             answer += await stream.read(65_536)
     assert answer == b"".join(asked_for).upper()
     assert len(quick) > 5 and len(quick) + len(slow) == len(asked_for)
+
+
+async def an_answer_that_follows_is_one(bench: Bench) -> None:
+    """What comes meanwhile waits for it, a stop too; an error is one of the task, and so is the end
+    of who would have it."""
+    two = await pair(bench)
+    promised, ended, shown = list[Later](), list[BaseException | None](), list[bytes]()
+
+    def at_once(data: bytes) -> Later | None:
+        shown.append(data)
+        if data != b"promise":
+            return None
+        promised.append(Later())
+        return promised[-1]
+
+    async def serve(stream: Stream) -> None:
+        try:
+            while data := await stream.read(100, at_once):
+                await stream.write(b"by task: " + data)
+            ended.append(None)
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    async def begun() -> Stream:
+        stream, count = await two.connect(), len(promised)
+        await stream.write(b"begin")
+        assert await stream.read(100) == b"by task: begin"
+        await stream.write(b"promise")
+        await settled(two, lambda: len(promised) > count)
+        return stream
+
+    listener = await two.listen(serve)
+    stream = await begun()
+    await stream.write(b"then")
+    await two.client.ports.clock.sleep(0.2)
+    assert shown.count(b"then") == 0 and len(promised) == 1
+    promised.pop().give(b"kept ")
+    answer = b""
+    while len(answer) < 18:
+        answer += await stream.read(100)
+    assert answer == b"kept by task: then" and shown.count(b"then") == 1
+    stream.close()
+    await settled(two, lambda: ended == [None])
+    stream = await begun()
+    stream.close()
+    await two.client.ports.clock.sleep(0.2)
+    promised.pop().give(b"to nobody")
+    await settled(two, lambda: len(ended) == 2)
+    assert isinstance(ended[1], Disconnected)
+    stream = await begun()
+    promised.pop().give(RuntimeError("a defect of the service"))
+    assert await stream.read(1) == b""
+    assert bench.machine(B).status().counters["internal_errors"] == 1
+    stream, other = await begun(), await begun()
+    listener.close()
+    promised.pop().give(b"to nobody")
+    assert await other.read(100) == b""
+    assert await stream.read(100) == b""
+    promised.pop().give(b"to nobody")
+    await settled(two, lambda: len(ended) == 5)
 
 
 async def who_does_not_read_is_not_written_to(bench: Bench) -> None:
@@ -425,8 +488,10 @@ test_a_crash_breaks_and_a_stop_closes = both(a_crash_breaks_and_a_stop_closes)
 test_a_client_that_crashes = both(a_client_that_crashes_ends_what_serves_it)
 test_a_defect_of_who_serves = both(a_defect_of_who_serves_ends_one_connection)
 test_an_answer_without_a_task = both(an_answer_without_a_task_is_one)
+test_an_answer_that_follows = both(an_answer_that_follows_is_one)
 test_answers_keep_their_order = both(answers_keep_their_order)
 test_bytes_without_tasks = both(without_tasks(bytes_pass_both_ways))
+test_bytes_with_later_answers = both(with_later_answers(bytes_pass_both_ways))
 test_who_does_not_read_is_not_written_to = both(who_does_not_read_is_not_written_to)
 
 

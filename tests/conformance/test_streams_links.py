@@ -10,7 +10,16 @@ from protocol.errors import Disconnected, TimedOut
 from protocol.messages.agent import CutRule, DelayRule, LossRule, ResetRule, StallRule
 from services.runtime.incarnation import WayDown
 from services.runtime.streams import HANDSHAKE_S
-from tests.conformance.connected import A, B, Pair, asked, pair, settled, without_tasks
+from tests.conformance.connected import (
+    A,
+    B,
+    Pair,
+    asked,
+    pair,
+    settled,
+    with_later_answers,
+    without_tasks,
+)
 from tests.conformance.talk import Bench, both
 
 TO_B, TO_A = CutRule(id="cut", src=A, dst=B), CutRule(id="cut", src=B, dst=A)
@@ -184,4 +193,10 @@ test_a_reset_without_tasks = both(without_tasks(a_reset_breaks_what_is_sent_over
 test_a_stall_without_tasks = both(without_tasks(a_stall_holds_handshakes))
 test_standing_still_without_tasks = both(
     without_tasks(a_node_that_stands_still_answers_when_it_goes_on)
+)
+
+test_a_cut_with_later_answers = both(with_later_answers(a_cut_holds_what_is_sent))
+test_a_delay_with_later_answers = both(with_later_answers(a_delay_makes_answers_late))
+test_standing_still_with_later_answers = both(
+    with_later_answers(a_node_that_stands_still_answers_when_it_goes_on)
 )

@@ -2,6 +2,7 @@
 
 ``endpoint``    one end of TLS without any input or output: bytes in, bytes out (OpenSSL)
 ``lane``        what travels in one direction: in order, as late as the rules of a link have it
+``way``         the rules of the links between two nodes
 ``connection``  one end of a connection: an endpoint between two lanes; the ``Stream`` of a service
 ``port``        all connections of one life: listens, dials, ends; the ``Streams`` of a service
 ``canary``      handshakes that show whether a link lets connections pass

@@ -9,13 +9,12 @@ from contextvars import copy_context
 from typing import Final
 
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
-from protocol.subjects import Link
-from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
-from services.runtime.streams import AtOnce, Stream
+from services.runtime.incarnation import Incarnation, NodeDown
+from services.runtime.streams import AtOnce, Later, Stream
 from services.runtime.tls.endpoint import Endpoint
 from services.runtime.tls.lane import GIVE_UP_S, Kind, Lane, Part, Timing, Wait
 from services.runtime.tls.transport import Carrier, End
+from services.runtime.tls.way import Way
 
 GRANTED: Final = b"+"
 """The answer to an opening; anything else is why not."""
@@ -31,24 +30,6 @@ def _as_here(at_once: AtOnce) -> AtOnce:
     """To be called from anywhere, as if from here."""
     context = copy_context()
     return lambda data: context.run(at_once, data)
-
-
-class Way:
-    """The rules between two nodes, as one end has them: what it sends, what it is sent.
-
-    ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
-    """
-
-    def __init__(self, rules: RuleTable, out: Link, boot: int, number: Callable[[], int]) -> None:
-        self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
-        self._number = number
-
-    def leaves(self, part: Part) -> float | Wait:
-        """How late a part leaves, or that it does not now."""
-        if part.kind is Kind.HANDSHAKE and self.rules.stalls(self.out):
-            return Wait.RETRY
-        delays = self.rules.egress(self.out, self.boot, self._number())
-        return min(delays) if delays else Wait.RETRY
 
 
 class Connection(Stream, End):
@@ -75,6 +56,9 @@ class Connection(Stream, End):
         self._closing = self._gone = self._deaf = False
         self._reader: asyncio.Future[None] | None = None
         self._at_once: AtOnce | None = None  # while somebody waits in ``read``
+        self._owing = False  # an answer, that was promised to what has come
+        self._owed: bytes | BaseException | None = None  # it came while the node stood still
+        self._untold: BaseException | None = None  # why there was none
         self._writer: asyncio.Future[None] | None = None
 
     # ---- what a service sees --------------------------------------------------------------
@@ -94,12 +78,14 @@ class Connection(Stream, End):
     async def read(self, most: int, at_once: AtOnce | None = None) -> bytes:
         await self._ready()
         plain = self._endpoint.plain
-        while not plain:
+        while not plain or self._owing or self._untold is not None:
+            if self._untold is not None:
+                raise self._untold
             if self._closing:
                 raise Disconnected("the connection is closed")
             if self.failure is not None:
                 raise self.failure
-            if self._endpoint.closed or self._deaf:
+            if (self._endpoint.closed or self._deaf) and not self._owing:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
             self._at_once = None if at_once is None else _as_here(at_once)
@@ -283,6 +269,9 @@ class Connection(Stream, End):
 
     def go_on(self) -> None:
         """The node stood still, and goes on."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self._given(owed)
         self._arrivals.go_on()
 
     def _unpause(self) -> None:
@@ -334,7 +323,7 @@ class Connection(Stream, End):
         if shaking and endpoint.established and self.shaken is not None:
             done, self.shaken = self.shaken, None
             done(self)
-        if endpoint.plain or endpoint.closed:
+        if (endpoint.plain or endpoint.closed) and not self._owing:
             reader = self._reader
             if reader is not None and not reader.done():
                 reader.set_result(None)
@@ -342,7 +331,7 @@ class Connection(Stream, End):
     def _answered(self, at_once: AtOnce) -> int:
         """Answer what has come, if that needs no wait: plain bytes of the answer, 0 for none."""
         endpoint, reader = self._endpoint, self._reader
-        if not endpoint.plain or endpoint.closed or endpoint.failure is not None:
+        if not endpoint.plain or endpoint.closed or endpoint.failure is not None or self._owing:
             return 0
         if reader is None or reader.done() or self._closing or self._full():
             return 0
@@ -354,9 +343,39 @@ class Connection(Stream, End):
         if not answer:
             return 0
         endpoint.plain.clear()
+        if isinstance(answer, Later):
+            self._owing, answer.to = True, self._given
+            return 0
         with suppress(Disconnected):  # which the endpoint knows then
             endpoint.send(answer)
         return len(answer)
+
+    def _given(self, answer: bytes | BaseException) -> None:
+        """The answer that was promised; what keeps it from the other end is told in ``read``."""
+        if not self._life.alive:
+            return
+        if self._life.held:
+            self._owed = answer
+            return
+        self._owing = False
+        if self._closing or self.failure is not None:  # which was told
+            return
+        try:
+            if isinstance(answer, BaseException):
+                raise answer
+            self._may_write()
+            self._endpoint.send(answer)
+        except (Exception, NodeDown) as error:
+            self._untold = error
+            self._wake()
+            return
+        self._flush(Kind.DATA, len(answer))
+        if self._deaf:
+            self._wake()
+        elif self._endpoint.plain or self._endpoint.closed:
+            self._progress()
+            if not self._arrivals.empty:
+                self._arrivals.go_on()
 
     def _last_words(self, error: ProductError) -> None:
         """The endpoint has failed; what it had to say of that (an alert) is on its way."""

@@ -23,10 +23,11 @@ from services.runtime.streams import (
     TlsIdentity,
 )
 from services.runtime.tls import canary
-from services.runtime.tls.connection import Connection, Way
+from services.runtime.tls.connection import Connection
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
 from services.runtime.tls.transport import StreamDriver
+from services.runtime.tls.way import Way
 
 Serve = Callable[[Stream], Coroutine[Any, Any, None]]
 

@@ -80,7 +80,7 @@ async def test_what_was_wrapped_before_a_rotation_is_written_under_the_new_kek(
     """A pass that has gone by would not come to it."""
     core, vault = server.service.core, server.service._vault
     caller = caller_at(server.config, VCENTER.node, local=False)
-    [fresh] = core._mint.keys(caller, [Create(operation_id="early")], 1.0)
+    [fresh] = core.mint.keys(caller, [Create(operation_id="early")], 1.0)
     await rotated(server, 1)
     await server.database.transact(lambda connection: store.insert(connection, vault, fresh.row))
     assert [kek for kek, _ in nonces(server)] == [b"\0\0\0\2"]

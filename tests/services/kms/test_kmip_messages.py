@@ -41,7 +41,8 @@ from protocol.kmip.ttlv import Node, Type
 from services.kms.access import Caller
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.doors.kmip import messages
-from services.kms.doors.kmip.messages import NEWEST, _version_in
+from services.kms.doors.kmip.items import NEWEST
+from services.kms.doors.kmip.messages import _version_in
 from services.kms.doors.kmip.reasons import REASONS
 from services.kms.doors.kmip.spoken import SPOKEN
 from tests.services.kms.core_rig import OWNER, STRANGER

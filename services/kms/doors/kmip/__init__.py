@@ -2,7 +2,9 @@
 
 - ``door``      connections: bytes to messages, one after another, and who sends them
 - ``messages``  one message: its header, its batch, its answer
-- ``forms``     messages that are like an earlier one, and their answers
+- ``items``     of that each item, to a request and back
+- ``forms``     Gets that are like an earlier one, and their answers
+- ``plain_keys``  the same of Creates
 - ``credentials``  user name and password, where they are wanted
 - ``handing``   messages that the server hands on to the one that takes changes
 - ``spoken``    the table of operations: payloads to requests of the core and back

@@ -15,9 +15,10 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
-from services.kms.doors.kmip.messages import Messages, RefusedMessage
+from services.kms.doors.kmip.items import RefusedMessage
+from services.kms.doors.kmip.messages import Messages
 from services.runtime.ports import Clock
-from services.runtime.streams import AtOnce, Stream
+from services.runtime.streams import AtOnce, Later, Stream
 
 MESSAGE_S: Final = 30.0
 """A message is here that long after its first byte, or the connection ends."""
@@ -62,7 +63,7 @@ class KmipDoor:
         """Answer what comes, until either side ends it."""
         idle = _Idle(self._clock, stream)
 
-        def at_once(data: bytes) -> bytes | None:
+        def at_once(data: bytes) -> bytes | Later | None:
             answer = self._at_once(stream, data)
             if answer is not None:
                 idle.begins()
@@ -76,8 +77,8 @@ class KmipDoor:
         finally:
             idle.end()
 
-    def _at_once(self, stream: Stream, data: bytes) -> bytes | None:
-        """The answer to one whole message that needs no wait; None: read it."""
+    def _at_once(self, stream: Stream, data: bytes) -> bytes | Later | None:
+        """The answer to one whole message that needs no wait of a task; None: read it."""
         if _size(data) != len(data):
             return None
         try:

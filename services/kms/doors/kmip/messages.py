@@ -13,19 +13,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 from protocol.errors import (
-    FeatureNotSupported,
-    InvalidField,
-    InvalidMessage,
-    OperationNotSupported,
     ProductError,
 )
 from protocol.kmip.dialect import Login
-from protocol.kmip.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
+from protocol.kmip.enums import Operation, ResultReason
 from protocol.kmip.errors import KmipError
-from protocol.kmip.fields import Unread
 from protocol.kmip.header import RequestHeader, ResponseHeader
 from protocol.kmip.message import (
-    RequestItem,
     RequestMessage,
     ResponseItem,
     ResponseMessage,
@@ -35,44 +29,37 @@ from protocol.kmip.message import (
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
-from protocol.terms import KeyId
-from services.kms import at_once
+from protocol.terms import KeyId, KmipState
+from services.kms import at_once, checking
 from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
 from services.kms.audit import CHANGING
 from services.kms.batching import Continuation, Item
-from services.kms.checking import ITEMS_LIMIT
-from services.kms.core import Core
-from services.kms.doors.kmip import credentials
+from services.kms.core import Core, refused_storage
+from services.kms.doors.kmip import credentials, plain_keys
 from services.kms.doors.kmip.forms import LARGEST, Form, Forms
+from services.kms.doors.kmip.items import (
+    NEWEST,
+    RefusedMessage,
+    checked,
+    failed,
+    outcome,
+    request_of,
+)
+from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.doors.kmip.reasons import reason_of
-from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
-from services.kms.operations import Get, Got, GotKey, Request
+from services.kms.doors.kmip.spoken import version_of
+from services.kms.operations import Create, Created, Get, Got, GotKey, Request
 from services.kms.operations import Operation as Asking
-from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
 from services.runtime.ports import Clock
+from services.runtime.streams import Later
 
 HandOn = Callable[[Caller, Sequence[Request[Any]], bytes], Awaitable[bytes | None]]
-NEWEST: Final = version_of(VERSIONS[0])
-_SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
 HEADER_LIMIT: Final = 4096
 """Bytes of a header that is looked at for the version of what is no message."""
 _GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
 """What is somewhere in each message that asks for a key."""
-_OPTIONS: Final[dict[int, Continuation]] = {
-    BatchErrorContinuationOption.CONTINUE: Continuation.CONTINUE,
-    BatchErrorContinuationOption.STOP: Continuation.STOP,
-    BatchErrorContinuationOption.UNDO: Continuation.UNDO,
-}
-
-
-class RefusedMessage(Exception):
-    """A message that is refused as a whole; ``version`` is that of the answer."""
-
-    def __init__(self, reason: ResultReason, text: str, version: ProtocolVersion = NEWEST) -> None:
-        super().__init__(text)
-        self.reason, self.version = reason, version
 
 
 class Messages:
@@ -95,7 +82,7 @@ class Messages:
     ) -> None:
         self._core, self._clock, self._login = core, clock, login
         self._hand_on, self._limit = hand_on, limit
-        self._forms = Forms()
+        self._forms, self._patterns = Forms(), Patterns()
 
     async def answer(self, caller: Caller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
@@ -104,7 +91,7 @@ class Messages:
         except KmipError as error:
             return self.refused(RefusedMessage(error.reason, str(error), _version_in(data)))
         try:
-            option = _checked(message)
+            option = checked(message)
             why = "" if self._login is None else credentials.refusal(message, self._login)
             if why:
                 await self._tried(caller)
@@ -112,7 +99,7 @@ class Messages:
                 raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
         except RefusedMessage as refusal:
             return self.refused(refusal)
-        requests = [_request(item) for item in message.batch_item]
+        requests = [request_of(item) for item in message.batch_item]
         try:
             handed = await self._handed_on(caller, requests, data)
             if handed is not None:
@@ -120,12 +107,14 @@ class Messages:
             items = await self._items(caller, message, requests, option)
         except ProductError as error:
             reason = reason_of(error)
-            items = [_failed(item, reason, str(error)) for item in message.batch_item]
+            items = [failed(item, reason, str(error)) for item in message.batch_item]
         return self._encoded(message.request_header, items)
 
-    def at_once(self, caller: Caller, data: bytes) -> bytes | None:
-        """As ``answer``, when that is a key and needs no wait; None, and nothing happened, when it
-        is to be answered."""
+    def at_once(self, caller: Caller, data: bytes) -> bytes | Later | None:
+        """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
+        None, and nothing happened, when it is to be answered."""
+        if plain_keys.may_be(data):
+            return self._making(caller, data)
         if self._core.readings is None or len(data) > LARGEST or _GET not in data:
             return None
         known = self._forms.find(data)
@@ -144,18 +133,26 @@ class Messages:
             answer = self._encoded(message.request_header, _given(message, key))
         return answer
 
-    def _plain(self, data: bytes) -> tuple[Form, str] | None:
-        """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
-        refused whatever the key is."""
+    def _single(self, data: bytes) -> tuple[RequestMessage, Request[Any]] | None:
+        """A message of one item, and what the core is asked; None: there are others, or it is
+        refused whatever that is."""
         try:
             message = decode_request(data)
-            _checked(message)
+            checked(message)
         except (KmipError, RefusedMessage):
             return None
         [item, *others] = message.batch_item
         if others or (self._login and credentials.refusal(message, self._login)):
             return None
-        request = _request(item)
+        return message, request_of(item)
+
+    def _plain(self, data: bytes) -> tuple[Form, str] | None:
+        """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
+        refused whatever the key is."""
+        found = self._single(data)
+        if found is None:
+            return None
+        message, request = found
         if not isinstance(request, Get) or request.wrapping or not request.unique_identifiers:
             return None
         header = message.request_header
@@ -165,6 +162,58 @@ class Messages:
             return encode_response(self._message(header.protocol_version, items, stamp))
 
         return Form(message, write, self._most(header)), request.unique_identifiers[0]
+
+    def _making(self, caller: Caller, data: bytes) -> Later | None:
+        """Of ``at_once`` what makes a key."""
+        known = self._patterns.find(data)
+        found = known or self._plain_create(data)
+        if found is None:
+            return None
+        pattern, batch_id = found
+        later = Later()
+
+        def over(key_id: KeyId, error: BaseException | None) -> None:
+            later.give(self._made(pattern, batch_id, key_id, error))
+
+        if not at_once.making(self._core, caller, pattern.request, over):
+            return None
+        if known is None:
+            self._patterns.learn(data, pattern)
+        return later
+
+    def _made(
+        self, pattern: Pattern, batch_id: bytes, key_id: KeyId, error: BaseException | None
+    ) -> bytes | BaseException:
+        """What is answered when the key is durable, or nobody knows whether it is."""
+        if error is None:
+            return pattern.answer(batch_id, key_id, int(self._clock.now()))
+        if isinstance(error, OSError):
+            error = refused_storage(error)
+        if not isinstance(error, ProductError):
+            return error
+        message = plain_keys.with_id(pattern.message, batch_id)
+        items = [failed(item, reason_of(error), str(error)) for item in message.batch_item]
+        return self._encoded(message.request_header, items)
+
+    def _plain_create(self, data: bytes) -> tuple[Pattern, bytes] | None:
+        """The Create of one key without attributes that this is, with its Unique Batch Item ID;
+        None: it is none, or it is refused whoever asks."""
+        found = self._single(data)
+        if found is None:
+            return None
+        message, request = found
+        if not isinstance(request, Create) or request.attributes or checking.flaw(request):
+            return None
+        batch_id = message.batch_item[0].unique_batch_item_id
+        if batch_id == b"":
+            return None
+        return Pattern(message, request, self._written), batch_id or b""
+
+    def _written(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
+        [item], header = message.batch_item, message.request_header
+        done = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
+        minor = header.protocol_version.protocol_version_minor
+        return self._encoded(header, [outcome(item, done, minor)], stamp)
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried."""
@@ -189,7 +238,7 @@ class Messages:
 
     def refused(self, refusal: RefusedMessage) -> bytes:
         """The answer to a message that is refused as a whole."""
-        item = _failed(None, refusal.reason, str(refusal))
+        item = failed(None, refusal.reason, str(refusal))
         return encode_response(self._message(refusal.version, [item]))
 
     async def _items(
@@ -202,7 +251,7 @@ class Messages:
         done = await self._core.process(caller, requests, option)
         minor = message.request_header.protocol_version.protocol_version_minor
         asked = message.batch_item
-        return [_outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
+        return [outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
 
     def _message(
         self, version: ProtocolVersion, items: Sequence[ResponseItem], stamp: int | None = None
@@ -211,10 +260,12 @@ class Messages:
         header = ResponseHeader(protocol_version=version, time_stamp=now, batch_count=len(items))
         return ResponseMessage(response_header=header, batch_item=tuple(items))
 
-    def _encoded(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
+    def _encoded(
+        self, header: RequestHeader, items: list[ResponseItem], stamp: int | None = None
+    ) -> bytes:
         version, data, most = header.protocol_version, b"", self._most(header)
         with suppress(KmipError):
-            data = encode_response(self._message(version, items))
+            data = encode_response(self._message(version, items, stamp))
         return data if 0 < len(data) <= most else self._reduced(version, items, most)
 
     def _most(self, header: RequestHeader) -> int:
@@ -231,7 +282,7 @@ class Messages:
         left = list(items)
         for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
             if size > most and items[place].response_payload is not None:
-                left[place] = _failed(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
+                left[place] = failed(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
                 size += _size(left[place]) - none - sizes[place]
         if size > SIZE_LIMIT:
             return self.refused(RefusedMessage(ResultReason.RESPONSE_TOO_LARGE, text, version))
@@ -262,97 +313,8 @@ def _size(*items: ResponseItem) -> int:
         return SIZE_LIMIT + 1
 
 
-def _checked(message: RequestMessage) -> Continuation:
-    """What follows a failed item; ``RefusedMessage`` for a message that nothing is done of."""
-    header, items = message.request_header, message.batch_item
-    if header.protocol_version not in _SPOKEN_VERSIONS:
-        text = f"KMIP {', '.join(VERSIONS)} are spoken here"
-        raise RefusedMessage(ResultReason.INVALID_MESSAGE, text)
-    version = header.protocol_version
-    if header.asynchronous_indicator:
-        text = "everything is answered at once here"
-        raise RefusedMessage(ResultReason.FEATURE_NOT_SUPPORTED, text, version)
-    for credential in header.authentication.credential if header.authentication else ():
-        if isinstance(credential.credential_value, Unread):
-            unread = credential.credential_value
-            raise RefusedMessage(unread.reason, unread.text, version)
-    why = ""
-    ids = [item.unique_batch_item_id for item in items]
-    if not items:
-        why = "there is no item in it"
-    elif len(items) > ITEMS_LIMIT:
-        why = f"there are {len(items)} items in it: at most {ITEMS_LIMIT}"
-    elif len(items) > 1 and None in ids:
-        why = "an item of several has a Unique Batch Item ID"
-    elif len(set(ids)) < len(ids):
-        why = "two items have the same Unique Batch Item ID"
-    option = header.batch_error_continuation_option
-    chosen = Continuation.STOP if option is None else _OPTIONS.get(option)
-    if chosen is None:
-        why = f"Batch Error Continuation Option: {option} has no meaning"
-    if why or chosen is None:
-        raise RefusedMessage(ResultReason.INVALID_MESSAGE, why, version)
-    return chosen
-
-
-def _request(item: RequestItem) -> Request[Any]:
-    """What the core is asked; what cannot be asked is an item that it refuses in its turn."""
-    try:
-        extension = item.message_extension
-        if extension is not None and extension.criticality_indicator:
-            raise FeatureNotSupported("an extension is critical that is not known here")
-        payload = item.request_payload
-        if isinstance(payload, Unread):
-            if payload.reason is ResultReason.OPERATION_NOT_SUPPORTED:
-                raise OperationNotSupported(f"{_named(item.operation)} is not served here")
-            invalid = payload.reason is ResultReason.INVALID_FIELD
-            raise (InvalidField if invalid else InvalidMessage)(payload.text)
-        return SPOKEN[item.operation].read(payload)
-    except ProductError as error:
-        return UnreadRequest(error=error)
-
-
-def _named(operation: Operation | int | None) -> str:
-    return (
-        operation.label if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
-    )
-
-
-def _outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
-    if done.undone:
-        return ResponseItem(
-            operation=item.operation,
-            unique_batch_item_id=item.unique_batch_item_id,
-            result_status=ResultStatus.OPERATION_UNDONE,
-        )
-    if done.error is not None:
-        return _failed(item, reason_of(done.error), str(done.error))
-    try:
-        payload = SPOKEN[item.operation].write(Asked(item.request_payload, minor), done.response)
-    except ProductError as error:
-        return _failed(item, reason_of(error), str(error))
-    return ResponseItem(
-        operation=item.operation,
-        unique_batch_item_id=item.unique_batch_item_id,
-        result_status=ResultStatus.SUCCESS,
-        response_payload=payload,
-    )
-
-
 def _given(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
     """The answer to a Get of one key."""
     [item] = message.batch_item
     minor = message.request_header.protocol_version.protocol_version_minor
-    return [_outcome(item, Item(Got(keys=(key,))), minor)]
-
-
-def _failed(
-    item: RequestItem | ResponseItem | None, reason: ResultReason, text: str
-) -> ResponseItem:
-    return ResponseItem(
-        operation=None if item is None else item.operation,
-        unique_batch_item_id=None if item is None else item.unique_batch_item_id,
-        result_status=ResultStatus.OPERATION_FAILED,
-        result_reason=reason,
-        result_message=text,
-    )
+    return [outcome(item, Item(Got(keys=(key,))), minor)]

@@ -1,0 +1,27 @@
+"""The rules of the links between two nodes, as one end of their connections has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocol.subjects import Link
+from services.runtime.links.table import RuleTable
+from services.runtime.tls.lane import Kind, Part, Wait
+
+
+class Way:
+    """The rules between two nodes, as one end has them: what it sends, what it is sent.
+
+    ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
+    """
+
+    def __init__(self, rules: RuleTable, out: Link, boot: int, number: Callable[[], int]) -> None:
+        self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
+        self._number = number
+
+    def leaves(self, part: Part) -> float | Wait:
+        """How late a part leaves, or that it does not now."""
+        if part.kind is Kind.HANDSHAKE and self.rules.stalls(self.out):
+            return Wait.RETRY
+        delays = self.rules.egress(self.out, self.boot, self._number())
+        return min(delays) if delays else Wait.RETRY

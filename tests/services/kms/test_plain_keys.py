@@ -1,0 +1,440 @@
+"""A plain Create is made without a task, to the byte as any message is, or not so; and those that
+come together share everything but their fate."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from protocol.kmip import structures as s
+from protocol.kmip.attributes import Attribute, TemplateAttribute
+from protocol.kmip.dialect import Login
+from protocol.kmip.enums import NameType, ObjectType, Operation, ResultReason
+from protocol.kmip.header import MessageExtension
+from protocol.kmip.message import RequestItem, decode_request, decode_response, encode_request
+from protocol.kmip.payloads import ActivateRequest, CreateRequest, CreateResponse, GetRequest
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type
+from protocol.messages import kms as m
+from protocol.terms import KeyId
+from services.kms import audit, making
+from services.kms.access import Caller
+from services.kms.config import Auditing, KmsRole
+from services.kms.doors.kmip import plain_keys
+from services.kms.doors.kmip.forms import LARGEST, MOST
+from services.kms.doors.kmip.messages import Messages
+from services.kms.doors.kmip.plain_keys import Pattern, Patterns
+from services.kms.ids import IdScheme
+from services.kms.operations import Create
+from services.runtime.incarnation import NodeDown
+from services.runtime.streams import Later
+from tests.services.kms.core_rig import OWNER, STRANGER
+from tests.services.kms.kmip_rig import message, new_key, template
+from tests.services.kms.lazy_rig import HeldClock, clock
+from tests.services.kms.ports import CONFIG, LOCAL, Server
+from tests.services.kms.test_without_wait import LOGIN, credentials
+
+CALLERS = (
+    *[OWNER] * 6,
+    STRANGER,
+    Caller("gone", None, "default"),
+    Caller("all", KmsRole.OWNER, "b", every_scope=True),
+    *[Caller(f"one {role}", role, "default") for role in KmsRole],
+)
+PLAIN = encode_request(message(new_key()))
+NAMED = encode_request(
+    message(
+        new_key(
+            Attribute(
+                attribute_name="Name",
+                attribute_value=s.Name(
+                    name_value="k", name_type=NameType.UNINTERPRETED_TEXT_STRING
+                ),
+            )
+        )
+    )
+)
+
+
+class Way:
+    """One server, and how it is asked: ``quick`` where that needs no task."""
+
+    def __init__(self, audit: Auditing, login: Login | None = None, *, quick: bool) -> None:
+        config = msgspec.structs.replace(CONFIG, audit=audit, ids=IdScheme.TIMED)
+        self.server, self.quick = Server(clock=HeldClock(), config=config), quick
+        self.login, self.made = login, 0
+
+    async def boot(self) -> Way:
+        await self.server.boot()
+        core = self.server.service.core
+        self.messages = Messages(core, cast(Any, self.server.clock), self.login)
+        return self
+
+    def close(self) -> None:
+        for work in list(self.server.node.works):
+            work.cancel()
+        for connection in self.server.platter.databases.values():
+            connection.close()
+
+    def ask(self, data: bytes, caller: Caller = OWNER) -> asyncio.Future[bytes]:
+        loop = asyncio.get_running_loop()
+        later = self.messages.at_once(caller, data) if self.quick else None
+        if later is None:
+            return loop.create_task(self.messages.answer(caller, data))
+        assert isinstance(later, Later)
+        self.made += 1
+        told: asyncio.Future[bytes] = loop.create_future()
+
+        def give(answer: bytes | BaseException) -> None:
+            if isinstance(answer, BaseException):
+                told.set_exception(answer)
+            else:
+                told.set_result(answer)
+
+        later.to = give
+        return told
+
+    def rows(self) -> list[list[tuple[Any, ...]]]:
+        """All that is in the database, in its order."""
+        sql = self.server.platter.sql
+        tables = [str(name) for (name,) in sql("SELECT name FROM sqlite_master WHERE type='table'")]
+        return [sql(f"SELECT * FROM {name}") for name in sorted(tables)]  # noqa: S608
+
+
+@pytest.fixture(params=list(Auditing))
+async def both(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Way, Way]]:
+    """The same server twice."""
+    ways = [await Way(request.param, quick=quick).boot() for quick in (True, False)]
+    yield ways[0], ways[1]
+    for way in ways:
+        way.close()
+
+
+@pytest.fixture(params=list(Auditing))
+async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
+    made = await Way(request.param, quick=True).boot()
+    yield made
+    made.close()
+
+
+def key_in(answer: bytes) -> str:
+    [item] = decode_response(answer).batch_item
+    assert isinstance(item.response_payload, CreateResponse), item.result_message
+    return item.response_payload.unique_identifier
+
+
+def drawn(rng: random.Random, ids: list[str]) -> bytes:
+    """A message, mostly a Create without attributes, with a header of some kind."""
+    some = rng.choice([*ids, "nothing"])
+    x = Attribute(attribute_name="x-a", attribute_value="1")
+    odd = TemplateAttribute(
+        name=(s.Name(name_value="t", name_type=NameType.UNINTERPRETED_TEXT_STRING),)
+    )
+    payload: Any = rng.choice(
+        [
+            *[new_key()] * 6,
+            CreateRequest(
+                object_type=rng.choice(list(ObjectType)),
+                template_attribute=template(
+                    bits=rng.choice([56, 128, 192, 256, 256]), mask=rng.choice([0, 12, 12, -1])
+                ),
+            ),
+            CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=odd),
+            new_key(x),
+            CreateRequest(
+                object_type=ObjectType.SYMMETRIC_KEY,
+                template_attribute=TemplateAttribute(attribute=template().attribute[:2]),
+            ),
+            GetRequest(unique_identifier=some),
+            ActivateRequest(unique_identifier=some),
+        ]
+    )
+    strange = MessageExtension(
+        vendor_identification="somebody",
+        criticality_indicator=rng.random() < 0.5,
+        vendor_extension=Node(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
+    )
+    asked = payload
+    if isinstance(payload, CreateRequest) and rng.random() < 0.6:
+        asked = RequestItem(
+            operation=Operation.CREATE,
+            unique_batch_item_id=rng.choice([None, b"", rng.randbytes(8), rng.randbytes(5)]),
+            request_payload=payload,
+            message_extension=rng.choice([None, None, None, strange]),
+        )
+    header: list[dict[str, Any]] = [
+        *[{}] * 6,
+        {"maximum_response_size": rng.choice([100, 150, 200, 5000])},
+        {"asynchronous_indicator": rng.random() < 0.5},
+        {"time_stamp": rng.randrange(2**32)},
+        {"batch_order_option": True},
+        {"client_correlation_value": some},
+        {"authentication": credentials(rng.choice([b"a word", b"another"]))},
+    ]
+    both = [payload, payload] if rng.random() < 0.05 else [asked]
+    return encode_request(message(*both, minor=rng.choice([0, 1, 3, 4, 4]), **rng.choice(header)))
+
+
+async def rejection(ways: Sequence[Way], rng: random.Random) -> None:
+    """One begins, or the one that there is ends."""
+    new = m.RejectRequests(
+        name="some",
+        reason="General Failure",
+        operations=("Create",),
+        probability=rng.choice([1.0, 0.5]),
+    )
+    for way in ways:
+        found = (await way.server.ask(m.QueryRejections(), LOCAL)).items
+        await way.server.ask(m.EndRejection(name="some") if found else new, LOCAL)
+
+
+@pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_both_ways_agree(both: tuple[Way, Way], seed: int, login: Login | None) -> None:
+    """Over roles, flaws, headers, rejections, rotations, a clock put back, and many at once."""
+    rng, (quick, slow), ids = random.Random(seed), both, list[str]()
+    for way in both:
+        way.server.rng.streams["kms.rejections"] = random.Random(seed)
+        way.messages._login = login
+    for number in range(150):
+        step = rng.choice([0, 0, 0.25, 1, -1])
+        for way in both:
+            way.server.clock.wall += step
+        if number % 30 == 29:
+            await rejection(both, rng)
+        if number % 40 == 20:
+            for way in both:
+                await way.server.ask(m.RotateKek(after=3), LOCAL)
+                while any(work.get_name() == "kms.rewrap" for work in way.server.node.works):
+                    await clock(way.server).pass_by()  # it draws nonces of its own
+        if rng.random() < 0.3:
+            data = [encode_request(message(new_key(), minor=rng.randrange(5))) for _ in range(5)]
+            caller = rng.choice(CALLERS[:6])
+        else:
+            data, caller = [drawn(rng, ids)], rng.choice(CALLERS)
+        answers = [await asyncio.gather(*[way.ask(one, caller) for one in data]) for way in both]
+        assert answers[0] == answers[1]
+        for answer in answers[0]:
+            [item, *_] = decode_response(answer).batch_item
+            if isinstance(item.response_payload, CreateResponse):
+                ids.append(item.response_payload.unique_identifier)
+    assert quick.server.rng.tokens == slow.server.rng.tokens
+    for way in both:
+        await way.server.service.core.write_all()
+    assert quick.rows() == slow.rows()
+    assert login is not None or quick.made > 40
+    await quick.server.boot()  # whose check finds nothing altered
+
+
+async def test_what_comes_together_is_one_commit(way: Way) -> None:
+    """Rows of the trail are in the order in which the messages came, others' in between."""
+    begun, loop = way.server.database.commits, asyncio.get_running_loop()
+    asked: list[asyncio.Future[bytes]] = [way.ask(NAMED)]
+    loop.call_soon(lambda: asked.append(way.ask(PLAIN)))
+    asked.append(way.ask(NAMED))
+    loop.call_soon(lambda: asked.append(way.ask(PLAIN)))
+    asked += [way.ask(PLAIN), way.ask(PLAIN)]
+    await asyncio.sleep(0)
+    answers = await asyncio.gather(*asked)
+    assert way.made == 4 and way.server.database.commits == begun + 1
+    items = [decode_response(answer).batch_item[0] for answer in answers]
+    failed = [item.result_reason for item in items if item.response_payload is None]
+    assert failed == [ResultReason.INVALID_FIELD], "the name is taken"
+    made = [
+        "" if item.response_payload is None else key_in(answer)
+        for item, answer in zip(items, answers, strict=True)
+    ]
+    found = way.server.platter.sql("SELECT key_id FROM audit ORDER BY sequence")
+    assert [made.index(key) for (key,) in found] == [2, 3, 0, 4, 1, 5]
+    connection = way.server.platter.databases["keys"]
+    changed = audit.check(connection, way.server.vault).keys
+    assert dict(way.server.platter.sql("SELECT key_id, changed FROM keys")) == changed
+
+
+async def test_one_that_cannot_be_written_takes_no_other_with_it(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Callable[..., Any] = making.write
+
+    def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
+        kept = original(connection, trail, vault, made)
+        if any(one.row.usage_mask == 4 for one in made):
+            raise OSError(errno.EIO, "Input/output error")
+        return kept
+
+    monkeypatch.setattr(making, "write", write)
+    odd = encode_request(
+        message(
+            CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(mask=4))
+        )
+    )
+    answers = await asyncio.gather(*[way.ask(one) for one in (PLAIN, odd, PLAIN)])
+    assert way.made == 3
+    [item] = decode_response(answers[1]).batch_item
+    assert item.result_reason is ResultReason.GENERAL_FAILURE
+    assert item.result_message == "the key server's storage refused: Input/output error"
+    made = {key_in(answers[0]), key_in(answers[2])}
+    assert {key for (key,) in way.server.platter.sql("SELECT key_id FROM keys")} == made
+    audit.check(way.server.platter.databases["keys"], way.server.vault)
+
+
+async def test_a_full_disk_fails_all_and_loses_none(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acked = [key_in(await way.ask(PLAIN)) for _ in range(3)]
+    database, right = way.server.database, way.server.database.transact
+
+    async def full(fn: Any, applied: Any = None) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(database, "transact", full)
+    for answer in await asyncio.gather(*[way.ask(PLAIN) for _ in range(5)]):
+        [item] = decode_response(answer).batch_item
+        assert item.result_reason is ResultReason.GENERAL_FAILURE
+        assert "No space left on device" in (item.result_message or "")
+    monkeypatch.setattr(database, "transact", right)
+    acked.append(key_in(await way.ask(PLAIN)))
+    assert [
+        key for (key,) in way.server.platter.sql("SELECT key_id FROM keys ORDER BY ordinal")
+    ] == acked
+    await way.boot()
+    way.server.clock.wall += 1
+    acked.append(key_in(await way.ask(PLAIN)))
+    assert [
+        key for (key,) in way.server.platter.sql("SELECT key_id FROM keys ORDER BY ordinal")
+    ] == acked
+
+
+async def test_nobody_is_answered_by_a_life_that_ends_with_the_commit(way: Way) -> None:
+    """What it has committed is there in the next one, whole."""
+    way.server.database.crash_at_commit = way.server.database.commits + 1
+    asked = [way.ask(PLAIN) for _ in range(3)]
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(one, NodeDown) for one in ended), "which tells no client anything"
+    await way.boot()
+    assert way.server.platter.sql("SELECT count(*) FROM keys") == [(3,)]
+    answer = key_in(await way.ask(PLAIN))
+    assert way.server.platter.sql("SELECT max(ordinal), count(*) FROM keys") == [(4, 4)]
+    assert way.server.platter.sql("SELECT key_id FROM keys WHERE ordinal = 4") == [(answer,)]
+
+
+async def test_an_anchor_that_fails_is_said_only_where_it_is_waited_for(way: Way) -> None:
+    """As for every change: the key is durable, and the guard against rollback is behind."""
+
+    async def refuses(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    way.server.disk.append = refuses  # type: ignore[method-assign]
+    way.server.disk.write = refuses  # type: ignore[method-assign]
+    assert key_in(await way.ask(PLAIN))
+
+
+async def test_a_server_that_has_somebody_to_tell_takes_its_time(way: Way) -> None:
+    core = way.server.service.core
+    core.alone = False
+    assert way.messages.at_once(OWNER, PLAIN) is None
+    core.alone = True
+    core.caught_up.clear()
+    assert way.messages.at_once(OWNER, PLAIN) is None
+    core.caught_up.set()
+    assert way.messages.at_once(OWNER, PLAIN) is not None
+    await asyncio.sleep(0.01)
+
+
+async def test_numbered_keys_are_not_plain() -> None:
+    """One id may be given twice then, so it is looked up."""
+    numbered = Server(config=msgspec.structs.replace(CONFIG, ids=IdScheme.SEQUENTIAL))
+    await numbered.boot()
+    messages = Messages(numbered.service.core, cast(Any, numbered.clock))
+    assert messages.at_once(OWNER, PLAIN) is None
+
+
+def nothing(*_: Any) -> bytes:
+    return b""
+
+
+def create(batch_id: bytes | None = None, bits: int = 256, **header: Any) -> bytes:
+    payload = CreateRequest(
+        object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(bits=bits)
+    )
+    item = RequestItem(
+        operation=Operation.CREATE, unique_batch_item_id=batch_id, request_payload=payload
+    )
+    return encode_request(message(item, **header))
+
+
+def learnt(known: Patterns, data: bytes) -> bytes:
+    known.learn(data, Pattern(decode_request(data), Create(), nothing))
+    return data
+
+
+def test_whatever_is_found_is_what_the_bytes_say() -> None:
+    """Each byte of a message is another one: it is found where the decoder reads that, else not."""
+    rng = random.Random(3)
+    for batch_id in (None, b"1", b"a longer one"):
+        known, count = Patterns(), 0
+        data = learnt(known, create(batch_id))
+        for at in range(len(data)):
+            for value in {data[at], 0, 1, 7, 255, data[at] ^ 1, rng.randrange(256)}:
+                strange = data[:at] + bytes([value]) + data[at + 1 :]
+                found = known.find(strange)
+                if found is not None:
+                    count += 1
+                    pattern, its = found
+                    assert plain_keys.with_id(pattern.message, its) == decode_request(strange)
+        assert count > len(batch_id or b"")
+        for strange in (data[:-8], data + bytes(8), data[:40], b"", data[8:]):
+            assert known.find(strange) is None
+
+
+@pytest.mark.parametrize(
+    "header", [{"time_stamp": 5}, {"client_correlation_value": "a"}, {"authentication": 1}]
+)
+def test_what_is_another_one_each_time_is_not_kept(header: dict[str, Any]) -> None:
+    known = Patterns()
+    if "authentication" in header:
+        header = {"authentication": credentials(b"a word")}
+    for batch_id in (None, b"1"):
+        assert known.find(learnt(known, create(batch_id, **header))) is None
+    large = create(bytes(LARGEST))
+    assert not plain_keys.may_be(large) and known.find(learnt(known, large)) is None
+
+
+def test_as_many_as_may_be_are_known() -> None:
+    known = Patterns()
+    for size in range(1, 3 * MOST):
+        data = learnt(known, create(b"a" * size))
+        assert known.find(data) is not None and len(known._around) <= MOST
+
+
+async def test_answers_are_those_that_are_written(way: Way) -> None:
+    """Ids of all lengths, and some that look like what stands around them."""
+    rng = random.Random(5)
+    for more in ({}, {"minor": 0}, {"maximum_response_size": 150}):
+        for batch in (None, b"1"):
+            found = way.messages._plain_create(create(batch, **more))
+            assert found is not None
+            pattern, _ = found
+            for size in range(1, 90, 3):
+                its = b"" if batch is None else rng.choice([bytes(size), b"\xa7\x5b" * size])
+                key = KeyId(rng.choice("~!B7") * size)
+                stamp = rng.choice([0, 0x1B7EA55E0DD571AF, rng.randrange(2**40)])
+                written = pattern._write(plain_keys.with_id(pattern.message, its), key, stamp)
+                assert pattern.answer(its, key, stamp) == written
+            assert len(pattern._answers) <= MOST
+
+
+async def test_nothing_of_a_key_is_kept(way: Way) -> None:
+    """Neither its bytes nor its id, in what is remembered of a message."""
+    key = key_in(await way.ask(create(b"1")))
+    [pattern] = way.messages._patterns._around.values()
+    held = repr([pattern._answers, pattern.message, pattern.request]).encode()
+    assert key.encode() not in held
+    for token in way.server.rng.tokens:
+        assert repr(token)[2:-1].encode() not in held
