@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,14 @@ from lab.kmip import alone
 from lab.kmip.standalone import standalone
 from protocol.crypto.certificates import key_digest
 from protocol.errors import Disconnected
+from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestItem, ResponseMessage, encode_request
 from protocol.kmip.payloads import DiscoverVersionsRequest
 from protocol.terms import NodeName
-from services.kms.access import Caller
+from services.kms.commits import Commits
 from services.kms.config import KmsRole
 from services.kms.doors.kmip import door
-from services.kms.doors.kmip.messages import Messages
 from services.kms.operations import QueryAudit
 from services.runtime.streams import TlsIdentity
 from tests.lab.kmip.tls import Party, answer, ask, served
@@ -87,25 +88,26 @@ async def test_unfinished_messages_have_a_bound_together(
 
 
 async def _in_work(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, takes_s: float
+    folder: Path, monkeypatch: pytest.MonkeyPatch, takes_s: float, *, plain: bool
 ) -> tuple[asyncio.Task[ResponseMessage], float]:
     """A server is ended while a message is in work that takes so long, and another client waits:
-    the answer, and how long the end took."""
-    begun, done = asyncio.Event(), Messages.answer
+    the answer, and how long the end took. A ``plain`` one is in work without a task."""
+    request = new_key() if plain else new_key(Attribute(attribute_name="x-a", attribute_value="1"))
+    begun, done = asyncio.Event(), Commits._carry
 
-    async def slow(self: Messages, caller: Caller, data: bytes) -> bytes:
+    async def slow(self: Any, *asked: Any) -> Any:
         begun.set()
         await asyncio.sleep(takes_s)
-        return await done(self, caller, data)
+        return await done(self, *asked)
 
-    monkeypatch.setattr(Messages, "answer", slow)
     clients = standalone(NodeName("client"), folder).streams
     identity = TlsIdentity((APP.certificate,), APP.key, (SERVER.certificate,))
     async with served(folder, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         stream = await clients.connect(one.address, identity, within_s=20)
         idle = await clients.connect(one.address, identity, within_s=20)
-        asked = asyncio.get_running_loop().create_task(ask(stream, message(new_key())))
+        monkeypatch.setattr(Commits, "_carry", slow)
+        asked = asyncio.get_running_loop().create_task(ask(stream, message(request)))
         await begun.wait()
         since = time.monotonic()
     took = time.monotonic() - since
@@ -115,18 +117,20 @@ async def _in_work(
     return asked, took
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_a_message_in_work_is_answered_before_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool
 ) -> None:
-    asked, took = await _in_work(tmp_path, monkeypatch, 0.5)
+    asked, took = await _in_work(tmp_path, monkeypatch, 0.5, plain=plain)
     assert asked.result().batch_item[0].result_status is ResultStatus.SUCCESS
     assert took >= 0.4
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_the_end_waits_for_no_message_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool
 ) -> None:
     monkeypatch.setattr(alone, "FINISH_S", 0.3)
-    asked, took = await _in_work(tmp_path, monkeypatch, 60.0)
+    asked, took = await _in_work(tmp_path, monkeypatch, 60.0, plain=plain)
     assert isinstance(asked.exception(), (Disconnected, AssertionError))
     assert took < 30
