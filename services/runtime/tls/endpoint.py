@@ -28,6 +28,8 @@ _read, _write, _give = _library.SSL_read, _library.SSL_write, _library.BIO_write
 _take = _library.BIO_read
 _text, _buffer = Binding().ffi.string, Binding().ffi.buffer
 _room = Binding().ffi.new_allocator(should_clear_after_alloc=False)
+_inside, _left, _where = _library.BIO_get_mem_data, _library.SSL_pending, _room("char **")
+_SEALED: Final = _room("char[]", _TAKE)  # for all endpoints: nothing of it is in clear
 
 
 class Credentials:
@@ -161,11 +163,9 @@ class Endpoint:
 
     def outgoing(self) -> bytes:
         """What is to be brought to the other end now; empty when there is nothing."""
-        data = b""
-        while (size := _take(self._out, room := _room("char[]", _TAKE), _TAKE)) > 0:
-            data += _buffer(room, size)
-            if size < _TAKE:
-                break
+        data, out = b"", self._out
+        while _inside(out, _where) > 0 and (size := _take(out, _SEALED, _TAKE)) > 0:
+            data += _buffer(_SEALED, size)
         return data
 
     def _shake(self) -> None:
@@ -195,6 +195,8 @@ class Endpoint:
             while (size := _read(raw, room := _room("char[]", _RECORD), _RECORD)) > 0:
                 plain += _buffer(room, size)
                 self._heard = True
+                if not _left(raw) and _inside(self._in, _where) <= 0:
+                    return  # what it would say now is that nothing more is there
             if _library.SSL_get_error(raw, size) != _library.SSL_ERROR_WANT_READ:
                 self._ssl._raise_ssl_error(raw, size)
         except SSL.WantReadError:
