@@ -12,12 +12,17 @@ import base64
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from protocol.kmip.errors import KmipError
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import parse
 
 PIECE = 16
 
@@ -52,7 +57,11 @@ def pieces(secret: bytes) -> list[bytes]:
 
 def secret_parts(secret: bytes) -> list[bytes]:
     """What of it is secret: all, or of a private key as PKCS#8 its private numbers, for the public
-    key stands in there too, and in certificates."""
+    key stands in there too, and in certificates; of an item of KMIP what is hidden in it, for ids
+    and names stand beside that, and elsewhere."""
+    hidden = _hidden(secret)
+    if hidden is not None:
+        return hidden
     if secret[:1] != b"\x30":
         return [secret]
     try:
@@ -68,6 +77,28 @@ def secret_parts(secret: bytes) -> list[bytes]:
             for number in (numbers.d, numbers.p, numbers.q)
         ]
     return [secret]
+
+
+_HIDDEN: Final = (Tag.KEY_MATERIAL, Tag.KEY, Tag.KEY_VALUE, Tag.PASSWORD, Tag.DATA)
+"""Tags under which bytes or a text are a key, a password, or what somebody encrypts."""
+
+
+def _hidden(secret: bytes) -> list[bytes] | None:
+    """Values under those tags in an item of KMIP, such as a message that one key server hands on to
+    another; None for what is none."""
+    if secret[:2] != b"\x42\x00":
+        return None
+    try:
+        waiting = [parse(secret)]
+    except KmipError:
+        return None
+    found: list[bytes] = []
+    while waiting:
+        node = waiting.pop()
+        waiting += node.items()
+        if node.tag in _HIDDEN and isinstance(node.value, bytes | str):
+            found.append(node.value if isinstance(node.value, bytes) else node.value.encode())
+    return found
 
 
 def forms(piece: bytes) -> Iterator[tuple[str, bytes]]:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lab.scan.exempt import EXEMPT, leaks
 from lab.scan.search import Find, Needles, Place, forms, pieces, search
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type, encode
 
 SECRET = bytes(range(7, 250, 5))[:32]
 OTHER = bytes(range(100, 164))
@@ -114,3 +116,32 @@ def test_of_a_private_key_that_is_secret_which_its_certificate_has_not(kind: str
 def test_what_only_begins_like_a_private_key_is_a_secret_as_it_is() -> None:
     secret = b"\x30" + bytes(range(47))
     assert search({secret: "kek"}, [Place("disk", "a file", secret)])
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [
+        (Tag.KEY_MATERIAL, Type.BYTE_STRING),
+        (Tag.KEY, Type.BYTE_STRING),
+        (Tag.KEY_VALUE, Type.BYTE_STRING),
+        (Tag.DATA, Type.BYTE_STRING),
+        (Tag.PASSWORD, Type.TEXT_STRING),
+    ],
+    ids=str,
+)
+def test_of_a_message_of_kmip_that_is_secret_which_is_hidden_in_it(tag: Tag, kind: Type) -> None:
+    """A server hands on what it is asked as it came: ids and names stand elsewhere in clear."""
+    name = "3f0c2a9e-6c1d-4a55-9d0e-0b8d7e1f2a3b"
+    secret = "a word that is long enough" if kind is Type.TEXT_STRING else SECRET
+    inner = Node(Tag.RESPONSE_PAYLOAD, Type.STRUCTURE, (Node(tag, kind, secret),))
+    clear = Node(Tag.UNIQUE_IDENTIFIER, Type.TEXT_STRING, name)
+    message = encode(Node(Tag.RESPONSE_MESSAGE, Type.STRUCTURE, (clear, inner)))
+    assert search({message: "it"}, [Place("bus", "a", encode(clear))]) == []
+    hidden = secret if isinstance(secret, bytes) else secret.encode()
+    for data in (message, hidden, base64.b64encode(message)):
+        assert search({message: "it"}, [Place("bus", "a", data)])
+
+
+def test_what_only_begins_like_a_message_is_a_secret_as_it_is() -> None:
+    for secret in (b"\x42" + bytes(range(47)), b"\x42\x00\x7b\x01" + bytes(range(44))):
+        assert search({secret: "kek"}, [Place("disk", "a file", secret)])
