@@ -112,12 +112,14 @@ Asked = tuple[Operation, KeyId | None]
 
 
 def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
-    """What these ask for, key by key."""
-    return [
-        (request.operation, KeyId(key_id) if key_id else None)
-        for request in requests
-        for key_id in _ids_of(request) or ("",)
-    ]
+    """What these ask for, key by key; a key that leaves wrapped has another one encrypt."""
+    asked: list[Asked] = []
+    for request in requests:
+        ids = _ids_of(request) or ("",)
+        asked += [(request.operation, KeyId(key_id) if key_id else None) for key_id in ids]
+        if isinstance(request, operations.Get) and request.wrapping is not None:
+            asked.append((Operation.ENCRYPT, request.wrapping.key_id))
+    return asked
 
 
 def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:

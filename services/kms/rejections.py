@@ -230,8 +230,10 @@ class Rejections:
 
 
 def _items(request: Request[Any]) -> int:
+    """How often it is judged: for each key that leaves wrapped the one that wraps is, too."""
     several = isinstance(request, Get | GetAttributes) and request.unique_identifiers
-    return len(several) if several else 1
+    each = 2 if isinstance(request, Get) and request.wrapping is not None else 1
+    return each * (len(several) if several else 1)
 
 
 def flaw_of(new: Rejection) -> str:

@@ -1,7 +1,8 @@
 """The key that wraps another one on its way out (KMIP 1.4 sections 2.1.6, 4.11).
 
 It is a key of the caller's scope that may wrap and that protects: its use stands in the trail as
-Encrypt, and counts for its Usage Limits. Whoever may not Get a key gets it wrapped neither.
+Encrypt, counts for its Usage Limits, and is rejected where Encrypt is. Whoever may not Get a key
+gets it wrapped neither.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -
     row = work.find(wanted.key_id)
     if row is None or not work.caller.sees(row.scope):
         raise Refusal(access.absent(work.caller), work.caller.scope)
+    work.judge(Operation.ENCRYPT, row)
     try:
         _check(work, row, wanted.parameters)
         if wanted.alone:

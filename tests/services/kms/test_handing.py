@@ -10,9 +10,11 @@ import pytest
 
 from protocol.errors import NotConnected, PermissionDenied, ResponseTooLarge
 from protocol.kmip import payloads as p
+from protocol.kmip.algorithms import WrappingMethod
 from protocol.kmip.enums import ResultReason, ResultStatus, RevocationReasonCode
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem, decode_response, encode_request
+from protocol.kmip.objects import EncryptionKeyInformation, KeyWrappingSpecification
 from protocol.kmip.structures import RevocationReason
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
@@ -229,6 +231,20 @@ def test_what_a_server_rejects_it_does_not_hand_on(group: Rigs, rejected: str) -
     assert one.times == 1
     rig.at(B, m.EndRejection(name="sealed"))
     whole(rig, B)
+
+
+def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(group: Rigs) -> None:
+    rig = group()
+    key, under = whole(rig, B), whole(rig, B)
+    reject(rig, B, "Encrypt", keys=(KeyId(under),))
+    specification = KeyWrappingSpecification(
+        wrapping_method=WrappingMethod.ENCRYPT,
+        encryption_key_information=EncryptionKeyInformation(unique_identifier=under),
+    )
+    get = p.GetRequest(unique_identifier=key, key_wrapping_specification=specification)
+    items = ask(rig, B, APP, new_key(), get)
+    assert {item.result_message for item in items} == {"this key server rejects Encrypt"}
+    assert refusals(rig, B) == [("kmip/app", "Encrypt", under, "General Failure")]
 
 
 @pytest.mark.parametrize("operation", ["Create", "Activate", "Get", "Add Attribute"])

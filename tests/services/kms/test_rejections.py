@@ -307,6 +307,27 @@ async def test_a_crash_at_the_start_of_a_backup_leaves_no_rejection_behind_its_r
     assert crashes and not await times(server)
 
 
+@pytest.mark.parametrize("probability", [1.0, 0.999_999])
+async def test_a_key_that_is_rejected_to_encrypt_wraps_none(
+    server: Server, probability: float
+) -> None:
+    """Its use on the way out of another key is Encrypt, in the trail and for its limits too."""
+    server.rng.streams["kms.rejections"] = random.Random(1)
+    key, under = await made(server), (await do(server, o.Create(usage_mask=16))).unique_identifier
+    await do(server, o.Activate(unique_identifier=under))
+    get = o.Get(unique_identifiers=(key, key), wrapping=o.Wrapping(key_id=under))
+    await told(server, "Get", "Encrypt", name="seldom", probability=1e-300)
+    assert len((await do(server, get)).keys) == 2
+    await told(server, "Get", "Encrypt", name="another", keys=(KeyId("another"),))
+    before = len(await trail(server))
+    await told(server, "Encrypt", keys=(under,), probability=probability)
+    with pytest.raises(GeneralFailure, match="rejects Encrypt"):
+        await do(server, get)
+    assert (await trail(server))[before + 1 :] == [(OWNER.who, "Get", key, "General Failure")] * 2
+    assert await times(server) == {"another": 0, "sealed": 1, "seldom": 0}
+    assert (await do(server, o.Get(unique_identifiers=(key,)))).keys[0].material is not None
+
+
 async def test_a_row_that_was_edited_is_not_served_from(server: Server) -> None:
     await told(server, "Get")
     await told(server, "Create", name="other")
