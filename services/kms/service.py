@@ -56,7 +56,8 @@ RESTORED_OPTION: Final = "restoredBackup"
 """The boot option by which an administrator says that a backup was restored, and which."""
 
 ROLLED_BACK: Final = (
-    "Keys made since then would be missing, and keys revoked since then would be usable again. "
+    "Keys made since then would be missing, keys revoked since then would be usable again, and "
+    "clients revoked since then let in again. "
     "Put the last copy of its disk back, or power it on with --accept-rollback"
 )
 DAMAGED: Final = (

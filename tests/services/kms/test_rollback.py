@@ -22,6 +22,7 @@ from tests.services.kms.filed import serving
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import LOCAL, OPERATOR, Server
 from tests.services.kms.replaced import put_back, screen
+from tests.services.kms.test_edited import CONSOLE, trusted
 
 ACCEPT = {ACCEPT_OPTION: "true"}
 
@@ -45,6 +46,21 @@ async def test_a_deleted_database_is_noticed_and_can_be_accepted(server: Server)
     assert [kind for kind, _ in server.node.records] == ["kms.rollback_accepted"]
     server.node.power = PowerInputs()
     await server.boot()  # accepted once and for all
+
+
+async def test_a_client_that_was_revoked_since_is_let_in_again_and_the_screen_says_so(
+    server: Server,
+) -> None:
+    admission = await server.service.kmip_identities()
+    digest = (await trusted(admission, 1)).digest
+    image = server.platter.image()
+    await admission.revoke(CONSOLE, digest)
+    put_back(server, image)
+    assert "clients revoked since then let in again" in await screen(server)
+    server.node.power = PowerInputs(boot_options=ACCEPT)
+    await server.boot()
+    [found] = (await server.service.kmip_identities()).all()
+    assert (found.digest, found.revoked) == (digest, False)
 
 
 RESTORED = {RESTORED_OPTION: "nightly"}
