@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from protocol.errors import InvalidArgument
+from protocol.printable import one_line
 from protocol.secret import KeyMaterial
 
 SEED_SIZE: Final = 48
@@ -123,9 +124,10 @@ def load(certificate: bytes) -> x509.Certificate:
 
 
 def common_name(certificate: bytes) -> str:
-    """The common name of its subject, the last one if there are several; empty without one."""
+    """The common name of its subject, the last one if there are several; empty without one. Who
+    asked for the certificate chose it: it is one line, with escapes for what is not printable."""
     found = load(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[-1].value) if found else ""
+    return one_line(str(found[-1].value)) if found else ""
 
 
 def key_digest(certificate: bytes) -> bytes:

@@ -240,3 +240,13 @@ async def test_a_name_in_the_trail_is_of_one_client(full: Server) -> None:
     assert callers[0].who == f"kmip/{known.name}" and other.name == again.name
     for caller in callers[2:]:
         assert caller.role is None and known.name in caller.who
+
+
+async def test_a_name_is_one_line_whoever_chose_it(full: Server) -> None:
+    """The log of a node has it among its fields, and errors repeat it."""
+    admission = await full.service.kmip_identities()
+    chosen = certificate(7, "one\n99 local/kms Destroy\x1b[31m")
+    said = "one\\n99 local/kms Destroy\\x1b[31m"
+    assert admission.caller(chosen).who.endswith(said)
+    known = await admission.trust(CONSOLE, chosen, KmsRole.OWNER, "default")
+    assert known.name == said
