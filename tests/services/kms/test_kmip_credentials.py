@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
+from protocol.kmip.attributes import Attribute
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestMessage, decode_response, encode_request
-from protocol.kmip.payloads import PAYLOADS
+from protocol.kmip.payloads import PAYLOADS, AddAttributeRequest
 from protocol.secret import KeyMaterial
 from services.kms.access import Caller
 from services.kms.config import KmsRole
@@ -62,6 +63,28 @@ async def test_what_vcenter_asks_without_it_is_done(server: Server) -> None:
         assert (await asked(server, request))[0] is ResultReason.ITEM_NOT_FOUND
     wrong = dialect.get_state("none", Login("vc", KeyMaterial(b"other")))
     assert (await asked(server, wrong))[0] is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+
+
+async def test_what_is_no_tag_of_vcenter_is_not_added_without_it(server: Server) -> None:
+    """A date ends a key's use as Revoke does."""
+    plain = Messages(server.service.core, cast(Any, server.clock))
+    made = decode_response(await plain.answer(OWNER, encode_request(dialect.create())))
+    key = getattr(made.batch_item[0].response_payload, "unique_identifier", "")
+    tag, now = dialect.add_tags(key, (("x-a", "1"),)), int(server.clock.now())
+    assert await asked(server, tag) == (None, "")
+    for name, value in (
+        ("Deactivation Date", now + 1),
+        ("Contact Information", "x-a"),
+        ("X-a", ""),
+    ):
+        attribute = Attribute(attribute_name=name, attribute_value=value)
+        payload = AddAttributeRequest(unique_identifier=key, attribute=attribute)
+        item = msgspec.structs.replace(tag.batch_item[0], request_payload=payload)
+        for items in ((item,), (tag.batch_item[0], item)):
+            assert refusal(msgspec.structs.replace(tag, batch_item=items), WANTED)
+    await asked(server, msgspec.structs.replace(tag, batch_item=(item,)))
+    rows = server.platter.sql("SELECT operation, result FROM audit ORDER BY sequence")
+    assert rows[-1] == ("Admit", "Permission Denied")
 
 
 @pytest.mark.parametrize("operation", sorted({*PAYLOADS} - _BARE))
