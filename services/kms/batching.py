@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from protocol.errors import CryptographicFailure, InvalidField, ItemNotFound, ProductError
 from protocol.terms import KeyId
-from services.kms import access, audit, checking, operations
+from services.kms import access, audit, checking, describing, operations
 from services.kms.commits import Done
+from services.kms.dating import DatesCome
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import perform
 from services.kms.work import START, Refusal, Work
@@ -107,18 +109,31 @@ def note(work: Work, request: Request[Any], refusal: Refusal) -> None:
             work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
 
 
-Asked = tuple[Operation, KeyId | None]
-"""An operation, and the key that it names; None: a new one, one made before, or none."""
+class Asked(NamedTuple):
+    """An operation, and the key that it names; None: a new one, one made before, or none.
+
+    ``placeholder``: it means the key that one before it has found. ``found``: what finds one.
+    """
+
+    operation: Operation
+    key_id: KeyId | None = None
+    placeholder: bool = False
+    found: operations.Locate | None = None
 
 
 def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
     """What these ask for, key by key; a key that leaves wrapped has another one encrypt."""
     asked: list[Asked] = []
     for request in requests:
-        ids = _ids_of(request) or ("",)
-        asked += [(request.operation, KeyId(key_id) if key_id else None) for key_id in ids]
+        if request.needs_placeholder:
+            asked.append(Asked(request.operation, placeholder=True))
+        elif isinstance(request, operations.Locate):
+            asked.append(Asked(request.operation, found=request))
+        else:
+            ids = _ids_of(request) or ("",)
+            asked += [Asked(request.operation, KeyId(key_id) if key_id else None) for key_id in ids]
         if isinstance(request, operations.Get) and request.wrapping is not None:
-            asked.append((Operation.ENCRYPT, request.wrapping.key_id))
+            asked.append(Asked(Operation.ENCRYPT, request.wrapping.key_id))
     return asked
 
 
@@ -127,7 +142,9 @@ def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
 
     What the caller may not do anyhow, or to a key that it does not see, is that one's to refuse.
     """
-    for operation, key_id in asked:
+    for one in asked:
+        operation = one.operation
+        key_id = (work.placeholder or None) if one.placeholder else one.key_id
         row = None if key_id is None else work.stored(key_id)
         if row is not None:
             passed = access.refuse_key(work.caller, operation, row.scope)
@@ -141,7 +158,15 @@ def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
             if operation in audit.WRITTEN:
                 work.note(operation, key_id or "", refusal.scope, refusal.error.reason)
             return Done(refusal.error, work.write())
+        if one.found is not None and checking.flaw(one.found) is None:
+            with suppress(Refusal, DatesCome):
+                describing.located(work, one.found)
+        elif operation in _MAKING:
+            work.placeholder = KeyId("")
     return Done(None)
+
+
+_MAKING: Final = (Operation.CREATE, Operation.REGISTER, Operation.RE_KEY)
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:
@@ -149,7 +174,7 @@ def _ids_of(request: Request[Any]) -> tuple[str, ...]:
     match request:
         case operations.ObjectRequest():
             return () if request.unique_identifier is None else (request.unique_identifier,)
-        case operations.Get():
+        case operations.Get() | operations.GetAttributes():
             return request.unique_identifiers or ()
         case _:
             return ("",)

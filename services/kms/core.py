@@ -145,7 +145,7 @@ class Core:
     async def hands_on(self, caller: Caller, asked: Sequence[Asked]) -> None:
         """Raise what this server refuses or rejects of a message that another one is to do."""
         if caller.role is None:
-            await self.admit(caller, asked[0][0])
+            await self.admit(caller, asked[0].operation)
         judging = self.rejections.judging_items(caller, len(asked))
         if judging is None:
             return

@@ -82,10 +82,10 @@ OPERATIONS: Final[dict[type[Any], Operation]] = {
 
 def _asked(message: Any) -> list[Asked]:
     """What is asked of the other server, operation by operation."""
-    asked: list[Asked] = [(OPERATIONS[type(message)], getattr(message, "key_id", None))]
+    asked = [Asked(OPERATIONS[type(message)], getattr(message, "key_id", None))]
     if isinstance(message, m.CreateKey):
-        asked += [(Operation.ACTIVATE, None)] if message.activate else []
-        asked += [(Operation.GET, None)] if message.get else []
+        asked += [Asked(Operation.ACTIVATE)] if message.activate else []
+        asked += [Asked(Operation.GET)] if message.get else []
     return asked
 
 

@@ -6,12 +6,14 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.errors import NotConnected, PermissionDenied, ResponseTooLarge
 from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import WrappingMethod
-from protocol.kmip.enums import ResultReason, ResultStatus, RevocationReasonCode
+from protocol.kmip.attributes import Attribute
+from protocol.kmip.enums import ResultReason, ResultStatus, RevocationReasonCode, State
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem, decode_response, encode_request
 from protocol.kmip.objects import EncryptionKeyInformation, KeyWrappingSpecification
@@ -21,6 +23,7 @@ from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName
 from protocol.terms import ResultReason as ResultReasonName
+from services.kms import dating
 from services.kms import operations as o
 from services.kms.access import Caller
 from services.kms.config import KmsRole
@@ -245,6 +248,55 @@ def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(grou
     items = ask(rig, B, APP, new_key(), get)
     assert {item.result_message for item in items} == {"this key server rejects Encrypt"}
     assert refusals(rig, B) == [("kmip/app", "Encrypt", under, "General Failure")]
+
+
+TAG = p.AddAttributeRequest(attribute=Attribute(attribute_name="x-a", attribute_value="1"))
+
+
+@pytest.mark.parametrize("rejected", ["Get", "Get Attributes", "Add Attribute"])
+@pytest.mark.parametrize("named", [True, False])
+def test_nor_of_a_key_that_is_found_or_named_in_the_message(
+    group: Rigs, rejected: str, named: bool
+) -> None:
+    """What the ID Placeholder means is a key as any other."""
+    rig = group()
+    key, other = whole(rig, B), whole(rig, B)
+    for one, name in ((key, "mine"), (other, "other")):
+        attribute = Attribute(attribute_name="x-name", attribute_value=name)
+        add = p.AddAttributeRequest(unique_identifier=one, attribute=attribute)
+        assert statuses(ask(rig, B, APP, add)) == [ResultStatus.SUCCESS]
+
+    def items(one: str, name: str) -> list[ResponseItem]:
+        attribute = Attribute(attribute_name="x-name", attribute_value=name)
+        looked = () if named else (p.LocateRequest(attribute=(attribute,)),)
+        about: dict[str, Any] = {"unique_identifier": one} if named else {}
+        tag = msgspec.structs.replace(TAG, **about)
+        return ask(
+            rig, B, APP, *looked, tag, p.GetRequest(**about), p.GetAttributesRequest(**about)
+        )
+
+    reject(rig, B, rejected, keys=(KeyId(key),))
+    refused = items(key, "mine")
+    assert {item.result_message for item in refused} == {f"this key server rejects {rejected}"}
+    assert set(statuses(items(other, "other"))) == {ResultStatus.SUCCESS}
+    rig.at(B, m.EndRejection(name="sealed"))
+    assert set(statuses(items(key, "mine"))) == {ResultStatus.SUCCESS}
+
+
+def test_whoever_looks_for_states_is_judged_however_many_dates_have_come(
+    group: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = group()
+    soon = int(service(rig, B).clock.now()) + 5
+    date = Attribute(attribute_name="Activation Date", attribute_value=soon)
+    for _ in range(2):
+        assert statuses(ask(rig, B, APP, new_key(date))) == [ResultStatus.SUCCESS]
+    rig.sleep(10)
+    monkeypatch.setattr(dating, "AT_ONCE", 1)
+    reject(rig, B, "Destroy")
+    state = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
+    items = ask(rig, B, APP, p.LocateRequest(attribute=(state,)), p.DestroyRequest())
+    assert {item.result_message for item in items} == {"this key server rejects Destroy"}
 
 
 @pytest.mark.parametrize("operation", ["Create", "Activate", "Get", "Add Attribute"])
