@@ -64,6 +64,8 @@ _SELECTING: Final = frozenset({"all"})
 LAB: Final = NameRule("lab name", _LOWER_TEXT, _LOWER, 40)
 NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _SELECTING)
 """A dot, ``*``, ``>`` or a space in it would widen the node's permissions on the broker."""
+MACHINE: Final = NameRule("machine name", _LOWER_TEXT, _LOWER, 40, frozenset({"here"}))
+"""``here`` is the machine where the lab's supervisor runs."""
 SITE: Final = NameRule("site name", _LOWER_TEXT, _LOWER, 48)
 CLUSTER: Final = NameRule("cluster name", _ANY_CASE_TEXT, _ANY_CASE, 80)
 DATASTORE: Final = NameRule("datastore name", _ANY_CASE_TEXT, _ANY_CASE, 80)

@@ -31,13 +31,20 @@ LOOK_LIMIT_S = 3.0  # real seconds that a lab gets to say how it is
 
 
 def starting(
-    name: str, file: str, changes: dict[str, Any], seed: int | None, *, retain: bool
+    name: str,
+    file: str,
+    changes: dict[str, Any],
+    seed: int | None,
+    *,
+    retain: bool,
+    listen: str = "",
 ) -> Start | None:
     """The start of a lab that was never there, or goes on; None when it runs already.
 
     ``file`` is a shipped Lab file or a path (empty: the lab's own, or the default one);
     ``changes`` are those of ``lab.topology.lab_file.override``; ``retain`` keeps the folder of a
-    new lab that does not start. Raises ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
+    new lab that does not start; ``listen`` is where its other machines join. Raises
+    ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
     for a bad option, KS-LAB-006 for a lab that is another one, KS-TPM-001 without libraries.
     """
     if seed is not None and not 0 <= seed < 1 << 63:
@@ -50,11 +57,14 @@ def starting(
     if record is not None:
         launching.check_same(folder, record, wanted, seed)
         if state_of(folder) is LabState.RUNNING:
+            _listens(folder, listen)
             return None
     fresh = record is None
     if record is None:
         drawn = secrets.randbelow(1 << 31) if seed is None else seed
         record = LabRecord(name=folder.name, file=wanted or {}, seed=drawn, wall=time.time())
+    if listen:
+        record = _listening(record, listen)
     _refuse_without_tpm(record.file)
     return Start(folder, record, fresh=fresh, retain=retain)
 
@@ -73,6 +83,26 @@ def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]
         text = str(error).removeprefix("lab: ")
         raise KeysteadError("KS-USE-003", f"the options do not fit: {text}") from None
     return made.model_dump(mode="json")
+
+
+def _listens(folder: LabFolder, listen: str) -> None:
+    """KS-LAB-006 for a lab that runs and listens elsewhere."""
+    from lab.machines.listening import address, kept
+
+    there = kept(folder.path)
+    if listen and address("--listen", listen) != there:
+        where = f"listens at {there}" if there else "does not listen"
+        raise KeysteadError("KS-LAB-006", f"the lab {folder.name} runs, and {where}")
+
+
+def _listening(record: LabRecord, listen: str) -> LabRecord:
+    from lab.machines.listening import address
+
+    address("--listen", listen)
+    if not record.file["machines"]:
+        text = f"--listen {listen}: the Lab file has no `machines:` that could join"
+        raise KeysteadError("KS-USE-003", text)
+    return msgspec.structs.replace(record, listen=listen)
 
 
 def _refuse_without_tpm(file: dict[str, Any]) -> None:

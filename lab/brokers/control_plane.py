@@ -24,6 +24,7 @@ from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
+from services.runtime.real.secured import Secured
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import Asked, Serving
@@ -45,15 +46,23 @@ CONTROL_OPTIONS = ConnectionOptions(
 
 
 class ControlClient:
-    """Who speaks at the control broker as ``supervisor``, ``cli`` or ``agent-<n>``.
+    """Who speaks at the control broker, as ``supervisor``, ``cli``, or an agent.
 
     Several clients may share a name (two commands at once are both ``cli``); each hears only
-    the replies to its own calls. ``counts`` has what ``rpc`` counts of calls and requests, and
-    ``events_lost`` and ``internal_errors``.
+    the replies to its own calls. ``secured``, and ``now`` (the supervisor's monotonic clock, which
+    deadlines are of), are for another machine. ``counts`` has what ``rpc`` counts of calls and
+    requests, and ``events_lost`` and ``internal_errors``.
     """
 
     def __init__(
-        self, url: str, seed: str, name: str, *, options: ConnectionOptions = CONTROL_OPTIONS
+        self,
+        url: str,
+        seed: str,
+        name: str,
+        *,
+        options: ConnectionOptions = CONTROL_OPTIONS,
+        secured: Secured | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = control_name(name)
         self.counts: Counter[str] = Counter()
@@ -67,12 +76,14 @@ class ControlClient:
             subjects=(inbox, probe) if name in (CLI, SUPERVISOR) else (probe,),
             probe=probe,
             options=options,
+            secured=secured,
         )
         seals = Unsealed()
         envelopes = Envelopes(NodeName(name), 0, seals, size_limit=CONTROL_SIZE_LIMIT)
         self._envelopes = envelopes
         self._calls = PendingCalls(seals, self.counts)
-        self._serving = Serving(envelopes, self.counts, time.monotonic, self._reply)
+        self._now = now
+        self._serving = Serving(envelopes, self.counts, now, self._reply)
         self._up = asyncio.Event()
         self._event_callbacks: list[EventCallback] = []
         self._server: ControlServer | None = None
@@ -114,7 +125,7 @@ class ControlClient:
         happened), or the error the other side answered with.
         """
         name = type(message).__name__
-        deadline = time.monotonic() + within_s
+        deadline = self._now() + within_s
         number = self._envelopes.next_number()
         reply_to = f"ctl.inbox.{self.name}.{control_name(to)}.{self._client}.{number}"
         data = self._envelopes.request(number, NodeName(to), message, deadline=deadline, cause="")
@@ -130,7 +141,7 @@ class ControlClient:
             number,
             message,
             lambda: self._connection.send(subject, data, reply_to),
-            lambda late: loop.call_later(deadline - time.monotonic(), late),
+            lambda late: loop.call_later(deadline - self._now(), late),
             within_s,
         )
 

@@ -3,7 +3,8 @@
 Under the lab's state folder::
 
     identity/node/<name>.json      seed and sealing key of a node             0600
-    identity/control/<name>.json   seed of supervisor, cli, tap, agent-<n>    0600
+    identity/control/<name>.json   seed of supervisor, cli, tap, agent-<n>,
+                                   machine-<name>                             0600
     identity/public/<name>.json    public keys of a node: what agents read to seal to it
 
 One file per identity, each written whole or not at all, so the directory grows while agents
@@ -34,7 +35,9 @@ from services.runtime.real.files import replace_file
 SUPERVISOR = "supervisor"
 CLI = "cli"
 TAP = "tap"
-_CONTROL_NAME = re.compile(r"supervisor|cli|tap|agent-[1-9][0-9]{0,5}")
+_CONTROL_NAME = re.compile(
+    r"supervisor|cli|tap|agent-[1-9][0-9]{0,5}|machine-[a-z0-9](?:-?[a-z0-9])*"
+)
 
 
 def agent_name(number: int) -> str:
@@ -42,10 +45,15 @@ def agent_name(number: int) -> str:
     return control_name(f"agent-{number}")
 
 
+def machine_agent(machine: str) -> str:
+    """Name of the agent of another machine on the control broker."""
+    return control_name(f"machine-{machine}")
+
+
 def control_name(text: str) -> str:
     """``text`` as a name on the control broker; ``ValueError`` for any other."""
     if not _CONTROL_NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is none of supervisor, cli, tap, agent-<n>")
+        raise ValueError(f"{text!r} is none of supervisor, cli, tap, agent-<n>, machine-<name>")
     return text
 
 
@@ -130,7 +138,7 @@ class Identities:
     def load(cls, folder: Path) -> Identities:
         """Identities made earlier; ``KeysteadError`` KS-ID-001 when it has none."""
         made = cls(folder)
-        if not (made._control / f"{SUPERVISOR}.json").is_file():
+        if not any(made._control.glob("*.json")):
             raise KeysteadError("KS-ID-001", f"{folder} holds no identities of a lab")
         return made
 
@@ -159,6 +167,18 @@ class Identities:
     def add_agent(self, number: int) -> ControlIdentity:
         """Identity of agent ``number``, made now if it has none."""
         return self._add_control(agent_name(number))
+
+    def add_machine(self, machine: str) -> ControlIdentity:
+        """Identity of the agent of another machine, made now if it has none."""
+        return self._add_control(machine_agent(machine))
+
+    def files(self, nodes: Iterable[NodeName], control: Iterable[str]) -> dict[str, bytes]:
+        """Path below ``identity/`` and content of the private identities of these, and of all that
+        is public; KS-ID-001 when one is missing or damaged."""
+        paths = [self._nodes / f"{self.node(name).name}.json" for name in nodes]
+        paths += [self._control / f"{self.control(name).name}.json" for name in control]
+        paths += sorted(self._public.glob("*.json"))
+        return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
     def node(self, name: NodeName) -> NodeIdentity:
         """Private keys of a node; ``KeysteadError`` KS-ID-001 when missing or damaged."""

@@ -89,6 +89,9 @@ def up(
     seed: Annotated[int | None, Parameter(help="Seed of fault schedules; drawn if left out.")] = (
         None
     ),
+    listen: Annotated[
+        str, Parameter(help="HOST:PORT where machines of the Lab file join, under TLS.")
+    ] = "",
     timeout: Annotated[
         str, Parameter(help="Real time until it must be ready; left out: as long as it gets on.")
     ] = "",
@@ -106,6 +109,7 @@ def up(
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
     keystead up --kms 2 --kms-door kmip
+    keystead up far.yaml --listen 192.0.2.7:4333
     """
     from lab.api.labs import LONGEST_S, starting
 
@@ -114,7 +118,7 @@ def up(
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
     knobs = assignments("--set", set_)
     changes = {**shape.changes(), **({"knobs": knobs} if knobs else {})}
-    start = starting(options.name, file, changes, seed, retain=retain)
+    start = starting(options.name, file, changes, seed, retain=retain, listen=listen)
     if start is None:
         say(f"the lab {options.name} is running already")
         there = call(options, GetStatus())

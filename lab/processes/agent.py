@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
 from lab.logs.write import RecordLog
@@ -22,6 +25,8 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.real.secured import Secured
+from services.runtime.real.shared_offset import SharedOffset
 from services.runtime.real.world import LabTime, LabWorld
 
 READY = b"R"
@@ -30,7 +35,9 @@ READY = b"R"
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor tells an agent process; ``patch`` names a module that is imported
     before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
-    (``lab.scan``); both are empty in normal use."""
+    (``lab.scan``); both are empty in normal use. On another machine than the supervisor's
+    ``authority`` is the file of the lab's certificate authority, and ``offset`` that of the offset
+    to the clock that ``epoch`` is of (``SharedOffset``)."""
 
     name: str
     folder: str
@@ -42,6 +49,17 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     patch: str = ""
     ledger: str = ""
+    authority: str = ""
+    offset: str = ""
+
+    @property
+    def read(self) -> Callable[[], float]:
+        """The supervisor's monotonic clock."""
+        return SharedOffset(Path(self.offset)).supervisor_time if self.offset else time.monotonic
+
+    def secured(self, broker: BrokerKind) -> Secured | None:
+        """How that broker is reached; None for one on this machine."""
+        return Secured(self.authority, broker.value) if self.authority else None
 
 
 def main(config: bytes, supervisor: socket.socket) -> None:
@@ -76,10 +94,17 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
             rings[node] = (identities.node(node).seed, identities.keyring(node))
         return rings[node]
 
-    time = LabTime(settings.epoch, settings.wall, settings.pace)
-    world = LabWorld(folder, settings.data_url, keys, time, settings.seed)
-    seed = identities.control(settings.name).seed
-    client = ControlClient(settings.control_url, seed, settings.name)
+    read = settings.read
+    clock = LabTime(settings.epoch, settings.wall, settings.pace, read)
+    way = settings.secured(BrokerKind.DATA)
+    world = LabWorld(folder, settings.data_url, keys, clock, settings.seed, way)
+    client = ControlClient(
+        settings.control_url,
+        identities.control(settings.name).seed,
+        settings.name,
+        secured=settings.secured(BrokerKind.CONTROL),
+        now=read,
+    )
 
     def observe(record: NodeRecord) -> None:
         log.write(record)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -50,19 +51,46 @@ def copied_server(folder: Path) -> CopiedServer:
     return CopiedServer("keystead-fork", _COPY, str(log).encode())
 
 
+class Forked(Protocol):
+    """A process that was forked, here or on another machine; see ``ChildProcess``."""
+
+    gone: asyncio.Event
+    stopped: bool
+
+    def kill(self) -> None: ...
+
+    def signal(self, number: signal.Signals) -> None: ...
+
+
+class Elsewhere(Protocol):
+    """Another machine, which forks processes as ``Agents`` does here."""
+
+    name: str
+    joined: asyncio.Event
+
+    async def spawn(self, label: str, config: AgentConfig) -> Forked: ...
+
+
 @dataclass
 class AgentProcess:
     """One agent: its name on the control broker, its process, its nodes.
 
-    ``held`` are those nodes that stand still while others of the process go on.
+    ``held`` are those nodes that stand still while others of the process go on. ``machine``: where
+    it stands; None: here.
     """
 
     name: str
     nodes: list[NodeName]
-    child: ChildProcess | None = None
+    child: Forked | None = None
     up: asyncio.Event = field(default_factory=asyncio.Event)
     killed: bool = False  # it was asked for
     held: set[NodeName] = field(default_factory=set)
+    machine: Elsewhere | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether it could be started now."""
+        return self.machine is None or self.machine.joined.is_set()
 
     @property
     def listens(self) -> bool:

@@ -6,20 +6,42 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from lab.logs.read import NodeLogs
+from lab.machines.roster import Roster
+from protocol.errors import NotAvailable
 from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName, VmName
 from services.runtime.real.trees import IMAGES, TREES
 from services.runtime.real.world import WRITTEN
 
+_ANY: Final = NodeName("")
+
 
 class LabFiles:
-    """The part of ``LabCore`` that is about files; ``folder`` is the lab's."""
+    """The part of ``LabCore`` that is about files; ``folder`` is the lab's.
+
+    ``NotAvailable`` for what lies on another machine.
+    """
 
     folder: Path
+    roster: Roster | None
+
+    def _lies_here(self, node: NodeName = _ANY, array: str = "") -> None:
+        if self.roster is None:
+            return
+        machine = self.roster.of_node(node)
+        where = machine.name if machine else self.roster.arrays.get(array, "")
+        if node == _ANY and not array:
+            where = ", ".join(self.roster.machines)
+        if where:
+            what = f"the files of {node or array or 'all nodes'}"
+            raise NotAvailable(f"{what} lie on machine {where}, where nobody looks from here")
 
     async def tpm_nv(self, node: NodeName) -> bytes:
+        self._lies_here(node)
+
         def read() -> bytes:
             path = self.folder / "tpm" / f"{node}.nv"
             return path.read_bytes() if path.is_file() else b""
@@ -31,12 +53,16 @@ class LabFiles:
         return [line for line in await asyncio.to_thread(logs.read, since) if line.kind == kind]
 
     async def at_rest(self) -> list[tuple[str, bytes]]:
+        self._lies_here()
         return await asyncio.to_thread(lambda: list(_files(self.folder)))
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:
+        self._lies_here(node)
         return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
 
     async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
+        self._lies_here(node)
+
         def read() -> list[tuple[str, bytes]]:
             disk = self.folder / "nodes" / node / "disk"
             files = [file for tree in TREES for file in sorted((disk / tree).rglob("*"))]
@@ -47,6 +73,8 @@ class LabFiles:
         return await asyncio.to_thread(read)
 
     async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
+        self._lies_here(node)
+
         def put() -> None:
             for tree in IMAGES:  # in place: a name of the synced image is a link to one of these
                 (self.folder / "nodes" / node / "disk" / tree / path).write_bytes(data)
@@ -64,6 +92,7 @@ class LabFiles:
         await asyncio.to_thread(over)
 
     def _vm_file(self, datastore: str, vm: VmName, file: str) -> Path:
+        self._lies_here(array=datastore)
         return self.folder / "arrays" / datastore / "vms" / vm / file
 
 

@@ -8,7 +8,6 @@ with all agents, whose nodes are off then. When one cannot be had again the lab 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterable
@@ -23,26 +22,25 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
 from lab.brokers.server import Broker
 from lab.brokers.tap import tapped
-from lab.core import LabCore
 from lab.errors import KeysteadError
+from lab.machines.roster import Roster
 from lab.processes.agent import AgentConfig
-from lab.processes.agents import AgentProcess, Agents, log_of
+from lab.processes.agents import AgentProcess, Agents, Forked, log_of
 from lab.processes.files import LabFiles
 from lab.processes.revival import PAUSES_S, Part, Revival
+from lab.processes.strikes import CONTROL_FLOOR_S, LabStrikes
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
+from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
-from services.runtime.forking.children import ChildProcess
 from services.runtime.real.world import LabTime
 from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
 
-CONTROL_FLOOR_S = 10.0  # real seconds that an agent gets at least
 LEASE_TICK_S = 0.5  # real seconds between looks at leases
 SPAWNS_AT_ONCE = 16  # more at once would only wait for each other
 START_LIMIT_S = 60.0  # real seconds until a new agent must have taken a node
@@ -53,15 +51,24 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class ProcessLab(LabFiles, LabCore):
+class ProcessLab(LabFiles, LabStrikes):
     """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
 
     ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
     ``on_lost`` is called once, when one cannot be had again: the lab is of no use any more.
+    ``listen`` is where machines of the topology join, which only a lab with a supervisor of its own
+    has: KS-AGENT-007 for one with machines and without.
     """
 
     def __init__(
-        self, folder: Path, topology: Topology, time: LabTime, seed: int, *, patch: str = ""
+        self,
+        folder: Path,
+        topology: Topology,
+        time: LabTime,
+        seed: int,
+        *,
+        patch: str = "",
+        listen: str = "",
     ) -> None:
         super().__init__(topology)
         self.folder, self.time, self.seed = folder, time, seed
@@ -79,12 +86,28 @@ class ProcessLab(LabFiles, LabCore):
         self._respawns: dict[str, asyncio.Task[None]] = {}  # by name of the agent
         self._forking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
-        self._data_wanted = True  # a fault may want the data broker down
+        self._data_wanted = True
         self._closing = False
         self.warn: Callable[[str], None] = _to_stderr
         self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
         # Whoever hears these may come later.
         self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
+        if topology.machines:
+            if not listen:
+                raise KeysteadError("KS-AGENT-007")
+            self.roster = Roster(
+                folder,
+                topology,
+                self.identities,
+                listen,
+                lambda: self.client,
+                self._child_ended,
+                lambda text: self.warn(text),
+            )
+
+    @property
+    def processes_here(self) -> int:
+        return sum(process.machine is None for process in self._processes)
 
     @property
     def mode(self) -> str:
@@ -96,6 +119,8 @@ class ProcessLab(LabFiles, LabCore):
         """Brokers, fork server, agents with their nodes (off). All or, on failure, nothing."""
         for number, nodes in enumerate(self.topology.groups, 1):
             process = AgentProcess(agent_name(number), list(nodes))
+            if self.roster is not None:
+                process.machine = self.roster.of_process(number)
             self.identities.add_agent(number)
             self._processes.append(process)
             self._of.update({node: process for node in nodes})
@@ -105,13 +130,19 @@ class ProcessLab(LabFiles, LabCore):
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
             await self._client.open()
+            if self.roster is not None:
+                await self.roster.start(self._brokers())
+                await self.roster.wait(report)
             await Course(self, report, 5).each(
                 0,
                 f"start {len(self._processes)} processes",
-                self._processes,
+                [process for process in self._processes if process.reached],
                 self._spawn,
                 at_once=SPAWNS_AT_ONCE,
             )
+            for process in self._processes:
+                if not process.reached:  # it comes with its machine
+                    self._respawn_soon(process)
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         except BaseException:
             await self.close()
@@ -131,7 +162,8 @@ class ProcessLab(LabFiles, LabCore):
             ledger=self.ledger,
         )
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
-        process.child = await self.agents.spawn(label, config)
+        spawner = process.machine or self.agents
+        process.child = await spawner.spawn(label, config)
         process.held.clear()
         for node in process.nodes:
             await self._tell(process, AddNode(spec=self._specs[node]), START_LIMIT_S)
@@ -147,15 +179,22 @@ class ProcessLab(LabFiles, LabCore):
         if not self._closing:
             self.warn("the fork server has ended, and with it every agent: all nodes are off now")
 
-    def _child_ended(self, child: ChildProcess) -> None:
+    def _brokers(self) -> dict[str, str]:
+        return {BrokerKind.CONTROL.value: self.control.url, BrokerKind.DATA.value: self.data.url}
+
+    def _child_ended(self, child: Forked) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""
         process = next((w for w in self._processes if w.child is child), None)
         if process is None or self._closing:
             return
         process.up.clear()
-        if self.agents.alive and not process.killed:
+        here = process.machine is None
+        if (self.agents.alive if here else process.reached) and not process.killed:
             self.warn(f"the process of {', '.join(process.nodes)} has ended: they are off now")
         process.killed = False
+        self._respawn_soon(process)
+
+    def _respawn_soon(self, process: AgentProcess) -> None:
         under_way = self._respawns.get(process.name)
         if under_way is None or under_way.done():
             task = asyncio.get_running_loop().create_task(self._respawn(process))
@@ -164,7 +203,7 @@ class ProcessLab(LabFiles, LabCore):
     async def _respawn(self, process: AgentProcess) -> None:
         """As often as it takes."""
         for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
-            if not await self._fork_server():
+            if process.machine is None and not await self._fork_server():
                 return
             try:
                 await self._spawn(process)
@@ -199,8 +238,15 @@ class ProcessLab(LabFiles, LabCore):
                     self.data.start,
                 ),
                 Part("control broker", self.control.alive, self.control.start),
+                *self._doors(),
             )
         )
+
+    def _doors(self) -> tuple[Part, ...]:
+        if self.roster is None:
+            return ()
+        door = self.roster.door
+        return (Part("door", door.alive, lambda: door.start(self._brokers())),)
 
     async def close(self, *, orderly: bool = False) -> None:
         """End everything. ``orderly``: nodes are stopped first, hosts before what they need.
@@ -217,6 +263,10 @@ class ProcessLab(LabFiles, LabCore):
             for task in self._respawns.values():
                 task.cancel()
             try:
+                if self.roster is not None:
+                    if orderly:
+                        await self.roster.release()
+                    self.roster.close()
                 if self._client is not None:
                     await self._client.close()
                     self._client = None
@@ -319,64 +369,6 @@ class ProcessLab(LabFiles, LabCore):
     def operation_id(self) -> str:
         return str(uuid.uuid4())
 
-    # ---- processes and broker -------------------------------------------------------------------
-
-    def _child(self, node: NodeName) -> ChildProcess:
-        self.spec(node)
-        child = self._of[node].child
-        if child is None:
-            raise NotConnected(f"the process of {node} is down")
-        return child
-
-    async def kill(self, node: NodeName) -> None:
-        """SIGKILL of the node's process, and of all nodes packed with it."""
-        child = self._child(node)
-        self._of[node].killed = True
-        child.kill()
-        await child.gone.wait()
-        for other in self._of[node].nodes:
-            if self.spec(other).role.value != "esxi":
-                await self._refuse(other, True)
-
-    async def respawned(self, node: NodeName) -> bool:
-        return self._of[node].up.is_set()
-
-    async def pause(self, node: NodeName) -> None:
-        child, process = self._child(node), self._of[node]
-        if len(process.nodes) > 1:
-            await self._tell(process, HoldNode(node=node, held=True), CONTROL_FLOOR_S)
-            process.held.add(node)
-            return
-        child.stopped = True
-        child.signal(signal.SIGSTOP)
-
-    async def resume(self, node: NodeName) -> None:
-        child, process = self._child(node), self._of[node]
-        if node in process.held:
-            await self._tell(process, HoldNode(node=node, held=False), CONTROL_FLOOR_S)
-            process.held.discard(node)
-        if not child.stopped:
-            return
-        child.signal(signal.SIGCONT)
-        child.stopped = False
-        await self._tell(self._of[node], self.desired(), CONTROL_FLOOR_S)
-
-    async def paused(self, node: NodeName) -> bool:
-        self.spec(node)
-        child = self._of[node].child
-        return node in self._of[node].held or (child is not None and child.stopped)
-
-    async def broker_stop(self) -> None:
-        self._data_wanted = False
-        await self.data.kill()
-
-    async def broker_start(self) -> None:
-        await self.data.start()
-        self._data_wanted = True
-
-    async def broker_up(self) -> bool:
-        return self.data.alive() and not self.data.paused
-
     # ---- growing --------------------------------------------------------------------------------
 
     async def add_node(self, spec: NodeSpec) -> None:
@@ -394,6 +386,8 @@ class ProcessLab(LabFiles, LabCore):
                 if process.child is not None:
                     process.child.kill()
                 raise
+            if self.roster is not None:
+                await self.roster.know()
             self._processes.append(process)
             self._of[spec.node] = process
             process.nodes.append(spec.node)

@@ -177,6 +177,9 @@ class Start:
             try:
                 if self.fresh:
                     self.folder.save(self.record)
+                elif (there := self.folder.record()) and there.listen != self.record.listen:
+                    listen = self.record.listen
+                    self.folder.save(msgspec.structs.replace(there, listen=listen))
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1

@@ -42,7 +42,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``lab.json``. ``elapsed_s``: lab seconds it has lived; ``wall``: Unix time of its beginning.
 
     ``file`` is the Lab file with all overrides applied; ``hosts_added`` are later ones.
-    ``installed``: the images of hosts that were upgraded.
+    ``installed``: the images of hosts that were upgraded. ``listen``: where other machines join.
     """
 
     layout: int = LAYOUT
@@ -54,6 +54,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     hosts_added: tuple[dict[str, Any], ...] = ()
     installed: dict[NodeName, BootBanks] | msgspec.UnsetType = msgspec.UNSET
+    listen: str | msgspec.UnsetType = msgspec.UNSET
     digest: str = ""  # of all the rest: a file that was damaged says so itself
 
 

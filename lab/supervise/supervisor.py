@@ -31,6 +31,7 @@ from lab.api.table import perform
 from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
+from lab.machines.listening import DEFAULT
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
 from lab.supervise.scratch import no_room
@@ -44,6 +45,7 @@ from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.real.world import LabTime
 
+MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
 CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived
 
 
@@ -84,7 +86,10 @@ class Supervisor:
         self.folder, self._lock = folder, lock
         file = LabFile.model_validate(record.file)
         clock = LabTime(time.monotonic() - record.elapsed_s / file.pace, record.wall, file.pace)
-        self.lab = ProcessLab(folder.path, plan(file), clock, record.seed)
+        listen = record.listen or DEFAULT
+        self.lab = ProcessLab(folder.path, plan(file), clock, record.seed, listen=listen)
+        if self.lab.roster is not None and record.ready:
+            self.lab.roster.patience_s = MACHINES_PATIENCE_S
         self.notes = Notebook(folder, record, self.lab.monotonic, self.warn)
         self.keeper = FaultKeeper(self.lab, save=self.notes.keep_faults)
         self.stopping = asyncio.Event()

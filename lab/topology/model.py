@@ -155,6 +155,21 @@ class ClusterModel(_Model):
         return None if value is False or value == "off" else value
 
 
+class MachineModel(_Model):
+    """Another machine than the one where `keystead up` runs, and what stands on it.
+
+    Its agent is started there, with a file from here: `keystead lab bundle`, `keystead agent join`.
+    """
+
+    name: Annotated[str, named(names.MACHINE)]
+    clusters: tuple[str, ...] = ()
+    """Whole clusters, with the files of their VMs; a lab in the simulation has all in one place."""
+    nodes: tuple[str, ...] = ()
+    """Key servers and vCenters."""
+    lease_s: float = Field(default=15, ge=2, le=600, strict=True)
+    """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
+
+
 class TrustAuthorityModel(_Model):
     """A Trust Authority cluster with its own vCenter, and the clusters that trust it (TA-01).
 
@@ -187,4 +202,6 @@ class LabFields(_Model):
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     trust_authority: TrustAuthorityModel | None = None
+    machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    """Other machines; what none of them names stands where `keystead up` runs."""
     knobs: dict[str, Any] = {}

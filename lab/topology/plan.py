@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from lab.topology.lab_file import LabFile
-from lab.topology.model import ClusterModel, KmsModel, VsanModel
+from lab.topology.model import ClusterModel, KmsModel, MachineModel, VsanModel
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
@@ -57,6 +59,17 @@ class VsanPlan(msgspec.Struct, frozen=True, kw_only=True):
     erase_disks_before_use: bool = False
 
 
+class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Another machine: the ``nodes`` there, and the numbers (from 1) of the processes, which are
+    whole groups of the topology; ``arrays`` are the datastores whose files lie there."""
+
+    machine: str
+    lease_s: float
+    nodes: tuple[NodeName, ...]
+    processes: tuple[int, ...]
+    arrays: tuple[str, ...]
+
+
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
 
@@ -73,6 +86,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     drs: tuple[tuple[NodeName, ClusterName, DrsBehavior], ...] = ()  # the same
     vsan: tuple[VsanPlan, ...] = ()
     passphrases: tuple[tuple[NodeName, str], ...] = ()  # key servers and the files of theirs
+    machines: tuple[MachinePlan, ...] = ()
 
     @property
     def vcenter(self) -> NodeName:
@@ -138,7 +152,29 @@ def plan(file: LabFile) -> Topology:
         passphrases=tuple(
             (NodeName(s.name), s.passphrase_file) for s in file.kms if s.passphrase_file
         ),
+        machines=tuple(_machine(m, file, specs, groups) for m in file.machines),
     )
+
+
+def _machine(
+    model: MachineModel,
+    file: LabFile,
+    specs: Sequence[NodeSpec],
+    groups: Sequence[tuple[NodeName, ...]],
+) -> MachinePlan:
+    there = {s.node for s in specs if s.cluster in model.clusters or s.node in model.nodes}
+    processes = tuple(n for n, group in enumerate(groups, 1) if group[0] in there)
+    return MachinePlan(
+        machine=model.name,
+        lease_s=model.lease_s,
+        nodes=tuple(node for n in processes for node in groups[n - 1]),
+        processes=processes,
+        arrays=tuple(_array(c) for c in file.clusters if c.name in model.clusters),
+    )
+
+
+def _array(cluster: ClusterModel) -> str:
+    return cluster.datastore or f"datastore-{cluster.name}"
 
 
 def _trust(file: LabFile) -> TrustPlan | None:
@@ -271,7 +307,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
         config={
             "version": cluster.hosts.version_of(number - sum(before) - 1),
             "vcenter": cluster.vcenter,
-            "datastore": cluster.datastore or f"datastore-{cluster.name}",
+            "datastore": _array(cluster),
             **({} if cluster.hosts.aesni else {"aesni": False}),
             **({} if vsan is None else {"vsan": {"groups": vsan.groups, "disks": vsan.disks}}),
         },

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from lab.topology.machine_references import machine_misfits
 from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
 from lab.topology.trust_references import trust_misfits
 from lab.topology.version_references import cluster_misfits, provider_misfits
@@ -52,6 +53,8 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
         yield Misfit(path, text)
     for path, text in trust_misfits(file):
         yield Misfit(("trust_authority", *path), text)
+    for path, text in machine_misfits(file):
+        yield Misfit(("machines", *path), text)
     yield from _limits(file)
 
 

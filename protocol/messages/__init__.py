@@ -5,6 +5,7 @@
 - ``vcenter``  what vCenter serves                - ``agent``    what the lab tells its agents
 - ``attestation``  what an Attestation Service serves
 - ``keyprovider``  what a Key Provider Service serves
+- ``machines`` what a supervisor and the agent of another machine tell each other
 - ``pages``    lists cut by what they weigh on the wire
 - ``fingerprints``  what key servers and hosts tell a checker of their keys
 """

@@ -12,6 +12,7 @@
 - ``describe``   descriptions with reasons
 - ``experiments``  several experiments, played by one command
 - ``fuzz``       campaigns and what they found
+- ``machines``   machines that a lab stands on
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
 - ``mobility``   what a VM's move came to
@@ -120,6 +121,7 @@ from lab.api.answers.lab import (
     TaskList,
     VmCounts,
 )
+from lab.api.answers.machines import LabMachine, MachineBundle, MachineList, MachineStanding
 from lab.api.answers.mobility import Migration
 from lab.api.answers.roles import (
     Role,
@@ -182,12 +184,16 @@ __all__ = [
     "KnownKey",
     "KnownKeyList",
     "KnownProvider",
+    "LabMachine",
     "LabStatus",
     "Link",
     "LinkList",
     "LinkState",
     "LogLine",
     "LoggedEvent",
+    "MachineBundle",
+    "MachineList",
+    "MachineStanding",
     "MachineState",
     "Migration",
     "Node",

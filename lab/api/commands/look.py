@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         KeyServerList,
         LabStatus,
         LinkList,
+        MachineList,
         NodeList,
         ProviderList,
         TaskList,
@@ -66,6 +67,10 @@ class GetLinks(Command["LinkList"], frozen=True, tag="get.links"):
 
 class GetNodes(Command["NodeList"], frozen=True, tag="get.nodes"):
     """Every node whose agent answers: state, boots, screen, counters of its bus."""
+
+
+class GetMachines(Command["MachineList"], frozen=True, tag="get.machines"):
+    """The machines that the lab stands on: who has joined, how far, with which clock."""
 
 
 class GetHostView(Command["HostView"], frozen=True, tag="get.host-view"):

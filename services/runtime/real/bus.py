@@ -12,6 +12,7 @@ import os
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
+from services.runtime.real.secured import Secured
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 
@@ -23,7 +24,13 @@ class NatsWire(Wire):
     """
 
     def __init__(
-        self, url: str, seed: str, life: Incarnation, *, options: ConnectionOptions = DATA_OPTIONS
+        self,
+        url: str,
+        seed: str,
+        life: Incarnation,
+        *,
+        options: ConnectionOptions = DATA_OPTIONS,
+        secured: Secured | None = None,
     ) -> None:
         me = life.node
         self.me = me
@@ -35,6 +42,7 @@ class NatsWire(Wire):
             subjects=(own_subscription(me),),
             probe=reply_prefix(me, me) + os.urandom(8).hex(),
             options=options,
+            secured=secured,
         )
         # Bound here, not looked up per message: this is the hot path of the whole lab.
         self._put_on_wire = self._connection.send

@@ -1,7 +1,8 @@
 """The Clock port on the machine's clock: lab seconds are real seconds times ``pace``.
 
 ``CLOCK_MONOTONIC`` is one clock for all processes of the machine, so the epoch of the lab, taken
-once by its supervisor, gives all nodes the same ``monotonic``.
+once by its supervisor, gives all nodes the same ``monotonic``. Nodes on another machine read that
+clock through an offset (``shared_offset``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class LabClock(Clock):
 
     ``epoch`` is ``time.monotonic()`` and ``wall`` is Unix time, both of the lab's beginning.
     ``now`` goes on from ``wall`` in lab seconds, so stamps and validity keep the product's time.
+    ``read`` is the clock that ``epoch`` is of.
     """
 
     def __init__(
@@ -34,19 +36,20 @@ class LabClock(Clock):
         wall: float,
         pace: float = 1.0,
         skew_s: float = 0.0,
+        read: Callable[[], float] = time.monotonic,
     ) -> None:
         if pace <= 0:
             raise ValueError(f"pace {pace:g} is not positive")
         self.skew_s = skew_s
         self._life, self._rng = life, rng
-        self._epoch, self._wall, self._pace = epoch, wall, pace
+        self._epoch, self._wall, self._pace, self._read = epoch, wall, pace, read
 
     def now(self) -> float:
         return self._wall + self.monotonic() + self.skew_s
 
     def monotonic(self) -> float:
         self._life.check()
-        return (time.monotonic() - self._epoch) * self._pace
+        return (self._read() - self._epoch) * self._pace
 
     async def sleep(self, seconds: float) -> None:
         self._life.check()

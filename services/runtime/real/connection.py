@@ -21,6 +21,7 @@ from nats import errors
 
 from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
+from services.runtime.real.secured import Secured
 from services.runtime.wire import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
@@ -55,7 +56,8 @@ class BrokerConnection:
 
     ``probe`` is a subject of this connection alone, covered by ``subjects``: ``open`` returns
     when a message on it came back. An identity that may publish nothing passes an empty one and
-    gets the weaker promise that the broker has read the subscriptions.
+    gets the weaker promise that the broker has read the subscriptions. ``secured``: the broker is
+    behind the lab's door, which takes TLS only.
 
     ``violations`` counts refusals by the broker's permissions (its text is not parsed: the
     client lower-cases it). ``losses`` counts lost links, ``epoch`` completed (re)connections.
@@ -70,6 +72,7 @@ class BrokerConnection:
         subjects: tuple[str, ...],
         probe: str = "",
         options: ConnectionOptions = DATA_OPTIONS,
+        secured: Secured | None = None,
     ) -> None:
         self.url = url
         self.name = name
@@ -81,7 +84,7 @@ class BrokerConnection:
         self.last_error: Exception | None = None
         self.refusal: Exception | None = None  # the broker did not know our key
         self.closed = False
-        self._seed = seed
+        self._seed, self._secured = seed, secured
         self._subjects = subjects
         self._probe = probe
         self._probed = asyncio.Event()
@@ -143,6 +146,7 @@ class BrokerConnection:
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
+            **({} if self._secured is None else self._secured.options),
         )
         for subject in self._subjects:
             await client.subscribe(subject)

@@ -30,6 +30,7 @@ from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.rng import LabRng
+from services.runtime.real.secured import Secured
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
@@ -53,22 +54,32 @@ WRITTEN: Final = "disk/written"
 @dataclass(frozen=True)
 class LabTime:
     """One time for all processes of a lab: ``time.monotonic()`` and Unix time of its beginning,
-    and how many lab seconds a real second has."""
+    and how many lab seconds a real second has. ``read`` is that clock, as it is read here."""
 
     epoch: float
     wall: float
     pace: float
+    read: Callable[[], float] = time.monotonic
 
     def monotonic(self) -> float:
         """Lab seconds since the lab began."""
-        return (time.monotonic() - self.epoch) * self.pace
+        return (self.read() - self.epoch) * self.pace
 
 
 class LabWorld(World):
     """See ``services.runtime.world.World``. One per agent process."""
 
-    def __init__(self, folder: Path, url: str, keys: Keys, clock: LabTime, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        keys: Keys,
+        clock: LabTime,
+        seed: int,
+        secured: Secured | None = None,
+    ) -> None:
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
+        self._secured = secured
         self.rules = RuleTable(seed, clock.monotonic)
         self._keys = keys
         self._arrays: dict[str, LabArray] = {}
@@ -122,13 +133,20 @@ class LabWorld(World):
 
     def clock(self, life: Incarnation) -> LabClock:
         time = self.time
-        return LabClock(life, self.rng(life), epoch=time.epoch, wall=time.wall, pace=time.pace)
+        return LabClock(
+            life,
+            self.rng(life),
+            epoch=time.epoch,
+            wall=time.wall,
+            pace=time.pace,
+            read=time.read,
+        )
 
     def rng(self, life: Incarnation) -> LabRng:
         return LabRng(self.seed, life)
 
     def wire(self, life: Incarnation) -> NatsWire:
-        return NatsWire(self.url, self._keys(life.node)[0], life)
+        return NatsWire(self.url, self._keys(life.node)[0], life, secured=self._secured)
 
     def disk(self, life: Incarnation) -> LabDisk:
         return self._stores[life.node].disk(life)

@@ -1,0 +1,62 @@
+"""The machines that a lab stands on, as its supervisor knows them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from lab.api import commands
+from lab.api.answers import LabMachine, MachineList, MachineStanding
+from lab.api.session import Session
+
+if TYPE_CHECKING:
+    from lab.machines.machine import Machine
+
+
+async def machines(session: Session, command: commands.GetMachines) -> MachineList:
+    """See ``GetMachines``."""
+    roster, nodes = session.lab.roster, session.lab.directory().nodes
+    others = () if roster is None else tuple(map(_view, roster.machines.values()))
+    here = LabMachine(
+        machine="here",
+        standing=MachineStanding.HERE,
+        nodes=len(nodes) - sum(other.nodes for other in others),
+        processes=session.lab.processes_here,
+        load=round(os.getloadavg()[0], 2) if session.folder is not None else None,
+    )
+    listens = "" if roster is None else roster.listens
+    return MachineList(listens=listens, items=(here, *others))
+
+
+def _view(machine: Machine) -> LabMachine:
+    plan, now = machine.plan, time.monotonic()
+    joined, known = machine.joined.is_set(), machine.offset.known
+    if not joined or known is None:
+        return LabMachine(
+            machine=machine.name,
+            standing=MachineStanding.AWAY,
+            nodes=len(plan.nodes),
+            processes=0,
+            lease_s=plan.lease_s,
+        )
+    silent_s = now - machine.heard_s
+    return LabMachine(
+        machine=machine.name,
+        standing=MachineStanding.SILENT if machine.silent else MachineStanding.JOINED,
+        nodes=len(plan.nodes),
+        processes=machine.processes,
+        lease_s=plan.lease_s,
+        heard_s_ago=round(silent_s, 2),
+        delay_ms=_ms(machine.delay_s),
+        clock_offset_s=round(known.offset_s, 6),
+        clock_error_ms=_ms(known.error_s),
+        worst_error_ms=_ms(machine.worst_error_s),
+        jumps=machine.offset.jumps,
+        wall_offset_s=round(machine.wall_offset_s, 3),
+        load=round(machine.load, 2),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,120 @@
+"""``get machines``, ``lab bundle``, ``agent join``: labs on several machines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lab.api.commands import GetMachines
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, is_document, pairs, plain, say
+from lab.cli.values import duration
+from lab.errors import KeysteadError
+
+LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
+
+
+def get_machines(*machines: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
+    """Machines that the lab stands on: who has joined, how far, with which clock.
+
+    keystead get machines
+    keystead get machines -o wide
+
+    CLOCK is how far a machine's clock is ahead, ERROR within how much that is known. Time of day is
+    in the wide table: nothing of a lab goes by it.
+    """
+    columns = (
+        field("machine"),
+        field("standing", "STATE"),
+        field("nodes"),
+        field("processes"),
+        ("DELAY", lambda r: _number(r.delay_ms, "ms")),
+        ("CLOCK", lambda r: _number(r.clock_offset_s, "s", signed=True)),
+        ("ERROR", lambda r: _number(r.clock_error_ms, "ms")),
+        ("LOAD", lambda r: _number(r.load, "")),
+    )
+    wide = (
+        ("LEASE", lambda r: _number(r.lease_s, "s")),
+        ("HEARD", lambda r: _number(r.heard_s_ago, "s ago")),
+        ("WORST ERROR", lambda r: _number(r.worst_error_ms, "ms")),
+        field("jumps"),
+        ("TIME OF DAY", lambda r: _number(r.wall_offset_s, "s", signed=True)),
+    )
+    Listing(columns, wide, key="machine").get(GetMachines(), machines, view, options)
+
+
+def _number(value: float | None, unit: str, *, signed: bool = False) -> str | None:
+    if value is None:
+        return None
+    return f"{value:+.3f}{unit}" if signed else f"{value:.2f}{unit}"
+
+
+def bundle(
+    machine: Annotated[str, Parameter(help="A machine of the Lab file.")],
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Where to write it.")],
+    address: Annotated[
+        str, Parameter(help="Where that machine finds the lab, HOST:PORT; 0: the lab's port.")
+    ] = "",
+    good_for: Annotated[str, Parameter(help="Until when it may be joined with.")] = "1h",
+    name: Annotated[
+        str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
+    ] = "default",
+    json: Annotated[bool, Parameter(negative="", help="Tell of it as JSON.")] = False,
+) -> None:
+    """Write the file that another machine joins the lab with: its identities, and no others'.
+
+    keystead lab bundle east -o east.bundle
+    keystead lab bundle east -o east.bundle --address 192.0.2.7:0 --good-for 10m
+
+    One machine can use it, until then; it takes the place of the one before. Carry it there as you
+    would a private key: `keystead agent join east.bundle`.
+    """
+    from lab.machines.issuing import issue
+
+    limit_s = duration("--good-for", good_for)
+    if not 0 < limit_s <= LONGEST_S:
+        raise KeysteadError("KS-USE-003", f"--good-for {good_for}: above 0s, at most 720h")
+    made = issue(name, machine, out, address, limit_s)
+    if json:
+        document(made, Format.JSON)
+        return
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(made.expires))
+    pairs(
+        [
+            ("bundle", made.file),
+            ("machine", f"{made.machine} of the lab {made.lab}, {len(made.nodes)} nodes"),
+            ("address", made.address),
+            ("until", until),
+        ]
+    )
+    say(f"there: keystead agent join {made.file}")
+
+
+def join(
+    file: Annotated[Path, Parameter(help="A bundle: `keystead lab bundle`.")],
+    *,
+    options: Options = DEFAULTS,
+) -> None:
+    """Hold the nodes of a lab that stand on this machine, until Ctrl-C.
+
+    keystead agent join east.bundle
+    keystead agent join east.bundle --quiet
+
+    It tells in a line each what happens. When the supervisor is not heard for the lease, the nodes
+    end, and the agent asks to be taken again; it may be started again with the same file.
+    """
+    from lab.machines.joining import join as run
+
+    def tell(text: str) -> None:
+        plain(text)
+        sys.stdout.flush()
+
+    if is_document(options.output):
+        raise KeysteadError("KS-USE-003", "an agent tells in plain lines: leave -o away")
+    run(file, (lambda text: None) if options.quiet else tell)

@@ -1,0 +1,20 @@
+"""Nodes of a lab on other machines ([decision 72](docs/decisions)).
+
+Where the supervisor runs:
+
+- ``trust``      the lab's certificate authority, and the certificate of its door
+- ``door``       the program that takes TLS and hands bytes to a broker
+- ``listening``  starts it, and keeps where it listens
+- ``bundle``     the file that one machine joins with
+- ``issuing``    writes it
+- ``admission``  what is remembered of bundles: who may join with one
+- ``roster``     who has joined: takes agents and refuses them
+- ``machine``    one machine as the supervisor sees it: beats, processes, its end
+- ``offset``     how far its clock is ahead, of many samples; pure
+
+On the other machine:
+
+- ``joined``     what its folder keeps: identities of its own nodes, who it is
+- ``holding``    its processes: forked, stopped, ended as the supervisor says; the lease
+- ``joining``    ``keystead agent join`` from its file to its end
+"""

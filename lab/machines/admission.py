@@ -1,0 +1,60 @@
+"""What a lab remembers of bundles: their digests, their ends, and who used them.
+
+A lab has one bundle of each machine, in ``<lab>/bundles/<machine>.json``: a newer one takes the
+place of the one before, also of one that was used. Whoever joins with it first has it from then on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from lab.errors import KeysteadError
+from protocol.messages.machines import MachineSeeks
+from services.runtime.real.files import replace_file
+
+
+class Issued(msgspec.Struct, frozen=True, kw_only=True):
+    """The one bundle of a machine; ``holder``: who joined with it, empty before."""
+
+    id: str
+    digest: str
+    expires: float
+    holder: str = ""
+
+
+def _path(folder: Path, machine: str) -> Path:
+    return folder / "bundles" / f"{machine}.json"
+
+
+def keep(folder: Path, machine: str, issued: Issued) -> None:
+    path = _path(folder, machine)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    replace_file(path, msgspec.json.encode(issued), durable=True)
+
+
+def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
+    """Let the machine join with its bundle, which is that holder's from now on, durably.
+
+    ``now``: Unix seconds. KS-AGENT-004 when the bundle is none of this lab's, edited, out of date,
+    or another machine has used it.
+    """
+    try:
+        known = msgspec.json.decode(_path(folder, seeks.machine).read_bytes(), type=Issued)
+    except FileNotFoundError:
+        known = None
+    if known is None or known.id != seeks.bundle:
+        why = "was never written by this lab, or a newer one has taken its place"
+    elif known.digest != seeks.digest:
+        why = "is not as this lab wrote it"
+    elif known.holder == seeks.holder:
+        return
+    elif known.holder:
+        why = "has been used on another machine"
+    elif known.expires < now:
+        why = "is out of date"
+    else:
+        keep(folder, seeks.machine, msgspec.structs.replace(known, holder=seeks.holder))
+        return
+    raise KeysteadError("KS-AGENT-004", f"the bundle of machine {seeks.machine} {why}")

@@ -1,0 +1,111 @@
+"""The file that one machine joins a lab with: a tar archive, checked whole when it is read.
+
+``manifest.json`` comes first and has a digest of all the rest; then the lab's certificate authority
+and files of identities, under the names that they have in a lab's folder. Nothing is unpacked by a
+name that an archive gives: only names that the manifest's nodes and agents lead to are taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.errors import KeysteadError
+from protocol import names
+from protocol.terms import NodeName
+
+LAYOUT: Final = 1
+AUTHORITY: Final = "ca.pem"
+_MANIFEST: Final = "manifest.json"
+_LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle is for. ``id`` is drawn; ``address`` is that of the lab's door; times are Unix
+    seconds of the machine that wrote it; ``agents`` are names on the control broker.
+
+    ``real_tpms``: its hosts have TPMs that need libraries. ``digest`` is of all the rest.
+    """
+
+    layout: int = LAYOUT
+    id: str
+    lab: str
+    machine: str
+    address: str
+    issued: float
+    expires: float
+    nodes: tuple[NodeName, ...]
+    agents: tuple[str, ...]
+    real_tpms: bool
+    digest: str = ""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A bundle that was read: its ``files`` by path; ``digest`` is of the whole file."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    digest: str
+
+    @property
+    def authority(self) -> bytes:
+        """The lab's certificate authority (PEM)."""
+        return self.files[AUTHORITY]
+
+
+def packed(manifest: Manifest, files: Mapping[str, bytes]) -> bytes:
+    """The bytes of a bundle; ``files`` by path, ``identity/...`` and ``ca.pem``."""
+    manifest = msgspec.structs.replace(manifest, digest=_digest(manifest, files))
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in {_MANIFEST: msgspec.json.encode(manifest), **files}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o600
+            archive.addfile(entry, io.BytesIO(data))
+    return whole.getvalue()
+
+
+def read(path: Path) -> Bundle:
+    """The bundle in the file ``path``; KS-AGENT-002 when it is none, or was damaged or edited."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise KeysteadError("KS-AGENT-002", f"{path}: {error.strerror}") from None
+    try:
+        found = _unpacked(data)
+        manifest = msgspec.json.decode(found.pop(_MANIFEST), type=Manifest)
+        fits = manifest.layout == LAYOUT and manifest.digest == _digest(manifest, found)
+        if fits and not names.LAB.fault(manifest.lab) and not names.MACHINE.fault(manifest.machine):
+            return Bundle(manifest, found, hashlib.sha256(data).hexdigest())
+        why = "it is not as it was written"
+    except (tarfile.TarError, msgspec.DecodeError, KeyError, ValueError, EOFError):
+        why = "it is no bundle, or is damaged"
+    raise KeysteadError("KS-AGENT-002", f"{path}: {why}")
+
+
+def _unpacked(data: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for entry in archive:
+            content = archive.extractfile(entry) if entry.isreg() else None
+            if content is None or entry.name in found:
+                raise ValueError("a bundle has plain files, each once")
+            found[entry.name] = content.read()
+    return found
+
+
+def _digest(manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Of everything but itself; lengths keep one file from running into the next."""
+    whole = hashlib.sha256()
+    bare = msgspec.json.encode(msgspec.structs.replace(manifest, digest=""))
+    for name, data in {_MANIFEST: bare, **files}.items():
+        for part in (name.encode(), data):
+            whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()

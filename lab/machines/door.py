@@ -1,0 +1,77 @@
+"""The door of a lab: takes TLS on one address, and hands bytes to the broker that ALPN names.
+
+``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORT...`` writes the port that it
+listens on to standard output, then serves until it is ended. It knows nobody and asks nobody who
+he is: brokers do. It is a process of its own, so that no work of the supervisor holds a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from contextlib import suppress
+from typing import Final
+
+_CHUNK: Final = 1 << 16
+_HANDSHAKE_S: Final = 10.0
+_DIAL_S: Final = 2.0
+
+
+def context(certificate: str, key: str, brokers: list[str]) -> ssl.SSLContext:
+    """TLS 1.3 with this certificate; a client names one of ``brokers`` by ALPN."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.load_cert_chain(certificate, key)
+    made.set_alpn_protocols(brokers)
+    return made
+
+
+async def serve(
+    host: str, port: int, secure: ssl.SSLContext, brokers: dict[str, int]
+) -> asyncio.Server:
+    """Listen; ``brokers`` are ports on loopback by name. Raises ``OSError``."""
+
+    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        try:
+            async with asyncio.timeout(_DIAL_S):
+                inner = await asyncio.open_connection("127.0.0.1", brokers[told])
+        except (KeyError, OSError, TimeoutError):  # nobody is meant, or the broker is down
+            writer.transport.abort()
+            return
+        ways = [_pump(reader, inner[1]), _pump(inner[0], writer)]
+        tasks = [asyncio.create_task(way) for way in ways]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            writer.transport.abort()
+            inner[1].transport.abort()
+
+    return await asyncio.start_server(
+        through, host, port, ssl=secure, ssl_handshake_timeout=_HANDSHAKE_S
+    )
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """All bytes of one way, until either end has gone."""
+    with suppress(OSError):
+        while data := await source.read(_CHUNK):
+            sink.write(data)
+            await sink.drain()
+
+
+async def _main(host: str, port: str, certificate: str, key: str, *brokers: str) -> None:
+    ports = {name: int(number) for name, _, number in (text.partition("=") for text in brokers)}
+    try:
+        server = await serve(host, int(port), context(certificate, key, list(ports)), ports)
+    except OSError as error:
+        sys.exit(f"{error.strerror or error}")
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))

@@ -1,0 +1,223 @@
+"""The processes of one machine, held for a supervisor that is elsewhere, as long as it is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from lab.brokers.control_plane import Handler
+from lab.errors import KeysteadError
+from lab.machines.joined import JoinedFolder
+from lab.processes.agent import AgentConfig
+from lab.processes.agents import Agents
+from protocol.errors import InvalidState, NotAvailable
+from protocol.messages.base import Request
+from protocol.messages.host import Done
+from protocol.messages.machines import (
+    Beat,
+    Beaten,
+    EndProcess,
+    HeldProcess,
+    KnowNodes,
+    ProcessStarted,
+    RefuseMachine,
+    ReleaseMachine,
+    StartProcess,
+    StopProcess,
+    TakeMachine,
+)
+from protocol.names import NODE
+from services.runtime.forking.children import ChildProcess
+from services.runtime.real.shared_offset import SharedOffset
+
+LOOK_EVERY_S: Final = 0.2
+
+
+def lease_clock() -> float:
+    """A clock that goes on while the machine sleeps: what the supervisor counts, we count too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass
+class _Held:
+    life: int
+    child: ChildProcess
+
+
+class Holding:
+    """``say`` hears in a sentence what happens; ``refused`` gets the error of a refusal for good.
+
+    ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
+    gone. ``url`` is the lab's door.
+    """
+
+    def __init__(
+        self, folder: JoinedFolder, url: str, agents: Agents, say: Callable[[str], None]
+    ) -> None:
+        self._folder, self._url, self._agents, self._say = folder, url, agents, say
+        self.page = SharedOffset(folder.path / "offset")
+        self.page.seconds = float("nan")  # that of another boot says nothing
+        self.run, self.ended = os.urandom(8).hex(), ""
+        self.taken = False
+        self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
+        self._lease_s = 0.0
+        self._heard = 0.0
+        self._told_to_wait = ""
+        self._held: dict[str, _Held] = {}
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._lives = count(1)
+        agents.on_end = self._child_ended
+        self.handlers: Mapping[type[Request[Any]], Handler] = {
+            TakeMachine: self._take,
+            RefuseMachine: self._refuse,
+            Beat: self._beat,
+            StartProcess: self._start,
+            StopProcess: self._stop,
+            EndProcess: self._end,
+            KnowNodes: self._know,
+            ReleaseMachine: self._release,
+        }
+
+    @property
+    def silent_s(self) -> float:
+        """How long the supervisor has not been heard."""
+        return lease_clock() - self._heard
+
+    async def watch(self) -> None:
+        """End everything when the lease is over; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.taken and self.silent_s > self._lease_s:
+                held = len(self._held)
+                await self._let_go()
+                self._say(
+                    f"the supervisor was not heard for {self._lease_s:g} s: {held} processes are "
+                    "ended, and with them their nodes and faults"
+                )
+
+    async def _let_go(self) -> None:
+        """Nothing of this run is alive on return; another run begins."""
+        self.taken = False
+        while self._held:
+            children = [held.child for held in self._held.values()]
+            for child in children:
+                child.kill()
+            for child in children:
+                await child.gone.wait()
+        self.ended, self.run = self.run, os.urandom(8).hex()
+        self.page.seconds = float("nan")
+
+    def _ours(self, run: str) -> None:
+        if run != self.run or not self.taken:
+            raise InvalidState("this agent was not taken in that run")
+
+    # ---- what the supervisor says ---------------------------------------------------------------
+
+    async def _take(self, message: TakeMachine, sender: str) -> Done:
+        if message.run != self.run:
+            raise InvalidState("this agent is in another run")
+        self._learn(message.public)
+        if not self.taken:
+            self.taken, self._lease_s, self._heard = True, message.lease_s, lease_clock()
+            self._told_to_wait = ""
+            self._say(f"joined: the lease is {message.lease_s:g} s")
+        return Done()
+
+    async def _refuse(self, message: RefuseMachine, sender: str) -> Done:
+        if message.run != self.run or self.taken:
+            raise InvalidState("this agent is in another run")
+        if not message.wait:
+            if not self.refused.done():
+                error = KeysteadError(message.error_id, message.text, message.fix)
+                self.refused.set_result(error)
+        elif not self._told_to_wait:
+            self._told_to_wait = message.text
+            self._say(f"waits: {message.text}")
+        return Done()
+
+    async def _beat(self, message: Beat, sender: str) -> Beaten:
+        received = time.monotonic()
+        self._ours(message.run)
+        self._heard = lease_clock()
+        if message.offset_s is not None:
+            self.page.seconds = message.offset_s
+        held = sorted(self._held.items())
+        return Beaten(
+            received=received,
+            wall=time.time(),
+            load=os.getloadavg()[0],
+            processes=tuple(HeldProcess(name=name, life=one.life) for name, one in held),
+            answered=time.monotonic(),
+        )
+
+    async def _start(self, message: StartProcess, sender: str) -> ProcessStarted:
+        self._ours(message.run)
+        config = AgentConfig(
+            name=message.name,
+            folder=str(self._folder.path),
+            control_url=self._url,
+            data_url=self._url,
+            epoch=message.epoch,
+            wall=message.wall,
+            pace=message.pace,
+            seed=message.seed,
+            authority=str(self._folder.authority),
+            offset=str(self._folder.path / "offset"),
+        )
+        async with self._starting.setdefault(message.name, asyncio.Lock()):
+            await self._killed(message.name)
+            self._ours(message.run)
+            try:
+                child = await self._agents.spawn(message.label, config)
+            except KeysteadError as error:
+                raise NotAvailable(str(error)) from None
+            held = _Held(next(self._lives), child)
+            if message.run != self.run or not self.taken:  # the lease ended meanwhile
+                child.kill()
+                self._ours(message.run)
+            self._held[message.name] = held
+        return ProcessStarted(life=held.life)
+
+    async def _stop(self, message: StopProcess, sender: str) -> Done:
+        self._ours(message.run)
+        held = self._held.get(message.name)
+        if held is not None and held.life == message.life:
+            held.child.signal(signal.SIGSTOP if message.stopped else signal.SIGCONT)
+        return Done()
+
+    async def _end(self, message: EndProcess, sender: str) -> Done:
+        self._ours(message.run)
+        held = self._held.get(message.name)
+        if held is not None and held.life == message.life:
+            await self._killed(message.name)
+        return Done()
+
+    async def _know(self, message: KnowNodes, sender: str) -> Done:
+        self._learn(message.public)
+        return Done()
+
+    async def _release(self, message: ReleaseMachine, sender: str) -> Done:
+        self._ours(message.run)
+        await self._let_go()
+        self._say("the lab is taken down; this agent waits until it is up again")
+        return Done()
+
+    async def _killed(self, name: str) -> None:
+        held = self._held.get(name)
+        if held is not None:
+            held.child.kill()
+            await held.child.gone.wait()
+
+    def _learn(self, public: dict[str, bytes]) -> None:
+        self._folder.know({node: data for node, data in public.items() if not NODE.fault(node)})
+
+    def _child_ended(self, child: ChildProcess) -> None:
+        for name, held in list(self._held.items()):
+            if held.child is child:
+                del self._held[name]

@@ -1,0 +1,103 @@
+"""Writing the bundle of a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from lab.api.answers.machines import MachineBundle
+from lab.brokers.identities import Identities, agent_name, machine_agent
+from lab.errors import KeysteadError
+from lab.machines.admission import Issued, keep
+from lab.machines.bundle import AUTHORITY, Manifest, packed
+from lab.machines.listening import Address, address, authority, kept
+from lab.supervise.scratch import no_room
+from lab.supervise.state_folder import LabFolder
+from lab.topology.lab_file import LabFile
+from lab.topology.plan import MachinePlan, Topology, plan
+from protocol.messages.agent import TpmBackend
+from protocol.printable import told
+
+
+def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> MachineBundle:
+    """Write the bundle of ``machine`` for the lab ``name`` to ``file``, for its owner only.
+
+    ``at`` is the address of the lab's door as that machine reaches it; empty: where it listens.
+    KS-LAB-001 without the lab, KS-AGENT-003 for a machine that it does not have or before the lab
+    listens, KS-USE-003 for a file that is there.
+    """
+    folder = LabFolder(name)
+    record = folder.record()
+    if record is None:
+        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+    topology = plan(LabFile.model_validate(record.file))
+    found = _machine(topology, machine)
+    listens = kept(folder.path)
+    if listens is None:
+        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet")
+    where = _reached(listens, at)
+    identities = Identities.load(folder.path)
+    agents = (machine_agent(machine), *(agent_name(number) for number in found.processes))
+    now = time.time()
+    manifest = Manifest(
+        id=os.urandom(12).hex(),
+        lab=folder.name,
+        machine=machine,
+        address=str(where),
+        issued=now,
+        expires=now + good_for_s,
+        nodes=found.nodes,
+        agents=agents,
+        real_tpms=any(topology.spec(n).tpm is TpmBackend.LIBTPMS for n in found.nodes),
+    )
+    private = identities.files(found.nodes, agents)
+    files = {f"identity/{path}": data for path, data in private.items()}
+    data = packed(manifest, {AUTHORITY: authority(folder.path).read_bytes(), **files})
+    _write(file, data)
+    issued = Issued(
+        id=manifest.id, digest=hashlib.sha256(data).hexdigest(), expires=manifest.expires
+    )
+    keep(folder.path, machine, issued)
+    return MachineBundle(
+        machine=machine,
+        file=str(file),
+        lab=folder.name,
+        address=manifest.address,
+        expires=manifest.expires,
+        nodes=found.nodes,
+    )
+
+
+def _machine(topology: Topology, machine: str) -> MachinePlan:
+    for found in topology.machines:
+        if found.machine == machine:
+            return found
+    there = ", ".join(m.machine for m in topology.machines) or "none: its file has no `machines:`"
+    text = f"the lab {topology.name} has no machine {told(machine)}; there are: {there}"
+    raise KeysteadError("KS-AGENT-003", text)
+
+
+def _reached(listens: Address, at: str) -> Address:
+    if at:
+        found = address("--address", at)
+        return found if found.port else Address(found.host, listens.port)
+    if listens.everywhere:
+        text = f"the lab listens at {listens}, which is no address to go to"
+        raise KeysteadError(
+            "KS-USE-003", text, "say how the machine reaches it: `--address HOST:0`"
+        )
+    return listens
+
+
+def _write(file: Path, data: bytes) -> None:
+    """A file that is there is somebody's: it is not written over."""
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as out:
+            out.write(data)
+    except FileExistsError:
+        raise KeysteadError("KS-USE-003", f"{file} is there already", "name another file") from None
+    except OSError as error:
+        raise no_room(error) from None

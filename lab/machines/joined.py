@@ -1,0 +1,97 @@
+"""What a machine keeps of a lab that it has joined, in its own state folder::
+
+agents/holder                         a random name of this machine's own
+agents/<lab>-<machine>-<authority>/   as a lab's folder, with what stands here alone
+  joined.json                         the bundle that it came with, and for whom
+  ca.pem, offset                      the lab's authority; the offset of this clock
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.errors import KeysteadError
+from lab.machines.bundle import AUTHORITY, Bundle
+from lab.machines.trust import digest_of
+from lab.supervise.scratch import hold, no_room, state_home
+from services.runtime.real.files import replace_file
+
+_HOLDER_BYTES: Final = 16
+_MACHINE_ID: Final = Path("/etc/machine-id")
+
+
+class _Joined(msgspec.Struct, frozen=True):
+    bundle: str
+    holder: str
+
+
+class JoinedFolder:
+    """The folder of one machine of one lab, and its lock, held until ``close``."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """KS-AGENT-005 when an agent runs in it, KS-AGENT-009 when it is another machine's,
+        KS-LAB-005 when nothing can be written."""
+        manifest = bundle.manifest
+        agents = state_home() / "agents"
+        self.path = agents / f"{manifest.lab}-{manifest.machine}-{digest_of(bundle.authority)}"
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = hold(self.path)
+            if lock is None:
+                text = f"an agent of machine {manifest.machine} runs here already ({self.path})"
+                raise KeysteadError("KS-AGENT-005", text)
+            self._lock = lock
+            self.holder = _holder(agents)
+            self._fill(bundle)
+        except OSError as error:
+            raise no_room(error) from None
+
+    def _fill(self, bundle: Bundle) -> None:
+        note, manifest = self.path / "joined.json", bundle.manifest
+        if note.exists():
+            try:
+                before = msgspec.json.decode(note.read_bytes(), type=_Joined)
+            except msgspec.DecodeError:
+                before = _Joined("", self.holder)
+            if before.holder != self.holder:
+                text = f"{self.path} was brought here from another machine"
+                raise KeysteadError("KS-AGENT-009", text)
+        wanted = {f"identity/node/{node}.json" for node in manifest.nodes}
+        wanted |= {f"identity/control/{agent}.json" for agent in manifest.agents}
+        for folder in ("node", "control", "public"):
+            (self.path / "identity" / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in wanted:
+            replace_file(self.path / name, bundle.files[name], mode=0o600, durable=False)
+        self.authority.write_bytes(bundle.files[AUTHORITY])
+        kept = msgspec.json.encode(_Joined(manifest.id, self.holder))
+        replace_file(note, kept, durable=True)
+
+    @property
+    def authority(self) -> Path:
+        """The lab's certificate authority (PEM)."""
+        return self.path / AUTHORITY
+
+    def know(self, public: dict[str, bytes]) -> None:
+        """Public identities of nodes, by their names, which were checked."""
+        for node, data in public.items():
+            path = self.path / "identity" / "public" / f"{node}.json"
+            if not path.exists() or path.read_bytes() != data:
+                replace_file(path, data, mode=0o644, durable=False)
+
+    def close(self) -> None:
+        """Let another agent have it."""
+        os.close(self._lock)
+
+
+def _holder(agents: Path) -> str:
+    """A name of this machine: drawn once, and bound to what the system calls it."""
+    path = agents / "holder"
+    if not path.exists():
+        replace_file(path, os.urandom(_HOLDER_BYTES).hex().encode(), mode=0o600, durable=True)
+    system = _MACHINE_ID.read_bytes() if _MACHINE_ID.is_file() else b""
+    return hashlib.sha256(path.read_bytes() + system).hexdigest()[: 2 * _HOLDER_BYTES]

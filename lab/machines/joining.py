@@ -1,0 +1,167 @@
+"""``keystead agent join``: from a bundle to an agent of this machine, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from lab.brokers.configuration import BrokerKind
+from lab.brokers.control_plane import ControlClient, ControlServer
+from lab.brokers.identities import Identities, machine_agent
+from lab.errors import KeysteadError
+from lab.machines.bundle import Bundle, read
+from lab.machines.holding import Holding
+from lab.machines.joined import JoinedFolder
+from lab.processes.agents import Agents, log_of
+from protocol.errors import NotSent
+from protocol.messages.machines import MachineLeaves, MachineSeeks
+from services.runtime.real.secured import Secured
+
+SEEK_EVERY_S: Final = 1.0
+SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it is not
+_TRIES: Final = 3  # to reach the door, of ten seconds each
+
+Say = Callable[[str], None]
+
+
+def join(file: Path, say: Say) -> None:
+    """Join the lab of the bundle in ``file``, and hold what its supervisor gives; returns after
+    SIGTERM or Ctrl-C, with all processes ended.
+
+    KS-AGENT-002 for a file that is no bundle, KS-AGENT-004 and KS-AGENT-005 when the lab refuses,
+    KS-AGENT-006 when it is not reached, KS-AGENT-009 for a folder of another machine.
+    """
+    bundle = read(file)
+    _can_hold(bundle)
+    folder = JoinedFolder(bundle)
+    try:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
+        asyncio.run(_joined(bundle, folder, say))
+    finally:
+        folder.close()
+
+
+def _can_hold(bundle: Bundle) -> None:
+    if bundle.manifest.real_tpms:
+        from services.runtime.tpm.backends import available
+
+        if missing := available():
+            raise KeysteadError("KS-TPM-001", missing)
+
+
+async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say) -> None:
+    manifest = bundle.manifest
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    (folder.path / "logs").mkdir(mode=0o700, exist_ok=True)
+    agents = Agents(log_of(folder.path), real_tpms=manifest.real_tpms)
+    await agents.start()
+    url = f"nats://{manifest.address}"
+    holding = Holding(folder, url, agents, say)
+    name = machine_agent(manifest.machine)
+    try:
+        client = await _opened(bundle, folder, url, holding)
+        try:
+            await ControlServer(client).serve(holding.handlers)
+            say(
+                f"machine {manifest.machine} of the lab {manifest.lab} at {manifest.address}, "
+                f"{len(manifest.nodes)} nodes; state in {folder.path}"
+            )
+            await _until(ended, agents, holding, bundle, folder, client)
+            client.publish(MachineLeaves(machine=manifest.machine, run=holding.run))
+        finally:
+            await client.close()
+    finally:
+        agents.close()
+    say(f"{name} has ended, and its processes with it")
+
+
+async def _opened(
+    bundle: Bundle, folder: JoinedFolder, url: str, holding: Holding
+) -> ControlClient:
+    name = machine_agent(bundle.manifest.machine)
+    seed = Identities.load(folder.path).control(name).seed
+    secured = Secured(str(folder.authority), BrokerKind.CONTROL.value)
+    why = ""
+    for _ in range(_TRIES):
+        client = ControlClient(url, seed, name, secured=secured, now=holding.page.supervisor_time)
+        try:
+            await client.open()
+        except NotSent as error:
+            why = str(error)
+        else:
+            return client
+    raise KeysteadError(
+        "KS-AGENT-006", f"the lab {bundle.manifest.lab} is not reached: {_cause(why)}"
+    )
+
+
+def _cause(text: str) -> str:
+    """What TLS says of a stranger is told in words."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "what listens there has no certificate of this lab"
+    if "Authorization" in text:
+        return "it does not know this machine"
+    return text
+
+
+async def _until(
+    ended: asyncio.Event,
+    agents: Agents,
+    holding: Holding,
+    bundle: Bundle,
+    folder: JoinedFolder,
+    client: ControlClient,
+) -> None:
+    """Until it is told to end; raises the error of a refusal, or of a fork server that ended."""
+    lost = asyncio.Event()
+    agents.on_lost = lost.set
+    loop, refused = asyncio.get_running_loop(), holding.refused
+    works: list[asyncio.Task[Any]] = [
+        loop.create_task(ended.wait()),
+        loop.create_task(lost.wait()),
+        loop.create_task(holding.watch()),
+        loop.create_task(_seek(holding, bundle, folder, client)),
+    ]
+    try:
+        await asyncio.wait({*works, refused}, return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            raise refused.result()
+        if lost.is_set():
+            raise KeysteadError("KS-INT-001", f"the fork server has ended; see {agents.log}")
+        for work in works:
+            if work.done():
+                work.result()
+    finally:
+        for work in works:
+            work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*works, return_exceptions=True)
+
+
+async def _seek(
+    holding: Holding, bundle: Bundle, folder: JoinedFolder, client: ControlClient
+) -> None:
+    """Ask to be taken, until it is, and again when nobody is heard."""
+    manifest = bundle.manifest
+    while True:
+        if not holding.taken or holding.silent_s > SILENT_S:
+            client.publish(
+                MachineSeeks(
+                    machine=manifest.machine,
+                    bundle=manifest.id,
+                    digest=bundle.digest,
+                    holder=folder.holder,
+                    run=holding.run,
+                    ended=holding.ended,
+                )
+            )
+        await asyncio.sleep(SEEK_EVERY_S)

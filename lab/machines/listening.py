@@ -1,0 +1,122 @@
+"""The door as a part of a lab: started, watched, ended; where it listens stays the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.errors import KeysteadError
+from lab.machines.trust import AUTHORITY, made
+from services.runtime.real.files import replace_file
+
+DEFAULT: Final = "127.0.0.1:0"
+ROOT: Final = Path(__file__).resolve().parents[2]
+_LAUNCHER: Final = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
+_START_LIMIT_S: Final = 15.0
+_LONGEST_PORT: Final = 65_535
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a door listens; ``port`` 0 is any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it names no address that one could go to."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - it is looked for, not bound
+
+
+def address(option: str, text: str) -> Address:
+    """``host:port`` or ``[::1]:port``; KS-USE-003 for what is none, which names ``option``."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    fits = bare and (bare != host or ":" not in host) and not set(bare) & set("[] /")
+    if not fits or not port.isdecimal() or int(port[:6]) > _LONGEST_PORT:
+        wrong = f"{option} {text!r}: an address and a port, as host:port or [::1]:port"
+        raise KeysteadError("KS-USE-003", wrong)
+    return Address(bare, int(port))
+
+
+def kept(folder: Path) -> Address | None:
+    """Where the door of the lab in ``folder`` listens or did last; None before its first start."""
+    try:
+        return msgspec.json.decode((folder / "door" / "address.json").read_bytes(), type=Address)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def authority(folder: Path) -> Path:
+    """The certificate authority of the lab in ``folder`` (PEM)."""
+    return folder / "door" / AUTHORITY
+
+
+class Door:
+    """The door of one lab; ``wanted`` is where it shall listen, ``brokers`` tells their URLs."""
+
+    def __init__(self, folder: Path, lab: str, wanted: Address) -> None:
+        self._folder, self._lab, self._wanted = folder, lab, wanted
+        self._process: asyncio.subprocess.Process | None = None
+
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, brokers: dict[str, str]) -> None:
+        """Listen, and return when it does; ``brokers`` are URLs by name. KS-AGENT-001 when it
+        cannot. The calling thread must live as long as the door: it ends with it."""
+        if self.alive():
+            return
+        folder = self._folder / "door"
+        certificate, key = await asyncio.to_thread(made, folder, self._lab)
+        before, wanted = kept(self._folder), self._wanted
+        if not wanted.port and before is not None and before.host == wanted.host:
+            wanted = before
+        ports = [f"{name}={url.rsplit(':', 1)[1]}" for name, url in brokers.items()]
+        program = [sys.executable, "-m", "lab.machines.door", wanted.host, str(wanted.port)]
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
+        with (folder / "door.log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *launcher,
+                *program,
+                str(certificate),
+                str(key),
+                *ports,
+                cwd=ROOT,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        line = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_LIMIT_S):
+                line = await self._out().readline()
+        if not line.strip().isdigit():
+            self.abort()
+            said = (folder / "door.log").read_text(errors="replace").strip().splitlines()
+            why = said[-1] if said else "it did not say that it listens"
+            raise KeysteadError("KS-AGENT-001", f"the lab cannot listen at {wanted}: {why}")
+        found = msgspec.json.encode(Address(wanted.host, int(line)))
+        replace_file(folder / "address.json", found, durable=False)
+
+    def _out(self) -> asyncio.StreamReader:
+        if self._process is None or self._process.stdout is None:
+            raise TypeError("the door was not started with a pipe")
+        return self._process.stdout
+
+    def abort(self) -> None:
+        """End it now."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()

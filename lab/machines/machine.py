@@ -1,0 +1,230 @@
+"""One other machine as the supervisor sees it: its beats, the processes there, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from lab.brokers.control_plane import ControlClient
+from lab.brokers.identities import machine_agent
+from lab.errors import KeysteadError
+from lab.machines.offset import Offset, sample_of
+from lab.processes.agent import AgentConfig
+from lab.topology.plan import MachinePlan
+from protocol.errors import ProductError
+from protocol.messages.base import Reply, Request
+from protocol.messages.machines import (
+    Beat,
+    Beaten,
+    EndProcess,
+    StartProcess,
+    StopProcess,
+    TakeMachine,
+)
+
+R = TypeVar("R", bound=Reply)
+
+# Real seconds.
+BEAT_EVERY_S: Final = 1.0
+BEAT_LIMIT_S: Final = 2.0  # a beat that is older when it arrives is not carried out
+START_LIMIT_S: Final = 40.0
+ORDER_LIMIT_S: Final = 10.0
+SILENT_S: Final = BEAT_EVERY_S + BEAT_LIMIT_S
+MARGIN_S: Final = BEAT_LIMIT_S + 1.0
+
+
+class RemoteProcess:
+    """A process there, killed and signalled as a ``ChildProcess`` here; see ``Forked``."""
+
+    def __init__(self, machine: Machine, name: str, life: int) -> None:
+        self.name, self.life = name, life
+        self.since = time.monotonic()
+        self.gone = asyncio.Event()
+        self.stopped = False
+        self._machine = machine
+
+    def kill(self) -> None:
+        """End it; ``gone`` is set when it is, or when its machine was given up."""
+        self._machine.do(self._machine.end(self))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Let it stand still, or go on; nothing when it has ended."""
+        self._machine.do(self._machine.stop(self, number is signal.SIGSTOP))
+
+
+class Machine:
+    """``on_end`` hears of each process that ended, ``warn`` of what a person should know.
+
+    ``run`` is the life of the agent that was taken, empty before; ``ended_by_s``: on our clock,
+    when no process of the last run can be alive any more.
+    """
+
+    def __init__(
+        self,
+        plan: MachinePlan,
+        client: Callable[[], ControlClient],
+        on_end: Callable[[RemoteProcess], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.plan, self.name = plan, plan.machine
+        self._client, self._on_end, self._warn = client, on_end, warn
+        self.run, self.ended_by_s = "", 0.0
+        self.joined = asyncio.Event()
+        self.offset = Offset()
+        self.wall_offset_s = self.load = self.delay_s = 0.0  # as the last beat told
+        self.heard_s = 0.0  # on our clock: when the last beat was answered
+        self.worst_error_s = 0.0
+        self._processes: dict[str, RemoteProcess] = {}
+        self._ordering = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last beats were not answered."""
+        return time.monotonic() - self.heard_s > SILENT_S
+
+    @property
+    def processes(self) -> int:
+        """How many processes run there, as far as is known."""
+        return len(self._processes)
+
+    async def ask(self, message: Request[R], within_s: float = ORDER_LIMIT_S) -> R:
+        """Ask its agent; the errors are those of ``ControlClient.request``."""
+        return await self._client().request(machine_agent(self.name), message, within_s=within_s)
+
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something be done in the background, until the lab is closed."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- its life -------------------------------------------------------------------------------
+
+    async def take(self, run: str, public: dict[str, bytes]) -> None:
+        """The agent of that run is ours from now on, with no process yet."""
+        self.run, self.heard_s = run, time.monotonic()
+        self.offset = Offset()
+        self.ended_by_s = self.heard_s + ORDER_LIMIT_S + self.plan.lease_s + MARGIN_S
+        try:
+            await self.ask(TakeMachine(run=run, lease_s=self.plan.lease_s, public=public))
+            await self._beat(run)
+        except ProductError as error:
+            self.run = ""
+            self._warn(f"machine {self.name} could not be taken: {error}")
+            return
+        self.joined.set()
+        self.do(self._beats(run))
+
+    def lose(self, why: str, *, ended: bool = False) -> None:
+        """The run is over; ``ended``: its agent has said itself that nothing of it is alive."""
+        if not self.run:
+            return
+        self.run = ""
+        self.joined.clear()
+        if ended:
+            self.ended_by_s = 0.0
+        self._warn(f"machine {self.name} {why}: its nodes are off now")
+        gone, self._processes = list(self._processes.values()), {}
+        for process in gone:
+            self._ended(process)
+
+    async def _beats(self, run: str) -> None:
+        while self.run == run:
+            await asyncio.sleep(BEAT_EVERY_S)
+            try:
+                await self._beat(run)
+            except ProductError:
+                silent_s = time.monotonic() - self.heard_s
+                if self.run == run and silent_s > self.plan.lease_s:
+                    self.lose(f"has not answered for {silent_s:.0f} s")
+
+    async def _beat(self, run: str) -> None:
+        sent, known = time.monotonic(), self.offset.known
+        self.ended_by_s = max(self.ended_by_s, sent + self.plan.lease_s + MARGIN_S)
+        told = None if known is None else known.offset_s
+        answer = await self.ask(Beat(run=run, offset_s=told), BEAT_LIMIT_S)
+        back = time.monotonic()
+        if self.run != run:
+            return
+        self.heard_s, self.load = back, answer.load
+        self.wall_offset_s = answer.wall - time.time()
+        sample = sample_of(sent, answer.received, answer.answered, back)
+        self.delay_s = 2 * sample.error_s
+        self.offset.add(sample)
+        if known is None and self.offset.known is not None:
+            await self.ask(Beat(run=run, offset_s=self.offset.known.offset_s), BEAT_LIMIT_S)
+        elif known is not None:
+            self.worst_error_s = max(self.worst_error_s, known.error_s)
+        self._reconcile(answer, sent)
+
+    def _reconcile(self, answer: Beaten, sent: float) -> None:
+        """A process that was there when we asked, and is not in the answer, has ended."""
+        there = {(held.name, held.life) for held in answer.processes}
+        for process in list(self._processes.values()):
+            if process.since < sent and (process.name, process.life) not in there:
+                self._forget(process)
+
+    # ---- its processes --------------------------------------------------------------------------
+
+    async def spawn(self, label: str, config: AgentConfig) -> RemoteProcess:
+        """A process with that agent, when the machine is there; see ``Agents.spawn``.
+
+        KS-AGENT-008 when it goes meanwhile.
+        """
+        await self.joined.wait()
+        run = self.run
+        message = StartProcess(
+            run=run,
+            name=config.name,
+            label=label,
+            epoch=config.epoch,
+            wall=config.wall,
+            pace=config.pace,
+            seed=config.seed,
+        )
+        started = await self.ask(message, START_LIMIT_S)
+        if self.run != run:
+            raise KeysteadError("KS-AGENT-008", f"machine {self.name} has gone meanwhile")
+        process = RemoteProcess(self, config.name, started.life)
+        self._processes[config.name] = process
+        return process
+
+    async def end(self, process: RemoteProcess) -> None:
+        """As often as it takes: until it is told to be gone, or the machine was given up."""
+        while not process.gone.is_set():
+            try:
+                await self.ask(EndProcess(run=self.run, name=process.name, life=process.life))
+            except ProductError:
+                await asyncio.sleep(BEAT_EVERY_S)
+            else:
+                self._forget(process)
+
+    async def stop(self, process: RemoteProcess, stopped: bool) -> None:
+        """Signals are sent in the order in which they were given."""
+        async with self._ordering:
+            message = StopProcess(
+                run=self.run, name=process.name, life=process.life, stopped=stopped
+            )
+            try:
+                await self.ask(message)
+            except ProductError as error:
+                what = "stopped" if stopped else "resumed"
+                self._warn(f"machine {self.name}: {process.name} was not {what}: {error}")
+
+    def _forget(self, process: RemoteProcess) -> None:
+        if self._processes.get(process.name) is process:
+            del self._processes[process.name]
+        self._ended(process)
+
+    def _ended(self, process: RemoteProcess) -> None:
+        if not process.gone.is_set():
+            process.gone.set()
+            self._on_end(process)
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        for task in self._tasks:
+            task.cancel()

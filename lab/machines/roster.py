@@ -1,0 +1,187 @@
+"""The other machines of a lab: who has joined, who is refused, and what each holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from lab.brokers.control_plane import ControlClient
+from lab.brokers.identities import Identities, machine_agent
+from lab.errors import KeysteadError
+from lab.logs.write import RecordLog
+from lab.machines.admission import use
+from lab.machines.listening import Door, address, kept
+from lab.machines.machine import BEAT_LIMIT_S, Machine, RemoteProcess
+from lab.topology.course import Report
+from lab.topology.plan import Topology
+from protocol.errors import ProductError
+from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Event
+from protocol.messages.machines import (
+    KnowNodes,
+    MachineLeaves,
+    MachineSeeks,
+    RefuseMachine,
+    ReleaseMachine,
+)
+from protocol.terms import NodeName
+
+TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
+RELEASE_LIMIT_S: Final = 5.0
+
+
+class Roster:
+    """See ``Machine`` for the callbacks. ``patience_s``: how long a start waits for machines that
+    were there before; None: until they join."""
+
+    def __init__(
+        self,
+        folder: Path,
+        topology: Topology,
+        identities: Identities,
+        listen: str,
+        client: Callable[[], ControlClient],
+        on_end: Callable[[RemoteProcess], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._folder, self._identities, self._lab = folder, identities, topology.name
+        self.door = Door(folder, topology.name, address("--listen", listen))
+        self.machines = {
+            plan.machine: Machine(plan, client, on_end, warn) for plan in topology.machines
+        }
+        self.patience_s: float | None = None
+        self._client = client
+        self._of_process = {
+            number: self.machines[plan.machine]
+            for plan in topology.machines
+            for number in plan.processes
+        }
+        self._of_node = {
+            node: self.machines[plan.machine] for plan in topology.machines for node in plan.nodes
+        }
+        self.arrays = {name: plan.machine for plan in topology.machines for name in plan.arrays}
+        self._admitting: set[str] = set()
+        self._logs: dict[str, RecordLog] = {}
+        self._agents = {f"agent-{number}" for number in self._of_process}
+        for name in self.machines:
+            identities.add_machine(name)
+
+    def of_process(self, number: int) -> Machine | None:
+        """Where process ``number`` (from 1) of the topology stands; None: here."""
+        return self._of_process.get(number)
+
+    def of_node(self, node: NodeName) -> Machine | None:
+        """Where a node stands; None: here."""
+        return self._of_node.get(node)
+
+    @property
+    def listens(self) -> str:
+        """Where machines join; empty before the first start."""
+        return str(kept(self._folder) or "")
+
+    async def start(self, brokers: dict[str, str]) -> None:
+        """Open the door, and hear of machines that seek."""
+        await self.door.start(brokers)
+        await self._client().subscribe_events(self._hear)
+
+    async def wait(self, report: Report) -> None:
+        """Until every machine has joined, or the patience has ended."""
+        begun = told = time.monotonic()
+        while missing := [name for name, m in self.machines.items() if not m.joined.is_set()]:
+            now = time.monotonic()
+            if self.patience_s is not None and now - begun > self.patience_s:
+                return
+            if now - told > TELL_EVERY_S or told == begun:
+                told = now
+                more = "" if self._lab == "default" else f" --name {self._lab}"
+                report(
+                    f"wait for machine {', '.join(missing)}: `keystead lab bundle {missing[0]} -o "
+                    f"FILE{more}` here, `keystead agent join FILE` there",
+                    0,
+                    5,
+                )
+            await asyncio.sleep(0.1)
+
+    def _hear(self, sender: str, event: Event) -> None:
+        match event:
+            case MachineSeeks() if self._said_by(sender, event.machine):
+                machine = self.machines[event.machine]
+                if event.run != machine.run and event.machine not in self._admitting:
+                    self._admitting.add(event.machine)
+                    machine.do(self._admit(machine, event))
+            case MachineLeaves() if self._said_by(sender, event.machine):
+                machine = self.machines[event.machine]
+                if event.run == machine.run:
+                    machine.lose("has left", ended=True)
+            case NodeRecord() if sender in self._agents:
+                if sender not in self._logs:
+                    self._logs[sender] = RecordLog(self._folder / "logs" / f"{sender}.jsonl")
+                self._logs[sender].write(event)
+
+    def _said_by(self, sender: str, machine: str) -> bool:
+        return machine in self.machines and sender == machine_agent(machine)
+
+    async def _admit(self, machine: Machine, seeks: MachineSeeks) -> None:
+        try:
+            if machine.run and seeks.ended == machine.run:
+                machine.lose("has ended its nodes, for it did not hear us", ended=True)
+            refusal = self._refusal(machine, seeks)
+            if refusal is None:
+                await machine.take(seeks.run, self._public())
+            else:
+                with suppress(ProductError):
+                    await machine.ask(refusal, BEAT_LIMIT_S)
+        finally:
+            self._admitting.discard(machine.name)
+
+    def _refusal(self, machine: Machine, seeks: MachineSeeks) -> RefuseMachine | None:
+        """Why it is not taken, now or for good."""
+        wait = False
+        try:
+            use(self._folder, seeks, time.time())
+            left_s = machine.ended_by_s - time.monotonic()
+            if machine.run and not machine.silent:
+                text = f"another agent of machine {machine.name} has joined, and answers"
+                raise KeysteadError("KS-AGENT-005", text)
+            if machine.run or left_s > 0:
+                wait = True
+                text = f"the lease of an earlier agent of machine {machine.name} is not over yet"
+                raise KeysteadError("KS-AGENT-005", f"{text}; {max(left_s, 0):.0f} s are left")
+        except KeysteadError as error:
+            return RefuseMachine(
+                run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
+            )
+        return None
+
+    def _public(self) -> dict[str, bytes]:
+        files = self._identities.files((), ())
+        return {Path(path).stem: data for path, data in files.items()}
+
+    async def know(self) -> None:
+        """Let all machines know the nodes that have come to the lab."""
+        public = self._public()
+        for machine in self.machines.values():
+            if machine.joined.is_set():
+                await machine.ask(KnowNodes(public=public))
+
+    async def release(self) -> None:
+        """Let every machine end its processes: the lab is taken down in order."""
+
+        async def one(machine: Machine) -> None:
+            with suppress(ProductError):
+                await machine.ask(ReleaseMachine(run=machine.run), RELEASE_LIMIT_S)
+
+        there = [machine for machine in self.machines.values() if machine.joined.is_set()]
+        await asyncio.gather(*map(one, there))
+
+    def close(self) -> None:
+        """End the door, and forget everybody."""
+        self.door.abort()
+        for machine in self.machines.values():
+            machine.close()
+        for log in self._logs.values():
+            log.close()

@@ -1,0 +1,64 @@
+"""What does not fit together in the part of a Lab file that says what stands on which machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.topology.model import LabFields
+
+Fault = tuple[tuple[str | int, ...], str]
+
+
+def machine_misfits(file: LabFields) -> Iterator[Fault]:
+    """Path below ``machines`` and text of all that is wrong there."""
+    if not file.machines:
+        return
+    clusters = {cluster.name: cluster for cluster in file.clusters}
+    nodes = {one.name for one in (*file.kms, *file.vcenters)}
+    seen: set[str] = set()
+    placed: dict[str, str] = {}
+    for place, machine in enumerate(file.machines):
+        if machine.name in seen:
+            yield (place, "name"), f"the machine name {machine.name} is used twice"
+        seen.add(machine.name)
+        for section, known in (("clusters", set(clusters)), ("nodes", nodes)):
+            for at, name in enumerate(getattr(machine, section)):
+                path = (place, section, at)
+                if name not in known:
+                    yield path, f"there is no {name} among the {_meant(section)} of this lab"
+                elif f"{section}/{name}" in placed:
+                    yield path, f"{name} stands on machine {placed[f'{section}/{name}']} already"
+                else:
+                    placed[f"{section}/{name}"] = machine.name
+        if not machine.clusters and not machine.nodes:
+            yield (place,), f"nothing stands on machine {machine.name}"
+    yield from _arrays(file, placed)
+    yield from _not_yet(file)
+
+
+def _meant(section: str) -> str:
+    return "clusters" if section == "clusters" else "key servers and vCenters"
+
+
+def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """The files of a datastore lie on one machine, with all hosts that use it."""
+    first: dict[str, str] = {}
+    for cluster in file.clusters:
+        name = cluster.datastore
+        if name is None:
+            continue
+        where = placed.get(f"clusters/{cluster.name}", "here")
+        if first.setdefault(name, where) != where:
+            text = (
+                f"cluster {cluster.name} shares the datastore {name} with one that stands on "
+                f"another machine ({first[name]}); such clusters stand together"
+            )
+            yield (), text
+
+
+def _not_yet(file: LabFields) -> Iterator[Fault]:
+    """What is not built for several machines."""
+    if file.trust_authority is not None:
+        yield (), "a Trust Authority on several machines is not available yet"
+    if any(server.door == "kmip" for server in file.kms):
+        yield (), "key servers with `door: kmip` on several machines are not available yet"

@@ -1,0 +1,148 @@
+"""What a lab's supervisor and the agent of another machine tell each other, on the control broker.
+
+The agent there starts, stops and ends processes, as the supervisor does on its own machine; nodes
+in these processes are told what to do by the messages of ``agent``. ``run`` is one life of the
+agent: what is meant for another one is answered ``InvalidState``. Times are real seconds.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Event, Repeat, Reply, Request
+from protocol.messages.host import Done
+
+
+class MachineSeeks(Event, frozen=True, kw_only=True):
+    """An agent that wants to be taken, said each second until it is.
+
+    ``bundle`` and ``digest`` (SHA-256) are those of the file that it joins with; ``holder`` is a
+    random name of the machine's own. ``ended`` is the run before this one of the same agent, of
+    which nothing is alive any more.
+    """
+
+    machine: str
+    bundle: str
+    digest: str
+    holder: str
+    run: str
+    ended: str = ""
+
+
+class MachineLeaves(Event, frozen=True, kw_only=True):
+    """An agent ends in order: its processes are gone."""
+
+    machine: str
+    run: str
+
+
+class TakeMachine(Request[Done], frozen=True, kw_only=True):
+    """It is taken, and begins with no process. ``lease_s``: so long it may go on without a beat.
+
+    ``public`` has by node what others seal to it with: the file of its public identity.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    lease_s: float
+    public: dict[str, bytes]
+
+
+class RefuseMachine(Request[Done], frozen=True, kw_only=True):
+    """It is not taken, and why: an error for people. ``wait``: it may be, later."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    error_id: str
+    text: str
+    fix: str = ""
+    wait: bool = False
+
+
+class HeldProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that runs there: ``name`` is its agent's, ``life`` counts those of that name."""
+
+    name: str
+    life: int
+
+
+class Beat(Request["Beaten"], frozen=True, kw_only=True):
+    """The supervisor is there: the lease begins anew.
+
+    ``offset_s``: how far the machine's monotonic clock is ahead of the supervisor's; None: it is
+    not known yet.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    offset_s: float | None = None
+
+
+class Beaten(Reply, frozen=True, kw_only=True):
+    """``received`` and ``answered`` on the machine's monotonic clock, ``wall`` on its other one.
+
+    ``load`` are processes that wanted a core, averaged over a minute; ``processes`` those that run.
+    """
+
+    received: float
+    answered: float
+    wall: float
+    load: float
+    processes: tuple[HeldProcess, ...]
+
+
+class StartProcess(Request["ProcessStarted"], frozen=True, kw_only=True):
+    """Fork the process of the agent ``name``, seen as ``label``; one of that name is ended first.
+
+    ``epoch`` is on the supervisor's monotonic clock; the others are as in the lab's own processes.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    name: str
+    label: str
+    epoch: float
+    wall: float
+    pace: float
+    seed: int
+
+
+class ProcessStarted(Reply, frozen=True, kw_only=True):
+    """It serves."""
+
+    life: int
+
+
+class StopProcess(Request[Done], frozen=True, kw_only=True):
+    """Let a process stand still (SIGSTOP), or go on (SIGCONT); no change when it has ended."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    name: str
+    life: int
+    stopped: bool
+
+
+class EndProcess(Request[Done], frozen=True, kw_only=True):
+    """End a process now (SIGKILL), and answer when it is gone; no change when it is."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    name: str
+    life: int
+
+
+class KnowNodes(Request[Done], frozen=True, kw_only=True):
+    """Nodes that have come to the lab: the files of their public identities, by name."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    public: dict[str, bytes]
+
+
+class ReleaseMachine(Request[Done], frozen=True, kw_only=True):
+    """The lab is taken down: end all processes; the agent seeks anew."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str

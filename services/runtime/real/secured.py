@@ -1,0 +1,35 @@
+"""A broker behind the lab's door, as another machine reaches it: TLS from the first byte.
+
+The door has a certificate of the lab's own authority and one name in it, wherever it listens: which
+address leads to it is the network's matter, and whose it is is the authority's. Which of the two
+brokers is meant is said by ALPN.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Final
+
+DOOR_NAME: Final = "door.keystead.internal"
+"""The name in the certificate of every lab's door."""
+
+
+@dataclass(frozen=True)
+class Secured:
+    """``authority`` is the path of the lab's certificate authority (PEM), ``broker`` the name that
+    the door has for it: ``control`` or ``data``."""
+
+    authority: str
+    broker: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the broker's client has to be told. Raises ``OSError`` for no such file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.authority)
+        # The authority is this lab's alone, and the clock of this machine may be years off.
+        context.verify_flags |= getattr(ssl, "VERIFY_X509_NO_CHECK_TIME", 0x200000)
+        context.set_alpn_protocols([self.broker])
+        return {"tls": context, "tls_hostname": DOOR_NAME, "tls_handshake_first": True}
