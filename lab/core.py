@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -51,9 +51,6 @@ from services.runtime.each import for_each, try_each
 from services.runtime.links.desired import DesiredRules
 from services.runtime.wire import TapCallback
 
-if TYPE_CHECKING:
-    from lab.machines.roster import Roster
-
 R = TypeVar("R", bound=Reply)
 
 BOOT_LIMIT_S = 600.0  # lab seconds an agent gets for a power-on or power-off
@@ -74,12 +71,6 @@ class LabCore(ABC):
         self._known: dict[NodeName, NodeStatus] = {}
         self._directory: Directory | None = None
         self.watch: Watch | None = None  # of a lab that was made to be searched
-        self.roster: Roster | None = None  # of a lab on several machines
-
-    @property
-    def processes_here(self) -> int:
-        """How many processes of this machine hold nodes."""
-        return 1
 
     # ---- what a subclass gives --------------------------------------------------------------
 

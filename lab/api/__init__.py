@@ -13,6 +13,7 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
 - ``whereabouts``  the vCenter that has a VM
 - ``machines``  each node's machine, also of one that cannot be asked
+- ``several_machines``  the real ones that a lab stands on
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
 - ``replication``  how a key server stands with others, in words
 - ``kmip_trust``  trust between vCenters and KMIP servers   - ``entries``  those of their servers

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaos.draws import Draws
 from chaos.keeper import FaultKeeper
@@ -22,6 +22,9 @@ from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import told
 from protocol.terms import ClusterName, NodeName, Role, VmName
+
+if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
+    from lab.machines.roster import Roster
 
 N = TypeVar("N", bound=str)
 R = TypeVar("R", bound=Reply)
@@ -48,8 +51,8 @@ class Session:
     administrator).
     ``host_added`` is called for each host that a command adds, and ``installed`` for the releases
     that one leaves on a host, so that a lab which outlives its processes knows of it the next time.
-    ``folder`` is where a lab of real processes lies; ``warnings`` are the last things that went
-    wrong with the lab itself, oldest first.
+    ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
+    ``warnings`` are the last things that went wrong with the lab itself, oldest first.
     """
 
     lab: LabCore
@@ -58,6 +61,7 @@ class Session:
     host_added: Callable[[NodeSpec], None] = _not_kept
     installed: Callable[[NodeName, BootBanks], None] = _not_noted
     folder: Path | None = None
+    roster: Roster | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress

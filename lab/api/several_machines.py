@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 async def machines(session: Session, command: commands.GetMachines) -> MachineList:
     """See ``GetMachines``."""
-    roster, nodes = session.lab.roster, session.lab.directory().nodes
+    roster, nodes = session.roster, session.lab.directory().nodes
+    topology = session.lab.topology
+    added = len(nodes) - len(topology.nodes)  # hosts, each in a process of its own
     others = () if roster is None else tuple(map(_view, roster.machines.values()))
     here = LabMachine(
         machine="here",
         standing=MachineStanding.HERE,
         nodes=len(nodes) - sum(other.nodes for other in others),
-        processes=session.lab.processes_here,
+        processes=(
+            len(topology.groups) + added - sum(len(p.processes) for p in topology.machines)
+            if session.folder is not None
+            else 1
+        ),
         load=round(os.getloadavg()[0], 2) if session.folder is not None else None,
     )
     listens = "" if roster is None else roster.listens

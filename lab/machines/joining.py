@@ -24,7 +24,6 @@ from services.runtime.real.secured import Secured
 
 SEEK_EVERY_S: Final = 1.0
 SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it is not
-_TRIES: Final = 3  # to reach the door, of ten seconds each
 
 Say = Callable[[str], None]
 
@@ -90,18 +89,13 @@ async def _opened(
     name = machine_agent(bundle.manifest.machine)
     seed = Identities.load(folder.path).control(name).seed
     secured = Secured(str(folder.authority), BrokerKind.CONTROL.value)
-    why = ""
-    for _ in range(_TRIES):
-        client = ControlClient(url, seed, name, secured=secured, now=holding.page.supervisor_time)
-        try:
-            await client.open()
-        except NotSent as error:
-            why = str(error)
-        else:
-            return client
-    raise KeysteadError(
-        "KS-AGENT-006", f"the lab {bundle.manifest.lab} is not reached: {_cause(why)}"
-    )
+    client = ControlClient(url, seed, name, secured=secured, now=holding.page.supervisor_time)
+    try:
+        await client.open()
+    except NotSent as error:
+        text = f"the lab {bundle.manifest.lab} is not reached: {_cause(str(error))}"
+        raise KeysteadError("KS-AGENT-006", text) from None
+    return client
 
 
 def _cause(text: str) -> str:

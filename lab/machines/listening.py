@@ -103,7 +103,7 @@ class Door:
             async with asyncio.timeout(_START_LIMIT_S):
                 line = await self._out().readline()
         if not line.strip().isdigit():
-            self.abort()
+            await self.stop()
             said = (folder / "door.log").read_text(errors="replace").strip().splitlines()
             why = said[-1] if said else "it did not say that it listens"
             raise KeysteadError("KS-AGENT-001", f"the lab cannot listen at {wanted}: {why}")
@@ -115,8 +115,10 @@ class Door:
             raise TypeError("the door was not started with a pipe")
         return self._process.stdout
 
-    def abort(self) -> None:
-        """End it now."""
-        if self._process is not None:
+    async def stop(self) -> None:
+        """End it now; no change when it is down."""
+        process, self._process = self._process, None
+        if process is not None:
             with suppress(ProcessLookupError):
-                self._process.kill()
+                process.kill()
+            await process.wait()

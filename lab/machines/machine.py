@@ -107,14 +107,14 @@ class Machine:
         """The agent of that run is ours from now on, with no process yet."""
         self.run, self.heard_s = run, time.monotonic()
         self.offset = Offset()
-        self.ended_by_s = self.heard_s + ORDER_LIMIT_S + self.plan.lease_s + MARGIN_S
         try:
             await self.ask(TakeMachine(run=run, lease_s=self.plan.lease_s, public=public))
             await self._beat(run)
         except ProductError as error:
             self.run = ""
-            self._warn(f"machine {self.name} could not be taken: {error}")
-            return
+            if not error.definite:  # else it is in another run by now, and asks again
+                self._warn(f"machine {self.name} could not be taken: {error}")
+            return  # nothing was started there
         self.joined.set()
         self.do(self._beats(run))
 

@@ -178,10 +178,10 @@ class Roster:
         there = [machine for machine in self.machines.values() if machine.joined.is_set()]
         await asyncio.gather(*map(one, there))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the door, and forget everybody."""
-        self.door.abort()
         for machine in self.machines.values():
             machine.close()
         for log in self._logs.values():
             log.close()
+        await self.door.stop()

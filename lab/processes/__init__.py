@@ -1,6 +1,7 @@
 """A lab of real processes.
 
 - ``process_lab``      the lab: brokers, agents, signals; implements ``chaos.lab.Lab``
+- ``strikes``          what faults do to its processes and its data broker
 - ``agents``           starts agent processes, forked from one that has everything loaded
 - ``revival``          starts again brokers and the fork server that ended by themselves
 - ``preload``          what that one loads and warms for them

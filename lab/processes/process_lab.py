@@ -87,11 +87,13 @@ class ProcessLab(LabFiles, LabStrikes):
         self._forking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._data_wanted = True
+        self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
         self.warn: Callable[[str], None] = _to_stderr
         self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
         # Whoever hears these may come later.
         self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
+        self.roster: Roster | None = None
         if topology.machines:
             if not listen:
                 raise KeysteadError("KS-AGENT-007")
@@ -105,9 +107,9 @@ class ProcessLab(LabFiles, LabStrikes):
                 lambda text: self.warn(text),
             )
 
-    @property
-    def processes_here(self) -> int:
-        return sum(process.machine is None for process in self._processes)
+    def away(self) -> list[NodeName]:
+        """Nodes whose machine is not there."""
+        return [node for node, process in self._of.items() if not process.reached]
 
     @property
     def mode(self) -> str:
@@ -260,13 +262,13 @@ class ProcessLab(LabFiles, LabStrikes):
                 await self._stop_nodes()
         finally:
             self._closing = True
-            for task in self._respawns.values():
+            for task in (*self._respawns.values(), *self._telling):
                 task.cancel()
             try:
                 if self.roster is not None:
                     if orderly:
                         await self.roster.release()
-                    self.roster.close()
+                    await self.roster.close()
                 if self._client is not None:
                     await self._client.close()
                     self._client = None
@@ -317,6 +319,8 @@ class ProcessLab(LabFiles, LabStrikes):
         process = self._of[node]
         if await self.paused(node):
             raise NotConnected(f"{node} is paused")
+        if not process.reached:
+            raise NotConnected(f"the machine of {node} is away")
         real_s = max(within_s / self.time.pace, CONTROL_FLOOR_S)
         try:
             async with asyncio.timeout(real_s):
@@ -336,20 +340,6 @@ class ProcessLab(LabFiles, LabStrikes):
             if process is not None and process.listens and node not in process.held:
                 groups.setdefault(process.name, []).append(node)
         return tuple(tuple(group) for group in groups.values())
-
-    async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
-        """A paused agent is left out: it gets the rules when it goes on."""
-        alive = [process for process in self._processes if process.listens]
-
-        async def one(process: AgentProcess) -> R | None:
-            try:
-                return await self._tell(process, message, CONTROL_FLOOR_S)
-            except ProductError:
-                if process.up.is_set() and not (process.child and process.child.stopped):
-                    raise
-                return None  # it went meanwhile
-
-        return tuple(r for r in await for_each(alive, one) if r is not None)
 
     # ---- time, ids ------------------------------------------------------------------------------
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from typing import Any, Final
+from abc import abstractmethod
+from typing import Final, TypeVar
 
 from lab.brokers.server import Broker
 from lab.core import LabCore
 from lab.processes.agents import AgentProcess, Forked
-from protocol.errors import NotConnected
-from protocol.messages.agent import HoldNode
+from protocol.errors import NotConnected, ProductError
+from protocol.messages.agent import HoldNode, SetRules
+from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
+from services.runtime.each import for_each
 
+R = TypeVar("R", bound=Reply)
+
+AGAIN_S: Final = 1.0  # real seconds until rules are told again
 CONTROL_FLOOR_S: Final = 10.0  # real seconds that an agent gets at least
 
 
@@ -22,8 +29,41 @@ class LabStrikes(LabCore):
     _data_wanted: bool  # a fault may want the data broker down
     _of: dict[NodeName, AgentProcess]
 
-    async def _tell(self, process: AgentProcess, message: Any, within_s: float) -> Any:
-        raise NotImplementedError
+    _processes: list[AgentProcess]
+    _telling: set[asyncio.Task[None]]  # rules again
+
+    @abstractmethod
+    async def _tell(self, process: AgentProcess, message: Request[R], within_s: float) -> R: ...
+
+    async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
+        """A paused agent is left out: it gets the rules when it goes on, and so does one on another
+        machine that does not answer: it is told them until it does."""
+        alive = [process for process in self._processes if process.listens]
+
+        async def one(process: AgentProcess) -> R | None:
+            try:
+                return await self._tell(process, message, CONTROL_FLOOR_S)
+            except ProductError:
+                if process.machine is not None:
+                    if isinstance(message, SetRules):
+                        self._telling.add(task := asyncio.create_task(self._retold(process)))
+                        task.add_done_callback(self._telling.discard)
+                elif process.up.is_set() and not (process.child and process.child.stopped):
+                    raise
+                return None  # it went meanwhile
+
+        return tuple(r for r in await for_each(alive, one) if r is not None)
+
+    async def _retold(self, process: AgentProcess) -> None:
+        """The desired rules reach a process that did not hear of a change, if it lives on."""
+        child = process.child
+        while process.listens and process.child is child:
+            try:
+                await self._tell(process, self.desired(), CONTROL_FLOOR_S)
+            except ProductError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
 
     def _child(self, node: NodeName) -> Forked:
         self.spec(node)

@@ -102,6 +102,7 @@ class Supervisor:
             host_added=self._keep_host,
             installed=self._keep_banks,
             folder=folder.path,
+            roster=self.lab.roster,
         )
 
     def warn(self, text: str) -> None:
@@ -189,7 +190,7 @@ class Supervisor:
             firmware = await self.lab.firmware_of(node)
             await self.lab.firmware(node, msgspec.structs.replace(firmware, banks=banks))
         course = Course(self.lab, report, 3)
-        await start_nodes(self.lab, course, strict=False)
+        await start_nodes(self.lab, course, strict=False, away=self.lab.away())
         if self.keeper.active():
             course.begin(2, "heal the faults of the last time")
             await self.keeper.heal_all()

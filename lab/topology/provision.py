@@ -122,7 +122,12 @@ def boots_at_once(lab: LabCore) -> int | None:
 
 
 async def start_nodes(
-    lab: LabCore, course: Course, *, strict: bool = True, at_once: int | None = None
+    lab: LabCore,
+    course: Course,
+    *,
+    strict: bool = True,
+    at_once: int | None = None,
+    away: Collection[NodeName] = (),
 ) -> None:
     """Key servers, then vCenter, then the hosts; each has started when this returns.
 
@@ -131,11 +136,12 @@ async def start_nodes(
     A vCenter that starts before its key servers finds them silent, locks VMs, and looks at them
     again minutes later only.
 
-    ``strict``: a node that does not run (a purple screen) is KS-LAB-003.
+    ``strict``: a node that does not run (a purple screen) is KS-LAB-003. Those that are ``away``,
+    with their machine, are left out.
     """
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for role, what in _WAVES:
-        nodes = [s.node for s in specs if s.role is role]
+        nodes = [s.node for s in specs if s.role is role and s.node not in away]
         if not nodes and role in (Role.ATTESTATION, Role.KEYPROVIDER):
             continue
         await course.each(

@@ -145,7 +145,12 @@ class BrokerClient(Client):
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None:
                 task.cancel()
-        await super()._process_connect_init()
+        try:
+            await super()._process_connect_init()
+        except (OSError, TimeoutError, errors.Error):
+            raise
+        except Exception as error:  # any other one would end its dialling for good
+            raise errors.Error(f"nats: {type(error).__name__}: {error}") from error
         self._forbid_ghost()
 
     def _forbid_ghost(self) -> None:
@@ -168,8 +173,9 @@ class BrokerClient(Client):
         transport = self.raw_transport()
         if transport is None:
             return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and not transport.is_closing():
+        # One of TLS that was aborted has no socket any more, and does not even say so.
+        sock = None if transport.is_closing() else transport.get_extra_info("socket")
+        if sock is not None:
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()

@@ -1,0 +1,60 @@
+"""A lab of two machines: its file, and its folder without processes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from lab.brokers.identities import Identities
+from lab.machines import trust
+from lab.machines.listening import Address
+from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology, plan
+
+
+def lab_file(**changes: Any) -> dict[str, Any]:
+    """A key server and vCenter here, a host here and one on machine ``east``."""
+    host = {"count": 1, "tpm": "none"}
+    vms = {"count": 1, "provider": "kms-provider"}
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "name": "far",
+        "pace": 100,
+        "vcenters": [{"name": "vcenter"}],
+        "kms": [{"name": "kms"}],
+        "providers": [{"name": "kms-provider", "servers": ["kms"]}],
+        "clusters": [
+            {"name": "a", "hosts": host, "vms": vms},
+            {"name": "b", "hosts": host, "vms": vms},
+        ],
+        "machines": [{"name": "east", "clusters": ["b"], "lease_s": 3}],
+        **changes,
+    }
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return plan(load(lab_file()))
+
+
+@pytest.fixture
+def folder(topology: Topology) -> LabFolder:
+    """As ``up`` has made it, when its door has been opened."""
+    made = LabFolder("far")
+    made.make()
+    file = load(lab_file()).model_dump(mode="json")
+    made.save(LabRecord(name="far", file=file, seed=1, wall=time.time()))
+    identities = Identities.create(made.path, [spec.node for spec in topology.nodes])
+    for number in range(1, len(topology.groups) + 1):
+        identities.add_agent(number)
+    identities.add_machine("east")
+    trust.made(made.path / "door", "far")
+    at = Address("127.0.0.1", 4333)
+    (made.path / "door" / "address.json").write_bytes(
+        b'{"host":"%b","port":%d}' % (at.host.encode(), at.port)
+    )
+    return made

@@ -1,0 +1,169 @@
+"""The file that a machine joins with: what is in it, what is not, and who may use it."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tarfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lab.errors import KeysteadError
+from lab.machines.admission import use
+from lab.machines.bundle import Bundle, packed, read
+from lab.machines.issuing import issue
+from lab.machines.joined import JoinedFolder
+from lab.supervise.state_folder import LabFolder
+from protocol.messages.machines import MachineSeeks
+
+
+def bundle_of(folder: LabFolder, file: Path, **how: float) -> Bundle:
+    issue(folder.name, "east", file, "", how.get("good_for_s", 60.0))
+    return read(file)
+
+
+def seeks(bundle: Bundle, holder: str = "h1") -> MachineSeeks:
+    manifest = bundle.manifest
+    return MachineSeeks(
+        machine=manifest.machine, bundle=manifest.id, digest=bundle.digest, holder=holder, run="r"
+    )
+
+
+def test_it_has_what_the_machine_may_know_and_no_byte_of_others(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    file = tmp_path / "east.bundle"
+    bundle = bundle_of(folder, file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert bundle.manifest.nodes == ("esxi-002",)
+    own = {"node/esxi-002", "control/agent-4", "control/machine-east"}
+    data, others = file.read_bytes(), 0
+    for path in (folder.path / "identity").glob("*/*.json"):
+        name = f"{path.parent.name}/{path.stem}"
+        kept = json.loads(path.read_bytes())
+        secrets = [kept["seed"], kept["sealing"]] if "seed" in kept else []
+        for secret in filter(None, secrets):
+            assert (secret.encode() in data) == (name in own), name
+            others += name not in own
+    assert others >= 2 * 3 + 6, "nodes with two secrets each; agents, cli, tap, supervisor"
+    assert (folder.path / "door" / "door.key").read_bytes()[60:120] not in data
+    assert {path.stem for path in (folder.path / "identity" / "public").glob("*")} == {
+        name.split("/")[2].removesuffix(".json")
+        for name in bundle.files
+        if name.startswith("identity/public/")
+    }, "to seal to others, it has the public halves of all"
+
+
+def test_every_damage_is_seen(folder: LabFolder, tmp_path: Path) -> None:
+    file, bad = tmp_path / "east.bundle", tmp_path / "bad.bundle"
+    whole = bundle_of(folder, file)
+    data = file.read_bytes()
+    places = [at for at in range(0, len(data), 23) if data[at : at + 1] != b"\0"]
+    assert len(places) > 50
+    for at in places:
+        bad.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            found = read(bad)
+        except KeysteadError as error:
+            assert error.id == "KS-AGENT-002"
+        else:  # a byte of the archive's own, such as a time: the whole file's digest tells
+            assert (found.manifest, found.files) == (whole.manifest, whole.files)
+            assert found.digest != whole.digest
+    for cut in (0, 100, 512, 3000):
+        bad.write_bytes(data[:cut])
+        with pytest.raises(KeysteadError) as refused:
+            read(bad)
+        assert refused.value.id == "KS-AGENT-002"
+
+
+def test_links_and_twins_in_an_archive_are_none_of_a_bundle(tmp_path: Path) -> None:
+    file = tmp_path / "evil"
+    with tarfile.open(file, "w") as archive:
+        entry = tarfile.TarInfo("manifest.json")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    with pytest.raises(KeysteadError, match="no bundle"):
+        read(file)
+
+
+def test_a_bundle_is_for_one_machine_and_may_be_used_again_there(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    bundle = bundle_of(folder, tmp_path / "one")
+    now = bundle.manifest.issued
+    use(folder.path, seeks(bundle), now)
+    use(folder.path, seeks(bundle), now + 3600)  # its agent was started again, much later
+    with pytest.raises(KeysteadError, match="used on another machine") as refused:
+        use(folder.path, seeks(bundle, "h2"), now)
+    assert refused.value.id == "KS-AGENT-004"
+
+
+def test_a_bundle_out_of_date_edited_or_replaced_is_refused(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    bundle = bundle_of(folder, tmp_path / "one", good_for_s=60.0)
+    now = bundle.manifest.issued
+    with pytest.raises(KeysteadError, match="out of date"):
+        use(folder.path, seeks(bundle), now + 61)
+    later = msgspec.structs.replace(bundle.manifest, expires=now + 1e6)
+    edited = tmp_path / "edited"
+    edited.write_bytes(packed(later, bundle.files))
+    with pytest.raises(KeysteadError, match="not as this lab wrote it"):
+        use(folder.path, seeks(read(edited)), now)  # by somebody who made its digest anew
+    newer = bundle_of(folder, tmp_path / "two")
+    with pytest.raises(KeysteadError, match="a newer one has taken its place"):
+        use(folder.path, seeks(bundle), now)
+    use(folder.path, seeks(newer), newer.manifest.issued)
+
+
+@pytest.mark.parametrize(
+    ("machine", "file", "at", "error_id"),
+    [
+        ("west", "new", "", "KS-AGENT-003"),
+        ("east", "there", "", "KS-USE-003"),
+        ("east", "new", "nowhere", "KS-USE-003"),
+        ("east", "missing/new", "", "KS-LAB-005"),
+    ],
+)
+def test_what_is_not_written(
+    folder: LabFolder, tmp_path: Path, machine: str, file: str, at: str, error_id: str
+) -> None:
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(KeysteadError) as refused:
+        issue("far", machine, tmp_path / file, at, 60.0)
+    assert refused.value.id == error_id and refused.value.fix
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_a_lab_that_listens_everywhere_is_asked_where_that_is(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    (folder.path / "door" / "address.json").write_text('{"host":"0.0.0.0","port":4333}')
+    with pytest.raises(KeysteadError, match="no address to go to"):
+        issue("far", "east", tmp_path / "one", "", 60.0)
+    made = issue("far", "east", tmp_path / "one", "192.0.2.7:0", 60.0)
+    assert made.address == "192.0.2.7:4333"
+    (folder.path / "door" / "address.json").unlink()
+    with pytest.raises(KeysteadError, match="does not listen yet"):
+        issue("far", "east", tmp_path / "two", "", 60.0)
+
+
+def test_a_folder_has_one_agent_and_stays_on_its_machine(
+    folder: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_of(folder, tmp_path / "one")
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "far-away"))
+    first = JoinedFolder(bundle)
+    with pytest.raises(KeysteadError, match="runs here already") as refused:
+        JoinedFolder(bundle)
+    assert refused.value.id == "KS-AGENT-005"
+    first.close()
+    again = JoinedFolder(bundle)
+    assert again.holder == first.holder
+    again.close()
+    (tmp_path / "far-away" / "agents" / "holder").write_text("another machine's")
+    with pytest.raises(KeysteadError, match="brought here from another machine") as refused:
+        JoinedFolder(bundle)
+    assert refused.value.id == "KS-AGENT-009"

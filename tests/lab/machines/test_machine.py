@@ -1,0 +1,175 @@
+"""One machine as the supervisor sees it, with an agent that answers as the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.errors import KeysteadError
+from lab.machines import machine as module
+from lab.machines.machine import Machine, RemoteProcess
+from lab.processes.agent import AgentConfig
+from lab.topology.plan import MachinePlan
+from protocol.errors import InvalidState, TimedOut
+from protocol.messages.host import Done
+from protocol.messages.machines import (
+    Beat,
+    Beaten,
+    EndProcess,
+    HeldProcess,
+    ProcessStarted,
+    StartProcess,
+    TakeMachine,
+)
+from protocol.terms import NodeName
+
+CONFIG = AgentConfig(
+    name="agent-4",
+    folder="",
+    control_url="",
+    data_url="",
+    epoch=0.0,
+    wall=0.0,
+    pace=1.0,
+    seed=1,
+)
+
+
+class Agent:
+    """Answers in the place of the control broker; what ``answer`` raises is raised."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.running: set[tuple[str, int]] = set()
+        self.answer: Callable[[Any], None] = lambda message: None
+        self.ahead_s = 10_800.0
+
+    async def request(self, to: str, message: Any, *, within_s: float) -> Any:
+        assert to == "machine-east"
+        self.asked.append(message)
+        self.answer(message)
+        match message:
+            case Beat():
+                now = time.monotonic() + self.ahead_s
+                held = tuple(HeldProcess(name=n, life=life) for n, life in sorted(self.running))
+                return Beaten(received=now, answered=now, wall=0.0, load=0.5, processes=held)
+            case StartProcess():
+                life = len(self.asked)
+                self.running.add((message.name, life))
+                return ProcessStarted(life=life)
+            case EndProcess():
+                self.running.discard((message.name, message.life))
+        return Done()
+
+
+@pytest.fixture
+def agent() -> Agent:
+    return Agent()
+
+
+@pytest.fixture
+def ends() -> list[RemoteProcess]:
+    return []
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def machine(
+    agent: Agent, ends: list[RemoteProcess], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Machine:
+    monkeypatch.setattr(module, "BEAT_EVERY_S", 0.02)
+    plan = MachinePlan(
+        machine="east",
+        lease_s=0.2,
+        nodes=(NodeName("esxi-002"),),
+        processes=(4,),
+        arrays=("datastore-b",),
+    )
+    return Machine(plan, lambda: agent, ends.append, told.append)  # type: ignore[arg-type, return-value]
+
+
+async def test_the_offset_is_told_before_anything_is_started(
+    machine: Machine, agent: Agent
+) -> None:
+    await machine.take("r1", {})
+    assert isinstance(agent.asked[0], TakeMachine)
+    assert [message.offset_s for message in agent.asked[1:3]] == [
+        None,
+        pytest.approx(agent.ahead_s, abs=0.05),
+    ]
+    assert machine.joined.is_set()
+
+
+async def test_a_process_that_is_not_there_any_more_has_ended(
+    machine: Machine, agent: Agent, ends: list[RemoteProcess]
+) -> None:
+    await machine.take("r1", {})
+    process = await machine.spawn("ks-esxi-002", CONFIG)
+    await asyncio.sleep(0.1)
+    assert not process.gone.is_set() and machine.processes == 1
+    agent.running.clear()
+    await asyncio.wait_for(process.gone.wait(), 5)
+    assert ends == [process] and machine.processes == 0
+
+
+async def test_a_kill_is_repeated_until_it_is_done(machine: Machine, agent: Agent) -> None:
+    await machine.take("r1", {})
+    process = await machine.spawn("ks-esxi-002", CONFIG)
+    fails = iter([True, True, False])
+
+    def answer(message: Any) -> None:
+        if isinstance(message, EndProcess) and next(fails):
+            raise TimedOut("lost")
+
+    agent.answer = answer
+    process.kill()
+    await asyncio.wait_for(process.gone.wait(), 5)
+    assert not agent.running
+
+
+async def test_silence_for_the_lease_is_the_end_of_a_run(
+    machine: Machine, agent: Agent, ends: list[RemoteProcess], told: list[str]
+) -> None:
+    await machine.take("r1", {})
+    process = await machine.spawn("ks-esxi-002", CONFIG)
+
+    def answer(message: Any) -> None:
+        raise TimedOut("cut")
+
+    agent.answer = answer
+    await asyncio.sleep(0.1)
+    assert not process.gone.is_set(), "the lease is not over"
+    await asyncio.wait_for(process.gone.wait(), 5)
+    assert ends == [process] and not machine.joined.is_set() and machine.run == ""
+    assert "has not answered" in told[0] and "off now" in told[0]
+    left_s = machine.ended_by_s - time.monotonic()
+    assert left_s > module.BEAT_LIMIT_S, "a beat on its way could still let it live"
+
+
+async def test_who_is_in_another_run_is_not_taken_and_nothing_waits_for_it(
+    machine: Machine, agent: Agent, told: list[str]
+) -> None:
+    def answer(message: Any) -> None:
+        raise InvalidState("another run")
+
+    agent.answer = answer
+    await machine.take("r1", {})
+    assert machine.run == "" and machine.ended_by_s == 0.0 and told == []
+
+
+async def test_a_machine_that_goes_while_a_process_starts(machine: Machine, agent: Agent) -> None:
+    await machine.take("r1", {})
+    agent.answer = lambda message: (
+        machine.lose("went") if isinstance(message, StartProcess) else None
+    )
+    with pytest.raises(KeysteadError) as refused:
+        await machine.spawn("ks-esxi-002", CONFIG)
+    assert refused.value.id == "KS-AGENT-008" and machine.processes == 0

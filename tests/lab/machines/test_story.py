@@ -1,0 +1,270 @@
+"""Two machines on one: a supervisor, and an agent in a state folder and a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from lab.api.answers import LabMachine
+from lab.api.commands import Command, GetMachines, GetNodes, HostPowerOn
+from lab.api.remote import Remote
+from lab.supervise.launching import ROOT
+from lab.supervise.state_folder import LabFolder
+from tests.lab.cli.conftest import Cli, until
+from tests.lab.machines.conftest import lab_file
+
+pytestmark = pytest.mark.lab
+A = TypeVar("A")
+
+AHEAD_S = 3 * 3600
+CLOCK = ("unshare", "--time", "--monotonic", str(AHEAD_S), "--boottime", str(AHEAD_S), "--fork")
+
+
+def own_clock() -> bool:
+    """Whether this user may give a process a monotonic clock (``time_namespaces(7)``)."""
+    return not subprocess.run([*CLOCK, "true"], capture_output=True).returncode
+
+
+class Far:
+    """Another machine: ``keystead agent join`` in a state folder of its own, three hours ahead."""
+
+    def __init__(self, home: Path) -> None:
+        self.cli = Cli(home)
+        self.log = home.with_suffix(".log")
+        self.ahead_s = AHEAD_S if own_clock() else 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def join(self, bundle: Path) -> None:
+        if self._process is not None:
+            self._process.wait(10)
+        words = [sys.executable, "-m", "lab.cli.main", "agent", "join", str(bundle)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*(CLOCK if self.ahead_s else ()), *words],
+                cwd=ROOT,
+                env=self.cli.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def agents(self) -> list[psutil.Process]:
+        """The agent; without the program that gave it its clock."""
+        found = []
+        for process in self.cli.processes():
+            with suppress(psutil.Error):
+                if "join" in process.cmdline() and process.name() != "unshare":
+                    found.append(process)
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        (agent,) = self.agents()
+        agent.send_signal(number)
+
+    def nodes(self) -> list[str]:
+        """Nodes whose processes run there."""
+        names = []
+        for process in self.cli.processes():
+            with suppress(psutil.Error, IndexError):
+                name = Path(f"/proc/{process.pid}/comm").read_text().strip()
+                names += [name] if name.startswith("ks-") else []
+        return sorted(names)
+
+    def end(self) -> int | None:
+        self.cli.end()
+        return self._process.wait(10) if self._process is not None else None
+
+
+@dataclass
+class Two:
+    """The lab ``far`` with a host here and one there."""
+
+    here: Cli
+    far: Far
+    bundle: Path
+
+    def ask(self, command: Command[A]) -> A:
+        """As the command line does, in this process: it is asked often."""
+
+        async def one() -> A:
+            async with Remote(LabFolder("far")) as lab:
+                return await lab.do(command)
+
+        return asyncio.run(one())
+
+    def machine(self) -> LabMachine:
+        _, east = self.ask(GetMachines()).items
+        return east
+
+    def stands(self, standing: str) -> bool:
+        return self.machine().standing == standing
+
+    def host(self) -> str:
+        return next(n.state for n in self.ask(GetNodes()).items if n.node == "esxi-002")
+
+    def running(self) -> bool:
+        """Whether the host there can be had again."""
+        if self.host() == "off":
+            self.ask(HostPowerOn(("esxi-002",)))
+        return self.host() == "running"
+
+    def door(self) -> psutil.Process:
+        (found,) = (p for p in self.here.processes() if "lab.machines.door" in p.cmdline())
+        return found
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    folder = tmp_path_factory.mktemp("two")
+    file, bundle = folder / "far.yaml", folder / "east.bundle"
+    file.write_text(json.dumps(lab_file()))
+    here, far = Cli(folder / "here"), Far(folder / "far")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("KEYSTEAD_STATE_HOME", str(here.home))
+    try:
+        up = here.begin("up", str(file), "-n", "far", "--progress", "plain")
+        heard = ("wait for machine east" in line for line in up.stderr or ())
+        assert any(heard), up.communicate(timeout=10)
+        here.ok("lab", "bundle", "east", "-n", "far", "-o", str(bundle))
+        far.join(bundle)
+        _, told = up.communicate(timeout=90)
+        assert up.returncode == 0, told
+        yield Two(here, far, bundle)
+    finally:
+        far.end()
+        here.end()
+        patch.undo()
+
+
+def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
+    vms = two.here.ok("get", "vms", "-n", "far", "-o", "json").items()
+    assert [(vm["host"], vm["crypto"]) for vm in vms] == [
+        ("esxi-001", "unlocked"),
+        ("esxi-002", "unlocked"),
+    ]
+    assert two.far.nodes() == ["ks-esxi-002"], "its process is there, under its agent"
+    east = two.machine()
+    assert (east.standing, east.nodes, east.processes) == ("joined", 1, 1)
+    assert east.clock_offset_s is not None and east.clock_error_ms is not None
+    assert abs(east.clock_offset_s - two.far.ahead_s) < 0.5 and east.clock_error_ms < 500
+    assert "joined: the lease is 3 s" in two.far.said
+    late = [node.counters.get("late", 0) for node in two.ask(GetNodes()).items]
+    assert sum(late) == 0, "three hours are no delay"
+    shown = two.here.ok("get", "machines", "-n", "far").out.splitlines()
+    assert [line.split()[:3] for line in shown[1:]] == [
+        ["here", "here", "3"],
+        ["east", "joined", "1"],
+    ]
+
+
+def test_what_a_node_there_logs_is_read_here(two: Two) -> None:
+    assert "esxi-002" in two.here.ok("logs", "esxi-002", "-n", "far").out
+
+
+def test_a_node_there_is_killed_paused_and_cut_as_one_here(two: Two) -> None:
+    do = two.here.ok
+    do("host", "pause", "esxi-002", "-n", "far")
+    assert two.host() == "paused"
+    (process,) = (p for p in two.far.cli.processes() if p.status() == psutil.STATUS_STOPPED)
+    do("host", "resume", "esxi-002", "-n", "far")
+    assert process.status() != psutil.STATUS_STOPPED and two.host() == "running"
+    do("fault", "proc.kill", "on=esxi-002", "-n", "far")
+    assert not process.is_running(), "its process was ended on its machine"
+    do("heal", "--all", "-n", "far")
+    assert until(two.running, 20)
+    do("link", "cut", "vcenter", "esxi-002", "-n", "far")
+    do("heal", "--all", "-n", "far")
+
+
+def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Path) -> None:
+    ran = Cli(tmp_path / "third")("agent", "join", str(two.bundle))
+    assert ran.code == 1 and "KS-AGENT-004" in ran.err, ran
+    assert "used on another machine" in ran.err and "keystead lab bundle" in ran.err
+    copy = tmp_path / "copy"
+    shutil.copytree(two.far.cli.home / "agents", copy / "agents")
+    ran = Cli(copy)("agent", "join", str(two.bundle))
+    assert ran.code == 1 and "KS-AGENT-005" in ran.err and "answers" in ran.err, ran
+    ran = two.far.cli("agent", "join", str(two.bundle))
+    assert ran.code == 1 and "KS-AGENT-005" in ran.err and "runs here already" in ran.err, ran
+    edited = tmp_path / "edited"
+    edited.write_bytes(two.bundle.read_bytes().replace(b'"machine":"east"', b'"machine":"west"'))
+    ran = Cli(tmp_path / "third")("agent", "join", str(edited))
+    assert ran.code == 4 and "KS-AGENT-002" in ran.err, ran
+    assert two.stands("joined") and two.far.nodes() == ["ks-esxi-002"]
+
+
+@pytest.mark.slow
+def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) -> None:
+    (process,) = (p for p in two.far.cli.processes() if p.pid and p.name().startswith("ks-"))
+    two.door().suspend()
+    time.sleep(1.5)
+    two.door().resume()
+    assert until(lambda: two.stands("joined"), 10)
+    assert process.is_running() and two.host() == "running"
+    two.door().suspend()
+    try:
+        assert until(lambda: two.far.nodes() == [], 10), "the agent ended them by itself"
+        assert until(lambda: two.stands("away"), 10) and two.host() == "gone"
+    finally:
+        two.door().resume()
+    assert "was not heard for 3 s: 1 processes are ended" in two.far.said
+    assert until(lambda: two.stands("joined"), 20), "it came back by itself"
+    assert until(two.running, 20)
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_killed_takes_its_nodes_along_and_may_come_back(two: Two) -> None:
+    two.far.signal(signal.SIGKILL)
+    assert until(lambda: two.far.nodes() == [], 5)
+    two.far.join(two.bundle)
+    assert until(lambda: "lease of an earlier agent" in two.far.said, 10), "it waits for it"
+    assert until(lambda: two.stands("joined"), 30)
+    assert until(two.running, 20)
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_told_to_end_is_known_to_have_ended(two: Two) -> None:
+    two.far.signal(signal.SIGTERM)
+    assert until(lambda: two.far.agents() == [] and two.far.nodes() == [], 10)
+    assert until(lambda: two.stands("away"), 2), "it said so; nobody waits for a lease"
+    two.far.join(two.bundle)
+    assert until(lambda: two.stands("joined"), 15)
+    assert until(two.running, 20)
+
+
+@pytest.mark.slow
+def test_a_lab_that_is_taken_down_ends_what_is_elsewhere(two: Two) -> None:
+    two.here.ok("down", "-n", "far")
+    assert two.far.nodes() == [] and len(two.far.agents()) == 1
+    assert "the lab is taken down" in two.far.said
+    two.here.ok("up", "-n", "far")
+    assert two.stands("joined") and two.host() == "running"
+    vms = two.here.ok("get", "vms", "-n", "far", "-o", "json").items()
+    assert [vm["host"] for vm in vms] == ["esxi-001", "esxi-002"]
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_leaves_no_node_behind(two: Two) -> None:
+    supervisor = two.here.ok("status", "-n", "far", "-o", "json").json["supervisor"]
+    os.kill(supervisor, signal.SIGKILL)
+    assert until(lambda: two.far.nodes() == [], 10), "the lease is over"
+    ran = Cli(two.far.cli.home.parent / "late")("agent", "join", str(two.bundle))
+    assert ran.code == 69 and "KS-AGENT-006" in ran.err, ran
