@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ async def broker(name: bytes) -> tuple[asyncio.Server, int]:
     """Says its name, then says everything back."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(name + b"\n")
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+        with suppress(ConnectionError):
+            writer.write(name + b"\n")
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     return server, server.sockets[0].getsockname()[1]
@@ -48,6 +50,7 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     yield door.sockets[0].getsockname()[1]
     door.close()
     control.close()
+    await asyncio.sleep(0.1)  # connections end at both ends
 
 
 def secured(folder: Path, broker: str = "control") -> ssl.SSLContext:
