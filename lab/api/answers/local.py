@@ -13,7 +13,6 @@ from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
 from lab.api.answers.kmip import KmipCases, KmipServer, ReplayReport
 from lab.api.answers.load import LoadComparison, LoadReport
-from lab.api.answers.load import LoadReport
 from lab.api.answers.machines import MachineBundle
 from lab.api.answers.matrix import CellStory, Matrix
 from lab.api.answers.sweep import Sweep
