@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from chaos.text_file import text_of
 from chaos.yaml_file import read_yaml
-from lab.api.schema import file_schema
+from lab.api import schema
 from lab.runs.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED
+
+file_schema = cache(schema.file_schema)  # each takes half a second to make
 
 TYPES: dict[str, Any] = {
     "object": dict,
