@@ -100,6 +100,11 @@ REAL_TPM = (
     Attestations,
     *LIVING,
 )
+DEAR = (
+    *(SchedulesWithLibtpms, SnapshotRuns, UpFifty, UpFourHundred, UpThousand, UpVirtualTpms),
+    WholeCommand,
+)
+"""Another size of one that is cheaper, or seconds of a core."""
 
 
 @pytest.fixture(autouse=True)
@@ -128,13 +133,18 @@ def lab_processes() -> set[int]:
     return found
 
 
+def marks_of(made: type[Benchmark]) -> list[pytest.MarkDecorator]:
+    marks = ((needs_tpm, REAL_TPM), (pytest.mark.slow, DEAR))
+    return [mark for mark, those in marks if made in those]
+
+
 def test_each_benchmark_is_tried_here() -> None:
     assert {*DETAILS, OwnTests} == {*BENCHMARKS, *ROWS}
 
 
 @pytest.mark.parametrize(
     "made",
-    [pytest.param(b, id=b.name, marks=needs_tpm if b in REAL_TPM else ()) for b in DETAILS],
+    [pytest.param(b, id=b.name, marks=marks_of(b)) for b in DETAILS],
 )
 def test_a_quick_run_gives_figures_and_leaves_nothing(made: type[Benchmark], home: Path) -> None:
     before = lab_processes()
@@ -177,6 +187,7 @@ def test_every_host_gets_every_key() -> None:
     assert figures.details["least"] <= figures.value <= figures.details["most"]
 
 
+@pytest.mark.slow
 def test_a_command_is_charged_with_the_processes_that_it_starts() -> None:
     figures, _ = measured(WholeCommand)
     assert figures.value > 2 * figures.details["help_s"]  # a fork server and its worker

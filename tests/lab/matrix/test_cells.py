@@ -243,6 +243,7 @@ def test_a_cell_on_real_processes() -> None:
     assert not list((folder.path.parent.parent / "scratch").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_cell_that_can_be_played_agrees() -> None:
     """The whole of what is built, with their witnesses and parts."""

@@ -4,6 +4,7 @@ its name with what helps."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,23 @@ SEALED_BY = {"identity/control/supervisor.json": "faults"}  # without the one th
 CHOSEN = (
     ("lab.json", "gone"),
     ("identity/node/kms.json", "cut"),
-    ("identity/node/vcenter.json", "gone"),
     ("identity/public/esxi-001.json", "altered"),
     ("identity/control/supervisor.json", "gone"),
-    ("broker-data/endpoint.json", "cut"),
     ("faults", "altered"),
-    ("faults", "a folder"),
     ("broker-data/endpoint.json", "a folder"),
-    ("identity/node/kms.json", "a folder"),
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    made = Cli(tmp_path_factory.mktemp("damages") / "state")
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
 def stopped(cli: Cli) -> Path:
-    """The folder of a lab that was stopped in order."""
+    """The folder of a lab that was stopped in order; who damages it puts it right again."""
     cli.ok("up", *SMALL)
     cli.ok("down")
     return cli.home / "labs" / "default"
@@ -68,6 +72,16 @@ def harmless_or_told(cli: Cli, folder: Path, name: str, way: str) -> None:
     whole = folder.with_name("copy")
     shutil.copytree(folder, whole)
     damage(folder / name, way)
+    try:
+        _harmless_or_told(cli, folder, name)
+    finally:
+        cli("down")
+        shutil.rmtree(folder)
+        whole.rename(folder)
+    cli.ok("list")
+
+
+def _harmless_or_told(cli: Cli, folder: Path, name: str) -> None:
     ran = cli("up")
     assert "Traceback" not in ran.err and "KS-INT" not in ran.err, ran
     if ran.code != 0:
@@ -79,10 +93,6 @@ def harmless_or_told(cli: Cli, folder: Path, name: str, way: str) -> None:
             ran = cli.ok("up")  # the cure that it names
     if "running after" in ran.out:
         assert until(lambda: works(cli), 30), "the VM does not work"
-    cli("down")
-    cli.ok("list")
-    shutil.rmtree(folder)
-    whole.rename(folder)
 
 
 @pytest.mark.parametrize(("name", "way"), CHOSEN)
@@ -100,7 +110,4 @@ def test_every_file_in_every_way(cli: Cli, stopped: Path) -> None:
                 harmless_or_told(cli, stopped, name, way)
             except AssertionError as error:
                 failed.append(f"{name} {way}: {error}")
-                cli("down")
-                shutil.rmtree(stopped, ignore_errors=True)
-                stopped.with_name("copy").rename(stopped)
     assert failed == []
