@@ -1,4 +1,4 @@
-"""Nodes of a lab on other machines ([decision 72](docs/decisions)).
+"""Nodes of a lab on other machines ([decision 69](docs/decisions)).
 
 Where the supervisor runs:
 

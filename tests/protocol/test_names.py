@@ -13,6 +13,7 @@ RULES = [rule for rule in vars(names).values() if isinstance(rule, NameRule)]
 GOOD = {
     names.LAB: ("default", "a", "7", "two-words"),
     names.NODE: ("esxi-001", "vcenter", "kms"),
+    names.MACHINE: ("attic", "machine-2"),
     names.SITE: ("main", "edge-1"),
     names.CLUSTER: ("prod", "Cluster_1", "a.b-c"),
     names.DATASTORE: ("datastore-1", "Shared_1", "a.b-c"),
