@@ -26,7 +26,7 @@ OF_KMIP: Final = ("kms.certificate",)
 """Kinds that are drawn where key servers are behind KMIP, beside all others, and end with their
 cure."""
 _NO_LAB: Final = ("kms.failover", *OF_KMIP)
-"""``kms.failover``: no lab of random runs has an active key server."""
+"""``kms.failover``: few labs of random runs have an active key server; it is drawn when named."""
 _ON_REQUEST: Final = ("kms.reject",)
 """Drawn when they are named: what they leave of a key server is not known for sure."""
 RANDOM: Final = tuple(

@@ -34,7 +34,10 @@ def fuzz(
     tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM under every host.")] = "model",
     hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
     vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
-    kms: Annotated[Literal[1, 2], Parameter(help="Key servers.")] = 1,
+    kms: Annotated[int, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")] = 1,
+    kms_mode: Annotated[
+        Literal["async", "forward"] | None, Parameter(help="How a group of them replicates.")
+    ] = None,
     lab: Annotated[Shipped, Parameter(help="The lab.")] = "default",
     persistence: Annotated[bool, Parameter(help="Hosts keep keys over a reboot.")] = True,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
@@ -50,6 +53,7 @@ def fuzz(
 
     keystead chaos fuzz --seeds 500 --time 2m
     keystead chaos fuzz --seeds 200 --tpm libtpms --kinds host.power_loss --kinds link.cut
+    keystead chaos fuzz --lab kmip --kms 3 --kms-mode forward
 
     Every run is judged by all checks that judge every run. A finding is shrunk to an experiment
     file that plays it again. A campaign of the same name and options goes on where it was. Exit
@@ -68,6 +72,7 @@ def fuzz(
         hosts=hosts,
         vms=vms,
         kms=kms,
+        kms_mode=kms_mode or "",
         tpm=tpm,
         persistence=persistence,
         patch=patch,
@@ -121,8 +126,12 @@ def _whole(world: World) -> None:
     """A lab of these numbers can be made, and the patch be found."""
     import importlib.util
 
-    if world.lab == "native" and world.kms > 1:
+    if world.lab == "native" and (world.kms > 1 or world.kms_mode):
         raise KeysteadError("KS-USE-003", f"--kms {world.kms}: the lab native has no key server")
+    least = 2 if world.kms_mode else 1
+    if world.kms < least:
+        mode = f" with --kms-mode {world.kms_mode}" if world.kms_mode else ""
+        raise KeysteadError("KS-USE-003", f"--kms {world.kms}: {least} or more{mode}")
     world.topology()
     if world.patch:
         try:

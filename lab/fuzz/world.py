@@ -21,7 +21,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
     ``patch``, a module that is imported before any node is made (empty: none). ``lab`` is a shipped
     one: with a native key provider there is no key server, whatever ``kms`` says; ``kmip`` has one
-    as well unless it says two. ``persistence``:
+    as well unless it says two. ``kms_mode``: that of a group of them. ``persistence``:
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
     ``knobs`` are those of the lab."""
 
@@ -29,6 +29,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 4
     vms: int = 8
     kms: int = 1
+    kms_mode: Literal["", "async", "forward"] = ""
     tpm: str = "model"
     persistence: bool = True
     mix: Mix = Mix(rare=True)
@@ -40,7 +41,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         """The lab as an experiment's file names it."""
         fields: dict[str, Any] = {"hosts": self.hosts, "vms": self.vms, "tpm": self.tpm}
         if self.kms > 1 or self.lab == "kmip":
-            fields["kms"] = self.kms
+            mode = self.kms_mode
+            fields["kms"] = {"replicas": self.kms, "mode": mode} if mode else self.kms
         fields["key_persistence"] = self.persistence
         if self.knobs:
             fields["knobs"] = dict(self.knobs)

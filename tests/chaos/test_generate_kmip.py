@@ -10,6 +10,7 @@ from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.faults.kms_certificate import Becomes, KmsCertificate, Side
 from chaos.lab import Directory
+from lab.errors import KeysteadError
 from lab.fuzz.world import World
 from protocol.terms import Role
 
@@ -31,6 +32,16 @@ def test_their_key_servers_are_behind_kmip() -> None:
     for world, count in ((KMIP, 2), (World(lab="kmip"), 1)):
         servers = [one for one in world.directory().nodes if one.role is Role.KMS]
         assert len(servers) == count and all(one.by_kmip for one in servers)
+
+
+def test_they_may_be_a_group() -> None:
+    for mode in ("async", "forward"):
+        world = World(lab="kmip", kms=3, kms_mode=mode)
+        servers = [one for one in world.directory().nodes if one.role is Role.KMS]
+        assert len(servers) == 3 and all(one.by_kmip for one in servers)
+        assert {one.replication for one in servers} == {mode}
+    with pytest.raises(KeysteadError, match="kms: 1, or 2 for a pair"):
+        World(kms=3).topology()
 
 
 def test_connections_and_certificates_go_wrong_there(plans: list[Plan]) -> None:

@@ -97,6 +97,11 @@ def test_a_command_finds_nothing_in_sound_code(capsys: pytest.CaptureFixture[str
         ({"patch": "no.such.module"}, "KS-USE-002"),
         ({"campaign": "../out"}, "KS-USE-003"),
         ({"hosts": 0}, "KS-TOPO-001"),
+        ({"kms": 3}, "KS-USE-003"),
+        ({"kms": 0}, "KS-USE-003"),
+        ({"kms_mode": "forward"}, "KS-USE-003"),
+        ({"kms": 9, "kms_mode": "async"}, "KS-USE-003"),
+        ({"lab": "native", "kms_mode": "async"}, "KS-USE-003"),
     ],
 )
 def test_bad_values_are_refused(wrong: dict[str, Any], id: str) -> None:

@@ -17,6 +17,7 @@ from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.history import Record
 from lab.fuzz.play import Played, play
+from lab.fuzz.world import World
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
@@ -147,3 +148,13 @@ def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
     assert set(scan.data["places"]) == set(scan.data["canary"]) == KINDS
     where = {one["kind"] for one in scan.data["findings"]}
     assert where == ({"bus", "disk", "database", "datastore", "log"} if patch else set())
+
+
+@pytest.mark.slow
+def test_servers_that_hand_on_messages_of_kmip_say_no_key_in_clear() -> None:
+    """No other run looks for keys in what they say to each other."""
+    world = World(lab="kmip", hosts=1, vms=1, kms=3, kms_mode="forward")
+    with Snapshot(world.origin(ledger=True)) as made:
+        verdict = play(made, planned(duration_s=5.0)).verdict
+    found = {check.name: check for check in verdict.checks}
+    assert found["no_plaintext_key"].result == CheckOutcome.PASS, verdict.reasons
