@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from protocol.errors import ProductError
-from services.kms import making
+from services.kms import making, store
 from services.kms.audit import Trail
 from services.kms.kept import Kept, Touched
 from services.kms.making import Making
@@ -81,20 +81,24 @@ class _Message:
 
 
 class _NewKeys(_Message):
-    """New keys that came one after another: one message for all who look at it from outside."""
+    """New keys that came one after another: one message for all who look at it from outside.
+    ``again``: a commit of them was refused, which may have happened all the same."""
 
-    __slots__ = ("made", "vault")
+    __slots__ = ("again", "made", "vault")
 
-    def __init__(self, vault: Vault, made: list[Making]) -> None:
+    def __init__(self, vault: Vault, made: list[Making], *, again: bool = False) -> None:
         super().__init__(self._write, self._tell)
-        self.vault, self.made = vault, made
+        self.vault, self.made, self.again = vault, made, again
 
     def apart(self) -> list[_Message]:
         """See ``_Message``."""
-        return [_NewKeys(self.vault, [one]) for one in self.made]
+        return [_NewKeys(self.vault, [one], again=True) for one in self.made]
 
     def _write(self, connection: sqlite3.Connection, trail: Trail) -> Done[None]:
-        keys = making.write(connection, trail, self.vault, self.made)
+        left = self.made
+        if self.again:
+            left = [one for one in left if not store.find(connection, self.vault, one.row.key_id)]
+        keys = making.write(connection, trail, self.vault, left)
         return Done(None, Written(trail.end(), changed=True, keys=keys))
 
     def _tell(self) -> None:

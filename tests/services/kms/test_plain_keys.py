@@ -284,6 +284,28 @@ async def test_one_that_cannot_be_written_takes_no_other_with_it(
     audit.check(way.server.platter.databases["keys"], way.server.vault)
 
 
+async def test_a_commit_that_was_refused_and_happened_makes_no_key_twice(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that came together are tried one by one then, and are there already."""
+    right, refused = way.server.database.transact, list[bool]()
+
+    async def transact(fn: Any, applied: Any = None) -> Any:
+        if not refused:
+            refused.append(True)
+            await right(fn)
+            raise OSError(errno.EIO, "Input/output error")
+        return await right(fn, applied)
+
+    monkeypatch.setattr(way.server.database, "transact", transact)
+    answers = await asyncio.gather(*[way.ask(PLAIN) for _ in range(3)])
+    made = {key_in(answer) for answer in answers}
+    rows = way.server.platter.sql("SELECT key_id FROM audit WHERE operation = 'Create'")
+    assert way.made == len(made) == len(rows) == 3
+    assert {key for (key,) in way.server.platter.sql("SELECT key_id FROM keys")} == made
+    audit.check(way.server.platter.databases["keys"], way.server.vault)
+
+
 async def test_a_full_disk_fails_all_and_loses_none(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
