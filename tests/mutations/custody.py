@@ -1,4 +1,5 @@
-"""Planted bugs in what seals a key server's keys: bug, the test that sees it, what it tells."""
+"""Planted bugs in how a key server seals keys, and makes them: bug, the test that sees it, what it
+tells."""
 
 from __future__ import annotations
 
@@ -9,5 +10,15 @@ CUSTODY: Final = (
         "kek_retired_early",
         "tests/services/kms/test_custody.py::test_the_next_life_goes_on_with_it",
         "under a KEK that is gone",
+    ),
+    (
+        "plain_key_answered_early",
+        "tests/services/kms/test_plain_keys.py::test_a_full_disk_fails_all_and_loses_none[durable]",
+        "assert None is <ResultReason.GENERAL_FAILURE",
+    ),
+    (
+        "plain_keys_untold",
+        "tests/services/kms/test_plain_keys.py::test_what_comes_together_is_one_commit[durable]",
+        "assert [2, 0, 4, 1, 5]",
     ),
 )

@@ -31,10 +31,12 @@ from services.kms.doors.kmip.forms import LARGEST, MOST
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.ids import IdScheme
-from services.kms.operations import Create
+from services.kms.master import kek_bytes
+from services.kms.operations import Create, Get
+from services.kms.ring import KeyRing
 from services.runtime.incarnation import NodeDown
 from services.runtime.streams import Later
-from tests.services.kms.core_rig import OWNER, STRANGER
+from tests.services.kms.core_rig import OWNER, STRANGER, do
 from tests.services.kms.kmip_rig import message, new_key, template
 from tests.services.kms.lazy_rig import HeldClock, clock
 from tests.services.kms.ports import CONFIG, LOCAL, Server
@@ -344,6 +346,26 @@ async def test_nobody_is_answered_by_a_life_that_ends_with_the_commit(way: Way) 
     answer = key_in(await way.ask(PLAIN))
     assert way.server.platter.sql("SELECT max(ordinal), count(*) FROM keys") == [(4, 4)]
     assert way.server.platter.sql("SELECT key_id FROM keys WHERE ordinal = 4") == [(answer,)]
+
+
+async def test_a_key_that_waits_while_the_kek_becomes_another_is_wrapped_under_it(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is made before the transaction, and an older KEK leaves the ring behind it."""
+    vault, asked = way.server.service.core.commits._vault, list[asyncio.Future[bytes]]()
+    install = vault.install
+
+    def late(ring: KeyRing) -> None:
+        asked.append(way.ask(PLAIN))
+        install(ring)
+
+    monkeypatch.setattr(vault, "install", late)
+    await way.server.ask(m.RotateKek(after=1), LOCAL)
+    made = KeyId(key_in(await asked[0]))
+    assert way.server.platter.sql("SELECT kek_id FROM keys") == [(kek_bytes(2),)]
+    await way.boot()
+    [key] = (await do(way.server, Get(unique_identifiers=(made,)))).keys
+    assert key.material is not None
 
 
 async def test_an_anchor_that_fails_is_said_only_where_it_is_waited_for(way: Way) -> None:

@@ -1,0 +1,30 @@
+"""The trail left out: plain Creates that come together have one row of it, that of the first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.kms import making
+from tests.mutations.bugs.planting import plant
+
+
+def _one_row(original: Any) -> Any:
+    def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
+        append, told = trail.append, False
+
+        def once(at: float, entries: Any) -> Any:
+            nonlocal told
+            end = trail.end() if told else append(at, entries)
+            told = True
+            return end
+
+        trail.append = once
+        try:
+            return original(connection, trail, vault, made)
+        finally:
+            trail.append = append
+
+    return write
+
+
+plant(making, "write", _one_row)
