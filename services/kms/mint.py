@@ -85,31 +85,32 @@ class Mint:
 
     def _key(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
         """Thrown away when the request is a repeat."""
-        size = kinds.size(request.algorithm, request.length, request.usage_mask)
-        drawn = self._rng.token(16 + 12)
+        algorithm, length, mask = request.algorithm, request.length, request.usage_mask
+        drawn, size = self._rng.token(16 + 12), kinds.size(algorithm, length, mask)
         if isinstance(request, operations.Register):
             secret = request.material
         else:
             secret = KeyMaterial(self._rng.token(size))
-        key_id = self._ids.draw(drawn[:16], at)
-        kind = (request.algorithm, request.length, request.usage_mask)
-        aad = store.binding(key_id, caller.scope, *kind)
-        row = KeyRow(
+        key_id, scope = self._ids.draw(drawn[:16], at), caller.scope
+        aad = store.binding(key_id, scope, algorithm, length, mask)
+        row = KeyRow(  # in the order of its fields: by their names it takes ten times as long
             key_id,
-            caller.scope,
+            scope,
             request.operation_id or key_id,
             self._name,
-            *kind,
-            state=KmipState.PRE_ACTIVE,
-            initial_date=at,
-            activation_date=None,
-            deactivation_date=None,
-            compromise_date=None,
-            destroy_date=None,
-            last_change_date=at,
-            wrapped=self._vault.close(secret, aad, drawn[16:]),
-            changed=0,
-            digest=store.digest(secret),
+            algorithm,
+            length,
+            mask,
+            KmipState.PRE_ACTIVE,
+            at,  # Initial Date
+            None,  # Activation Date
+            None,  # Deactivation Date
+            None,  # Compromise Date
+            None,  # Destroy Date
+            at,  # Last Change Date
+            self._vault.close(secret, aad, drawn[16:]),
+            0,  # the trail's row
+            store.digest(secret),
         )
         return FreshKey(row, secret, self._ids.unheard and not request.operation_id)
 
