@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 10_000_000
 
+Mode = Literal["async", "forward"]
 Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
@@ -35,9 +36,7 @@ def fuzz(
     hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
     vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
     kms: Annotated[int, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")] = 1,
-    kms_mode: Annotated[
-        Literal["async", "forward"] | None, Parameter(help="How a group of them replicates.")
-    ] = None,
+    kms_mode: Annotated[Mode | None, Parameter(help="How a group of them replicates.")] = None,
     lab: Annotated[Shipped, Parameter(help="The lab.")] = "default",
     persistence: Annotated[bool, Parameter(help="Hosts keep keys over a reboot.")] = True,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
@@ -60,7 +59,6 @@ def fuzz(
     codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
     """
     _in_range(seeds, first, budget, enough)
-    at_once = _jobs(jobs)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
     from lab.api.fuzzing import Fuzzing
@@ -81,13 +79,15 @@ def fuzz(
     _whole(world)
     name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"
     with telling(progress, "random schedules") as tell:
-        fuzzing = Fuzzing(name, world, at_once, budget, enough, say, tell)
+        fuzzing = Fuzzing(name, world, _jobs(jobs), budget, enough, say, tell)
         with suppress(ValueError):  # only the main thread of a program has signals
             signal.signal(signal.SIGINT, lambda *_: fuzzing.stop.set())
         report = fuzzing.run(range(first, first + seeds), seconds, shrink=shrink)
     _show(report, options)
-    if fuzzing.stop.is_set():
-        return 130
+    return 130 if fuzzing.stop.is_set() else _exit_code(report)
+
+
+def _exit_code(report: FuzzReport) -> int:
     broken = any(item.failure.startswith("replay") for item in report.items)
     return 5 if broken else 1 if report.items else 0
 
