@@ -15,6 +15,7 @@
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table
 - ``matrix``       the truth table, played: stagings, letters from evidence, comparison
+- ``load``         rates over time, arrivals, thresholds
 - ``history``      of a run, hash-chained; ``conversation`` what was said on its bus; both are
                    ``recording``s, streams of msgpack
 - ``active_faults``  which faults are there at a moment of a history

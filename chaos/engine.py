@@ -27,6 +27,7 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.intervals import Intervals
 from chaos.keeper import Keeping
 from chaos.lab import Lab
+from chaos.load.outcome import BEGUN, judged
 from chaos.observe.look import Look
 from chaos.observe.remains import Opened
 from chaos.points import Strikes
@@ -184,6 +185,8 @@ class _Run:
             return
         await self.watch.begin()
         self.start = self.lab.monotonic()
+        if plan.load is not None:
+            self.history.add("note", op=BEGUN)
         count = f"{len(plan.faults)} faults, {len(plan.actions)} actions"
         self.phases.begin("faults", count, plan.duration_s)
         try:
@@ -321,6 +324,7 @@ class _Run:
         await self.watch.last()
         if self.scan is not None:
             await self.scan(self.history)
+        self.judged += judged(self.plan, self.history.records)
         self.judged += judge(self.plan.checks, self.history.records)
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:

@@ -134,6 +134,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         " nothing stands there, and no command can name the moment.",
         "Play the experiment with `--mode sim`, or use `proc.kill` or `host.power_loss` at a time.",
     ),
+    "KS-CHAOS-022": Explanation(
+        "An experiment with a load is not made small",
+        "Arrivals of a load are drawn together, and its figures are of all of them: without some of"
+        " them it is another load.",
+        "Take `load` out of the file, or write the operations that matter as a `workload`.",
+    ),
     "KS-CHAOS-101": Explanation(
         "The fault did not bite",
         "It was injected, but its own check did not see it happen. It was taken back. A result"

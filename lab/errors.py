@@ -90,6 +90,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         " is about.",
         "`keystead kmip replay` with the same arguments says what is wrong, step by step",
     ),
+    "KS-LOAD-003": Explanation(
+        "The experiment offers no load",
+        "Its file has no `load`, so that there are no figures of one.",
+        "add `load: {rate: 2/s, for: 5m, mix: {power: 1}}`, or use `keystead chaos run`",
+        USAGE,
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"

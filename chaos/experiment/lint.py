@@ -26,6 +26,7 @@ from chaos.experiment.model import (
     Heading,
     Load,
     NegativeControl,
+    Offered,
     Probed,
     Recover,
     Requires,
@@ -35,6 +36,7 @@ from chaos.experiment.parameters import Parameters
 from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS
 from chaos.hypotheses.probes import PROBES, Probe
+from chaos.load.planned import operation_of
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
@@ -44,6 +46,7 @@ SECTIONS: Final = (
     "topology",
     "requires",
     "workload",
+    "load",
     "hypothesis",
     "guards",
     "schedule",
@@ -119,9 +122,11 @@ class _Linter(ScheduleLinter):
             made = self.section(Recover, ("hypothesis", "recover"), hypothesis["recover"])
             recover = made.within if made is not None else None
         workload = self._workload(data.get("workload", []))
+        load = self._load(data, workload)
         checks = self._checks(data.get("checks", {}))
         control = self._control(data)
-        if not any(hypothesis.get(when) for when in known[:3]) and not checks:
+        held = load is not None and load.thresholds
+        if not any(hypothesis.get(when) for when in known[:3]) and not checks and not held:
             text = "there is nothing to hold: no hypothesis, and no check is added"
             fix = "add `hypothesis: {after: [{probe: ..., is: ...}]}`; see `keystead explain probe`"
             self.document.add(("hypothesis",), "KS-CHAOS-003", text, fix)
@@ -140,6 +145,7 @@ class _Linter(ScheduleLinter):
             topology=topology,
             requires=requires,
             workload=tuple(workload),
+            load=load,
             before=tuple(probes["before"]),
             during=tuple(probes["during"]),
             after=tuple(probes["after"]),
@@ -275,6 +281,17 @@ class _Linter(ScheduleLinter):
                 self.document.add(path, "KS-CHAOS-004", "`until` lies before `from`")
             found.append(made)
         return found
+
+    def _load(self, data: Mapping[str, Any], workload: Iterable[Load]) -> Offered | None:
+        if "load" not in data:
+            return None
+        made = self.section(Offered, ("load",), data["load"])
+        ops = {one.op for one in workload}
+        for word in made.mix if made is not None else ():
+            if operation_of(word) in ops:
+                text = f"`workload` has {operation_of(word)} too: nobody could tell them apart"
+                self.document.add(("load", "mix", word), "KS-CHAOS-004", text)
+        return made
 
     def _checks(self, value: Any) -> list[str]:
         made = self.section(Checks, ("checks",), value)

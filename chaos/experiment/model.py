@@ -24,6 +24,8 @@ from chaos.experiment.parse import Document
 from chaos.experiment.schedule_model import Scheduled, ScheduledSwarm
 from chaos.experiment.section import After, Section, Selector, no_less_than, read_after
 from chaos.hypotheses.tolerance import Tolerance, read_above, read_below, tolerance
+from chaos.load.planned import PlannedLoad, check_mix
+from chaos.load.profile import read_profile
 from chaos.naming import named
 from chaos.units import Rate, Seconds
 from protocol import names
@@ -118,6 +120,38 @@ class Load(Section):
         if self.at is not None and self.model_fields_set & {"from_", "until"}:
             raise ValueError("`from` and `until` belong to a `rate`")
         return self
+
+
+class Offered(Section):
+    """Operations of a ``mix`` at a ``rate`` that no answer changes (a ramp, steps), ``for`` so long
+    after a ``warmup``, on VMs; ``thresholds`` must hold of them."""
+
+    rate: str
+    for_: str = Field(default="", alias="for")
+    mix: Annotated[dict[str, int], AfterValidator(check_mix)]
+    from_: Seconds = Field(default=0.0, alias="from")
+    warmup: Seconds = 0.0
+    on: Selector | None = None
+    arrivals: Literal["poisson", "even"] = "poisson"
+    thresholds: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _readable(self) -> Offered:
+        read_profile(self.rate, self.for_)
+        self.planned().limits()
+        return self
+
+    def planned(self) -> PlannedLoad:
+        """As a plan has it."""
+        return PlannedLoad(
+            rate=self.rate,
+            for_=self.for_,
+            mix=self.mix,
+            from_s=self.from_,
+            warmup_s=self.warmup,
+            arrivals=self.arrivals,
+            thresholds=self.thresholds,
+        )
 
 
 class Probed(Section):
@@ -281,6 +315,7 @@ class Experiment(BaseModel):
     topology: Any
     requires: Requires
     workload: tuple[Load, ...]
+    load: Offered | None
     before: tuple[Probed, ...]
     during: tuple[Probed, ...]
     after: tuple[Probed, ...]

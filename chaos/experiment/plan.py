@@ -16,6 +16,7 @@ from chaos.faults import from_plain
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import Scope
 from chaos.hypotheses.tolerance import Tolerance
+from chaos.load.planned import PlannedLoad, spelled
 from chaos.points import Strike
 from chaos.workload import Arrival
 from protocol.terms import NodeName, VmName
@@ -211,6 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[PlannedFault, ...]
     actions: tuple[PlannedAction, ...] = ()
     arrivals: tuple[Arrival, ...]
+    load: PlannedLoad | None = None
     probes: tuple[PlannedProbe, ...]
     checks: tuple[str, ...]
     aborts: tuple[PlannedProbe, ...] = ()
@@ -269,6 +271,9 @@ def render(made: Plan) -> str:
         begin = f"{action.at:8.3f} s" if action.cue is None else action.cue.text()
         must = f", must be {action.must}" if action.must else ""
         lines.append(f"  {begin}  {action.id}: {action.summary()}{must}")
+    if made.load is not None:
+        lines += ["", f"load: {spelled(made.load)}"]
+        lines += [f"  {text}" for text in made.load.thresholds]
     if made.arrivals:
         lines += ["", f"workload: {len(made.arrivals)} arrivals"]
         lines += [f"  {a.at:8.3f} s  {a.op} {a.target}".rstrip() for a in made.arrivals]

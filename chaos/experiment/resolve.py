@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from chaos.checks import ALWAYS
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.fits import check_fits
 from chaos.experiment.lint import BadExperiment
-from chaos.experiment.model import Abort, Experiment, Probed
+from chaos.experiment.model import Abort, Experiment, Offered, Probed
 from chaos.experiment.parse import Document
 from chaos.experiment.plan import (
     Begun,
@@ -25,10 +27,14 @@ from chaos.experiment.plan import (
 from chaos.experiment.timeline import Timeline, vms_of
 from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
+from chaos.load.planned import PlannedLoad
 from chaos.selectors import select_nodes, select_vms
 from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
+
+AFTER_ALL: Final = 1_000_000
+"""Of arrivals at one moment, those of the load come after all of the workload."""
 
 
 def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
@@ -42,9 +48,15 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     faults = [one.planned for one in placed if isinstance(one.planned, PlannedFault)]
     actions = [one.planned for one in placed if isinstance(one.planned, PlannedAction)]
     loads = [load.until for load in experiment.workload if load.until is not None]
+    offered = experiment.load
+    load = None if offered is None else _offered(document, offered, directory, seed)
+    loads += [] if load is None else [load.until_s]
     duration_s = experiment.heading.duration or max(_ends(faults, actions), *loads, 0.0)
     check_fits(experiment, placed, directory, duration_s)
-    arrivals = _arrivals(document, experiment, directory, seed, duration_s)
+    if load is not None and load.until_s > duration_s:
+        text = f"it ends at {load.until_s:g} s, and the run lasts {duration_s:g} s"
+        document.add(("load",), "KS-CHAOS-004", text, "leave `duration` out, or shorten the load")
+    arrivals = _arrivals(experiment, load, directory, seed, duration_s)
     probes = [
         made
         for when in ("before", "during", "after")
@@ -79,6 +91,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         faults=tuple(faults),
         actions=tuple(actions),
         arrivals=arrivals,
+        load=load,
         probes=tuple(probes),
         checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
         aborts=tuple(aborts),
@@ -116,38 +129,57 @@ def _ends(faults: Sequence[PlannedFault], actions: Sequence[PlannedAction]) -> f
 
 
 def _arrivals(
-    document: Document, experiment: Experiment, directory: Directory, seed: int, duration_s: float
+    experiment: Experiment,
+    load: PlannedLoad | None,
+    directory: Directory,
+    seed: int,
+    duration_s: float,
 ) -> tuple[Arrival, ...]:
+    document = experiment.document
     drawn: list[tuple[float, int, str, str]] = []
-    expected = sum(
-        load.rate * max(0.0, min(load.until or duration_s, duration_s) - load.from_)
-        for load in experiment.workload
-        if load.rate is not None
+    expected = 0.0 if load is None else load.expected
+    expected += sum(
+        one.rate * max(0.0, min(one.until or duration_s, duration_s) - one.from_)
+        for one in experiment.workload
+        if one.rate is not None
     )
     if expected > ARRIVALS_LIMIT:
         text = f"some {expected:,.0f} operations are more than {ARRIVALS_LIMIT:,}"
         document.add(("workload",), "KS-CHAOS-004", text, "lower a rate, or shorten the run")
         return ()
-    for place, load in enumerate(experiment.workload):
-        draws = Draws(seed, f"workload/{place}/{load.op}")
+    for place, one in enumerate(experiment.workload):
+        draws = Draws(seed, f"workload/{place}/{one.op}")
         targets: tuple[str, ...] = ()
-        if OPERATIONS[load.op].about == "vms":
+        if OPERATIONS[one.op].about == "vms":
             try:
-                targets = select_vms(load.on or "all", directory, draws)
+                targets = select_vms(one.on or "all", directory, draws)
             except ChaosError as error:
                 document.add(("workload", place), error.id, error.text)
                 continue
-        if load.rate is None:
-            drawn.append((load.at or 0.0, place, load.op, targets[0] if targets else ""))
+        if one.rate is None:
+            drawn.append((one.at or 0.0, place, one.op, targets[0] if targets else ""))
             continue
-        until = duration_s if load.until is None else min(load.until, duration_s)
-        for at, target in draw_arrivals(load.rate, (load.from_, until), targets, draws):
-            drawn.append((at, place, load.op, target))
+        until = duration_s if one.until is None else min(one.until, duration_s)
+        for at, target in draw_arrivals(one.rate, (one.from_, until), targets, draws):
+            drawn.append((at, place, one.op, target))
+    if load is not None:
+        drawn += [(at, AFTER_ALL, op, target) for at, op, target in load.drawn(seed)]
     drawn.sort()
     return tuple(
         Arrival(at=at, op=op, target=target, number=number)
         for number, (at, _, op, target) in enumerate(drawn, start=1)
     )
+
+
+def _offered(document: Document, offered: Offered, directory: Directory, seed: int) -> PlannedLoad:
+    """The load with the VMs that its selector chooses."""
+    load = offered.planned()
+    try:
+        targets = select_vms(offered.on or "all", directory, Draws(seed, "load"))
+    except ChaosError as error:
+        document.add(("load",), error.id, error.text)
+        return load
+    return msgspec.structs.replace(load, on=tuple(targets))
 
 
 def _scope(

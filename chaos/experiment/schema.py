@@ -20,6 +20,7 @@ from chaos.experiment.model import (
     Heading,
     Load,
     NegativeControl,
+    Offered,
     Probed,
     Recover,
     Requires,
@@ -44,6 +45,7 @@ def experiment_schema(lab: dict[str, Any]) -> dict[str, Any]:
         "topology": {"anyOf": [shape_of(TopologyUse), lab]},
         "requires": shape_of(Requires),
         "workload": {"type": "array", "items": _naming(Load, "op", list(OPERATIONS))},
+        "load": shape_of(Offered),
         "hypothesis": {
             "type": "object",
             "properties": {**dict.fromkeys(PHASES, probes), "recover": shape_of(Recover)},

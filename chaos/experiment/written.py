@@ -10,6 +10,7 @@ import msgspec
 
 from chaos.experiment.model import Guards
 from chaos.experiment.plan import Begun, Cue, Ended, Plan, PlannedAction, PlannedFault, PlannedProbe
+from chaos.load.planned import PlannedLoad
 from chaos.points import Strike
 from chaos.units import written_s
 
@@ -40,11 +41,29 @@ def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, A
         "workload": [
             {"op": a.op, "at": written_s(a.at), **({"on": a.target} if a.target else {})}
             for a in plan.arrivals
+            if plan.load is None or not plan.load.word_of(a.op)
         ],
+        **({} if plan.load is None else {"load": _load(plan.load)}),
         "final": _final(plan),
         "checks": {"add": list(checks)},
         **({"negative_control": control} if control else {}),
     }
+
+
+def _load(load: PlannedLoad) -> dict[str, Any]:
+    """Drawn again from the seed, on the VMs that it was drawn for."""
+    return _given(
+        {
+            "rate": load.rate,
+            "for": load.for_,
+            "mix": load.mix,
+            "from": written_s(load.from_s),
+            "warmup": written_s(load.warmup_s),
+            "on": list(load.on),
+            "arrivals": load.arrivals,
+            "thresholds": list(load.thresholds),
+        }
+    )
 
 
 # ---- entries of the schedule ---------------------------------------------------------------------

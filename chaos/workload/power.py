@@ -7,7 +7,7 @@ from typing import Final
 from chaos.observe.look import Look
 from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
 from protocol.errors import ProductError
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm, VmPowered
+from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import PowerState, VmName
 from services.runtime.each import try_each
 
@@ -49,7 +49,15 @@ async def _off_on(means: Means, arrival: Arrival) -> Outcome:
     return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[1].power.value})
 
 
+async def _unlock(means: Means, arrival: Arrival) -> Outcome:
+    """CryptoUnlock_Task, whether the VM is locked or not (LOCK-05)."""
+    vm = VmName(arrival.target)
+    await means.lab.ask(await means.vcenter(vm), CryptoUnlock(vm=vm), within_s=WITHIN_S)
+    return Outcome("ok", {})
+
+
 OPERATIONS: Final = (
     Operation("vm.power_cycle", "vms", "power a VM off and on through vCenter", _power_cycle),
     Operation("vm.off_on", "vms", "power a VM off and on, sent back to back", _off_on),
+    Operation("vm.unlock", "vms", "have vCenter bring the keys of a VM", _unlock),
 )

@@ -95,6 +95,14 @@ def prepared(
         raise bad(experiment, error) from None
 
 
+def offers_load(experiment: str, given: Sequence[str] = ()) -> bool:
+    """Whether an experiment's file has a ``load``; its errors as of ``prepared``."""
+    try:
+        return read_experiment(find(experiment), parameters(given)).load is not None
+    except ChaosError as error:
+        raise bad(experiment, error) from None
+
+
 def _with(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for one in given for word in ("--with", one))
 

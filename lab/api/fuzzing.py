@@ -147,6 +147,8 @@ def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
 
     KS-RUN-006 when it does not fail in the simulation, or fails in another way each time.
     """
+    if made.plan.load is not None:
+        raise KeysteadError("KS-CHAOS-022", f"{made.plan.name} has a load")
     failure = _failure_of(made)
     world = _world_of(made)
     small = Shrinking(world, budget, say).shrink(made.plan, failure)

@@ -114,7 +114,7 @@ def run(
         from lab.cli.several import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return _played(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
+            return played(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
@@ -122,7 +122,7 @@ def run(
 
         for option, path in files.items():
             place_for(option, path)
-    folder, verdict = _played(
+    folder, verdict = played(
         experiment, mode, seed, tpm, pace, on, scan, given=given or (), control=negative_control
     )
     code = _report(verdict, folder, options)
@@ -139,7 +139,7 @@ def _of_one_run(options: Mapping[str, object]) -> None:
         raise KeysteadError("KS-USE-003", text)
 
 
-def _played(
+def played(
     experiment: str,
     mode: str,
     seed: int | None,

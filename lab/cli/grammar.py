@@ -139,6 +139,7 @@ COMMANDS: Mapping[str, str] = {
     "kmip set-root": "kmip:set_root",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
+    "load run": "load_run:run",
     "load kmip": "load:kmip",
     "load compare": "load:compare",
     "provider add": "keys:provider_add",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
+from lab.cli.load_files import NO_FILES, Files
 from lab.cli.load_told import tell as told
 from lab.cli.load_told import tell_both as told_both
 from lab.cli.options import DEFAULTS, Options
@@ -18,11 +20,12 @@ from lab.cli.values import duration
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
+    from chaos.load.profile import Profile
     from lab.api.answers.load import LoadReport
     from lab.load.offering import Server
-    from lab.load.profile import Profile
     from lab.load.report import Asked
 
+T = TypeVar("T")
 MOST_VCENTERS = 1_000
 MOST_OUTSTANDING = 20_000
 SEEDS = 1 << 63
@@ -93,15 +96,19 @@ class Offer:
         self, target: str, known: Sequence[str], usual: Mapping[str, int]
     ) -> tuple[Asked, Profile]:
         """KS-USE-003 or KS-LOAD-001 for what cannot be offered or judged."""
-        from lab.load.arrivals import Spread, read_mix
-        from lab.load.profile import length, read_profile
+        from chaos.load.arrivals import Spread, read_mix
+        from chaos.load.profile import length, read_profile
+        from chaos.load.threshold import read_threshold
         from lab.load.report import Asked
-        from lab.load.threshold import read_threshold
 
         _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
         _between("--seed", self.seed, 0, SEEDS - 1)
-        profile = read_profile(self.rate, self.duration)
-        weights = read_mix(self.mix, known) if self.mix else dict(usual)
+        profile = read("--rate", lambda: read_profile(self.rate, self.duration))
+        weights = read("--mix", lambda: read_mix(self.mix, known)) if self.mix else dict(usual)
+        limits = [
+            read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
+            for text in self.threshold
+        ]
         asked = Asked(
             target=target,
             rate=self.rate,
@@ -110,48 +117,20 @@ class Offer:
             seed=self.seed,
             warmup=duration("--warmup", self.warmup),
             length=length(profile),
-            thresholds=tuple(read_threshold(text, tuple(weights)) for text in self.threshold),
+            thresholds=tuple(limits),
             outstanding=self.outstanding,
         )
         return asked, profile
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """What else is written of a load."""
-
-    html: Annotated[Path | None, Parameter(help="Write the load's page (HTML) here.")] = None
-    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None
-
-    def check(self) -> None:
-        """KS-USE-003 where one cannot be written, before a load is offered for it."""
-        from lab.api.reports import place_for
-
-        place_for("--html", self.html)
-        place_for("--hgrm", self.hgrm)
-
-    def write(self, report: LoadReport) -> None:
-        """KS-OUT-001 where that is refused."""
-        from lab.api.reports import write
-
-        if self.html is not None:
-            from lab.load.page import page
-
-            write(self.html, page(report).encode())
-            say(f"written: {self.html}")
-        if self.hgrm is not None:
-            from lab.load.figures import decoded, percentile_file
-
-            write(self.hgrm, percentile_file(decoded(report.items[-1].histogram)))
-            say(f"written: {self.hgrm}")
+USUAL = Offer()
 
 
 def kmip(
     target: Target,
-    offer: Offer = Offer(),
+    offer: Offer = USUAL,
     *,
-    files: Files = Files(),
+    files: Files = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
@@ -167,8 +146,8 @@ def kmip(
     thresholds hold, 1 one does not, 2 nobody can tell: there was nothing to measure, or the
     generator itself was too slow.
     """
+    from lab.api.answers.load import EXIT_CODES
     from lab.load.offering import offered
-    from lab.load.threshold import EXIT_CODES
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
 
     files.check()
@@ -219,6 +198,14 @@ def _kept(report: LoadReport, options: Options, files: Files) -> None:
     kept = keep(report, "kmip")
     told(kept, options)
     files.write(kept)
+
+
+def read(option: str, read: Callable[[], T], id: str = "KS-USE-003") -> T:
+    """What an option says; its ``ValueError`` for people."""
+    try:
+        return read()
+    except ValueError as error:
+        raise KeysteadError(id, f"{option}: {error}") from None
 
 
 def _between(what: str, value: int, least: int, most: int) -> None:

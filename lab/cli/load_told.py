@@ -52,10 +52,11 @@ def _value(threshold: str, value: float) -> str:
 def _own(report: LoadReport) -> None:
     """How the generator did, and what that says of the figures."""
     own, every = report.generator, report.items[-1]
+    cpu = "" if own.cpu_share is None else f", own CPU {own.cpu_share * 100:.0f} % of a core"
     say(
         f"drawn {own.drawn} ({own.drawn_per_s:g}/s), offered {every.offered}"
         f" ({every.offered_per_s:g}/s), of its own late {own.late}"
-        f" (p99 {own.late_p99_ms:g} ms), own CPU {own.cpu_share * 100:.0f} % of a core"
+        f" (p99 {own.late_p99_ms:g} ms){cpu}"
     )
     if own.held:
         say(f"{own.held} waited for others: {own.outstanding} were under way (--outstanding)")

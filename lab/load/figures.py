@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from io import BytesIO
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from hdrh.histogram import HdrHistogram
-
+from chaos.load.arrivals import Arrivals
+from chaos.load.histogram import histogram, value_ms
+from chaos.load.threshold import ALL, Threshold
 from lab.api.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
-from lab.load.arrivals import Arrivals
 from lab.load.record import OK, Record
-from lab.load.threshold import ALL, Threshold
 
 LATE_S: Final = 0.01
 """An arrival that was begun later than this by the generator itself is late."""
@@ -21,8 +19,6 @@ SATURATED: Final = 0.01
 """A generator of which more than this share of arrivals are late measures itself."""
 MOMENTS: Final = 240
 """So many pieces at most the time of a load is told in."""
-_LONGEST_US: Final = 24 * 3600 * 1_000_000
-_DIGITS: Final = 3
 _SHOWN: Final = (50.0, 90.0, 99.0, 99.9)
 
 
@@ -35,34 +31,6 @@ class Span(NamedTuple):
     until: float
     offered: float
     last: float
-
-
-def histogram(seconds: Iterable[float]) -> Any:
-    """An ``HdrHistogram`` of microseconds, right to a thousandth of each value."""
-    made = HdrHistogram(1, _LONGEST_US, _DIGITS)
-    for took in seconds:
-        made.record_value(max(1, min(_LONGEST_US, round(took * 1e6))))
-    return made
-
-
-def decoded(text: str) -> Any:
-    """The histogram of an operation of a report."""
-    return HdrHistogram.decode(text)
-
-
-def percentile_file(made: Any) -> bytes:
-    """HdrHistogram's percentile text (``.hgrm``), in microseconds."""
-    written = BytesIO()
-    made.output_percentile_distribution(written, 1.0)
-    return written.getvalue()
-
-
-def value_ms(made: Any, percentile: float) -> float | None:
-    """Milliseconds; 100 is the longest; None of an empty one."""
-    if not made.get_total_count():
-        return None
-    found = made.get_max_value() if percentile >= 100 else made.get_value_at_percentile(percentile)
-    return round(float(found) / 1000, 3)
 
 
 class Figures:
@@ -129,7 +97,7 @@ class Figures:
 
     # ---- the generator ----------------------------------------------------------------------
 
-    def generator(self, *, outstanding: int, cpu_s: float) -> LoadGenerator:
+    def generator(self, *, outstanding: int, cpu_s: float | None) -> LoadGenerator:
         """``cpu_s``: what the process has used since the end of the warm-up."""
         late = histogram(self._late)
         many = sum(seconds > LATE_S for seconds in self._late)
@@ -142,7 +110,7 @@ class Figures:
             late_p99_ms=value_ms(late, 99.0) or 0.0,
             late_max_ms=value_ms(late, 100.0) or 0.0,
             saturated=many > SATURATED * len(self._due),
-            cpu_share=round(cpu_s / self._ending_s(), 3),
+            cpu_share=None if cpu_s is None else round(cpu_s / self._ending_s(), 3),
         )
 
     # ---- thresholds and time ----------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from lab.load.arrivals import Arrivals
+from chaos.load.arrivals import Arrivals
 from lab.load.record import UNSENT, Record
 
 SOON_S: Final = 0.05

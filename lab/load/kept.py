@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from chaos.experiment.plan import load_plan
 from chaos.verdict import Verdict
 from lab.api.answers.load import (
+    EXIT_CODES,
     LoadComparison,
     LoadCondition,
     LoadDifference,
@@ -17,7 +19,6 @@ from lab.api.answers.load import (
     LoadReport,
 )
 from lab.errors import KeysteadError
-from lab.load.threshold import EXIT_CODES
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -66,12 +67,28 @@ def keep(report: LoadReport, mode: str) -> LoadReport:
 
 def write(folder: RunFolder, report: LoadReport) -> None:
     """The load of a run, and percentiles of each operation that has any."""
-    from lab.load.figures import decoded, percentile_file
+    from chaos.load.histogram import decoded, percentile_file
 
     folder.write(FILE, _json(report))
     for item in report.items:
         if item.p50_ms is not None:
             folder.write(f"{item.operation}.hgrm", percentile_file(decoded(item.histogram)))
+
+
+def keep_with_run(folder: RunFolder) -> LoadReport | None:
+    """Write the load of an experiment's run down beside it; None when it has none. Errors as
+    ``RunFolder.decoded``, and KS-CHAOS-204 for a history that is not what was written."""
+    from lab.api.checking import history_of
+    from lab.load.of_run import load_report
+
+    plan = folder.decoded("plan.json", load_plan)
+    if plan.load is None:
+        return None
+    made = load_report(folder.record(), plan, history_of(folder), folder.verdict())
+    if made is not None:
+        made = msgspec.structs.replace(made, run=folder.run)
+        write(folder, made)
+    return made
 
 
 def load_of(run: str) -> LoadReport:
@@ -80,11 +97,6 @@ def load_of(run: str) -> LoadReport:
     folder = RunFolder(run)
     folder.record()
     return folder.decoded(FILE, msgspec.json.Decoder(LoadReport).decode)
-
-
-def is_load(run: str) -> bool:
-    """Whether a stored run has a load."""
-    return (RunFolder(run).path / FILE).is_file()
 
 
 def compared(a: LoadReport, b: LoadReport) -> LoadComparison:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
+from chaos.load.arrivals import Arrivals, draw
+from chaos.load.profile import Profile, with_warmup
 from lab.api.answers.load import LoadReport
 from lab.kmip.standalone import check, standalone
-from lab.load.arrivals import Arrivals, draw
 from lab.load.generator import SOON_S, Generator
-from lab.load.profile import Profile, Step
 from lab.load.report import Asked, reported
 from lab.load.vcenters import Vcenters
 from protocol.kmip.dialect import Login
@@ -34,12 +34,6 @@ class Server(NamedTuple):
     within_s: float
     pooled: bool
     login: Login | None
-
-
-def with_warmup(profile: Profile, warmup: float) -> Profile:
-    """The profile after so many seconds of its first rate."""
-    first = profile[0].begin
-    return (Step(first, first, warmup), *profile) if warmup else profile
 
 
 def offered(

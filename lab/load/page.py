@@ -21,10 +21,12 @@ def page(report: LoadReport) -> str:
         "measured": f"{report.seconds:g} s",
         "drawn": f"{own.drawn} ({own.drawn_per_s:g}/s)",
         "begun late": f"{own.late} (p99 {own.late_p99_ms:g} ms, max {own.late_max_ms:g} ms)",
-        "held": f"{own.held} by {own.outstanding} under way",
-        "own CPU": f"{own.cpu_share * 100:.0f} % of a core",
         **report.facts,
     }
+    if own.outstanding:
+        facts["held"] = f"{own.held} by {own.outstanding} under way"
+    if own.cpu_share is not None:
+        facts["own CPU"] = f"{own.cpu_share * 100:.0f} % of a core"
     one = {report.run or report.target: report}
     values = {
         "report": report,

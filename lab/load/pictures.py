@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from chaos.load.histogram import decoded
+from chaos.load.threshold import ALL
 from chaos.report.axis import Axis, moment, span
 from chaos.report.shapes import Dot, Line, Picture, Rect, Text
 from lab.api.answers.load import LoadMoment, LoadReport
-from lab.load.figures import decoded
-from lab.load.threshold import ALL
 
 LEFT: Final = 70.0
 WIDTH: Final = 1100.0

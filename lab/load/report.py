@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from chaos.load.arrivals import Arrivals, Spread
+from chaos.load.threshold import Threshold
 from lab.api.answers.load import LoadReport, LoadThreshold
-from lab.load.arrivals import Arrivals, Spread
 from lab.load.figures import Figures, Span
-from lab.load.generator import Generator
-from lab.load.threshold import Threshold
+from lab.load.record import Record
 
 
 class Asked(NamedTuple):
@@ -26,21 +26,32 @@ class Asked(NamedTuple):
     outstanding: int
 
 
+class Offer(Protocol):
+    """How far a load got: see ``Generator``."""
+
+    record: Record
+    begun: int
+    offered_s: float
+
+
 def reported(
     asked: Asked,
     arrivals: Arrivals,
-    generator: Generator,
+    offer: Offer,
     *,
     ended_s: float,
-    cpu_s: float,
+    cpu_s: float | None,
     interrupted: bool = False,
+    verdict: str = "",
     facts: Mapping[str, str] | None = None,
 ) -> LoadReport:
-    """``ended_s``: seconds from the begin of the load to its end, whoever ended it."""
+    """``ended_s``: seconds from the begin of the load to its end, whoever ended it; ``verdict``:
+    of who knows more than the thresholds."""
+    verdict = "interrupted" if interrupted else verdict
     whole = asked.warmup + asked.length
     until = min(whole, ended_s) if interrupted else whole
-    span = Span(min(asked.warmup, ended_s), until, generator.offered_s, ended_s)
-    figures = Figures(arrivals, generator.record, generator.begun, span)
+    span = Span(min(asked.warmup, ended_s), until, offer.offered_s, ended_s)
+    figures = Figures(arrivals, offer.record, offer.begun, span)
     items = figures.operations()
     thresholds = figures.judged(asked.thresholds, items)
     own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s)
@@ -53,7 +64,7 @@ def reported(
         mix=dict(asked.mix),
         warmup=asked.warmup,
         seconds=round(span.until - span.warmup, 3),
-        verdict="interrupted" if interrupted else _verdict(thresholds, saturated=own.saturated),
+        verdict=verdict or _verdict(thresholds, saturated=own.saturated),
         generator=own,
         items=items,
         thresholds=thresholds,

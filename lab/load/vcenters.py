@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from chaos.load.arrivals import Arrivals
 from lab.errors import KeysteadError
-from lab.load.arrivals import Arrivals
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm

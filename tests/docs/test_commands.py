@@ -166,6 +166,20 @@ def test_the_page_of_reports_tells_the_truth(shell: Shell, tmp_path: Path) -> No
     assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".xml"}
 
 
+@pytest.mark.sim
+def test_the_page_of_loads_tells_the_truth_of_labs_in_virtual_time(shell: Shell) -> None:
+    """A load on a key server needs one that serves; ``tests/lab/load`` plays those."""
+    played = [
+        command
+        for command in commands((ROOT / "docs/load.md").read_text(encoding="utf-8"))
+        if command.words[1:3] == ["load", "run"]
+    ]
+    assert played
+    for command in played:
+        code, seen, errors = shell.run(command.words)
+        assert code == 0 and same(command.output, seen), "\n".join(seen) + errors
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_shell_blocks_name_commands_that_exist(
     document: str, capsys: pytest.CaptureFixture[str]

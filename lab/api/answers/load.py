@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from lab.api.answers.base import Answer
+
+EXIT_CODES: Final = {"pass": 0, "none": 0, "fail": 1, "unknown": 2, "interrupted": 130}
+"""By the verdict of a load on something that is no lab."""
 
 
 class LoadOperation(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +66,7 @@ class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
     ``drawn`` arrivals were due after the warm-up, so many a second; ``held`` had to wait because
     ``outstanding`` were under way; ``late`` are those that it began more than 10 ms late by
     itself, and ``saturated`` says that they are so many that the figures are about the generator.
-    ``cpu_share`` is of one core.
+    ``cpu_share`` is of one core; None where the generator is a part of the lab.
     """
 
     drawn: int
@@ -72,7 +77,7 @@ class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
     late_p99_ms: float
     late_max_ms: float
     saturated: bool
-    cpu_share: float
+    cpu_share: float | None
 
 
 class LoadReport(Answer, frozen=True, kw_only=True):

@@ -139,7 +139,7 @@ def test_an_interrupt_ends_several(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.chaos._played", interrupted)
+    monkeypatch.setattr("lab.cli.chaos.played", interrupted)
     assert run(file, "second", "third", mode="sim", options=Options(output=Format.JSON)) == 130
     document = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in document["items"]] == ["interrupted"]

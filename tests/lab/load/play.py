@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chaos.load.arrivals import Spread, draw
+from chaos.load.profile import length, read_profile
+from chaos.load.threshold import read_threshold
 from lab.api.answers.load import LoadReport
-from lab.load.arrivals import Spread, draw
 from lab.load.generator import Generator
-from lab.load.profile import length, read_profile
 from lab.load.report import Asked, reported
-from lab.load.threshold import read_threshold
 from services.runtime.sim.loop import SimLoop
 
 

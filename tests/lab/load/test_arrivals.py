@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.errors import KeysteadError
-from lab.load.arrivals import Spread, draw, read_mix
-from lab.load.profile import length, read_profile
-from lab.load.threshold import read_threshold
+from chaos.load.arrivals import Spread, draw, read_mix
+from chaos.load.profile import length, read_profile
+from chaos.load.threshold import read_threshold
 
 
 def between(rate: str, duration: str, spread: Spread, *bounds: tuple[float, float]) -> list[int]:
@@ -57,7 +56,7 @@ def test_operations_come_by_their_weights_and_askers_alike() -> None:
     [
         ("300", "1s", "no rate"),
         ("0/s", "1s", "above 0"),
-        ("300/s", "", "--duration"),
+        ("300/s", "", "give a duration"),
         ("300/s", "0s", "longer than 0s"),
         ("300/s", "60", "no time"),
         ("300/s:5s,100/s:5s", "10s", "a time each"),
@@ -70,16 +69,16 @@ def test_operations_come_by_their_weights_and_askers_alike() -> None:
     ],
 )
 def test_a_rate_that_cannot_be_offered_is_one_message(rate: str, duration: str, said: str) -> None:
-    with pytest.raises(KeysteadError) as caught:
+    with pytest.raises(ValueError) as caught:
         read_profile(rate, duration)
-    assert caught.value.id == "KS-USE-003" and said in str(caught.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "text", ["put:1", "get", "get:", "get:0", "get:x", "get:1,get:2", "get:-1", ""]
 )
 def test_a_mix_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(KeysteadError, match=r"--mix"):
+    with pytest.raises(ValueError, match=r"no operation|WEIGHT|twice"):
         read_mix(text, ("get", "create"))
 
 
@@ -99,10 +98,9 @@ def test_a_mix_that_is_none_is_refused(text: str) -> None:
     ],
 )
 def test_a_threshold_that_fits_nothing_is_one_message(text: str, said: str) -> None:
-    with pytest.raises(KeysteadError) as caught:
+    with pytest.raises(ValueError) as caught:
         read_threshold(text, ("get",))
-    assert caught.value.id == "KS-LOAD-001" and said in str(caught.value)
-    assert caught.value.exit_code == 64
+    assert said in str(caught.value)
 
 
 def test_thresholds_are_read_in_their_units() -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lab.load.arrivals import Spread
+from chaos.load.arrivals import Spread
 from services.runtime.sim.loop import SimLoop
 from tests.lab.load.play import Stalling, load
 
@@ -114,11 +114,11 @@ def test_a_threshold_with_nothing_to_measure_is_unknown() -> None:
 
 async def test_a_generator_that_is_late_by_itself_says_so_and_its_failure_is_no_verdict() -> None:
     """Real time: something else has the process for half a second."""
-    from lab.load.arrivals import draw
+    from chaos.load.arrivals import draw
+    from chaos.load.profile import read_profile
+    from chaos.load.threshold import read_threshold
     from lab.load.generator import Generator
-    from lab.load.profile import read_profile
     from lab.load.report import Asked, reported
-    from lab.load.threshold import read_threshold
 
     async def hog(number: int) -> str:
         if number == 10:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos.load.histogram import decoded, percentile_file, value_ms
 from lab.cli.main import run
-from lab.load.figures import decoded, percentile_file, value_ms
 from lab.load.kept import compared, keep, load_of
 from lab.load.page import page, pair
 from tests.lab.load.play import Stalling, load

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from chaos.load.arrivals import Arrivals
 from lab.errors import KeysteadError
-from lab.load.arrivals import Arrivals
 from lab.load.vcenters import STANDING_KEYS, Vcenters
 from protocol.errors import Disconnected, TimedOut
 from protocol.kmip.dialect import OperationFailed

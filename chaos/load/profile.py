@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from chaos.units import per_second, seconds
-from lab.errors import KeysteadError
 
 FASTEST: Final = 5_000.0
 """Operations a second that one generator is asked for: beyond it a Python process is the load."""
@@ -45,29 +44,35 @@ Profile = tuple[Step, ...]
 
 
 def read_profile(rate: str, duration: str) -> Profile:
-    """What ``--rate`` and ``--duration`` say together; KS-USE-003 for what cannot be offered."""
+    """What a rate and a duration say together; ``ValueError`` for what cannot be offered."""
     parts = [part.strip() for part in rate.split(",")]
     timed = [part.partition(":") for part in parts]
     if len(parts) == 1 and not timed[0][1]:
         if not duration:
-            raise _wrong(f"--rate {rate}: for how long? give --duration, or a time to each step")
+            raise ValueError(f"{rate}: for how long? give a duration, or a time to each step")
         made: Profile = (_step(rate, parts[0], duration),)
     else:
         if duration:
-            raise _wrong(f"--duration {duration}: the steps of --rate have a time each")
+            raise ValueError(f"duration {duration}: the steps of {rate} have a time each")
         made = tuple(_step(rate, words, time) for words, _, time in timed)
     total, expected = length(made), sum(step.expected for step in made)
     if total > LONGEST_S:
-        raise _wrong(f"--rate {rate}: {total:g} s in all; at most {LONGEST_S:g} s are offered")
+        raise ValueError(f"{rate}: {total:g} s in all; at most {LONGEST_S:g} s are offered")
     if expected > MOST_ARRIVALS:
-        text = f"--rate {rate}: about {expected:.0f} operations; at most {MOST_ARRIVALS} are drawn"
-        raise _wrong(text)
+        text = f"{rate}: about {expected:.0f} operations; at most {MOST_ARRIVALS} are drawn"
+        raise ValueError(text)
     return made
 
 
 def length(profile: Profile) -> float:
     """Its seconds."""
     return math.fsum(step.seconds for step in profile)
+
+
+def with_warmup(profile: Profile, warmup: float) -> Profile:
+    """The profile after so many seconds of its first rate."""
+    first = profile[0].begin
+    return (Step(first, first, warmup), *profile) if warmup else profile
 
 
 def _step(rate: str, words: str, time: str) -> Step:
@@ -77,14 +82,10 @@ def _step(rate: str, words: str, time: str) -> Step:
         last = per_second(end) if dots else first
         long = seconds(time.strip())
     except PydanticCustomError as error:
-        raise _wrong(f"--rate {rate}: {words}: {error.message()}") from None
+        raise ValueError(f"{rate}: {words}: {error.message()}") from None
     if max(first, last) > FASTEST:
-        text = f"--rate {rate}: one generator offers at most {FASTEST:g}/s; run several beside"
-        raise _wrong(f"{text} each other")
+        text = f"{rate}: one generator offers at most {FASTEST:g}/s; run several beside each other"
+        raise ValueError(text)
     if not long:
-        raise _wrong(f"--rate {rate}: {words}: a step lasts longer than 0s")
+        raise ValueError(f"{rate}: {words}: a step lasts longer than 0s")
     return Step(first, last, long)
-
-
-def _wrong(text: str) -> KeysteadError:
-    return KeysteadError("KS-USE-003", text)

@@ -12,8 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from chaos.draws import Draws
-from lab.errors import KeysteadError
-from lab.load.profile import Profile
+from chaos.load.profile import Profile
 
 HEAVIEST: Final = 1_000_000
 
@@ -38,23 +37,18 @@ class Arrivals(NamedTuple):
         return len(self.at)
 
 
-def read_mix(text: str, known: Sequence[str], option: str = "--mix") -> dict[str, int]:
-    """Weights by operation, of ``get:80,create:20``; KS-USE-003 for one that is not known."""
+def read_mix(text: str, known: Sequence[str]) -> dict[str, int]:
+    """Weights by operation, of ``get:80,create:20``; ``ValueError`` for one that is not known."""
     made: dict[str, int] = {}
     for part in text.split(","):
         name, colon, weight = part.strip().partition(":")
         if name not in known:
-            there = ", ".join(known)
-            raise KeysteadError(
-                "KS-USE-003", f"{option}: no operation is {name!r}; there are {there}"
-            )
+            raise ValueError(f"no operation is {name!r}; there are {', '.join(known)}")
         if name in made:
-            raise KeysteadError("KS-USE-003", f"{option}: {name} is given twice")
+            raise ValueError(f"{name} is given twice")
         number = int(weight) if weight.isascii() and weight.isdigit() and len(weight) < 9 else 0
         if not colon or not 0 < number <= HEAVIEST:
-            raise KeysteadError(
-                "KS-USE-003", f"{option} {part}: write {name}:WEIGHT, 1 to {HEAVIEST}"
-            )
+            raise ValueError(f"{part}: write {name}:WEIGHT, 1 to {HEAVIEST}")
         made[name] = number
     return made
 

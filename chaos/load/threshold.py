@@ -10,14 +10,11 @@ from typing import Final, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from chaos.units import per_second, seconds, share
-from lab.errors import KeysteadError
 
 ALL: Final = "all"
 """The name of all operations together."""
-EXIT_CODES: Final = {"pass": 0, "none": 0, "fail": 1, "unknown": 2, "interrupted": 130}
-"""Of a load's command, by what its thresholds came to."""
 _FORM: Final = re.compile(
-    r"\s*(?P<op>[A-Za-z0-9_-]+)\.(?P<what>p[0-9]{1,2}(\.[0-9]{1,3})?|max|errors|rate)"
+    r"\s*(?P<op>[A-Za-z0-9_.-]+)\.(?P<what>p[0-9]{1,2}(\.[0-9]{1,3})?|max|errors|rate)"
     r"\s*(?P<sign><=|>=|<|>)\s*(?P<limit>\S+)\s*"
 )
 _SIGNS: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -54,15 +51,14 @@ class Threshold(NamedTuple):
 
 
 def read_threshold(text: str, operations: Sequence[str]) -> Threshold:
-    """KS-LOAD-001 when it names no operation of the load, or cannot be read."""
+    """``ValueError`` when it names no operation of the load, or cannot be read."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise KeysteadError("KS-LOAD-001", f"the threshold {text!r} cannot be read: {_SAY}")
+        raise ValueError(f"the threshold {text!r} cannot be read: {_SAY}")
     if found["op"] not in (*operations, ALL):
         there = ", ".join((*operations, ALL))
-        raise KeysteadError(
-            "KS-LOAD-001",
-            f"the threshold {text!r} names no operation of this load; there are {there}",
+        raise ValueError(
+            f"the threshold {text!r} names no operation of this load; there are {there}"
         )
     read = {"errors": share, "rate": per_second}.get(found["what"], seconds)
     limit: object = found["limit"]
@@ -71,5 +67,5 @@ def read_threshold(text: str, operations: Sequence[str]) -> Threshold:
     try:
         value = read(limit)
     except PydanticCustomError as error:
-        raise KeysteadError("KS-LOAD-001", f"the threshold {text!r}: {error.message()}") from None
+        raise ValueError(f"the threshold {text!r}: {error.message()}") from None
     return Threshold(text.strip(), found["op"], found["what"], found["sign"], value)

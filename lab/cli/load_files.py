@@ -1,0 +1,48 @@
+"""Files that are written of a load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from lab.cli.output import say
+
+if TYPE_CHECKING:
+    from lab.api.answers.load import LoadReport
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What else is written of a load."""
+
+    html: Annotated[Path | None, Parameter(help="Write the load's page (HTML) here.")] = None
+    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None
+
+    def check(self) -> None:
+        """KS-USE-003 where one cannot be written, before a load is offered for it."""
+        from lab.api.reports import place_for
+
+        place_for("--html", self.html)
+        place_for("--hgrm", self.hgrm)
+
+    def write(self, report: LoadReport) -> None:
+        """KS-OUT-001 where that is refused."""
+        from lab.api.reports import write
+
+        if self.html is not None:
+            from lab.load.page import page
+
+            write(self.html, page(report).encode())
+            say(f"written: {self.html}")
+        if self.hgrm is not None:
+            from chaos.load.histogram import decoded, percentile_file
+
+            write(self.hgrm, percentile_file(decoded(report.items[-1].histogram)))
+            say(f"written: {self.hgrm}")
+
+
+NO_FILES = Files()

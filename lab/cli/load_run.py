@@ -1,0 +1,159 @@
+"""``load run``: a load on a lab, alone or beside the faults of an experiment."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from chaos.checks.result import CheckOutcome
+from lab.cli.chaos import Given, Pace, Seed, Tpm, played
+from lab.cli.load_files import NO_FILES, Files
+from lab.cli.load_told import tell as told
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import plain, say
+from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from chaos.verdict import Verdict
+
+MIX = "power:60,challenge:35,key:5"
+
+
+def run(
+    file: Annotated[str, Parameter(help="An experiment with a `load`; else one is made.")] = "",
+    *,
+    mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
+    on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
+    lab: Annotated[str, Parameter(help="A lab file, when no experiment is named.")] = "default",
+    hosts: Annotated[int | None, Parameter(help="Hosts of each cluster.")] = None,
+    vms: Annotated[int | None, Parameter(help="VMs of each cluster.")] = None,
+    rate: Annotated[
+        str, Parameter(help="2/s of lab time, a ramp 1/s..4/s, or steps 1/s:30s,4/s:1m.")
+    ] = "",
+    duration_: Annotated[
+        str, Parameter(name="--duration", help="How long; steps have times of their own.")
+    ] = "",
+    warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = "",
+    mix: Annotated[str, Parameter(help=f"Operations with weights; left out: {MIX}.")] = "",
+    threshold: Annotated[
+        tuple[str, ...], Parameter(help="What must hold, as 'power.p99 < 5s'; again: more.")
+    ] = (),
+    arrivals: Annotated[
+        Literal["poisson", "even"] | None, Parameter(help="How arrivals lie in time.")
+    ] = None,
+    seed: Seed = None,
+    tpm: Tpm = None,
+    pace: Pace = None,
+    given: Given = None,
+    files: Files = NO_FILES,
+    options: Options = DEFAULTS,
+) -> int:
+    """Offer a lab operations at a rate that its answers do not change, and judge what came of it.
+
+    keystead load run --mode sim --hosts 8 --rate 2/s --duration 5m --threshold 'power.p99 < 5s'
+    keystead load run load-boot-storm --mode sim --with hosts=24
+
+    Times and rates are of the lab, as in an experiment's file. With a FILE its own `load` is
+    offered while its faults are made. Exit codes are those of `chaos run`: a threshold that does
+    not hold is a failed check of the run.
+    """
+    said = {
+        "--rate": rate,
+        "--duration": duration_,
+        "--warmup": warmup,
+        "--mix": mix,
+        "--threshold": threshold,
+        "--arrivals": arrivals,
+        "--hosts": hosts,
+        "--vms": vms,
+        "--lab": lab if lab != "default" else "",
+    }
+    if file and (extra := [name for name, value in said.items() if value]):
+        text = f"{', '.join(extra)}: the file {file} says that itself"
+        raise KeysteadError("KS-USE-003", text, "change the file, or a parameter of it: --with")
+    if file:
+        from lab.api.experiment_files import offers_load
+
+        if not offers_load(file, given or ()):
+            raise KeysteadError("KS-LOAD-003", f"{file} has no `load`")
+    files.check()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = file
+        if not file:
+            sizes = {"hosts": hosts, "vms": vms}
+            changes = {name: size for name, size in sizes.items() if size is not None}
+            load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
+            path = _written(Path(scratch), lab, changes, load, seed or 1)
+        folder, verdict = played(
+            path, mode, seed, tpm, pace, on, False, given=given or (), control=False
+        )
+    from lab.load.kept import keep_with_run
+
+    report = keep_with_run(folder)
+    if report is None:
+        raise KeysteadError("KS-LOAD-003", f"{file}: its run {folder.run} has none")
+    told(report, options)
+    if options.output in (Format.TABLE, Format.WIDE):
+        _ended(verdict)
+    files.write(report)
+    return verdict.exit_code
+
+
+def _ended(verdict: Verdict) -> None:
+    """The checks that did not hold, and the verdict of the run in one line."""
+    for check in verdict.checks:
+        if check.result is CheckOutcome.FAIL:
+            plain(f"fail: {check.name}: {check.text}")
+    for reason in verdict.reasons:
+        say(f"because: {reason}")
+    plain(
+        f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {verdict.run}  "
+        f"seed {verdict.seed}  trace {verdict.trace_hash[:16]}"
+    )
+
+
+def _load(
+    rate: str,
+    duration: str,
+    warmup: str,
+    mix: str,
+    thresholds: tuple[str, ...],
+    arrivals: str | None,
+) -> dict[str, Any]:
+    """The `load` of a file; KS-USE-003 and KS-LOAD-001 for what cannot be offered or judged."""
+    from chaos.load.arrivals import read_mix
+    from chaos.load.planned import WORDS, check_mix
+    from chaos.load.profile import read_profile
+    from chaos.load.threshold import read_threshold
+    from lab.cli.load import read
+    from lab.cli.values import duration as seconds_of
+
+    read("--rate", lambda: read_profile(rate, duration))
+    weights = read("--mix", lambda: check_mix(read_mix(mix, WORDS)))
+    for text in thresholds:
+        read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
+    seconds_of("--warmup", warmup)
+    given = {"for": duration, "warmup": warmup, "arrivals": arrivals}
+    return {
+        "rate": rate,
+        **{name: value for name, value in given.items() if value},
+        "mix": weights,
+        **({"thresholds": list(thresholds)} if thresholds else {}),
+    }
+
+
+def _written(
+    scratch: Path, lab: str, changes: dict[str, Any], load: dict[str, Any], seed: int
+) -> str:
+    from lab.load.written import experiment
+
+    path = scratch / "load.yaml"
+    path.write_text(experiment(lab, changes, load, seed=seed), encoding="utf-8")
+    return str(path)

@@ -1,0 +1,74 @@
+"""The load of an experiment's run, from its plan and history."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chaos.experiment.plan import Plan
+from chaos.history import Record as Line
+from chaos.load.arrivals import Arrivals, Spread
+from chaos.load.outcome import came
+from chaos.verdict import Verdict
+from lab.api.answers.load import LoadReport
+from lab.load.record import Record
+from lab.load.report import Asked, reported
+from lab.runs.store import RunRecord
+
+
+@dataclass
+class _Offered:
+    """See ``Offer``."""
+
+    record: Record
+    begun: int = 0
+    offered_s: float = 0.0
+
+
+def load_report(
+    run: RunRecord, plan: Plan, records: Sequence[Line], verdict: Verdict | None
+) -> LoadReport | None:
+    """What a load came to; None for a run without one. Its verdict is that of the run."""
+    load = plan.load
+    if load is None:
+        return None
+    found = came(plan, records)
+    words = tuple(load.mix)
+    arrivals = Arrivals(
+        words,
+        array("d", (one.arrival.at - load.from_s for one in found)),
+        array("B", (words.index(load.word_of(one.arrival.op)) for one in found)),
+        array("H", bytes(2 * len(found))),
+    )
+    offer = _Offered(Record(len(found)))
+    ended = 0.0
+    for number, one in enumerate(found):
+        if one.late is None:  # the run was over before its turn came
+            continue
+        offer.begun = number + 1
+        offer.offered_s = arrivals.at[number] + one.late
+        offer.record.late[number] = one.late
+        offer.record.end(number, one.took, one.error)
+        ended = max(ended, arrivals.at[number] + one.took)
+    asked = Asked(
+        target=f"{plan.name}, {run.mode}",
+        rate=f"{load.rate} for {load.for_}" if load.for_ else load.rate,
+        mix=load.mix,
+        spread=Spread(load.arrivals),
+        seed=plan.seed,
+        warmup=load.warmup_s,
+        length=load.length_s,
+        thresholds=load.limits(),
+        outstanding=0,
+    )
+    entries = len(plan.faults) + len(plan.actions)
+    return reported(
+        asked,
+        arrivals,
+        offer,
+        ended_s=max(ended, load.warmup_s),
+        cpu_s=None,
+        verdict="" if verdict is None else verdict.verdict,
+        facts={"mode": run.mode, "time": "lab seconds", "faults and actions": str(entries)},
+    )

@@ -1,0 +1,153 @@
+"""Loads on labs in virtual time, alone and beside faults, through the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cli.main import run
+
+pytestmark = pytest.mark.sim
+
+FILE = """
+apiVersion: keystead/v1
+kind: Experiment
+name: load-and-a-cut
+title: Keys are wanted while the key server is away
+topology: {use: default, with: {hosts: 2, vms: 2}}
+load:
+  rate: 1/s
+  for: 40s
+  mix: {key: 3, challenge: 1}
+  thresholds: [key.errors < 1%, challenge.p99 < 1s]
+hypothesis: {recover: {within: 60s}, after: [{probe: host.connected, is: "== 100%"}]}
+schedule: [{at: 10s, for: 20s, fault: link.cut, between: [vcenter, kms]}]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = run(["load", "run", *words, "--mode", "sim", "-o", "json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out)
+
+
+def test_a_load_on_a_lab_of_its_own_is_the_same_again(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--hosts", "2", "--vms", "4", "--rate", "1/s..3/s", "--duration", "20s"]
+    more = [
+        "--mix",
+        "power:3,unlock:1,encrypt:1",
+        "--warmup",
+        "5s",
+        "--threshold",
+        "power.p99 < 2s",
+    ]
+    code, first = told(capsys, *words, *more)
+    assert code == 0 and first["verdict"] == "pass" and first["run"] == "load-sim-1"
+    items = {item["operation"]: item for item in first["items"]}
+    assert set(items) == {"power", "unlock", "encrypt", "all"}
+    every = items["all"]
+    assert every["offered"] == every["ok"] == first["generator"]["drawn"] > 25
+    assert 0 < items["power"]["p99_ms"] < 2000
+    assert first["generator"]["cpu_share"] is None and not first["generator"]["saturated"]
+    code, again = told(capsys, *words, *more)
+    assert again["run"] == "load-sim-1-2"
+    assert {**again, "run": ""} == {**first, "run": ""}
+    assert run(["chaos", "replay", first["run"]]) == 0
+    assert run(["load", "compare", first["run"], again["run"]]) == 0
+    assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
+
+
+def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "cut.yaml"
+    file.write_text(FILE)
+    assert run(["load", "run", str(file), "--mode", "sim"]) == 1
+    out = capsys.readouterr().out
+    assert "key.errors < 1%: does not hold" in out and "fail: threshold key.errors < 1%: " in out
+    assert "FAIL (exit 1)  run load-and-a-cut-sim-1  seed 1" in out
+    code, report = told(capsys, str(file), "--html", str(home / "cut.html"))
+    assert code == 1 and report["verdict"] == "fail"
+    items = {item["operation"]: item for item in report["items"]}
+    assert items["key"]["failed"] > 5 and items["key"]["errors"]
+    assert items["challenge"]["failed"] == 0
+    assert [held["holds"] for held in report["thresholds"]] == [False, True]
+    verdict = json.loads((home / "runs" / report["run"] / "result.json").read_text())
+    checks = {check["name"]: check["result"] for check in verdict["checks"]}
+    assert checks["threshold key.errors < 1%"] == "fail"
+    assert checks["threshold challenge.p99 < 1s"] == "pass"
+    assert sum(moment["failed"] for moment in report["moments"][8:35]) == items["key"]["failed"]
+    assert "key.errors" in (home / "cut.html").read_text()
+    assert run(["chaos", "shrink", str(file)]) != 0
+    assert "KS-CHAOS-022" in capsys.readouterr().err
+    assert run(["chaos", "plan", str(file)]) == 0
+    assert "load: 1/s for 40s of key:3, challenge:1, from 0s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("key: 3", "keys: 3"), "no operation is 'keys'"),
+        (("key: 3", "key: 0"), "a weight is"),
+        (("key: 3", "key: 3, key.create: 1"), "are one operation"),
+        (("rate: 1/s", "rate: fast"), "no rate"),
+        (("rate: 1/s", "rate: 3000/s"), "more than"),
+        (("  for: 40s\n", ""), "give a duration"),
+        (("key.errors", "power.errors"), "names no operation of this load"),
+        (("key.errors < 1%", "key.errors < 1s"), "no share"),
+        (("load:", "duration: 10s\nload:"), "ends at 40 s"),
+        (("load:", "workload: [{op: key.create, rate: 1/s}]\nload:"), "nobody could tell"),
+    ],
+)
+def test_a_load_that_cannot_be_is_told_with_its_place(
+    change: tuple[str, str], said: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "bad.yaml"
+    assert change[0] in FILE
+    file.write_text(FILE.replace(*change))
+    assert run(["chaos", "lint", str(file)]) == 4
+    err = capsys.readouterr().err
+    assert said in err and "bad.yaml:" in err and "KS-CHAOS-" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "id", "said"),
+    [
+        ("--duration|5s|--threshold|put.p99 < 1s", "KS-LOAD-001", "names no operation"),
+        ("--duration|5s|--mix|reboot:5", "KS-USE-003", "no operation is 'reboot'"),
+        ("--duration|5s|--mix|power:1,vm.power_cycle:1", "KS-USE-003", "one operation"),
+        ("--rate|2/s", "KS-USE-003", "give a duration"),
+        ("sc-02|--rate|2/s", "KS-USE-003", "--rate: the file sc-02 says that itself"),
+        ("nowhere", "KS-USE-002", "no experiment nowhere"),
+        ("--duration|5s|--html|/nowhere/at/all", "KS-USE-003", "--html"),
+    ],
+)
+def test_bad_input_is_one_message(
+    words: str, id: str, said: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["load", "run", "--mode", "sim", *words.split("|")]) == 64
+    out, err = capsys.readouterr()
+    assert out == "" and f"error {id}: " in err and said in err
+    assert not (home / "runs").exists()
+
+
+def test_an_experiment_without_a_load_has_no_figures_of_one(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "none.yaml"
+    begin, _, rest = FILE.partition("load:")
+    file.write_text(begin + "hypothesis:" + rest.partition("hypothesis:")[2])
+    assert run(["load", "run", str(file), "--mode", "sim"]) == 64
+    assert not (home / "runs").exists(), "that is known before it is played"
+    assert "KS-LOAD-003" in capsys.readouterr().err
