@@ -97,10 +97,13 @@ class Figures:
 
     # ---- the generator ----------------------------------------------------------------------
 
-    def generator(self, *, outstanding: int, cpu_s: float | None) -> LoadGenerator:
-        """``cpu_s``: what the process has used since the end of the warm-up."""
+    def generator(
+        self, *, outstanding: int, cpu_s: float | None, late_s: float = LATE_S
+    ) -> LoadGenerator:
+        """``cpu_s``: what the process has used since the end of the warm-up; ``late_s``: so much
+        later an arrival is late."""
         late = histogram(self._late)
-        many = sum(seconds > LATE_S for seconds in self._late)
+        many = sum(seconds > late_s for seconds in self._late)
         return LoadGenerator(
             drawn=len(self._due),
             drawn_per_s=round(len(self._due) / (self._span.until - self._span.warmup or 1.0), 3),

@@ -27,6 +27,7 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
+from lab.topology.plan import Topology
 
 LOAD: Final = "load"
 """The experiment that a run names which is a load on something that is no lab."""
@@ -84,7 +85,10 @@ def keep_with_run(folder: RunFolder) -> LoadReport | None:
     plan = folder.decoded("plan.json", load_plan)
     if plan.load is None:
         return None
-    made = load_report(folder.record(), plan, history_of(folder), folder.verdict())
+    record = folder.record()
+    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
+    pace = topology.pace if record.mode == "lab" else 1.0
+    made = load_report(record, plan, history_of(folder), folder.verdict(), pace=pace)
     if made is not None:
         made = msgspec.structs.replace(made, run=folder.run)
         write(folder, made)

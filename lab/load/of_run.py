@@ -12,6 +12,7 @@ from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.outcome import came
 from chaos.verdict import Verdict
 from lab.api.answers.load import LoadReport
+from lab.load.figures import LATE_S
 from lab.load.record import Record
 from lab.load.report import Asked, reported
 from lab.runs.store import RunRecord
@@ -27,9 +28,17 @@ class _Offered:
 
 
 def load_report(
-    run: RunRecord, plan: Plan, records: Sequence[Line], verdict: Verdict | None
+    run: RunRecord,
+    plan: Plan,
+    records: Sequence[Line],
+    verdict: Verdict | None,
+    *,
+    pace: float,
 ) -> LoadReport | None:
-    """What a load came to; None for a run without one. Its verdict is that of the run."""
+    """What a load came to; None for a run without one. Its verdict is that of the run.
+
+    ``pace``: lab seconds in one second of the generator, which is as late as any process here.
+    """
     load = plan.load
     if load is None:
         return None
@@ -61,6 +70,7 @@ def load_report(
         length=load.length_s,
         thresholds=load.limits(),
         outstanding=0,
+        late_s=LATE_S * pace,
     )
     entries = len(plan.faults) + len(plan.actions)
     return reported(
@@ -70,5 +80,5 @@ def load_report(
         ended_s=max(ended, load.warmup_s),
         cpu_s=None,
         verdict="" if verdict is None else verdict.verdict,
-        facts={"mode": run.mode, "time": "lab seconds", "faults and actions": str(entries)},
+        facts={"mode": run.mode, "pace": f"{pace:g}", "faults and actions": str(entries)},
     )

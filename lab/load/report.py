@@ -8,12 +8,12 @@ from typing import NamedTuple, Protocol
 from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.threshold import Threshold
 from lab.api.answers.load import LoadReport, LoadThreshold
-from lab.load.figures import Figures, Span
+from lab.load.figures import LATE_S, Figures, Span
 from lab.load.record import Record
 
 
 class Asked(NamedTuple):
-    """What a load was asked to be."""
+    """What a load was asked to be; ``late_s``: what its generator begins so much later is late."""
 
     target: str
     rate: str
@@ -24,6 +24,7 @@ class Asked(NamedTuple):
     length: float
     thresholds: Sequence[Threshold]
     outstanding: int
+    late_s: float = LATE_S
 
 
 class Offer(Protocol):
@@ -54,7 +55,7 @@ def reported(
     figures = Figures(arrivals, offer.record, offer.begun, span)
     items = figures.operations()
     thresholds = figures.judged(asked.thresholds, items)
-    own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s)
+    own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s, late_s=asked.late_s)
     return LoadReport(
         target=asked.target,
         run="",
