@@ -78,6 +78,11 @@ EXPLANATIONS: dict[str, Explanation] = {
         "give a PEM file with the certificate first, and a key without a pass-phrase",
         USAGE,
     ),
+    "KS-KMIP-005": Explanation(
+        "A file is not the part of an audit trail that it was",
+        "A row was altered or removed, or it does not begin where the file before it ends.",
+        "take another copy of the file; give several in their order",
+    ),
     "KS-LOAD-001": Explanation(
         "A threshold fits nothing of the load",
         "It names an operation that is not in the mix, or it cannot be read.",

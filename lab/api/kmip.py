@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.api.answers.kmip import KmipCases, KmipRoot, KmipServer
+from lab.api.answers.kmip import KmipCases, KmipRoot, KmipServer, KmipTrail
 from lab.errors import KeysteadError
+from lab.kmip import trails
 from lab.kmip.cases import play
 from lab.kmip.resealing import Reseal, reseal
 from lab.kmip.serving import Serving, Settings
 from lab.kmip.serving import serve as run
+from lab.kmip.trail_file import Part
+from lab.kmip.trails import Cutting
 from lab.topology.course import Report
 
 
@@ -46,6 +49,29 @@ def set_root(wanted: Reseal, record: Callable[[str, dict[str, Any]], None]) -> K
     """Have another root seal the keys of a server that does not run. Errors as ``reseal``."""
     now = asyncio.run(reseal(wanted, record))
     return KmipRoot(folder=str(wanted.folder), root=now.root.value, kek=now.kek)
+
+
+def cut_trail(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) -> KmipTrail:
+    """Have old rows of a trail in a file, and no more at its server. Errors as ``trails.cut``."""
+    return _trail(asyncio.run(trails.cut(wanted, record)))
+
+
+def verify_trail(files: tuple[Path, ...]) -> KmipTrail:
+    """What these files have together. Errors as ``trails.verify``."""
+    return _trail(trails.verify(files))
+
+
+def _trail(part: Part | None) -> KmipTrail:
+    if part is None:
+        return KmipTrail(rows=0, first=0, last=0, since=0.0, until=0.0, digest="")
+    return KmipTrail(
+        rows=part.last - part.first + 1,
+        first=part.first,
+        last=part.last,
+        since=part.since,
+        until=part.until,
+        digest=part.digest,
+    )
 
 
 def _server(serving: Serving) -> KmipServer:

@@ -137,6 +137,8 @@ COMMANDS: Mapping[str, str] = {
     "kms set-root": "custody:set_root",
     "kmip serve": "kmip:serve",
     "kmip set-root": "kmip:set_root",
+    "kmip cut-trail": "kmip:cut_trail",
+    "kmip verify-trail": "kmip:verify_trail",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
     "load run": "load_run:run",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, plain, say, show_one
+from lab.cli.output import document, field, is_document, moment, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.errors import KeysteadError
 from protocol import names
@@ -146,6 +147,65 @@ def set_root(
     answer = run(Reseal(folder, root, passphrase_file, old_passphrase_file), _told)
     columns = (field("folder"), field("root"), ("KEK", lambda row: row.kek))
     show_one(answer, options.output, columns, key="folder")
+
+
+def cut_trail(
+    *,
+    before: Annotated[str, Parameter(help="A date, or a date and time (UTC): 2026-08-30.")],
+    to: Annotated[Path, Parameter(help="A new file, in which they are then.")],
+    folder: Annotated[Path, Parameter(help="Where the server keeps what it has.")] = FOLDER,
+    passphrase_file: Annotated[
+        Path | None, Parameter(help="Its first line opens the keys.")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Move old rows of the audit trail into a file, of a server that does not run.
+
+    keystead kmip cut-trail --before 2026-08-30 --to trail-2026-08.jsonl
+    keystead kmip cut-trail --folder /tmp/keys --before 2026-08-30T12:00 --to old.jsonl -o json
+
+    The file is on the disk before a row goes, and proves itself (``kmip verify-trail``). The trail
+    goes on behind the cut, which is signed and stays: nobody else can shorten it unseen.
+    """
+    from lab.api.kmip import cut_trail as run
+    from lab.kmip.trails import Cutting
+
+    answer = run(Cutting(folder, _time(before), to, passphrase_file), _told)
+    if not answer.rows:
+        say("no row of the trail is older than that; nothing was cut, and there is no file")
+    show_one(answer, options.output, _TRAIL, key="digest")
+
+
+def verify_trail(*files: Path, options: Options = DEFAULTS) -> None:
+    """Check files of ``kmip cut-trail``, in their order: every row, and that none is missing.
+
+    keystead kmip verify-trail trail-2026-08.jsonl
+    keystead kmip verify-trail trail-2026-08.jsonl trail-2026-09.jsonl -o json
+    """
+    from lab.api.kmip import verify_trail as run
+
+    if not files:
+        raise KeysteadError("KS-USE-003", "name one file or several, in their order")
+    show_one(run(files), options.output, _TRAIL, key="digest")
+
+
+def _time(text: str) -> float:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        shown = f"--before {told(text)}: a date, or a date and time, as 2026-08-30T12:00"
+        raise KeysteadError("KS-USE-003", shown) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+_TRAIL: Final = (
+    field("rows"),
+    field("first"),
+    field("last"),
+    ("SINCE", lambda row: moment(row.since)),
+    ("UNTIL", lambda row: moment(row.until)),
+    field("digest"),
+)
 
 
 def _place(listen: str) -> tuple[str, int]:

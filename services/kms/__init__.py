@@ -34,6 +34,7 @@
 - ``identities``  who may come by KMIP, as stored
 - ``admission``   who is at that door
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
+- ``retention``   what is old of it goes, by a word       - ``cuts``  where it was cut
 - ``rejections``  what clients are refused because an administrator says so
 - ``refusals``    those that the trail tells of by their number
 - ``ids``         how new keys are named

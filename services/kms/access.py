@@ -41,6 +41,7 @@ _CONSOLE: Final = {
     Operation.MOVE_IDENTITY,
     Operation.REJECT,
     Operation.END_REJECTION,
+    Operation.CUT_TRAIL,
 }
 _SERVERS: Final = {
     Operation.SERVE,

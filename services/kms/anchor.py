@@ -154,6 +154,11 @@ class AnchorKeeper:
         except OSError as error:
             self._failed(error)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether an anchor that was due could not be written."""
+        return self._kept < self._due
+
     # ---- a witness of the commits --------------------------------------------------------------
 
     def noted(self, written: Written) -> None:

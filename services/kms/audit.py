@@ -8,7 +8,8 @@ cannot be signed without the key ring.
 
 Written down: what changes a key, uses it or releases material, and refusals of that, many of a
 kind in one row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are
-not. Never in it: key bytes.
+not. Never in it: key bytes. An administrator may cut what is old: the chain begins behind the last
+cut then (``cuts``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.terms import KeyId, ResultReason
-from services.kms import several
+from services.kms import cuts, several
 from services.kms.master import Vault
 from services.kms.operations import AuditRecord, Operation
 
@@ -44,6 +45,7 @@ SCHEMA: Final = (
         digest BLOB NOT NULL,
         tag BLOB NOT NULL
     ) STRICT""",
+    *cuts.SCHEMA,
 )
 
 CHANGING: Final = frozenset(
@@ -78,6 +80,7 @@ ID_LIMIT: Final = 300
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
 _ROWS: Final = "INSERT INTO audit VALUES "
+_MAX: Final = 2**63 - 1
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -170,7 +173,7 @@ class Trail:
                 SUCCESS if entry.reason is None else entry.reason.value,
                 entry.times,
             )
-            digest = _link(digest, row)
+            digest = link(digest, row)
             self._rows.append((*row, digest))
         self._end = TrailEnd(last, digest)
         return self._end
@@ -202,12 +205,15 @@ def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:
 
 
 def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
-    """Whether the trail has come by ``end``; that of an empty trail it always has."""
+    """Whether the trail has come by ``end``; that of an empty trail it always has. Of rows that
+    were cut it knows those behind which it was cut."""
     if end == EMPTY:
         return True
     found = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (end.sequence,))
     row = found.fetchone()
-    return row is not None and row[0] == end.digest
+    if row is None:
+        return cuts.is_at(connection, end.sequence, end.digest)
+    return bool(row[0] == end.digest)
 
 
 class Subjects(NamedTuple):
@@ -221,17 +227,39 @@ class Subjects(NamedTuple):
     ended: dict[str, int]
 
 
+_subjects = msgspec.msgpack.Decoder(Subjects).decode
+
+
 def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
-    """Walk the whole trail.
+    """Walk the whole trail, from the last cut on.
 
     ``CryptographicFailure`` names the first row that is not as it was written.
     """
     last, sealed = head(connection, vault)
-    subjects = Subjects({}, {}, {}, {})
-    expected, digest = 0, _START
+    subjects, end = _walked(connection, vault, _MAX)
+    if end != (last, sealed):
+        raise CryptographicFailure(f"the audit trail ends at row {end.sequence}, not {last}")
+    return subjects
+
+
+def told_until(connection: sqlite3.Connection, vault: Vault, sequence: int) -> tuple[bytes, bytes]:
+    """What the trail tells up to that row, cut rows included, for ``cuts.put``, and the digest of
+    the row. ``CryptographicFailure`` as in ``check``, also when there is no such row."""
+    subjects, end = _walked(connection, vault, sequence)
+    if end.sequence != sequence:
+        raise CryptographicFailure(f"the audit trail has no row {sequence}")
+    return _encode(subjects), end.digest
+
+
+def _walked(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
+    cut = cuts.last(connection, vault)
+    told = cuts.told(connection, vault, cut)
+    subjects = Subjects({}, {}, {}, {}) if told is None else _subjects(told)
+    expected, digest = cut.sequence, cut.digest
     rows = connection.execute(
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
-        "FROM audit ORDER BY sequence"
+        "FROM audit WHERE sequence > ? AND sequence <= ? ORDER BY sequence",
+        (cut.sequence, until),
     )
     changed = {operation.value: subjects.keys for operation in CHANGING}
     changed |= {operation.value: subjects.identities for operation in ADMITTING}
@@ -240,14 +268,39 @@ def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
     sha256, encode = hashlib.sha256, _encode
     for found in rows:
         expected += 1
-        digest = sha256(digest + encode(found[:-1])).digest()  # as ``_link``, for so many rows
+        digest = sha256(digest + encode(found[:-1])).digest()  # as ``link``, for so many rows
         if found[0] != expected or digest != found[-1]:
             raise CryptographicFailure(f"audit row {expected} was altered or removed")
         if found[6] == SUCCESS and (by_subject := changed.get(found[4])) is not None:
             by_subject[found[5]] = expected
-    if expected != last or digest != sealed:
-        raise CryptographicFailure(f"the audit trail ends at row {expected}, not {last}")
-    return subjects
+    return subjects, TrailEnd(expected, digest)
+
+
+def older(connection: sqlite3.Connection, vault: Vault, before: float) -> TrailEnd | None:
+    """The last of the first rows that are all older than a time (Unix seconds of this server's
+    clock); None when there is none that was not cut."""
+    cut = cuts.last(connection, vault)
+    found = connection.execute(
+        "SELECT max(sequence) FROM audit WHERE sequence > ? AND sequence < "
+        "(SELECT coalesce(min(sequence), ?) FROM audit WHERE sequence > ? AND at >= ?)",
+        (cut.sequence, _MAX, cut.sequence, before),
+    ).fetchone()[0]
+    if found is None:
+        return None
+    row = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (found,)).fetchone()
+    return TrailEnd(found, row[0])
+
+
+def raw(
+    connection: sqlite3.Connection, after: int, until: int, limit: int
+) -> tuple[tuple[object, ...], ...]:
+    """Rows above ``after``, up to ``until``, as the chain has them, each with its digest."""
+    found = connection.execute(
+        "SELECT sequence, at, who, scope, operation, key_id, result, times, digest FROM audit "
+        "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+        (after, until, limit),
+    )
+    return tuple(found.fetchall())
 
 
 def given_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
@@ -262,10 +315,11 @@ def given_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int
 def read(
     connection: sqlite3.Connection, after: int, limit: int, scope: str | None
 ) -> tuple[AuditRecord, ...]:
-    """Rows above ``after`` in order; of one scope, or of all when None."""
+    """Rows above ``after`` in order, none that was cut; of one scope, or of all when None."""
     rows = connection.execute(
         "SELECT sequence, at, who, operation, key_id, result, times, digest FROM audit "
-        "WHERE sequence > ? AND (? IS NULL OR scope = ?) ORDER BY sequence LIMIT ?",
+        "WHERE sequence > max(?, (SELECT coalesce(max(sequence), 0) FROM audit_cuts)) "
+        "AND (? IS NULL OR scope = ?) ORDER BY sequence LIMIT ?",
         (after, scope, scope, limit),
     )
     return tuple(
@@ -283,5 +337,6 @@ def read(
     )
 
 
-def _link(before: bytes, row: tuple[object, ...]) -> bytes:
+def link(before: bytes, row: Sequence[object]) -> bytes:
+    """The digest of a row (its fields but this one), from that of the row before it."""
     return hashlib.sha256(before + _encode(row)).digest()

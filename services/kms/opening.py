@@ -13,7 +13,7 @@ from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms import attributes, audit, identities, rejections, store
+from services.kms import attributes, audit, cuts, identities, rejections, store
 from services.kms.keyrow import KeyRow
 from services.kms.master import NUMBER_SIZE, Vault, kek_bytes
 from services.kms.rejections import Rejection
@@ -38,7 +38,8 @@ class OtherFormat(Exception):
 class Opened:
     """``root`` is the key that ``header`` tells of; it seals the ring when that changes.
 
-    ``rejections``: as the database has them.
+    ``rejections``: as the database has them. ``cut_left``: rows that an earlier life has cut are
+    still there.
     """
 
     database: Database
@@ -46,6 +47,7 @@ class Opened:
     header: Header
     root: KeyMaterial
     rejections: tuple[Rejection, ...] = ()
+    cut_left: bool = False
 
 
 async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
@@ -85,8 +87,10 @@ async def _opened(means: Means, kind: RootKind, at: float) -> Opened:
         vault, packed = Vault(ring), pack_header(header)
         box = seal(ring, root, packed, means.rng.token(NONCE_SIZE))
         await database.transact(lambda connection: begin(connection, vault, packed, box))
-    found = await database.query(lambda connection: check(connection, vault))
-    return Opened(database, vault, header, root, found)
+    found, left = await database.query(
+        lambda connection: (check(connection, vault), cuts.left(connection))
+    )
+    return Opened(database, vault, header, root, found, left)
 
 
 def _another(kind: RootKind) -> Exception:

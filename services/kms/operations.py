@@ -57,6 +57,7 @@ class Operation(StrEnum):
     MOVE_IDENTITY = "Move Identity"
     REJECT = "Reject"
     END_REJECTION = "End Rejection"
+    CUT_TRAIL = "Cut Trail"
     UNREAD = "Unread"
     ROTATE_KEK = "Rotate KEK"
     RETIRE_KEK = "Retire KEK"

@@ -42,6 +42,7 @@ from services.kms.opening import OtherFormat, open_store
 from services.kms.operations import Operation
 from services.kms.reading import Readings
 from services.kms.rejections import Rejections
+from services.kms.retention import Retention
 from services.kms.roots.base import Means, RootLocked
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
@@ -129,6 +130,10 @@ class KmsService(
             self.custody = Custody(self.node, self.clock, means, opened, self.core, local)
             await self._meet_others(database, vault)
             await self.custody.begin()
+            self.retention = Retention(
+                self.node, self.clock, database, vault, self.core, self._anchor
+            )
+            self.retention.begin(left=opened.cut_left)
             if self.config.door is Door.KMIP:
                 await self._open_own_door()
         except OtherFormat as error:

@@ -63,6 +63,18 @@ class KmipRoot(Answer, frozen=True, kw_only=True):
     kek: int
 
 
+class KmipTrail(Answer, frozen=True, kw_only=True):
+    """Rows ``first`` to ``last`` of a key server's audit trail, with the times of both (Unix
+    seconds); ``digest`` of the last one. No row: ``last`` is 0."""
+
+    rows: int
+    first: int
+    last: int
+    since: float
+    until: float
+    digest: str
+
+
 class KmipServer(Answer, frozen=True, kw_only=True):
     """A key server that serves: paths of PEM files, and who may ask it.
 

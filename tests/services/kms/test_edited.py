@@ -22,6 +22,7 @@ from protocol.messages.kms import (
 from protocol.secret import KeyMaterial
 from services.kms.access import caller_at
 from services.kms.admission import Admission
+from services.kms.audit import TrailEnd
 from services.kms.config import KmsRole
 from services.kms.identities import Identity
 from services.kms.rejections import Rejection
@@ -46,6 +47,9 @@ async def full(server: Server) -> Server:
         new = Rejection(name=name, reason="General Failure", operations=("Get",), probability=0.5)
         await core.rejections.begin(core, CONSOLE, new)
     await core.rejections.end(core, CONSOLE, "quota")
+    for number in (2, 5):
+        [(digest,)] = server.platter.sql("SELECT digest FROM audit WHERE sequence = ?", number)
+        await server.service.retention.cut(CONSOLE, TrailEnd(number, digest))
     return server
 
 

@@ -1,0 +1,178 @@
+"""A part of an audit trail in a file that proves itself: whoever has it needs no key server.
+
+Lines of JSON. The first says which row stands before it, and that row's digest; then come the rows,
+each field as the chain has it, with their digests; the last one says where it ends. A file is whole
+when each row's digest is SHA-256 over the digest before it and the row (``services.kms.audit``);
+several files are one trail when each begins where the one before it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lab.errors import KeysteadError
+from services.kms import audit
+from services.kms.audit import TrailEnd
+
+KIND: Final = "keystead audit trail 1"
+FIELDS: Final = (
+    *("sequence", "at", "who", "scope", "operation", "key_id", "result", "times", "digest"),
+)
+
+
+class Begin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line."""
+
+    kind: str
+    fields: tuple[str, ...]
+    after: int
+    digest: str
+
+
+class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line."""
+
+    rows: int
+    last: int
+    digest: str
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a trail: its first row and its last one, with the times of both (Unix seconds)."""
+
+    first: int
+    last: int
+    since: float
+    until: float
+    before: str
+    digest: str
+
+
+_begin = msgspec.json.Decoder(Begin).decode
+_end = msgspec.json.Decoder(End).decode
+_row = msgspec.json.Decoder(tuple[int, float, str, str, str, str, str, int, str]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Writer:
+    """Writes a part into a file that is not there yet; ``done`` has it there, whole and durable,
+    and nothing is there before. KS-USE-003 for a file that cannot be."""
+
+    def __init__(self, file: Path, after: TrailEnd) -> None:
+        self._file, self._draft = file, file.with_name(f".{file.name}.part")
+        if file.exists():
+            raise _named(file, "it is there already: name a file that is not")
+        self._draft.unlink(missing_ok=True)
+        self._out = _new(file, self._draft)
+        self._end, self._rows = after, 0
+        self._line(Begin(KIND, FIELDS, after.sequence, after.digest.hex()))
+
+    def rows(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Have these behind it; KS-KMIP-003 when they do not follow it."""
+        for *row, digest in rows:
+            text = f"audit row {self._end.sequence + 1} was altered or removed"
+            self._end = _followed(self._end, row, digest, KeysteadError("KS-KMIP-003", text))
+            self._line([*row, digest.hex()])
+            self._rows += 1
+
+    def done(self) -> TrailEnd:
+        """Where it ends."""
+        self._line(End(self._rows, self._end.sequence, self._end.digest.hex()))
+        try:
+            os.fsync(self._out)
+            os.close(_new(self._file, self._file))  # it takes no other file's place
+            os.replace(self._draft, self._file)
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError as error:
+            raise _named(self._file, error.strerror or str(error)) from None
+        return self._end
+
+    def close(self) -> None:
+        """Leave no draft behind."""
+        os.close(self._out)
+        self._draft.unlink(missing_ok=True)
+
+    def _line(self, value: object) -> None:
+        data = _encode(value) + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._out, data) :]
+        except OSError as error:
+            raise _named(self._file, error.strerror or str(error)) from None
+
+
+def _new(file: Path, place: Path) -> int:
+    try:
+        return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise _named(file, error.strerror or str(error)) from None
+
+
+def read(file: Path) -> Part:
+    """The part in a file, each row of it checked; KS-USE-003 for a file that cannot be read or is
+    none, KS-KMIP-005 for one that is not as it was written."""
+    try:
+        with open(file, "rb") as lines:
+            return _part(file, iter(lines))
+    except OSError as error:
+        raise _named(file, error.strerror or str(error)) from None
+
+
+def _part(file: Path, lines: Iterator[bytes]) -> Part:
+    try:
+        begin = _begin(next(lines, b""))
+    except msgspec.DecodeError:
+        raise _named(file, "that is no audit trail of a key server") from None
+    if begin.kind != KIND or begin.fields != FIELDS:
+        raise _named(file, f"that is no {KIND}")
+    try:
+        end = TrailEnd(begin.after, bytes.fromhex(begin.digest))
+        since = until = 0.0
+        rows, line = 0, b""
+        for line in lines:
+            if line.startswith(b"{"):
+                break
+            *fields, digest = _row(line)
+            row: Sequence[Any] = fields
+            wrong = _altered(file, f"row {end.sequence + 1} was altered or removed")
+            end = _followed(end, row, bytes.fromhex(digest), wrong)
+            since, until, rows = since if rows else row[1], row[1], rows + 1
+        if _end(line) != End(rows, end.sequence, end.digest.hex()) or next(lines, None) is not None:
+            raise _altered(file, f"it does not end at row {end.sequence}")
+    except (msgspec.DecodeError, ValueError):
+        raise _altered(file, f"what follows row {end.sequence} is no row of it") from None
+    return Part(
+        first=begin.after + 1,
+        last=end.sequence,
+        since=since,
+        until=until,
+        before=begin.digest,
+        digest=end.digest.hex(),
+    )
+
+
+def _followed(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: KeysteadError) -> TrailEnd:
+    if row[0] != end.sequence + 1 or digest != audit.link(end.digest, row):
+        raise wrong
+    return TrailEnd(row[0], digest)
+
+
+def check_follows(file: Path, part: Part, before: Part) -> None:
+    """KS-KMIP-005 unless the part in ``file`` begins where ``before`` ends."""
+    if (part.first, part.before) != (before.last + 1, before.digest):
+        raise _altered(file, f"it does not begin behind row {before.last} of the file before it")
+
+
+def _named(file: Path, why: str) -> KeysteadError:
+    return KeysteadError("KS-USE-003", f"{file}: {why}")
+
+
+def _altered(file: Path, why: str) -> KeysteadError:
+    return KeysteadError("KS-KMIP-005", f"{file}: {why}")

@@ -1,0 +1,113 @@
+"""The audit trail of a server without a lab that does not run: what is old goes into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from lab.errors import KeysteadError
+from lab.kmip.alone import Alone
+from lab.kmip.keeping import halted, typed
+from lab.kmip.serving import locked
+from lab.kmip.trail_file import Part, Writer, check_follows, read
+from protocol.errors import ProductError
+from services.kms import audit, cuts
+from services.kms.access import caller_at
+from services.kms.audit import TrailEnd
+from services.kms.config import KmsConfig
+from services.runtime.service import Halted
+
+PAGE: Final = 1000
+"""Rows that are read at once."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """``before``: rows of that time (Unix seconds) and later stay; ``to``: a file that is not
+    there yet, in which the others are then."""
+
+    folder: Path
+    before: float
+    to: Path
+    passphrase_file: Path | None = None
+
+
+async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) -> Part | None:
+    """What is in the file and no more at the server; None, and no file, when no row is so old.
+
+    The file is durable before a row goes. KS-USE-003 for words that do not fit, KS-KMIP-001 when a
+    server runs in the folder or a disk refuses, KS-KMIP-003 when it is not served from.
+    """
+    if not (wanted.folder / "disk").is_dir():
+        raise KeysteadError("KS-USE-003", f"{wanted.folder}: no key server has kept anything there")
+    words = typed(wanted.passphrase_file)
+    with locked(wanted.folder):
+        server = Alone(wanted.folder / "disk", KmsConfig(), record=record, options=words)
+        try:
+            await server.start()
+        except Halted as end:
+            await server.close()
+            raise halted(end.screen) from None
+        except OSError:
+            await server.close()
+            raise
+        try:
+            return await _cut(server, wanted)
+        except ProductError as error:
+            raise KeysteadError("KS-KMIP-001", str(error)) from None
+        finally:
+            await server.stop()
+
+
+async def _cut(server: Alone, wanted: Cutting) -> Part | None:
+    service = server.service
+    last = await service.retention.older(wanted.before)
+    if last is None:
+        return None
+    before = await service.core.look(cuts.last)
+    end = TrailEnd(before.sequence, before.digest)
+    out = Writer(wanted.to, end)
+    try:
+        end = await _written(server, out, end.sequence, last.sequence)
+    finally:
+        out.close()
+    local = caller_at(service.config, server.node.name, local=True)
+    try:
+        await service.retention.cut(local, end)
+    except ProductError as error:
+        text = f"{error}; {wanted.to} has rows up to {end.sequence}, which may be there still"
+        raise KeysteadError("KS-KMIP-001", text) from None
+    return read(wanted.to)
+
+
+async def _written(server: Alone, out: Writer, after: int, last: int) -> TrailEnd:
+    while after < last:
+        rows = await server.service.core.look(partial(_page, after=after, until=last))
+        out.rows(rows)
+        after = rows[-1][0]
+    return out.done()
+
+
+def _page(connection: Any, _: object, *, after: int, until: int) -> Any:
+    return audit.raw(connection, after, until, PAGE)
+
+
+def verify(files: tuple[Path, ...]) -> Part:
+    """What these files have together, each a part that begins where the one before it ends.
+    KS-KMIP-005 when they do not, or a row is not as it was written."""
+    first = last = read(files[0])
+    for file in files[1:]:
+        part = read(file)
+        check_follows(file, part, last)
+        last = part
+    return Part(
+        first=first.first,
+        last=last.last,
+        since=first.since,
+        until=last.until,
+        before=first.before,
+        digest=last.digest,
+    )
