@@ -50,6 +50,7 @@ async def run(
     run_id: str = "",
     trace: Callable[[], str] | None = None,
     escapes: Callable[[], Sequence[str]] = tuple,
+    doubts: Callable[[], Sequence[str]] = tuple,
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
@@ -57,8 +58,9 @@ async def run(
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
     ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
-    what tried to reach outside the simulation; ``scan`` writes down what it finds in all that the
-    run has left, before the checks judge; ``opened`` opens the archives on a host's disk;
+    what tried to reach outside the simulation; ``doubts`` why nothing of the run counts, each with
+    its error id; ``scan`` writes down what it finds in all that the run has left, before the checks
+    judge; ``opened`` opens the archives on a host's disk;
     ``strikes`` strikes within calls. The history is closed on return. ``ChaosError`` KS-CHAOS-021
     when the plan has crash points and nothing here can strike.
     """
@@ -83,7 +85,7 @@ async def run(
         history.close()
         raise the_only(error) from None
     history.watchers.clear()  # nobody who hears of the end may still cancel what has ended
-    playing.harness += [f"KS-CHAOS-205: {what}" for what in escapes()]
+    playing.harness += [*(f"KS-CHAOS-205: {what}" for what in escapes()), *doubts()]
     if history.refused is not None:
         playing.harness.append(f"KS-CHAOS-206: {history.path}: {history.refused.strerror}")
     verdict = playing.verdict(interrupted, trace)

@@ -244,6 +244,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         "What a machine keeps of a lab was copied to another one, so that nodes could run twice.",
         "remove the copy, and join with a bundle that is written for this machine",
     ),
+    "KS-AGENT-010": Explanation(
+        "The clock of a machine was not known well enough",
+        "Lab time there is an offset that is measured over the network, which was slow or lost"
+        " beats, or the machine stood still. What was measured meanwhile counts neither way.",
+        "see `keystead get machines -o wide`; repeat the run when the network is calmer",
+        5,
+    ),
     "KS-TPM-001": Explanation(
         "There are no TPM libraries",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",

@@ -33,7 +33,8 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     def show(step: Step) -> None:
         session.report(f"{step.phase}: {step.text}", round(step.at), round(step.length_s or 0))
 
-    work = play_on(plan, folder, session.lab, session.keeper, show)
+    doubts = tuple if session.roster is None else session.roster.doubts()
+    work = play_on(plan, folder, session.lab, session.keeper, show, doubts=doubts)
     task = asyncio.get_running_loop().create_task(work, name=f"chaos:{command.run}")
     session.playing[command.run] = task
     try:

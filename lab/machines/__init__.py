@@ -8,6 +8,7 @@ Where the supervisor runs:
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it
 - ``admission``  what is remembered of bundles: who may join with one
+- ``epoch``      time that goes on through the end of a supervisor
 - ``roster``     who has joined: takes agents and refuses them
 - ``machine``    one machine as the supervisor sees it: beats, processes, its end
 - ``offset``     how far its clock is ahead, of many samples; pure

@@ -24,6 +24,20 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True):
     holder: str = ""
 
 
+def last_run(folder: Path, machine: str) -> str:
+    """The run of a machine's agent that was taken last, and has not ended in order; else empty."""
+    try:
+        return (folder / "bundles" / f"{machine}.run").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def note_run(folder: Path, machine: str, run: str) -> None:
+    """That run is taken, or (empty) nothing of the last one is alive; durable before it counts."""
+    path = folder / "bundles" / f"{machine}.run"
+    replace_file(path, run.encode(), durable=True)
+
+
 def _path(folder: Path, machine: str) -> Path:
     return folder / "bundles" / f"{machine}.json"
 

@@ -69,6 +69,7 @@ class Holding:
         self._lease_s = 0.0
         self._heard = 0.0
         self._told_to_wait = ""
+        self.epoch = 0.0  # of the lab's time in what is held
         self._held: dict[str, _Held] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._lives = count(1)
@@ -83,6 +84,11 @@ class Holding:
             KnowNodes: self._know,
             ReleaseMachine: self._release,
         }
+
+    def held(self) -> tuple[HeldProcess, ...]:
+        """What runs, by name."""
+        found = sorted(self._held.items())
+        return tuple(HeldProcess(name=name, life=one.life) for name, one in found)
 
     @property
     def silent_s(self) -> float:
@@ -123,9 +129,9 @@ class Holding:
         if message.run != self.run:
             raise InvalidState("this agent is in another run")
         self._learn(message.public)
+        self._lease_s, self._heard = message.lease_s, lease_clock()
         if not self.taken:
-            self.taken, self._lease_s, self._heard = True, message.lease_s, lease_clock()
-            self._told_to_wait = ""
+            self.taken, self._told_to_wait = True, ""
             self._say(f"joined: the lease is {message.lease_s:g} s")
         return Done()
 
@@ -147,12 +153,11 @@ class Holding:
         self._heard = lease_clock()
         if message.offset_s is not None:
             self.page.seconds = message.offset_s
-        held = sorted(self._held.items())
         return Beaten(
             received=received,
             wall=time.time(),
             load=os.getloadavg()[0],
-            processes=tuple(HeldProcess(name=name, life=one.life) for name, one in held),
+            processes=self.held(),
             answered=time.monotonic(),
         )
 
@@ -181,7 +186,7 @@ class Holding:
             if message.run != self.run or not self.taken:  # the lease ended meanwhile
                 child.kill()
                 self._ours(message.run)
-            self._held[message.name] = held
+            self._held[message.name], self.epoch = held, message.epoch
         return ProcessStarted(life=held.life)
 
     async def _stop(self, message: StopProcess, sender: str) -> Done:

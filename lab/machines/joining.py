@@ -156,6 +156,8 @@ async def _seek(
                     holder=folder.holder,
                     run=holding.run,
                     ended=holding.ended,
+                    held=holding.held(),
+                    epoch=holding.epoch,
                 )
             )
         await asyncio.sleep(SEEK_EVERY_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
 from lab.brokers.control_plane import ControlClient
@@ -20,6 +20,7 @@ from protocol.messages.machines import (
     Beat,
     Beaten,
     EndProcess,
+    HeldProcess,
     StartProcess,
     StopProcess,
     TakeMachine,
@@ -77,7 +78,9 @@ class Machine:
         self.wall_offset_s = self.load = self.delay_s = 0.0  # as the last beat told
         self.heard_s = 0.0  # on our clock: when the last beat was answered
         self.worst_error_s = 0.0
+        self._watched: list[list[float]] = []  # the worst error since somebody asked
         self._processes: dict[str, RemoteProcess] = {}
+        self._found: dict[str, int] = {}  # processes that an earlier supervisor started, and lives
         self._ordering = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,9 +106,12 @@ class Machine:
 
     # ---- its life -------------------------------------------------------------------------------
 
-    async def take(self, run: str, public: dict[str, bytes]) -> None:
-        """The agent of that run is ours from now on, with no process yet."""
+    async def take(
+        self, run: str, public: dict[str, bytes], held: Iterable[HeldProcess] = ()
+    ) -> None:
+        """The agent of that run is ours from now on; the processes ``held`` go on."""
         self.run, self.heard_s = run, time.monotonic()
+        self._found = {process.name: process.life for process in held}
         self.offset = Offset()
         try:
             await self.ask(TakeMachine(run=run, lease_s=self.plan.lease_s, public=public))
@@ -153,12 +159,27 @@ class Machine:
         self.wall_offset_s = answer.wall - time.time()
         sample = sample_of(sent, answer.received, answer.answered, back)
         self.delay_s = 2 * sample.error_s
+        jumps, before = self.offset.jumps, known
         self.offset.add(sample)
+        if before is not None and self.offset.known is not None:
+            moved_s = abs(self.offset.known.offset_s - before.offset_s)
+            jumped = self.offset.jumps > jumps
+            self._erred(moved_s if jumped else self.offset.known.error_s)
         if known is None and self.offset.known is not None:
             await self.ask(Beat(run=run, offset_s=self.offset.known.offset_s), BEAT_LIMIT_S)
-        elif known is not None:
-            self.worst_error_s = max(self.worst_error_s, known.error_s)
         self._reconcile(answer, sent)
+
+    def _erred(self, error_s: float) -> None:
+        self.worst_error_s = max(self.worst_error_s, error_s)
+        for cell in self._watched:
+            cell[0] = max(cell[0], error_s)
+
+    def watched(self) -> Callable[[], float]:
+        """Tells by how much its clock was wrong at most, from now on; seconds."""
+        known = self.offset.known
+        cell = [known.error_s if known is not None else 0.0]
+        self._watched.append(cell)
+        return lambda: cell[0]
 
     def _reconcile(self, answer: Beaten, sent: float) -> None:
         """A process that was there when we asked, and is not in the answer, has ended."""
@@ -170,12 +191,18 @@ class Machine:
     # ---- its processes --------------------------------------------------------------------------
 
     async def spawn(self, label: str, config: AgentConfig) -> RemoteProcess:
-        """A process with that agent, when the machine is there; see ``Agents.spawn``.
+        """A process with that agent, when the machine is there; see ``Agents.spawn``. One that an
+        earlier supervisor has left is taken over, and goes on if it stood still.
 
         KS-AGENT-008 when it goes meanwhile.
         """
         await self.joined.wait()
         run = self.run
+        found = self._found.pop(config.name, None)
+        if found is not None:
+            process = self._processes[config.name] = RemoteProcess(self, config.name, found)
+            await self.stop(process, False)
+            return process
         message = StartProcess(
             run=run,
             name=config.name,

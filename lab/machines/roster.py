@@ -13,9 +13,9 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, machine_agent
 from lab.errors import KeysteadError
 from lab.logs.write import RecordLog
-from lab.machines.admission import use
+from lab.machines.admission import last_run, note_run, use
 from lab.machines.listening import Door, address, kept
-from lab.machines.machine import BEAT_LIMIT_S, Machine, RemoteProcess
+from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.topology.course import Report
 from lab.topology.plan import Topology
 from protocol.errors import ProductError
@@ -32,11 +32,12 @@ from protocol.terms import NodeName
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
+CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limit of a node
 
 
 class Roster:
-    """See ``Machine`` for the callbacks. ``patience_s``: how long a start waits for machines that
-    were there before; None: until they join."""
+    """See ``Machine`` for the callbacks; ``epoch`` is that of the lab's time. ``patience_s``: how
+    long a start waits for machines that were there before; None: until they join."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Roster:
         topology: Topology,
         identities: Identities,
         listen: str,
+        epoch: float,
         client: Callable[[], ControlClient],
         on_end: Callable[[RemoteProcess], None],
         warn: Callable[[str], None],
@@ -54,6 +56,8 @@ class Roster:
             plan.machine: Machine(plan, client, on_end, warn) for plan in topology.machines
         }
         self.patience_s: float | None = None
+        self._epoch = epoch
+        self._begun = time.monotonic()
         self._client = client
         self._of_process = {
             number: self.machines[plan.machine]
@@ -116,6 +120,7 @@ class Roster:
             case MachineLeaves() if self._said_by(sender, event.machine):
                 machine = self.machines[event.machine]
                 if event.run == machine.run:
+                    note_run(self._folder, machine.name, "")
                     machine.lose("has left", ended=True)
             case NodeRecord() if sender in self._agents:
                 if sender not in self._logs:
@@ -129,9 +134,13 @@ class Roster:
         try:
             if machine.run and seeks.ended == machine.run:
                 machine.lose("has ended its nodes, for it did not hear us", ended=True)
+            if seeks.ended and seeks.ended == last_run(self._folder, machine.name):
+                note_run(self._folder, machine.name, "")
             refusal = self._refusal(machine, seeks)
             if refusal is None:
-                await machine.take(seeks.run, self._public())
+                note_run(self._folder, machine.name, seeks.run)
+                held = seeks.held if seeks.epoch == self._epoch else ()
+                await machine.take(seeks.run, self._public(), held)
             else:
                 with suppress(ProductError):
                     await machine.ask(refusal, BEAT_LIMIT_S)
@@ -143,7 +152,7 @@ class Roster:
         wait = False
         try:
             use(self._folder, seeks, time.time())
-            left_s = machine.ended_by_s - time.monotonic()
+            left_s = self._ended_by_s(machine, seeks.run) - time.monotonic()
             if machine.run and not machine.silent:
                 text = f"another agent of machine {machine.name} has joined, and answers"
                 raise KeysteadError("KS-AGENT-005", text)
@@ -157,9 +166,37 @@ class Roster:
             )
         return None
 
+    def _ended_by_s(self, machine: Machine, run: str) -> float:
+        """When nothing of an earlier run can be alive, also of one that a supervisor took which was
+        killed: it has sent no beat since this one began."""
+        if machine.ended_by_s or last_run(self._folder, machine.name) in ("", run):
+            return machine.ended_by_s
+        return self._begun + machine.plan.lease_s + MARGIN_S
+
     def _public(self) -> dict[str, bytes]:
         files = self._identities.files((), ())
         return {Path(path).stem: data for path, data in files.items()}
+
+    def doubts(self) -> Callable[[], list[str]]:
+        """Tells why nothing counts of what was measured since this was called: a clock that was not
+        known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
+        begun = [(machine, machine.run, machine.watched()) for machine in self.machines.values()]
+
+        def found() -> list[str]:
+            lost = [
+                f"KS-AGENT-008: machine {machine.name} was lost during the run"
+                for machine, run, _ in begun
+                if machine.run != run
+            ]
+            unknown = [
+                f"KS-AGENT-010: the clock of machine {machine.name} was known within {error_s:.3f} s"
+                f", and has to be within {CLOCK_BOUND_S:g} s"
+                for machine, _, worst in begun
+                if (error_s := worst()) > CLOCK_BOUND_S
+            ]
+            return lost + unknown
+
+        return found
 
     async def know(self) -> None:
         """Let all machines know the nodes that have come to the lab."""
@@ -174,6 +211,7 @@ class Roster:
         async def one(machine: Machine) -> None:
             with suppress(ProductError):
                 await machine.ask(ReleaseMachine(run=machine.run), RELEASE_LIMIT_S)
+                note_run(self._folder, machine.name, "")
 
         there = [machine for machine in self.machines.values() if machine.joined.is_set()]
         await asyncio.gather(*map(one, there))

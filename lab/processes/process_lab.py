@@ -11,7 +11,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -32,7 +32,7 @@ from lab.processes.strikes import CONTROL_FLOOR_S, LabStrikes
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
+from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
@@ -42,6 +42,7 @@ from services.runtime.wire import TapCallback
 R = TypeVar("R", bound=Reply)
 
 LEASE_TICK_S = 0.5  # real seconds between looks at leases
+RULES_A_SECOND = 1000  # changes of the rules, at most, in a lab second
 SPAWNS_AT_ONCE = 16  # more at once would only wait for each other
 START_LIMIT_S = 60.0  # real seconds until a new agent must have taken a node
 STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
@@ -97,11 +98,14 @@ class ProcessLab(LabFiles, LabStrikes):
         if topology.machines:
             if not listen:
                 raise KeysteadError("KS-AGENT-007")
+            # Rules of an earlier supervisor may be in force there, under lower numbers.
+            self._desired.epoch = int(time.monotonic() * RULES_A_SECOND)
             self.roster = Roster(
                 folder,
                 topology,
                 self.identities,
                 listen,
+                time.epoch,
                 lambda: self.client,
                 self._child_ended,
                 lambda text: self.warn(text),
@@ -169,6 +173,9 @@ class ProcessLab(LabFiles, LabStrikes):
         process.held.clear()
         for node in process.nodes:
             await self._tell(process, AddNode(spec=self._specs[node]), START_LIMIT_S)
+            if process.machine is not None:  # an earlier supervisor may have held it
+                with suppress(NotConnected):
+                    await self._tell(process, HoldNode(node=node, held=False), START_LIMIT_S)
             if (firmware := self._firmware[node]) != self._specs[node].firmware:
                 await self._tell(process, SetFirmware(node=node, firmware=firmware), START_LIMIT_S)
             if node in self._skew:

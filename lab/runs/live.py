@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,10 +31,11 @@ async def play_on(
     show: Progress,
     *,
     scan: Searching | None = None,
+    doubts: Callable[[], Sequence[str]] = tuple,
 ) -> Verdict:
     """Play, write history and conversation as they grow, store the verdict. Leases are the lab
     owner's work. ``scan`` makes the search for keys that the run ends with, out of its recording
-    and how often the tap lost its link."""
+    and how often the tap lost its link. ``doubts``: why nothing of it counts, asked at its end."""
     recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
     async with lab.tapped(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
@@ -48,6 +49,7 @@ async def play_on(
                 run_id=folder.run,
                 scan=None if scan is None else scan(lambda: unheard(recording, gaps())),
                 opened=Forensics(lab).keys_on,
+                doubts=doubts,
             )
         finally:
             recording.close(gaps())

@@ -31,6 +31,7 @@ from lab.api.table import perform
 from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
+from lab.machines.epoch import ended, going_on
 from lab.machines.listening import DEFAULT
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
@@ -85,7 +86,11 @@ class Supervisor:
     def __init__(self, folder: LabFolder, record: LabRecord, lock: int) -> None:
         self.folder, self._lock = folder, lock
         file = LabFile.model_validate(record.file)
-        clock = LabTime(time.monotonic() - record.elapsed_s / file.pace, record.wall, file.pace)
+        epoch = time.monotonic() - record.elapsed_s / file.pace
+        if file.machines:
+            most_s = max(machine.lease_s for machine in file.machines)
+            epoch = going_on(folder, epoch, most_s)
+        clock = LabTime(epoch, record.wall, file.pace)
         listen = record.listen or DEFAULT
         self.lab = ProcessLab(folder.path, plan(file), clock, record.seed, listen=listen)
         if self.lab.roster is not None and record.ready:
@@ -216,6 +221,7 @@ class Supervisor:
             self.folder.note_supervisor(serving=False)
         self.notes.checkpoint()
         await self.lab.close(orderly=True)
+        ended(self.folder)
         if self.lost is not None:
             raise self.lost
 

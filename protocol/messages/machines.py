@@ -15,12 +15,20 @@ from protocol.messages.base import Event, Repeat, Reply, Request
 from protocol.messages.host import Done
 
 
+class HeldProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that runs there: ``name`` is its agent's, ``life`` counts those of that name."""
+
+    name: str
+    life: int
+
+
 class MachineSeeks(Event, frozen=True, kw_only=True):
     """An agent that wants to be taken, said each second until it is.
 
     ``bundle`` and ``digest`` (SHA-256) are those of the file that it joins with; ``holder`` is a
     random name of the machine's own. ``ended`` is the run before this one of the same agent, of
-    which nothing is alive any more.
+    which nothing is alive any more. ``held`` are processes that live on, of an agent that was taken
+    and does not hear its supervisor; ``epoch`` is that of the lab's time in them.
     """
 
     machine: str
@@ -29,6 +37,8 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     holder: str
     run: str
     ended: str = ""
+    held: tuple[HeldProcess, ...] = ()
+    epoch: float = 0.0
 
 
 class MachineLeaves(Event, frozen=True, kw_only=True):
@@ -39,7 +49,7 @@ class MachineLeaves(Event, frozen=True, kw_only=True):
 
 
 class TakeMachine(Request[Done], frozen=True, kw_only=True):
-    """It is taken, and begins with no process. ``lease_s``: so long it may go on without a beat.
+    """It is taken, with the processes that it has, and may go on for ``lease_s`` without a beat.
 
     ``public`` has by node what others seal to it with: the file of its public identity.
     """
@@ -59,13 +69,6 @@ class RefuseMachine(Request[Done], frozen=True, kw_only=True):
     text: str
     fix: str = ""
     wait: bool = False
-
-
-class HeldProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that runs there: ``name`` is its agent's, ``life`` counts those of that name."""
-
-    name: str
-    life: int
 
 
 class Beat(Request["Beaten"], frozen=True, kw_only=True):

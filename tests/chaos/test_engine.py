@@ -162,6 +162,11 @@ def test_reaching_outside_the_simulation_voids_the_run(world: World) -> None:
     assert verdict.reasons == ("KS-CHAOS-205: socket.connect",)
 
 
+def test_a_doubt_of_the_lab_makes_a_run_neither_pass_nor_fail(world: World) -> None:
+    verdict, _ = play(world, planned(world, CUT), doubts=lambda: ["KS-AGENT-010: a clock"])
+    assert (verdict.exit_code, verdict.reasons) == (5, ("KS-AGENT-010: a clock",))
+
+
 def test_a_history_that_could_not_be_written_is_an_error_and_all_is_healed(
     world: World, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def lab_file(**changes: Any) -> dict[str, Any]:
             {"name": "a", "hosts": host, "vms": vms},
             {"name": "b", "hosts": host, "vms": vms},
         ],
-        "machines": [{"name": "east", "clusters": ["b"], "lease_s": 3}],
+        "machines": [{"name": "east", "clusters": ["b"], "lease_s": 15}],
         **changes,
     }
 
@@ -42,8 +43,9 @@ def topology() -> Topology:
 
 
 @pytest.fixture
-def folder(topology: Topology) -> LabFolder:
+def folder(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabFolder:
     """As ``up`` has made it, when its door has been opened."""
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "state"))
     made = LabFolder("far")
     made.make()
     file = load(lab_file()).model_dump(mode="json")

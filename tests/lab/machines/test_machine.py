@@ -165,6 +165,23 @@ async def test_who_is_in_another_run_is_not_taken_and_nothing_waits_for_it(
     assert machine.run == "" and machine.ended_by_s == 0.0 and told == []
 
 
+async def test_the_worst_error_is_told_from_when_it_was_asked_for(
+    machine: Machine, agent: Agent
+) -> None:
+    await machine.take("r1", {})
+    calm = machine.watched()
+    await asyncio.sleep(0.2)
+    assert calm() < 0.1
+    worst = machine.watched()
+    agent.ahead_s += 600  # it stood still for ten minutes
+    await asyncio.sleep(0.3)
+    assert worst() == pytest.approx(600, abs=1) and machine.offset.jumps == 1
+    assert machine.joined.is_set(), "no lease goes by that clock"
+    later = machine.watched()
+    await asyncio.sleep(0.1)
+    assert later() < 0.1
+
+
 async def test_a_machine_that_goes_while_a_process_starts(machine: Machine, agent: Agent) -> None:
     await machine.take("r1", {})
     agent.answer = lambda message: (

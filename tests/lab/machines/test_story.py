@@ -20,7 +20,17 @@ import psutil
 import pytest
 
 from lab.api.answers import LabMachine
-from lab.api.commands import Command, GetMachines, GetNodes, HostPowerOn
+from lab.api.commands import (
+    Command,
+    GetHosts,
+    GetLinks,
+    GetMachines,
+    GetNodes,
+    GetStatus,
+    GetVms,
+    HostPowerOn,
+    LinkCut,
+)
 from lab.api.remote import Remote
 from lab.supervise.launching import ROOT
 from lab.supervise.state_folder import LabFolder
@@ -165,7 +175,7 @@ def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
     assert (east.standing, east.nodes, east.processes) == ("joined", 1, 1)
     assert east.clock_offset_s is not None and east.clock_error_ms is not None
     assert abs(east.clock_offset_s - two.far.ahead_s) < 0.5 and east.clock_error_ms < 500
-    assert "joined: the lease is 3 s" in two.far.said
+    assert "joined: the lease is 15 s" in two.far.said
     late = [node.counters.get("late", 0) for node in two.ask(GetNodes()).items]
     assert sum(late) == 0, "three hours are no delay"
     shown = two.here.ok("get", "machines", "-n", "far").out.splitlines()
@@ -215,18 +225,18 @@ def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Pa
 def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) -> None:
     (process,) = (p for p in two.far.cli.processes() if p.pid and p.name().startswith("ks-"))
     two.door().suspend()
-    time.sleep(1.5)
+    time.sleep(4)
     two.door().resume()
     assert until(lambda: two.stands("joined"), 10)
     assert process.is_running() and two.host() == "running"
     two.door().suspend()
     try:
-        assert until(lambda: two.far.nodes() == [], 10), "the agent ended them by itself"
-        assert until(lambda: two.stands("away"), 10) and two.host() == "gone"
+        assert until(lambda: two.far.nodes() == [], 30), "the agent ended them by itself"
+        assert until(lambda: two.stands("away"), 30) and two.host() == "gone"
     finally:
         two.door().resume()
-    assert "was not heard for 3 s: 1 processes are ended" in two.far.said
-    assert until(lambda: two.stands("joined"), 20), "it came back by itself"
+    assert "was not heard for 15 s: 1 processes are ended" in two.far.said
+    assert until(lambda: two.stands("joined"), 40), "it came back by itself"
     assert until(two.running, 20)
 
 
@@ -236,14 +246,14 @@ def test_an_agent_that_is_killed_takes_its_nodes_along_and_may_come_back(two: Tw
     assert until(lambda: two.far.nodes() == [], 5)
     two.far.join(two.bundle)
     assert until(lambda: "lease of an earlier agent" in two.far.said, 10), "it waits for it"
-    assert until(lambda: two.stands("joined"), 30)
+    assert until(lambda: two.stands("joined"), 40)
     assert until(two.running, 20)
 
 
 @pytest.mark.slow
 def test_an_agent_that_is_told_to_end_is_known_to_have_ended(two: Two) -> None:
     two.far.signal(signal.SIGTERM)
-    assert until(lambda: two.far.agents() == [] and two.far.nodes() == [], 10)
+    assert until(lambda: two.far.agents() == [] and two.far.nodes() == [], 30)
     assert until(lambda: two.stands("away"), 2), "it said so; nobody waits for a lease"
     two.far.join(two.bundle)
     assert until(lambda: two.stands("joined"), 15)
@@ -262,9 +272,31 @@ def test_a_lab_that_is_taken_down_ends_what_is_elsewhere(two: Two) -> None:
 
 
 @pytest.mark.slow
+def test_a_supervisor_that_is_back_within_the_lease_finds_its_nodes_running(two: Two) -> None:
+    (process,) = (p for p in two.far.cli.processes() if p.name().startswith("ks-"))
+    two.ask(LinkCut(a="vcenter", b="esxi-002"))
+    before = two.ask(GetStatus())
+    (vm,) = (vm for vm in two.ask(GetVms()).items if vm.host == "esxi-002")
+    os.kill(before.supervisor, signal.SIGKILL)
+    ran = two.here("up", "-n", "far")
+    assert ran.code == 0, ran
+    assert process.is_running() and two.far.nodes() == ["ks-esxi-002"]
+    assert two.ask(GetStatus()).lab_time > before.lab_time, "time has gone on"
+    boots = {str(node.node): node.boot for node in two.ask(GetNodes()).items}
+    assert boots["vcenter"] > 1, "what stood here has lost its power"
+    assert until(lambda: not any(link.rules for link in two.ask(GetLinks()).items), 5)
+    assert until(lambda: connected(two), 20), "the cut of the time before is healed there too"
+    assert [one.vm for one in two.ask(GetVms()).items if one.host == "esxi-002"] == [vm.vm]
+
+
+def connected(two: Two) -> bool:
+    return all(host.connection == "connected" for host in two.ask(GetHosts()).items)
+
+
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_no_node_behind(two: Two) -> None:
     supervisor = two.here.ok("status", "-n", "far", "-o", "json").json["supervisor"]
     os.kill(supervisor, signal.SIGKILL)
-    assert until(lambda: two.far.nodes() == [], 10), "the lease is over"
+    assert until(lambda: two.far.nodes() == [], 30), "the lease is over"
     ran = Cli(two.far.cli.home.parent / "late")("agent", "join", str(two.bundle))
     assert ran.code == 69 and "KS-AGENT-006" in ran.err, ran

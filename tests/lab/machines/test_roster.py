@@ -1,0 +1,139 @@
+"""Who may join, and what a run that lost a machine or its clock is worth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from lab.brokers.identities import Identities
+from lab.machines.admission import last_run, note_run
+from lab.machines.bundle import read
+from lab.machines.issuing import issue
+from lab.machines.offset import Sample
+from lab.machines.roster import Roster
+from lab.supervise.state_folder import LabFolder
+from lab.topology.plan import Topology
+from protocol.messages.host import Done
+from protocol.messages.machines import Beat, Beaten, HeldProcess, MachineSeeks, RefuseMachine
+
+EPOCH = 5.0
+
+
+class Client:
+    """An agent that takes what it is told, and remembers it."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    async def request(self, to: str, message: Any, *, within_s: float) -> Any:
+        self.told.append(message)
+        if isinstance(message, Beat):
+            now = time.monotonic()
+            return Beaten(received=now, answered=now, wall=0.0, load=0.0, processes=())
+        return Done()
+
+    def refusals(self) -> list[tuple[str, bool]]:
+        return [(m.error_id, m.wait) for m in self.told if isinstance(m, RefuseMachine)]
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def roster(folder: LabFolder, topology: Topology, client: Client) -> Roster:
+    return made(folder, topology, client)
+
+
+def made(folder: LabFolder, topology: Topology, client: Client) -> Roster:
+    return Roster(
+        folder.path,
+        topology,
+        Identities.load(folder.path),
+        "127.0.0.1:0",
+        EPOCH,
+        lambda: client,  # type: ignore[arg-type, return-value]
+        lambda process: None,
+        lambda text: None,
+    )
+
+
+@pytest.fixture
+def seeks(folder: LabFolder, tmp_path: Path) -> MachineSeeks:
+    issue("far", "east", tmp_path / "bundle", "", 60.0)
+    bundle = read(tmp_path / "bundle")
+    return MachineSeeks(
+        machine="east", bundle=bundle.manifest.id, digest=bundle.digest, holder="h", run="r1"
+    )
+
+
+async def heard(roster: Roster, event: MachineSeeks, sender: str = "machine-east") -> None:
+    roster._hear(sender, event)
+    async with asyncio.timeout(30):
+        while roster._admitting:
+            await asyncio.sleep(0.005)
+
+
+async def test_one_that_seeks_is_taken_and_its_run_is_noted(
+    roster: Roster, folder: LabFolder, seeks: MachineSeeks
+) -> None:
+    await heard(roster, seeks, "machine-west")
+    assert not roster.machines["east"].joined.is_set(), "another one spoke in its name"
+    await heard(roster, seeks)
+    assert roster.machines["east"].joined.is_set() and last_run(folder.path, "east") == "r1"
+
+
+async def test_a_second_agent_is_refused_while_the_first_one_answers(
+    roster: Roster, client: Client, seeks: MachineSeeks
+) -> None:
+    await heard(roster, seeks)
+    await heard(roster, other(seeks, "r2"))
+    assert client.refusals() == [("KS-AGENT-005", False)]
+    roster.machines["east"].heard_s -= 5.0  # the first one is silent
+    await heard(roster, other(seeks, "r2"))
+    assert client.refusals()[1:] == [("KS-AGENT-005", True)], "its lease is not over"
+    await heard(roster, other(seeks, "r2", ended="r1"))
+    assert roster.machines["east"].run == "r2", "it is the same one, and has ended its nodes"
+
+
+async def test_what_a_killed_supervisor_took_is_waited_for_or_taken_over(
+    folder: LabFolder, topology: Topology, client: Client, seeks: MachineSeeks
+) -> None:
+    note_run(folder.path, "east", "r1")
+    new = made(folder, topology, client)
+    await heard(new, other(seeks, "r2"))
+    assert client.refusals() == [("KS-AGENT-005", True)], "nodes of r1 may be alive"
+    alive = (HeldProcess(name="agent-4", life=3),)
+    await heard(new, other(seeks, "r1", held=alive, epoch=EPOCH))
+    assert new.machines["east"].run == "r1" and new.machines["east"]._found == {"agent-4": 3}
+    old = made(folder, topology, client)
+    await heard(old, other(seeks, "r1", held=alive, epoch=EPOCH - 1))
+    assert old.machines["east"]._found == {}, "another time of the lab: they are started anew"
+
+
+async def test_a_run_without_a_machine_or_its_clock_counts_neither_way(
+    roster: Roster, seeks: MachineSeeks
+) -> None:
+    await heard(roster, seeks)
+    east, doubts = roster.machines["east"], roster.doubts()
+    assert east.run == "r1"
+    assert doubts() == []
+    east._erred(0.5)
+    assert ["KS-AGENT-010" in doubt for doubt in doubts()] == [True]
+    east.offset.known = Sample(0.0, 0.001)
+    later = roster.doubts()
+    assert later() == [], "what was before is not its matter"
+    assert east.run == "r1"
+    east.lose("went")
+    assert east.run == ""
+    assert [doubt.split(":")[0] for doubt in later()] == ["KS-AGENT-008"]
+
+
+def other(seeks: MachineSeeks, run: str, **more: Any) -> MachineSeeks:
+    return msgspec.structs.replace(seeks, run=run, **more)
