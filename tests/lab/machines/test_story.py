@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from lab.api.commands import (
     GetStatus,
     GetVms,
     HostPowerOn,
+    HostReboot,
     LinkCut,
 )
 from lab.api.remote import Remote
@@ -44,6 +46,28 @@ AHEAD_S = 3 * 3600
 CLOCK = ("unshare", "--time", "--monotonic", str(AHEAD_S), "--boottime", str(AHEAD_S), "--fork")
 
 
+TIME_OF_DAY = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+static volatile double *ahead;
+static int (*machines)(clockid_t, struct timespec *);
+__attribute__((constructor)) static void begin(void) {
+    machines = dlsym(RTLD_NEXT, "clock_gettime");
+    ahead = mmap(0, sizeof(double), PROT_READ, MAP_SHARED, open(getenv("AHEAD"), O_RDONLY), 0);
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = machines(clock, now);
+    if (clock == CLOCK_REALTIME && ahead != MAP_FAILED) now->tv_sec += (time_t)*ahead;
+    return failed;
+}
+"""
+"""In front of the C library: a time of day that a test sets, for all processes of a machine."""
+
+
 def own_clock() -> bool:
     """Whether this user may give a process a monotonic clock (``time_namespaces(7)``)."""
     return not subprocess.run([*CLOCK, "true"], capture_output=True).returncode
@@ -54,9 +78,24 @@ class Far:
 
     def __init__(self, home: Path) -> None:
         self.cli = Cli(home)
+        self._time_of_day = home.with_suffix(".ahead")
+        self.set_time_of_day(AHEAD_S)
+        if shutil.which("cc"):
+            source, library = home.with_suffix(".c"), home.with_suffix(".so")
+            source.write_text(TIME_OF_DAY)
+            make = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+            subprocess.run(make, check=True)
+            more = {"LD_PRELOAD": str(library), "AHEAD": str(self._time_of_day)}
+            self.cli = Cli(home, **more)
         self.log = home.with_suffix(".log")
         self.ahead_s = AHEAD_S if own_clock() else 0
         self._process: subprocess.Popen[bytes] | None = None
+
+    def set_time_of_day(self, ahead_s: float) -> None:
+        """In place: it is mapped."""
+        fd = os.open(self._time_of_day, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.write(fd, struct.pack("d", ahead_s))
+        os.close(fd)
 
     def join(self, bundle: Path) -> None:
         if self._process is not None:
@@ -183,6 +222,20 @@ def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
         ["here", "here", "3"],
         ["east", "joined", "1"],
     ]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_time_of_day_that_is_hours_ahead_and_jumps_changes_nothing(two: Two) -> None:
+    wall = two.machine().wall_offset_s
+    assert wall is not None and abs(wall - AHEAD_S) < 2
+    two.far.set_time_of_day(AHEAD_S + 600)
+    assert until(lambda: (two.machine().wall_offset_s or 0) > AHEAD_S + 500, 10), "it jumped"
+    east = two.machine()
+    assert (east.standing, east.jumps) == ("joined", 0) and east.clock_error_ms is not None
+    two.ask(HostReboot(("esxi-002",)))
+    assert two.host() == "running"
+    assert not [n.node for n in two.ask(GetNodes()).items if n.counters.get("late", 0)]
+    assert two.far.said.count("joined") == 1, "no lease was lost"
 
 
 def test_what_a_node_there_logs_is_read_here(two: Two) -> None:
