@@ -189,8 +189,8 @@ class Roster:
                 if machine.run != run
             ]
             unknown = [
-                f"KS-AGENT-010: the clock of machine {machine.name} was known within {error_s:.3f} s"
-                f", and has to be within {CLOCK_BOUND_S:g} s"
+                f"KS-AGENT-010: the clock of machine {machine.name} was known within "
+                f"{error_s:.3f} s, and has to be within {CLOCK_BOUND_S:g} s"
                 for machine, _, worst in begun
                 if (error_s := worst()) > CLOCK_BOUND_S
             ]
