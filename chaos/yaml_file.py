@@ -12,6 +12,8 @@ used nowhere; its check for duplicate keys would still leave marks and limits to
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -74,9 +76,10 @@ class YamlFile:
 def read_yaml(text: str) -> YamlFile:
     """Read one document; never raises, ``problems`` says what is wrong."""
     file = YamlFile()
-    problem = _refusal(text)
+    events: list[yaml.Event] = []
+    problem = _refusal(text, events)
     if problem is None:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _Composed(events).get_single_node()
         if root is not None:
             data = _value(file, root, ())
             if not any(found.flaw is Flaw.UNREADABLE for found in file.problems):
@@ -88,13 +91,32 @@ def read_yaml(text: str) -> YamlFile:
     return file
 
 
-def _refusal(text: str) -> YamlProblem | None:
-    """The first thing for which the text is not read at all."""
+class _Composed(yaml.composer.Composer, yaml.resolver.Resolver):
+    """Composes the nodes of events that were parsed already: scanning is what takes time."""
+
+    def __init__(self, events: Iterable[yaml.Event]) -> None:
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
+        self._left = deque(events)
+
+    def check_event(self, *choices: type[yaml.Event]) -> bool:
+        return bool(self._left) and (not choices or isinstance(self._left[0], choices))
+
+    def peek_event(self) -> yaml.Event | None:
+        return self._left[0] if self._left else None
+
+    def get_event(self) -> yaml.Event | None:
+        return self._left.popleft() if self._left else None
+
+
+def _refusal(text: str, events: list[yaml.Event]) -> YamlProblem | None:
+    """The first thing for which the text is not read at all; its ``events`` when there is none."""
     if len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
         return YamlProblem(Flaw.TOO_LARGE, Place(1, 1), "larger than 1 MiB")
     depth = documents = values = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            events.append(event)
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             documents += isinstance(event, yaml.DocumentStartEvent)

@@ -7,6 +7,8 @@ no service, so that a command which only reads a lab file stays quick.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -43,8 +45,9 @@ class KnobRow(msgspec.Struct, frozen=True, kw_only=True):
     read_by: tuple[Role, ...]
 
 
-def table() -> dict[str, KnobRow]:
-    """Every knob by name, sorted."""
+@cache
+def table() -> Mapping[str, KnobRow]:
+    """Every knob by name, sorted; worked out once."""
     readers: dict[str, list[Role]] = {}
     for role, kind in KNOBS.items():
         for name in kind.__struct_fields__:
@@ -53,7 +56,7 @@ def table() -> dict[str, KnobRow]:
     for name in sorted(readers):
         known = described(KNOBS[readers[name][0]])[name]
         rows[name] = KnobRow(**msgspec.structs.asdict(known), read_by=tuple(readers[name]))
-    return rows
+    return MappingProxyType(rows)
 
 
 def faults(values: Mapping[str, Any]) -> dict[str, str]:
