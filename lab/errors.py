@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
+from lab.load.explanations import EXPLANATIONS as LOAD_EXPLANATIONS
 from protocol.printable import printable
 
 USAGE = 64
@@ -82,24 +83,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         "A file is not the part of an audit trail that it was",
         "A row was altered or removed, or it does not begin where the file before it ends.",
         "take another copy of the file; give several in their order",
-    ),
-    "KS-LOAD-001": Explanation(
-        "A threshold fits nothing of the load",
-        "It names an operation that is not in the mix, or it cannot be read.",
-        "name an operation of `--mix`, or all, as in `--threshold 'get.p99 < 50ms'`",
-        USAGE,
-    ),
-    "KS-LOAD-002": Explanation(
-        "The load could not begin",
-        "The server cannot be reached, refuses the client, or does not make the keys that the load"
-        " is about.",
-        "`keystead kmip replay` with the same arguments says what is wrong, step by step",
-    ),
-    "KS-LOAD-003": Explanation(
-        "The experiment offers no load",
-        "Its file has no `load`, so that there are no figures of one.",
-        "add `load: {rate: 2/s, for: 5m, mix: {power: 1}}`, or use `keystead chaos run`",
-        USAGE,
     ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
@@ -376,6 +359,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         "keep the lab's folder (`keystead status` names it) and report it with the log",
         70,
     ),
+    **{name: Explanation(*said) for name, said in LOAD_EXPLANATIONS.items()},
 }
 
 

@@ -12,8 +12,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.fits import check_fits
 from chaos.experiment.lint import BadExperiment
-from chaos.experiment.model import Abort, Experiment, Offered, Probed
-from chaos.experiment.parse import Document
+from chaos.experiment.model import Abort, Experiment, Probed
 from chaos.experiment.plan import (
     Begun,
     Cue,
@@ -47,15 +46,12 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     placed = Timeline(experiment, directory, seed).placed()
     faults = [one.planned for one in placed if isinstance(one.planned, PlannedFault)]
     actions = [one.planned for one in placed if isinstance(one.planned, PlannedAction)]
-    loads = [load.until for load in experiment.workload if load.until is not None]
-    offered = experiment.load
-    load = None if offered is None else _offered(document, offered, directory, seed)
+    load = _offered(experiment, directory, seed)
+    loads = [one.until for one in experiment.workload if one.until is not None]
     loads += [] if load is None else [load.until_s]
     duration_s = experiment.heading.duration or max(_ends(faults, actions), *loads, 0.0)
     check_fits(experiment, placed, directory, duration_s)
-    if load is not None and load.until_s > duration_s:
-        text = f"it ends at {load.until_s:g} s, and the run lasts {duration_s:g} s"
-        document.add(("load",), "KS-CHAOS-004", text, "leave `duration` out, or shorten the load")
+    _check_ends(experiment, load, duration_s)
     arrivals = _arrivals(experiment, load, directory, seed, duration_s)
     probes = [
         made
@@ -63,11 +59,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         for place, probed in enumerate(getattr(experiment, when))
         for made in _probe(experiment, when, place, probed, directory, seed)
     ]
-    aborts = [
-        made
-        for place, abort in enumerate(experiment.guards.abort_if)
-        for made in _abort(experiment, place, abort, directory, seed)
-    ]
+    aborts = _aborts(experiment, directory, seed)
     core = _core(experiment, directory, seed)
     problems = document.problems[before:]
     del document.problems[before:]
@@ -94,13 +86,21 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         load=load,
         probes=tuple(probes),
         checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
-        aborts=tuple(aborts),
+        aborts=aborts,
         unattended=tuple(
             (span.from_, round(span.from_ + span.for_, 6)) for span in experiment.guards.unattended
         ),
         bug=experiment.control.bug if experiment.control else "",
         expect=tuple(experiment.control.expect) if experiment.control else (),
     )
+
+
+def _check_ends(experiment: Experiment, load: PlannedLoad | None, duration_s: float) -> None:
+    """A load ends before its run does."""
+    if load is not None and load.until_s > duration_s:
+        text = f"it ends at {load.until_s:g} s, and the run lasts {duration_s:g} s"
+        cure = "leave `duration` out, or shorten the load"
+        experiment.document.add(("load",), "KS-CHAOS-004", text, cure)
 
 
 def _core(experiment: Experiment, directory: Directory, seed: int) -> tuple[NodeName, ...]:
@@ -171,13 +171,16 @@ def _arrivals(
     )
 
 
-def _offered(document: Document, offered: Offered, directory: Directory, seed: int) -> PlannedLoad:
-    """The load with the VMs that its selector chooses."""
+def _offered(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:
+    """The load with the VMs that its selector chooses; None when none is offered."""
+    offered = experiment.load
+    if offered is None:
+        return None
     load = offered.planned()
     try:
         targets = select_vms(offered.on or "all", directory, Draws(seed, "load"))
     except ChaosError as error:
-        document.add(("load",), error.id, error.text)
+        experiment.document.add(("load",), error.id, error.text)
         return load
     return msgspec.structs.replace(load, on=tuple(targets))
 
@@ -202,6 +205,14 @@ def _scope(
         experiment.document.add(path, error.id, error.text)
         return None
     return {"vms": vms, "hosts": hosts}
+
+
+def _aborts(experiment: Experiment, directory: Directory, seed: int) -> tuple[PlannedProbe, ...]:
+    return tuple(
+        made
+        for place, abort in enumerate(experiment.guards.abort_if)
+        for made in _abort(experiment, place, abort, directory, seed)
+    )
 
 
 def _abort(

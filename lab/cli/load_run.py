@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,10 +19,8 @@ from lab.cli.output import plain, say
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from chaos.verdict import Verdict
+    from lab.runs.store import RunFolder
 
 MIX = "power:60,challenge:35,key:5"
 
@@ -75,30 +74,37 @@ def run(
         "--vms": vms,
         "--lab": lab if lab != "default" else "",
     }
-    if file and (extra := [name for name, value in said.items() if value]):
-        text = f"{', '.join(extra)}: the file {file} says that itself"
-        raise KeysteadError("KS-USE-003", text, "change the file, or a parameter of it: --with")
     if file:
-        from lab.api.experiment_files import offers_load
-
-        if not offers_load(file, given or ()):
-            raise KeysteadError("KS-LOAD-003", f"{file} has no `load`")
+        _check_file(file, [name for name, value in said.items() if value], given or ())
     files.check()
     with tempfile.TemporaryDirectory() as scratch:
         path = file
         if not file:
-            sizes = {"hosts": hosts, "vms": vms}
-            changes = {name: size for name, size in sizes.items() if size is not None}
             load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
-            path = _written(Path(scratch), lab, changes, load, seed or 1)
-        folder, verdict = played(
-            path, mode, seed, tpm, pace, on, False, given=given or (), control=False
-        )
+            path = _written(Path(scratch), lab, {"hosts": hosts, "vms": vms}, load, seed or 1)
+        args = (path, mode, seed, tpm, pace, on, False)
+        folder, verdict = played(*args, given=given or (), control=False)
+    return _tell(folder, verdict, files, options)
+
+
+def _check_file(file: str, extra: list[str], given: Sequence[str]) -> None:
+    """It offers a load, and nothing beside it says what the load is: ``extra`` are such options."""
+    from lab.api.experiment_files import offers_load
+
+    if extra:
+        text = f"{', '.join(extra)}: the file {file} says that itself"
+        raise KeysteadError("KS-USE-003", text, "change the file, or a parameter of it: --with")
+    if not offers_load(file, given):
+        raise KeysteadError("KS-LOAD-003", f"{file} has no `load`")
+
+
+def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -> int:
+    """What came of it, on the screen and in files; the exit code."""
     from lab.load.kept import keep_with_run
 
     report = keep_with_run(folder)
     if report is None:
-        raise KeysteadError("KS-LOAD-003", f"{file}: its run {folder.run} has none")
+        raise KeysteadError("KS-LOAD-003", f"the run {folder.run} has no load")
     told(report, options)
     if options.output in (Format.TABLE, Format.WIDE):
         _ended(verdict)
@@ -150,10 +156,11 @@ def _load(
 
 
 def _written(
-    scratch: Path, lab: str, changes: dict[str, Any], load: dict[str, Any], seed: int
+    scratch: Path, lab: str, sizes: dict[str, int | None], load: dict[str, Any], seed: int
 ) -> str:
     from lab.load.written import experiment
 
+    changes = {name: size for name, size in sizes.items() if size is not None}
     path = scratch / "load.yaml"
     path.write_text(experiment(lab, changes, load, seed=seed), encoding="utf-8")
     return str(path)

@@ -145,6 +145,7 @@ def test_every_operation_has_its_request_and_is_done() -> None:
         Operation.ACCEPT_ROLLBACK,
         Operation.RESTORE,
         Operation.TRUST,  # at the console
+        Operation.CUT_TRAIL,
         Operation.DISTRUST,
         Operation.ADMIT,  # of who is refused at the door
         Operation.MOVE_IDENTITY,
