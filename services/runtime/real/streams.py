@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,8 @@ LISTEN_AGAIN_S: Final = 0.2
 QUEUE: Final = 512
 LONGEST_NAME: Final = 64
 HIGH_WATER: Final = 256 * 1024
-_COMING: Final = memoryview(bytearray(64 * 1024))
-"""Bytes that have just come on one of the connections, as they are on the wire."""
+COMING: Final = 64 * 1024
+"""Bytes that are taken from a socket at a time."""
 LINGER_S: Final = 30.0
 """Lab seconds that the other end of a closed connection has to take what was written before."""
 
@@ -57,6 +58,12 @@ class LabStreams(StreamDriver):
         self._folder, self.pace = folder / FOLDER, pace
         self._door: asyncio.Server | None = None
         self._outside: asyncio.Server | None = None
+
+    @cached_property
+    def coming(self) -> memoryview:
+        """What has just come on one of the connections, as it is on the wire: taken before anything
+        else of this loop is done."""
+        return memoryview(bytearray(COMING))
 
     @property
     def timing(self) -> LabStreams:
@@ -173,8 +180,8 @@ class _Door:
 class _Line(asyncio.BufferedProtocol, Carrier):
     """One end of a connection on a socket.
 
-    What comes goes by one buffer for all: asyncio's own is made anew for each read, with a quarter
-    of a mebibyte, which costs ten times what the read does.
+    What comes goes by one buffer for all of a life: asyncio's own is made anew for each read, with
+    a quarter of a mebibyte, which costs ten times what the read does.
     """
 
     def __init__(self, driver: LabStreams, connection: End | None) -> None:
@@ -225,16 +232,16 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     # ---- asyncio.BufferedProtocol -------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
+        self._transport, self._coming = transport, self._driver.coming
         transport.set_write_buffer_limits(high=HIGH_WATER)
         if self._over:
             transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _COMING
+        return self._coming
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_COMING[:nbytes]))
+        self.data_received(bytes(self._coming[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """These bytes have come."""

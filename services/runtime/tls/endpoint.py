@@ -21,15 +21,14 @@ from protocol.errors import Disconnected, InvalidArgument, ProductError, TlsFail
 from services.runtime.streams import TlsIdentity
 
 _RECORD: Final = 16_384  # a TLS record has no more plain bytes
-_TAKE: Final = 16_384
 _LATEST: Final = 253_402_300_799  # Unix seconds of the end of the year 9999
 _library = Binding().lib
 _read, _write, _give = _library.SSL_read, _library.SSL_write, _library.BIO_write
 _take = _library.BIO_read
 _text, _buffer = Binding().ffi.string, Binding().ffi.buffer
 _room = Binding().ffi.new_allocator(should_clear_after_alloc=False)
-_inside, _left, _where = _library.BIO_get_mem_data, _library.SSL_pending, _room("char **")
-_SEALED: Final = _room("char[]", _TAKE)  # for all endpoints: nothing of it is in clear
+_inside, _left = _library.BIO_get_mem_data, _library.SSL_pending
+_where = _room("char **")  # that too is said of what is inside, and nobody looks at it
 
 
 class Credentials:
@@ -163,10 +162,11 @@ class Endpoint:
 
     def outgoing(self) -> bytes:
         """What is to be brought to the other end now; empty when there is nothing."""
-        data, out = b"", self._out
-        while _inside(out, _where) > 0 and (size := _take(out, _SEALED, _TAKE)) > 0:
-            data += _buffer(_SEALED, size)
-        return data
+        waiting = _inside(self._out, _where)
+        if waiting <= 0:
+            return b""
+        size = _take(self._out, room := _room("char[]", waiting), waiting)
+        return bytes(_buffer(room, size))
 
     def _shake(self) -> None:
         try:
