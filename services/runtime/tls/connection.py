@@ -365,11 +365,11 @@ class Connection(Stream, End):
                 raise answer
             self._may_write()
             self._endpoint.send(answer)
+            self._flush(Kind.DATA, len(answer))
         except (Exception, NodeDown) as error:
             self._untold = error
             self._wake()
             return
-        self._flush(Kind.DATA, len(answer))
         if self._deaf:
             self._wake()
         elif self._endpoint.plain or self._endpoint.closed:

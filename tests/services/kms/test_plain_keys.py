@@ -308,6 +308,26 @@ async def test_a_commit_that_was_refused_and_happened_makes_no_key_twice(
     audit.check(way.server.platter.databases["keys"], way.server.vault)
 
 
+async def test_a_defect_in_one_answer_is_of_its_connection_alone(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, asked = Pattern.answer, list[KeyId]()
+
+    def answer(self: Pattern, batch_id: bytes, key_id: KeyId, stamp: int) -> bytes:
+        asked.append(key_id)
+        if len(asked) == 1:
+            raise RuntimeError("a defect")
+        return original(self, batch_id, key_id, stamp)
+
+    monkeypatch.setattr(Pattern, "answer", answer)
+    first, *others = [way.ask(PLAIN) for _ in range(3)]
+    async with asyncio.timeout(5):
+        for one in others:
+            assert key_in(await one)
+        with pytest.raises(RuntimeError, match="a defect"):
+            await first
+
+
 async def test_a_full_disk_fails_all_and_loses_none(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

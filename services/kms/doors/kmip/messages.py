@@ -173,7 +173,11 @@ class Messages:
         later = Later()
 
         def over(key_id: KeyId, error: BaseException | None) -> None:
-            later.give(self._made(pattern, batch_id, key_id, error))
+            try:
+                answer = self._made(pattern, batch_id, key_id, error)
+            except Exception as defect:  # of this connection: others are told after it
+                answer = defect
+            later.give(answer)
 
         if not at_once.making(self._core, caller, pattern.request, over):
             return None
