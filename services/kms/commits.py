@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -31,6 +31,9 @@ from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
 
 T = TypeVar("T")
+
+STEPS: Final = 32
+"""Of the loop, in which new keys are gathered at most."""
 
 
 class Done(msgspec.Struct, Generic[T], frozen=True):
@@ -109,6 +112,13 @@ class _NewKeys(_Message):
             one.over(one.row.key_id, error)
 
 
+class _Step:
+    """One of the loop."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
 class Commits:
     """Of one life of a key server. ``background`` is that of its node.
 
@@ -125,6 +135,8 @@ class Commits:
         self.witnesses: list[Witness] = []
         self.unwritten, self.kept = Unwritten(), Kept()
         self._gathered: list[_Message] = []
+        self._new = 0  # keys among them
+        self._under_way: asyncio.Event | None = None  # of a group with new keys
 
     async def make(
         self, run: Callable[[sqlite3.Connection, Trail], Done[T]], touches: Touched = ()
@@ -152,6 +164,7 @@ class Commits:
     def add(self, new: Making) -> None:
         """Have a new key written, behind what was asked before; it is told when that is over."""
         last = self._gathered[-1] if self._gathered else None
+        self._new += 1
         if isinstance(last, _NewKeys):
             last.made.append(new)
         else:
@@ -177,6 +190,26 @@ class Commits:
             raise
 
     async def _next(self) -> None:
+        """New keys are gathered while an earlier group with some is on its way, and as long as each
+        step of the loop brings more of them: a commit and a sync cost as much as many of them."""
+        while self._new and self._under_way is not None:
+            await self._under_way.wait()
+        steps, seen = 0, 0
+        while seen < self._new and steps < STEPS:
+            steps, seen = steps + 1, self._new
+            await _Step()
+        if self._new:
+            under_way = self._under_way = asyncio.Event()
+            try:
+                await self._taken()
+            finally:
+                self._under_way = None
+                under_way.set()
+        else:
+            await self._taken()
+
+    async def _taken(self) -> None:
+        self._new = 0
         group, self._gathered = self._gathered, []
         await self._carry(group)
 

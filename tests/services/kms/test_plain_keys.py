@@ -259,6 +259,38 @@ async def test_what_comes_together_is_one_commit(way: Way) -> None:
     assert dict(way.server.platter.sql("SELECT key_id, changed FROM keys")) == changed
 
 
+async def test_keys_are_gathered_while_others_are_on_their_way(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also over several steps of the loop; who asks for something else waits for nobody."""
+    database, right, go = way.server.database, way.server.database.transact, asyncio.Event()
+    begun: list[int] = []
+
+    async def held(fn: Any, applied: Any = None) -> Any:
+        begun.append(len(begun))
+        await go.wait()
+        return await right(fn, applied)
+
+    monkeypatch.setattr(database, "transact", held)
+    asked = [way.ask(PLAIN)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+        asked.append(way.ask(PLAIN))
+    await asyncio.sleep(0.01)
+    assert begun == [0], "they are on their way together"
+    asked.append(way.ask(NAMED))
+    await asyncio.sleep(0.01)
+    assert begun == [0, 1]
+    for _ in range(4):
+        asked.append(way.ask(PLAIN))
+        await asyncio.sleep(0.005)
+    assert begun == [0, 1]
+    go.set()
+    async with asyncio.timeout(5):
+        assert all(map(key_in, await asyncio.gather(*asked)))
+    assert begun == [0, 1, 2]
+
+
 async def test_one_that_cannot_be_written_takes_no_other_with_it(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
