@@ -198,15 +198,21 @@ class Commits:
         while seen < self._new and steps < STEPS:
             steps, seen = steps + 1, self._new
             await _Step()
-        if self._new:
-            under_way = self._under_way = asyncio.Event()
-            try:
-                await self._taken()
-            finally:
-                self._under_way = None
-                under_way.set()
-        else:
+        if not self._new:
             await self._taken()
+            return
+        under_way = self._under_way = asyncio.Event()
+        try:
+            await self._taken()
+        finally:
+            if self._under_way is under_way:
+                self._landed()
+
+    def _landed(self) -> None:
+        """New keys need wait no more: a group is committed, or nobody knows whether it is."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.set()
 
     async def _taken(self) -> None:
         self._new = 0
@@ -261,6 +267,7 @@ class Commits:
 
     async def _answer(self, group: Sequence[_Message]) -> None:
         """Let those go on at once that wait for nobody else; the others when it is settled."""
+        self._landed()
         waiting: list[tuple[_Message, Done[Any]]] = []
         for message in group:
             done = message.done

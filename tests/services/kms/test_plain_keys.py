@@ -25,6 +25,7 @@ from protocol.messages import kms as m
 from protocol.terms import KeyId
 from services.kms import audit, making
 from services.kms.access import Caller
+from services.kms.anchor import AnchorKeeper
 from services.kms.config import Auditing, KmsRole
 from services.kms.doors.kmip import plain_keys
 from services.kms.doors.kmip.forms import LARGEST, MOST
@@ -34,6 +35,7 @@ from services.kms.ids import IdScheme
 from services.kms.master import kek_bytes
 from services.kms.operations import Create, Get
 from services.kms.ring import KeyRing
+from services.kms.work import Written
 from services.runtime.incarnation import NodeDown
 from services.runtime.streams import Later
 from tests.services.kms.core_rig import OWNER, STRANGER, do
@@ -289,6 +291,25 @@ async def test_keys_are_gathered_while_others_are_on_their_way(
     async with asyncio.timeout(5):
         assert all(map(key_in, await asyncio.gather(*asked)))
     assert begun == [0, 1, 2]
+
+
+async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With durable audit the next ones are on their way to the disk meanwhile."""
+    begun, go, right = way.server.database.commits, asyncio.Event(), AnchorKeeper.settled
+
+    async def settled(self: AnchorKeeper, written: Written) -> None:
+        await go.wait()
+        await right(self, written)
+
+    monkeypatch.setattr(AnchorKeeper, "settled", settled)
+    asked = []
+    for number in range(1, 4):
+        asked.append(way.ask(PLAIN))
+        await asyncio.sleep(0.005)
+        assert way.server.database.commits == begun + number
+    assert not any(one.done() for one in asked)
+    go.set()
+    assert all(map(key_in, await asyncio.gather(*asked)))
 
 
 async def test_one_that_cannot_be_written_takes_no_other_with_it(
