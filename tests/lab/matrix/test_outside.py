@@ -52,6 +52,14 @@ def test_there_are_twenty_and_each_has_plays() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("name", ["X03", "X11", "X19"])
+def test_a_row_agrees(name: str) -> None:
+    found = played(name)[name]
+    assert found.verdict is Agreement.AGREE, [cell.why for cell in found.cells]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_row_agrees() -> None:
     found = outside((), mode="sim", tpm=None, seed=1, jobs=2, report=unheard)
     wrong = [
