@@ -81,9 +81,7 @@ def test_every_verb_of_a_lab_is_known_to_look_or_to_act() -> None:
 
 
 @pytest.mark.parametrize(("kind", "values"), ALL, ids=named)
-def test_on_a_good_lab_it_bites_and_is_seen_gone_and_on_a_bad_one_it_is_told(
-    world: World, kind: str, values: Values
-) -> None:
+def test_its_checks_tell_a_good_lab_from_bad_ones(world: World, kind: str, values: Values) -> None:
     """All on one lab, one after the other: what was healed is as it was before."""
     keys = keys_of(world)
     for how in (None, How.NOTHING, *(() if kind in ALONE else (How.ALL_BUT_LAST,))):
