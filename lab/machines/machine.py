@@ -138,8 +138,10 @@ class Machine:
             self._ended(process)
 
     async def _beats(self, run: str) -> None:
-        while self.run == run:
+        while True:
             await asyncio.sleep(BEAT_EVERY_S)
+            if self.run != run:
+                return
             try:
                 await self._beat(run)
             except ProductError:

@@ -154,6 +154,16 @@ async def test_silence_for_the_lease_is_the_end_of_a_run(
     assert left_s > module.BEAT_LIMIT_S, "a beat on its way could still let it live"
 
 
+async def test_of_one_that_has_ended_its_nodes_nobody_waits_for_a_lease(
+    machine: Machine, agent: Agent
+) -> None:
+    await machine.take("r1", {})
+    await asyncio.sleep(0)  # the next beat is waited for
+    machine.lose("has left", ended=True)
+    await asyncio.sleep(0.1)
+    assert machine.ended_by_s == 0.0, "no beat went to a run that is over"
+
+
 async def test_who_is_in_another_run_is_not_taken_and_nothing_waits_for_it(
     machine: Machine, agent: Agent, told: list[str]
 ) -> None:

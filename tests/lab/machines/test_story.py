@@ -1,4 +1,7 @@
-"""Two machines on one: a supervisor, and an agent in a state folder and a clock of its own."""
+"""Two machines on one: a supervisor, and an agent in a state folder and a clock of its own.
+
+The lab is one for all; each test leaves it as it was, with all nodes running.
+"""
 
 from __future__ import annotations
 
@@ -203,12 +206,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         patch.undo()
 
 
+def unlocked(two: Two) -> list[str]:
+    """Hosts of VMs whose keys are there."""
+    return sorted(vm.host for vm in two.ask(GetVms()).items if vm.crypto == "unlocked")
+
+
 def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
-    vms = two.here.ok("get", "vms", "-n", "far", "-o", "json").items()
-    assert [(vm["host"], vm["crypto"]) for vm in vms] == [
-        ("esxi-001", "unlocked"),
-        ("esxi-002", "unlocked"),
-    ]
+    assert until(lambda: unlocked(two) == ["esxi-001", "esxi-002"], 20), two.ask(GetVms())
     assert two.far.nodes() == ["ks-esxi-002"], "its process is there, under its agent"
     east = two.machine()
     assert (east.standing, east.nodes, east.processes) == ("joined", 1, 1)
@@ -228,6 +232,7 @@ def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
 def test_a_time_of_day_that_is_hours_ahead_and_jumps_changes_nothing(two: Two) -> None:
     wall = two.machine().wall_offset_s
     assert wall is not None and abs(wall - AHEAD_S) < 2
+    joins = two.far.said.count("joined")
     two.far.set_time_of_day(AHEAD_S + 600)
     assert until(lambda: (two.machine().wall_offset_s or 0) > AHEAD_S + 500, 10), "it jumped"
     east = two.machine()
@@ -235,7 +240,9 @@ def test_a_time_of_day_that_is_hours_ahead_and_jumps_changes_nothing(two: Two) -
     two.ask(HostReboot(("esxi-002",)))
     assert two.host() == "running"
     assert not [n.node for n in two.ask(GetNodes()).items if n.counters.get("late", 0)]
-    assert two.far.said.count("joined") == 1, "no lease was lost"
+    assert two.far.said.count("joined") == joins, "no lease was lost"
+    two.far.set_time_of_day(AHEAD_S)
+    assert until(lambda: (two.machine().wall_offset_s or 0) < AHEAD_S + 500, 10)
 
 
 def test_what_a_node_there_logs_is_read_here(two: Two) -> None:
@@ -282,23 +289,25 @@ def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) ->
     two.door().resume()
     assert until(lambda: two.stands("joined"), 10)
     assert process.is_running() and two.host() == "running"
+    leases = two.far.said.count("was not heard")
     two.door().suspend()
     try:
         assert until(lambda: two.far.nodes() == [], 30), "the agent ended them by itself"
         assert until(lambda: two.stands("away"), 30) and two.host() == "gone"
     finally:
         two.door().resume()
-    assert "was not heard for 15 s: 1 processes are ended" in two.far.said
+    assert two.far.said.count("was not heard for 15 s: 1 processes are ended") == leases + 1
     assert until(lambda: two.stands("joined"), 40), "it came back by itself"
     assert until(two.running, 20)
 
 
 @pytest.mark.slow
 def test_an_agent_that_is_killed_takes_its_nodes_along_and_may_come_back(two: Two) -> None:
+    waits = two.far.said.count("lease of an earlier agent")
     two.far.signal(signal.SIGKILL)
     assert until(lambda: two.far.nodes() == [], 5)
     two.far.join(two.bundle)
-    assert until(lambda: "lease of an earlier agent" in two.far.said, 10), "it waits for it"
+    assert until(lambda: two.far.said.count("lease of an earlier agent") > waits, 15), "it waits"
     assert until(lambda: two.stands("joined"), 40)
     assert until(two.running, 20)
 
@@ -322,6 +331,7 @@ def test_a_lab_that_is_taken_down_ends_what_is_elsewhere(two: Two) -> None:
     assert two.stands("joined") and two.host() == "running"
     vms = two.here.ok("get", "vms", "-n", "far", "-o", "json").items()
     assert [vm["host"] for vm in vms] == ["esxi-001", "esxi-002"]
+    assert until(two.running, 20)
 
 
 @pytest.mark.slow
@@ -353,3 +363,6 @@ def test_a_killed_supervisor_leaves_no_node_behind(two: Two) -> None:
     assert until(lambda: two.far.nodes() == [], 30), "the lease is over"
     ran = Cli(two.far.cli.home.parent / "late")("agent", "join", str(two.bundle))
     assert ran.code == 69 and "KS-AGENT-006" in ran.err, ran
+    two.here("up", "-n", "far")  # it may say that nodes are off, of a machine that came late
+    assert until(lambda: two.stands("joined"), 40)
+    assert until(two.running, 20)
