@@ -136,6 +136,7 @@ class Roster:
                 machine.lose("has ended its nodes, for it did not hear us", ended=True)
             if seeks.ended and seeks.ended == last_run(self._folder, machine.name):
                 note_run(self._folder, machine.name, "")
+                machine.ended_by_s = 0.0
             refusal = self._refusal(machine, seeks)
             if refusal is None:
                 note_run(self._folder, machine.name, seeks.run)

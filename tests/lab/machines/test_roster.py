@@ -100,6 +100,9 @@ async def test_a_second_agent_is_refused_while_the_first_one_answers(
     assert client.refusals()[1:] == [("KS-AGENT-005", True)], "its lease is not over"
     await heard(roster, other(seeks, "r2", ended="r1"))
     assert roster.machines["east"].run == "r2", "it is the same one, and has ended its nodes"
+    roster.machines["east"].lose("was silent")  # later than the agent itself, which saw it first
+    await heard(roster, other(seeks, "r3", ended="r2"))
+    assert roster.machines["east"].run == "r3", "nobody waits for what is known to have ended"
 
 
 async def test_what_a_killed_supervisor_took_is_waited_for_or_taken_over(
