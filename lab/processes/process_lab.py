@@ -31,7 +31,7 @@ from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.processes.strikes import CONTROL_FLOOR_S, LabStrikes
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
-from protocol.errors import NotConnected, ProductError, TimedOut
+from protocol.errors import NotAvailable, NotConnected, ProductError, TimedOut
 from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
@@ -369,7 +369,14 @@ class ProcessLab(LabFiles, LabStrikes):
     # ---- growing --------------------------------------------------------------------------------
 
     async def add_node(self, spec: NodeSpec) -> None:
-        """A process of its own, with an identity that the running broker learns."""
+        """A process of its own, with an identity that the running broker learns.
+
+        ``NotAvailable`` for a host whose cluster has its datastore on another machine.
+        """
+        array = str(spec.config.get("datastore", ""))
+        if self.roster is not None and array in self.roster.arrays:
+            where = self.roster.arrays[array]
+            raise NotAvailable(f"no host can be added to a cluster on machine {where} yet")
         if spec.node not in self._of:
             number = len(self._processes) + 1
             self.identities.add(spec.node)

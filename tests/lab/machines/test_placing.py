@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab.errors import KeysteadError
@@ -74,6 +75,16 @@ async def test_files_there_are_not_looked_into_from_here(
         with pytest.raises(NotAvailable, match="machine east"):
             await look
     assert await lab.tpm_nv(NodeName("esxi-001")) == b""
+
+
+async def test_no_host_is_added_beside_the_array_of_its_cluster(
+    topology: Topology, tmp_path: Path
+) -> None:
+    lab = ProcessLab(tmp_path, topology, LabTime(0.0, 0.0, 1.0), 1, listen="127.0.0.1:0")
+    spec = msgspec.structs.replace(lab.spec(NodeName("esxi-002")), node=NodeName("esxi-003"))
+    with pytest.raises(NotAvailable, match="machine east"):
+        await lab.add_node(spec)
+    assert not (tmp_path / "identity" / "node" / "esxi-003.json").exists()
 
 
 def test_a_lab_that_nobody_can_join_has_no_machines(topology: Topology, tmp_path: Path) -> None:
