@@ -77,8 +77,9 @@ def load_report(
         asked,
         arrivals,
         offer,
-        ended_s=max(ended, load.warmup_s),
+        ended_s=ended,
         cpu_s=None,
+        interrupted=verdict is not None and verdict.verdict == "interrupted",
         verdict="" if verdict is None else verdict.verdict,
         facts={"mode": run.mode, "pace": f"{pace:g}", "faults and actions": str(entries)},
     )

@@ -6,9 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from chaos.experiment.plan import load_plan
+from chaos.history import verify
 from lab.cli.main import run
+from lab.load.of_run import load_report
+from lab.runs.store import RunFolder
 
 pytestmark = pytest.mark.sim
 
@@ -63,6 +68,16 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     code, again = told(capsys, *words, *more)
     assert again["run"] == "load-sim-1-2"
     assert {**again, "run": ""} == {**first, "run": ""}
+    folder = RunFolder(first["run"])
+    plan, records = folder.decoded("plan.json", load_plan), verify(folder.history)
+    cut = [record for record in records if record.t < records[-1].t / 2]
+    ended = folder.verdict()
+    assert ended is not None
+    ended = msgspec.structs.replace(ended, verdict="interrupted")
+    half = load_report(folder.record(), plan, cut, ended, pace=1.0)
+    assert half is not None and half.verdict == "interrupted"
+    assert 0 < half.seconds < first["seconds"] and 0 < half.items[-1].offered < every["offered"]
+    assert half.items[-1].ok_per_s > every["ok_per_s"] / 2, "of the time that it had"
     assert run(["chaos", "replay", first["run"]]) == 0
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
