@@ -43,6 +43,7 @@ from protocol.errors import (
 from protocol.messages.host import Esxcli, GuestAnswer, GuestChallenge
 from protocol.messages.vcenter import (
     CreateVm,
+    CryptoUnlock,
     DestroyVm,
     DisconnectHost,
     EncryptVm,
@@ -98,6 +99,7 @@ FIRST_STEP: dict[str, Any] = {
     "vm.recrypt": RecryptVm,
     "vm.recrypt_deep": PowerOffVm,
     "vm.come_and_go": CreateVm,
+    "vm.unlock": CryptoUnlock,
     "host.reconnect": DisconnectHost,
     "esx.persistence.off_on": Esxcli,
 }

@@ -19,6 +19,7 @@ OUT_OF_REACH: dict[Thing, str] = {
         "error",
         "KS-CHAOS-201",
     ): "never raised: it begins a verdict's reason; see test_engine",
+    ("error", "KS-AGENT-010"): "never raised: it begins a verdict's reason; see test_roster",
 }
 """What no test reaches, and why that is no gap."""
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import tarfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
 from lab.errors import KeysteadError
+from lab.machines import joining
 from lab.machines.admission import use
 from lab.machines.bundle import Bundle, packed, read
 from lab.machines.issuing import issue
@@ -167,3 +172,17 @@ def test_a_folder_has_one_agent_and_stays_on_its_machine(
     with pytest.raises(KeysteadError, match="brought here from another machine") as refused:
         JoinedFolder(bundle)
     assert refused.value.id == "KS-AGENT-009"
+
+
+async def test_a_lab_that_is_not_there_is_told(folder: LabFolder, tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen
+        at = {"host": "127.0.0.1", "port": nobody.getsockname()[1]}
+        (folder.path / "door" / "address.json").write_text(json.dumps(at))
+        bundle = bundle_of(folder, tmp_path / "east.bundle")
+        joined = JoinedFolder(bundle)
+        holding: Any = SimpleNamespace(page=SimpleNamespace(supervisor_time=time.monotonic))
+        with pytest.raises(KeysteadError, match="the lab far is not reached") as refused:
+            await joining._opened(bundle, joined, f"nats://{bundle.manifest.address}", holding)
+        joined.close()
+    assert refused.value.id == "KS-AGENT-006"

@@ -41,8 +41,8 @@ def note(kind: str, name: str) -> None:
 
 def _by_a_test(frame: FrameType | None) -> bool:
     """Whether a test made the object by itself: then the product did not come so far."""
-    while frame is not None and frame.f_code.co_name == "__init__":
-        frame = frame.f_back
+    while frame is not None and isinstance(frame.f_locals.get("self"), BaseException):
+        frame = frame.f_back  # the errors of a kind that builds on another
     return frame is not None and f"{os.sep}tests{os.sep}" in frame.f_code.co_filename
 
 
