@@ -69,6 +69,7 @@ class Roster:
         }
         self.arrays = {name: plan.machine for plan in topology.machines for name in plan.arrays}
         self._admitting: set[str] = set()
+        self._seeking: dict[str, tuple[str, float]] = {}
         self._logs: dict[str, RecordLog] = {}
         self._agents = {f"agent-{number}" for number in self._of_process}
         for name in self.machines:
@@ -154,7 +155,7 @@ class Roster:
         try:
             use(self._folder, seeks, time.time())
             left_s = self._ended_by_s(machine, seeks.run) - time.monotonic()
-            if machine.run and not machine.silent:
+            if machine.run and machine.heard_s > self._sought_since(machine, seeks.run):
                 text = f"another agent of machine {machine.name} has joined, and answers"
                 raise KeysteadError("KS-AGENT-005", text)
             if machine.run or left_s > 0:
@@ -166,6 +167,13 @@ class Roster:
                 run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
             )
         return None
+
+    def _sought_since(self, machine: Machine, run: str) -> float:
+        """When this run of an agent was first heard of: who has answered since then is another
+        one; an answer before it may be the last of an agent that was killed."""
+        if self._seeking.get(machine.name, ("", 0.0))[0] != run:
+            self._seeking[machine.name] = run, time.monotonic()
+        return self._seeking[machine.name][1]
 
     def _ended_by_s(self, machine: Machine, run: str) -> float:
         """When nothing of an earlier run can be alive, also of one that a supervisor took which was
