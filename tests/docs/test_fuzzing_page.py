@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs.test_commands import ROOT, Shell, commands, same
 
-pytestmark = [pytest.mark.sim, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.timeout(300)]
 _OWN = re.compile(r"\S+/campaigns/|trace [0-9a-f]{16}")
 
 

@@ -33,6 +33,9 @@ schedule:
 """
 
 
+SIGNALS = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
     made = Cli(tmp_path / "state")
@@ -79,7 +82,7 @@ def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> No
     assert scratch(cli) == [], "the next command does not collect it"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_run_heals_and_says_130(
     cli: Cli, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -126,7 +129,7 @@ def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(
     cli.ok("down", "--purge")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_run_on_a_lab_heals_there(
     cli: Cli, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -6,6 +6,7 @@ megabytes to keep: they are made once, by one process, and given back.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -21,8 +22,10 @@ from tests.tidy.tree import python_sources, sources
 
 @pytest.fixture(autouse=True)
 def _given_back() -> Iterator[None]:
+    gc.disable()  # it would look through millions of nodes again and again
     yield
     tree.parsed.cache_clear()
+    gc.enable()
 
 
 def test_the_tree_keeps_every_rule() -> None:

@@ -201,8 +201,26 @@ STRIKES = [
 ] + ["cut leaving-coming", "cut source-target", "cut leaving-source", "cut coming-target"]
 
 
-@pytest.mark.parametrize("what", STRIKES)
-@pytest.mark.parametrize("off", [False, True], ids=["running", "off"])
+QUICK = {
+    *(("crash source", False), ("power_loss target", False)),
+    *(("cut leaving-coming", True), ("crash coming", True)),
+}
+"""What strikes a running VM or one that is off; the rest is slow."""
+
+
+@pytest.mark.parametrize(
+    ("what", "off"),
+    [
+        pytest.param(
+            what,
+            off,
+            id=f"{'off' if off else 'running'}-{what}",
+            marks=() if (what, off) in QUICK else pytest.mark.slow,
+        )
+        for what in STRIKES
+        for off in (False, True)
+    ],
+)
 async def test_whatever_fails_at_whatever_step_one_vcenter_has_it(what: str, off: bool) -> None:
     """It is registered at exactly one place, runs at most once, and can be started there."""
     async with Lab(topology=two_vcenters(), mode="sim", seed=11) as lab:

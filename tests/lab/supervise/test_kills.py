@@ -111,6 +111,7 @@ def sweep(cli: Cli, numbers: list[int], labels: list[str], try_one: Callable[[in
 CHOSEN = ("order Ask PowerOnVm",)
 
 
+@pytest.mark.slow
 def test_some_steps_of_up(cli: Cli, tmp_path: Path) -> None:
     """A VM is there, and not yet on."""
     labels = steps(cli, tmp_path / "steps", SUPERVISOR, "up", *SMALL)
