@@ -26,6 +26,9 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
+ALLOCATIONS = 20_000
+"""Between two looks of the garbage collector; what a simulated lab holds is alive until its end."""
+
 _UNREACHED = pytest.StashKey[list[str]]()
 
 
@@ -54,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(ALLOCATIONS, 20, 20)
     gc.enable()
 
 
