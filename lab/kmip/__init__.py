@@ -2,8 +2,9 @@
 
 - ``alone``    a key server over the real drivers of its ports, in this process
 - ``serving``  one in the foreground, that clients reach over TLS; ``certificates`` of it
-- ``keeping``  what seals the keys of one    - ``resealing``  another root, while none runs
-- ``trails``   its audit trail, of which old rows go into a file; ``trail_file`` proves itself
+- ``keeping``  what seals the keys of one
+- ``offline``  one that does not run: ``resealing``, another root; ``trails``, of which old rows go
+  into a file; ``trail_file`` proves itself
 - ``told``     what answers say of one
 - ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
 - ``compared`` an answer beside the one that a conversation expects

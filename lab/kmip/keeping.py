@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms.access import caller_at
 from services.kms.roots.passphrase import CURE, PASSPHRASE_OPTION, flaw_of
+from services.runtime.service import Halted
 
 OPTION: Final = "--passphrase-file"
 OLD_OPTION: Final = "--old-passphrase-file"
@@ -39,6 +42,23 @@ def halted(screen: str, option: str = OPTION) -> KeysteadError:
             "KS-USE-003", screen.replace(CURE, f"Name a file that has it: {option} FILE")
         )
     return KeysteadError("KS-KMIP-003", screen)
+
+
+@asynccontextmanager
+async def running(server: Alone, option: str = OPTION) -> AsyncIterator[None]:
+    """Started, and ended in order; when it halts at its start, as ``halted`` tells it."""
+    try:
+        await server.start()
+    except Halted as end:
+        await server.close()
+        raise halted(end.screen, option) from None
+    except OSError:
+        await server.close()
+        raise
+    try:
+        yield
+    finally:
+        await server.stop()
 
 
 async def keep(server: Alone, *, passphrase: str | None, rotate: bool) -> None:

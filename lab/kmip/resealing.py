@@ -14,16 +14,14 @@ from typing import Any, Final
 
 from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import OLD_OPTION, OPTION, halted, typed
-from lab.kmip.serving import locked
+from lab.kmip.keeping import OLD_OPTION, OPTION, typed
+from lab.kmip.offline import opened
 from protocol.errors import InvalidState, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms.access import caller_at
-from services.kms.config import KmsConfig
 from services.kms.custody import Custodian
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
-from services.runtime.service import Halted
 
 _NO_TPM: Final = (
     "--root tpm is not available here: a server without a lab has no TPM, and one in software "
@@ -48,32 +46,15 @@ async def reseal(wanted: Reseal, record: Callable[[str, dict[str, Any]], None]) 
     keys; KS-KMIP-001 when a server runs in it or its disk refuses, KS-KMIP-003 when what is in it
     is not served from."""
     new = _words(wanted)
-    if not (wanted.folder / "disk").is_dir():
-        raise KeysteadError("KS-USE-003", f"{wanted.folder}: no key server has kept anything there")
-    old = typed(wanted.old_passphrase_file)
-    with locked(wanted.folder):
-        server = Alone(wanted.folder / "disk", KmsConfig(), record=record, options=old)
-        try:
-            await server.start()
-        except Halted as end:
-            await server.close()
-            raise halted(end.screen, OLD_OPTION) from None
-        except OSError:
-            await server.close()
-            raise
-        try:
-            return await _sealed(server, wanted, new, old)
-        finally:
-            await server.stop()
+    async with opened(wanted.folder, wanted.old_passphrase_file, record, OLD_OPTION) as server:
+        return await _sealed(server, wanted, new)
 
 
-async def _sealed(
-    server: Alone, wanted: Reseal, new: KeyMaterial | None, old: dict[str, str]
-) -> Custodian:
+async def _sealed(server: Alone, wanted: Reseal, new: KeyMaterial | None) -> Custodian:
     service = server.service
     local = caller_at(service.config, server.node.name, local=True)
     now = await service.custody.status()
-    if old and now.root is not RootKind.PASSPHRASE:
+    if wanted.old_passphrase_file is not None and now.root is not RootKind.PASSPHRASE:
         text = f"{OLD_OPTION}: no passphrase seals these keys, but their {now.root.value}"
         raise KeysteadError("KS-USE-003", text)
     try:

@@ -22,7 +22,7 @@ from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
-from lab.kmip.keeping import halted, keep, typed
+from lab.kmip.keeping import keep, running, typed
 from lab.kmip.told import KmipClient
 from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
@@ -35,7 +35,6 @@ from services.kms.identities import Identity
 from services.kms.ids import IdScheme
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
-from services.runtime.service import Halted
 from services.runtime.streams import CONNECTIONS, Listener
 
 SPARE_FILES: Final = 640
@@ -97,15 +96,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
             local_scope=settings.scope, audit=settings.audit, root=root, ids=IdScheme.TIMED
         )
         server = Alone(settings.folder / "disk", config, record=record, options=options)
-        try:
-            await server.start()
-        except Halted as end:
-            await server.close()
-            raise halted(end.screen) from None
-        except OSError:
-            await server.close()
-            raise
-        try:
+        async with running(server):
             await keep(server, passphrase=words.get(PASSPHRASE_OPTION), rotate=settings.rotate_kek)
             admission = await server.service.kmip_identities()
             await _identified(server, admission, settings, files)
@@ -115,8 +106,6 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
             with _asked_to_end() as asked:
                 ready(Serving(address, settings.folder, files, clients))
                 await _ended(server, asked)
-        finally:
-            await server.stop()
 
 
 def _made(settings: Settings) -> ServerFiles:

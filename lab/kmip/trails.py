@@ -10,15 +10,12 @@ from typing import Any, Final
 
 from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import halted, typed
-from lab.kmip.serving import locked
+from lab.kmip.offline import opened
 from lab.kmip.trail_file import Part, Writer, check_follows, read
 from protocol.errors import ProductError
 from services.kms import audit, cuts
 from services.kms.access import caller_at
 from services.kms.audit import TrailEnd
-from services.kms.config import KmsConfig
-from services.runtime.service import Halted
 
 PAGE: Final = 1000
 """Rows that are read at once."""
@@ -41,25 +38,11 @@ async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) ->
     The file is durable before a row goes. KS-USE-003 for words that do not fit, KS-KMIP-001 when a
     server runs in the folder or a disk refuses, KS-KMIP-003 when it is not served from.
     """
-    if not (wanted.folder / "disk").is_dir():
-        raise KeysteadError("KS-USE-003", f"{wanted.folder}: no key server has kept anything there")
-    words = typed(wanted.passphrase_file)
-    with locked(wanted.folder):
-        server = Alone(wanted.folder / "disk", KmsConfig(), record=record, options=words)
-        try:
-            await server.start()
-        except Halted as end:
-            await server.close()
-            raise halted(end.screen) from None
-        except OSError:
-            await server.close()
-            raise
+    async with opened(wanted.folder, wanted.passphrase_file, record) as server:
         try:
             return await _cut(server, wanted)
         except ProductError as error:
             raise KeysteadError("KS-KMIP-001", str(error)) from None
-        finally:
-            await server.stop()
 
 
 async def _cut(server: Alone, wanted: Cutting) -> Part | None:

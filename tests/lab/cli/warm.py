@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -92,6 +93,8 @@ def _serve(listening: socket.socket, life: socket.socket) -> None:
     waiting.register(life, selectors.EVENT_READ)
     while True:
         for key, _ in waiting.select():
+            if waiting.get_map().get(key.fd) is not key:  # its other half has just been told
+                continue
             if key.fileobj is life:
                 return
             if key.fileobj is listening:
@@ -150,6 +153,9 @@ def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
             main()
         except SystemExit as left:
             code = left.code or 0
+        except BaseException:  # as the interpreter tells it
+            code = 1
+            traceback.print_exc()
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):

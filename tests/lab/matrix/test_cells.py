@@ -81,56 +81,33 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
             assert {records[seq].data["event"] for seq in evidence.records} == {row.event}
 
 
+QUICK = [
+    (Block.S10, Fault.F2, (Event.E4, Event.E6, Event.E9), ("LK", "LK", "NO")),
+    (Block.S10, Fault.F6, (Event.E1, Event.E2, Event.E4, Event.E5), ("OK", "PS", "NO", "OK")),
+    (Block.S00, Fault.F7, (Event.E3, Event.E11), ("PT", "PT")),
+    (Block.S10, Fault.F2, (Event.E12,), ("OK",)),
+    (Block.S11, Fault.F4, (Event.E12,), ("OK",)),
+    (Block.N1X, Fault.F8, (Event.E12,), ("NO",)),
+    (Block.T11, Fault.F4, (Event.E5, Event.E6), ("PT", "LK")),
+    (Block.T10, Fault.F2, (Event.E4, Event.E6, Event.E10), ("OK", "OK", "NO")),
+    (Block.T11, Fault.F5B, (Event.E2, Event.E4, Event.E8), ("SAFE", "NO", "NO")),
+    (Block.T10, Fault.F0, (Event.E11,), ("PT",)),
+    (Block.T10, Fault.F8, (Event.E4, Event.E10), ("LK", "OK")),
+]
+SLOW = [
+    (Block.S10, Fault.F8, (Event.E4, Event.E9, Event.E11), ("LK", "OK", "PT")),
+    (Block.S10, Fault.F7, (Event.E12,), ("PT",)),
+    (Block.T10, Fault.F3, (Event.E2, Event.E3, Event.E11), ("UNSAFE", "PT", "PT")),
+    (Block.T10, Fault.F6, (Event.E2, Event.E4), ("PS", "NO")),
+    (Block.T10, Fault.F7, (Event.E3, Event.E4, Event.E11), ("PT", "LK", "PT")),
+    (Block.T11, Fault.F5B, (Event.E1, Event.E11), ("OK", "PT")),
+    (Block.T11, Fault.F1, (Event.E4, Event.E6, Event.E9), ("OK", "LK", "NO")),
+]
+
+
 @pytest.mark.parametrize(
     ("block", "fault", "events", "letters"),
-    [
-        (Block.S10, Fault.F2, (Event.E4, Event.E6, Event.E9), ("LK", "LK", "NO")),
-        (Block.S10, Fault.F6, (Event.E1, Event.E2, Event.E4, Event.E5), ("OK", "PS", "NO", "OK")),
-        (Block.S00, Fault.F7, (Event.E3, Event.E11), ("PT", "PT")),
-        pytest.param(
-            Block.S10,
-            Fault.F8,
-            (Event.E4, Event.E9, Event.E11),
-            ("LK", "OK", "PT"),
-            marks=pytest.mark.slow,
-        ),
-        (Block.S10, Fault.F2, (Event.E12,), ("OK",)),
-        pytest.param(Block.S10, Fault.F7, (Event.E12,), ("PT",), marks=pytest.mark.slow),
-        (Block.S11, Fault.F4, (Event.E12,), ("OK",)),
-        (Block.N1X, Fault.F8, (Event.E12,), ("NO",)),
-        pytest.param(
-            Block.T10,
-            Fault.F3,
-            (Event.E2, Event.E3, Event.E11),
-            ("UNSAFE", "PT", "PT"),
-            marks=pytest.mark.slow,
-        ),
-        (Block.T11, Fault.F4, (Event.E5, Event.E6), ("PT", "LK")),
-        (Block.T10, Fault.F2, (Event.E4, Event.E6, Event.E10), ("OK", "OK", "NO")),
-        pytest.param(
-            Block.T10, Fault.F6, (Event.E2, Event.E4), ("PS", "NO"), marks=pytest.mark.slow
-        ),
-        (Block.T11, Fault.F5B, (Event.E2, Event.E4, Event.E8), ("SAFE", "NO", "NO")),
-        pytest.param(
-            Block.T10,
-            Fault.F7,
-            (Event.E3, Event.E4, Event.E11),
-            ("PT", "LK", "PT"),
-            marks=pytest.mark.slow,
-        ),
-        (Block.T10, Fault.F0, (Event.E11,), ("PT",)),
-        pytest.param(
-            Block.T11, Fault.F5B, (Event.E1, Event.E11), ("OK", "PT"), marks=pytest.mark.slow
-        ),
-        (Block.T10, Fault.F8, (Event.E4, Event.E10), ("LK", "OK")),
-        pytest.param(
-            Block.T11,
-            Fault.F1,
-            (Event.E4, Event.E6, Event.E9),
-            ("OK", "LK", "NO"),
-            marks=pytest.mark.slow,
-        ),
-    ],
+    [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)],
 )
 def test_a_few_cells_of_every_kind_of_fault(
     block: Block, fault: Fault, events: tuple[Event, ...], letters: tuple[str, ...]

@@ -1,0 +1,35 @@
+"""A server without a lab that does not run, opened for a change that nobody sees half done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.errors import KeysteadError
+from lab.kmip.alone import Alone
+from lab.kmip.keeping import OPTION, running, typed
+from lab.kmip.serving import locked
+from services.kms.config import KmsConfig
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path,
+    passphrase_file: Path | None,
+    record: Callable[[str, dict[str, Any]], None],
+    option: str = OPTION,
+) -> AsyncIterator[Alone]:
+    """What is in ``folder``, with its lock held. ``option`` is the one that names the file.
+
+    KS-USE-003 for a folder without keys and for a passphrase, KS-KMIP-001 when a server runs there
+    or its disk refuses, KS-KMIP-003 when what is in it is not served from.
+    """
+    if not (folder / "disk").is_dir():
+        raise KeysteadError("KS-USE-003", f"{folder}: no key server has kept anything there")
+    words = typed(passphrase_file)
+    with locked(folder):
+        server = Alone(folder / "disk", KmsConfig(), record=record, options=words)
+        async with running(server, option):
+            yield server
