@@ -308,6 +308,7 @@ def test_an_agent_that_is_killed_takes_its_nodes_along_and_may_come_back(two: Tw
     assert until(lambda: two.far.nodes() == [], 5)
     two.far.join(two.bundle)
     assert until(lambda: two.far.said.count("lease of an earlier agent") > waits, 15), two.far.said
+    assert until(lambda: two.stands("away"), 30), "the last beat was answered, and no later one"
     assert until(lambda: two.stands("joined"), 40)
     assert until(two.running, 20)
 
