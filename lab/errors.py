@@ -81,7 +81,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "KS-KMIP-005": Explanation(
         "A file is not the part of an audit trail that it was",
-        "A row was altered or removed, or it does not begin where the file before it ends.",
+        "A row was altered or removed, it does not begin where the file before it ends, or the"
+        " server was never cut there.",
         "take another copy of the file; give several in their order",
     ),
     "KS-OUT-001": Explanation(

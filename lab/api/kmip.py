@@ -16,7 +16,7 @@ from lab.kmip.resealing import Reseal, reseal
 from lab.kmip.serving import Serving, Settings
 from lab.kmip.serving import serve as run
 from lab.kmip.trail_file import Part
-from lab.kmip.trails import Cutting
+from lab.kmip.trails import Cutting, Verifying
 from lab.topology.course import Report
 
 
@@ -56,9 +56,9 @@ def cut_trail(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) ->
     return _trail(asyncio.run(trails.cut(wanted, record)))
 
 
-def verify_trail(files: tuple[Path, ...]) -> KmipTrail:
-    """What these files have together. Errors as ``trails.verify``."""
-    return _trail(trails.verify(files))
+def verify_trail(wanted: Verifying, record: Callable[[str, dict[str, Any]], None]) -> KmipTrail:
+    """What files have together. Errors as ``trails.verify``."""
+    return _trail(asyncio.run(trails.verify(wanted, record)))
 
 
 def _trail(part: Part | None) -> KmipTrail:

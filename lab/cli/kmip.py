@@ -176,17 +176,33 @@ def cut_trail(
     show_one(answer, options.output, _TRAIL, key="digest")
 
 
-def verify_trail(*files: Path, options: Options = DEFAULTS) -> None:
+def verify_trail(
+    *files: Path,
+    folder: Annotated[
+        Path | None, Parameter(help="The server that they are from, which does not run.")
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, Parameter(help="Its first line opens the server's keys.")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> None:
     """Check files of ``kmip cut-trail``, in their order: every row, and that none is missing.
 
-    keystead kmip verify-trail trail-2026-08.jsonl
-    keystead kmip verify-trail trail-2026-08.jsonl trail-2026-09.jsonl -o json
+    keystead kmip verify-trail trail-2026-08.jsonl trail-2026-09.jsonl
+    keystead kmip verify-trail trail-2026-08.jsonl --folder /tmp/keys -o json
+
+    Whoever writes a file anew, with all of its digests, is found out with --folder: the server
+    knows where its trail was cut, and has signed that.
     """
     from lab.api.kmip import verify_trail as run
+    from lab.kmip.trails import Verifying
 
     if not files:
         raise KeysteadError("KS-USE-003", "name one file or several, in their order")
-    show_one(run(files), options.output, _TRAIL, key="digest")
+    if folder is None and passphrase_file is not None:
+        raise KeysteadError("KS-USE-003", "--passphrase-file is of a server: give its --folder")
+    answer = run(Verifying(files, folder, passphrase_file), _told)
+    show_one(answer, options.output, _TRAIL, key="digest")
 
 
 def _time(text: str) -> float:

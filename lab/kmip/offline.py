@@ -12,6 +12,7 @@ from lab.kmip.alone import Alone
 from lab.kmip.keeping import OPTION, running, typed
 from lab.kmip.serving import locked
 from services.kms.config import KmsConfig
+from services.kms.opening import DATABASE
 
 
 @asynccontextmanager
@@ -26,7 +27,7 @@ async def opened(
     KS-USE-003 for a folder without keys and for a passphrase, KS-KMIP-001 when a server runs there
     or its disk refuses, KS-KMIP-003 when what is in it is not served from.
     """
-    if not (folder / "disk").is_dir():
+    if not any((folder / "disk").glob(f"*/{DATABASE}.db")):  # to open it would begin a new one
         raise KeysteadError("KS-USE-003", f"{folder}: no key server has kept anything there")
     words = typed(passphrase_file)
     with locked(folder):

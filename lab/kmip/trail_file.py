@@ -3,13 +3,17 @@
 Lines of JSON. The first says which row stands before it, and that row's digest; then come the rows,
 each field as the chain has it, with their digests; the last one says where it ends. A file is whole
 when each row's digest is SHA-256 over the digest before it and the row (``services.kms.audit``);
-several files are one trail when each begins where the one before it ends.
+several files are one trail when each begins where the one before it ends. That says that nothing
+was lost or mixed up; whoever writes all digests anew is found out by the server, which knows behind
+which rows its trail was cut (``trails.verify``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +22,9 @@ import msgspec
 from lab.errors import KeysteadError
 from services.kms import audit
 from services.kms.audit import TrailEnd
+
+LINE: Final = 1 << 20
+"""Bytes of a line at most."""
 
 KIND: Final = "keystead audit trail 1"
 FIELDS: Final = (
@@ -64,13 +71,18 @@ class Writer:
     and nothing is there before. KS-USE-003 for a file that cannot be."""
 
     def __init__(self, file: Path, after: TrailEnd) -> None:
-        self._file, self._draft = file, file.with_name(f".{file.name}.part")
-        if file.exists():
-            raise _named(file, "it is there already: name a file that is not")
-        self._draft.unlink(missing_ok=True)
-        self._out = _new(file, self._draft)
+        self._file, self._draft = file, file.parent / f".{file.name}.part"
         self._end, self._rows = after, 0
-        self._line(Begin(KIND, FIELDS, after.sequence, after.digest.hex()))
+        with _refused(file):
+            if os.path.lexists(file):
+                raise _named(file, "it is there already: name a file that is not")
+            self._draft.unlink(missing_ok=True)
+            self._out = _new(self._draft)
+        try:
+            self._line(Begin(KIND, FIELDS, after.sequence, after.digest.hex()))
+        except KeysteadError:
+            self.close()
+            raise
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Have these behind it; KS-KMIP-003 when they do not follow it."""
@@ -83,16 +95,25 @@ class Writer:
     def done(self) -> TrailEnd:
         """Where it ends."""
         self._line(End(self._rows, self._end.sequence, self._end.digest.hex()))
-        try:
+        with _refused(self._file):
             os.fsync(self._out)
-            os.close(_new(self._file, self._file))  # it takes no other file's place
-            os.replace(self._draft, self._file)
+            self._take_name()
             folder = os.open(self._file.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
-        except OSError as error:
-            raise _named(self._file, error.strerror or str(error)) from None
         return self._end
+
+    def _take_name(self) -> None:
+        """In one step, and it takes no other file's place; in two where no file has two names."""
+        try:
+            os.link(self._draft, self._file)
+        except FileExistsError:
+            raise
+        except OSError:
+            os.close(_new(self._file))
+            os.replace(self._draft, self._file)
+        else:
+            os.unlink(self._draft)
 
     def close(self) -> None:
         """Leave no draft behind."""
@@ -101,28 +122,29 @@ class Writer:
 
     def _line(self, value: object) -> None:
         data = _encode(value) + b"\n"
-        try:
+        with _refused(self._file):
             while data:
                 data = data[os.write(self._out, data) :]
-        except OSError as error:
-            raise _named(self._file, error.strerror or str(error)) from None
 
 
-def _new(file: Path, place: Path) -> int:
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """What the system refuses of a file is told with its name."""
     try:
-        return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        yield
     except OSError as error:
         raise _named(file, error.strerror or str(error)) from None
+
+
+def _new(place: Path) -> int:
+    return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def read(file: Path) -> Part:
     """The part in a file, each row of it checked; KS-USE-003 for a file that cannot be read or is
     none, KS-KMIP-005 for one that is not as it was written."""
-    try:
-        with open(file, "rb") as lines:
-            return _part(file, iter(lines))
-    except OSError as error:
-        raise _named(file, error.strerror or str(error)) from None
+    with _refused(file), open(file, "rb") as opened:
+        return _part(file, iter(partial(opened.readline, LINE), b""))
 
 
 def _part(file: Path, lines: Iterator[bytes]) -> Part:
@@ -168,6 +190,15 @@ def check_follows(file: Path, part: Part, before: Part) -> None:
     """KS-KMIP-005 unless the part in ``file`` begins where ``before`` ends."""
     if (part.first, part.before) != (before.last + 1, before.digest):
         raise _altered(file, f"it does not begin behind row {before.last} of the file before it")
+
+
+def check_cut(file: Path, part: Part, ends: Collection[TrailEnd]) -> None:
+    """KS-KMIP-005 unless the part in ``file`` is from one of these ends of a trail to another."""
+    after = TrailEnd(part.first - 1, bytes.fromhex(part.before))
+    end = TrailEnd(part.last, bytes.fromhex(part.digest))
+    if after not in ends or end not in ends:
+        rows = f"rows {part.first} to {part.last} as they are here"
+        raise _altered(file, f"{rows} were never cut from the trail of that server")
 
 
 def _named(file: Path, why: str) -> KeysteadError:

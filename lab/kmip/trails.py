@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
 from lab.kmip.offline import opened
-from lab.kmip.trail_file import Part, Writer, check_follows, read
+from lab.kmip.trail_file import Part, Writer, check_cut, check_follows, read
 from protocol.errors import ProductError
 from services.kms import audit, cuts
 from services.kms.access import caller_at
@@ -35,8 +36,9 @@ class Cutting:
 async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) -> Part | None:
     """What is in the file and no more at the server; None, and no file, when no row is so old.
 
-    The file is durable before a row goes. KS-USE-003 for words that do not fit, KS-KMIP-001 when a
-    server runs in the folder or a disk refuses, KS-KMIP-003 when it is not served from.
+    The file is durable, and was read again, before a row goes. KS-USE-003 for words that do not
+    fit, KS-KMIP-001 when a server runs in the folder or a disk refuses, KS-KMIP-003 when it is not
+    served from, KS-KMIP-005 when the file is not as it was written.
     """
     async with opened(wanted.folder, wanted.passphrase_file, record) as server:
         try:
@@ -57,13 +59,14 @@ async def _cut(server: Alone, wanted: Cutting) -> Part | None:
         end = await _written(server, out, end.sequence, last.sequence)
     finally:
         out.close()
+    part = read(wanted.to)  # whatever the device has made of it
     local = caller_at(service.config, server.node.name, local=True)
     try:
         await service.retention.cut(local, end)
     except ProductError as error:
         text = f"{error}; {wanted.to} has rows up to {end.sequence}, which may be there still"
         raise KeysteadError("KS-KMIP-001", text) from None
-    return read(wanted.to)
+    return part
 
 
 async def _written(server: Alone, out: Writer, after: int, last: int) -> TrailEnd:
@@ -78,14 +81,32 @@ def _page(connection: Any, _: object, *, after: int, until: int) -> Any:
     return audit.raw(connection, after, until, PAGE)
 
 
-def verify(files: tuple[Path, ...]) -> Part:
-    """What these files have together, each a part that begins where the one before it ends.
-    KS-KMIP-005 when they do not, or a row is not as it was written."""
-    first = last = read(files[0])
-    for file in files[1:]:
-        part = read(file)
-        check_follows(file, part, last)
-        last = part
+@dataclass(frozen=True)
+class Verifying:
+    """``files`` in their order. ``folder``: of the server that they are from, which then does not
+    run and is asked; None: nobody is."""
+
+    files: tuple[Path, ...]
+    folder: Path | None = None
+    passphrase_file: Path | None = None
+
+
+async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None]) -> Part:
+    """What the files have together, each a part that begins where the one before it ends.
+
+    KS-KMIP-005 when they do not, a row is not as it was written, or the server was never cut there;
+    errors of its folder as of ``cut``.
+    """
+    parts = [(file, read(file)) for file in wanted.files]
+    for (_, before), (file, part) in pairwise(parts):
+        check_follows(file, part, before)
+    if wanted.folder is not None:
+        async with opened(wanted.folder, wanted.passphrase_file, record) as server:
+            known = await server.service.core.look(cuts.all_of)
+        ends = [TrailEnd(one.sequence, one.digest) for one in (cuts.START, *known)]
+        for file, part in parts:
+            check_cut(file, part, ends)
+    (_, first), (_, last) = parts[0], parts[-1]
     return Part(
         first=first.first,
         last=last.last,

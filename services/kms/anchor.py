@@ -10,7 +10,12 @@ back together are noticed too; without one, a whole disk put back is not.
 | TPM's counter | counter in the anchor | at start |
 |---|---|---|
 | n | n, or n + 1: the end came between the two | it is the last anchor, and the counter rises |
+| n, or none | begun | the end came when the counter was made |
 | n | anything else | an older anchor was put back, or the TPM is another one |
+
+Before the counter is made, an anchor says so (*begun*): a crash between the two, which nothing else
+tells from files that were removed, is no rollback then, whatever the new counter is at. Whoever has
+the disk of that very moment may put it back.
 
 The trail may be ahead of the anchor: reading is written down too, and a crash may fall between.
 
@@ -32,7 +37,7 @@ from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.work import Written
 from services.runtime.durable import replace_durably
-from services.runtime.nv_counter import counted, next_count
+from services.runtime.nv_counter import counted
 from services.runtime.ports import Clock, Database, Disk, Tpm
 
 ANCHOR_FILE: Final = "keys.anchor"
@@ -43,6 +48,9 @@ ANCHORS: Final = 64
 """In one file; then it is made anew with the last one only."""
 
 _KIND: Final = b"anchor"
+_BEGUN: Final = 2**64 - 1
+"""The number of an anchor that stands before the counter is made."""
+
 _FIELDS: Final = struct.Struct(">Q32sQ")
 TAG_SIZE: Final = 32
 SIZE: Final = _FIELDS.size + TAG_SIZE
@@ -126,7 +134,7 @@ class AnchorKeeper:
             count = await counted(self._tpm, INDEX)
         except TpmError as error:
             raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
-        if known == 0 and count is None:
+        if known == _BEGUN or (known == 0 and count is None):
             return
         self._number = known
         if count is None or known not in (count, count + 1):
@@ -219,34 +227,42 @@ class AnchorKeeper:
     # ---- file and counter -------------------------------------------------------------------
 
     async def _write(self, end: TrailEnd) -> None:
-        count = 0 if self._tpm is None else await self._next(self._tpm)
-        fields = _FIELDS.pack(*_Anchor(*end, count))
-        anchor = fields + self._vault.tag(_KIND, fields)
-        room, self._room = self._room, 0  # what fails may leave a part of an anchor there
-        if room:
-            await self._disk.append(ANCHOR_FILE, anchor, sync=True)
-        else:
-            room = ANCHORS
-            await replace_durably(self._disk, ANCHOR_FILE, anchor)
-        self._room, self._number = room - 1, count
+        count = 0 if self._tpm is None else await self._next(self._tpm, end)
+        await self._put(_Anchor(*end, count))
         if self._tpm is not None:
             await self._tpm.counter(INDEX, bump=True)
         self._kept = max(self._kept, end.sequence)
 
-    async def _next(self, tpm: Tpm) -> int:
-        """The number of the next anchor, which none before it has.
+    async def _put(self, anchor: _Anchor) -> None:
+        """Durably behind the others, or in their place."""
+        fields = _FIELDS.pack(*anchor)
+        signed = fields + self._vault.tag(_KIND, fields)
+        room, self._room = self._room, 0  # what fails may leave a part of an anchor there
+        if room:
+            await self._disk.append(ANCHOR_FILE, signed, sync=True)
+        else:
+            room = ANCHORS
+            await replace_durably(self._disk, ANCHOR_FILE, signed)
+        self._room, self._number = room - 1, anchor.counter
+
+    async def _next(self, tpm: Tpm, end: TrailEnd) -> int:
+        """The number of the next anchor, which none before it has; the counter is made when there
+        is none.
 
         The counter is raised first for the last anchor if it was not, since that life ended, or
         the TPM failed: else several would have one number, and any of them could be put back for
         the last. A TPM that tells its counter and does not raise it has the file go on without.
         """
-        count = await next_count(tpm, INDEX)
-        if count != self._number:
-            return count
+        count = await counted(tpm, INDEX)
+        if count is None:
+            await self._put(_Anchor(*end, _BEGUN))
+            return await tpm.counter(INDEX, bump=True) + 1
+        if count + 1 != self._number:
+            return count + 1
         try:
             return await tpm.counter(INDEX, bump=True) + 1
         except TpmError:
-            return count
+            return count + 1
 
     async def _read(self) -> _Anchor | None:
         """The last anchor that is whole: what a crash has cut off was the answer to nobody."""

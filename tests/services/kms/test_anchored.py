@@ -158,6 +158,43 @@ async def test_a_tpm_that_counts_under_an_anchor_that_was_not_counted_is_told(
         await keeper(server, 7).check(cast(Any, server.database))
 
 
+class Dying(Counter):
+    """The life ends when its counter has been made, or just before."""
+
+    def __init__(self, *, before: bool) -> None:
+        super().__init__(None)
+        self._before, self.dies = before, True
+
+    async def counter(self, index: int, *, bump: bool = False) -> int:
+        if bump and self.dies and self._before:
+            raise Killed
+        value = await super().counter(index, bump=bump)
+        if bump and self.dies:
+            raise Killed
+        return value
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "behind"])
+@pytest.mark.parametrize("rows", [0, 1])
+async def test_a_life_that_ends_when_it_makes_the_counter_is_no_rollback(
+    server: Server, rows: int, *, before: bool
+) -> None:
+    """Nothing was put back: the first life under a TPM has not come to its first anchor."""
+    if rows:
+        await server.ask(CreateKey(operation_id="1"))
+    else:
+        await server.disk.remove(ANCHOR_FILE)
+    device = Dying(before=before)
+    with pytest.raises(Killed):
+        await kept_by(server, device).begin(cast(Any, server.database))
+    device.dies = False
+    again = kept_by(server, device)
+    await again.check(cast(Any, server.database))
+    await again.begin(cast(Any, server.database))
+    assert number_in(server) == device.count
+    await kept_by(server, device).check(cast(Any, server.database))
+
+
 # ---- passphrases -----------------------------------------------------------------------------
 
 
