@@ -63,7 +63,8 @@ def draw(
     name: str = "load",
 ) -> Arrivals:
     """All arrivals of a load; the same seed, ``name`` and arguments draw the same."""
-    times = _times(profile, _gaps(spread, Draws(seed, f"{name}/arrivals")))
+    gap = _gaps(spread, Draws(seed, f"{name}/arrivals"))
+    times = _times(profile, gap, 0.5 if spread is Spread.EVEN else gap())
     operations, heights, total = tuple(mix), list[float](), sum(mix.values())
     for weight in mix.values():
         heights.append((heights[-1] if heights else 0.0) + weight / total)
@@ -77,9 +78,9 @@ def _gaps(spread: Spread, draws: Draws) -> Callable[[], float]:
     return (lambda: draws.exponential(1.0)) if spread is Spread.POISSON else (lambda: 1.0)
 
 
-def _times(profile: Profile, gap: Callable[[], float]) -> array[float]:
+def _times(profile: Profile, gap: Callable[[], float], left: float) -> array[float]:
+    """``left``: the gap before the first one; half a one lets 100/s be a hundred each second."""
     times, begin = array("d"), 0.0
-    left = gap()
     for step in profile:
         count = left
         while count < step.expected:

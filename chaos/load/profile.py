@@ -1,12 +1,14 @@
 """How many operations a second are offered, over the time of a load: constant, ramps, steps.
 
 ``300/s`` is one rate, ``100/s..400/s`` rises (or falls) evenly over the whole time, and
-``100/s:30s,100/s..400/s:1m`` are steps with a time each.
+``100/s:30s,100/s..400/s:1m`` are steps with a time each. A ramp may begin or end at ``0/s``, and a
+step may be a pause.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
@@ -17,7 +19,10 @@ FASTEST: Final = 5_000.0
 """Operations a second that one generator is asked for: beyond it a Python process is the load."""
 MOST_ARRIVALS: Final = 1_000_000
 """Of one load, on average over seeds: all of them are drawn before the first, and kept."""
+FEWEST: Final = 1.0
+"""On average over seeds: a load of less is nothing to measure."""
 LONGEST_S: Final = 24 * 3600.0
+_NOTHING: Final = re.compile(r"\s*0+(\.0+)?\s*/\s*(s|m|h)\s*")
 
 
 class Step(NamedTuple):
@@ -33,8 +38,10 @@ class Step(NamedTuple):
         return (self.begin + self.end) / 2 * self.seconds
 
     def reached(self, count: float) -> float:
-        """Seconds from the begin of the step after which ``count`` are expected, which are no more
+        """Seconds from the begin of the step after which ``count`` are expected, which are fewer
         than ``expected``."""
+        if not count:
+            return 0.0
         slope = (self.end - self.begin) / self.seconds
         root = math.sqrt(max(self.begin**2 + 2 * slope * count, 0.0))
         return min(2 * count / (self.begin + root), self.seconds)
@@ -43,8 +50,9 @@ class Step(NamedTuple):
 Profile = tuple[Step, ...]
 
 
-def read_profile(rate: str, duration: str) -> Profile:
-    """What a rate and a duration say together; ``ValueError`` for what cannot be offered."""
+def read_profile(rate: str, duration: str, warmup: float = 0.0) -> Profile:
+    """What a rate and a duration say together; ``ValueError`` for what cannot be offered after a
+    ``warmup`` of so many seconds, which is no part of it."""
     parts = [part.strip() for part in rate.split(",")]
     timed = [part.partition(":") for part in parts]
     if len(parts) == 1 and not timed[0][1]:
@@ -55,13 +63,25 @@ def read_profile(rate: str, duration: str) -> Profile:
         if duration:
             raise ValueError(f"duration {duration}: the steps of {rate} have a time each")
         made = tuple(_step(rate, words, time) for words, _, time in timed)
-    total, expected = length(made), sum(step.expected for step in made)
-    if total > LONGEST_S:
-        raise ValueError(f"{rate}: {total:g} s in all; at most {LONGEST_S:g} s are offered")
-    if expected > MOST_ARRIVALS:
-        text = f"{rate}: about {expected:.0f} operations; at most {MOST_ARRIVALS} are drawn"
-        raise ValueError(text)
+    _check_sizes(rate, made, warmup)
     return made
+
+
+def _check_sizes(rate: str, made: Profile, warmup: float) -> None:
+    counted, whole = sum(step.expected for step in made), with_warmup(made, warmup)
+    total, expected = length(whole), sum(step.expected for step in whole)
+    with_it = ", its warm-up with it" if warmup else ""
+    if not counted:
+        raise ValueError(f"{rate}: nothing is offered: some rate of it lies above 0")
+    if counted < FEWEST:
+        raise ValueError(
+            f"{rate}: about {counted:.2g} operations: give it longer, or a higher rate"
+        )
+    if total > LONGEST_S:
+        raise ValueError(f"{rate}: {total:g} s{with_it}; at most {LONGEST_S:g} s are offered")
+    if expected > MOST_ARRIVALS:
+        text = f"about {expected:.0f} operations{with_it}; at most {MOST_ARRIVALS} are drawn"
+        raise ValueError(f"{rate}: {text}")
 
 
 def length(profile: Profile) -> float:
@@ -78,8 +98,8 @@ def with_warmup(profile: Profile, warmup: float) -> Profile:
 def _step(rate: str, words: str, time: str) -> Step:
     begin, dots, end = words.partition("..")
     try:
-        first = per_second(begin)
-        last = per_second(end) if dots else first
+        first = _rate(begin)
+        last = _rate(end) if dots else first
         long = seconds(time.strip())
     except PydanticCustomError as error:
         raise ValueError(f"{rate}: {words}: {error.message()}") from None
@@ -89,3 +109,7 @@ def _step(rate: str, words: str, time: str) -> Step:
     if not long:
         raise ValueError(f"{rate}: {words}: a step lasts longer than 0s")
     return Step(first, last, long)
+
+
+def _rate(text: str) -> float:
+    return 0.0 if _NOTHING.fullmatch(text) else per_second(text)

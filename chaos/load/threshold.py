@@ -14,8 +14,8 @@ from chaos.units import per_second, seconds, share
 ALL: Final = "all"
 """The name of all operations together."""
 _FORM: Final = re.compile(
-    r"\s*(?P<op>[A-Za-z0-9_.-]+)\.(?P<what>p[0-9]{1,2}(\.[0-9]{1,3})?|max|errors|rate)"
-    r"\s*(?P<sign><=|>=|<|>)\s*(?P<limit>\S+)\s*"
+    r"\s*(?P<op>[A-Za-z0-9_.-]+)\.(?P<what>p[0-9]{1,2}(\.[0-9]{1,3})?|p100|max|errors|rate)"
+    r"\s*(?P<sign><=|>=|<|>)\s*(?P<limit>\S(.*\S)?)\s*"
 )
 _SIGNS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
@@ -62,10 +62,13 @@ def read_threshold(text: str, operations: Sequence[str]) -> Threshold:
         )
     read = {"errors": share, "rate": per_second}.get(found["what"], seconds)
     limit: object = found["limit"]
+    sign = found["sign"]
     if read is share and re.fullmatch(r"[0-9.]{1,12}", found["limit"]):
         limit = float(found["limit"]) if found["limit"].count(".") < 2 else limit
     try:
         value = read(limit)
     except PydanticCustomError as error:
         raise ValueError(f"the threshold {text!r}: {error.message()}") from None
-    return Threshold(text.strip(), found["op"], found["what"], found["sign"], value)
+    if (sign, value) == ("<", 0) or (found["what"], sign, value) == ("errors", ">", 1):
+        raise ValueError(f"the threshold {text!r}: nothing can ever hold it")
+    return Threshold(text.strip(), found["op"], found["what"], sign, value)

@@ -15,6 +15,7 @@ from typing import Final
 from hdrh.histogram import HdrHistogram
 
 from chaos.history import Record
+from chaos.load.histogram import value_us
 from chaos.report.phases import Phase, Phases, phases
 
 ENDS: Final = ("ok", "fail", "info")
@@ -105,7 +106,7 @@ def _figures(op: str, phase: Phase, taken: Sequence[Sample]) -> Figures:
     if not good:
         return Figures(op=op, phase=phase, ends=ends)
     histogram = _histogram(good)
-    p50, p90, p99 = (histogram.get_value_at_percentile(p) / 1e6 for p in PERCENTILES)
+    p50, p90, p99 = (value_us(histogram, p) / 1e6 for p in PERCENTILES)
     return Figures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))
 
 

@@ -103,7 +103,8 @@ class Offer:
 
         _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
         _between("--seed", self.seed, 0, SEEDS - 1)
-        profile = read("--rate", lambda: read_profile(self.rate, self.duration))
+        warmup = duration("--warmup", self.warmup)
+        profile = read("--rate", lambda: read_profile(self.rate, self.duration, warmup))
         weights = read("--mix", lambda: read_mix(self.mix, known)) if self.mix else dict(usual)
         limits = [
             read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
@@ -115,7 +116,7 @@ class Offer:
             mix=weights,
             spread=Spread(self.arrivals),
             seed=self.seed,
-            warmup=duration("--warmup", self.warmup),
+            warmup=warmup,
             length=length(profile),
             thresholds=tuple(limits),
             outstanding=self.outstanding,

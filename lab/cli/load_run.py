@@ -141,11 +141,11 @@ def _load(
     from lab.cli.load import read
     from lab.cli.values import duration as seconds_of
 
-    read("--rate", lambda: read_profile(rate, duration))
+    before = seconds_of("--warmup", warmup)
+    read("--rate", lambda: read_profile(rate, duration, before))
     weights = read("--mix", lambda: check_mix(read_mix(mix, WORDS)))
     for text in thresholds:
         read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
-    seconds_of("--warmup", warmup)
     given = {"for": duration, "warmup": warmup, "arrivals": arrivals}
     return {
         "rate": rate,

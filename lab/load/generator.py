@@ -20,11 +20,41 @@ from lab.load.record import UNSENT, Record
 SOON_S: Final = 0.05
 """Seconds from the begin of ``run`` to that of the load, in which nothing is due."""
 
+LOOK_S: Final = 0.01
+"""Seconds between two looks at how late the loop itself is."""
+
 AT_ONCE: Final = 32
 """So many that are overdue are begun before those under way have their turn."""
 
 Act = Callable[[int], Awaitable[str]]
 """Do the operation of an arrival, by its number; the id of its error, empty when it went well."""
+
+
+class _Lag:
+    """How late the running loop comes to what is due: that of its last look, or of one that is due.
+
+    Who waits for room cannot tell otherwise whether those under way wait for the server, or for
+    this process.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._look()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + LOOK_S
+        self._timer = loop.call_at(self._due, self._looked, loop)
+
+    def _looked(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._last = loop.time() - self._due
+        self._look()
+
+    def seconds(self, now: float) -> float:
+        return max(self._last, now - self._due)
+
+    def close(self) -> None:
+        self._timer.cancel()
 
 
 class Generator:
@@ -71,6 +101,13 @@ class Generator:
             raise self._defect
 
     async def _offer(self, loop: asyncio.AbstractEventLoop) -> None:
+        lag = _Lag()
+        try:
+            await self._offered(loop, lag)
+        finally:
+            lag.close()
+
+    async def _offered(self, loop: asyncio.AbstractEventLoop, lag: _Lag) -> None:
         begin, record = self.begin_at, self.record
         free_at, at_once = 0.0, 0
         for number, at in enumerate(self._arrivals.at):
@@ -87,6 +124,8 @@ class Generator:
                 self._room.clear()
                 await self._room.wait()
                 free_at = loop.time()
+            if record.held[number]:
+                record.late[number] = max(record.late[number], lag.seconds(loop.time()))
             self.begun, self.offered_s = number + 1, loop.time() - begin
             task = loop.create_task(self._one(number, begin + at, loop))
             self._open[task] = None

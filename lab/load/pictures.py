@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from chaos.load.histogram import decoded
+from chaos.load.histogram import decoded, value_us
 from chaos.load.threshold import ALL
 from chaos.report.axis import Axis, moment, span
 from chaos.report.shapes import Dot, Line, Picture, Rect, Text
@@ -189,5 +189,5 @@ def _curve(made: Any) -> list[tuple[float, float | None]]:
     points: list[tuple[float, float | None]] = []
     for n in range(_STEPS_OF_CURVE + 1):
         x = end * n / _STEPS_OF_CURVE
-        points.append((x, made.get_value_at_percentile(100 * (1 - 10**-x / 2)) / 1000))
+        points.append((x, value_us(made, 100 * (1 - 10**-x / 2)) / 1000))
     return points

@@ -17,7 +17,7 @@ class Record:
     """A place for each arrival, by its number, filled when it has ended.
 
     ``late``     seconds by which the generator itself came to it late: after it was due, and after
-                 there was room for it
+                 there was room for it; of one that was held no less than its loop was late then
     ``took``     seconds from when it was due to its end; below 0 while it has not ended
     ``outcome``  ``OK``, or the number of an error in ``errors``
     ``held``     1 when it, or one before it, had to wait because too many were under way

@@ -56,6 +56,7 @@ def reported(
     items = figures.operations()
     thresholds = figures.judged(asked.thresholds, items)
     own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s, late_s=asked.late_s)
+    excused = [figures.excused(one, own, asked.late_s) for one in asked.thresholds]
     return LoadReport(
         target=asked.target,
         run="",
@@ -65,7 +66,7 @@ def reported(
         mix=dict(asked.mix),
         warmup=asked.warmup,
         seconds=round(span.until - span.warmup, 3),
-        verdict=verdict or _verdict(thresholds, saturated=own.saturated),
+        verdict=verdict or _verdict(thresholds, excused, drawn=own.drawn),
         generator=own,
         items=items,
         thresholds=thresholds,
@@ -74,10 +75,12 @@ def reported(
     )
 
 
-def _verdict(thresholds: Sequence[LoadThreshold], *, saturated: bool) -> str:
-    """What waits in a saturated generator counts as latency: what holds all the same, holds."""
+def _verdict(thresholds: Sequence[LoadThreshold], excused: Sequence[bool], *, drawn: int) -> str:
+    """What waits in a saturated generator counts as latency: what holds all the same, holds, and
+    what would fail without it as well, fails."""
     if not thresholds:
-        return "none"
-    if any(one.holds is False for one in thresholds):
-        return "unknown" if saturated else "fail"
-    return "unknown" if any(one.holds is None for one in thresholds) else "pass"
+        return "none" if drawn else "unknown"
+    failed = [mine for one, mine in zip(thresholds, excused, strict=True) if one.holds is False]
+    if not all(failed):
+        return "fail"
+    return "unknown" if failed or any(one.holds is None for one in thresholds) else "pass"

@@ -65,7 +65,8 @@ class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
 
     ``drawn`` arrivals were due after the warm-up, so many a second; ``held`` had to wait because
     ``outstanding`` were under way; ``late`` are those that it began more than 10 ms late by
-    itself, and ``saturated`` says that they are so many that the figures are about the generator.
+    itself, and ``saturated`` says that they are so many, or that it used a core up, so that the
+    figures are about the generator.
     ``cpu_share`` is of one core; None where the generator is a part of the lab.
     """
 
@@ -83,8 +84,9 @@ class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
 class LoadReport(Answer, frozen=True, kw_only=True):
     """A load that was offered to ``target``, in ``seconds`` of ``rate`` after ``warmup``.
 
-    ``verdict``: pass, fail, unknown (a threshold has nothing to hold, or fails while the generator
-    was saturated), none (there is no threshold), interrupted. ``items``: each operation, then all.
+    ``verdict``: pass, fail, unknown (a threshold has nothing to hold, or fails by what may be the
+    generator's own lateness; or nothing was drawn), none (there is no threshold), interrupted.
+    ``items``: each operation, then all.
     """
 
     target: str

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from chaos.load.arrivals import Spread, draw, read_mix
+from chaos.load.histogram import histogram, value_ms
 from chaos.load.profile import length, read_profile
 from chaos.load.threshold import read_threshold
 
@@ -25,6 +28,37 @@ def test_even_arrivals_follow_rate_ramp_and_steps_to_one() -> None:
     assert fall == pytest.approx([1250, 750], abs=1)
     steps = between("10/s:10s,50/s..100/s:4s,6/m:1m", "", Spread.EVEN, (0, 10), (10, 14), (14, 74))
     assert steps == pytest.approx([100, 300, 6], abs=1)
+
+
+def test_even_arrivals_are_as_many_as_the_rate_says() -> None:
+    assert between("100/s", "10s", Spread.EVEN, (0, 1), (9, 10), (0, 10)) == [100, 100, 1000]
+
+
+def test_a_ramp_may_begin_at_nothing_and_a_step_may_be_a_pause() -> None:
+    ramp = between("0/s..200/s", "10s", Spread.EVEN, (0, 5), (5, 10))
+    assert ramp == pytest.approx([250, 750], abs=1)
+    steps = "100/s:2s,0/s:3s,0/s..50/s:4s,50/s..0/s:2s"
+    spans = ((0, 2), (2, 5), (5, 9), (9, 11))
+    assert between(steps, "", Spread.EVEN, *spans) == pytest.approx([200, 0, 100, 50], abs=1)
+    assert between(steps, "", Spread.POISSON, (2, 5)) == [0]
+
+
+def test_a_warm_up_is_drawn_as_well_and_counts_among_the_most_that_are() -> None:
+    with pytest.raises(ValueError, match=r"about 431995005 operations, its warm-up with it"):
+        read_profile("5000/s", "1ms", 24 * 3600.0 - 1)
+    with pytest.raises(ValueError, match=r"86401 s, its warm-up with it; at most 86400 s"):
+        read_profile("1/s", "1s", 24 * 3600.0)
+    assert read_profile("5000/s", "100s", 100.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 99, 100, 101, 1000])
+def test_percentiles_are_those_of_the_nearest_rank_of_what_was_measured(count: int) -> None:
+    raw = [0.001 * 1.07 ** (n * 173 % count % 150) + n * 1e-6 for n in range(count)]
+    made, ordered = histogram(raw), sorted(raw)
+    for percent in (50, 90, 95, 99, 99.9, 100):
+        rank = math.ceil(round(percent * count / 100, 9))
+        wanted = ordered[rank - 1] * 1000
+        assert value_ms(made, percent) == pytest.approx(wanted, rel=0.0011), percent
 
 
 def test_poisson_arrivals_have_the_rate_and_the_variance_of_it() -> None:
@@ -66,6 +100,9 @@ def test_operations_come_by_their_weights_and_askers_alike() -> None:
         ("5000/s", "1h", "at most 1000000"),
         ("1/s", "40h", "at most 86400 s"),
         ("", "1s", "no rate"),
+        ("0/s:1s,0/s..0/s:5s", "", "above 0"),
+        ("50/s", "0.001ms", "give it longer"),
+        ("1/h", "10s", "give it longer"),
     ],
 )
 def test_a_rate_that_cannot_be_offered_is_one_message(rate: str, duration: str, said: str) -> None:
@@ -88,7 +125,12 @@ def test_a_mix_that_is_none_is_refused(text: str) -> None:
         ("put.p99 < 5ms", "names no operation of this load; there are get, all"),
         ("get.p99", "cannot be read"),
         ("get.p99 == 5ms", "cannot be read"),
-        ("get.p100 < 5ms", "cannot be read"),
+        ("get.p101 < 5ms", "cannot be read"),
+        ("get.p100.5 < 5ms", "cannot be read"),
+        ("get.p99 < 5ms or so", "no time"),
+        ("get.errors < 0%", "nothing can ever hold it"),
+        ("get.errors > 100%", "nothing can ever hold it"),
+        ("get.max < 0s", "nothing can ever hold it"),
         ("get.mean < 5ms", "cannot be read"),
         ("get.p99 < 5", "no time"),
         ("get.errors < 5ms", "no share"),
@@ -109,3 +151,7 @@ def test_thresholds_are_read_in_their_units() -> None:
     assert read_threshold("all.errors < 0.5", ("get",)).limit == 0.5
     assert read_threshold("get.rate >= 600/m", ("get",)).limit == 10.0
     assert read_threshold("get.max < 1s", ("get",)).percentile == 100.0
+    assert read_threshold("get.p100 < 1s", ("get",)).percentile == 100.0
+    assert read_threshold("get.p99 < 50 ms ", ("get",)).limit == 0.05
+    assert read_threshold("all.errors <= 0 %", ("get",)).limit == 0.0
+    assert read_threshold("all.rate > 290 / s", ("get",)).limit == 290.0

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaos.load.arrivals import Spread
+from chaos.load.arrivals import Spread, draw
+from chaos.load.profile import length, read_profile
+from chaos.load.threshold import read_threshold
+from lab.api.answers.load import LoadReport
+from lab.load.generator import Generator
+from lab.load.report import Asked, reported
 from services.runtime.sim.loop import SimLoop
 from tests.lab.load.play import Stalling, load
 
@@ -114,27 +120,77 @@ def test_a_threshold_with_nothing_to_measure_is_unknown() -> None:
 
 async def test_a_generator_that_is_late_by_itself_says_so_and_its_failure_is_no_verdict() -> None:
     """Real time: something else has the process for half a second."""
-    from chaos.load.arrivals import draw
-    from chaos.load.profile import read_profile
-    from chaos.load.threshold import read_threshold
-    from lab.load.generator import Generator
-    from lab.load.report import Asked, reported
 
     async def hog(number: int) -> str:
         if number == 10:
             time.sleep(0.5)  # noqa: ASYNC251 - that is what is tested
         return ""
 
-    profile = read_profile("200/s", "1s")
-    arrivals = draw(profile, {"get": 1}, askers=1, seed=1, spread=Spread.EVEN)
-    generator = Generator(arrivals, hog, outstanding=100, drain_s=1.0)
-    await generator.run()
-    limit = [read_threshold("get.p99 < 20ms", ("get",))]
-    asked = Asked("here", "200/s", {"get": 1}, Spread.EVEN, 1, 0.0, 1.0, limit, 100)
-    report = reported(asked, arrivals, generator, ended_s=1.1, cpu_s=0.6)
+    _, report = await real(hog, "200/s", "1s", outstanding=100, cpu_s=0.6)
     assert report.generator.saturated and report.generator.late > 50
     assert report.generator.late_max_ms > 400
     assert report.thresholds[0].holds is False and report.verdict == "unknown"
+
+
+async def test_a_generator_that_is_slow_itself_cannot_hide_it_behind_few_under_way() -> None:
+    """Real time: each operation takes 2 ms of this process, and four a millisecond are wanted."""
+
+    async def busy(number: int) -> str:
+        for _ in range(2):
+            await asyncio.sleep(0)
+            until = time.thread_time() + 0.001
+            while time.thread_time() < until:
+                pass
+        return ""
+
+    generator, report = await real(busy, "4000/s", "50ms", outstanding=20, cpu_s=0.0)
+    assert report.generator.held > 100, "the rest had no room"
+    assert report.generator.saturated and report.verdict == "unknown"
+    assert sum(generator.record.held) > 100
+
+
+async def test_a_stall_fails_though_the_generator_was_late_afterwards() -> None:
+    """Real time: the server stands still for 0.45 s, and this process has much to do then."""
+    loop = asyncio.get_running_loop()
+    gone = loop.create_future()
+    loop.call_later(0.45, gone.set_result, None)
+
+    async def stalling(number: int) -> str:
+        first = not gone.done()
+        await asyncio.shield(gone)
+        if first and number % 10 == 0:
+            time.sleep(0.01)  # noqa: ASYNC251 - that is what is tested
+        return ""
+
+    _, report = await real(stalling, "100/s", "600ms", outstanding=100, cpu_s=0.0)
+    assert report.generator.saturated and report.verdict == "fail"
+
+
+async def test_a_generator_that_uses_a_core_up_is_saturated() -> None:
+    _, report = await real(Stalling(0.0, took=0.03), "50/s", "200ms", outstanding=100, cpu_s=0.5)
+    assert report.generator.saturated and report.verdict == "unknown"
+    _, report = await real(Stalling(0.0, took=0.03), "50/s", "200ms", outstanding=100, cpu_s=0.05)
+    assert report.generator.late > 0 or report.verdict == "fail"
+
+
+async def real(
+    act: Callable[[int], Awaitable[str]],
+    rate: str,
+    duration: str,
+    *,
+    outstanding: int,
+    cpu_s: float,
+) -> tuple[Generator, LoadReport]:
+    """Offer it in real time, with a threshold of 20 ms."""
+    profile = read_profile(rate, duration)
+    arrivals = draw(profile, {"get": 1}, askers=1, seed=1, spread=Spread.EVEN)
+    generator = Generator(arrivals, act, outstanding=outstanding, drain_s=5.0)
+    await generator.run()
+    ended = asyncio.get_running_loop().time() - generator.begin_at
+    limit = [read_threshold("get.p99 < 20ms", ("get",))]
+    seconds = length(profile)
+    asked = Asked("here", rate, {"get": 1}, Spread.EVEN, 1, 0.0, seconds, limit, outstanding)
+    return generator, reported(asked, arrivals, generator, ended_s=ended, cpu_s=cpu_s)
 
 
 def test_a_defect_of_an_operation_is_no_figure() -> None:
