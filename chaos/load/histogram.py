@@ -37,8 +37,8 @@ def value_us(made: Any, percentile: float) -> float:
     """Microseconds that so many of a hundred took at most, of one that is not empty; 100 is the
     longest.
 
-    The value of the nearest rank, which is the next one where it is broken: the library rounds it, so
-    that it would take the sixth of seven for the 90th percentile.
+    The value of the nearest rank, which is the next one where it is broken: the library rounds it,
+    so that it would take the sixth of seven for the 90th percentile.
     """
     if percentile >= 100:
         return float(made.get_max_value())

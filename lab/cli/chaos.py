@@ -160,6 +160,8 @@ def played(
         why = "a running lab has its own" if on else "virtual time has none"
         raise KeysteadError("KS-USE-003", f"--pace {pace:g}: {why}")
     if on:
+        if tpm is not None:
+            raise KeysteadError("KS-USE-003", f"--tpm {tpm}: a running lab has its own")
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
         if scan:

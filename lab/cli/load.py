@@ -145,7 +145,7 @@ def kmip(
     operation was due, whatever it had to wait for. Operations: get, create, activate, locate,
     destroy. Keys that are made stay there; the figures are kept as a run. Exit codes: 0 the
     thresholds hold, 1 one does not, 2 nobody can tell: there was nothing to measure, or the
-    generator itself was too slow.
+    generator itself was too slow; 130 after Ctrl-C or SIGTERM, with the report until then.
     """
     from lab.api.answers.load import EXIT_CODES
     from lab.load.offering import offered
@@ -193,10 +193,16 @@ def compare(
 
 
 def _kept(report: LoadReport, options: Options, files: Files) -> None:
-    """As a run, on the terminal, in files."""
+    """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
+    the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep
 
-    kept = keep(report, "kmip")
+    try:
+        kept = keep(report, "kmip")
+    except KeysteadError:
+        told(report, options)
+        files.write(report)
+        raise
     told(kept, options)
     files.write(kept)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,6 +74,8 @@ def run(
         "--vms": vms,
         "--lab": lab if lab != "default" else "",
     }
+    if on:
+        _check_running(said)
     if file:
         _check_file(file, [name for name, value in said.items() if value], given or ())
     files.check()
@@ -98,16 +100,26 @@ def _check_file(file: str, extra: list[str], given: Sequence[str]) -> None:
         raise KeysteadError("KS-LOAD-003", f"{file} has no `load`")
 
 
+def _check_running(said: Mapping[str, object]) -> None:
+    """KS-USE-003 for what a running lab has itself."""
+    if extra := [name for name in ("--lab", "--hosts", "--vms") if said[name] not in (None, "")]:
+        text = f"{', '.join(extra)}: a running lab has its own (--on)"
+        raise KeysteadError(
+            "KS-USE-003", text, "leave it out, or leave out --on for a lab of its own"
+        )
+
+
 def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -> int:
     """What came of it, on the screen and in files; the exit code."""
-    from lab.load.kept import keep_with_run
+    from lab.load.kept import of_run, write
 
-    report = keep_with_run(folder)
+    report = of_run(folder)
     if report is None:
         raise KeysteadError("KS-LOAD-003", f"the run {folder.run} has no load")
     told(report, options)
     if options.output in (Format.TABLE, Format.WIDE):
         _ended(verdict)
+    write(folder, report)
     files.write(report)
     return verdict.exit_code
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from chaos.load.arrivals import Arrivals
-from lab.load.record import UNSENT, Record
+from lab.load.record import INTERRUPTED, UNSENT, Record
 
 SOON_S: Final = 0.05
 """Seconds from the begin of ``run`` to that of the load, in which nothing is due."""
@@ -83,8 +83,8 @@ class Generator:
 
     async def run(self) -> None:
         """Offer them all; what has not ended by the end of the drain is ``Unsent`` when it was not
-        begun, and ``TimedOut`` else."""
-        loop = asyncio.get_running_loop()
+        begun, and ``TimedOut`` else, or ``Interrupted`` when somebody ends the load."""
+        loop, unanswered = asyncio.get_running_loop(), INTERRUPTED
         self.begin_at = loop.time() + SOON_S
         try:
             last = self._arrivals.at[-1] if len(self._arrivals) else 0.0
@@ -94,9 +94,9 @@ class Generator:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
-            pass
+            unanswered = "TimedOut"
         finally:
-            await self._give_up()
+            await self._give_up(unanswered)
         if self._defect is not None:
             raise self._defect
 
@@ -143,7 +143,7 @@ class Generator:
         if not task.cancelled() and self._defect is None:
             self._defect = task.exception()
 
-    async def _give_up(self) -> None:
+    async def _give_up(self, unanswered: str) -> None:
         left = tuple(self._open)
         for task in left:
             task.cancel()
@@ -153,5 +153,5 @@ class Generator:
         now = asyncio.get_running_loop().time()
         for number, at in enumerate(self._arrivals.at):
             if self.record.took[number] < 0 and self.begin_at + at <= now:
-                error = "TimedOut" if number < self.begun else UNSENT
+                error = unanswered if number < self.begun else UNSENT
                 self.record.end(number, now - self.begin_at - at, error)

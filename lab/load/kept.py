@@ -9,6 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from chaos.experiment.plan import load_plan
+from chaos.load.histogram import decoded, percentile_file
+from chaos.load.profile import LONGEST_S
+from chaos.load.threshold import ALL
 from chaos.verdict import Verdict
 from lab.api.answers.load import (
     EXIT_CODES,
@@ -35,7 +38,8 @@ FILE: Final = "load.json"
 
 
 def keep(report: LoadReport, mode: str) -> LoadReport:
-    """The same with the name of its run. KS-LAB-005 when there is no room for it."""
+    """The same with the name of its run. KS-LAB-005 when there is no room for it, and nothing of
+    the run is left then."""
     folder = new_run(LOAD, mode, report.seed)
     made = msgspec.structs.replace(report, run=folder.run)
     record = RunRecord(
@@ -60,24 +64,26 @@ def keep(report: LoadReport, mode: str) -> LoadReport:
         ),
         ended=made.warmup + made.seconds,
     )
-    write(folder, made)
-    for name, kept in (("run.json", record), ("result.json", verdict)):
-        folder.write(name, _json(kept))
+    try:
+        write(folder, made)
+        for name, kept in (("run.json", record), ("result.json", verdict)):
+            folder.write(name, _json(kept))
+    except KeysteadError:
+        folder.remove()
+        raise
     return made
 
 
 def write(folder: RunFolder, report: LoadReport) -> None:
     """The load of a run, and percentiles of each operation that has any."""
-    from chaos.load.histogram import decoded, percentile_file
-
     folder.write(FILE, _json(report))
     for item in report.items:
         if item.p50_ms is not None:
             folder.write(f"{item.operation}.hgrm", percentile_file(decoded(item.histogram)))
 
 
-def keep_with_run(folder: RunFolder) -> LoadReport | None:
-    """Write the load of an experiment's run down beside it; None when it has none. Errors as
+def of_run(folder: RunFolder) -> LoadReport | None:
+    """The load of an experiment's run, to be written beside it; None when it has none. Errors as
     ``RunFolder.decoded``, and KS-CHAOS-204 for a history that is not what was written."""
     from lab.api.checking import history_of
     from lab.load.of_run import load_report
@@ -89,10 +95,7 @@ def keep_with_run(folder: RunFolder) -> LoadReport | None:
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     pace = topology.pace if record.mode == "lab" else 1.0
     made = load_report(record, plan, history_of(folder), folder.verdict(), pace=pace)
-    if made is not None:
-        made = msgspec.structs.replace(made, run=folder.run)
-        write(folder, made)
-    return made
+    return None if made is None else msgspec.structs.replace(made, run=folder.run)
 
 
 def load_of(run: str) -> LoadReport:
@@ -100,7 +103,26 @@ def load_of(run: str) -> LoadReport:
     file."""
     folder = RunFolder(run)
     folder.record()
-    return folder.decoded(FILE, msgspec.json.Decoder(LoadReport).decode)
+    return folder.decoded(FILE, _whole)
+
+
+def _whole(data: bytes) -> LoadReport:
+    """``msgspec.ValidationError`` for one that nobody wrote: it can be told and drawn else."""
+    made = msgspec.json.Decoder(LoadReport).decode(data)
+    if not made.items or made.items[-1].operation != ALL:
+        raise msgspec.ValidationError("the figures of all operations are not in it")
+    for item in made.items:
+        try:
+            decoded(item.histogram)
+        except Exception as error:  # the library has no error of its own for it
+            text = f"the histogram of {item.operation}: {error}"
+            raise msgspec.ValidationError(text) from None
+    whole = made.warmup + made.seconds
+    if made.warmup < 0 or not made.warmup <= whole <= 2 * LONGEST_S:
+        raise msgspec.ValidationError(f"it lasts {whole:g} s")
+    if any(not 0 <= one.at <= whole for one in made.moments):
+        raise msgspec.ValidationError("a moment of it lies elsewhere")
+    return made
 
 
 def compared(a: LoadReport, b: LoadReport) -> LoadComparison:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
 from chaos.load.arrivals import Arrivals, draw
 from chaos.load.profile import Profile, with_warmup
 from lab.api.answers.load import LoadReport
+from lab.errors import KeysteadError
 from lab.kmip.standalone import check, standalone
 from lab.load.generator import SOON_S, Generator
 from lab.load.report import Asked, reported
@@ -21,6 +25,8 @@ from services.keyservers.dialogue import Dialogue
 from services.keyservers.session import Step as Heard
 from services.runtime.streams import TlsIdentity
 
+FILES: Final = 64
+"""So many of this process's files are none of a load's connections."""
 TELL_EVERY_S: Final = 1.0
 Tell = Callable[[str, int, int], None]
 
@@ -46,10 +52,13 @@ def offered(
 ) -> LoadReport:
     """Offer it to its end; ``interrupted`` gets what there is when a person ends it before.
 
-    KS-KMIP-004 for an identity that cannot be shown, KS-LOAD-002 for a server that does not take
-    the keys which the load is about.
+    SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-KMIP-004 for an identity that
+    cannot be shown, KS-LOAD-002 for a server that does not take the keys which the load is about,
+    KS-USE-003 for more under way than this process may have connections.
     """
     check(server.identity)
+    _check_files(asked.outstanding)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
     arrivals = draw(
         with_warmup(profile, asked.warmup),
         asked.mix,
@@ -60,11 +69,39 @@ def offered(
     load = _Load(server, asked, arrivals, tell)
     try:
         asyncio.run(load.run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         if load.began:
             interrupted(load.report(interrupted=True))
-        raise
+        raise KeyboardInterrupt from None
     return load.report()
+
+
+def _check_files(outstanding: int) -> None:
+    """Each operation under way has a connection: without room for them this process would be
+    refused them, and seem to be refused by the server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * outstanding + FILES  # as many are kept beside them, or are being closed
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        text = f"--outstanding {outstanding}: this process may have {hard} files open"
+        fix = f"at most {max((hard - FILES) // 2, 1)}, or a higher limit (`ulimit -Hn`)"
+        raise KeysteadError("KS-USE-003", text, fix)
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """The running task is, by what asks a process to end; not by what its caller ignores."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    heard = (signal.SIGTERM, signal.SIGHUP)
+    mine = [number for number in heard if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        loop.add_signal_handler(number, lambda: task and task.cancel())
+    try:
+        yield
+    finally:
+        for number in mine:
+            loop.remove_signal_handler(number)
 
 
 class _Load:
@@ -84,6 +121,10 @@ class _Load:
         return self._generator is not None
 
     async def run(self) -> None:
+        with _cancelled_by_signals():
+            await self._run()
+
+    async def _run(self) -> None:
         server = self._server
         _, _, clock, streams = standalone(NodeName("load"))
         dialogues = [

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from chaos.load.histogram import decoded, percentile_file, value_ms
+from lab.api.answers.load import LoadReport
+from lab.cli.load import _kept
+from lab.cli.load_files import Files
 from lab.cli.main import run
+from lab.cli.options import Format, Options
+from lab.errors import KeysteadError
 from lab.load.kept import compared, keep, load_of
 from lab.load.page import page, pair
+from lab.runs import store
 from tests.lab.load.play import Stalling, load
 
 pytestmark = pytest.mark.sim
@@ -121,3 +130,62 @@ def test_a_name_that_is_markup_stays_text() -> None:
         load(Stalling(), duration="2s"), target="<img src=x onerror=1>"
     )
     assert "<img" not in page(report)
+
+
+def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour of load is not measured again because the disk was full at its end."""
+
+    def full(path: Path, data: bytes, *, durable: bool) -> None:
+        if path.name == "run.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr(store, "replace_file", full)
+    files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
+    with pytest.raises(KeysteadError) as caught:
+        _kept(report, Options(output=Format.JSON), files)
+    assert caught.value.id == "KS-LAB-005"
+    told = msgspec.json.decode(capsys.readouterr().out, type=LoadReport)
+    assert told == report and "<svg" in (home / "load.html").read_text()
+    assert not list((home / "runs").iterdir()), "nothing half is left"
+
+
+def no_items(report: dict[str, Any]) -> None:
+    report["items"] = []
+
+
+def no_sum(report: dict[str, Any]) -> None:
+    del report["items"][-1]
+
+
+def no_histogram(report: dict[str, Any]) -> None:
+    report["items"][0]["histogram"] = "HISTFAAAA=x"
+
+
+def no_length(report: dict[str, Any]) -> None:
+    report["seconds"] = -5.0
+
+
+def far_moment(report: dict[str, Any]) -> None:
+    report["moments"][0]["at"] = 1e300
+
+
+@pytest.mark.parametrize("damage", [no_items, no_sum, no_histogram, no_length, far_moment])
+def test_a_kept_load_that_is_damaged_is_one_message(
+    damage: Callable[[dict[str, Any]], None], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep(load(Stalling(), rate="20/s", duration="10s"), "kmip")
+    file = home / "runs" / kept.run / "load.json"
+    report = json.loads(file.read_bytes())
+    damage(report)
+    file.write_text(json.dumps(report))
+    for words in (
+        ["describe", "run", kept.run],
+        ["report", kept.run, "-o", str(home / "page.html")],
+        ["load", "compare", kept.run, "other"],
+    ):
+        assert run(words) == 4
+        out, err = capsys.readouterr()
+        assert out == "" and "error KS-RUN-004: " in err and "load.json" in err

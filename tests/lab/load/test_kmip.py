@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -102,9 +103,22 @@ def test_bad_input_is_one_message_before_anything_is_sent(
     assert out == "" and err.startswith(f"keystead: error {id}: ") and said in err
 
 
-def test_an_interrupted_load_has_its_report(words: list[str]) -> None:
+def test_more_connections_than_this_process_may_have_are_refused_before(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else what this process is refused would seem to be the server's refusals."""
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (256, 1024))
+    assert run([*words, "--duration", "1s"]) == 64
+    out, err = capsys.readouterr()
+    assert out == "" and "--outstanding 500: this process may have 1024 files open" in err
+    assert "fix: at most 480" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_load_has_its_report(number: signal.Signals, words: list[str]) -> None:
     line = [word for word in words if word not in ("--progress", "none")]
-    more = ["--progress", "json", "--rate", "40/s", "--duration", "1h", "--mix", "locate:1"]
+    more = ["--progress", "json", "--rate", "40/s", "--duration", "1h", "--mix", "get:1"]
+    more += ["--connection", "pooled"]
     playing = subprocess.Popen(
         [sys.executable, "-m", "lab.cli.main", *line, *more, "-o", "json"],
         stdout=subprocess.PIPE,
@@ -116,7 +130,7 @@ def test_an_interrupted_load_has_its_report(words: list[str]) -> None:
         if "offered" in told:
             break
     time.sleep(0.3)
-    playing.send_signal(signal.SIGINT)
+    playing.send_signal(number)
     out, err = playing.communicate(timeout=30)
     assert playing.returncode == 130, err
     report = json.loads(out)

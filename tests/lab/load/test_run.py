@@ -144,6 +144,10 @@ def test_a_load_that_cannot_be_is_told_with_its_place(
         ("--duration|5s|--mix|power:1,vm.power_cycle:1", "KS-USE-003", "one operation"),
         ("--rate|2/s", "KS-USE-003", "give a duration"),
         ("sc-02|--rate|2/s", "KS-USE-003", "--rate: the file sc-02 says that itself"),
+        ("--on|other|--mode|lab|--hosts|3", "KS-USE-003", "--hosts: a running lab has its own"),
+        ("--on|other|--mode|lab|--lab|trusted|--vms|0", "KS-USE-003", "--lab, --vms: a running"),
+        ("--on|other|--mode|lab|--rate|1/s|--duration|9s|--tpm|none", "KS-USE-003", "--tpm none"),
+        ("--rate|5000/s|--duration|1s|--warmup|23h", "KS-USE-003", "its warm-up with it"),
         ("nowhere", "KS-USE-002", "no experiment nowhere"),
         ("--duration|5s|--html|/nowhere/at/all", "KS-USE-003", "--html"),
     ],
@@ -151,7 +155,9 @@ def test_a_load_that_cannot_be_is_told_with_its_place(
 def test_bad_input_is_one_message(
     words: str, id: str, said: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["load", "run", "--mode", "sim", *words.split("|")]) == 64
+    given = words.split("|")
+    mode = [] if "--mode" in given else ["--mode", "sim"]
+    assert run(["load", "run", *mode, *given]) == 64
     out, err = capsys.readouterr()
     assert out == "" and f"error {id}: " in err and said in err
     assert not (home / "runs").exists()
