@@ -74,10 +74,7 @@ def run(
         "--vms": vms,
         "--lab": lab if lab != "default" else "",
     }
-    if on:
-        _check_running(said)
-    if file:
-        _check_file(file, [name for name, value in said.items() if value], given or ())
+    _check_beside(file, on, said, given or ())
     files.check()
     with tempfile.TemporaryDirectory() as scratch:
         path = file
@@ -87,6 +84,14 @@ def run(
         args = (path, mode, seed, tpm, pace, on, False)
         folder, verdict = played(*args, given=given or (), control=False)
     return _tell(folder, verdict, files, options)
+
+
+def _check_beside(file: str, on: str, said: Mapping[str, object], given: Sequence[str]) -> None:
+    """Nothing is said twice, by an option and by a file or a lab."""
+    if on:
+        _check_running(said)
+    if file:
+        _check_file(file, [name for name, value in said.items() if value], given)
 
 
 def _check_file(file: str, extra: list[str], given: Sequence[str]) -> None:
