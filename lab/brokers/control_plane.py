@@ -14,6 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from lab.brokers.configuration import CONTROL_SIZE_LIMIT, may_ask
@@ -33,6 +34,11 @@ R = TypeVar("R", bound=Reply)
 
 Handler = Callable[[Any, str], Coroutine[Any, Any, Reply]]
 EventCallback = Callable[[str, Event], None]
+
+
+class NoAnswer(Exception):
+    """Raised by a handler: the request was meant for another one of the same name, who answers."""
+
 
 # A slow machine must not look like a lost link: 30 s until one is given up.
 CONTROL_OPTIONS = ConnectionOptions(
@@ -274,7 +280,8 @@ class ControlServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, asked: Asked) -> None:
-        asked.answer(await self._outcome(asked))
+        with suppress(NoAnswer):
+            asked.answer(await self._outcome(asked))
 
     async def _outcome(self, asked: Asked) -> Reply | ProductError:
         name = asked.envelope.name
@@ -284,6 +291,8 @@ class ControlServer:
             return error
         except NodeDown as error:
             return Refused(f"the node's life ended meanwhile: {error}")
+        except NoAnswer:
+            raise
         except Exception as error:
             self._client.counts["internal_errors"] += 1
             self._report(name, error)

@@ -58,6 +58,10 @@ def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
         known = msgspec.json.decode(_path(folder, seeks.machine).read_bytes(), type=Issued)
     except FileNotFoundError:
         known = None
+    except msgspec.DecodeError:
+        raise KeysteadError(
+            "KS-AGENT-004", f"what is known of the bundle of machine {seeks.machine} is damaged"
+        ) from None
     if known is None or known.id != seeks.bundle:
         why = "was never written by this lab, or a newer one has taken its place"
     elif known.digest != seeks.digest:

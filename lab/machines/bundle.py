@@ -2,7 +2,8 @@
 
 ``manifest.json`` comes first and has a digest of all the rest; then the lab's certificate authority
 and files of identities, under the names that they have in a lab's folder. Nothing is unpacked by a
-name that an archive gives: only names that the manifest's nodes and agents lead to are taken.
+name that an archive gives: only names that the manifest's nodes and agents lead to are taken, and
+these are names of nodes and agents. Its digest is no signature: whoever edits one can make it anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Final
 
 import msgspec
 
+from lab.brokers.identities import control_name, machine_agent
 from lab.errors import KeysteadError
+from lab.machines.listening import address
 from protocol import names
 from protocol.terms import NodeName
 
@@ -81,13 +84,34 @@ def read(path: Path) -> Bundle:
     try:
         found = _unpacked(data)
         manifest = msgspec.json.decode(found.pop(_MANIFEST), type=Manifest)
-        fits = manifest.layout == LAYOUT and manifest.digest == _digest(manifest, found)
-        if fits and not names.LAB.fault(manifest.lab) and not names.MACHINE.fault(manifest.machine):
+        if manifest.layout != LAYOUT:
+            why = f"it is of layout {manifest.layout}, and this version reads {LAYOUT}"
+        elif manifest.digest == _digest(manifest, found) and _fits(manifest, found):
             return Bundle(manifest, found, hashlib.sha256(data).hexdigest())
-        why = "it is not as it was written"
-    except (tarfile.TarError, msgspec.DecodeError, KeyError, ValueError, EOFError):
+        else:
+            why = "it is not as it was written"
+    except (tarfile.TarError, msgspec.DecodeError, KeyError, ValueError, EOFError, KeysteadError):
         why = "it is no bundle, or is damaged"
     raise KeysteadError("KS-AGENT-002", f"{path}: {why}")
+
+
+def identity_files(manifest: Manifest) -> list[str]:
+    """The names in a bundle of the private identities that its machine has."""
+    nodes = [f"identity/node/{node}.json" for node in manifest.nodes]
+    return nodes + [f"identity/control/{agent}.json" for agent in manifest.agents]
+
+
+def _fits(manifest: Manifest, files: Mapping[str, bytes]) -> bool:
+    """Whether all names are such names, and it has what they lead to; ``ValueError`` when not."""
+    control_names = [control_name(agent) for agent in manifest.agents]
+    wrong = [names.NODE.fault(node) for node in manifest.nodes]
+    wrong += [names.LAB.fault(manifest.lab), names.MACHINE.fault(manifest.machine)]
+    address("the bundle's address", manifest.address)
+    return (
+        not any(wrong)
+        and machine_agent(manifest.machine) in control_names
+        and {AUTHORITY, *identity_files(manifest)} <= files.keys()
+    )
 
 
 def _unpacked(data: bytes) -> dict[str, bytes]:
@@ -95,8 +119,8 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for entry in archive:
             content = archive.extractfile(entry) if entry.isreg() else None
-            if content is None or entry.name in found:
-                raise ValueError("a bundle has plain files, each once")
+            if content is None or entry.name in found or entry.size > len(data):
+                raise ValueError("a bundle has plain files, each once, without holes")
             found[entry.name] = content.read()
     return found
 

@@ -1,4 +1,8 @@
-"""The processes of one machine, held for a supervisor that is elsewhere, as long as it is heard."""
+"""The processes of one machine, held for a supervisor that is elsewhere, as long as it is heard.
+
+The lease stands in the page that they share (``SharedOffset``), so that each process sees its end
+for itself: an agent that stands still, or is stuck, would end none.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from lab.brokers.control_plane import Handler
+from lab.brokers.control_plane import Handler, NoAnswer
 from lab.errors import KeysteadError
 from lab.machines.joined import JoinedFolder
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
-from protocol.errors import InvalidState, NotAvailable
+from protocol.errors import InvalidState, NotAvailable, SaveFailed
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.machines import (
@@ -34,14 +38,9 @@ from protocol.messages.machines import (
 )
 from protocol.names import NODE
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.shared_offset import SharedOffset
+from services.runtime.real.shared_offset import SharedOffset, machine_clock
 
 LOOK_EVERY_S: Final = 0.2
-
-
-def lease_clock() -> float:
-    """A clock that goes on while the machine sleeps: what the supervisor counts, we count too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Holding:
     """``say`` hears in a sentence what happens; ``refused`` gets the error of a refusal for good.
 
     ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
-    gone. ``url`` is the lab's door.
+    gone: also that of an agent that was killed. ``url`` is the lab's door.
     """
 
     def __init__(
@@ -64,6 +63,9 @@ class Holding:
         self.page = SharedOffset(folder.path / "offset")
         self.page.seconds = float("nan")  # that of another boot says nothing
         self.run, self.ended = os.urandom(8).hex(), ""
+        self._before = folder.last_run()
+        self._runs = {self.run}
+        self.look_back()
         self.taken = False
         self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
         self._lease_s = 0.0
@@ -93,23 +95,33 @@ class Holding:
     @property
     def silent_s(self) -> float:
         """How long the supervisor has not been heard."""
-        return lease_clock() - self._heard
+        return machine_clock() - self._heard
+
+    def look_back(self) -> None:
+        """Whether processes of an agent before this one, which was killed, have ended: this one has
+        its folder, so no more of them are started."""
+        if self._before and self.page.deserted():
+            self.ended, self._before = self._before, ""
 
     async def watch(self) -> None:
         """End everything when the lease is over; until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if self.taken and self.silent_s > self._lease_s:
+            if self.taken and self._lease_is_over():
                 held = len(self._held)
-                await self._let_go()
+                await self.let_go()
                 self._say(
                     f"the supervisor was not heard for {self._lease_s:g} s: {held} processes are "
                     "ended, and with them their nodes and faults"
                 )
 
-    async def _let_go(self) -> None:
+    def _lease_is_over(self) -> bool:
+        return machine_clock() > self.page.lease_end
+
+    async def let_go(self) -> None:
         """Nothing of this run is alive on return; another run begins."""
         self.taken = False
+        self.page.lease_end = float("-inf")  # one that is being forked ends by itself
         while self._held:
             children = [held.child for held in self._held.values()]
             for child in children:
@@ -117,25 +129,36 @@ class Holding:
             for child in children:
                 await child.gone.wait()
         self.ended, self.run = self.run, os.urandom(8).hex()
+        self._runs.add(self.run)
         self.page.seconds = float("nan")
 
+    def _meant(self, run: str) -> None:
+        """Another agent of this machine, with a copy of its bundle, hears what we are told."""
+        if run not in self._runs:
+            raise NoAnswer
+
     def _ours(self, run: str) -> None:
-        if run != self.run or not self.taken:
-            raise InvalidState("this agent was not taken in that run")
+        self._meant(run)
+        if run != self.run or not self.taken or self._lease_is_over():
+            raise InvalidState("this agent was not taken in that run, or its lease is over")
 
     # ---- what the supervisor says ---------------------------------------------------------------
 
     async def _take(self, message: TakeMachine, sender: str) -> Done:
-        if message.run != self.run:
-            raise InvalidState("this agent is in another run")
+        self._meant(message.run)
+        if message.run != self.run or (self.taken and self._lease_is_over()):
+            raise InvalidState("this agent is in another run, or its lease is over")
         self._learn(message.public)
-        self._lease_s, self._heard = message.lease_s, lease_clock()
+        self._keep_run()
+        self._lease_s, self._heard = message.lease_s, machine_clock()
+        self.page.lease_end = self._heard + message.lease_s
         if not self.taken:
             self.taken, self._told_to_wait = True, ""
             self._say(f"joined: the lease is {message.lease_s:g} s")
         return Done()
 
     async def _refuse(self, message: RefuseMachine, sender: str) -> Done:
+        self._meant(message.run)
         if message.run != self.run or self.taken:
             raise InvalidState("this agent is in another run")
         if not message.wait:
@@ -148,9 +171,10 @@ class Holding:
         return Done()
 
     async def _beat(self, message: Beat, sender: str) -> Beaten:
-        received = time.monotonic()
+        received = machine_clock()
         self._ours(message.run)
-        self._heard = lease_clock()
+        self._heard = machine_clock()
+        self.page.lease_end = max(self.page.lease_end, self._heard + message.grant_s)
         if message.offset_s is not None:
             self.page.seconds = message.offset_s
         return Beaten(
@@ -158,7 +182,7 @@ class Holding:
             wall=time.time(),
             load=os.getloadavg()[0],
             processes=self.held(),
-            answered=time.monotonic(),
+            answered=machine_clock(),
         )
 
     async def _start(self, message: StartProcess, sender: str) -> ProcessStarted:
@@ -185,6 +209,7 @@ class Holding:
             held = _Held(next(self._lives), child)
             if message.run != self.run or not self.taken:  # the lease ended meanwhile
                 child.kill()
+                await child.gone.wait()
                 self._ours(message.run)
             self._held[message.name], self.epoch = held, message.epoch
         return ProcessStarted(life=held.life)
@@ -209,7 +234,7 @@ class Holding:
 
     async def _release(self, message: ReleaseMachine, sender: str) -> Done:
         self._ours(message.run)
-        await self._let_go()
+        await self.let_go()
         self._say("the lab is taken down; this agent waits until it is up again")
         return Done()
 
@@ -220,9 +245,23 @@ class Holding:
             await held.child.gone.wait()
 
     def _learn(self, public: dict[str, bytes]) -> None:
-        self._folder.know({node: data for node, data in public.items() if not NODE.fault(node)})
+        known = {node: data for node, data in public.items() if not NODE.fault(node)}
+        try:
+            self._folder.know(known)
+        except OSError as error:
+            raise _not_written(error) from None
+
+    def _keep_run(self) -> None:
+        try:
+            self._folder.keep_run(self.run)
+        except OSError as error:
+            raise _not_written(error) from None
 
     def _child_ended(self, child: ChildProcess) -> None:
         for name, held in list(self._held.items()):
             if held.child is child:
                 del self._held[name]
+
+
+def _not_written(error: OSError) -> SaveFailed:
+    return SaveFailed(f"its state folder cannot be written: {error.strerror or error}")

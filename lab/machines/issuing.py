@@ -95,8 +95,12 @@ def _write(file: Path, data: bytes) -> None:
     """A file that is there is somebody's: it is not written over."""
     try:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as out:
-            out.write(data)
+        try:
+            with os.fdopen(fd, "wb") as out:
+                out.write(data)
+        except OSError:
+            file.unlink(missing_ok=True)  # private keys, and no bundle
+            raise
     except FileExistsError:
         raise KeysteadError("KS-USE-003", f"{file} is there already", "name another file") from None
     except OSError as error:

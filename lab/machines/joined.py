@@ -4,30 +4,41 @@ agents/holder                         a random name of this machine's own
 agents/<lab>-<machine>-<authority>/   as a lab's folder, with what stands here alone
   joined.json                         the bundle that it came with, and for whom
   ca.pem, offset                      the lab's authority; the offset of this clock
+  run.json                            the last run of an agent here that was taken
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from lab.errors import KeysteadError
-from lab.machines.bundle import AUTHORITY, Bundle
+from lab.machines.bundle import AUTHORITY, Bundle, identity_files
 from lab.machines.trust import digest_of
 from lab.supervise.scratch import hold, no_room, state_home
 from services.runtime.real.files import replace_file
 
 _HOLDER_BYTES: Final = 16
+_HOLD_AGAIN_S: Final = 0.01
 _MACHINE_ID: Final = Path("/etc/machine-id")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class _Joined(msgspec.Struct, frozen=True):
     bundle: str
     holder: str
+
+
+class _LastRun(msgspec.Struct, frozen=True):
+    """``place``: the boot of the machine, and which folder it was; a copy is another one."""
+
+    run: str
+    place: str
 
 
 class JoinedFolder:
@@ -61,11 +72,9 @@ class JoinedFolder:
             if before.holder != self.holder:
                 text = f"{self.path} was brought here from another machine"
                 raise KeysteadError("KS-AGENT-009", text)
-        wanted = {f"identity/node/{node}.json" for node in manifest.nodes}
-        wanted |= {f"identity/control/{agent}.json" for agent in manifest.agents}
         for folder in ("node", "control", "public"):
             (self.path / "identity" / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in wanted:
+        for name in identity_files(manifest):
             replace_file(self.path / name, bundle.files[name], mode=0o600, durable=False)
         self.authority.write_bytes(bundle.files[AUTHORITY])
         kept = msgspec.json.encode(_Joined(manifest.id, self.holder))
@@ -83,6 +92,24 @@ class JoinedFolder:
             if not path.exists() or path.read_bytes() != data:
                 replace_file(path, data, mode=0o644, durable=False)
 
+    def last_run(self) -> str:
+        """The run that was kept last in this boot and in this very folder; else empty."""
+        try:
+            kept = msgspec.json.decode((self.path / "run.json").read_bytes(), type=_LastRun)
+        except (OSError, msgspec.DecodeError):
+            return ""
+        return kept.run if kept.place == self._place() else ""
+
+    def keep_run(self, run: str) -> None:
+        """That run is taken, durably; raises ``OSError``."""
+        if self.last_run() != run:
+            kept = msgspec.json.encode(_LastRun(run, self._place()))
+            replace_file(self.path / "run.json", kept, mode=0o600, durable=True)
+
+    def _place(self) -> str:
+        there = self.path.stat()
+        return f"{_BOOT_ID.read_text().strip()} {there.st_dev} {there.st_ino}"
+
     def close(self) -> None:
         """Let another agent have it."""
         os.close(self._lock)
@@ -92,6 +119,14 @@ def _holder(agents: Path) -> str:
     """A name of this machine: drawn once, and bound to what the system calls it."""
     path = agents / "holder"
     if not path.exists():
-        replace_file(path, os.urandom(_HOLDER_BYTES).hex().encode(), mode=0o600, durable=True)
+        lock = None
+        while (lock := hold(agents)) is None:  # two first agents at once would draw two names
+            time.sleep(_HOLD_AGAIN_S)
+        try:
+            if not path.exists():
+                drawn = os.urandom(_HOLDER_BYTES).hex().encode()
+                replace_file(path, drawn, mode=0o600, durable=True)
+        finally:
+            os.close(lock)
     system = _MACHINE_ID.read_bytes() if _MACHINE_ID.is_file() else b""
     return hashlib.sha256(path.read_bytes() + system).hexdigest()[: 2 * _HOLDER_BYTES]

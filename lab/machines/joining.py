@@ -74,13 +74,21 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say) -> None:
                 f"machine {manifest.machine} of the lab {manifest.lab} at {manifest.address}, "
                 f"{len(manifest.nodes)} nodes; state in {folder.path}"
             )
-            await _until(ended, agents, holding, bundle, folder, client)
-            client.publish(MachineLeaves(machine=manifest.machine, run=holding.run))
+            try:
+                await _until(ended, agents, holding, bundle, folder, client)
+            finally:
+                await _leave(holding, client, manifest.machine)
         finally:
             await client.close()
     finally:
         agents.close()
     say(f"{name} has ended, and its processes with it")
+
+
+async def _leave(holding: Holding, client: ControlClient, machine: str) -> None:
+    """What is said is true when it is said: another agent may be taken at once."""
+    await holding.let_go()
+    client.publish(MachineLeaves(machine=machine, run=holding.ended))
 
 
 async def _opened(
@@ -148,6 +156,7 @@ async def _seek(
     manifest = bundle.manifest
     while True:
         if not holding.taken or holding.silent_s > SILENT_S:
+            holding.look_back()
             client.publish(
                 MachineSeeks(
                     machine=manifest.machine,

@@ -60,7 +60,8 @@ class Machine:
     """``on_end`` hears of each process that ended, ``warn`` of what a person should know.
 
     ``run`` is the life of the agent that was taken, empty before; ``ended_by_s``: on our clock,
-    when no process of the last run can be alive any more.
+    when no process of the last run can be alive any more. What is given counts from an answer, and
+    may be ``MARGIN_S`` late: a beat arrives ``BEAT_LIMIT_S`` after it was sent, or is not heard.
     """
 
     def __init__(
@@ -111,6 +112,9 @@ class Machine:
     ) -> None:
         """The agent of that run is ours from now on; the processes ``held`` go on."""
         self.run, self.heard_s = run, time.monotonic()
+        before = self.ended_by_s
+        # Should it be taken, and we not hear of it, what it holds lives on for a lease.
+        self.ended_by_s = self.heard_s + ORDER_LIMIT_S + self.plan.lease_s + MARGIN_S
         self._found = {process.name: process.life for process in held}
         self.offset = Offset()
         try:
@@ -118,7 +122,9 @@ class Machine:
             await self._beat(run)
         except ProductError as error:
             self.run = ""
-            if not error.definite:  # else it is in another run by now, and asks again
+            if error.definite:  # it is in another run by now, and asks again
+                self.ended_by_s = before
+            else:
                 self._warn(f"machine {self.name} could not be taken: {error}")
             return  # nothing was started there
         self.joined.set()
@@ -151,13 +157,11 @@ class Machine:
 
     async def _beat(self, run: str) -> None:
         sent, known = time.monotonic(), self.offset.known
-        self.ended_by_s = max(self.ended_by_s, sent + self.plan.lease_s + MARGIN_S)
-        told = None if known is None else known.offset_s
-        answer = await self.ask(Beat(run=run, offset_s=told), BEAT_LIMIT_S)
+        answer = await self._granted(run)
         back = time.monotonic()
         if self.run != run:
             return
-        self.heard_s, self.load = back, answer.load
+        self.load = answer.load
         self.wall_offset_s = answer.wall - time.time()
         sample = sample_of(sent, answer.received, answer.answered, back)
         self.delay_s = 2 * sample.error_s
@@ -168,8 +172,21 @@ class Machine:
             jumped = self.offset.jumps > jumps
             self._erred(moved_s if jumped else self.offset.known.error_s)
         if known is None and self.offset.known is not None:
-            await self.ask(Beat(run=run, offset_s=self.offset.known.offset_s), BEAT_LIMIT_S)
+            await self._granted(run)
         self._reconcile(answer, sent)
+
+    async def _granted(self, run: str) -> Beaten:
+        """One beat. It gives what is left of the lease since the last answer, so that one that is
+        never answered ends nothing later: who waits for the end need not wait for a second lease.
+        """
+        known = self.offset.known
+        left_s = max(self.heard_s + self.plan.lease_s - time.monotonic(), 0.0)
+        told = None if known is None else known.offset_s
+        answer = await self.ask(Beat(run=run, offset_s=told, grant_s=left_s), BEAT_LIMIT_S)
+        if self.run == run:
+            self.heard_s = time.monotonic()
+            self.ended_by_s = self.heard_s + self.plan.lease_s + MARGIN_S
+        return answer
 
     def _erred(self, error_s: float) -> None:
         self.worst_error_s = max(self.worst_error_s, error_s)

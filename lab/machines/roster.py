@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from lab.brokers.control_plane import ControlClient
-from lab.brokers.identities import Identities, machine_agent
+from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
 from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, use
 from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
+from lab.supervise.scratch import no_room
 from lab.topology.course import Report
 from lab.topology.plan import Topology
 from protocol.errors import ProductError
@@ -71,7 +72,9 @@ class Roster:
         self._admitting: set[str] = set()
         self._seeking: dict[str, tuple[str, float]] = {}
         self._logs: dict[str, RecordLog] = {}
-        self._agents = {f"agent-{number}" for number in self._of_process}
+        self._speaks_of = {
+            agent_name(number): topology.groups[number - 1] for number in self._of_process
+        }
         for name in self.machines:
             identities.add_machine(name)
 
@@ -123,7 +126,7 @@ class Roster:
                 if event.run == machine.run:
                     note_run(self._folder, machine.name, "")
                     machine.lose("has left", ended=True)
-            case NodeRecord() if sender in self._agents:
+            case NodeRecord() if event.node in self._speaks_of.get(sender, ()):
                 if sender not in self._logs:
                     self._logs[sender] = RecordLog(self._folder / "logs" / f"{sender}.jsonl")
                 self._logs[sender].write(event)
@@ -133,14 +136,8 @@ class Roster:
 
     async def _admit(self, machine: Machine, seeks: MachineSeeks) -> None:
         try:
-            if machine.run and seeks.ended == machine.run:
-                machine.lose("has ended its nodes, for it did not hear us", ended=True)
-            if seeks.ended and seeks.ended == last_run(self._folder, machine.name):
-                note_run(self._folder, machine.name, "")
-                machine.ended_by_s = 0.0
             refusal = self._refusal(machine, seeks)
             if refusal is None:
-                note_run(self._folder, machine.name, seeks.run)
                 held = seeks.held if seeks.epoch == self._epoch else ()
                 await machine.take(seeks.run, self._public(), held)
             else:
@@ -150,10 +147,11 @@ class Roster:
             self._admitting.discard(machine.name)
 
     def _refusal(self, machine: Machine, seeks: MachineSeeks) -> RefuseMachine | None:
-        """Why it is not taken, now or for good."""
+        """Why it is not taken, now or for good; a disk that refuses is waited for."""
         wait = False
         try:
             use(self._folder, seeks, time.time())
+            self._believe(machine, seeks.ended)
             left_s = self._ended_by_s(machine, seeks.run) - time.monotonic()
             if machine.run and machine.heard_s > self._sought_since(machine, seeks.run):
                 text = f"another agent of machine {machine.name} has joined, and answers"
@@ -162,11 +160,23 @@ class Roster:
                 wait = True
                 text = f"the lease of an earlier agent of machine {machine.name} is not over yet"
                 raise KeysteadError("KS-AGENT-005", f"{text}; {max(left_s, 0):.0f} s are left")
-        except KeysteadError as error:
+            note_run(self._folder, machine.name, seeks.run)
+        except (KeysteadError, OSError) as failure:
+            error, wait = (
+                (no_room(failure), True) if isinstance(failure, OSError) else (failure, wait)
+            )
             return RefuseMachine(
                 run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
             )
         return None
+
+    def _believe(self, machine: Machine, ended: str) -> None:
+        """Of a run that has ended, as who has its folder says, nothing is alive any more."""
+        if ended and ended == machine.run:
+            machine.lose("has ended its nodes", ended=True)
+        if ended and ended == last_run(self._folder, machine.name):
+            note_run(self._folder, machine.name, "")
+            machine.ended_by_s = 0.0
 
     def _sought_since(self, machine: Machine, run: str) -> float:
         """When this run of an agent was first heard of: who has answered since then is another
@@ -178,7 +188,10 @@ class Roster:
     def _ended_by_s(self, machine: Machine, run: str) -> float:
         """When nothing of an earlier run can be alive, also of one that a supervisor took which was
         killed: it has sent no beat since this one began."""
-        if machine.ended_by_s or last_run(self._folder, machine.name) in ("", run):
+        last = last_run(self._folder, machine.name)
+        if last == run:
+            return 0.0  # it is that run itself
+        if machine.ended_by_s or not last:
             return machine.ended_by_s
         return self._begun + machine.plan.lease_s + MARGIN_S
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -26,10 +25,11 @@ from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.real.secured import Secured
-from services.runtime.real.shared_offset import SharedOffset
+from services.runtime.real.shared_offset import SharedOffset, machine_clock
 from services.runtime.real.world import LabTime, LabWorld
 
 READY = b"R"
+LEASE_LOOK_S = 0.5  # real seconds
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +51,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     ledger: str = ""
     authority: str = ""
     offset: str = ""
-
-    @property
-    def read(self) -> Callable[[], float]:
-        """The supervisor's monotonic clock."""
-        return SharedOffset(Path(self.offset)).supervisor_time if self.offset else time.monotonic
 
     def secured(self, broker: BrokerKind) -> Secured | None:
         """How that broker is reached; None for one on this machine."""
@@ -94,7 +89,10 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
             rings[node] = (identities.node(node).seed, identities.keyring(node))
         return rings[node]
 
-    read = settings.read
+    page = SharedOffset(Path(settings.offset)) if settings.offset else None
+    if page is not None:
+        page.live()
+    read = time.monotonic if page is None else page.supervisor_time  # the supervisor's clock
     clock = LabTime(settings.epoch, settings.wall, settings.pace, read)
     way = settings.secured(BrokerKind.DATA)
     world = LabWorld(folder, settings.data_url, keys, clock, settings.seed, way)
@@ -120,6 +118,16 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     supervisor.setblocking(False)
     await loop.sock_sendall(supervisor, READY)
-    await loop.sock_recv(supervisor, 1)  # returns when the other end is closed
+    ends = {loop.create_task(loop.sock_recv(supervisor, 1))}  # when the other end is closed
+    if page is not None:
+        ends.add(loop.create_task(_lease_over(page)))
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     log.close()
     os._exit(0)
+
+
+async def _lease_over(page: SharedOffset) -> bytes:
+    """Return when the lease of this machine is over: its agent may stand still, and end nobody."""
+    while not machine_clock() > page.lease_end:  # it may not be known yet
+        await asyncio.sleep(LEASE_LOOK_S)
+    return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,6 +14,8 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.processes.agent import READY, AgentConfig
+from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Event
 from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed, Line
@@ -147,3 +150,19 @@ class Agents(Children):
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+
+def own_records(
+    of: Mapping[NodeName, AgentProcess], callback: Callable[[str, Event], None]
+) -> Callable[[str, Event], None]:
+    """``callback`` without what an agent says of another one's node (``of``): a machine has the
+    identities of its own nodes, and makes no evidence of others."""
+
+    def hear(sender: str, event: Event) -> None:
+        if isinstance(event, NodeRecord):
+            process = of.get(event.node)
+            if process is None or process.name != sender:
+                return
+        callback(sender, event)
+
+    return hear

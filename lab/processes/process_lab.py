@@ -25,7 +25,7 @@ from lab.brokers.tap import tapped
 from lab.errors import KeysteadError
 from lab.machines.roster import Roster
 from lab.processes.agent import AgentConfig
-from lab.processes.agents import AgentProcess, Agents, Forked, log_of
+from lab.processes.agents import AgentProcess, Agents, Forked, log_of, own_records
 from lab.processes.files import LabFiles
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.processes.strikes import CONTROL_FLOOR_S, LabStrikes
@@ -309,8 +309,8 @@ class ProcessLab(LabFiles, LabStrikes):
         return self._client
 
     async def listen(self, callback: Callable[[str, Event], None]) -> None:
-        """Events of agents: their nodes' records."""
-        await self.client.subscribe_events(callback)
+        """Events of agents: records of their own nodes."""
+        await self.client.subscribe_events(own_records(self._of, callback))
 
     async def _tell(self, process: AgentProcess, message: Request[R], within_s: float) -> R:
         """``within_s`` real seconds. People know processes by their nodes, not by agents' names."""

@@ -26,7 +26,7 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     """An agent that wants to be taken, said each second until it is.
 
     ``bundle`` and ``digest`` (SHA-256) are those of the file that it joins with; ``holder`` is a
-    random name of the machine's own. ``ended`` is the run before this one of the same agent, of
+    random name of the machine's own. ``ended`` is the run before this one in the same folder, of
     which nothing is alive any more. ``held`` are processes that live on, of an agent that was taken
     and does not hear its supervisor; ``epoch`` is that of the lab's time in them.
     """
@@ -72,19 +72,22 @@ class RefuseMachine(Request[Done], frozen=True, kw_only=True):
 
 
 class Beat(Request["Beaten"], frozen=True, kw_only=True):
-    """The supervisor is there: the lease begins anew.
+    """The supervisor is there: what runs may go on for ``grant_s``. That is the lease less the time
+    that no beat was answered for, so that both ends count from the last answer.
 
-    ``offset_s``: how far the machine's monotonic clock is ahead of the supervisor's; None: it is
-    not known yet.
+    ``offset_s``: how far the machine's clock is ahead of the supervisor's; None: it is not known
+    yet.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     run: str
+    grant_s: float
     offset_s: float | None = None
 
 
 class Beaten(Reply, frozen=True, kw_only=True):
-    """``received`` and ``answered`` on the machine's monotonic clock, ``wall`` on its other one.
+    """``received`` and ``answered`` on the machine's clock that goes on while it sleeps, ``wall`` on
+    that of the time of day.
 
     ``load`` are processes that wanted a core, averaged over a minute; ``processes`` those that run.
     """

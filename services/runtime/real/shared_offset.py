@@ -1,11 +1,14 @@
-"""How far this machine's clock is ahead of the supervisor's, in a page that processes share.
+"""How far this machine's clock is ahead of the supervisor's, and until when its processes may live,
+in a page that they share.
 
 One process measures and writes it; all others map the same file and read it with each look at the
-time. A double on its own place in a page is read and written whole.
+time. A double on its own place in a page is read and written whole. The clock is one that goes on
+while the machine sleeps: what a sleeping machine was sent is late when it wakes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -15,19 +18,57 @@ from pathlib import Path
 from typing import Final
 
 _DOUBLE: Final = struct.Struct("d")
+_SIZE: Final = 2 * _DOUBLE.size
+
+
+def machine_clock() -> float:
+    """Seconds of this machine's clock, which goes on while it sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SharedOffset:
-    """The page in the file ``path``, made if it is missing; NaN before the first measure."""
+    """The page in the file ``path``, made if it is missing; NaN before the first measure.
+
+    The file is a lock, too: each process that lives by the page shares it (``live``), so whoever
+    finds it free knows that none does (``deserted``).
+    """
 
     def __init__(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(fd).st_size < _DOUBLE.size:
-                os.write(fd, _DOUBLE.pack(math.nan))
-            self._page = mmap.mmap(fd, _DOUBLE.size)
-        finally:
-            os.close(fd)
+            if os.fstat(self._fd).st_size < _SIZE:
+                os.pwrite(self._fd, _DOUBLE.pack(math.nan) * 2, 0)
+            self._page = mmap.mmap(self._fd, _SIZE)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def live(self) -> None:
+        """This process lives by the page until it ends, or closes it."""
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+
+    def deserted(self) -> bool:
+        """Whether no process lives by the page, at this moment."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return True
+
+    def close(self) -> None:
+        """Leave the page, and its lock."""
+        self._page.close()
+        os.close(self._fd)
+
+    @property
+    def lease_end(self) -> float:
+        """On ``machine_clock``: when all processes have to have ended; NaN before it is known."""
+        return float(_DOUBLE.unpack_from(self._page, _DOUBLE.size)[0])
+
+    @lease_end.setter
+    def lease_end(self, value: float) -> None:
+        _DOUBLE.pack_into(self._page, _DOUBLE.size, value)
 
     @property
     def seconds(self) -> float:
@@ -42,4 +83,4 @@ class SharedOffset:
         """The supervisor's monotonic clock now; before the first measure so long ago that no
         deadline has passed."""
         ahead_s = self.seconds
-        return -math.inf if math.isnan(ahead_s) else time.monotonic() - ahead_s
+        return -math.inf if math.isnan(ahead_s) else machine_clock() - ahead_s

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import resource
 import socket
 import stat
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +22,7 @@ from lab.machines import joining
 from lab.machines.admission import use
 from lab.machines.bundle import Bundle, packed, read
 from lab.machines.issuing import issue
-from lab.machines.joined import JoinedFolder
+from lab.machines.joined import JoinedFolder, _holder
 from lab.supervise.state_folder import LabFolder
 from protocol.messages.machines import MachineSeeks
 
@@ -91,6 +94,74 @@ def test_links_and_twins_in_an_archive_are_none_of_a_bundle(tmp_path: Path) -> N
         archive.addfile(entry)
     with pytest.raises(KeysteadError, match="no bundle"):
         read(file)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nodes": ("../../../../stolen",)},
+        {"nodes": ("a/../../node/b",)},
+        {"nodes": ("esxi-002", "esxi-001")},  # its identity is not there
+        {"agents": ("machine-east", "../supervisor")},
+        {"agents": ()},
+        {"lab": ".."},
+        {"machine": "../east"},
+        {"machine": "west"},  # without the identity of that agent
+        {"address": "192.0.2.7"},
+        {"address": "user@host/path:1"},
+        {"layout": 2},
+    ],
+)
+def test_who_makes_its_digest_anew_leads_nobody_elsewhere(
+    folder: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    bundle, evil = bundle_of(folder, tmp_path / "one"), tmp_path / "evil"
+    manifest = msgspec.structs.replace(bundle.manifest, **changes)
+    more = {f"identity/node/{node}.json": b"{}" for node in changes.get("nodes", ()) if "/" in node}
+    evil.write_bytes(packed(manifest, {**bundle.files, **more}))
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "far-away"))
+    with pytest.raises(KeysteadError) as refused:
+        JoinedFolder(read(evil))
+    assert refused.value.id == "KS-AGENT-002"
+    assert not list(tmp_path.rglob("stolen*")) and not (tmp_path / "far-away").exists()
+
+
+def test_a_file_with_holes_does_not_fill_the_memory(tmp_path: Path) -> None:
+    file = tmp_path / "holes"
+    with tarfile.open(file, "w", format=tarfile.GNU_FORMAT) as archive:
+        entry = tarfile.TarInfo("manifest.json")
+        entry.size = 512
+        archive.addfile(entry, io.BytesIO(b"{}".ljust(512)))
+    data = bytearray(file.read_bytes())
+    data[156:157] = tarfile.GNUTYPE_SPARSE
+    data[386 : 386 + 24] = b"00000000000\0" + b"00000001000\0"  # its one piece
+    data[483:495] = b"77777777777\0"  # 8 GiB, nearly all of them a hole
+    data[148:156] = b" " * 8
+    data[148:156] = f"{sum(data[:512]):06o}".encode() + b"\0 "
+    file.write_bytes(data)
+    with tarfile.open(file) as archive:
+        assert next(iter(archive)).size == 8**11 - 1, "it is one with a hole"
+    with pytest.raises(KeysteadError, match="no bundle"):
+        read(file)
+
+
+def test_a_disk_that_fills_leaves_no_half_of_a_bundle(folder: LabFolder, tmp_path: Path) -> None:
+    file = tmp_path / "one"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # in the middle of it
+    try:
+        with pytest.raises(KeysteadError) as refused:
+            issue("far", "east", file, "", 60.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.value.id == "KS-LAB-005" and not file.exists()
+    issue("far", "east", file, "", 60.0)
+
+
+def test_agents_that_are_the_first_ones_at_once_are_of_one_machine(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as several:
+        agents = [tmp_path] * 8
+        assert len(set(several.map(_holder, agents))) == 1
 
 
 def test_a_bundle_is_for_one_machine_and_may_be_used_again_there(

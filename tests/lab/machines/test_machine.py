@@ -200,3 +200,39 @@ async def test_a_machine_that_goes_while_a_process_starts(machine: Machine, agen
     with pytest.raises(KeysteadError) as refused:
         await machine.spawn("ks-esxi-002", CONFIG)
     assert refused.value.id == "KS-AGENT-008" and machine.processes == 0
+
+
+async def test_beats_that_are_not_answered_give_less_and_end_nothing_later(
+    machine: Machine, agent: Agent
+) -> None:
+    await machine.take("r1", {})
+    cut = asyncio.Event()
+
+    def answer(message: Any) -> None:
+        if cut.is_set():
+            raise TimedOut("cut")
+
+    agent.answer = answer
+    await asyncio.sleep(0.05)
+    cut.set()
+    heard_s, before = machine.heard_s, len(agent.asked)
+    async with asyncio.timeout(5):
+        while machine.run:
+            await asyncio.sleep(0.01)
+    grants = [message.grant_s for message in agent.asked[before:]]
+    assert len(grants) > 2 and grants == sorted(grants, reverse=True), "less each time"
+    assert machine.heard_s == heard_s and grants[0] <= machine.plan.lease_s
+    assert machine.ended_by_s == pytest.approx(heard_s + machine.plan.lease_s + module.MARGIN_S)
+
+
+async def test_who_may_have_been_taken_unheard_is_waited_for(
+    machine: Machine, agent: Agent, told: list[str]
+) -> None:
+    def answer(message: Any) -> None:
+        raise TimedOut("the answer is lost")
+
+    agent.answer = answer
+    await machine.take("r1", {}, (HeldProcess(name="agent-4", life=3),))
+    left_s = machine.ended_by_s - time.monotonic()
+    assert machine.run == "" and "could not be taken" in told[0]
+    assert left_s > machine.plan.lease_s + module.ORDER_LIMIT_S, "what it holds may live on"

@@ -9,10 +9,14 @@ import msgspec
 import pytest
 
 from lab.errors import KeysteadError
+from lab.processes.agents import AgentProcess, own_records
 from lab.processes.process_lab import ProcessLab
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.errors import NotAvailable
+from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Event
+from protocol.messages.machines import MachineLeaves
 from protocol.terms import NodeName, VmName
 from services.runtime.real.world import LabTime
 from tests.lab.machines.conftest import lab_file
@@ -91,3 +95,23 @@ def test_a_lab_that_nobody_can_join_has_no_machines(topology: Topology, tmp_path
     with pytest.raises(KeysteadError) as refused:
         ProcessLab(tmp_path, topology, LabTime(0.0, 0.0, 1.0), 1)
     assert refused.value.id == "KS-AGENT-007"
+
+
+def test_a_machine_makes_no_evidence_of_nodes_of_others() -> None:
+    heard: list[tuple[str, str]] = []
+    of = {
+        NodeName("kms"): AgentProcess("agent-1", [NodeName("kms")]),
+        NodeName("esxi-002"): AgentProcess("agent-4", [NodeName("esxi-002")]),
+    }
+
+    def note(sender: str, event: Event) -> None:
+        heard.append((sender, event.node if isinstance(event, NodeRecord) else ""))
+
+    hear = own_records(of, note)
+    for sender, node in (("agent-4", "esxi-002"), ("agent-4", "kms"), ("agent-4", "nobody")):
+        hear(
+            sender,
+            NodeRecord(at=0.0, node=NodeName(node), boot=1, level="info", kind="k"),
+        )
+    hear("supervisor", MachineLeaves(machine="east", run="r"))
+    assert heard == [("agent-4", "esxi-002"), ("supervisor", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import Identities
+from lab.machines import joining
 from lab.machines.admission import last_run, note_run
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
@@ -18,8 +20,17 @@ from lab.machines.offset import Sample
 from lab.machines.roster import Roster
 from lab.supervise.state_folder import LabFolder
 from lab.topology.plan import Topology
+from protocol.messages.agent import NodeRecord
 from protocol.messages.host import Done
-from protocol.messages.machines import Beat, Beaten, HeldProcess, MachineSeeks, RefuseMachine
+from protocol.messages.machines import (
+    Beat,
+    Beaten,
+    HeldProcess,
+    MachineLeaves,
+    MachineSeeks,
+    RefuseMachine,
+)
+from protocol.terms import NodeName
 
 EPOCH = 5.0
 
@@ -142,3 +153,79 @@ async def test_a_run_without_a_machine_or_its_clock_counts_neither_way(
 
 def other(seeks: MachineSeeks, run: str, **more: Any) -> MachineSeeks:
     return msgspec.structs.replace(seeks, run=run, **more)
+
+
+async def test_who_may_not_join_is_not_believed_either(
+    roster: Roster, client: Client, seeks: MachineSeeks
+) -> None:
+    await heard(roster, seeks)
+    stale = other(seeks, "r2", ended="r1", bundle="an older one")
+    await heard(roster, stale)
+    assert roster.machines["east"].run == "r1", "only the lab's own bundle ends a run"
+    assert client.refusals() == [("KS-AGENT-004", False)]
+
+
+async def test_a_run_does_not_wait_for_its_own_lease(
+    roster: Roster, client: Client, seeks: MachineSeeks
+) -> None:
+    await heard(roster, seeks)
+    roster.machines["east"].lose("was silent")
+    await heard(roster, seeks)
+    assert roster.machines["east"].run == "r1" and client.refusals() == []
+
+
+@pytest.mark.parametrize("damage", ["disk", "record"])
+async def test_what_the_lab_cannot_keep_is_told_to_who_seeks(
+    roster: Roster,
+    client: Client,
+    folder: LabFolder,
+    seeks: MachineSeeks,
+    damage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if damage == "disk":
+
+        def full(*args: Any) -> None:
+            raise OSError(28, "No space left on device", "bundles")
+
+        monkeypatch.setattr("lab.machines.roster.note_run", full)
+    else:
+        (folder.path / "bundles" / "east.json").write_text("{")
+    await heard(roster, seeks)
+    assert roster.machines["east"].run == ""
+    expected = {"disk": ("KS-LAB-005", True), "record": ("KS-AGENT-004", False)}
+    assert client.refusals() == [expected[damage]]
+    monkeypatch.undo()
+
+
+async def test_an_agent_in_order_has_ended_its_processes_before_it_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+
+    class Holding:
+        ended = "r1"
+
+        async def let_go(self) -> None:
+            order.append("processes")
+
+    class Control:
+        def publish(self, event: MachineLeaves) -> None:
+            order.append(event.run)
+
+    await joining._leave(Holding(), Control(), "east")  # type: ignore[arg-type]
+    assert order == ["processes", "r1"]
+
+
+async def test_a_log_has_what_a_machine_says_of_its_own_nodes(
+    roster: Roster, folder: LabFolder
+) -> None:
+    def record(node: str) -> NodeRecord:
+        return NodeRecord(at=0.0, node=NodeName(node), boot=1, level="info", kind="k")
+
+    for sender, node in (("agent-4", "kms"), ("agent-9", "esxi-002"), ("agent-4", "esxi-002")):
+        roster._hear(sender, record(node))
+    (log,) = (folder.path / "logs").glob("*.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert log.name == "agent-4.jsonl" and [line["node"] for line in lines] == ["esxi-002"]
+    await roster.close()

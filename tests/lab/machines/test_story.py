@@ -302,14 +302,25 @@ def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) ->
 
 
 @pytest.mark.slow
-def test_an_agent_that_is_killed_takes_its_nodes_along_and_may_come_back(two: Two) -> None:
-    waits = two.far.said.count("lease of an earlier agent")
+def test_an_agent_that_is_killed_takes_its_nodes_along_and_comes_back_at_once(two: Two) -> None:
+    joins = two.far.said.count("joined")
     two.far.signal(signal.SIGKILL)
     assert until(lambda: two.far.nodes() == [], 5)
     two.far.join(two.bundle)
-    assert until(lambda: two.far.said.count("lease of an earlier agent") > waits, 15), two.far.said
-    assert until(lambda: two.stands("away"), 30), "the last beat was answered, and no later one"
-    assert until(lambda: two.stands("joined"), 40)
+    assert until(lambda: two.far.said.count("joined") > joins, 12), "nobody waits for a lease"
+    assert until(two.running, 20)
+
+
+@pytest.mark.slow
+def test_processes_of_an_agent_that_stands_still_end_with_the_lease(two: Two) -> None:
+    ended = two.far.said.count("was not heard")
+    two.far.signal(signal.SIGSTOP)
+    try:
+        assert until(lambda: two.far.nodes() == [], 25), "each of them sees the end itself"
+    finally:
+        two.far.signal(signal.SIGCONT)
+    assert until(lambda: two.far.said.count("was not heard") > ended, 5)
+    assert until(lambda: two.stands("joined"), 20)
     assert until(two.running, 20)
 
 
