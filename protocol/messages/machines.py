@@ -86,8 +86,8 @@ class Beat(Request["Beaten"], frozen=True, kw_only=True):
 
 
 class Beaten(Reply, frozen=True, kw_only=True):
-    """``received`` and ``answered`` on the machine's clock that goes on while it sleeps, ``wall`` on
-    that of the time of day.
+    """``received`` and ``answered`` on the machine's clock that goes on in sleep, ``wall`` on that
+    of the time of day.
 
     ``load`` are processes that wanted a core, averaged over a minute; ``processes`` those that run.
     """
