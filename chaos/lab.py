@@ -57,12 +57,14 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Directory(msgspec.Struct, frozen=True, kw_only=True):
     """Who is there, by name in order of the topology file (hosts added later come last).
 
-    ``knobs`` are those that the lab's file sets.
+    ``knobs`` are those that the lab's file sets. ``bus_servers`` is how many servers its bus has;
+    0: somebody else runs them.
     """
 
     nodes: tuple[NodeEntry, ...]
     vms: tuple[VmName, ...]
     default_provider: ProviderId | None = None
+    bus_servers: int = 1
     knobs: dict[str, Any] = {}
 
 
@@ -226,13 +228,27 @@ class Lab(Protocol):
         ...
 
     async def broker_stop(self) -> None:
-        """End the data broker (SIGKILL in the lab); everything in flight is gone."""
+        """End the data broker (SIGKILL in the lab), of several servers all; everything in flight is
+        gone."""
         ...
 
     async def broker_start(self) -> None:
-        """Start the data broker again; its clients come back by themselves."""
+        """Start the data broker again; its clients come back by themselves. Of several servers
+        those stay down that ``server_stop`` ended."""
         ...
 
     async def broker_up(self) -> bool:
-        """Whether the data broker runs."""
+        """Whether the data broker runs, of several servers any."""
+        ...
+
+    async def server_stop(self, number: int) -> None:
+        """End one server of the data broker, counted from 1; its clients go to another one."""
+        ...
+
+    async def server_start(self, number: int) -> None:
+        """Start that server again; who has gone to another one stays there."""
+        ...
+
+    async def server_up(self, number: int) -> bool:
+        """Whether that server runs, and reaches all others that run."""
         ...

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory
+from lab.of_bus import OfBus
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
@@ -58,7 +59,7 @@ BOOT_LIMIT_REAL_S = 120.0  # real seconds that it gets at least: many may boot a
 LOOK_LIMIT_S = 10.0  # lab seconds that it gets to say how its nodes are
 
 
-class LabCore(ABC):
+class LabCore(OfBus, ABC):
     """The lab's own side of every node; implements ``chaos.lab.Lab`` with its subclass."""
 
     def __init__(self, topology: Topology) -> None:
@@ -162,15 +163,6 @@ class LabCore(ABC):
 
     @abstractmethod
     async def paused(self, node: NodeName) -> bool: ...
-
-    @abstractmethod
-    async def broker_stop(self) -> None: ...
-
-    @abstractmethod
-    async def broker_start(self) -> None: ...
-
-    @abstractmethod
-    async def broker_up(self) -> bool: ...
 
     # ---- looking ----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Every fault there is: one file and one line each.
 
-``base`` what a fault is · ``links`` ``connections`` ``power`` ``firmware`` ``tpms`` ``points`` what
-several share · the rest: one fault per file, named for it.
+``base`` what a fault is · ``links`` ``brokers`` ``connections`` ``power`` ``firmware`` ``tpms``
+``points`` what several share · the rest: one fault per file, named for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
+from chaos.faults.broker_down import BrokerDown
 from chaos.faults.broker_restart import BrokerRestart
 from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.host_boot_measure import HostBootMeasure
@@ -65,6 +66,7 @@ FAULTS: tuple[type[Fault], ...] = (
     HostTpmDisabled,
     HostExecOption,
     BrokerRestart,
+    BrokerDown,
     ClockSkew,
     VcenterDown,
     KmsKeyState,

@@ -1,5 +1,6 @@
-"""The two nats-servers of a lab, who may say what on them, and the control plane.
+"""The nats-servers of a lab, who may say what on them, and the control plane.
 
+- ``bus_servers``    the data broker: one server, or a cluster   - ``looks``  what servers say
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough
 - ``configuration``  the text of a broker's configuration: users and their permissions

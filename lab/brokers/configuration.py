@@ -17,7 +17,7 @@ The sender stands in the subject, and the broker lets nobody use another's name 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -52,12 +52,23 @@ class BrokerUser:
 
 
 @dataclass(frozen=True)
+class Routes:
+    """How one server of a cluster on this machine and the others find each other: by ports, of
+    which -1 lets it choose its own, and a ``secret`` that lasts as long as their owner."""
+
+    secret: str = field(repr=False)
+    port: int = -1
+    others: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class BrokerPlace:
     """Where a broker listens and writes. ``port`` -1 lets it choose."""
 
     folder: Path
     server_name: str
     port: int = -1
+    routes: Routes | None = None
 
     @property
     def config(self) -> Path:
@@ -107,7 +118,6 @@ def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) 
         case BrokerKind.CONTROL:
             # Nothing is faulted here, so a slow machine must not look like a lost link.
             limits = _limits(CONTROL_SIZE_LIMIT, "64MB", "10s", "5s", 6)
-    entries = "\n".join(_user(user) for user in users)
     return (
         f'server_name: "{place.server_name}"\n'
         'host: "127.0.0.1"\n'
@@ -117,8 +127,33 @@ def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) 
         f"logfile_size_limit: {_LOG_BYTES}\n"
         "logfile_max_num: 2\n"
         f"{limits}"
-        f"accounts {{\n  LAB: {{\n    users: [\n{entries}\n    ]\n  }}\n  SYS: {{ }}\n}}\n"
+        f"{'' if place.routes is None else _cluster(place.routes)}"
+        f"accounts {{\n{account('LAB', users)}  SYS: {{ }}\n}}\n"
         "system_account: SYS\n"
+    )
+
+
+def account(name: str, users: tuple[BrokerUser, ...]) -> str:
+    """An account with its users, as it stands within ``accounts { }``."""
+    entries = "\n".join(_user(user) for user in users)
+    return f"  {name}: {{\n    users: [\n{entries}\n    ]\n  }}\n"
+
+
+def _cluster(routes: Routes) -> str:
+    """Who has no secret is no server of it. Clients are told of no other server: they have all
+    addresses. What a server sees of its routes is asked at the monitoring port."""
+    login = f"keystead:{routes.secret}"
+    others = ", ".join(f'"nats-route://{login}@127.0.0.1:{port}"' for port in routes.others)
+    return (
+        'http: "127.0.0.1:-1"\n'
+        "cluster {\n"
+        '  name: "keystead"\n'
+        '  host: "127.0.0.1"\n'
+        f"  port: {routes.port}\n"
+        "  no_advertise: true\n"
+        f'  authorization {{ user: "keystead", password: "{routes.secret}", timeout: 5 }}\n'
+        f"  routes: [ {others} ]\n"
+        "}\n"
     )
 
 

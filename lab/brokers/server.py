@@ -1,8 +1,8 @@
 """A broker of the lab: one nats-server process, from its configuration to its end.
 
-The supervisor owns two of them. The data broker is a target of faults (killed, paused,
-restarted); the control broker never is. Neither outlives the process that started it, however
-that ends: see ``die_with_parent``.
+The supervisor owns two of them, or more: a data broker may be a cluster (``bus_servers``). The data
+broker is a target of faults (killed, paused, restarted); the control broker never is. None outlives
+the process that started it, however that ends: see ``die_with_parent``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,12 +25,14 @@ from lab.brokers.configuration import (
     BrokerKind,
     BrokerPlace,
     BrokerUser,
+    Routes,
     control_user,
     node_user,
     render,
     tap_user,
 )
 from lab.brokers.identities import TAP, Identities
+from lab.brokers.looks import routes_at, server_name
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from services.runtime.real.files import replace_file
@@ -46,20 +50,33 @@ class _Endpoint(msgspec.Struct, frozen=True):
 
     port: int
     server_name: str
+    route: int = -1
 
 
 class Broker:
-    """``Broker(folder, identities, BrokerKind.DATA)``; files go to ``<folder>/broker-data``."""
+    """``Broker(folder, identities, BrokerKind.DATA)``; files go to ``<folder>/broker-data``, or to
+    ``broker-data-2`` for the server of that ``number`` of a cluster.
+
+    ``routes`` tells how it finds the others of a cluster; its own port there is filled in.
+    """
 
     def __init__(
-        self, folder: Path, identities: Identities, kind: BrokerKind = BrokerKind.DATA
+        self,
+        folder: Path,
+        identities: Identities,
+        kind: BrokerKind = BrokerKind.DATA,
+        *,
+        number: int = 1,
+        routes: Callable[[], Routes] | None = None,
     ) -> None:
-        self.kind = BrokerKind(kind)
-        self.folder = (folder / f"broker-{self.kind}").absolute()
+        self.kind, self._routes = BrokerKind(kind), routes
+        self.name = f"{self.kind} broker" if routes is None else f"server {number} of the bus"
+        tail = "" if number == 1 else f"-{number}"
+        self.folder = (folder / f"broker-{self.kind}{tail}").absolute()
         self._identities = identities
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
-        self._place: BrokerPlace | None = None
+        self._endpoint: _Endpoint | None = None
         self._reload: asyncio.Task[None] | None = None
         self._reload_lock = asyncio.Lock()
         self._reloaded_at = 0.0
@@ -71,6 +88,26 @@ class Broker:
         if place.port <= 0:
             raise RuntimeError(f"the {self.kind} broker has not been started yet")
         return f"nats://127.0.0.1:{place.port}"
+
+    @property
+    def route_port(self) -> int:
+        """Where other servers of its cluster find it; -1 before the first start."""
+        return self._kept().route
+
+    @property
+    def routes_secret(self) -> str:
+        """What another server of its cluster has to know; empty for one that is alone."""
+        return "" if self._routes is None else self._routes().secret
+
+    @property
+    def server_name(self) -> str:
+        """What it calls itself to clients and to other servers."""
+        return self._kept().server_name
+
+    async def routed(self) -> frozenset[str]:
+        """The names of the servers that it has routes to, by its own word; none when it is down."""
+        port = -1 if self._process is None else self._port_of("monitoring")
+        return await routes_at(port) if port > 0 and not self.paused else frozenset()
 
     @property
     def log(self) -> Path:
@@ -104,11 +141,11 @@ class Broker:
         self._write_config(place)
         for stale in self.folder.glob("*.ports"):
             stale.unlink(missing_ok=True)
-        process = self._process = self._spawn(binary.path, place.config)
+        self._process = self._spawn(binary.path, place.config)
         self._paused = False
         try:
             async with asyncio.timeout(_START_LIMIT_S):
-                await self._answers(place, process.pid)
+                await self._answers(place)
         except TimeoutError:
             await self.kill()
             raise self._not_started("it did not answer in time") from None
@@ -197,11 +234,11 @@ class Broker:
                     return
                 if b"Failed to reload" in news:
                     raise KeysteadError(
-                        "KS-BROKER-003", f"the {self.kind} broker refused its users; see {log}"
+                        "KS-BROKER-003", f"the {self.name} refused its users; see {log}"
                     )
             if time.monotonic() > limit:
                 raise KeysteadError(
-                    "KS-BROKER-003", f"the {self.kind} broker did not reload in time; see {log}"
+                    "KS-BROKER-003", f"the {self.name} did not reload in time; see {log}"
                 )
             await asyncio.sleep(_POLL_S)
 
@@ -218,18 +255,24 @@ class Broker:
                 start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
             )
 
-    def _kept_place(self) -> BrokerPlace:
+    def _kept(self) -> _Endpoint:
         """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
-        if self._place is None:
+        if self._endpoint is None:
             try:
-                kept = msgspec.json.decode(self._endpoint.read_bytes(), type=_Endpoint)
+                kept = msgspec.json.decode(self._endpoint_file.read_bytes(), type=_Endpoint)
             except (OSError, msgspec.DecodeError):
                 kept = _Endpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
-            self._place = BrokerPlace(self.folder, kept.server_name, kept.port)
-        return self._place
+            self._endpoint = kept
+        return self._endpoint
+
+    def _kept_place(self) -> BrokerPlace:
+        """Where it listens; with what others of its cluster have told so far."""
+        kept = self._kept()
+        routes = None if self._routes is None else replace(self._routes(), port=kept.route)
+        return BrokerPlace(self.folder, kept.server_name, kept.port, routes)
 
     @property
-    def _endpoint(self) -> Path:
+    def _endpoint_file(self) -> Path:
         return self.folder / "endpoint.json"
 
     def _users(self) -> tuple[BrokerUser, ...]:
@@ -246,25 +289,26 @@ class Broker:
         config = render(self.kind, place, self._users()).encode()
         replace_file(place.config, config, durable=False)  # a server may read it at any moment
 
-    async def _answers(self, place: BrokerPlace, pid: int) -> None:
+    async def _answers(self, place: BrokerPlace) -> None:
         """Learn the port if it was the server's to choose; then see that it is really ours."""
-        port = place.port
-        while port <= 0:
-            port = self._port_of(self.folder / f"nats-server_{pid}.ports")
+        port, route = place.port, self.route_port
+        while port <= 0 or (place.routes is not None and route <= 0):
+            port, route = self._port_of("nats"), self._port_of("cluster")
             await self._still_there()
-        while (name := await _server_name(port)) is None:
+        while (name := await server_name(port)) is None:
             await self._still_there()
         if name != place.server_name:
             raise self._not_started(f"port {port} belongs to another server, {name!r}")
-        if port != place.port:
-            self._place = BrokerPlace(place.folder, place.server_name, port)
-            endpoint = msgspec.json.encode(_Endpoint(port, place.server_name))
-            replace_file(self._endpoint, endpoint, durable=False)
+        found = _Endpoint(port, place.server_name, route)
+        if found != self._endpoint:
+            self._endpoint = found
+            replace_file(self._endpoint_file, msgspec.json.encode(found), durable=False)
 
-    @staticmethod
-    def _port_of(file: Path) -> int:
+    def _port_of(self, what: str) -> int:
+        """Of the running server, as it has written it: ``nats``, ``cluster``, ``monitoring``."""
+        pid = 0 if self._process is None else self._process.pid
         try:
-            urls = json.loads(file.read_bytes())["nats"]
+            urls = json.loads((self.folder / f"nats-server_{pid}.ports").read_bytes())[what]
             return int(urls[0].rsplit(":", 1)[1])
         except (OSError, ValueError, KeyError, IndexError):
             return -1  # not there yet, or half written
@@ -281,27 +325,9 @@ class Broker:
                 lines = [line for line in file.read_text(errors="replace").splitlines() if line]
                 said = said or (lines[-1] if lines else "")
         return KeysteadError(
-            "KS-BROKER-002", f"the {self.kind} broker did not start: {why} ({self.log}: {said})"
+            "KS-BROKER-002", f"the {self.name} did not start: {why} ({self.log}: {said})"
         )
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
-
-
-async def _server_name(port: int) -> str | None:
-    """The name in the greeting of what listens there; None when nothing greets yet."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return None
-    try:
-        async with asyncio.timeout(2):
-            line = await reader.readline()
-        return str(json.loads(line.removeprefix(b"INFO "))["server_name"])
-    except (OSError, ValueError, KeyError, TimeoutError):
-        return None
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()

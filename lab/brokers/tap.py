@@ -6,17 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lab.brokers.identities import TAP, Identities
-from lab.brokers.server import Broker
 from services.runtime.real.bus import TapWire
 from services.runtime.wire import TapCallback
 
 
 @asynccontextmanager
 async def tapped(
-    broker: Broker, identities: Identities, hear: TapCallback
+    url: str, identities: Identities, hear: TapCallback
 ) -> AsyncIterator[Callable[[], int]]:
     """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""
-    wire = TapWire(broker.url, identities.control(TAP).seed, hear)
+    wire = TapWire(url, identities.control(TAP).seed, hear)
     await wire.open()
     try:
         yield lambda: wire.gaps

@@ -67,12 +67,18 @@ class Shape:
     pace: Annotated[
         float | None, Parameter(help="Lab seconds that pass in one second (30 in the file).")
     ] = None
+    bus: Annotated[
+        str | None,
+        Parameter(help="So many servers of its own (1 to 5), or nats://HOST:PORT of somebody's."),
+    ] = None
 
     def changes(self) -> dict[str, Any]:
         """What was given, under the names of ``lab.topology.lab_file.override``."""
         given = {name: value for name, value in vars(self).items() if value is not None}
         said = {"mode": given.pop("kms_mode", None), "door": given.pop("kms_door", None)}
         said = {name: value for name, value in said.items() if value is not None}
+        if self.bus is not None and self.bus.isdecimal():
+            given["bus"] = {"servers": int(self.bus[:6])}
         if said:
             given["kms"] = {**said, **({"replicas": self.kms} if self.kms else {})}
         return given
@@ -109,6 +115,7 @@ def up(
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
     keystead up --kms 2 --kms-door kmip
+    keystead up --bus 3
     keystead up far.yaml --listen 192.0.2.7:4333
     """
     from lab.api.labs import LONGEST_S, starting

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chaos.faults.base import names
+from lab.brokers.bus_servers import BusServers
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
@@ -75,7 +76,7 @@ class ProcessLab(LabFiles, LabStrikes):
         self.folder, self.time, self.seed = folder, time, seed
         self._patch, self.ledger = patch, ""  # the collector that agents are to tell their keys
         self.identities = Identities.create(folder, [s.node for s in topology.nodes], 0)
-        self.data = Broker(folder, self.identities, BrokerKind.DATA)
+        self.data = BusServers(folder, self.identities, topology.bus.servers)
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
         self.agents = Agents(log_of(folder), real_tpms=real)
@@ -87,7 +88,6 @@ class ProcessLab(LabFiles, LabStrikes):
         self._respawns: dict[str, asyncio.Task[None]] = {}  # by name of the agent
         self._forking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
-        self._data_wanted = True
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
         self.warn: Callable[[str], None] = _to_stderr
@@ -241,15 +241,15 @@ class ProcessLab(LabFiles, LabStrikes):
         """Look after the brokers, until the lab is closed or lost."""
         await self._revival.watch(
             (
-                Part(
-                    "data broker",
-                    lambda: self.data.alive() or not self._data_wanted,
-                    self.data.start,
-                ),
+                *map(self._server, range(1, len(self.data.all) + 1)),
                 Part("control broker", self.control.alive, self.control.start),
                 *self._doors(),
             )
         )
+
+    def _server(self, number: int) -> Part:
+        server = self.data.all[number - 1]
+        return Part(server.name, lambda: self.data.as_wanted(number), server.start)
 
     def _doors(self) -> tuple[Part, ...]:
         if self.roster is None:
@@ -337,7 +337,7 @@ class ProcessLab(LabFiles, LabStrikes):
         return await self._tell(process, message, real_s)
 
     def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
-        return tapped(self.data, self.identities, hear)
+        return tapped(self.data.url, self.identities, hear)
 
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
         groups: dict[str, list[NodeName]] = {}

@@ -7,7 +7,7 @@ import signal
 from abc import abstractmethod
 from typing import Final, TypeVar
 
-from lab.brokers.server import Broker
+from lab.brokers.bus_servers import BusServers
 from lab.core import LabCore
 from lab.processes.agents import AgentProcess, Forked
 from protocol.errors import NotConnected, ProductError
@@ -25,8 +25,7 @@ CONTROL_FLOOR_S: Final = 10.0  # real seconds that an agent gets at least
 class LabStrikes(LabCore):
     """The part of ``ProcessLab`` that signals processes, here and on other machines alike."""
 
-    data: Broker
-    _data_wanted: bool  # a fault may want the data broker down
+    data: BusServers
     _of: dict[NodeName, AgentProcess]
 
     _processes: list[AgentProcess]
@@ -111,12 +110,19 @@ class LabStrikes(LabCore):
         return node in self._of[node].held or (child is not None and child.stopped)
 
     async def broker_stop(self) -> None:
-        self._data_wanted = False
         await self.data.kill()
 
     async def broker_start(self) -> None:
         await self.data.start()
-        self._data_wanted = True
 
     async def broker_up(self) -> bool:
-        return self.data.alive() and not self.data.paused
+        return self.data.answers
+
+    async def server_stop(self, number: int) -> None:
+        await self.data.stop_one(number)
+
+    async def server_start(self, number: int) -> None:
+        await self.data.start_one(number)
+
+    async def server_up(self, number: int) -> bool:
+        return await self.data.up(number)

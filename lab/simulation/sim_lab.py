@@ -67,7 +67,7 @@ class SimLab(LabCore):
         super().__init__(topology)
         self.seed = seed
         self.loop = SimLoop(seed, trace=trace)
-        self.broker = SimBroker(self.loop, seed, tap=tap)
+        self.broker = SimBroker(self.loop, seed, tap=tap, servers=max(topology.bus.servers, 1))
         self.world = SimWorld(self.loop, self.broker, seed)
         self.records: list[NodeRecord] = []
         self.observers: list[Callable[[NodeRecord], None]] = [self.records.append]
@@ -219,6 +219,15 @@ class SimLab(LabCore):
 
     async def broker_up(self) -> bool:
         return self.broker.up
+
+    async def server_stop(self, number: int) -> None:
+        self.broker.stop_server(number)
+
+    async def server_start(self, number: int) -> None:
+        self.broker.start_server(number)
+
+    async def server_up(self, number: int) -> bool:
+        return number in self.broker.servers.up
 
     # ---- what lies where, for scans -------------------------------------------------------------
 

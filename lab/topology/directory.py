@@ -36,5 +36,6 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
             (p.provider for p in topology.providers if p.default and p.vcenter == topology.vcenter),
             None,
         ),
+        bus_servers=topology.bus.servers,
         knobs=topology.nodes[0].knobs if topology.nodes else {},
     )

@@ -132,11 +132,11 @@ def _at(where: str, place: Place) -> str:
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
-    ``name``, ``ha``, ``drs``, ``knobs`` over what the file says; those about hosts and clusters
-    change every cluster."""
+    ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` over what the file says; those about hosts and
+    clusters change every cluster."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
-    for name in ("name", "pace"):
+    for name in ("name", "pace", "bus"):
         if name in wanted:
             made[name] = wanted.pop(name)
     if "knobs" in wanted:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from chaos.naming import named
+from lab.topology.bus_url import bus_url
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
@@ -170,6 +172,45 @@ class MachineModel(_Model):
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
 
 
+class BusModel(_Model):
+    """The lab's bus: nats-servers of its own on loopback, or such as somebody else runs.
+
+    The control plane has a server of its own in either case. A lab in the simulation has its bus in
+    memory, of as many servers.
+    """
+
+    servers: Whole = Field(default=1, ge=1, le=5)
+    """Of its own; several are a cluster, and a node whose server is lost goes to another."""
+    url: str = ""
+    """Servers that somebody else runs: `nats://HOST:PORT`, `tls://HOST:PORT`, several with commas.
+    What they have to know of the lab is printed by `keystead lab broker-config`."""
+    authority: str = ""
+    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates;
+    empty: those that this machine trusts."""
+    account: str = ""
+    """The account of this lab alone there; empty: `KEYSTEAD-` and the lab's name."""
+
+    @field_validator("url")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        return bus_url(value)
+
+    @field_validator("authority")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise PydanticCustomError("path", "an absolute path to a file")
+        return value
+
+    @field_validator("account")
+    @classmethod
+    def _account(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", value):
+            text = "an account is letters, digits, - and _, at most 64, and begins with a letter"
+            raise PydanticCustomError("account", "{text}", {"text": text})
+        return value
+
+
 class TrustAuthorityModel(_Model):
     """A Trust Authority cluster with its own vCenter, and the clusters that trust it (TA-01).
 
@@ -188,6 +229,11 @@ class TrustAuthorityModel(_Model):
     """Whether the build takes the thirteen steps; else they are left to you: ``trust setup``."""
 
 
+def _bus_in_short(value: object) -> object:
+    """``nats://...`` alone is the address of servers that somebody else runs."""
+    return {"url": value} if isinstance(value, str) else value
+
+
 class LabFields(_Model):
     """Everything in a Lab file, each value checked for itself."""
 
@@ -204,4 +250,6 @@ class LabFields(_Model):
     trust_authority: TrustAuthorityModel | None = None
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Other machines; what none of them names stands where `keystead up` runs."""
+    bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
+    """What carries the messages of its nodes."""
     knobs: dict[str, Any] = {}

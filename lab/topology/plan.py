@@ -70,6 +70,16 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     arrays: tuple[str, ...]
 
 
+class BusPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What carries the lab's messages: so many ``servers`` of its own, or those at ``urls``, which
+    somebody else runs, in an ``account`` there; ``authority`` is a file, or empty."""
+
+    servers: int = 1
+    urls: tuple[str, ...] = ()
+    authority: str = ""
+    account: str = ""
+
+
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
 
@@ -87,6 +97,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     vsan: tuple[VsanPlan, ...] = ()
     passphrases: tuple[tuple[NodeName, str], ...] = ()  # key servers and the files of theirs
     machines: tuple[MachinePlan, ...] = ()
+    bus: BusPlan = BusPlan()
 
     @property
     def vcenter(self) -> NodeName:
@@ -153,6 +164,19 @@ def plan(file: LabFile) -> Topology:
             (NodeName(s.name), s.passphrase_file) for s in file.kms if s.passphrase_file
         ),
         machines=tuple(_machine(m, file, specs, groups) for m in file.machines),
+        bus=_bus(file),
+    )
+
+
+def _bus(file: LabFile) -> BusPlan:
+    model = file.bus
+    if not model.url:
+        return BusPlan(servers=model.servers)
+    return BusPlan(
+        servers=0,
+        urls=tuple(model.url.split(",")),
+        authority=model.authority,
+        account=model.account or f"KEYSTEAD-{file.name}",
     )
 
 

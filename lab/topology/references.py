@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from lab.topology.bus_references import bus_misfits
 from lab.topology.machine_references import machine_misfits
 from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
 from lab.topology.trust_references import trust_misfits
@@ -55,6 +56,8 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
         yield Misfit(("trust_authority", *path), text)
     for path, text in machine_misfits(file):
         yield Misfit(("machines", *path), text)
+    for path, text in bus_misfits(file):
+        yield Misfit(("bus", *path), text)
     yield from _limits(file)
 
 

@@ -101,8 +101,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A node as its agent sees it. ``ended`` tells how the last life ended (WayDown value).
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
-    duplicates, requests, replies. ``rules`` are the link rules on what the node sends. ``skew_s``:
-    how far its wall clock is ahead, in lab seconds.
+    duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link
+    rules on what the node sends. ``skew_s``: how far its wall clock is ahead, in lab seconds.
     """
 
     node: NodeName

@@ -69,6 +69,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"on": "esxi-[001-002]", "event": "tampered module", "pcr": 5},
     ),
     "broker.restart": ({},),
+    "broker.down": ({"on": 2},),
     "clock.skew": (
         {"on": ["esxi-001", "kms"], "ahead": "10m"},
         {"on": ["esxi-001", "kms"], "behind": "1h"},
@@ -101,13 +102,13 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
 
 LOOKS: Final = frozenset(
     "mode directory monotonic in_lab_s sleep status statuses respawned paused rules canary "
-    "firmware_of broker_up log_lines ask ask_each tpm".split()
+    "firmware_of broker_up server_up log_lines ask ask_each tpm".split()
 )
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 
 ACTS: Final = frozenset(
     "power_on power_off kill pause resume put_rules drop_rules firmware skew disk broker_stop "
-    "broker_start".split()
+    "broker_start server_stop server_start".split()
 )
 
 

@@ -29,13 +29,21 @@ KMS = NodeName("kms")
 BACKUPS = count()
 ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
 ALONE = (
-    *("broker.restart", "kms.certificate", "kms.failover", "kms.rollback", "provider.delete"),
+    *(
+        "broker.restart",
+        "broker.down",
+        "kms.certificate",
+        "kms.failover",
+        "kms.rollback",
+        "provider.delete",
+    ),
     "vcenter.down",
 )
 """Faults that act on one thing only, or are taken back at another one: nothing can be left out."""
 
 
 OTHER_LABS: dict[str, dict[str, Any]] = {
+    "broker.down": {"bus": {"servers": 3}},
     "kms.certificate": {"kms": {"replicas": 2, "mode": "sync-pair", "door": "kmip"}},
     "kms.failover": {"kms": {"replicas": 2, "mode": "forward"}},
 }

@@ -66,6 +66,8 @@ def fault_of(world: World, kind: str, values: dict[str, Any], id: str = "f") -> 
 def test_plain_values_carry_it(world: World, kind: str, values: dict[str, Any]) -> None:
     if kind == "kms.failover":
         values = {"to": "kms"}
+    if kind == "broker.down":
+        values = {"on": 1}
     if kind == "kms.certificate" and "on" in values:
         values = values | {"on": "kms"}
     fault = fault_of(world, kind, values)

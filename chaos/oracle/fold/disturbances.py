@@ -19,6 +19,8 @@ from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 LINKS = ("link.cut", "link.loss", "link.delay")
 CONNECTIONS = ("link.reset", "link.stall")
 """On links too, and about nothing but connections under TLS."""
+BROKERS = ("broker.restart", "broker.down")
+"""On all that passes between nodes; one server of several takes only what is in flight."""
 POWER = (
     *("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down"),
     "point.crash",
@@ -153,7 +155,7 @@ class Disturbances:
 
     def _link(self, a: str, b: str) -> Known:
         connected = (a in self.by_kmip) is not (b in self.by_kmip)  # servers have the bus
-        kinds, brokers = (LINKS + CONNECTIONS, ()) if connected else (LINKS, ("broker.restart",))
+        kinds, brokers = (LINKS + CONNECTIONS, ()) if connected else (LINKS, BROKERS)
         broker = [_stopped_by(found) for found in self.of(*brokers)]
         links = [_stopped_by(found) for found in self.of(*kinds) if _is_on(found, a, b)]
         return both(broker + links)
@@ -246,6 +248,8 @@ def _stopped_by(found: Disturbance) -> Known:
     partly = found.kind == "link.delay" or (
         found.kind == "link.loss" and float(found.values.get("p", 1.0)) < 1.0
     )
+    if found.kind == "broker.down" and found.phase is Phase.ON:
+        return YES  # whoever was at that server is at another one
     return OPEN if partly or found.phase is not Phase.ON else NO
 
 

@@ -13,6 +13,7 @@ import asyncio
 import random
 import re
 import socket
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,8 @@ DATA_OPTIONS = ConnectionOptions()
 
 class BrokerConnection:
     """A named connection under one nkey, with its subscriptions and a synchronous ``send``.
+
+    ``url`` has one server of the broker, or several with commas between them.
 
     ``probe`` is a subject of this connection alone, covered by ``subjects``: ``open`` returns
     when a message on it came back. An identity that may publish nothing passes an empty one and
@@ -130,7 +133,7 @@ class BrokerConnection:
     async def _first(self, client: BrokerClient) -> None:
         options = self.options
         await client.connect(
-            self.url,
+            servers_for(self.name, self.url),
             name=self.name,
             nkeys_seed_str=self._seed,
             pending_size=-1,
@@ -323,6 +326,14 @@ class BrokerConnection:
             self._dialling.cancel()
         if self._client is not None:
             self._client.abandon()
+
+
+def servers_for(name: str, url: str) -> list[str]:
+    """The servers of a bus in the order in which the client ``name`` tries them: each begins at
+    another one, always the same, and goes on to the next when it is lost."""
+    servers = url.split(",")
+    first = zlib.crc32(name.encode()) % len(servers)
+    return servers[first:] + servers[:first]
 
 
 def _seen(dial: asyncio.Task[None]) -> None:

@@ -128,6 +128,7 @@ class PendingCalls:
         """The connection is lost: every call ends in ``Disconnected``, it may have run."""
         for call in self._calls.values():
             if not call.future.done():
+                self._counters["calls_cut"] += 1
                 error: ProductError = Disconnected(
                     f"the broker link was lost with a call to {call.to} in flight"
                 )

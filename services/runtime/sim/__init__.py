@@ -8,6 +8,7 @@
 - ``said``       the normal form of what is said, which the trace folds too
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
 - ``streams``    connections in memory
+- ``connections``  what ``bus`` has of clients and of its servers
 - ``gate``       what may stand where a call of storage or TPM takes effect
 - ``tpm``        a host's TPM behind that gate
 - ``world``      joins them into the lives of nodes

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections import Counter, deque
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from protocol.envelope import SIZE_LIMIT
 from protocol.errors import NotSent
@@ -24,38 +23,19 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
 from services.runtime.sim import said
+from services.runtime.sim.connections import Connection, Message, Servers
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import TapCallback, WireSink
 
 FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
+NEXT_SERVER = (0.02, 0.1)  # until one whose server was lost is in at another one that is up
 STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
 UNSENT_LIMIT = 1024 * 1024 // 150
 """Messages: as many as the real wire's bound has room for of the smallest. They are counted and
 not weighed, because lengths are random (decision 23)."""
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
-
-
-class _Message(NamedTuple):
-    subject: str
-    reply: str
-    payload: bytes
-    down: int  # nanoseconds from the broker to the receiver
-    no_responders: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """One TCP connection of a client. Queues hold what travels; a timer only says "one more":
-    the loop or a pause may shuffle timers, never messages."""
-
-    epoch: int  # of the broker it leads to
-    open: bool = True  # the broker's view; the client sees the end a little later
-    up: deque[_Message] = field(default_factory=deque)
-    down: deque[_Message] = field(default_factory=deque)
-    up_due: int = 0  # when the latest message sent reaches the broker
-    down_due: int = 0  # when the latest message for the client reaches it
 
 
 class SimBroker:
@@ -65,6 +45,8 @@ class SimBroker:
     ``tap``         called with (subject, reply, payload) of every message that is let in
     ``violations``  node -> how often permissions refused it; a healthy run has none
     ``messages``    how many were let in
+    ``servers``     of how many servers it is; a client is at one, and what one has let in reaches
+                    the clients of all
     """
 
     def __init__(
@@ -74,10 +56,11 @@ class SimBroker:
         *,
         latency_s: tuple[float, float] = (0.0002, 0.0008),
         tap: TapCallback | None = None,
+        servers: int = 1,
     ) -> None:
         self.loop = loop
         self.tap = tap
-        self.up = True
+        self.servers = Servers(servers)
         self.epoch = 1  # of the running broker; what carries an older one is gone
         self.messages = 0
         self.violations: Counter[NodeName] = Counter()
@@ -85,10 +68,15 @@ class SimBroker:
         self._seed = seed
         self._low, self._span = latency_s[0] * 5e8, (latency_s[1] - latency_s[0]) * 5e8
         self._links: dict[tuple[str, str], random.Random] = {}
-        self._clients: dict[SimWire, _Connection] = {}
+        self._clients: dict[SimWire, Connection] = {}
         self._wires: dict[NodeName, SimWire] = {}  # those that are subscribed
         self._stalls: dict[NodeName, SimTimer] = {}
         self._waiting: dict[SimWire, None] = {}  # link lost, dialling again
+
+    @property
+    def up(self) -> bool:
+        """Whether a server runs."""
+        return bool(self.servers.up)
 
     def reseed(self, seed: int) -> None:
         """From now on every link draws from the streams of another seed."""
@@ -99,9 +87,9 @@ class SimBroker:
 
     def stop(self) -> None:
         """Killed: everything in flight is gone; every client sees the end of its connection."""
-        if not self.up:
+        if not self.servers.running:
             return
-        self.up = False
+        self.servers.running = False
         self.epoch += 1
         self._note("broker-down")
         for wire in list(self._clients):
@@ -109,13 +97,32 @@ class SimBroker:
 
     def start(self) -> None:
         """Up again; each client comes back after a back-off of its own. No change when up."""
-        if self.up:
+        if self.servers.running:
             return
-        self.up = True
+        self.servers.running = True
         self._note("broker-up")
+        self._dial_waiting()
+
+    def _dial_waiting(self) -> None:
         waiting, self._waiting = list(self._waiting), {}
         for wire in waiting:
             self.dial(wire)
+
+    def stop_server(self, number: int) -> None:
+        """That server is killed: what is in flight at it is gone, and its clients go to others."""
+        if not self.servers.stop(number):
+            return
+        self._note(f"broker-server-down {number}")
+        for wire, connection in list(self._clients.items()):
+            if connection.server == number:
+                self._drop(wire)
+
+    def start_server(self, number: int) -> None:
+        """It is up again; nobody goes back to it who is at another."""
+        if not self.servers.start(number):
+            return
+        self._note(f"broker-server-up {number}")
+        self._dial_waiting()
 
     def pause(self, node: NodeName) -> None:
         """Park the node's steps (``loop.pause``); the broker drops a client that is silent for
@@ -153,16 +160,18 @@ class SimBroker:
         if not self.up:
             self._waiting[wire] = None
             return
-        wait = self.link(wire.me, "").uniform(*BACK_OFF)
+        elsewhere = wire.server not in self.servers.up
+        wait = self.link(wire.me, "").uniform(*(NEXT_SERVER if elsewhere else BACK_OFF))
         self.loop.call_later(wait, wire.connect, context=wire.context)
 
     # ---- connections ------------------------------------------------------------------------
 
-    def join(self, wire: SimWire, subscription: str) -> _Connection | None:
+    def join(self, wire: SimWire, subscription: str) -> Connection | None:
         """Connect and subscribe; None when the broker is down."""
         if not self.up:
             return None
-        connection = self._clients[wire] = _Connection(self.epoch)
+        wire.server = self.servers.next(wire.server)
+        connection = self._clients[wire] = Connection(self.epoch, wire.server)
         if not may_subscribe(wire.me, subscription):
             self._refuse(wire)
             return connection
@@ -202,13 +211,13 @@ class SimBroker:
         hop = self._low + self._span * rng.random()
         return int(hop) if rng.random() > 1 / 64 else int(hop + rng.random() * 5e6)
 
-    def reached(self, wire: SimWire, connection: _Connection) -> None:
+    def reached(self, wire: SimWire, connection: Connection) -> None:
         """The next message of this connection has come in, if the connection still is."""
         if not connection.open or connection.epoch != self.epoch or not connection.up:
             return
         self._route(wire, connection.up.popleft())
 
-    def _route(self, wire: SimWire, message: _Message) -> None:
+    def _route(self, wire: SimWire, message: Message) -> None:
         """Check, show it to the tap, pass it on."""
         tokens = message.subject.split(".")
         if not may_publish(wire.me, message.subject):
@@ -226,7 +235,7 @@ class SimBroker:
         receiver = self._wires.get(NodeName(tokens[2])) if link else None
         if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
             receiver = wire  # the broker itself answers: nobody listens there
-            message = _Message(message.reply, "", b"", message.down, no_responders=True)
+            message = Message(message.reply, "", b"", message.down, no_responders=True)
         connection = self._clients.get(receiver) if receiver is not None else None
         if receiver is None or connection is None:
             return
@@ -254,8 +263,9 @@ class SimWire:
         self.sink_errors = 0
         self._broker = broker
         self._loop = broker.loop
+        self.server = zlib.crc32(self.me.encode()) % broker.servers.count + 1
         self._subscription = own_subscription(self.me) if subscription is None else subscription
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._sink: WireSink | None = None
         self._probe = reply_prefix(self.me, self.me) + f"ready-{life.boot}"
         self._ready = asyncio.Event()
@@ -307,7 +317,7 @@ class SimWire:
         tokens = subject.split(".", 3)
         dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
         up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
-        connection.up.append(_Message(subject, reply, payload, down))
+        connection.up.append(Message(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
         loop.call_at_ns(due, broker.reached, self, connection, context=broker.context)
 
@@ -350,7 +360,7 @@ class SimWire:
         elif self._opened and self._sink is not None:
             self._hand(self._sink.on_reconnected)
 
-    def lose(self, connection: _Connection) -> None:
+    def lose(self, connection: Connection) -> None:
         """The end of ``connection`` has come through to us."""
         if self.closed or self._connection is not connection:
             return
@@ -360,7 +370,7 @@ class SimWire:
         if self._opened and self._sink is not None:
             self._hand(self._sink.on_disconnected)
 
-    def deliver(self, connection: _Connection) -> None:
+    def deliver(self, connection: Connection) -> None:
         """The next message of this connection is here, if the connection still is."""
         if self.closed or not connection.open or not connection.down or self._sink is None:
             return

@@ -356,6 +356,12 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R29",
         "running",
     ),
+    "prepared though only one server of the bus is down": (
+        lambda: down_and_locked(under("broker.down", on=2), 450),
+        "esxi-001",
+        "R3",
+        "prepared",
+    ),
     "safe without a broker": (lambda: up_and_running(under(BROKER)), "esxi-001", "R7", "safe"),
     "safe though its key server stands still": (
         lambda: up_and_running(under("proc.pause", nodes=["kms"])),

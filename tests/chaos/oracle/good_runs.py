@@ -175,6 +175,16 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "running")
         .passes(100)
     ),
+    "a host that boots without one server of the bus": lambda: (
+        Story(persistence=False)
+        .fault("one", "broker.down", on=2)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(100)
+    ),
     "two that stop the broker, of which one ends": lambda: (
         Story(persistence=False)
         .fault("one", "broker.restart")

@@ -28,8 +28,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Disturbances._link,
-        "(LINKS, (",
-        "(LINKS + CONNECTIONS, (",
+        "(LINKS, BROKERS)",
+        "(LINKS + CONNECTIONS, BROKERS)",
         "a key that is made over the bus where connections break",
     ),
     (

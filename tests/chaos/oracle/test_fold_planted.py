@@ -16,7 +16,7 @@ from chaos.oracle.fold import hosts, possible
 from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
-from chaos.oracle.fold.disturbances import Disturbances
+from chaos.oracle.fold.disturbances import Disturbances, _stopped_by
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.listings import Listing, Listings
@@ -264,6 +264,12 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "a fault that was not made, and is not there",
     ),
     (Disturbances._link, "broker + links", "links", "safe without a broker"),
+    (
+        _stopped_by,
+        'found.kind == "broker.down"',
+        "False",
+        "prepared though only one server of the bus is down",
+    ),
     (Disturbances._link, "broker + links", "broker", "safe though it must be prepared"),
     (Disturbances.stands, "held + copied", "copied", "safe though its key server stands still"),
     (Disturbances.stands, "held + copied", "held", "a key server that is being copied"),

@@ -443,3 +443,34 @@ def test_a_failing_sink_is_counted_and_heard_of() -> None:
 
         loop.run(main())
         assert len(loop.unhandled) == 2
+
+
+def test_a_client_whose_server_is_lost_goes_to_another_one() -> None:
+    """Of three servers; in a moment, and not when its own is back."""
+    loop = SimLoop(5)
+    broker = SimBroker(loop, 5, servers=3)
+    wire, ear = SimWire(broker, Incarnation(A, 1)), Ear(loop)
+
+    def at() -> int:
+        return wire.server if wire.connected else 0
+
+    async def play() -> None:
+        await wire.open(ear)
+        home = wire.server
+        broker.stop_server(home)
+        await asyncio.sleep(0.1)
+        assert len(ear.lost) == len(ear.back) == 1, "it is at another one"
+        assert at() not in (0, home)
+        broker.start_server(home)
+        await asyncio.sleep(1)
+        assert at() not in (0, home) and len(ear.lost) == 1
+        for number in broker.servers.up:
+            broker.stop_server(number)
+        await asyncio.sleep(1)
+        assert at() == 0 and not broker.up
+        broker.start_server(2)
+        await asyncio.sleep(1)
+        assert at() == 2
+
+    loop.run(play(), seconds=60, steps=100_000)
+    loop.close()

@@ -1,0 +1,123 @@
+"""The data bus of a lab, on servers of its own: one, or a cluster of several on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+from lab.brokers.configuration import BrokerKind, Routes
+from lab.brokers.identities import Identities
+from lab.brokers.server import Broker
+from services.runtime.each import for_each
+
+_ROUTES_LIMIT_S: Final = 10.0  # real seconds; the usual is 0.1
+_LOOK_EVERY_S: Final = 0.01
+
+
+class BusServers:
+    """``servers`` of them, counted from 1. Each is a ``Broker``; who loses one goes to another.
+
+    ``wanted`` is false while a fault has all of them down, and ``held`` has those that a fault has
+    down alone; whatever else is down is to be started again.
+    """
+
+    def __init__(self, folder: Path, identities: Identities, servers: int) -> None:
+        self.wanted = True
+        self.held: set[int] = set()
+        self._secret = os.urandom(16).hex()
+        if servers == 1:
+            self.all = [Broker(folder, identities, BrokerKind.DATA)]
+            return
+        self.all = [self._member(folder, identities, n) for n in range(1, servers + 1)]
+
+    def _member(self, folder: Path, identities: Identities, number: int) -> Broker:
+        def routes() -> Routes:
+            others = [one.route_port for one in self.all if one is not self.all[number - 1]]
+            return Routes(self._secret, others=tuple(port for port in others if port > 0))
+
+        return Broker(folder, identities, BrokerKind.DATA, number=number, routes=routes)
+
+    @property
+    def url(self) -> str:
+        """Of all servers, with commas between them."""
+        return ",".join(server.url for server in self.all)
+
+    def alive(self) -> bool:
+        """Whether a server runs; a paused one does."""
+        return any(server.alive() for server in self.all)
+
+    @property
+    def answers(self) -> bool:
+        """Whether one runs and is not paused."""
+        return any(server.alive() and not server.paused for server in self.all)
+
+    def as_wanted(self, number: int) -> bool:
+        """Whether that server runs, or is down because a fault wants it so."""
+        return self.all[number - 1].alive() or not self.wanted or number in self.held
+
+    async def start(self) -> None:
+        """Start those that are down and not held, and return when they answer, and reach each
+        other. See ``Broker.start``."""
+        self.wanted = True
+        for number in range(1, len(self.all) + 1):
+            if number not in self.held:
+                await self.all[number - 1].start()  # one by one: each is told of those before
+        try:
+            async with asyncio.timeout(_ROUTES_LIMIT_S):
+                while not all([await self.joined(n) for n in range(1, len(self.all) + 1)]):
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TimeoutError:
+            return  # a slow machine: they go on looking for each other
+
+    async def joined(self, number: int) -> bool:
+        """Whether that server reaches all others that run, by its own word; or is down."""
+        server = self.all[number - 1]
+        there = {one.server_name for one in self.all if one.alive() and one is not server}
+        return not server.alive() or not there or there <= await server.routed()
+
+    async def up(self, number: int) -> bool:
+        """Whether that server runs, and reaches all others that run."""
+        server = self.all[number - 1]
+        return server.alive() and not server.paused and await self.joined(number)
+
+    async def stop_one(self, number: int) -> None:
+        """SIGKILL, until ``start_one``."""
+        self.held.add(number)
+        await self.all[number - 1].kill()
+
+    async def start_one(self, number: int) -> None:
+        """Up again, unless all are wanted down."""
+        self.held.discard(number)
+        if self.wanted:
+            await self.all[number - 1].start()
+
+    async def kill(self) -> None:
+        """SIGKILL of all, until ``start``."""
+        self.wanted = False
+        await for_each(self.all, lambda server: server.kill())
+
+    async def stop(self) -> None:
+        """Orderly end of all."""
+        self.wanted = False
+        await for_each(self.all, lambda server: server.stop())
+
+    def abort(self) -> None:
+        """SIGKILL of all, at once."""
+        for server in self.all:
+            server.abort()
+
+    def pause(self) -> None:
+        """SIGSTOP of all."""
+        for server in self.all:
+            server.pause()
+
+    def resume(self) -> None:
+        """SIGCONT of all."""
+        for server in self.all:
+            server.resume()
+
+    async def reload(self) -> None:
+        """See ``Broker.reload``."""
+        await for_each(self.all, lambda server: server.reload())

@@ -1,0 +1,54 @@
+"""Addresses of servers of a bus that somebody else runs, as people write them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic_core import PydanticCustomError
+
+MOST: Final = 16
+_LARGEST_PORT: Final = 65_535
+_FORM: Final = "nats://HOST:PORT or tls://HOST:PORT, several with commas between them"
+
+
+def bus_url(value: str) -> str:
+    """Each address with its scheme, with commas between them; empty stays empty.
+
+    ``PydanticCustomError`` for what is none. Who may log in goes by keys, so a name or a password
+    in an address is refused.
+    """
+    if not value:
+        return ""
+    scheme, _, rest = value.partition("://")
+    if scheme not in ("nats", "tls"):
+        raise _wrong(f"{value!r} is no address of a bus: {_FORM}")
+    found: list[str] = []
+    for part in rest.split(","):
+        address = part.strip()
+        other, between, bare = address.partition("://")
+        if between and other != scheme:
+            raise _wrong(f"{address}: all servers of a bus are reached by {scheme}://")
+        found.append(f"{scheme}://{_host_and_port(bare if between else address)}")
+    if len(set(found)) != len(found) or len(found) > MOST:
+        raise _wrong(f"each address once, at most {MOST}")
+    return ",".join(found)
+
+
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if "@" in text:
+        raise _wrong("an address has no user and no password: nodes log in with their keys")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    fits = bare and (bare != host or ":" not in host) and not set(bare) & set("[]/?# ")
+    if (
+        not fits
+        or not port.isascii()
+        or not port.isdecimal()
+        or not 0 < int(port[:6]) <= _LARGEST_PORT
+    ):
+        raise _wrong(f"{text!r} is no HOST:PORT: {_FORM}")
+    return f"{host}:{int(port)}"
+
+
+def _wrong(text: str) -> PydanticCustomError:
+    return PydanticCustomError("bus", "{text}", {"text": text})

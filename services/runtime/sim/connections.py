@@ -1,0 +1,63 @@
+"""What travels on a simulated connection to the broker, and which of its servers it leads to."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    subject: str
+    reply: str
+    payload: bytes
+    down: int  # nanoseconds from the broker to the receiver
+    no_responders: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One TCP connection of a client. Queues hold what travels; a timer only says "one more":
+    the loop or a pause may shuffle timers, never messages."""
+
+    epoch: int  # of the broker it leads to
+    server: int = 1  # of that broker, where it has several
+    open: bool = True  # the broker's view; the client sees the end a little later
+    up: deque[Message] = field(default_factory=deque)
+    down: deque[Message] = field(default_factory=deque)
+    up_due: int = 0  # when the latest message sent reaches the broker
+    down_due: int = 0  # when the latest message for the client reaches it
+
+
+class Servers:
+    """The servers of one broker, counted from 1: which of them run."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.running = True  # but for those that were ended alone
+        self._down: dict[int, None] = {}
+
+    @property
+    def up(self) -> tuple[int, ...]:
+        """The numbers of those that run."""
+        numbers = range(1, self.count + 1) if self.running else ()
+        return tuple(number for number in numbers if number not in self._down)
+
+    def stop(self, number: int) -> bool:
+        """End one alone; False when it was ended already."""
+        if number in self._down:
+            return False
+        self._down[number] = None
+        return True
+
+    def start(self, number: int) -> bool:
+        """Take that back; False when it was not ended alone."""
+        if number not in self._down:
+            return False
+        del self._down[number]
+        return True
+
+    def next(self, number: int) -> int:
+        """``number``, or the next one after it that runs. ``IndexError`` when none does."""
+        up = self.up
+        return next((n for n in up if n >= number), up[0])

@@ -1,0 +1,111 @@
+"""A bus of three real servers: clients of each reach those of all, and survive the loss of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lab.brokers.bus_servers import BusServers
+from lab.brokers.configuration import BrokerKind, BrokerPlace, Routes, render
+from lab.brokers.identities import Identities
+from lab.brokers.program import find_server
+from lab.brokers.server import Broker
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation
+from services.runtime.real.bus import NatsWire
+from services.runtime.real.connection import servers_for
+from tests.services.runtime.real_bus.listeners import Recorder, until
+
+pytestmark = pytest.mark.lab
+NAMES = [NodeName(name) for name in ("kms", "vcenter", "esxi-001", "esxi-002", "esxi-003")]
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[BusServers]:
+    made = BusServers(tmp_path, Identities.create(tmp_path, NAMES), 3)
+    await made.start()
+    yield made
+    await made.kill()
+
+
+async def opened(tmp_path: Path, bus: BusServers) -> dict[NodeName, tuple[NatsWire, Recorder]]:
+    identities, found = Identities.load(tmp_path), {}
+    for name in NAMES:
+        wire = NatsWire(bus.url, identities.node(name).seed, Incarnation(name, 1))
+        found[name] = (wire, Recorder())
+        await wire.open(found[name][1])
+    return found
+
+
+async def exchanged(wires: dict[NodeName, tuple[NatsWire, Recorder]], word: bytes) -> None:
+    """Each sends to each; all of it arrives."""
+    for src, (wire, _) in wires.items():
+        for dst in wires:
+            wire.send(f"l.{src}.{dst}.q.Ping", word + src.encode())
+    for dst, (_, heard) in wires.items():
+        wanted = {word + src.encode() for src in wires}
+        await until(lambda h=heard, w=wanted: w <= {*h.payloads()}, f"all reach {dst}")  # type: ignore[misc]
+
+
+async def test_clients_are_spread_reach_all_and_go_elsewhere(
+    tmp_path: Path, bus: BusServers
+) -> None:
+    firsts = {name: servers_for(name, bus.url)[0] for name in NAMES}
+    assert {*firsts.values()} == {*bus.url.split(",")}
+    wires = await opened(tmp_path, bus)
+    try:
+        await exchanged(wires, b"before ")
+        assert all([await bus.up(number) for number in (1, 2, 3)])
+        await bus.stop_one(2)
+        there = {name for name, first in firsts.items() if first == bus.all[1].url}
+        for name, (_, told) in wires.items():
+            wanted = ["down", "up"] if name in there else []
+            await until(lambda t=told, w=wanted: t.link == w, f"{name} is at a server that runs")  # type: ignore[misc]
+        await asyncio.sleep(0.05)  # until interest has come to the other server
+        await exchanged(wires, b"without ")
+        assert not await bus.up(2) and await bus.up(1)
+        await bus.start_one(2)
+        async with asyncio.timeout(20):
+            while not await bus.up(2):
+                await asyncio.sleep(0.02)
+        await exchanged(wires, b"after ")
+    finally:
+        for wire, _ in wires.values():
+            wire.abort()
+
+
+async def test_a_server_that_does_not_know_the_secret_is_no_part_of_it(
+    tmp_path: Path, bus: BusServers
+) -> None:
+    """It would hear what nodes say to each other, with no permission that could keep it out."""
+    port = bus.all[0].route_port
+    for secret, joins in (("guessed", False), (bus.all[0].routes_secret, True)):
+        folder = tmp_path / secret[:8]
+        folder.mkdir()
+        place = BrokerPlace(folder, "stranger", routes=Routes(secret, others=(port,)))
+        (folder / "broker.conf").write_text(render(BrokerKind.DATA, place, ()))
+        process = await asyncio.create_subprocess_exec(find_server().path, "-c", place.config)
+        try:
+            for _ in range(100):
+                if seen := "stranger" in await bus.all[0].routed():
+                    break
+                await asyncio.sleep(0.01 if joins else 0.005)
+        finally:
+            process.kill()
+            await process.wait()
+        assert seen is joins
+
+
+async def test_ports_stay_when_it_is_started_again(tmp_path: Path, bus: BusServers) -> None:
+    before = bus.url
+    await bus.stop()
+    again = BusServers(tmp_path, Identities.load(tmp_path), 3)
+    await again.start()
+    try:
+        assert again.url == before and all([await again.up(n) for n in (1, 2, 3)])
+        assert Broker(tmp_path, Identities.load(tmp_path)).url == before.split(",")[0]
+    finally:
+        await again.kill()
