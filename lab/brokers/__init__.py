@@ -1,6 +1,7 @@
 """The nats-servers of a lab, who may say what on them, and the control plane.
 
 - ``bus_servers``    the data broker: one server, or a cluster   - ``looks``  what servers say
+- ``of_bus``         what every lab can do with its data broker
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough
 - ``configuration``  the text of a broker's configuration: users and their permissions
