@@ -113,12 +113,14 @@ class Asked(NamedTuple):
     """An operation, and the key that it names; None: a new one, one made before, or none.
 
     ``placeholder``: it means the key that one before it has found. ``found``: what finds one.
+    ``role``: what a role has to have for it, None: this operation.
     """
 
     operation: Operation
     key_id: KeyId | None = None
     placeholder: bool = False
     found: operations.Locate | None = None
+    role: Operation | None = None
 
 
 def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
@@ -133,7 +135,8 @@ def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
             ids = _ids_of(request) or ("",)
             asked += [Asked(request.operation, KeyId(key_id) if key_id else None) for key_id in ids]
         if isinstance(request, operations.Get) and request.wrapping is not None:
-            asked.append(Asked(Operation.ENCRYPT, request.wrapping.key_id))
+            under = request.wrapping.key_id
+            asked.append(Asked(Operation.ENCRYPT, under, role=Operation.GET))
     return asked
 
 
@@ -147,9 +150,9 @@ def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
         key_id = (work.placeholder or None) if one.placeholder else one.key_id
         row = None if key_id is None else work.stored(key_id)
         if row is not None:
-            passed = access.refuse_key(work.caller, operation, row.scope)
+            passed = access.refuse_key(work.caller, one.role or operation, row.scope)
         else:
-            passed = access.refuse(work.caller, operation)
+            passed = access.refuse(work.caller, one.role or operation)
         if passed or (row is None and key_id is not None):
             continue
         try:

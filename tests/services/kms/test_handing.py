@@ -236,7 +236,11 @@ def test_what_a_server_rejects_it_does_not_hand_on(group: Rigs, rejected: str) -
     whole(rig, B)
 
 
-def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(group: Rigs) -> None:
+@pytest.mark.parametrize("who", [APP, USER], ids=lambda who: who.role)
+def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(
+    group: Rigs, who: Caller
+) -> None:
+    """A client, who may not Encrypt, is given keys wrapped as well."""
     rig = group()
     key, under = whole(rig, B), whole(rig, B)
     reject(rig, B, "Encrypt", keys=(KeyId(under),))
@@ -245,9 +249,9 @@ def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(grou
         encryption_key_information=EncryptionKeyInformation(unique_identifier=under),
     )
     get = p.GetRequest(unique_identifier=key, key_wrapping_specification=specification)
-    items = ask(rig, B, APP, new_key(), get)
+    items = ask(rig, B, who, new_key(), get)
     assert {item.result_message for item in items} == {"this key server rejects Encrypt"}
-    assert refusals(rig, B) == [("kmip/app", "Encrypt", under, "General Failure")]
+    assert refusals(rig, B) == [(who.who, "Encrypt", under, "General Failure")]
 
 
 TAG = p.AddAttributeRequest(attribute=Attribute(attribute_name="x-a", attribute_value="1"))
