@@ -15,6 +15,7 @@ from lab.cli.streams import flush
 from lab.cli.values import duration
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
+from protocol.printable import one_line
 
 if TYPE_CHECKING:
     from lab.api.answers import LoggedEvent, LogLine
@@ -75,7 +76,7 @@ def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -
                 plain(item.event)
         case _ if follow:
             for item in items:
-                plain("  ".join(text(value(item)) for _, value in COLUMNS))
+                plain(one_line("  ".join(text(value(item)) for _, value in COLUMNS)))
         case _:
             table(COLUMNS, items)
     flush()
@@ -118,5 +119,6 @@ def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
             json_line(line)
             continue
         more = " ".join(f"{k}={text(v)}" for k, v in line.fields.items())
-        plain(f"{line.at:12.3f} {line.level:7} {line.node:10} {line.what} {more}".rstrip())
+        told = f"{line.at:12.3f} {line.level:7} {line.node:10} {line.what} {more}"
+        plain(one_line(told.rstrip()))
     flush()

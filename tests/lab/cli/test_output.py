@@ -14,6 +14,7 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
+from lab.api.answers import LoggedEvent, LogLine
 from lab.api.commands import (
     Command,
     DescribeVm,
@@ -32,9 +33,12 @@ from lab.api.commands import (
     answer_type,
     name_of,
 )
+from lab.cli import journal
 from lab.cli.main import run
-from lab.cli.options import Options
+from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import as_typed, plain, say, text
+from protocol.events import EventTypeId
+from protocol.terms import NodeName
 
 A = TypeVar("A")
 KEY = "kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
@@ -394,3 +398,23 @@ def test_what_a_terminal_would_obey_is_escaped_in_results_and_messages(
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err and "\x07" not in err
     assert out.startswith("esxi-") and out.endswith("[2J\n") and err.startswith("vm-")
+
+
+def test_a_record_of_a_log_and_an_event_are_a_line_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody writes a record of his own by what he has written into another one."""
+    false = "gone\n   1.000 error   kms        node.ended\t1"
+    journal._show_lines(
+        [
+            LogLine(
+                at=1.0, node=NodeName("kms"), boot=1, level="info", what="a", fields={"b": false}
+            )
+        ],
+        DEFAULTS,
+    )
+    event = LoggedEvent(
+        sequence=1, at=1.0, event=EventTypeId.VM_LOCKED_KEY_MISSING_ON_KMS, text=false
+    )
+    journal._show_events([event], DEFAULTS, follow=True)
+    assert [line.count("node.ended") for line in capsys.readouterr().out.splitlines()] == [1, 1]
