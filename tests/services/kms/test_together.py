@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from protocol.messages.kms import CreateKey, GetKeys, KeyCreated, Locate, QueryAudit
+from protocol.messages.kms import (
+    CreateKey,
+    GetKeys,
+    KeyCreated,
+    Locate,
+    QueryAudit,
+    RotateKek,
+)
+from protocol.secret import KeyMaterial
+from services.kms import store
+from services.kms.master import Vault, kek_bytes
 from services.kms.opening import DATABASE
 from services.runtime.incarnation import WayDown
 from tests.services.kms.filed import FINGERPRINTS, IN_FLIGHT, FiledServer, serving
@@ -109,3 +121,28 @@ async def test_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
         total = (await server.ask(Locate(limit=1))).total
     distinct = len({key_id for _, key_id, _ in told})
     assert distinct <= total <= distinct + 2 * IN_FLIGHT  # made, but not told when the end came
+
+
+async def test_a_long_look_that_began_before_a_rotation_opens_what_it_sees(
+    filed: FiledServer,
+) -> None:
+    """Its rows are under a KEK that has left the ring meanwhile, and of which no row is left."""
+    begun, over = asyncio.Event(), threading.Event()
+    loop, core = asyncio.get_running_loop(), filed.service.core
+    made = await filed.ask(CreateKey(operation_id="1", get=True))
+    assert made.material is not None
+
+    def look(connection: sqlite3.Connection, vault: Vault) -> tuple[bytes, KeyMaterial | None]:
+        connection.execute("SELECT 1 FROM keys").fetchone()  # its snapshot is of now
+        loop.call_soon_threadsafe(begun.set)
+        assert over.wait(10)
+        [row] = store.rows(connection, vault, 0, 1)
+        return bytes(row.wrapped or b"")[:4], store.material(vault, row)
+
+    looking = loop.create_task(core.look(look))
+    await begun.wait()
+    await filed.ask(RotateKek(after=1), LOCAL)
+    while (await filed.service.custody.status()).keks > 1:
+        await asyncio.sleep(0.005)
+    over.set()
+    assert await looking == (kek_bytes(1), made.material.keys[0])
