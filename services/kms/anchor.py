@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Awaitable
 from typing import Final, NamedTuple
 
 from protocol.errors import CryptographicFailure
@@ -174,16 +175,17 @@ class AnchorKeeper:
         if written.end is not None and written.end.sequence > self._latest.sequence:
             self._latest = written.end
 
-    async def settled(self, written: Written) -> None:
+    def settled(self, written: Written) -> Awaitable[None] | None:
         """See ``Witness``."""
         if written.end is None or not written.changed:
-            return
+            return None
         self._due = max(self._due, written.end.sequence)
         if self._follows is None or written.anchored:
-            await self.reached()
-        elif not self._following:
+            return self.reached()
+        if not self._following:
             self._following = True
             self._node.background("kms.anchor", self._follow(self._follows))
+        return None
 
     async def _follow(self, clock: Clock) -> None:
         try:

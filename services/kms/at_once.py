@@ -5,9 +5,8 @@ from __future__ import annotations
 from protocol.terms import KeyId
 from services.kms import access
 from services.kms.access import Caller
-from services.kms.audit import AuditEntry
 from services.kms.core import Core
-from services.kms.making import Making, Over
+from services.kms.making import Over, Wanted
 from services.kms.operations import Create, GotKey, Operation
 
 
@@ -27,7 +26,5 @@ def making(core: Core, caller: Caller, request: Create, over: Over) -> bool:
         return False
     if access.refuse(caller, Operation.CREATE) is not None or not core.mint.unheard:
         return False
-    row = core.mint.plain(caller, request, core.now())
-    entry = AuditEntry(caller.who, caller.scope, Operation.CREATE, row.key_id)
-    core.commits.add(Making(row, entry, over))
+    core.commits.add(Wanted(caller, request, over))
     return True

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -22,8 +22,8 @@ import msgspec
 from protocol.errors import ProductError
 from services.kms import making, store
 from services.kms.audit import Trail
-from services.kms.kept import Kept, Touched
-from services.kms.making import Making
+from services.kms.kept import NONE, Kept, Touched
+from services.kms.making import Making, Wanted
 from services.kms.master import Vault
 from services.kms.unwritten import Load, Unwritten
 from services.kms.work import Written, together
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 STEPS: Final = 32
 """Of the loop, in which new keys are gathered at most."""
+
+PATIENCE: Final = 3
+"""Steps that bring no new key, before those go that came while others were on their way."""
 
 
 class Done(msgspec.Struct, Generic[T], frozen=True):
@@ -54,8 +57,8 @@ class Witness(Protocol):
         """It is committed; called on the loop, in order of the commits."""
         ...
 
-    async def settled(self, written: Written) -> None:
-        """Return when it may be answered."""
+    def settled(self, written: Written) -> Awaitable[None] | None:
+        """Begins to see to it; what is over when it may be answered, None: at once."""
         ...
 
 
@@ -78,6 +81,9 @@ class _Message:
         self.error = error
         self.over()
 
+    def begin(self) -> None:
+        """On the loop, before its first transaction: what a transaction cannot do."""
+
     def apart(self) -> list[_Message]:
         """What has a transaction of its own when this fails."""
         return [self]
@@ -87,29 +93,39 @@ class _NewKeys(_Message):
     """New keys that came one after another: one message for all who look at it from outside.
     ``again``: a commit of them was refused, which may have happened all the same."""
 
-    __slots__ = ("again", "made", "vault")
+    __slots__ = ("again", "commits", "made", "wanted")
 
-    def __init__(self, vault: Vault, made: list[Making], *, again: bool = False) -> None:
+    def __init__(
+        self, commits: Commits, wanted: list[Wanted], made: list[Making], *, again: bool = False
+    ) -> None:
         super().__init__(self._write, self._tell)
-        self.vault, self.made, self.again = vault, made, again
+        self.commits, self.wanted, self.made, self.again = commits, wanted, made, again
+
+    def begin(self) -> None:
+        """See ``_Message``."""
+        if not self.made:
+            self.made = self.commits.strike(self.wanted)
 
     def apart(self) -> list[_Message]:
         """See ``_Message``."""
-        return [_NewKeys(self.vault, [one], again=True) for one in self.made]
+        made = [[one] for one in self.made] or [[] for _ in self.wanted]
+        pairs = zip(self.wanted, made, strict=True)
+        return [_NewKeys(self.commits, [one], row, again=True) for one, row in pairs]
 
     def _write(self, connection: sqlite3.Connection, trail: Trail) -> Done[None]:
-        left = self.made
+        left, vault = self.made, self.commits.vault
         if self.again:
-            left = [one for one in left if not store.find(connection, self.vault, one.row.key_id)]
-        keys = making.write(connection, trail, self.vault, left)
+            left = [one for one in left if not store.find(connection, vault, one.row.key_id)]
+        keys = making.write(connection, trail, vault, left)
         return Done(None, Written(trail.end(), changed=True, keys=keys))
 
     def _tell(self) -> None:
         error = self.error
         if error is None and self.done is not None:
             error = self.done.unsettled
-        for one in self.made:
-            one.over(one.row.key_id, error)
+        made = [one.row.key_id for one in self.made] or [NONE] * len(self.wanted)
+        for one, key_id in zip(self.wanted, made, strict=True):
+            one.over(key_id, error)
 
 
 class _Step:
@@ -122,8 +138,10 @@ class _Step:
 class Commits:
     """Of one life of a key server. ``background`` is that of its node.
 
-    ``witnesses`` may be added until the first message.
+    ``witnesses`` may be added until the first message, and ``strike`` set, which makes new keys.
     """
+
+    strike: Callable[[Sequence[Wanted]], list[Making]]
 
     def __init__(
         self,
@@ -131,12 +149,12 @@ class Commits:
         vault: Vault,
         background: Callable[[str, Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._database, self._vault, self._background = database, vault, background
+        self._database, self.vault, self._background = database, vault, background
         self.witnesses: list[Witness] = []
         self.unwritten, self.kept = Unwritten(), Kept()
         self._gathered: list[_Message] = []
         self._new = 0  # keys among them
-        self._under_way: asyncio.Event | None = None  # of a group with new keys
+        self._carrying = False  # a group with new keys: others follow it
 
     async def make(
         self, run: Callable[[sqlite3.Connection, Trail], Done[T]], touches: Touched = ()
@@ -158,20 +176,23 @@ class Commits:
         done = cast(Done[T], message.done)
         if done.written.changes:
             # Each for itself: the peer may wait for one of them before it answers for another.
-            return msgspec.structs.replace(done, unsettled=await self._settled(done.written))
+            try:
+                await self.settled(done.written)
+            except OSError as error:
+                return msgspec.structs.replace(done, unsettled=error)
         return done
 
-    def add(self, new: Making) -> None:
+    def add(self, new: Wanted) -> None:
         """Have a new key written, behind what was asked before; it is told when that is over."""
         last = self._gathered[-1] if self._gathered else None
         self._new += 1
         if isinstance(last, _NewKeys):
-            last.made.append(new)
+            last.wanted.append(new)
         else:
-            self._gather(_NewKeys(self._vault, [new]))
+            self._gather(_NewKeys(self, [new], []))
 
     def _gather(self, message: _Message) -> None:
-        if not self._gathered:
+        if not self._gathered and not (self._carrying and self._new):
             self._background("kms.commit", self._next())
         self._gathered.append(message)
 
@@ -190,38 +211,58 @@ class Commits:
             raise
 
     async def _next(self) -> None:
+        if self._carrying and self._new:
+            return  # who carries the others takes them along then
+        if self._new:
+            await self._carry_new()
+        if self._gathered:
+            await self._carried(self._taken())
+
+    async def _carry_new(self) -> None:
         """New keys are gathered while an earlier group with some is on its way, and as long as each
-        step of the loop brings more of them: a commit and a sync cost as much as many of them."""
-        while self._new and self._under_way is not None:
-            await self._under_way.wait()
-        steps, seen = 0, 0
-        while seen < self._new and steps < STEPS:
-            steps, seen = steps + 1, self._new
+        step of the loop brings more of them: a commit and a sync cost as much as many of them. Who
+        was answered may ask again at once: when all have, nobody else is waited for."""
+        expected, patience = 0, 1
+        while True:
+            self._carrying = True
+            try:
+                await self._gathering(expected, patience)
+                if not self._new:
+                    return
+                carried = self._new
+                left = await self._carry(self._taken())
+            finally:
+                self._carrying = False
+            if left is not None:  # an anchor, which others need not wait for
+                self._background("kms.commit", left)
+            expected, patience = carried + self._new, PATIENCE
+
+    async def _gathering(self, expected: int, patience: int) -> None:
+        """Return when so many new keys are here, or after so many steps of the loop in a row that
+        brought none."""
+        empty, seen = 0, self._new
+        for _ in range(STEPS):
+            if empty == patience or 0 < expected <= seen:
+                return
             await _Step()
-        if not self._new:
-            await self._taken()
-            return
-        under_way = self._under_way = asyncio.Event()
-        try:
-            await self._taken()
-        finally:
-            if self._under_way is under_way:
-                self._landed()
+            empty, seen = 0 if seen < self._new else empty + 1, self._new
 
-    def _landed(self) -> None:
-        """New keys need wait no more: a group is committed, or nobody knows whether it is."""
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way.set()
-
-    async def _taken(self) -> None:
+    def _taken(self) -> list[_Message]:
         self._new = 0
         group, self._gathered = self._gathered, []
-        await self._carry(group)
+        return group
 
-    async def _carry(self, group: Sequence[_Message]) -> None:
+    async def _carried(self, group: Sequence[_Message]) -> None:
+        left = await self._carry(group)
+        if left is not None:
+            await left
+
+    async def _carry(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
+        """Commit these and answer them; what is left, for those that have a witness to wait for."""
         loads = self.unwritten.loads()
         try:
+            for message in group:
+                message.begin()
             await self._database.transact(
                 partial(self._run, loads, group), partial(self._noted, loads, group)
             )
@@ -234,14 +275,14 @@ class Commits:
                     self._let_go(message)
                     message.end(error)
                 else:
-                    self._background("kms.commit", self._carry([message]))
-            return
-        await self._answer(group)
+                    self._background("kms.commit", self._carried([message]))
+            return None
+        return self._answer(group)
 
     def _run(
         self, loads: Sequence[Load], group: Sequence[_Message], connection: sqlite3.Connection
     ) -> list[Done[Any]]:
-        trail = Trail(connection, self._vault)
+        trail = Trail(connection, self.vault)
         for load in loads:  # at once: a message may look them up
             load.write(connection, trail)
         done = [message.run(connection, trail) for message in group]
@@ -265,9 +306,8 @@ class Commits:
         self.kept.changed(message.touches)
         message.touches = ()
 
-    async def _answer(self, group: Sequence[_Message]) -> None:
-        """Let those go on at once that wait for nobody else; the others when it is settled."""
-        self._landed()
+    def _answer(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
+        """Let those go on that wait for nobody else; what is over when the others are settled."""
         waiting: list[tuple[_Message, Done[Any]]] = []
         for message in group:
             done = message.done
@@ -275,22 +315,43 @@ class Commits:
                 message.end()
             else:
                 waiting.append((message, done))
-        written = together([done.written for _, done in waiting])
-        try:
-            unsettled = await self._settled(written)
-        except (Exception, NodeDown) as error:
-            for message, _ in waiting:
-                message.end(error)
-            return
-        for message, done in waiting:
-            if unsettled is not None:
-                message.done = msgspec.structs.replace(done, unsettled=unsettled)
+        if not waiting:
+            return None
+        witnesses, written = iter(self.witnesses), together([done.written for _, done in waiting])
+        for witness in witnesses:
+            settled = witness.settled(written)
+            if settled is not None:
+                return self._when_settled(waiting, written, settled, witnesses)
+        for message, _ in waiting:
             message.end()
-
-    async def _settled(self, written: Written) -> OSError | None:
-        try:
-            for witness in self.witnesses:
-                await witness.settled(written)
-        except OSError as error:
-            return error
         return None
+
+    async def _when_settled(
+        self,
+        waiting: Sequence[tuple[_Message, Done[Any]]],
+        written: Written,
+        first: Awaitable[None],
+        others: Iterator[Witness],
+    ) -> None:
+        error: BaseException | None = None
+        try:
+            await first
+            await _settled(others, written)
+        except OSError as unsettled:
+            for message, done in waiting:
+                message.done = msgspec.structs.replace(done, unsettled=unsettled)
+        except (Exception, NodeDown) as failure:
+            error = failure
+        for message, _ in waiting:
+            message.end(error)
+
+    async def settled(self, written: Written) -> None:
+        """Return when what is committed may be answered; raises what keeps a witness from it."""
+        await _settled(self.witnesses, written)
+
+
+async def _settled(witnesses: Iterable[Witness], written: Written) -> None:
+    for witness in witnesses:
+        left = witness.settled(written)
+        if left is not None:
+            await left

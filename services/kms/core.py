@@ -90,6 +90,7 @@ class Core:
         self._dates = Dates(name, database, vault, tell)
         self.now, self.alone = clock.now, tell is None
         self.mint = Mint(name, vault, rng, ids or Ids())
+        commits.strike = partial(self.mint.struck, clock)
         self.refusals = Refusals(clock.monotonic)
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()

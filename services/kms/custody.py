@@ -167,8 +167,7 @@ class Custody:
         try:
             await self._core.commits.write_waiting()  # what was read before stands before it
             end = await self._database.transact(write, written)
-            for witness in self._core.commits.witnesses:
-                await witness.settled(Written(end, True, anchored=True))
+            await self._core.commits.settled(Written(end, True, anchored=True))
         except OSError as error:
             if await self._is_there(box):
                 self._have(header, root, ring)

@@ -18,14 +18,9 @@ from typing import ClassVar, Final
 from protocol.terms import KeyId
 from services.runtime.ports import Database
 
-_VERSION_4: Final = (
-    0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF,
-    0x00000000_0000_4000_8000_000000000000,
-)
-_VERSION_7: Final = (
-    0x00000000_0000_0FFF_3FFF_FFFFFFFFFFFF,
-    0x00000000_0000_7000_8000_000000000000,
-)
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""The digit of a UUID whose first two bits say which kind it is, by the random one."""
+
 _LATEST_MS: Final = 2**48 - 1
 
 
@@ -45,8 +40,7 @@ class Ids:
 
     def draw(self, random: bytes, at: float) -> KeyId:
         """The id of a new key. ``random``: 16 bytes; ``at`` in Unix seconds."""
-        free, fixed = _VERSION_4
-        return _text(int.from_bytes(random) & free | fixed)
+        return _text("4", random.hex())
 
     def learned(self, key_ids: Iterable[KeyId]) -> None:
         """These ids were given elsewhere."""
@@ -58,8 +52,7 @@ class TimedIds(Ids):
     def draw(self, random: bytes, at: float) -> KeyId:
         """See ``Ids``."""
         since = min(max(int(at * 1000), 0), _LATEST_MS)
-        free, fixed = _VERSION_7
-        return _text(since << 80 | int.from_bytes(random) & free | fixed)
+        return _text("7", f"{since:012x}{random[6:].hex()}")
 
 
 class SequentialIds(Ids):
@@ -96,7 +89,7 @@ async def ids_of(scheme: IdScheme, database: Database) -> Ids:
     return ids
 
 
-def _text(uuid: int) -> KeyId:
-    """A UUID as text (RFC 9562 section 4)."""
-    digits = f"{uuid:032x}"
-    return KeyId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
+def _text(version: str, digits: str) -> KeyId:
+    """A UUID as text (RFC 9562 section 4), of 32 digits but for the two that say what it is."""
+    rest = f"{version}{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+    return KeyId(f"{digits[:8]}-{digits[8:12]}-{rest}")

@@ -1,10 +1,10 @@
 """New keys that need nothing looked up: made on the loop, and written together (decision 68).
 
 A Create without attributes, at a server that has nobody to tell of it, has one outcome: nothing in
-the database says anything about a key whose id is new. So its row is made where the message comes
-in, but for what only the transaction knows: the number of its row in the trail, which its tag
-covers, and whether another KEK has become the current one meanwhile. Those that come together are
-a few statements, whatever their number.
+the database says anything about a key whose id is new. So its row is made on the loop when its
+group leaves, but for what only the transaction knows: the number of its row in the trail, which its
+tag covers, and whether another KEK has become the current one meanwhile. Those that come together
+are a few statements, whatever their number.
 """
 
 from __future__ import annotations
@@ -16,30 +16,37 @@ import msgspec
 
 from protocol.terms import KeyId
 from services.kms import store
+from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
+from services.kms.operations import Create
 
 Over = Callable[[KeyId, BaseException | None], None]
 """Told of a new key when it is durable, or why nobody knows that it is."""
 
 
+class Wanted(msgspec.Struct, gc=False):
+    """A new key that was asked for: who asks, for what, and who is told."""
+
+    caller: Caller
+    request: Create
+    over: Over
+
+
 class Making(msgspec.Struct, gc=False):
-    """A new key on its way to the database: its row, which has no number yet, what the trail says
-    of it, and who waits for it."""
+    """A new key on its way to the database: its row, which has no number yet, and what the trail
+    says of it. ``Mint.struck`` makes them."""
 
     row: KeyRow
     entry: AuditEntry
-    over: Over
 
 
 def write(
     connection: sqlite3.Connection, trail: Trail, vault: Vault, made: Sequence[Making]
 ) -> tuple[KeyId, ...]:
     """Write these keys with their entries of the trail, in their order; which they are."""
-    rows: list[KeyRow] = []
-    for one in made:
-        end = trail.append(one.row.initial_date, (one.entry,))
-        rows.append(msgspec.structs.replace(one.row, changed=end.sequence))
-    store.insert_all(connection, vault, rows)
-    return tuple([row.key_id for row in rows])
+    end = trail.append_each([(one.row.initial_date, one.entry) for one in made])
+    first = end.sequence - len(made) + 1
+    store.insert_all(connection, vault, [one.row for one in made], first)
+    return tuple([one.row.key_id for one in made])

@@ -105,6 +105,7 @@ _FIND: Final = _SELECT + "WHERE key_id = ?"
 _FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _KEYS: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES "  # noqa: S608
 _INDEX: Final = "INSERT OR IGNORE INTO attribute_index VALUES "
+_CHANGED: Final = KeyRow.__struct_fields__.index("changed")
 _INSERT: Final = f"{_KEYS}({', '.join('?' * 19)})"
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -195,20 +196,39 @@ def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
         _add_to_index(connection, row)
 
 
-def insert_all(connection: sqlite3.Connection, vault: Vault, made: Sequence[KeyRow]) -> None:
-    """As ``insert`` of each, in their order, in few statements."""
-    several.insert(connection, _KEYS, [_signed(vault, row) for row in made])
+def insert_all(
+    connection: sqlite3.Connection, vault: Vault, made: Sequence[KeyRow], first: int
+) -> None:
+    """As ``insert`` of each, in their order, in few statements; the audit row of the first one is
+    ``first``, and each other one's is the next."""
+    tagged, place = vault.tagger(KIND), _CHANGED
+    written: list[tuple[Any, ...]] = []
+    for number, row in enumerate(made, first):
+        values = _plain(_under_current(vault, row))
+        values[place] = number
+        written.append((*values, tagged(_encode(values))))
+    several.insert(connection, _KEYS, written)
     found = [(name, value, row.key_id) for row in made for name, value in raw_index(row.attributes)]
     several.insert(connection, _INDEX, found)
 
 
 def _signed(vault: Vault, row: KeyRow) -> tuple[Any, ...]:
     """What is written of a new key."""
-    if row.wrapped is not None and kek_of(row.wrapped) != vault.ring.current.number:
-        renewed = vault.renewed(row.wrapped, _aad(row))
-        row = msgspec.structs.replace(row, wrapped=renewed)
-    values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
-    return (*values, vault.tag(KIND, _encode(row)))
+    row = _under_current(vault, row)
+    return (*_plain(row), vault.tag(KIND, _encode(row)))
+
+
+def _plain(row: KeyRow) -> list[Any]:
+    """Its fields as SQLite takes them, which are no enums; encoded, they are those of the row."""
+    values: list[Any] = msgspec.to_builtins(row, builtin_types=(bytes,))
+    return values
+
+
+def _under_current(vault: Vault, row: KeyRow) -> KeyRow:
+    """A new key, with its material under the KEK that is the current one now."""
+    if row.wrapped is None or kek_of(row.wrapped) == vault.ring.current.number:
+        return row
+    return msgspec.structs.replace(row, wrapped=vault.renewed(row.wrapped, _aad(row)))
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from services.kms.commits import Commits
+from services.kms.commits import _NewKeys
 from tests.mutations.bugs.planting import plant
 
 
 def _early(original: Any) -> Any:
-    def add(self: Any, new: Any) -> None:
-        asyncio.get_running_loop().call_soon(new.over, new.row.key_id, None)
-        new.over = lambda *_: None
-        original(self, new)
+    def begin(self: Any) -> None:
+        original(self)
+        for one, made in zip(self.wanted, self.made, strict=True):
+            asyncio.get_running_loop().call_soon(one.over, made.row.key_id, None)
+            one.over = lambda *_: None
 
-    return add
+    return begin
 
 
-plant(Commits, "add", _early)
+plant(_NewKeys, "begin", _early)

@@ -10,19 +10,12 @@ from tests.mutations.bugs.planting import plant
 
 def _one_row(original: Any) -> Any:
     def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
-        append, told = trail.append, False
-
-        def once(at: float, entries: Any) -> Any:
-            nonlocal told
-            end = trail.end() if told else append(at, entries)
-            told = True
-            return end
-
-        trail.append = once
+        append = trail.append_each
+        trail.append_each = lambda dated: append(dated[:1])
         try:
             return original(connection, trail, vault, made)
         finally:
-            trail.append = append
+            trail.append_each = append
 
     return write
 

@@ -113,7 +113,7 @@ class Messages:
     def at_once(self, caller: Caller, data: bytes) -> bytes | Later | None:
         """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
         None, and nothing happened, when it is to be answered."""
-        if plain_keys.may_be(data):
+        if data in self._patterns.whole or plain_keys.may_be(data):
             return self._making(caller, data)
         if self._core.readings is None or len(data) > LARGEST or _GET not in data:
             return None

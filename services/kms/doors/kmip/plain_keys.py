@@ -93,16 +93,16 @@ class Pattern:
 
 
 class Patterns:
-    """Those that a server's clients have."""
+    """Those that a server's clients have; ``whole``: those of messages that have no id."""
 
     def __init__(self) -> None:
-        self._whole: dict[bytes, Pattern] = {}
+        self.whole: dict[bytes, Pattern] = {}
         self._around: dict[bytes, Pattern] = {}  # by what is around the id
 
     def find(self, data: bytes) -> tuple[Pattern, bytes] | None:
         """The pattern of a message, and its Unique Batch Item ID (empty: it has none); None when
         none is known."""
-        whole = self._whole.get(data)
+        whole = self.whole.get(data)
         if whole is not None:
             return whole, b""
         begin, end = _batch_id(data)
@@ -121,7 +121,7 @@ class Patterns:
         found = item.unique_batch_item_id
         if found is None:
             if encode_request(message) == data:
-                _keep(self._whole, data, pattern)
+                _keep(self.whole, data, pattern)
             return
         begin, end = _batch_id(data)
         other = _other(len(found))
