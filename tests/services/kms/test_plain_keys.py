@@ -293,6 +293,23 @@ async def test_keys_are_gathered_while_others_are_on_their_way(
     assert begun == [0, 1, 2]
 
 
+async def test_who_was_answered_is_waited_for_when_it_asks_again(way: Way) -> None:
+    """A few steps of the loop; with the last of them the group goes."""
+
+    async def client(late: int) -> list[int]:
+        seen = []
+        for _ in range(5):
+            assert key_in(await way.ask(PLAIN))
+            seen.append(way.server.database.commits)
+            for _ in range(late):
+                await asyncio.sleep(0)
+        return seen
+
+    begun = way.server.database.commits
+    seen = await asyncio.gather(client(0), client(2), client(2))
+    assert seen == [[begun + number for number in range(1, 6)]] * 3
+
+
 async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """With durable audit the next ones are on their way to the disk meanwhile."""
     begun, go, right = way.server.database.commits, asyncio.Event(), AnchorKeeper.settled
