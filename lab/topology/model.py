@@ -16,7 +16,8 @@ from protocol.messages.agent import TpmBackend
 from protocol.releases import LATEST, release_of, written
 from protocol.terms import DrsBehavior, RootKind
 
-GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, clusters: so many of each
+GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, machines: so many of each
+CLUSTERS_LIMIT = 256  # of 50 hosts each more than five vCenters may have
 
 
 class _Model(BaseModel):
@@ -246,7 +247,7 @@ class LabFields(_Model):
     """The first one is that which commands go to that name none."""
     kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
-    clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=CLUSTERS_LIMIT)
     trust_authority: TrustAuthorityModel | None = None
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Other machines; what none of them names stands where `keystead up` runs."""

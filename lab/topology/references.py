@@ -18,11 +18,11 @@ from protocol.messages.agent import TpmBackend
 from protocol.terms import RootKind
 from services.runtime.knobs import SharedKnobs, read
 
-HOSTS_LIMIT: Final = 2000
+HOSTS_LIMIT: Final = 10_000  # four times what one vCenter may have
 PAIR: Final = 2  # key servers of a provider in mode sync-pair
 SERVERS_LIMIT: Final = 8  # key servers of a provider in another mode
 VSAN_HOSTS: Final = 3  # with a component of an object each
-VMS_LIMIT: Final = 10_000
+VMS_LIMIT: Final = 100_000
 _OF_HOSTS: Final = re.compile(r"esxi-[0-9]+")
 
 

@@ -21,6 +21,11 @@ def spent_by_all() -> float:
     return time.process_time() + sum(spent_by(pid) for pid in _started())
 
 
+def spent_by_each() -> dict[int, float]:
+    """The same, process by process, without this one."""
+    return {pid: spent_by(pid) for pid in _started()}
+
+
 def memory_of_all() -> float:
     """PSS of the same processes, in GiB."""
     return sum(memory_of(pid)["Pss"] for pid in (*_started(), psutil.Process().pid)) / 1024

@@ -7,6 +7,8 @@ first: what Python loads and fills at its first use is no cost of size.
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import msgspec
 
 from chaos.experiment.plan import load_plan
 from chaos.observe.listing import all_hosts
+from lab.bench.memory import memory_of
 from lab.bench.scale.shapes import lab_of
 from lab.runs.play import simulate_plan
 from lab.simulation.sim_lab import SimLab, make
@@ -45,6 +48,38 @@ def build_and_idle(topology: bytes, minutes: int) -> Costs:
     build = time.process_time() - begun
     lab.run(lab.sleep(SETTLE_S))
     return Costs(build, tuple(_cpu(lambda: lab.run(lab.sleep(60.0))) for _ in range(minutes)))
+
+
+class Census(msgspec.Struct, frozen=True):
+    """What a lab takes: CPU seconds of building it, PSS in MiB that it adds to the process; and of
+    an idle lab minute CPU seconds, messages of the bus, and bytes in them."""
+
+    build_s: float
+    memory_mib: float
+    minute_s: float
+    messages: float
+    bytes: float
+
+
+def census(topology: bytes, minutes: int) -> Census:
+    """Build the lab, let it settle, and count what it takes while it idles."""
+    make(lab_of(1), SEED)
+    gc.collect()
+    before = memory_of(os.getpid())["Pss"]
+    sizes: list[int] = []
+
+    def tap(subject: str, reply: str, payload: bytes) -> None:
+        sizes.append(len(subject) + len(reply) + len(payload))
+
+    begun = time.process_time()
+    lab, _ = make(_topology(topology), SEED, tap=tap)
+    build = time.process_time() - begun
+    lab.run(lab.sleep(SETTLE_S))
+    gc.collect()
+    memory = memory_of(os.getpid())["Pss"] - before
+    sizes.clear()
+    idle = _cpu(lambda: lab.run(lab.sleep(60.0 * minutes)))
+    return Census(build, memory, idle / minutes, len(sizes) / minutes, sum(sizes) / minutes)
 
 
 def pushes(topology: bytes) -> Counter[NodeName]:

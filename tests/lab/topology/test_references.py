@@ -100,8 +100,8 @@ def read(text: str, folder: Path) -> str:
             "cluster a: there is no provider other of ['one']",
         ),
         (
-            "clusters: [{name: a, hosts: {count: 1500}}, {name: b, hosts: {count: 1500}}]",
-            "clusters: 3000 hosts in all; at most 2000",
+            f"clusters: [{', '.join(f'{{name: c{n}, hosts: {{count: 2000}}}}' for n in range(6))}]",
+            "clusters: 12000 hosts in all; at most 10000",
         ),
         (
             f"knobs: {{max_key_providers: 1}}\n{KMS}providers: [{ONE}, {TWO}]",
