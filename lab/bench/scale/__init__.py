@@ -9,6 +9,7 @@ in it.
 - ``within``      what a worker does and measures inside of the simulation
 - ``workers``     calls it in a worker of its own
 - ``building``    building a lab, and one that idles, as hosts are added
+- ``capacity``    what a host and a VM add, and what that foretells of a large lab
 - ``beginnings``  runs that are built, and runs that are forked from a build
 - ``schedules``   random schedules of faults, judged, as a fuzzer plays them
 - ``pushes``      ``AddKeys`` messages for many encryptions
