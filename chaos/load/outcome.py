@@ -91,7 +91,9 @@ def _judged(one: Threshold, load: PlannedLoad, found: Sequence[Came]) -> CheckRe
         value = value_ms(histogram(timed), one.percentile)
         limit, text = one.limit * 1000, "ms"
     elif one.what == "rate":
-        value = round(sum(not each.error for each in mine) / load.length_s, 3)
+        last = max((each.arrival.at + each.took for each in mine), default=0.0)
+        seconds = max(load.length_s, last - counted)  # until the last of them had ended
+        value = round(sum(not each.error for each in mine) / seconds, 3)
         limit, text = one.limit, "/s"
     else:
         value = round(sum(bool(each.error) for each in mine) / len(mine), 6) if mine else None

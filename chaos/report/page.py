@@ -3,7 +3,7 @@ scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,9 +30,10 @@ _ORDER: Final = (CheckOutcome.FAIL, CheckOutcome.UNKNOWN, CheckOutcome.PASS)
 _TOLD: Final = frozenset({"fault", "heal", "state", "note", "end"})
 
 
-def page(story: Story) -> str:
-    """The report of one run."""
-    return filled("report.html", _parts(story), title=f"{story.run}: {story.word}")
+def page(story: Story, load: Mapping[str, Any] | None = None) -> str:
+    """The report of one run; ``load``: the values of ``load_parts.html`` for one with a load."""
+    values = {**_parts(story), "load": load}
+    return filled("report.html", values, title=f"{story.run}: {story.word}")
 
 
 def pair(a: Story, b: Story) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,7 +13,7 @@ from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
 from lab.errors import KeysteadError
-from lab.load.kept import LOAD, compared, load_of
+from lab.load.kept import LOAD, compared, load_of, of_run
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX, result_of
 from lab.runs.store import RunFolder
@@ -99,8 +99,17 @@ def page_of(run: str, other: str = "") -> bytes:
         return "".join(matrix_page(one) for one in matrices if one).encode()
     if RunFolder(run).record().experiment == LOAD:
         return _load_page(run, other).encode()
-    text = pair(story_of(run), story_of(other)) if other else page(story_of(run))
-    return text.encode()
+    if other:
+        return pair(story_of(run), story_of(other)).encode()
+    return page(story_of(run), _load_parts(run)).encode()
+
+
+def _load_parts(run: str) -> dict[str, Any] | None:
+    """What the page of an experiment's run tells of its load; None for one without."""
+    from lab.load.page import parts
+
+    made = of_run(RunFolder(run))
+    return None if made is None else parts(made)
 
 
 def _load_page(run: str, other: str) -> str:

@@ -27,16 +27,20 @@ def page(report: LoadReport) -> str:
         facts["held"] = f"{own.held} by {own.outstanding} under way"
     if own.cpu_share is not None:
         facts["own CPU"] = f"{own.cpu_share * 100:.0f} % of a core"
+    values = {"report": report, "facts": facts, "load": parts(report)}
+    return filled("load.html", values, title=f"{report.run or report.target}: {report.verdict}")
+
+
+def parts(report: LoadReport) -> dict[str, Any]:
+    """The values of the sections that a load has on any page."""
     one = {report.run or report.target: report}
-    values = {
+    return {
         "report": report,
-        "facts": facts,
         "rates": rates(report),
         "latency": latency(report),
         "percentiles": percentiles(one),
         "lines": lines(one),
     }
-    return filled("load.html", values, title=f"{report.run or report.target}: {report.verdict}")
 
 
 def pair(a: LoadReport, b: LoadReport, compared: LoadComparison) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
+from chaos.load import outcome
+
 OK: Final = 0
 """The number of the outcome of an operation that went well."""
 UNSENT: Final = "Unsent"
 """The load was over before its turn came: too many others were under way."""
 INTERRUPTED: Final = "Interrupted"
 """The load was ended by somebody while it was under way."""
-NO_ANSWER: Final = frozenset({"TimedOut", UNSENT, INTERRUPTED})
+NO_ANSWER: Final = outcome.NO_ANSWER | {UNSENT, INTERRUPTED}
 """Outcomes without an answer: how long they were waited for belongs to the latency."""
 
 

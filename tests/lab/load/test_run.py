@@ -78,6 +78,12 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert half is not None and half.verdict == "interrupted"
     assert 0 < half.seconds < first["seconds"] and 0 < half.items[-1].offered < every["offered"]
     assert half.items[-1].ok_per_s > every["ok_per_s"] / 2, "of the time that it had"
+    begun = next(n for n, r in enumerate(records) if r.op == "vm.power_cycle" and r.t > 20)
+    assert records[begun].type == "invoke"
+    waited = [*records[: begun + 1], msgspec.structs.replace(records[-1], t=records[begun].t + 9)]
+    hung = load_report(folder.record(), plan, waited, ended, pace=1.0)
+    assert hung is not None and hung.items[0].errors == {"Open": 1}
+    assert hung.items[0].max_ms == pytest.approx(9000, rel=0.01), "as long as it was waited for"
     assert run(["chaos", "replay", first["run"]]) == 0
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
@@ -104,6 +110,11 @@ def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
     assert checks["threshold challenge.p99 < 1s"] == "pass"
     assert sum(moment["failed"] for moment in report["moments"][8:35]) == items["key"]["failed"]
     assert "key.errors" in (home / "cut.html").read_text()
+    assert run(["report", report["run"], "-o", str(home / "page.html")]) == 0
+    page = (home / "page.html").read_text()
+    for part in ("timeline", "load-rates", "load-latency", "load-percentiles", "load-thresholds"):
+        assert f'<section id="{part}"' in page, "the run and its load are one page"
+    assert '<a href="#load-operations">load</a>' in page and "key.errors &lt; 1%" in page
     assert run(["chaos", "shrink", str(file)]) != 0
     assert "KS-CHAOS-022" in capsys.readouterr().err
     assert run(["chaos", "plan", str(file)]) == 0
@@ -172,3 +183,22 @@ def test_an_experiment_without_a_load_has_no_figures_of_one(
     assert run(["load", "run", str(file), "--mode", "sim"]) == 64
     assert not (home / "runs").exists(), "that is known before it is played"
     assert "KS-LOAD-003" in capsys.readouterr().err
+
+
+def test_the_page_and_the_verdict_measure_a_rate_alike(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that is answered seconds after the last was due: the load lasted longer than it was offered."""
+    file = home / "late.yaml"
+    text = FILE.replace("fault: link.cut", "fault: link.delay, base: 2s")
+    text = text.replace("for: 20s", "for: 60s").replace("key.errors < 1%", "key.rate > 0.6/s")
+    file.write_text(text.replace("challenge.p99 < 1s", "all.rate > 1/h"))
+    _, report = told(capsys, str(file))
+    verdict = json.loads((home / "runs" / report["run"] / "result.json").read_text())
+    checks = {check["name"]: check for check in verdict["checks"]}
+    for held in report["thresholds"]:
+        check = checks[f"threshold {held['threshold']}"]
+        assert f"measured {held['value']:g} /s" in check["text"]
+        assert (check["result"] == "pass") == held["holds"]
+    items = {item["operation"]: item for item in report["items"]}
+    assert items["key"]["max_ms"] > 2000, "it was to last longer than it was offered"
