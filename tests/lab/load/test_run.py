@@ -188,7 +188,7 @@ def test_an_experiment_without_a_load_has_no_figures_of_one(
 def test_the_page_and_the_verdict_measure_a_rate_alike(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that is answered seconds after the last was due: the load lasted longer than it was offered."""
+    """Keys are answered seconds after the last was due: the load lasts longer than its rate."""
     file = home / "late.yaml"
     text = FILE.replace("fault: link.cut", "fault: link.delay, base: 2s")
     text = text.replace("for: 20s", "for: 60s").replace("key.errors < 1%", "key.rate > 0.6/s")
