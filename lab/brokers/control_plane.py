@@ -99,6 +99,12 @@ class ControlClient:
         return self._connection.up
 
     @property
+    def trouble(self) -> str:
+        """Why there was no link the last time; empty when there was no trouble."""
+        why = self._connection.refusal or self._connection.last_error
+        return "" if why is None else str(why)
+
+    @property
     def violations(self) -> int:
         """How often the broker refused this name a subject; 0 in a healthy lab."""
         return self._connection.violations

@@ -3,6 +3,9 @@
 ``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORT...`` writes the port that it
 listens on to standard output, then serves until it is ended. It knows nobody and asks nobody who
 he is: brokers do. It is a process of its own, so that no work of the supervisor holds a message.
+
+Strangers may knock as often as they like: a connection has memory for TLS only once it has its
+turn, and so many have it at once.
 """
 
 from __future__ import annotations
@@ -10,12 +13,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from asyncio.sslproto import SSLProtocol
 from contextlib import suppress
 from typing import Final
 
 _CHUNK: Final = 1 << 16
-_HANDSHAKE_S: Final = 10.0
+_HANDSHAKE_S: Final = 5.0  # from its turn on
+_TURN_S: Final = 10.0  # until it has a turn
+_TURNS: Final = 512
 _DIAL_S: Final = 2.0
+_TLS_BUFFER: Final = 1 << 16  # of each connection; it would be four times that
 
 
 def context(certificate: str, key: str, brokers: list[str]) -> ssl.SSLContext:
@@ -28,31 +35,71 @@ def context(certificate: str, key: str, brokers: list[str]) -> ssl.SSLContext:
 
 
 async def serve(
-    host: str, port: int, secure: ssl.SSLContext, brokers: dict[str, int]
+    host: str, port: int, secure: ssl.SSLContext, brokers: dict[str, int], turns: int = _TURNS
 ) -> asyncio.Server:
     """Listen; ``brokers`` are ports on loopback by name. Raises ``OSError``."""
+    SSLProtocol.max_size = _TLS_BUFFER
+    waiting, tasks = asyncio.Semaphore(turns), set[asyncio.Task[None]]()
 
-    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        told = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    class Knock(asyncio.Protocol):
+        """Nothing is read from a connection before its turn."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            if isinstance(transport, asyncio.Transport):
+                transport.pause_reading()
+                tasks.add(task := asyncio.create_task(_enter(transport, secure, brokers, waiting)))
+                task.add_done_callback(tasks.discard)
+
+    return await asyncio.get_running_loop().create_server(Knock, host, port)
+
+
+async def _enter(
+    plain: asyncio.Transport,
+    secure: ssl.SSLContext,
+    brokers: dict[str, int],
+    waiting: asyncio.Semaphore,
+) -> None:
+    """From a knock to the end of the connection."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(_CHUNK)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    try:
+        async with asyncio.timeout(_TURN_S):
+            await waiting.acquire()
         try:
-            async with asyncio.timeout(_DIAL_S):
-                inner = await asyncio.open_connection("127.0.0.1", brokers[told])
-        except (KeyError, OSError, TimeoutError):  # nobody is meant, or the broker is down
-            writer.transport.abort()
-            return
-        ways = [_pump(reader, inner[1]), _pump(inner[0], writer)]
-        tasks = [asyncio.create_task(way) for way in ways]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            taken = await loop.start_tls(
+                plain, protocol, secure, server_side=True, ssl_handshake_timeout=_HANDSHAKE_S
+            )
         finally:
-            for task in tasks:
-                task.cancel()
-            writer.transport.abort()
-            inner[1].transport.abort()
+            waiting.release()
+    except (OSError, TimeoutError):  # of TLS, too
+        taken = None
+    if taken is None:
+        plain.abort()
+        return
+    protocol.connection_made(taken)
+    await _through(reader, asyncio.StreamWriter(taken, protocol, reader, loop), brokers)
 
-    return await asyncio.start_server(
-        through, host, port, ssl=secure, ssl_handshake_timeout=_HANDSHAKE_S
-    )
+
+async def _through(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, brokers: dict[str, int]
+) -> None:
+    told = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    try:
+        async with asyncio.timeout(_DIAL_S):
+            inner = await asyncio.open_connection("127.0.0.1", brokers[told])
+    except (KeyError, OSError, TimeoutError):  # nobody is meant, or the broker is down
+        writer.transport.abort()
+        return
+    ways = [_pump(reader, inner[1]), _pump(inner[0], writer)]
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        writer.transport.abort()
+        inner[1].transport.abort()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

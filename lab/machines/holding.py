@@ -59,7 +59,7 @@ class Holding:
     def __init__(
         self, folder: JoinedFolder, url: str, agents: Agents, say: Callable[[str], None]
     ) -> None:
-        self._folder, self._url, self._agents, self._say = folder, url, agents, say
+        self._folder, self._url, self._agents, self.say = folder, url, agents, say
         self.page = SharedOffset(folder.path / "offset")
         self.page.seconds = float("nan")  # that of another boot says nothing
         self.run, self.ended = os.urandom(8).hex(), ""
@@ -110,7 +110,7 @@ class Holding:
             if self.taken and self._lease_is_over():
                 held = len(self._held)
                 await self.let_go()
-                self._say(
+                self.say(
                     f"the supervisor was not heard for {self._lease_s:g} s: {held} processes are "
                     "ended, and with them their nodes and faults"
                 )
@@ -154,7 +154,7 @@ class Holding:
         self.page.lease_end = self._heard + message.lease_s
         if not self.taken:
             self.taken, self._told_to_wait = True, ""
-            self._say(f"joined: the lease is {message.lease_s:g} s")
+            self.say(f"joined: the lease is {message.lease_s:g} s")
         return Done()
 
     async def _refuse(self, message: RefuseMachine, sender: str) -> Done:
@@ -167,7 +167,7 @@ class Holding:
                 self.refused.set_result(error)
         elif not self._told_to_wait:
             self._told_to_wait = message.text
-            self._say(f"waits: {message.text}")
+            self.say(f"waits: {message.text}")
         return Done()
 
     async def _beat(self, message: Beat, sender: str) -> Beaten:
@@ -235,7 +235,7 @@ class Holding:
     async def _release(self, message: ReleaseMachine, sender: str) -> Done:
         self._ours(message.run)
         await self.let_go()
-        self._say("the lab is taken down; this agent waits until it is up again")
+        self.say("the lab is taken down; this agent waits until it is up again")
         return Done()
 
     async def _killed(self, name: str) -> None:

@@ -18,6 +18,7 @@ from lab.machines.bundle import Bundle, read
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
 from lab.processes.agents import Agents, log_of
+from lab.processes.revival import Part, Revival
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.real.secured import Secured
@@ -110,7 +111,7 @@ def _cause(text: str) -> str:
     """What TLS says of a stranger is told in words."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "what listens there has no certificate of this lab"
-    if "Authorization" in text:
+    if "authorization" in text.lower():
         return "it does not know this machine"
     return text
 
@@ -123,13 +124,22 @@ async def _until(
     folder: JoinedFolder,
     client: ControlClient,
 ) -> None:
-    """Until it is told to end; raises the error of a refusal, or of a fork server that ended."""
-    lost = asyncio.Event()
-    agents.on_lost = lost.set
+    """Until it is told to end; raises the error of a refusal, or of a fork server that ended and
+    cannot be had again. One that ends takes its processes along, and is started anew."""
     loop, refused = asyncio.get_running_loop(), holding.refused
+
+    async def again() -> None:
+        agents.close()
+        await agents.start()
+
+    def lost(error: KeysteadError) -> None:
+        if not refused.done():
+            refused.set_result(error)
+
+    forks = Part("fork server", lambda: agents.alive, again)
     works: list[asyncio.Task[Any]] = [
         loop.create_task(ended.wait()),
-        loop.create_task(lost.wait()),
+        loop.create_task(Revival(holding.say, lost).watch((forks,))),
         loop.create_task(holding.watch()),
         loop.create_task(_seek(holding, bundle, folder, client)),
     ]
@@ -137,8 +147,6 @@ async def _until(
         await asyncio.wait({*works, refused}, return_when=asyncio.FIRST_COMPLETED)
         if refused.done():
             raise refused.result()
-        if lost.is_set():
-            raise KeysteadError("KS-INT-001", f"the fork server has ended; see {agents.log}")
         for work in works:
             if work.done():
                 work.result()
@@ -152,9 +160,15 @@ async def _until(
 async def _seek(
     holding: Holding, bundle: Bundle, folder: JoinedFolder, client: ControlClient
 ) -> None:
-    """Ask to be taken, until it is, and again when nobody is heard."""
-    manifest = bundle.manifest
+    """Ask to be taken, until it is, and again when nobody is heard; tell why nobody is, once."""
+    manifest, told, gone = bundle.manifest, "", 0
     while True:
+        gone = 0 if client.connected else gone + 1
+        cause = _cause(client.trouble) if gone > SILENT_S / SEEK_EVERY_S else ""
+        if cause and cause != told:
+            text = f"the lab {manifest.lab} is not reached: {cause}"
+            holding.say(f"{text}; this agent goes on asking")
+        told = cause
         if not holding.taken or holding.silent_s > SILENT_S:
             holding.look_back()
             client.publish(

@@ -82,6 +82,7 @@ class Machine:
         self._watched: list[list[float]] = []  # the worst error since somebody asked
         self._processes: dict[str, RemoteProcess] = {}
         self._found: dict[str, int] = {}  # processes that an earlier supervisor started, and lives
+        self._why = ""  # it could not be taken, as was told
         self._ordering = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -124,9 +125,11 @@ class Machine:
             self.run = ""
             if error.definite:  # it is in another run by now, and asks again
                 self.ended_by_s = before
-            else:
+            elif self._why != (why := str(error)):  # it asks each second
+                self._why = why
                 self._warn(f"machine {self.name} could not be taken: {error}")
             return  # nothing was started there
+        self._why = ""
         self.joined.set()
         self.do(self._beats(run))
 
