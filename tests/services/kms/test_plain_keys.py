@@ -307,7 +307,7 @@ async def test_who_was_answered_is_waited_for_when_it_asks_again(way: Way) -> No
 
     begun = way.server.database.commits
     seen = await asyncio.gather(client(0), client(2), client(2))
-    assert seen == [[begun + number for number in range(1, 6)]] * 3
+    assert [*seen] == [[begun + number for number in range(1, 6)]] * 3
 
 
 async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
