@@ -60,6 +60,9 @@ async def _cut(server: Alone, wanted: Cutting) -> Part | None:
     finally:
         out.close()
     part = read(wanted.to)  # whatever the device has made of it
+    if part.digest != end.digest.hex():
+        text = f"{wanted.to}: somebody else has written that file: name another one"
+        raise KeysteadError("KS-KMIP-005", text)
     local = caller_at(service.config, server.node.name, local=True)
     try:
         await service.retention.cut(local, end)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -251,6 +252,24 @@ def test_nothing_is_cut_that_is_not_in_the_file_as_it_is_read_again(
     )
     assert cut(folder, tmp_path / "one") == 1
     assert "KS-KMIP-005" in capsys.readouterr().err
+    assert there(folder) == [1, 2, 3, 4, 5]
+
+
+def test_nothing_is_cut_when_the_file_is_that_of_another_server(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two that are given one name at once."""
+    other = tmp_path / "keys-of-another"
+    asyncio.run(life(other, 5))
+    assert cut(other, tmp_path / "theirs") == 0
+    taken = System(link=lambda _, file: shutil.copy(tmp_path / "theirs", file))
+    monkeypatch.setattr(trail_file, "os", taken)
+    assert cut(folder, tmp_path / "one") == 1
+    told = capsys.readouterr().err
+    assert "KS-KMIP-005" in told and "somebody else has written that file" in told
     assert there(folder) == [1, 2, 3, 4, 5]
 
 
