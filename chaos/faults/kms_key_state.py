@@ -7,9 +7,10 @@ in order and started again, an outage of some seconds, which vCenter's health pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import model_validator
 
@@ -21,8 +22,16 @@ from chaos.lab import Directory, Lab
 from chaos.naming import named
 from chaos.observe.listing import all_hosts, all_vms
 from protocol import names
-from protocol.errors import ProductError
-from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
+from protocol.errors import ItemNotFound, ProductError
+from protocol.messages.kms import (
+    Activate,
+    Destroy,
+    GetAttributes,
+    KeyAttributes,
+    Locate,
+    QueryGroup,
+    Revoke,
+)
 from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason, Role, VmName
 
 
@@ -33,6 +42,12 @@ class KeyAct(StrEnum):
     COMPROMISE = "compromise"
     DESTROY = "destroy"
 
+
+NOBODYS: Final = KeyId("no-key")
+HEARD_S: Final = 10.0
+"""For so long the others are given to hear of it where one server takes the changes."""
+
+LOOK_S: Final = 0.1
 
 REACHED = {
     KeyAct.DEACTIVATE: (KmipState.DEACTIVATED,),
@@ -125,6 +140,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         missing = [key for key in wanted if not any(key in of for of in states.values())]
         if missing or not wanted:
             raise ChaosError("KS-CHAOS-106", f"no key server has {missing or 'a key of these'}")
+        await _hand_on(lab, [NodeName(server) for server in states])
         restores = list(together(lab, map(NodeName, states)))
         return {"states": states, "count": counts, "restores": restores}
 
@@ -140,9 +156,14 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         if not self.backup:
             await back_up(lab, _hit(lab, notes), self.label())
-        for server, keys in notes["states"].items():
-            for key in keys:
-                await self._act(lab, NodeName(server), KeyId(key))
+        servers = [NodeName(server) for server in notes["states"]]
+        for server in await _taking(lab, servers):
+            for key in notes["states"][server]:
+                await self._act(lab, server, KeyId(key))
+        until = lab.monotonic() + HEARD_S
+        if _forwarding(lab, servers):
+            while lab.monotonic() < until and await self.bites(lab, notes):
+                await lab.sleep(LOOK_S)
 
     async def _act(self, lab: Lab, server: NodeName, key: KeyId) -> None:
         compromise = self.state is KeyAct.COMPROMISE
@@ -220,6 +241,30 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         used = [key.key_id for key in all_used if key.key_id in newer]
         if used:
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
+
+
+def _forwarding(lab: Lab, servers: Sequence[NodeName]) -> list[NodeName]:
+    """Those of which one takes the changes, and the others hand them on."""
+    modes = {entry.node: entry.replication for entry in lab.directory().nodes}
+    return [server for server in servers if modes.get(server) == "forward"]
+
+
+async def _hand_on(lab: Lab, servers: Sequence[NodeName]) -> None:
+    """Where a server cannot hand on, its refusal comes here, before anything is done at another,
+    for there is no way back. What it is asked changes nothing."""
+    for server in _forwarding(lab, servers):
+        with suppress(ItemNotFound):
+            await lab.ask(server, Activate(key_id=NOBODYS))
+
+
+async def _taking(lab: Lab, servers: Sequence[NodeName]) -> tuple[NodeName, ...]:
+    """Those at which something is to be done for it to be so at all of ``servers``: one that hands
+    on would have done again what it has not heard of yet."""
+    forwarding, taking = _forwarding(lab, servers), dict[NodeName, None]()
+    for server in servers:
+        active = (await lab.ask(server, QueryGroup())).active if server in forwarding else None
+        taking[server if active is None or active not in servers else active] = None
+    return tuple(taking)
 
 
 def _hit(lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
