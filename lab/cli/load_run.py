@@ -160,6 +160,10 @@ def _load(
 
     before = seconds_of("--warmup", warmup)
     read("--rate", lambda: read_profile(rate, duration, before))
+    if "reboot" in (part.partition(":")[0].strip() for part in mix.split(",")):
+        text = "--mix: a host's reboot is no operation but a fault"
+        fix = "a file with a `load` and `host.reboot` in its schedule, as load-patch-day"
+        raise KeysteadError("KS-USE-003", text, fix)
     weights = read("--mix", lambda: check_mix(read_mix(mix, WORDS)))
     for text in thresholds:
         read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")

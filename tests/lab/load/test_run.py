@@ -151,7 +151,7 @@ def test_a_load_that_cannot_be_is_told_with_its_place(
     ("words", "id", "said"),
     [
         ("--duration|5s|--threshold|put.p99 < 1s", "KS-LOAD-001", "names no operation"),
-        ("--duration|5s|--mix|reboot:5", "KS-USE-003", "no operation is 'reboot'"),
+        ("--duration|5s|--mix|power:60,reboot:5", "KS-USE-003", "no operation but a fault"),
         ("--duration|5s|--mix|power:1,vm.power_cycle:1", "KS-USE-003", "one operation"),
         ("--rate|2/s", "KS-USE-003", "give a duration"),
         ("sc-02|--rate|2/s", "KS-USE-003", "--rate: the file sc-02 says that itself"),
