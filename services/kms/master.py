@@ -44,14 +44,15 @@ class Vault:
         for kek in ring.keks:
             if kek.number not in self._wrappings:
                 self._wrappings[kek.number] = Wrapping(kek.key)
+        number = ring.current.number
+        self._current = _NUMBER.pack(number), self._wrappings[number]
         self.ring = ring
 
     def close(self, material: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
         """``material`` under the current KEK and ``nonce`` (12 bytes, never used with it before),
         bound to ``aad``."""
-        number = self.ring.current.number
-        head = _NUMBER.pack(number)
-        return head + self._wrappings[number].wrap(material, head + aad, nonce)
+        head, wrapping = self._current
+        return head + wrapping.wrap(material, head + aad, nonce)
 
     def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
         """``CryptographicFailure`` if it was wrapped elsewhere, for another key, or altered."""

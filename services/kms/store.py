@@ -36,7 +36,7 @@ SCHEMA: Final = (
     # Overwrite what is destroyed, also in freed pages; not every SQLite does so by default.
     "PRAGMA secure_delete = ON",
     """CREATE TABLE IF NOT EXISTS keys (
-        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        ordinal INTEGER PRIMARY KEY,
         key_id TEXT NOT NULL UNIQUE,
         scope TEXT NOT NULL,
         operation_id TEXT NOT NULL,

@@ -78,6 +78,8 @@ class Written(msgspec.Struct, frozen=True):
 
 def together(several: Sequence[Written]) -> Written:
     """What these have written, one after another in one transaction."""
+    if len(several) == 1:
+        return several[0]
     ends = [written.end for written in several if written.end is not None]
     return Written(
         ends[-1] if ends else None,

@@ -15,10 +15,11 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
@@ -97,6 +98,56 @@ def _own(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+class _Worker:
+    """A thread that does what it is given, one after another; it begins with the first.
+
+    An executor makes a future of each, which costs more than to hand it over. It is a daemon: who
+    forgets to ``close`` it ends all the same, as with a crash.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._begun = self._closed = False
+
+    def give(self, job: Callable[[], None]) -> None:
+        """Have this done, which raises nothing."""
+        if self._closed:
+            raise RuntimeError("nothing is done any more in a database that was closed")
+        if not self._begun:
+            self._begun = True
+            self._thread.start()
+        self._given.put(job)
+
+    async def done(self, work: Callable[[], None]) -> None:
+        """Return when this is done; raises what it raises."""
+        outcome: Future[None] = Future()
+        self.give(partial(_carry_out, work, outcome))
+        await asyncio.wrap_future(outcome)
+
+    def close(self) -> None:
+        """Return when all is done; nothing is given any more."""
+        self._closed = True
+        if self._begun:
+            self._given.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._given.get()) is not None:
+            job()
+
+
+def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
+    if not outcome.set_running_or_notify_cancel():
+        return
+    try:
+        work()
+    except BaseException as error:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(None)
+
+
 class _Lane:
     """A thread that does queries one after another; its connection is made at the first."""
 
@@ -115,7 +166,7 @@ class LabDatabase(Database):
         self._context = contextvars.copy_context()
         name = file.path.stem
         self._what = f"database {name}"
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
+        self._thread = _Worker(f"{life.node}-{name}-writer")
         self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
         self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
@@ -129,7 +180,7 @@ class LabDatabase(Database):
     async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         """Open the file at the first call, with its ledger or without; run ``schema``."""
         work = partial(self._prepare, tuple(schema), ledger=ledger)
-        await self._loop.run_in_executor(self._threads, work)
+        await self._thread.done(work)
 
     def _prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         self._life.check()
@@ -192,7 +243,7 @@ class LabDatabase(Database):
         if dead:
             self._finish(dead)
             return
-        self._threads.submit(self._pump)
+        self._thread.give(self._pump)
 
     def _pump(self) -> None:
         """Commit group after group until nobody waits; in the writer thread."""
@@ -291,7 +342,7 @@ class LabDatabase(Database):
 
     def close(self) -> None:
         """After the life ended: wait for all threads, undo what is open, close the files."""
-        self._threads.shutdown(wait=True)
+        self._thread.close()
         for lane in self._readers:
             lane.thread.shutdown(wait=True)
         for side in (*[lane.reader for lane in self._readers], self._writer):
