@@ -20,7 +20,7 @@ from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from lab.supervise import launching
 from lab.supervise.launching import LabState, Start, state_of
-from lab.supervise.state_folder import LabFolder, LabRecord, all_labs
+from lab.supervise.state_folder import Invitations, LabFolder, LabRecord, all_labs
 
 DEFAULT_FILE = "default"
 DEFAULT_NAME = "default"
@@ -38,12 +38,14 @@ def starting(
     *,
     retain: bool,
     listen: str = "",
+    invite: Invitations | None = None,
 ) -> Start | None:
     """The start of a lab that was never there, or goes on; None when it runs already.
 
     ``file`` is a shipped Lab file or a path (empty: the lab's own, or the default one);
     ``changes`` are those of ``lab.topology.lab_file.override``; ``retain`` keeps the folder of a
-    new lab that does not start; ``listen`` is where its other machines join. Raises
+    new lab that does not start; ``listen`` is where its other machines join, ``invite`` the
+    folder that it shares with them. Raises
     ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
     for a bad option, KS-LAB-006 for a lab that is another one, KS-TPM-001 without libraries.
     """
@@ -65,6 +67,8 @@ def starting(
         record = LabRecord(name=folder.name, file=wanted or {}, seed=drawn, wall=time.time())
     if listen:
         record = _listening(record, listen)
+    if invite is not None:
+        record = _inviting(record, invite)
     _refuse_without_tpm(record.file)
     return Start(folder, record, fresh=fresh, retain=retain)
 
@@ -103,6 +107,16 @@ def _listening(record: LabRecord, listen: str) -> LabRecord:
         text = f"--listen {listen}: the Lab file has no `machines:` that could join"
         raise KeysteadError("KS-USE-003", text)
     return msgspec.structs.replace(record, listen=listen)
+
+
+def _inviting(record: LabRecord, invite: Invitations) -> LabRecord:
+    from lab.machines.listening import address
+
+    address("--address", invite.address)
+    if not record.file["machines"]:
+        text = f"--invite {invite.folder}: the Lab file has no `machines:` that could join"
+        raise KeysteadError("KS-USE-003", text)
+    return msgspec.structs.replace(record, invite=invite)
 
 
 def _refuse_without_tpm(file: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
 from lab.errors import KeysteadError
+from lab.machines.access import Access, attached, away, client_of
 from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder
 from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
@@ -32,15 +33,19 @@ class Remote:
     Commands go to ``vcenter``; empty: each to the one of its own choice; ``user`` gives them there,
     empty: its administrator. Entering raises
     ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run, KS-LAB-010 when
-    it runs and does not answer.
+    it runs and does not answer, KS-AGENT-006 when one that is attached is not reached.
     """
 
     def __init__(self, folder: LabFolder, vcenter: str = "", user: str = "") -> None:
         self._folder, self._vcenter, self._user = folder, vcenter, user
         self._client: ControlClient | None = None
+        self._access: Access | None = None
 
     async def __aenter__(self) -> Remote:
         folder = self._folder
+        if folder.record() is None and (access := attached(folder.name)) is not None:
+            await self._reach(access)
+            return self
         if folder.record() is None or state_of(folder) is not LabState.RUNNING:
             raise not_running(folder)
         try:
@@ -52,6 +57,17 @@ class Remote:
         except (NotSent, RuntimeError, TimeoutError):
             raise not_running(folder) from None
         return self
+
+    async def _reach(self, access: Access) -> None:
+        self._access, self._client = access, client_of(access)
+        try:
+            async with asyncio.timeout(OPEN_LIMIT_S):
+                await self._client.open()
+        except (NotSent, OSError, TimeoutError):
+            raise away(access) from None
+
+    def _gone(self) -> KeysteadError:
+        return not_running(self._folder) if self._access is None else away(self._access)
 
     async def __aexit__(self, *error: object) -> None:
         if self._client is not None:
@@ -77,7 +93,7 @@ class Remote:
         try:
             done = await self._while_it_runs(ask(self.client, command, self._vcenter, self._user))
         except (NotSent, Refused):
-            raise not_running(self._folder) from None
+            raise self._gone() from None
         except (Disconnected, TimedOut) as error:
             raise KeysteadError("KS-LAB-007", f"{name_of(command)}: {error}") from None
         except ProductError as error:
@@ -91,6 +107,8 @@ class Remote:
         task = asyncio.get_running_loop().create_task(work)
         try:
             while not (await asyncio.wait({task}, timeout=LOOK_EVERY_S))[0]:
+                if self._access is not None:
+                    continue  # nothing of it is here that one could look at
                 if not self._folder.locked():
                     raise KeysteadError("KS-LAB-007", f"the lab {self._folder.name} has gone")
                 if self._folder.suspended():

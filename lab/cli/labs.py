@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -26,7 +27,7 @@ from lab.cli.output import (
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.supervise.state_folder import Invitations, LabFolder
 from lab.topology.demand import hint as machine_is_the_limit
 
 if TYPE_CHECKING:
@@ -84,6 +85,32 @@ class Shape:
         return given
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class WaysIn:
+    """Where machines of the Lab file join, and a folder by which they get their bundles."""
+
+    listen: Annotated[
+        str, Parameter(help="HOST:PORT where machines of the Lab file join, under TLS.")
+    ] = ""
+    invite: Annotated[
+        Path | None,
+        Parameter(help="A folder shared with machines of the Lab file, for their bundles."),
+    ] = None
+    address: Annotated[
+        str, Parameter(help="With --invite: where these machines find the lab, HOST:PORT.")
+    ] = ""
+
+    def invitations(self) -> Invitations | None:
+        """Both or neither; else KS-USE-003."""
+        if (self.invite is None) != (not self.address):
+            text = "--invite FOLDER and --address HOST:PORT go together"
+            raise KeysteadError("KS-USE-003", text)
+        if self.invite is None:
+            return None
+        return Invitations(folder=str(self.invite.absolute()), address=self.address)
+
+
 def up(
     file: Annotated[str, Parameter(help="Shipped Lab file (default, edge) or a path.")] = "",
     *,
@@ -95,9 +122,10 @@ def up(
     seed: Annotated[int | None, Parameter(help="Seed of fault schedules; drawn if left out.")] = (
         None
     ),
-    listen: Annotated[
-        str, Parameter(help="HOST:PORT where machines of the Lab file join, under TLS.")
-    ] = "",
+    ways: WaysIn = WaysIn(),
+    foreground: Annotated[
+        bool, Parameter(negative="", help="Stay until the lab has ended; Ctrl-C takes it down.")
+    ] = False,
     timeout: Annotated[
         str, Parameter(help="Real time until it must be ready; left out: as long as it gets on.")
     ] = "",
@@ -117,6 +145,7 @@ def up(
     keystead up --kms 2 --kms-door kmip
     keystead up --bus 3
     keystead up far.yaml --listen 192.0.2.7:4333
+    keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
     from lab.api.labs import LONGEST_S, starting
 
@@ -125,7 +154,15 @@ def up(
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
     knobs = assignments("--set", set_)
     changes = {**shape.changes(), **({"knobs": knobs} if knobs else {})}
-    start = starting(options.name, file, changes, seed, retain=retain, listen=listen)
+    start = starting(
+        options.name,
+        file,
+        changes,
+        seed,
+        retain=retain,
+        listen=ways.listen,
+        invite=ways.invitations(),
+    )
     if start is None:
         say(f"the lab {options.name} is running already")
         there = call(options, GetStatus())
@@ -133,6 +170,18 @@ def up(
         _whole(there.missing, options)
         return
     _start(start, limit_s, wait, progress, options)
+    if foreground:
+        _stay(start)
+
+
+def _stay(start: Start) -> None:
+    """Until the lab has ended: by itself, or because this command was told to end it."""
+    from lab.supervise.launching import stay
+
+    why = stay(start.folder)
+    if why:
+        raise KeysteadError("KS-LAB-001", f"the lab {start.folder.name} ended: {why}")
+    say(f"the lab {start.folder.name} has ended; its state stays in {start.folder.path}")
 
 
 def _start(

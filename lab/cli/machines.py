@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, pairs, plain, say
 from lab.cli.values import duration
 from lab.errors import KeysteadError
+from lab.supervise.scratch import state_home
+from protocol import names
 
 LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
 
@@ -96,19 +99,108 @@ def bundle(
     say(f"there: keystead agent join {made.file}")
 
 
-def join(
-    file: Annotated[Path, Parameter(help="A bundle: `keystead lab bundle`.")],
+Name = Annotated[
+    str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
+]
+
+
+def access(
     *,
+    out: Annotated[
+        Path | None,
+        Parameter(name=["--out", "-o"], help="Where to write it; left out: it is printed."),
+    ] = None,
+    address: Annotated[
+        str, Parameter(help="Where others find the lab, HOST:PORT; 0: the lab's port.")
+    ] = "",
+    name: Name = "default",
+) -> None:
+    """Write the file with which this lab is commanded from elsewhere: `keystead lab attach`.
+
+    keystead lab access -o far.access
+    keystead lab access --address 127.0.0.1:4333
+
+    Who has it may do everything with the lab: carry it as you would a private key.
+    """
+    from lab.machines.access import written
+    from lab.machines.issuing import write_new
+
+    data = written(name, address)
+    if out is None:
+        plain(data.decode().rstrip())
+        sys.stdout.flush()
+        return
+    write_new(out, data)
+    say(f"there: keystead lab attach {out}")
+
+
+def attach(
+    file: Annotated[
+        Path | None,
+        Parameter(help="What `keystead lab access` wrote; left out: standard input."),
+    ] = None,
+    *,
+    name: Annotated[
+        str, Parameter(name=["--name", "-n"], help="Its name here; left out: its own.")
+    ] = "",
+) -> None:
+    """Let commands here reach a lab that runs elsewhere, by its name.
+
+    keystead lab attach far.access
+    keystead lab attach far.access --name second
+    """
+    from lab.machines.access import attach as keep
+
+    try:
+        data = sys.stdin.buffer.read() if file is None else file.read_bytes()
+    except OSError as error:
+        raise KeysteadError(
+            "KS-AGENT-002", f"{file or 'standard input'}: {error.strerror}"
+        ) from None
+    kept = keep(data, name)
+    plain(f"the lab {kept.lab} at {kept.address}")
+    sys.stdout.flush()
+    say(f"try: keystead get machines --name {kept.lab}")
+
+
+def detach(
+    name: Annotated[str, Parameter(help="The name under which it was attached.")],
+) -> None:
+    """Forget a lab that runs elsewhere; it goes on.
+
+    keystead lab detach compose
+    keystead lab detach far
+    """
+    from lab.machines.access import detach as forget
+
+    forget(name)
+    say(f"the lab {name} is not known here any more")
+
+
+def join(
+    file: Annotated[
+        Path, Parameter(help="A bundle: `keystead lab bundle`; or a folder of `up --invite`.")
+    ],
+    *,
+    as_: Annotated[
+        str, Parameter(name="--as", help="Who asks in that folder; left out: the host's name.")
+    ] = "",
+    arrays: Annotated[
+        Path | None,
+        Parameter(help="Where files of VMs lie: a folder that the machines of a pool share."),
+    ] = None,
     options: Options = DEFAULTS,
 ) -> None:
     """Hold the nodes of a lab that stand on this machine, until Ctrl-C.
 
     keystead agent join east.bundle
-    keystead agent join east.bundle --quiet
+    keystead agent join /shared/esxi --as rack-7 --arrays /shared/arrays
 
     It tells in a line each what happens. When the supervisor is not heard for the lease, the nodes
-    end, and the agent asks to be taken again; it may be started again with the same file.
+    end, and the agent asks to be taken again; it may be started again with the same file. In a
+    folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
     """
+    from lab.machines.joining import invited
     from lab.machines.joining import join as run
 
     def tell(text: str) -> None:
@@ -117,4 +209,50 @@ def join(
 
     if is_document(options.output):
         raise KeysteadError("KS-USE-003", "an agent tells in plain lines: leave -o away")
-    run(file, (lambda text: None) if options.quiet else tell)
+    say_so = (lambda text: None) if options.quiet else tell
+    if not file.is_dir():
+        if as_:
+            raise KeysteadError("KS-USE-003", f"--as {as_}: {file} is no folder to ask in")
+        run(file, say_so, arrays=arrays)
+        return
+    name = _machine(as_)
+    home = state_home() / "machines" / name
+    run(invited(file, name, say_so), say_so, home=home, arrays=arrays)
+
+
+def _machine(name: str) -> str:
+    """A name for this machine; KS-USE-003 for one that is none."""
+    found = name or socket.gethostname().partition(".")[0].lower()
+    if wrong := names.MACHINE.fault(found):
+        raise KeysteadError("KS-USE-003", wrong, "name this machine with `--as NAME`")
+    return found
+
+
+def healthcheck(
+    *,
+    as_: Annotated[
+        str, Parameter(name="--as", help="As `agent join --as`; left out: the host's name.")
+    ] = "",
+    options: Options = DEFAULTS,
+) -> int:
+    """Whether what shall run on this machine does, by asking it: exit code 0 or 1.
+
+    keystead healthcheck
+    keystead healthcheck --as rack-7
+
+    Agents are asked whether their lab holds them, their processes how the nodes are, and labs of
+    this user for an answer. A lab that is being built is well when machines can join it.
+    """
+    import asyncio
+
+    from lab.machines.checkup import look
+    from lab.machines.health import HealthList
+
+    found = asyncio.run(look(state_home(), as_ or socket.gethostname().partition(".")[0].lower()))
+    if is_document(options.output):
+        document(HealthList(tuple(found)), options.output)
+    else:
+        for health in found:
+            plain(f"{'well' if health.well else 'not well'}: {health.text}")
+    sys.stdout.flush()
+    return 0 if all(health.well for health in found) else 1

@@ -8,6 +8,9 @@ Where the supervisor runs:
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it
 - ``admission``  what is remembered of bundles: who may join with one
+- ``inviting``   bundles and places for machines that share a folder with the lab
+- ``access``     the file with which a lab is commanded from elsewhere
+- ``checkup``    ``keystead healthcheck``
 - ``epoch``      time that goes on through the end of a supervisor
 - ``roster``     who has joined: takes agents and refuses them
 - ``machine``    one machine as the supervisor sees it: beats, processes, its end
@@ -17,5 +20,6 @@ On the other machine:
 
 - ``joined``     what its folder keeps: identities of its own nodes, who it is
 - ``holding``    its processes: forked, stopped, ended as the supervisor says; the lease
+- ``health``     what a machine says of its health to who is on it
 - ``joining``    ``keystead agent join`` from its file to its end
 """

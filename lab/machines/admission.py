@@ -48,6 +48,15 @@ def keep(folder: Path, machine: str, issued: Issued) -> None:
     replace_file(path, msgspec.json.encode(issued), durable=True)
 
 
+def stands(folder: Path, machine: str, digest: str, now: float) -> bool:
+    """Whether the bundle with that digest is the machine's, and lets it join at ``now``."""
+    try:
+        known = msgspec.json.decode(_path(folder, machine).read_bytes(), type=Issued)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    return known.digest == digest and (bool(known.holder) or known.expires > now)
+
+
 def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
     """Let the machine join with its bundle, which is that holder's from now on, durably.
 

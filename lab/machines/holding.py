@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lab.brokers.control_plane import Handler, NoAnswer
 from lab.errors import KeysteadError
+from lab.machines.health import Health
 from lab.machines.joined import JoinedFolder
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
@@ -102,6 +103,15 @@ class Holding:
         its folder, so no more of them are started."""
         if self._before and self.page.deserted():
             self.ended, self._before = self._before, ""
+
+    async def health(self) -> Health:
+        """Whether the supervisor holds this machine, and what runs."""
+        if not self.taken:
+            return Health(well=False, text="not taken by the lab")
+        names = tuple(self._held)
+        well = bool(names) and self.silent_s <= self._lease_s
+        text = f"{len(names)} processes; the supervisor was heard {self.silent_s:.1f} s ago"
+        return Health(well=well, text=text, processes=names)
 
     async def watch(self) -> None:
         """End everything when the lease is over; until cancelled."""

@@ -12,10 +12,11 @@ from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.admission import Issued, keep
 from lab.machines.bundle import AUTHORITY, Manifest, packed
-from lab.machines.listening import Address, address, authority, kept
+from lab.machines.listening import authority, kept, reached
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
+from lab.topology.places import with_places
 from lab.topology.plan import MachinePlan, Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
@@ -32,12 +33,13 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     record = folder.record()
     if record is None:
         raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-    topology = plan(LabFile.model_validate(record.file))
+    lab_file = LabFile.model_validate(record.file)
+    topology = with_places(plan(lab_file), lab_file, record.places or ())
     found = _machine(topology, machine)
     listens = kept(folder.path)
     if listens is None:
         raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet")
-    where = _reached(listens, at)
+    where = reached(listens, at)
     identities = Identities.load(folder.path)
     agents = (machine_agent(machine), *(agent_name(number) for number in found.processes))
     now = time.time()
@@ -55,7 +57,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     private = identities.files(found.nodes, agents)
     files = {f"identity/{path}": data for path, data in private.items()}
     data = packed(manifest, {AUTHORITY: authority(folder.path).read_bytes(), **files})
-    _write(file, data)
+    write_new(file, data)
     issued = Issued(
         id=manifest.id, digest=hashlib.sha256(data).hexdigest(), expires=manifest.expires
     )
@@ -79,20 +81,8 @@ def _machine(topology: Topology, machine: str) -> MachinePlan:
     raise KeysteadError("KS-AGENT-003", text)
 
 
-def _reached(listens: Address, at: str) -> Address:
-    if at:
-        found = address("--address", at)
-        return found if found.port else Address(found.host, listens.port)
-    if listens.everywhere:
-        text = f"the lab listens at {listens}, which is no address to go to"
-        raise KeysteadError(
-            "KS-USE-003", text, "say how the machine reaches it: `--address HOST:0`"
-        )
-    return listens
-
-
-def _write(file: Path, data: bytes) -> None:
-    """A file that is there is somebody's: it is not written over."""
+def write_new(file: Path, data: bytes) -> None:
+    """Write a file for its owner only. One that is there is somebody's: it is not written over."""
     try:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -44,11 +44,11 @@ class _LastRun(msgspec.Struct, frozen=True):
 class JoinedFolder:
     """The folder of one machine of one lab, and its lock, held until ``close``."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """KS-AGENT-005 when an agent runs in it, KS-AGENT-009 when it is another machine's,
-        KS-LAB-005 when nothing can be written."""
+    def __init__(self, bundle: Bundle, home: Path | None = None) -> None:
+        """``home`` in place of this user's state folder. KS-AGENT-005 when an agent runs in it,
+        KS-AGENT-009 when it is another machine's, KS-LAB-005 when nothing can be written."""
         manifest = bundle.manifest
-        agents = state_home() / "agents"
+        agents = (home or state_home()) / "agents"
         self.path = agents / f"{manifest.lab}-{manifest.machine}-{digest_of(bundle.authority)}"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,6 +84,18 @@ class JoinedFolder:
     def authority(self) -> Path:
         """The lab's certificate authority (PEM)."""
         return self.path / AUTHORITY
+
+    def share(self, arrays: Path) -> None:
+        """The files of VMs lie in the folder ``arrays``, which other machines see too; KS-LAB-005
+        when it cannot be written."""
+        link = self.path / "arrays"
+        try:
+            arrays.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if link.is_symlink():
+                link.unlink()
+            link.symlink_to(arrays.absolute())
+        except OSError as error:
+            raise no_room(error) from None
 
     def know(self, public: dict[str, bytes]) -> None:
         """Public identities of nodes, by their names, which were checked."""

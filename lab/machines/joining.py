@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -15,31 +16,55 @@ from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.bundle import Bundle, read
+from lab.machines.health import AGENT, serve
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
 from lab.processes.agents import Agents, log_of
 from lab.processes.revival import Part, Revival
+from lab.supervise.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.real.secured import Secured
 
 SEEK_EVERY_S: Final = 1.0
+ASK_LOOK_S: Final = 0.1
+ASK_TELL_S: Final = 5.0
 SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it is not
 
 Say = Callable[[str], None]
 
 
-def join(file: Path, say: Say) -> None:
+def invited(folder: Path, name: str, say: Say) -> Path:
+    """Ask for a bundle in the folder that the lab and its machines share, and wait for it: where it
+    lies then (``lab.machines.inviting``). KS-LAB-005 when nothing can be written there."""
+    ask, bundle = folder / f"{name}.ask", folder / f"{name}.bundle"
+    try:
+        ask.touch(mode=0o600)
+        begun = time.monotonic()
+        while ask.exists() or not bundle.exists():
+            time.sleep(ASK_LOOK_S)
+            if begun and time.monotonic() - begun > ASK_TELL_S:
+                begun = 0.0
+                say(f"waits for its bundle: {bundle}")
+    except OSError as error:
+        raise no_room(error) from None
+    return bundle
+
+
+def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = None) -> None:
     """Join the lab of the bundle in ``file``, and hold what its supervisor gives; returns after
-    SIGTERM or Ctrl-C, with all processes ended.
+    SIGTERM or Ctrl-C, with all processes ended. ``home`` is where it keeps its state in place of
+    this user's state folder, ``arrays`` a folder for the files of VMs that other machines see too.
 
     KS-AGENT-002 for a file that is no bundle, KS-AGENT-004 and KS-AGENT-005 when the lab refuses,
     KS-AGENT-006 when it is not reached, KS-AGENT-009 for a folder of another machine.
     """
     bundle = read(file)
     _can_hold(bundle)
-    folder = JoinedFolder(bundle)
+    folder = JoinedFolder(bundle, home)
     try:
+        if arrays is not None:
+            folder.share(arrays)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
@@ -71,6 +96,7 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say) -> None:
         client = await _opened(bundle, folder, url, holding)
         try:
             await ControlServer(client).serve(holding.handlers)
+            health = await serve(folder.path, AGENT, holding.health)
             say(
                 f"machine {manifest.machine} of the lab {manifest.lab} at {manifest.address}, "
                 f"{len(manifest.nodes)} nodes; state in {folder.path}"
@@ -78,6 +104,7 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say) -> None:
             try:
                 await _until(ended, agents, holding, bundle, folder, client)
             finally:
+                health.close()
                 await _leave(holding, client, manifest.machine)
         finally:
             await client.close()

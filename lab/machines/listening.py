@@ -48,6 +48,20 @@ def address(option: str, text: str) -> Address:
     return Address(bare, int(port))
 
 
+def reached(listens: Address, at: str) -> Address:
+    """Where others find a door that listens at ``listens``: ``at``, whose port 0 is the door's;
+    empty: the same. KS-USE-003 for what is no address to go to."""
+    if at:
+        found = address("--address", at)
+        return found if found.port else Address(found.host, listens.port)
+    if listens.everywhere:
+        text = f"the lab listens at {listens}, which is no address to go to"
+        raise KeysteadError(
+            "KS-USE-003", text, "say how the machine reaches it: `--address HOST:0`"
+        )
+    return listens
+
+
 def kept(folder: Path) -> Address | None:
     """Where the door of the lab in ``folder`` listens or did last; None before its first start."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.supervise.scratch import no_room
 from lab.topology.course import Report
-from lab.topology.plan import Topology
+from lab.topology.plan import MachinePlan, Topology
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event
@@ -53,30 +53,33 @@ class Roster:
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
         self.door = Door(folder, topology.name, address("--listen", listen))
-        self.machines = {
-            plan.machine: Machine(plan, client, on_end, warn) for plan in topology.machines
-        }
+        self.machines: dict[str, Machine] = {}
+        self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
         self._epoch = epoch
         self._begun = time.monotonic()
         self._client = client
-        self._of_process = {
-            number: self.machines[plan.machine]
-            for plan in topology.machines
-            for number in plan.processes
-        }
-        self._of_node = {
-            node: self.machines[plan.machine] for plan in topology.machines for node in plan.nodes
-        }
+        self._of_process: dict[int, Machine] = {}
+        self._of_node: dict[NodeName, Machine] = {}
         self.arrays = {name: plan.machine for plan in topology.machines for name in plan.arrays}
+        self.arrays |= {name: pool.pool for pool in topology.pools for name in pool.arrays}
         self._admitting: set[str] = set()
         self._seeking: dict[str, tuple[str, float]] = {}
         self._logs: dict[str, RecordLog] = {}
-        self._speaks_of = {
-            agent_name(number): topology.groups[number - 1] for number in self._of_process
-        }
-        for name in self.machines:
-            identities.add_machine(name)
+        self._speaks_of: dict[str, tuple[NodeName, ...]] = {}
+        for plan in topology.machines:
+            self.add(plan, [topology.groups[number - 1] for number in plan.processes])
+
+    def add(self, plan: MachinePlan, groups: Sequence[tuple[NodeName, ...]]) -> Machine:
+        """One more machine may join; ``groups`` are the nodes of each of its processes. The brokers
+        hear of its agents from who calls."""
+        machine = Machine(plan, self._client, self._on_end, self._warn)
+        self.machines[plan.machine] = machine
+        self._identities.add_machine(plan.machine)
+        self._of_process.update(dict.fromkeys(plan.processes, machine))
+        self._of_node.update(dict.fromkeys(plan.nodes, machine))
+        self._speaks_of.update(zip(map(agent_name, plan.processes), groups, strict=True))
+        return machine
 
     def of_process(self, number: int) -> Machine | None:
         """Where process ``number`` (from 1) of the topology stands; None: here."""
@@ -99,7 +102,8 @@ class Roster:
     async def wait(self, report: Report) -> None:
         """Until every machine has joined, or the patience has ended."""
         begun = told = time.monotonic()
-        while missing := [name for name, m in self.machines.items() if not m.joined.is_set()]:
+        needed = [machine for machine in self.machines.values() if not machine.plan.pool]
+        while missing := [machine.name for machine in needed if not machine.joined.is_set()]:
             now = time.monotonic()
             if self.patience_s is not None and now - begun > self.patience_s:
                 return

@@ -3,6 +3,7 @@
 - ``process_lab``      the lab: brokers, agents, signals; implements ``chaos.lab.Lab``
 - ``strikes``          what faults do to its processes and its data broker
 - ``agents``           starts agent processes, forked from one that has everything loaded
+- ``growth``             identities and processes for nodes that come later
 - ``revival``          starts again brokers and the fork server that ended by themselves
 - ``preload``          what that one loads and warms for them
 - ``agent``            the main of an agent process

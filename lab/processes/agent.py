@@ -18,8 +18,9 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
 from lab.logs.write import RecordLog
+from lab.machines.health import Health, serve
 from protocol.crypto.seal import Keyring
-from protocol.messages.agent import NodeRecord
+from protocol.messages.agent import ListNodes, NodeList, NodeRecord, NodeRunState
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
@@ -115,6 +116,7 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
         return await agent.handle(message)
 
     await ControlServer(client).serve({message: handle for message in agent.handlers})
+    health = await _told(settings, agent) if settings.authority else None
     loop = asyncio.get_running_loop()
     supervisor.setblocking(False)
     await loop.sock_sendall(supervisor, READY)
@@ -122,6 +124,8 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
     if page is not None:
         ends.add(loop.create_task(_lease_over(page)))
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if health is not None:
+        health.close()
     log.close()
     os._exit(0)
 
@@ -131,3 +135,16 @@ async def _lease_over(page: SharedOffset) -> bytes:
     while not machine_clock() > page.lease_end:  # it may not be known yet
         await asyncio.sleep(LEASE_LOOK_S)
     return b""
+
+
+async def _told(settings: AgentConfig, agent: Agent) -> asyncio.Server:
+    """Let ``keystead healthcheck`` on this machine ask how the nodes are."""
+
+    async def tell() -> Health:
+        listed = await agent.handle(ListNodes(counters=False))
+        nodes = listed.nodes if isinstance(listed, NodeList) else ()
+        states = ", ".join(f"{status.node}: {status.state.value}" for status in nodes)
+        well = bool(nodes) and all(status.state is NodeRunState.RUNNING for status in nodes)
+        return Health(well=well, text=states or f"{settings.name} has no node yet")
+
+    return await serve(Path(settings.folder), settings.name, tell)

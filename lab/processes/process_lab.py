@@ -28,12 +28,13 @@ from lab.machines.roster import Roster
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import AgentProcess, Agents, Forked, log_of, own_records
 from lab.processes.files import LabFiles
+from lab.processes.growth import LabGrowth
 from lab.processes.revival import PAUSES_S, Part, Revival
-from lab.processes.strikes import CONTROL_FLOOR_S, LabStrikes
+from lab.processes.strikes import CONTROL_FLOOR_S
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
-from protocol.errors import NotAvailable, NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
+from protocol.errors import NotConnected, ProductError, TimedOut
+from protocol.messages.agent import AddNode, HoldNode, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
@@ -53,7 +54,7 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class ProcessLab(LabFiles, LabStrikes):
+class ProcessLab(LabFiles, LabGrowth):
     """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
 
     ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
@@ -95,7 +96,7 @@ class ProcessLab(LabFiles, LabStrikes):
         # Whoever hears these may come later.
         self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
         self.roster: Roster | None = None
-        if topology.machines:
+        if topology.machines or topology.pools:
             if not listen:
                 raise KeysteadError("KS-AGENT-007")
             # Rules of an earlier supervisor may be in force there, under lower numbers.
@@ -365,34 +366,3 @@ class ProcessLab(LabFiles, LabStrikes):
 
     def operation_id(self) -> str:
         return str(uuid.uuid4())
-
-    # ---- growing --------------------------------------------------------------------------------
-
-    async def add_node(self, spec: NodeSpec) -> None:
-        """A process of its own, with an identity that the running broker learns.
-
-        ``NotAvailable`` for a host whose cluster has its datastore on another machine.
-        """
-        array = str(spec.config.get("datastore", ""))
-        if self.roster is not None and array in self.roster.arrays:
-            where = self.roster.arrays[array]
-            raise NotAvailable(f"no host can be added to a cluster on machine {where} yet")
-        if spec.node not in self._of:
-            number = len(self._processes) + 1
-            self.identities.add(spec.node)
-            self.identities.add_agent(number)
-            await self.data.reload()
-            await self.control.reload()
-            process = AgentProcess(agent_name(number), [])
-            try:
-                await self._spawn(process)
-            except BaseException:
-                if process.child is not None:
-                    process.child.kill()
-                raise
-            if self.roster is not None:
-                await self.roster.know()
-            self._processes.append(process)
-            self._of[spec.node] = process
-            process.nodes.append(spec.node)
-        await super().add_node(spec)

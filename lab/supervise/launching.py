@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOP_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 180.0  # real seconds; the supervisor itself gives up long before
 KILL_LIMIT_S = 5.0
+STAY_LOOK_S = 0.2
 Report = Callable[[str, int, int], None]  # text, step, total
 
 
@@ -114,7 +115,7 @@ def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
                 tpm[backend] = tpm.get(backend, 0) + count
     return LabSize(
         pace=file["pace"],
-        pack=max((min(h["pack"], h["count"]) for h in hosts), default=1),
+        pack=max((min(h["pack"], h["count"]) for h in hosts if h["count"]), default=1),
         processes=agents + 4,
         hosts=sum(h["count"] for h in hosts) + added,
         vms=sum(c["vms"]["count"] for c in clusters),
@@ -177,9 +178,9 @@ class Start:
             try:
                 if self.fresh:
                     self.folder.save(self.record)
-                elif (there := self.folder.record()) and there.listen != self.record.listen:
-                    listen = self.record.listen
-                    self.folder.save(msgspec.structs.replace(there, listen=listen))
+                elif there := self.folder.record():
+                    ways = {"listen": self.record.listen, "invite": self.record.invite}
+                    self.folder.save(msgspec.structs.replace(there, **ways))
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1
@@ -350,6 +351,22 @@ def stop(folder: LabFolder) -> bool:
         time.sleep(0.01)
     folder.forget_supervisor()
     return True
+
+
+def stay(folder: LabFolder) -> str:
+    """Wait for the end of a lab that runs; SIGINT, SIGTERM and SIGHUP take it down in order. Why it
+    ended, when nobody asked it to."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    while folder.locked():
+        if asked:
+            stop(folder)
+            return ""
+        time.sleep(STAY_LOOK_S)
+    if state_of(folder) is LabState.KILLED:
+        return folder.end() or "its supervisor was killed"
+    return folder.end()
 
 
 def _alive(pid: int) -> bool:

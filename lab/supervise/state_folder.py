@@ -38,11 +38,29 @@ LOG_LIMIT_BYTES = 1 << 20
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``machine`` got when it asked ``pool``; ``built``: its host was added, with its VMs."""
+
+    machine: str
+    pool: str
+    node: NodeName
+    built: bool = False
+
+
+class Invitations(msgspec.Struct, frozen=True, kw_only=True):
+    """Where bundles are put for machines that share the folder (``lab.machines.inviting``);
+    ``address`` is that of the lab's door as they reach it."""
+
+    folder: str
+    address: str
+
+
 class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``lab.json``. ``elapsed_s``: lab seconds it has lived; ``wall``: Unix time of its beginning.
 
     ``file`` is the Lab file with all overrides applied; ``hosts_added`` are later ones.
     ``installed``: the images of hosts that were upgraded. ``listen``: where other machines join.
+    ``places``: what machines got that asked for a place, in this order.
     """
 
     layout: int = LAYOUT
@@ -55,6 +73,8 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     hosts_added: tuple[dict[str, Any], ...] = ()
     installed: dict[NodeName, BootBanks] | msgspec.UnsetType = msgspec.UNSET
     listen: str | msgspec.UnsetType = msgspec.UNSET
+    invite: Invitations | msgspec.UnsetType = msgspec.UNSET
+    places: tuple[Place, ...] | msgspec.UnsetType = msgspec.UNSET
     digest: str = ""  # of all the rest: a file that was damaged says so itself
 
 

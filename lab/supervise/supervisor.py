@@ -32,6 +32,7 @@ from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, enco
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.machines.epoch import ended, going_on
+from lab.machines.inviting import Inviter
 from lab.machines.listening import DEFAULT
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
@@ -39,6 +40,7 @@ from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
+from lab.topology.places import with_places
 from lab.topology.plan import plan
 from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.errors import ProductError
@@ -92,7 +94,8 @@ class Supervisor:
             epoch = going_on(folder, epoch, most_s)
         clock = LabTime(epoch, record.wall, file.pace)
         listen = record.listen or DEFAULT
-        self.lab = ProcessLab(folder.path, plan(file), clock, record.seed, listen=listen)
+        topology = with_places(plan(file), file, record.places or ())
+        self.lab = ProcessLab(folder.path, topology, clock, record.seed, listen=listen)
         if self.lab.roster is not None and record.ready:
             self.lab.roster.patience_s = MACHINES_PATIENCE_S
         self.notes = Notebook(folder, record, self.lab.monotonic, self.warn)
@@ -109,6 +112,9 @@ class Supervisor:
             folder=folder.path,
             roster=self.lab.roster,
         )
+        self.inviter: Inviter | None = None
+        if record.invite:
+            self.inviter = Inviter(folder, file, self.lab, self.notes, record.invite, self.warn)
 
     def warn(self, text: str) -> None:
         """Tell of something that is wrong and that the lab goes on with: in the log, in
@@ -140,6 +146,22 @@ class Supervisor:
 
     async def run(self, waiting: Waiting) -> None:
         """Start, say when ready, serve until asked to stop, end everything."""
+        if self.inviter is None:
+            await self._run(waiting)
+            return
+        inviting = asyncio.get_running_loop().create_task(self.inviter.run())
+        inviting.add_done_callback(self._invited)
+        try:
+            await self._run(waiting)
+        finally:
+            inviting.cancel()
+
+    def _invited(self, inviting: asyncio.Task[None]) -> None:
+        if not inviting.cancelled() and (error := inviting.exception()) is not None:
+            self.warn(f"no machine is invited any more: {type(error).__name__}: {error}")
+            traceback.print_exception(error)
+
+    async def _run(self, waiting: Waiting) -> None:
 
         def report(text: str, step: int, total: int) -> None:
             waiting.tell(ProgressLine(text=text, step=step, total=total))
@@ -161,6 +183,8 @@ class Supervisor:
             starting.result()
             await ControlServer(self.lab.client).serve({RunCommand: self._serve})
             self.folder.note_supervisor(serving=True)
+            if self.inviter is not None:
+                self.inviter.ready.set()
             missing = missing_of(await all_seen(self.session))
             waiting.tell(ProgressLine(ready=True, missing=(*self.session.warnings, *missing)))
         except BaseException:

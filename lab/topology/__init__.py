@@ -7,6 +7,7 @@
 - ``bus_references``, ``bus_url``  what does not fit of the bus; addresses of servers of others
 - ``version_references``  versions of hosts and vCenters that do not fit
 - ``plan``       the plan of nodes, providers and VMs that is made from it
+- ``places``     hosts that come with machines which ask for a place
 - ``directory``  who is there, for plans and selectors
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``trust``      a Trust Authority made ready, step by step

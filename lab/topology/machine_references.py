@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.topology.model import LabFields
+from lab.topology.model import ClusterModel, LabFields, MachineModel
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -32,12 +32,29 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
                     placed[f"{section}/{name}"] = machine.name
         if not machine.clusters and not machine.nodes:
             yield (place,), f"nothing stands on machine {machine.name}"
+        if machine.pool:
+            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters))
     yield from _arrays(file, placed)
     yield from _not_yet(file)
 
 
 def _meant(section: str) -> str:
     return "clusters" if section == "clusters" else "key servers and vCenters"
+
+
+def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterator[str]:
+    """Why hosts of this machine cannot come with the machines that ask for a place."""
+    if machine.nodes or len(machine.clusters) != 1:
+        yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
+        return
+    cluster = clusters.get(machine.clusters[0])
+    if cluster is not None and cluster.hosts.count:
+        yield (
+            f"cluster {cluster.name} gets its hosts from the pool {machine.name}: "
+            "write `hosts: {count: 0}`"
+        )
+    if cluster is not None and (cluster.vsan is not None or cluster.ha or cluster.drs):
+        yield f"vSAN, HA and DRS of cluster {cluster.name}, a pool, are not available yet"
 
 
 def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:

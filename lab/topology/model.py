@@ -169,6 +169,10 @@ class MachineModel(_Model):
     """Whole clusters, with the files of their VMs; a lab in the simulation has all in one place."""
     nodes: tuple[str, ...] = ()
     """Key servers and vCenters."""
+    pool: Annotated[bool, Field(strict=True)] = False
+    """Whether it is as many machines as ask for a place when they join, each with one host of the
+    one cluster, which begins without hosts. ``vms`` of that cluster are those of each host, and
+    the files of VMs lie in a folder that all these machines share."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
 

@@ -61,12 +61,24 @@ class VsanPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Another machine: the ``nodes`` there, and the numbers (from 1) of the processes, which are
-    whole groups of the topology; ``arrays`` are the datastores whose files lie there."""
+    whole groups of the topology; ``arrays`` are the datastores whose files lie there. ``pool`` is
+    what it asked for its place; no start of the lab waits for such a machine."""
 
     machine: str
     lease_s: float
     nodes: tuple[NodeName, ...]
     processes: tuple[int, ...]
+    arrays: tuple[str, ...]
+    pool: str = ""
+
+
+class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Hosts of ``cluster`` that come with machines which ask for a place: ``lab.topology.places``.
+    ``arrays`` are the datastores in the folder that these machines share."""
+
+    pool: str
+    lease_s: float
+    cluster: ClusterName
     arrays: tuple[str, ...]
 
 
@@ -98,6 +110,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     passphrases: tuple[tuple[NodeName, str], ...] = ()  # key servers and the files of theirs
     machines: tuple[MachinePlan, ...] = ()
     bus: BusPlan = BusPlan()
+    pools: tuple[PoolPlan, ...] = ()
 
     @property
     def vcenter(self) -> NodeName:
@@ -124,7 +137,7 @@ def plan(file: LabFile) -> Topology:
         names = [spec.node for spec in hosts]
         pack = cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
-        vms.extend(_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
+        vms.extend(planned_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
     persistent = [
         s.node
         for c in file.clusters
@@ -163,7 +176,8 @@ def plan(file: LabFile) -> Topology:
         passphrases=tuple(
             (NodeName(s.name), s.passphrase_file) for s in file.kms if s.passphrase_file
         ),
-        machines=tuple(_machine(m, file, specs, groups) for m in file.machines),
+        machines=tuple(_machine(m, file, specs, groups) for m in file.machines if not m.pool),
+        pools=tuple(_pool(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
     )
 
@@ -193,8 +207,21 @@ def _machine(
         lease_s=model.lease_s,
         nodes=tuple(node for n in processes for node in groups[n - 1]),
         processes=processes,
-        arrays=tuple(_array(c) for c in file.clusters if c.name in model.clusters),
+        arrays=_arrays(model, file),
     )
+
+
+def _pool(model: MachineModel, file: LabFile) -> PoolPlan:
+    return PoolPlan(
+        pool=model.name,
+        lease_s=model.lease_s,
+        cluster=ClusterName(model.clusters[0]),
+        arrays=_arrays(model, file),
+    )
+
+
+def _arrays(model: MachineModel, file: LabFile) -> tuple[str, ...]:
+    return tuple(_array(c) for c in file.clusters if c.name in model.clusters)
 
 
 def _array(cluster: ClusterModel) -> str:
@@ -347,7 +374,8 @@ def _vtpm(file: LabFile, cluster: ClusterModel) -> TpmBackend:
     return TpmBackend.LIBTPMS if TpmBackend.LIBTPMS in others else TpmBackend.MODEL
 
 
-def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
+def planned_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
+    """The VMs of these hosts of a cluster; ``before``: how many others the lab has."""
     named = None if cluster.vms.provider is None else ProviderId(cluster.vms.provider)
     return [
         VmPlan(

@@ -99,6 +99,21 @@ async def provision(lab: LabCore, report: Report) -> None:
     await wait_ready(lab, course)
 
 
+async def provision_host(
+    lab: LabCore, course: Course, host: NodeName, vms: Sequence[VmPlan], *, persistent: bool
+) -> None:
+    """Build one host that came later, which runs: steps 3 to 5 of it; safe to repeat.
+
+    ``persistent``: key persistence is enabled before any key is made.
+    """
+    if persistent:
+        await esxcli(lab, host, "system security keypersistence enable")
+    await _add_host(lab, course, host)
+    for vm in vms:
+        await _make_vm(lab, course, vm)
+        lab.know_vm(vm.vm)
+
+
 _WAVES = (
     (Role.KMS, "key servers"),
     (Role.ATTESTATION, "Attestation Services"),

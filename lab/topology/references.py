@@ -230,7 +230,8 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
         yield Misfit(("hosts", "without_tpm"), text)
     for path, text in cluster_misfits(file, cluster):
         yield Misfit(path, text)
-    if vms.count and not cluster.hosts.count:
+    pooled = any(cluster.name in machine.clusters for machine in file.machines if machine.pool)
+    if vms.count and not cluster.hosts.count and not pooled:
         yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
 
 

@@ -1,0 +1,118 @@
+"""Commanding a lab from a machine where nothing of it is: its door, and the identity of ``cli``.
+
+``keystead lab access`` writes a file where the lab runs; ``keystead lab attach`` keeps it in the
+state folder of whoever has it::
+
+    attached/<name>.json   what the file has
+    attached/<name>.pem    the lab's certificate authority
+
+Who has the file may do everything with the lab.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.brokers.configuration import BrokerKind
+from lab.brokers.control_plane import ControlClient
+from lab.brokers.identities import CLI, Identities
+from lab.errors import KeysteadError
+from lab.machines.listening import address, authority, kept, reached
+from lab.supervise.scratch import no_room, state_home
+from lab.supervise.state_folder import LabFolder, lab_name
+from services.runtime.real.files import replace_file
+from services.runtime.real.secured import Secured
+
+LAYOUT: Final = 1
+_LARGEST: Final = 1 << 16
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What such a file has: ``address`` of the lab's door, ``seed`` of the identity ``cli``,
+    ``authority`` of the lab (PEM)."""
+
+    layout: int = LAYOUT
+    lab: str
+    address: str
+    seed: str
+    authority: str
+
+
+def written(name: str, at: str) -> bytes:
+    """The file for the lab ``name``, whose door is reached at ``at`` (empty: where it listens).
+
+    KS-LAB-001 without the lab, KS-AGENT-003 for one that does not listen.
+    """
+    folder = LabFolder(name)
+    if folder.record() is None:
+        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+    listens = kept(folder.path)
+    if listens is None:
+        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen")
+    access = Access(
+        lab=folder.name,
+        address=str(reached(listens, at)),
+        seed=Identities.load(folder.path).control(CLI).seed,
+        authority=authority(folder.path).read_text(),
+    )
+    return msgspec.json.format(msgspec.json.encode(access)) + b"\n"
+
+
+def attach(data: bytes, name: str) -> Access:
+    """Keep a file's content, under ``name`` or (empty) the lab's own; it takes the place of the one
+    before. KS-AGENT-002 for what is none, KS-LAB-006 where a lab of that name is this user's."""
+    try:
+        access = msgspec.json.decode(data[:_LARGEST], type=Access)
+        address("the address in it", access.address)
+        if access.layout != LAYOUT:
+            raise msgspec.ValidationError(f"layout {access.layout}")
+    except (msgspec.DecodeError, KeysteadError) as error:
+        raise KeysteadError("KS-AGENT-002", f"this gives no access to a lab: {error}") from None
+    known = lab_name(name or access.lab)
+    if LabFolder(known).record() is not None:
+        text = f"a lab {known} is here already"
+        raise KeysteadError("KS-LAB-006", text, "attach it under another name with `--name`")
+    access = msgspec.structs.replace(access, lab=known)
+    try:
+        where = _place(known)
+        where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(where.with_suffix(".pem"), access.authority.encode(), durable=False)
+        replace_file(where, msgspec.json.encode(access), mode=0o600, durable=False)
+    except OSError as error:
+        raise no_room(error) from None
+    return access
+
+
+def detach(name: str) -> None:
+    """Forget it; KS-LAB-001 when no lab is attached under that name."""
+    if attached(name) is None:
+        raise KeysteadError("KS-LAB-001", f"no lab {name} is attached")
+    for suffix in (".json", ".pem"):
+        _place(name).with_suffix(suffix).unlink(missing_ok=True)
+
+
+def attached(name: str) -> Access | None:
+    """What was attached under ``name``; None when nothing was."""
+    try:
+        return msgspec.json.decode(_place(lab_name(name)).read_bytes(), type=Access)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def client_of(access: Access) -> ControlClient:
+    """A client of that lab's control broker, not yet connected."""
+    secured = Secured(str(_place(access.lab).with_suffix(".pem")), BrokerKind.CONTROL.value)
+    return ControlClient(f"nats://{access.address}", access.seed, CLI, secured=secured)
+
+
+def away(access: Access) -> KeysteadError:
+    """Why it cannot be commanded."""
+    text = f"the lab {access.lab} does not answer at {access.address}"
+    return KeysteadError("KS-AGENT-006", text)
+
+
+def _place(name: str) -> Path:
+    return state_home() / "attached" / f"{name}.json"

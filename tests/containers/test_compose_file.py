@@ -1,0 +1,104 @@
+"""What compose.yaml and Containerfile say, without an engine: safe, complete, and of one mind."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cyclopts import CycloptsError
+
+from lab.cli.program import build
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "containers/lab.yaml"
+Compose = dict[str, Any]
+
+
+def compose() -> Compose:
+    found: Compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def unsafe(file: Compose) -> list[str]:
+    """What a container may do that it need not."""
+    wrong = []
+    for name, service in file["services"].items():
+        held = {
+            "a root file system that can be written": service.get("read_only") is not True,
+            "new privileges": "no-new-privileges:true" not in service.get("security_opt", ()),
+            "capabilities": service.get("cap_drop") != ["ALL"] or "cap_add" in service,
+            "root": str(service.get("user", "0")).split(":")[0] in ("0", "root"),
+            "no health check": service.get("healthcheck", {}).get("test", [])[:1] != ["CMD"],
+            "privileges": bool(service.get("privileged")),
+            "an address that everybody reaches": any(
+                not str(port).startswith("127.0.0.1:") for port in service.get("ports", ())
+            ),
+        }
+        wrong += [f"{name} has {what}" for what, is_so in held.items() if is_so]
+    return wrong
+
+
+def test_no_container_may_do_more_than_it_must() -> None:
+    assert unsafe(compose()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("read_only", False),
+        ("security_opt", []),
+        ("cap_drop", ["NET_RAW"]),
+        ("user", "0:0"),
+        ("healthcheck", {"test": "keystead healthcheck"}),
+        ("privileged", True),
+        ("ports", ["4333:4333"]),
+    ],
+)
+def test_a_container_that_may_is_found(key: str, value: object) -> None:
+    file = copy.deepcopy(compose())
+    file["services"]["esxi"] = {**file["services"]["esxi"], key: value}
+    assert len(unsafe(file)) == 1
+
+
+def test_commands_and_health_checks_can_be_typed() -> None:
+    """As one word each: engines split what has spaces."""
+    for service in compose()["services"].values():
+        for words in (service["command"], service["healthcheck"]["test"][2:]):
+            assert not any(set(word) & set(" \t") for word in words)
+            build().parse_args(words, print_error=False, exit_on_error=False)
+        assert service["healthcheck"]["test"][1] == "keystead"
+    with pytest.raises(CycloptsError):
+        build().parse_args(["agent", "jion"], print_error=False, exit_on_error=False)
+
+
+def test_containers_are_the_machines_of_the_lab() -> None:
+    file, lab = compose(), load(str(ROOT / LAB))
+    machines = {machine.name for machine in lab.machines}
+    assert set(file["services"]) == machines | {"supervisor"}
+    mounts = {name: service["volumes"] for name, service in file["services"].items()}
+    for name in sorted(machines):
+        own = f"invite-{name}:/invitations/{name}"
+        assert own in mounts[name], name
+        # Its bundles are seen by the supervisor and by nobody else.
+        assert [service for service in mounts if own in mounts[service]] == ["supervisor", name]
+        assert f"/invitations/{name}" in file["services"][name]["command"]
+    named = {mount.split(":")[0] for listed in mounts.values() for mount in listed}
+    assert named == set(file["volumes"])
+    topology = plan(lab)
+    assert [pool.pool for pool in topology.pools] == ["esxi"]
+    assert not [node for node in topology.nodes if node.cluster]
+
+
+def test_the_image_has_the_folders_that_volumes_are_mounted_on() -> None:
+    """Else they would be root's."""
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (made,) = [line for line in text.splitlines() if line.startswith("RUN install -d")]
+    mounts = [m for service in compose()["services"].values() for m in service["volumes"]]
+    assert {mount.split(":")[1] for mount in mounts} <= set(made.split())
+    user = compose()["services"]["esxi"]["user"]
+    assert f"USER {user}" in text and f"-o {user.split(':')[0]}" in made
