@@ -152,16 +152,12 @@ def up(
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
-    knobs = assignments("--set", set_)
-    changes = {**shape.changes(), **({"knobs": knobs} if knobs else {})}
+    changes = shape.changes()
+    if knobs := assignments("--set", set_):
+        changes["knobs"] = knobs
+    invite = ways.invitations()
     start = starting(
-        options.name,
-        file,
-        changes,
-        seed,
-        retain=retain,
-        listen=ways.listen,
-        invite=ways.invitations(),
+        options.name, file, changes, seed, retain=retain, listen=ways.listen, invite=invite
     )
     if start is None:
         say(f"the lab {options.name} is running already")
