@@ -185,10 +185,10 @@ class Trail:
     def changing(self) -> None:
         """They are in this transaction too."""
 
-    def write(self) -> None:
-        """Write what was appended since the last call, and the head; nothing when nothing was."""
+    def write(self) -> bool:
+        """Write what was appended since the last call, and the head; False: nothing was."""
         if not self._rows:
-            return
+            return False
         several.insert(self._connection, _ROWS, self._rows)
         self._rows = []
         last, digest = self.end()
@@ -196,6 +196,7 @@ class Trail:
             "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
             (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
         )
+        return True
 
 
 def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:

@@ -4,7 +4,8 @@ What costs most is then paid once for all of them: the way to the database's wri
 head of the trail, its rows in one statement, and the wait for the witnesses. Each message runs
 for itself, in the order in which they came, and decides for itself; only its end is shared. When
 one of them fails, nothing of the transaction happened, and each has one of its own then, so none
-takes others with it.
+takes others with it. A commit that the disk refuses may have happened all the same: then none is
+done again, which would refuse what it has done itself, and all are told what the disk has said.
 
 Rows of the trail that wait (``unwritten``) go along, in front of those of the messages.
 """
@@ -15,13 +16,13 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from protocol.errors import ProductError
-from services.kms import making, store
-from services.kms.audit import Trail
+from services.kms import audit, making, store
+from services.kms.audit import Trail, TrailEnd
 from services.kms.kept import NONE, Kept, Touched
 from services.kms.making import Making, Wanted
 from services.kms.master import Vault
@@ -81,6 +82,9 @@ class _Message:
         self.error = error
         self.over()
 
+    again_is_safe: ClassVar[bool] = False
+    """Whether it finds what a commit that was refused has done of it."""
+
     def begin(self) -> None:
         """On the loop, before its first transaction: what a transaction cannot do."""
 
@@ -94,6 +98,7 @@ class _NewKeys(_Message):
     ``again``: a commit of them was refused, which may have happened all the same."""
 
     __slots__ = ("again", "commits", "made", "wanted")
+    again_is_safe = True
 
     def __init__(
         self, commits: Commits, wanted: list[Wanted], made: list[Making], *, again: bool = False
@@ -204,7 +209,7 @@ class Commits:
             return
         try:
             await self._database.transact(
-                partial(self._run, loads, ()), partial(self._noted, loads, ())
+                partial(self._run, loads, (), []), partial(self._noted, loads, ())
             )
         except Exception:
             self.unwritten.failed()
@@ -259,34 +264,60 @@ class Commits:
 
     async def _carry(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
         """Commit these and answer them; what is left, for those that have a witness to wait for."""
-        loads = self.unwritten.loads()
+        loads, ends = self.unwritten.loads(), list[TrailEnd]()
         try:
             for message in group:
                 message.begin()
             await self._database.transact(
-                partial(self._run, loads, group), partial(self._noted, loads, group)
+                partial(self._run, loads, group, ends), partial(self._noted, loads, group)
             )
         except (Exception, NodeDown) as error:
             self.unwritten.failed()
-            parts = [part for message in group for part in message.apart()]
-            alone = len(parts) == 1 or isinstance(error, NodeDown) or group[0].done is not None
-            for message in group if alone else parts:
-                if alone:
-                    self._let_go(message)
-                    message.end(error)
-                else:
-                    self._background("kms.commit", self._carried([message]))
+            await self._failed(group, ends, error)
             return None
         return self._answer(group)
 
+    async def _failed(
+        self, group: Sequence[_Message], ends: Sequence[TrailEnd], error: BaseException
+    ) -> None:
+        """Have each of them carried by itself, or told. ``ends``: of the trail, with their rows."""
+        parts = [message.apart() for message in group]
+        alone = sum(map(len, parts)) == 1 or group[0].done is not None
+        happened = False
+        if ends and isinstance(error, OSError) and not alone:
+            try:
+                happened = await self._happened(ends[-1])
+            except NodeDown as down:
+                error = down
+        alone = alone or isinstance(error, NodeDown)
+        for message, apart in zip(group, parts, strict=True):
+            if alone or (happened and not message.again_is_safe):
+                self._let_go(message)
+                message.end(error)
+                continue
+            for part in apart:
+                self._background("kms.commit", self._carried([part]))
+
+    async def _happened(self, end: TrailEnd) -> bool:
+        """Whether the trail has come by that end, or nobody knows."""
+        try:
+            return await self._database.query(lambda connection: audit.has(connection, end))
+        except OSError:
+            return True
+
     def _run(
-        self, loads: Sequence[Load], group: Sequence[_Message], connection: sqlite3.Connection
+        self,
+        loads: Sequence[Load],
+        group: Sequence[_Message],
+        ends: list[TrailEnd],
+        connection: sqlite3.Connection,
     ) -> list[Done[Any]]:
         trail = Trail(connection, self.vault)
         for load in loads:  # at once: a message may look them up
             load.write(connection, trail)
         done = [message.run(connection, trail) for message in group]
-        trail.write()
+        if trail.write():
+            ends.append(trail.end())
         return done
 
     def _noted(

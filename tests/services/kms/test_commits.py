@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -151,3 +152,59 @@ async def test_the_end_of_a_life_ends_all_that_wait(rig: Rig) -> None:
     assert all(isinstance(one, NodeDown) for one in done)
     assert rig.life.ended is WayDown.CRASH
     assert rig.runs == ["a", "b"]
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_nothing_is_done_twice_where_a_refused_commit_has_happened(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, *, happened: bool
+) -> None:
+    """Else who destroys a key is refused to destroy one that is destroyed: by itself."""
+    transact, refused = rig.database.transact, OSError(errno.EIO, "no")
+
+    async def refuses(run: Any, applied: Any = None) -> Any:
+        monkeypatch.setattr(rig.database, "transact", transact)
+        if happened:
+            await transact(run)
+        raise refused
+
+    monkeypatch.setattr(rig.database, "transact", refuses)
+    done = await outcomes(rig.say("a"), rig.say("b"))
+    if happened:
+        assert done == [refused, refused] and rig.runs == ["a", "b"]
+    else:
+        assert [one.value for one in done] == ["a", "b"]
+    assert rig.said() == ["a", "b"]
+
+
+async def test_where_nobody_can_say_whether_it_happened_nothing_is_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact, refused = rig.database.transact, OSError(errno.EIO, "no")
+
+    async def refuses(*given: Any) -> Any:
+        await transact(given[0])
+        raise refused
+
+    async def unread(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "nor this")
+
+    monkeypatch.setattr(rig.database, "transact", refuses)
+    monkeypatch.setattr(rig.database, "query", unread)
+    assert await outcomes(rig.say("a"), rig.say("b")) == [refused, refused]
+    assert rig.runs == ["a", "b"]
+
+
+async def test_a_life_that_ends_in_that_look_answers_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact = rig.database.transact
+
+    async def refuses(*given: Any) -> Any:
+        await transact(given[0])
+        rig.life.end(WayDown.CRASH)
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(rig.database, "transact", refuses)
+    async with asyncio.timeout(5):
+        done = await outcomes(rig.say("a"), rig.say("b"))
+    assert all(isinstance(one, NodeDown) for one in done) and rig.runs == ["a", "b"]
