@@ -217,6 +217,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         "Several machines are not available here",
         "A lab whose file has `machines:` needs a supervisor that machines can join.",
         "start it with `keystead up FILE`, or play it with `--mode sim`, all in one place",
+        4,
     ),
     "KS-AGENT-008": Explanation(
         "The machine has gone",

@@ -73,7 +73,7 @@ class Machine:
     ) -> None:
         self.plan, self.name = plan, plan.machine
         self._client, self._on_end, self._warn = client, on_end, warn
-        self.run, self.ended_by_s = "", 0.0
+        self.run, self.ended_by_s, self.losses = "", 0.0, 0
         self.joined = asyncio.Event()
         self.offset = Offset()
         self.wall_offset_s = self.load = self.delay_s = 0.0  # as the last beat told
@@ -138,6 +138,7 @@ class Machine:
         if not self.run:
             return
         self.run = ""
+        self.losses += 1
         self.joined.clear()
         if ended:
             self.ended_by_s = 0.0

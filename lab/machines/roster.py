@@ -206,13 +206,13 @@ class Roster:
     def doubts(self) -> Callable[[], list[str]]:
         """Tells why nothing counts of what was measured since this was called: a clock that was not
         known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
-        begun = [(machine, machine.run, machine.watched()) for machine in self.machines.values()]
+        begun = [(machine, machine.losses, machine.watched()) for machine in self.machines.values()]
 
         def found() -> list[str]:
             lost = [
                 f"KS-AGENT-008: machine {machine.name} was lost during the run"
-                for machine, run, _ in begun
-                if machine.run != run
+                for machine, losses, _ in begun
+                if machine.losses != losses
             ]
             unknown = [
                 f"KS-AGENT-010: the clock of machine {machine.name} was known within "

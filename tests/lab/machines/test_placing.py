@@ -95,6 +95,7 @@ def test_a_lab_that_nobody_can_join_has_no_machines(topology: Topology, tmp_path
     with pytest.raises(KeysteadError) as refused:
         ProcessLab(tmp_path, topology, LabTime(0.0, 0.0, 1.0), 1)
     assert refused.value.id == "KS-AGENT-007"
+    assert refused.value.exit_code == 4, "1 is an experiment that failed"
 
 
 def test_a_machine_makes_no_evidence_of_nodes_of_others() -> None:

@@ -169,9 +169,11 @@ async def test_a_run_does_not_wait_for_its_own_lease(
     roster: Roster, client: Client, seeks: MachineSeeks
 ) -> None:
     await heard(roster, seeks)
+    doubts = roster.doubts()
     roster.machines["east"].lose("was silent")
     await heard(roster, seeks)
     assert roster.machines["east"].run == "r1" and client.refusals() == []
+    assert [doubt.split(":")[0] for doubt in doubts()] == ["KS-AGENT-008"], "it was lost meanwhile"
 
 
 @pytest.mark.parametrize("damage", ["disk", "record"])
