@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaos.experiment.plan import load_plan
+from chaos.load.histogram import decoded, percentile_file
 from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
 from lab.errors import KeysteadError
-from lab.load.kept import LOAD, compared, load_of, of_run
+from lab.load.kept import LOAD, LOAD_MODE, compared, load_of, of_run
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX, result_of
-from lab.runs.store import RunFolder
+from lab.runs.store import RunFolder, RunRecord
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 
@@ -28,10 +29,14 @@ def story_of(run: str) -> Story:
     """A stored run with its verified history.
 
     KS-RUN-001 when it is not there or has no history, KS-RUN-004 for a damaged file, KS-CHAOS-204
-    for a history that is not what was written, KS-USE-003 for a run of the matrix.
+    for a history that is not what was written, KS-USE-003 for a run of the matrix, and for a load
+    on what is no lab.
     """
     folder = RunFolder(run)
     record = folder.record()
+    if _is_load(record):
+        text = f"{run} is a load on no lab: -o, --junit and --hgrm tell of it"
+        raise KeysteadError("KS-USE-003", text)
     if record.experiment in (MATRIX, OUTSIDE):
         text = f"{run} is a run of the matrix: -o, --junit and --blocks tell of it"
         raise KeysteadError("KS-USE-003", text)
@@ -51,6 +56,11 @@ def story_of(run: str) -> Story:
         replay_of=record.replay_of,
         titles={rule.id: rule.title for rule in all_rules().values()},
     )
+
+
+def _is_load(record: RunRecord) -> bool:
+    """Whether a run is a load on something that is no lab: it has figures, and no history."""
+    return record.experiment == LOAD and record.mode == LOAD_MODE
 
 
 def matrix_of(run: str) -> MatrixStory | None:
@@ -127,6 +137,10 @@ def junit_of(run: str, *, strict: bool = False) -> bytes:
         from chaos.report.matrix_junit import matrix_junit
 
         return matrix_junit(matrix, strict=strict)
+    if _is_load(RunFolder(run).record()):
+        from lab.load.junit import load_junit
+
+        return load_junit(load_of(run), strict=strict)
     from chaos.report.junit import junit
 
     return junit(story_of(run), strict=strict)
@@ -180,16 +194,28 @@ def write_drawings(run: str, folder: Path) -> list[Path]:
 def write_percentiles(run: str, file: Path) -> list[Path]:
     """A file in HdrHistogram's percentile format for each operation and phase, beside ``file``:
     ``a.hgrm`` becomes ``a-key.create-before.hgrm``. The paths that were written; none for a run
-    without an operation that ended ok. Errors as ``story_of`` and ``write``."""
-    from chaos.report.latency import percentile_files, samples
-
+    without an operation that ended ok; of a load on no lab for each operation. Errors as
+    ``story_of`` and ``write``."""
     made = []
-    for (op, phase), text in percentile_files(samples(story_of(run).records)).items():
-        word = "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in op)
-        path = file.with_name(f"{file.stem}-{word}-{phase}{file.suffix or '.hgrm'}")
+    for name, text in _percentiles(run).items():
+        path = file.with_name(f"{file.stem}-{name}{file.suffix or '.hgrm'}")
         write(path, text)
         made.append(path)
     return made
+
+
+def _percentiles(run: str) -> dict[str, bytes]:
+    """By what the file's name ends with."""
+    if _is_load(RunFolder(run).record()):
+        items = [item for item in load_of(run).items if item.p50_ms is not None]
+        return {item.operation: percentile_file(decoded(item.histogram)) for item in items}
+    from chaos.report.latency import percentile_files, samples
+
+    found = {}
+    for (op, phase), text in percentile_files(samples(story_of(run).records)).items():
+        word = "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in op)
+        found[f"{word}-{phase}"] = text
+    return found
 
 
 def place_for(option: str, path: Path | None) -> None:

@@ -198,7 +198,7 @@ def _kept(report: LoadReport, options: Options, files: Files) -> None:
     from lab.load.kept import keep
 
     try:
-        kept = keep(report, "kmip")
+        kept = keep(report)
     except KeysteadError:
         told(report, options)
         files.write(report)

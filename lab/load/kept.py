@@ -34,10 +34,12 @@ from lab.topology.plan import Topology
 
 LOAD: Final = "load"
 """The experiment that a run names which is a load on something that is no lab."""
+LOAD_MODE: Final = "kmip"
+"""The mode of such a run."""
 FILE: Final = "load.json"
 
 
-def keep(report: LoadReport, mode: str) -> LoadReport:
+def keep(report: LoadReport, mode: str = LOAD_MODE) -> LoadReport:
     """The same with the name of its run. KS-LAB-005 when there is no room for it, and nothing of
     the run is left then."""
     folder = new_run(LOAD, mode, report.seed)

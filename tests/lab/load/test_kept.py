@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from junitparser import JUnitXml
 
 from chaos.load.histogram import decoded, percentile_file, value_ms
 from lab.api.answers.load import LoadReport
@@ -20,6 +21,7 @@ from lab.cli.load_files import Files
 from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.errors import KeysteadError
+from lab.load.junit import load_junit
 from lab.load.kept import compared, keep, load_of
 from lab.load.page import page, pair
 from lab.runs import store
@@ -189,3 +191,30 @@ def test_a_kept_load_that_is_damaged_is_one_message(
         assert run(words) == 4
         out, err = capsys.readouterr()
         assert out == "" and "error KS-RUN-004: " in err and "load.json" in err
+
+
+def test_a_pipeline_reads_the_thresholds_of_a_load_as_cases(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ("get.p99 < 100ms", "get.max < 10s", "all.errors < 1%")
+    red = keep(load(Stalling(), *limits, rate="20/s", duration="30s"))
+    assert run(["report", red.run, "--junit", str(home / "red.xml")]) == 0
+    suite = JUnitXml.fromfile(str(home / "red.xml"))
+    assert (suite.tests, suite.failures, suite.errors) == (4, 1, 0)
+    assert run(["report", red.run, "--hgrm", str(home / "out.hgrm")]) == 0
+    kept = home / "runs" / red.run / "get.hgrm"
+    assert (home / "out-get.hgrm").read_bytes() == kept.read_bytes()
+    ended = msgspec.structs.replace(red, verdict="interrupted")
+    late = msgspec.structs.replace(red, verdict="unknown")
+    counts = [
+        [JUnitXml.fromstring(load_junit(one, strict=strict)) for strict in (False, True)]
+        for one in (ended, late)
+    ]
+    assert [(one.failures, one.errors, one.skipped) for pair_ in counts for one in pair_] == [
+        (1, 1, 0),
+        (1, 1, 0),
+        (0, 0, 1),
+        (0, 1, 0),
+    ]
+    assert run(["report", red.run, "--github"]) == 64
+    assert f"KS-USE-003: {red.run} is a load on no lab" in capsys.readouterr().err
