@@ -32,6 +32,7 @@ from services.kms.doors.kmip.forms import LARGEST, MOST
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.ids import IdScheme
+from services.kms.making import Making, Wanted
 from services.kms.master import kek_bytes
 from services.kms.operations import Create, Get
 from services.kms.ring import KeyRing
@@ -398,6 +399,28 @@ async def test_a_defect_in_one_answer_is_of_its_connection_alone(
             assert key_in(await one)
         with pytest.raises(RuntimeError, match="a defect"):
             await first
+
+
+@pytest.mark.parametrize("times", [1, 99])
+async def test_keys_that_are_not_struck_are_told_of(way: Way, times: int) -> None:
+    """Each is tried alone then; who comes later is served as ever."""
+    commits, tries = way.server.service.core.commits, list[int]()
+    right = commits.strike
+
+    def strike(wanted: Sequence[Wanted]) -> list[Making]:
+        tries.append(len(wanted))
+        if len(tries) <= times:
+            raise RuntimeError("a defect")
+        return right(wanted)
+
+    commits.strike = strike
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*[way.ask(PLAIN) for _ in range(3)], return_exceptions=True)
+    assert tries == [3, 1, 1, 1]
+    assert [isinstance(one, bytes) for one in told] == [times == 1] * 3
+    commits.strike = right
+    assert key_in(await way.ask(PLAIN))
+    assert len(way.server.platter.sql("SELECT key_id FROM keys")) == (4 if times == 1 else 1)
 
 
 async def test_a_full_disk_fails_all_and_loses_none(
