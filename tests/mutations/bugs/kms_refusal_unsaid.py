@@ -11,11 +11,13 @@ from tests.mutations.bugs.planting import plant
 
 
 def _silent(original: Any) -> Any:
-    async def carry(self: Any, group: Any) -> None:
+    async def carry(self: Any, group: Any) -> Any:
         loads, ran = self.unwritten.loads(), list[Done[Any]]()
+        for message in group:
+            message.begin()
 
         def run(connection: Any) -> Any:
-            ran[:] = self._run(loads, group, connection)
+            ran[:] = self._run(loads, group, [], connection)
             return ran
 
         try:
@@ -23,7 +25,7 @@ def _silent(original: Any) -> Any:
         except OSError:
             for message, done in zip(group, ran, strict=False):
                 message.done = Done(done.value, Written())
-        await self._answer(group)
+        return self._answer(group)
 
     return carry
 
