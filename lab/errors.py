@@ -174,6 +174,37 @@ EXPLANATIONS: dict[str, Explanation] = {
         "A host was added, and nats-server kept the old list of users.",
         "read the broker's log named in the message; `keystead down`, then `keystead up`",
     ),
+    "KS-BROKER-004": Explanation(
+        "The servers of the bus do not answer",
+        "None of the addresses of `bus:` in the Lab file leads to a nats-server that lets us in.",
+        "see that the servers run and that the addresses are right, then `keystead up`",
+    ),
+    "KS-BROKER-005": Explanation(
+        "TLS to the servers of the bus fails",
+        "Their certificates are not of the authority that the Lab file names, or not both sides "
+        "want TLS.",
+        "`bus: {url: tls://HOST:PORT, authority: /path/ca.pem}` in the Lab file, or nats://",
+    ),
+    "KS-BROKER-006": Explanation(
+        "The servers of the bus will not do",
+        "They are older than 2.10, or take smaller messages than nodes send.",
+        "ask their administrator for a newer version, or for a larger max_payload",
+    ),
+    "KS-BROKER-007": Explanation(
+        "The servers of the bus do not know the lab",
+        "The administrator has not loaded the accounts and keys of this lab, or older ones.",
+        "`keystead lab broker-config` prints what has to be loaded; then again",
+    ),
+    "KS-BROKER-008": Explanation(
+        "The permissions at the bus are not those of the lab",
+        "A node may do less there than it must, or more than it should: it could speak as another.",
+        "`keystead lab broker-config` prints what has to be loaded; then again",
+    ),
+    "KS-BROKER-009": Explanation(
+        "The servers are not one bus of this lab alone",
+        "What is said at one of them is not heard at the others, or another lab speaks there.",
+        "ask for routes between the servers; give each lab a name and an account of its own",
+    ),
     "KS-ID-001": Explanation(
         "The lab's identities are missing or damaged",
         "A file of keys under the lab's folder is not there, or not as it was written.",

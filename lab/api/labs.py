@@ -55,7 +55,7 @@ def starting(
     record = folder.record()
     wanted = None
     if file or changes or record is None:
-        wanted = _lab_file(file or DEFAULT_FILE, changes, name)
+        wanted = lab_file(file or DEFAULT_FILE, changes, name)
     if record is not None:
         launching.check_same(folder, record, wanted, seed)
         if state_of(folder) is LabState.RUNNING:
@@ -73,7 +73,7 @@ def starting(
     return Start(folder, record, fresh=fresh, retain=retain)
 
 
-def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
+def lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
     """The Lab file with all overrides, as plain data."""
     from lab.topology.lab_file import load
     from lab.topology.plan import plan
@@ -140,11 +140,16 @@ def _refuse_without_tpm(file: dict[str, Any]) -> None:
 def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) -> Lab:
     """What runs now; ``seconds`` of real time that it took; ``missing``: what is not right."""
     record = start.record
+    bus = record.file.get("bus", {})
+    more = range(2, bus.get("servers", 1) + 1)
+    places = {"data": ("data", *(f"data-{n}" for n in more)), "control": ("control",)}
     ports: dict[str, str] = {}
-    for kind in ("data", "control"):
-        text = start.folder.read(f"broker-{kind}/endpoint.json")
-        if text:
-            ports[kind] = f"nats://127.0.0.1:{json.loads(text)['port']}"
+    for kind, folders in places.items():
+        texts = [start.folder.read(f"broker-{name}/endpoint.json") for name in folders]
+        ports[kind] = ",".join(
+            f"nats://127.0.0.1:{json.loads(text)['port']}" for text in texts if text
+        )
+    ports["data"] = bus.get("url") or ports["data"]
     server = ".".join(map(str, find_server().version))
     return Lab(
         name=record.name,

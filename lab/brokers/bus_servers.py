@@ -10,10 +10,15 @@ from typing import Final
 from lab.brokers.configuration import BrokerKind, Routes
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
+from protocol.terms import NodeName
 from services.runtime.each import for_each
 
 _ROUTES_LIMIT_S: Final = 10.0  # real seconds; the usual is 0.1
 _LOOK_EVERY_S: Final = 0.01
+
+
+def _silent(text: str) -> None:
+    """Who starts parts again tells of them."""
 
 
 class BusServers:
@@ -26,6 +31,7 @@ class BusServers:
     def __init__(self, folder: Path, identities: Identities, servers: int) -> None:
         self.wanted = True
         self.held: set[int] = set()
+        self._identities, self.warn = identities, _silent
         self._secret = os.urandom(16).hex()
         if servers == 1:
             self.all = [Broker(folder, identities, BrokerKind.DATA)]
@@ -38,6 +44,10 @@ class BusServers:
             return Routes(self._secret, others=tuple(port for port in others if port > 0))
 
         return Broker(folder, identities, BrokerKind.DATA, number=number, routes=routes)
+
+    @property
+    def secured(self) -> None:
+        """On loopback there is no TLS."""
 
     @property
     def url(self) -> str:
@@ -118,6 +128,8 @@ class BusServers:
         for server in self.all:
             server.resume()
 
-    async def reload(self) -> None:
-        """See ``Broker.reload``."""
+    async def admit(self, *nodes: NodeName) -> None:
+        """Let nodes that have come to the lab log in; see ``Broker.reload``."""
+        for node in nodes:
+            self._identities.add(node)
         await for_each(self.all, lambda server: server.reload())

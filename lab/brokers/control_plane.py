@@ -25,7 +25,7 @@ from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import Secured
+from services.runtime.real.secured import Way
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import Asked, Serving
@@ -67,7 +67,7 @@ class ControlClient:
         name: str,
         *,
         options: ConnectionOptions = CONTROL_OPTIONS,
-        secured: Secured | None = None,
+        secured: Way | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = control_name(name)

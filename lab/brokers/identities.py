@@ -164,6 +164,17 @@ class Identities:
             _write(self._public / f"{name}.json", public, 0o644)
         return identity
 
+    def adopt(self, kept: Identities, nodes: Iterable[NodeName]) -> None:
+        """Have the nkeys of these nodes and of the tap from ``kept``, and sealing keys of our own:
+        servers that somebody else runs know them from an earlier lab of this name."""
+        for name in nodes:
+            path, seed = self._nodes / f"{node_name(name)}.json", kept.node(name).seed
+            if not path.exists() or self.node(name).seed != seed:
+                raw = X25519PrivateKey.generate().private_bytes_raw()
+                _write(path, _SecretFile(name, seed, base64.b64encode(raw).decode()), 0o600)
+            self.add(name)
+        _write(self._control / f"{TAP}.json", _SecretFile(TAP, kept.control(TAP).seed), 0o600)
+
     def add_agent(self, number: int) -> ControlIdentity:
         """Identity of agent ``number``, made now if it has none."""
         return self._add_control(agent_name(number))

@@ -7,15 +7,16 @@ from contextlib import asynccontextmanager
 
 from lab.brokers.identities import TAP, Identities
 from services.runtime.real.bus import TapWire
+from services.runtime.real.secured import Way
 from services.runtime.wire import TapCallback
 
 
 @asynccontextmanager
 async def tapped(
-    url: str, identities: Identities, hear: TapCallback
+    url: str, identities: Identities, hear: TapCallback, secured: Way | None
 ) -> AsyncIterator[Callable[[], int]]:
     """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""
-    wire = TapWire(url, identities.control(TAP).seed, hear)
+    wire = TapWire(url, identities.control(TAP).seed, hear, secured=secured)
     await wire.open()
     try:
         yield lambda: wire.gaps

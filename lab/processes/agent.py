@@ -25,7 +25,7 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
-from services.runtime.real.secured import Secured
+from services.runtime.real.secured import Secured, ServersTls, Way
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 from services.runtime.real.world import LabTime, LabWorld
 
@@ -38,7 +38,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
     (``lab.scan``); both are empty in normal use. On another machine than the supervisor's
     ``authority`` is the file of the lab's certificate authority, and ``offset`` that of the offset
-    to the clock that ``epoch`` is of (``SharedOffset``)."""
+    to the clock that ``epoch`` is of (``SharedOffset``). ``tls``: how a bus of somebody else's
+    servers is reached that takes it."""
 
     name: str
     folder: str
@@ -50,11 +51,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     patch: str = ""
     ledger: str = ""
+    tls: ServersTls | None = None
     authority: str = ""
     offset: str = ""
 
-    def secured(self, broker: BrokerKind) -> Secured | None:
-        """How that broker is reached; None for one on this machine."""
+    def secured(self, broker: BrokerKind) -> Way | None:
+        """How that broker is reached; None for one without TLS."""
+        if broker is BrokerKind.DATA and self.tls is not None:
+            return self.tls
         return Secured(self.authority, broker.value) if self.authority else None
 
 

@@ -51,9 +51,8 @@ class LabGrowth(LabStrikes):
             raise NotAvailable(f"no host can be added to a cluster on machine {where} yet")
         if spec.node not in self._of:
             number = len(self._processes) + 1
-            self.identities.add(spec.node)
+            await self.data.admit(spec.node)
             self.identities.add_agent(number)
-            await self.data.reload()
             await self.control.reload()
             process = AgentProcess(agent_name(number), [])
             try:
@@ -84,7 +83,7 @@ class LabGrowth(LabStrikes):
             self._specs[spec.node] = spec
             self._firmware.setdefault(spec.node, spec.firmware)
         self._directory = None
-        await self.data.reload()
+        await self.data.admit(*(spec.node for spec, _ in places))
         await self.control.reload()
         await self.roster.know()
         for spec, _ in places:

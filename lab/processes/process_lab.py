@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from chaos.faults.base import names
-from lab.brokers.bus_servers import BusServers
+from lab.brokers.bus import bus_of
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
-from lab.brokers.identities import SUPERVISOR, Identities, agent_name
+from lab.brokers.identities import SUPERVISOR, agent_name
 from lab.brokers.server import Broker
 from lab.brokers.tap import tapped
 from lab.errors import KeysteadError
@@ -76,8 +76,7 @@ class ProcessLab(LabFiles, LabGrowth):
         super().__init__(topology)
         self.folder, self.time, self.seed = folder, time, seed
         self._patch, self.ledger = patch, ""  # the collector that agents are to tell their keys
-        self.identities = Identities.create(folder, [s.node for s in topology.nodes], 0)
-        self.data = BusServers(folder, self.identities, topology.bus.servers)
+        self.identities, self.data = bus_of(folder, topology, lambda text: self.warn(text))
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
         self.agents = Agents(log_of(folder), real_tpms=real)
@@ -161,6 +160,7 @@ class ProcessLab(LabFiles, LabGrowth):
             folder=str(self.folder),
             control_url=self.control.url,
             data_url=self.data.url,
+            tls=self.data.secured,
             epoch=self.time.epoch,
             wall=self.time.wall,
             pace=self.time.pace,
@@ -338,7 +338,7 @@ class ProcessLab(LabFiles, LabGrowth):
         return await self._tell(process, message, real_s)
 
     def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
-        return tapped(self.data.url, self.identities, hear)
+        return tapped(self.data.url, self.identities, hear, self.data.secured)
 
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
         groups: dict[str, list[NodeName]] = {}

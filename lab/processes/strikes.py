@@ -7,7 +7,7 @@ import signal
 from abc import abstractmethod
 from typing import Final, TypeVar
 
-from lab.brokers.bus_servers import BusServers
+from lab.brokers.bus import DataBus
 from lab.core import LabCore
 from lab.processes.agents import AgentProcess, Forked
 from protocol.errors import NotConnected, ProductError
@@ -25,7 +25,7 @@ CONTROL_FLOOR_S: Final = 10.0  # real seconds that an agent gets at least
 class LabStrikes(LabCore):
     """The part of ``ProcessLab`` that signals processes, here and on other machines alike."""
 
-    data: BusServers
+    data: DataBus
     _of: dict[NodeName, AgentProcess]
 
     _processes: list[AgentProcess]

@@ -101,9 +101,9 @@ class LabSize(msgspec.Struct, frozen=True, kw_only=True):
 def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
     """The size of a lab of this file (all overrides applied); ``added`` hosts came later.
 
-    ``processes``: one supervisor, one fork server, two brokers, and the agents.
+    ``processes``: one supervisor, one fork server, the brokers, and the agents.
     """
-    clusters = file["clusters"]
+    clusters, bus = file["clusters"], file.get("bus", {})
     hosts = [c["hosts"] for c in clusters]
     agents = len(file["kms"]) + len(file["vcenters"]) + added
     agents += sum(-(-h["count"] // h["pack"]) for h in hosts)
@@ -116,7 +116,7 @@ def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
     return LabSize(
         pace=file["pace"],
         pack=max((min(h["pack"], h["count"]) for h in hosts if h["count"]), default=1),
-        processes=agents + 4,
+        processes=agents + 3 + (0 if bus.get("url") else bus.get("servers", 1)),
         hosts=sum(h["count"] for h in hosts) + added,
         vms=sum(c["vms"]["count"] for c in clusters),
         tpm=tpm,

@@ -12,7 +12,7 @@ import os
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import Secured
+from services.runtime.real.secured import Way
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 
@@ -30,7 +30,7 @@ class NatsWire(Wire):
         life: Incarnation,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Secured | None = None,
+        secured: Way | None = None,
     ) -> None:
         me = life.node
         self.me = me
@@ -139,10 +139,11 @@ class TapWire:
         callback: TapCallback,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
+        secured: Way | None = None,
     ) -> None:
         self._callback = callback
         self._connection = BrokerConnection(
-            url, seed, name="tap", subjects=("l.>", "e.>"), options=options
+            url, seed, name="tap", subjects=("l.>", "e.>"), options=options, secured=secured
         )
 
     @property

@@ -22,7 +22,7 @@ from nats import errors
 
 from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.secured import Secured
+from services.runtime.real.secured import ServersTls, Way
 from services.runtime.wire import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
@@ -59,8 +59,8 @@ class BrokerConnection:
 
     ``probe`` is a subject of this connection alone, covered by ``subjects``: ``open`` returns
     when a message on it came back. An identity that may publish nothing passes an empty one and
-    gets the weaker promise that the broker has read the subscriptions. ``secured``: the broker is
-    behind the lab's door, which takes TLS only.
+    gets the weaker promise that the broker has read the subscriptions. ``secured``: it takes TLS
+    only.
 
     ``violations`` counts refusals by the broker's permissions (its text is not parsed: the
     client lower-cases it). ``losses`` counts lost links, ``epoch`` completed (re)connections.
@@ -75,7 +75,7 @@ class BrokerConnection:
         subjects: tuple[str, ...],
         probe: str = "",
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Secured | None = None,
+        secured: Way | None = None,
     ) -> None:
         self.url = url
         self.name = name
@@ -88,6 +88,7 @@ class BrokerConnection:
         self.refusal: Exception | None = None  # the broker did not know our key
         self.closed = False
         self._seed, self._secured = seed, secured
+        self.tls_after_greeting = isinstance(secured, ServersTls)
         self._subjects = subjects
         self._probe = probe
         self._probed = asyncio.Event()

@@ -25,7 +25,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from nats import errors
 from nats.aio.client import Client
@@ -38,6 +38,7 @@ class ClientOwner(Protocol):
     """Whom the client tells, synchronously."""
 
     closed: bool
+    tls_after_greeting: bool
 
     def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         """One message, in order of arrival."""
@@ -152,6 +153,12 @@ class BrokerClient(Client):
         except Exception as error:  # any other one would end its dialling for good
             raise errors.Error(f"nats: {type(error).__name__}: {error}") from error
         self._forbid_ghost()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """A server's greeting. The client would go on in clear where none speaks of TLS."""
+        if self._owner.tls_after_greeting and initial_connection and not info.get("tls_required"):
+            raise errors.Error("nats: the server does not require TLS")
+        await super()._process_info(info, initial_connection)
 
     def _forbid_ghost(self) -> None:
         if self._owner.closed:

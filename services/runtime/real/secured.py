@@ -1,4 +1,4 @@
-"""A broker behind the lab's door, as another machine reaches it: TLS from the first byte.
+"""How brokers are reached under TLS: behind the lab's door, from the first byte, or elsewhere.
 
 The door has a certificate of the lab's own authority and one name in it, wherever it listens: which
 address leads to it is the network's matter, and whose it is is the authority's. Which of the two
@@ -22,6 +22,22 @@ def _no_news(record: logging.LogRecord) -> bool:
 
 
 @dataclass(frozen=True)
+class ServersTls:
+    """Servers that somebody else runs, reached by ``tls://``: TLS after their greeting, with the
+    name in their address. ``authority`` is a path (PEM); empty: whom this machine trusts."""
+
+    authority: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the broker's client has to be told. Raises ``OSError`` for no such file."""
+        context = ssl.create_default_context(cafile=self.authority or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        logging.getLogger("asyncio").addFilter(_no_news)
+        return {"tls": context}
+
+
+@dataclass(frozen=True)
 class Secured:
     """``authority`` is the path of the lab's certificate authority (PEM), ``broker`` the name that
     the door has for it: ``control`` or ``data``."""
@@ -40,3 +56,6 @@ class Secured:
         context.set_alpn_protocols([self.broker])
         logging.getLogger("asyncio").addFilter(_no_news)  # once, however often it is added
         return {"tls": context, "tls_hostname": DOOR_NAME, "tls_handshake_first": True}
+
+
+Way = Secured | ServersTls

@@ -30,7 +30,7 @@ from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.rng import LabRng
-from services.runtime.real.secured import Secured
+from services.runtime.real.secured import Way
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
@@ -76,7 +76,7 @@ class LabWorld(World):
         keys: Keys,
         clock: LabTime,
         seed: int,
-        secured: Secured | None = None,
+        secured: Way | None = None,
     ) -> None:
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
         self._secured = secured

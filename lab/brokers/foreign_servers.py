@@ -1,0 +1,126 @@
+"""The data bus of a lab on servers that somebody else runs, in an account of its own there.
+
+Their administrator knows the lab's nkeys from ``keystead lab broker-config``; the private halves
+are kept outside of the lab's folder, so that a lab of this name that is made anew has the same.
+A lab that is down has left nothing on the servers: no stream, no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from lab.brokers.identities import TAP, Identities
+from lab.brokers.probing import Probing
+from lab.supervise.scratch import state_home
+from lab.topology.plan import Topology
+from protocol.errors import NotAvailable
+from protocol.terms import NodeName
+from services.runtime.real.connection import BrokerConnection
+from services.runtime.real.secured import ServersTls
+
+_NOT_OURS: Final = "the servers of the bus are run by somebody else"
+
+
+def kept_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
+    """The nkeys of the lab of this name on servers of others, made where they are missing."""
+    folder = state_home() / "bus" / lab
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Identities.create(folder, nodes)
+
+
+class ForeignServers:
+    """What ``BusServers`` is for servers of the lab's own; none of these can be ended or started.
+
+    ``start`` tries by doing whether each node may do there what it has to and nothing else. From
+    then on one idle connection tells whether they answer, and ``warn`` of each change.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        identities: Identities,
+        kept: Identities,
+        warn: Callable[[str], None],
+    ) -> None:
+        bus = topology.bus
+        self.url = ",".join(bus.urls)
+        self.secured = ServersTls(bus.authority) if self.url.startswith("tls:") else None
+        self.all: list[Any] = []
+        self.warn = warn
+        self._nodes = tuple(spec.node for spec in topology.nodes)
+        self._identities, self._kept = identities, kept
+        self._probing = Probing(topology.name, bus, identities, self.secured)
+        self._watch: BrokerConnection | None = None
+
+    def alive(self) -> bool:
+        """Whether a server answers."""
+        return self._watch is not None and self._watch.up
+
+    @property
+    def answers(self) -> bool:
+        """Whether a server answers."""
+        return self.alive()
+
+    def as_wanted(self, number: int) -> bool:
+        """There is none that could be started."""
+        return True
+
+    async def start(self) -> None:
+        """Try them. ``KeysteadError`` KS-BROKER-004 to 009 when they will not do."""
+        for text in await self._probing.all(self._nodes):
+            self.warn(text)
+        seed = self._identities.control(TAP).seed
+        watch = BrokerConnection(self.url, seed, name="keystead", subjects=(), secured=self.secured)
+        await watch.open(_Told(self))
+        self._watch = watch
+
+    async def admit(self, *nodes: NodeName) -> None:
+        """Nodes that have come to the lab: KS-BROKER-007 when its administrator was not told."""
+        for node in nodes:
+            self._kept.add(node)
+            self._identities.adopt(self._kept, [node])
+            await self._probing.one(node)
+
+    async def stop(self) -> None:
+        """Leave."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.close()
+
+    def abort(self) -> None:
+        """Leave at once."""
+        if self._watch is not None:
+            self._watch.abort()
+            self._watch = None
+
+    async def kill(self) -> None:
+        raise NotAvailable(_NOT_OURS)
+
+    async def up(self, number: int) -> bool:
+        raise NotAvailable(_NOT_OURS)
+
+    async def stop_one(self, number: int) -> None:
+        raise NotAvailable(_NOT_OURS)
+
+    async def start_one(self, number: int) -> None:
+        raise NotAvailable(_NOT_OURS)
+
+
+class _Told:
+    """Hears of the links of the idle connection."""
+
+    def __init__(self, servers: ForeignServers) -> None:
+        self._servers = servers
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        """It has no subscriptions."""
+
+    def on_no_responders(self, subject: str) -> None:
+        """It asks nobody anything."""
+
+    def on_disconnected(self) -> None:
+        self._servers.warn("a server of the bus is lost; who was at it looks for another one")
+
+    def on_reconnected(self) -> None:
+        self._servers.warn("a server of the bus answers again")
