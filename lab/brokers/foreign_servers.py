@@ -33,7 +33,7 @@ class ForeignServers:
     """What ``BusServers`` is for servers of the lab's own; none of these can be ended or started.
 
     ``start`` tries by doing whether each node may do there what it has to and nothing else. From
-    then on one idle connection tells whether they answer, and ``warn`` of each change.
+    then on an idle connection to each tells whether it answers, and ``warn`` hears of each change.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class ForeignServers:
         self._nodes = tuple(spec.node for spec in topology.nodes)
         self._identities, self._kept = identities, kept
         self._probing = Probing(topology.name, bus, identities, self.secured)
-        self._watch: BrokerConnection | None = None
+        self._watches: list[BrokerConnection] = []
 
     def alive(self) -> bool:
         """Whether a server answers."""
-        return self._watch is not None and self._watch.up
+        return any(watch.up for watch in self._watches)
 
     @property
     def answers(self) -> bool:
@@ -71,9 +71,10 @@ class ForeignServers:
         for text in await self._probing.all(self._nodes):
             self.warn(text)
         seed = self._identities.control(TAP).seed
-        watch = BrokerConnection(self.url, seed, name="keystead", subjects=(), secured=self.secured)
-        await watch.open(_Told(self))
-        self._watch = watch
+        for url in self._probing.there:
+            watch = BrokerConnection(url, seed, name="keystead", subjects=(), secured=self.secured)
+            self._watches.append(watch)
+            await watch.open(_Told(self, url))
 
     async def admit(self, *nodes: NodeName) -> None:
         """Nodes that have come to the lab: KS-BROKER-007 when its administrator was not told."""
@@ -84,15 +85,15 @@ class ForeignServers:
 
     async def stop(self) -> None:
         """Leave."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
+        for watch in self._watches:
             await watch.close()
+        self._watches.clear()
 
     def abort(self) -> None:
         """Leave at once."""
-        if self._watch is not None:
-            self._watch.abort()
-            self._watch = None
+        for watch in self._watches:
+            watch.abort()
+        self._watches.clear()
 
     async def kill(self) -> None:
         raise NotAvailable(_NOT_OURS)
@@ -108,10 +109,10 @@ class ForeignServers:
 
 
 class _Told:
-    """Hears of the links of the idle connection."""
+    """Hears of the link of the idle connection to one server."""
 
-    def __init__(self, servers: ForeignServers) -> None:
-        self._servers = servers
+    def __init__(self, servers: ForeignServers, url: str) -> None:
+        self._servers, self._url = servers, url
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         """It has no subscriptions."""
@@ -120,7 +121,8 @@ class _Told:
         """It asks nobody anything."""
 
     def on_disconnected(self) -> None:
-        self._servers.warn("a server of the bus is lost; who was at it looks for another one")
+        text = f"{self._url} of the bus is lost; who was at it looks for another server"
+        self._servers.warn(text)
 
     def on_reconnected(self) -> None:
-        self._servers.warn("a server of the bus answers again")
+        self._servers.warn(f"{self._url} of the bus answers again")

@@ -32,7 +32,7 @@ AT_ONCE: Final = 16  # nodes that are tried side by side
 LISTEN_S: Final = 1.0  # real seconds in which others of the account would be heard
 PATIENCE_S: Final = 3.0  # until what was sent must have come, and what was refused be told
 NOBODY: Final = "nobody"
-_OPTIONS: Final = ConnectionOptions(first_connect_s=6.0)
+_OPTIONS: Final = ConnectionOptions(first_connect_s=4.0)
 _SHOWN: Final = 3
 
 
@@ -69,15 +69,17 @@ class Probing:
         self._lab, self._bus, self._identities, self._secured = lab, bus, identities, secured
         self._token = f"probe{os.urandom(6).hex()}"
         self._ears: dict[str, Ear] = {}
+        self.there: list[str] = []  # the addresses that answered
 
     async def all(self, nodes: Sequence[NodeName]) -> list[str]:
         """What is not as it should be and no reason not to start. ``KeysteadError``: KS-BROKER-004
         nobody answers, 005 TLS, 006 too old or too small, 007 our keys are not known, 008 more or
         less is permitted than should be, 009 they are not one bus of this lab alone."""
-        there, away = await self._greeted()
+        self._authority_is_there()
+        self.there, away = await self._greeted()
         begun = asyncio.get_running_loop().time()
         async with contextlib.AsyncExitStack() as stack:
-            for url in there:
+            for url in self.there:
                 tap = await self._login(url, TAP, ("l.>", "e.>"))
                 stack.callback(tap.abort)
             await self._tap_is_silent(tap)
@@ -96,6 +98,14 @@ class Probing:
             self._unknown([node])
 
     # ---- greetings ----------------------------------------------------------------------------
+
+    def _authority_is_there(self) -> None:
+        try:
+            _ = None if self._secured is None else self._secured.options
+        except OSError as error:
+            pem = "no certificate in PEM is in it"
+            why = pem if isinstance(error, ssl.SSLError) else error.strerror
+            raise KeysteadError("KS-BROKER-005", f"{self._bus.authority}: {why}") from None
 
     async def _greeted(self) -> tuple[list[str], list[str]]:
         there, away = [], []
@@ -151,26 +161,21 @@ class Probing:
     def _connection(
         self, url: str, name: str, seed: str, subjects: tuple[str, ...], probe: str = ""
     ) -> BrokerConnection:
-        try:
-            return BrokerConnection(
-                url,
-                seed,
-                name=name,
-                subjects=subjects,
-                probe=probe,
-                options=_OPTIONS,
-                secured=self._secured,
-            )
-        except OSError as error:
-            raise KeysteadError("KS-BROKER-005", f"{self._bus.authority}: {error}") from None
+        return BrokerConnection(
+            url,
+            seed,
+            name=name,
+            subjects=subjects,
+            probe=probe,
+            options=_OPTIONS,
+            secured=self._secured,
+        )
 
     def _not_reached(self, url: str, error: Exception) -> NoReturn:
         if isinstance(error, ssl.SSLError):
             why = getattr(error, "verify_message", "") or error.reason
             whose = self._bus.authority or "the authorities of this machine"
             raise KeysteadError("KS-BROKER-005", f"{url}: {why} (by {whose})")
-        if isinstance(error, FileNotFoundError) and self._bus.authority:
-            raise KeysteadError("KS-BROKER-005", f"there is no file {self._bus.authority}")
         raise KeysteadError("KS-BROKER-004", f"{url} lets nobody in: {error}")
 
     # ---- trying -------------------------------------------------------------------------------
