@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
+from lab.brokers.explanations import EXPLANATIONS as BROKER_EXPLANATIONS
 from lab.load.explanations import EXPLANATIONS as LOAD_EXPLANATIONS
 from protocol.printable import printable
 
@@ -157,53 +158,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         "It does not follow the schema of `kind: Lab`.",
         "correct the lines that the message names",
         4,
-    ),
-    "KS-BROKER-001": Explanation(
-        "nats-server is missing or too old",
-        "Neither PATH nor the environment's wheel has a nats-server of at least 2.10.",
-        "run `./keystead setup`, or set KEYSTEAD_NATS_SERVER to a newer one",
-        SETUP,
-    ),
-    "KS-BROKER-002": Explanation(
-        "The broker did not start",
-        "nats-server ended at once, or its port is taken by another program.",
-        "read the broker's log named in the message; stop what holds the port, then `keystead up`",
-    ),
-    "KS-BROKER-003": Explanation(
-        "The broker refused its new configuration",
-        "A host was added, and nats-server kept the old list of users.",
-        "read the broker's log named in the message; `keystead down`, then `keystead up`",
-    ),
-    "KS-BROKER-004": Explanation(
-        "The servers of the bus do not answer",
-        "None of the addresses of `bus:` in the Lab file leads to a nats-server that lets us in.",
-        "see that the servers run and that the addresses are right, then `keystead up`",
-    ),
-    "KS-BROKER-005": Explanation(
-        "TLS to the servers of the bus fails",
-        "Their certificates are not of the authority that the Lab file names, or not both sides "
-        "want TLS.",
-        "`bus: {url: tls://HOST:PORT, authority: /path/ca.pem}` in the Lab file, or nats://",
-    ),
-    "KS-BROKER-006": Explanation(
-        "The servers of the bus will not do",
-        "They are older than 2.10, or take smaller messages than nodes send.",
-        "ask their administrator for a newer version, or for a larger max_payload",
-    ),
-    "KS-BROKER-007": Explanation(
-        "The servers of the bus do not know the lab",
-        "The administrator has not loaded the accounts and keys of this lab, or older ones.",
-        "`keystead lab broker-config` prints what has to be loaded; then again",
-    ),
-    "KS-BROKER-008": Explanation(
-        "The permissions at the bus are not those of the lab",
-        "A node may do less there than it must, or more than it should: it could speak as another.",
-        "`keystead lab broker-config` prints what has to be loaded; then again",
-    ),
-    "KS-BROKER-009": Explanation(
-        "The servers are not one bus of this lab alone",
-        "What is said at one of them is not heard at the others, or another lab speaks there.",
-        "ask for routes between the servers; give each lab a name and an account of its own",
     ),
     "KS-ID-001": Explanation(
         "The lab's identities are missing or damaged",
@@ -392,6 +346,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         "keep the lab's folder (`keystead status` names it) and report it with the log",
         70,
     ),
+    **{name: Explanation(*said) for name, said in BROKER_EXPLANATIONS.items()},
     **{name: Explanation(*said) for name, said in LOAD_EXPLANATIONS.items()},
 }
 
