@@ -21,5 +21,6 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``waiting``   until a lab is as it is wanted
 - ``labs``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``, ``matrix``,
   ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``load_runs``, ``conformance``,
-  ``conversation``, ``broker_config``, ``experiment_files``, ``kmip``, ``logs``, ``explain``: they need no lab
+  ``conversation``, ``broker_config``, ``experiment_files``, ``kmip``, ``logs``, ``explain``: they
+  need no lab
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
@@ -9,7 +10,7 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         "nats-server is missing or too old",
         "Neither PATH nor the environment's wheel has a nats-server of at least 2.10.",
         "run `./keystead setup`, or set KEYSTEAD_NATS_SERVER to a newer one",
-        78,
+        os.EX_CONFIG,
     ),
     "KS-BROKER-002": (
         "The broker did not start",
