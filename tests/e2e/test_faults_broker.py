@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from lab.api.commands import GetHostView, GetNodes, VmCreate
+from lab.brokers.bus_servers import BusServers
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.server import Broker
 from lab.client import Lab, Owned
@@ -31,6 +32,7 @@ class Trouble:
         self.lab, self.proxy = lab, proxy
         owned = lab.way
         assert isinstance(owned, Owned)
+        assert isinstance(owned.lab.data, BusServers)
         self.broker = owned.lab.data
 
     async def begin(self, how: str) -> None:

@@ -22,7 +22,7 @@ STREAM = (
 class Owner:
     """Whom the client tells; never closed."""
 
-    closed = False
+    closed = tls_after_greeting = False
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []

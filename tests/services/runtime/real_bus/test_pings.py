@@ -16,7 +16,7 @@ INTERVAL_S = 0.02
 class Owner:
     """Nobody in particular."""
 
-    closed = False
+    closed = tls_after_greeting = False
 
     def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         """It is heard, and that is all."""
