@@ -195,6 +195,8 @@ async def _seek(
         if cause and cause != told:
             text = f"the lab {manifest.lab} is not reached: {cause}"
             holding.say(f"{text}; this agent goes on asking")
+        elif told and client.connected:
+            holding.say(f"the lab {manifest.lab} is reached again")
         told = cause
         if not holding.taken or holding.silent_s > SILENT_S:
             holding.look_back()

@@ -93,5 +93,8 @@ async def test_why_nobody_is_heard_is_told_once(monkeypatch: pytest.MonkeyPatch)
     client.trouble = "nats: 'Authorization Violation'"
     await asyncio.sleep(0.1)
     assert "it does not know this machine" in holding.said[1] and len(holding.said) == 2
+    client.connected = True
+    await asyncio.sleep(0.1)
+    assert holding.said[2:] == ["the lab far is reached again"]
     ended.set()
     await asyncio.wait_for(task, 5)
