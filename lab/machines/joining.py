@@ -29,6 +29,7 @@ from services.runtime.real.secured import Secured
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1
 ASK_TELL_S: Final = 5.0
+FORK_SERVER_S: Final = 120.0  # many containers that start at once share few processors
 SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it is not
 
 Say = Callable[[str], None]
@@ -88,7 +89,7 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     (folder.path / "logs").mkdir(mode=0o700, exist_ok=True)
     agents = Agents(log_of(folder.path), real_tpms=manifest.real_tpms)
-    await agents.start()
+    await agents.start(FORK_SERVER_S)
     url = f"nats://{manifest.address}"
     holding = Holding(folder, url, agents, say)
     name = machine_agent(manifest.machine)
@@ -157,7 +158,7 @@ async def _until(
 
     async def again() -> None:
         agents.close()
-        await agents.start()
+        await agents.start(FORK_SERVER_S)
 
     def lost(error: KeysteadError) -> None:
         if not refused.done():

@@ -90,6 +90,10 @@ class Shared:
             return {}
         return {h["host"]: (h["connection"], h["machine"], h["boot"]) for h in ran.items()}
 
+    def vms(self) -> list[tuple[str, str]]:
+        vms = self.outside.ok("get", "vms", "-n", "shared", "-o", "json").items()
+        return [(vm["vm"], vm["host"]) for vm in vms]
+
     def up_with(self, **boots: int) -> bool:
         """Whether these hosts are connected, in these boots."""
         wanted = {f"esxi-{n[1:]}": ("connected", "running", boot) for n, boot in boots.items()}
@@ -114,6 +118,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         told = made.outside.ok("lab", "attach", str(path))
         assert told.out.startswith("the lab shared at 127.0.0.1:")
         assert until(lambda: made.up_with(n001=1), 90), made.hosts()
+        made.join("racks", "two")
+        assert until(lambda: made.up_with(n001=1, n002=1), 60), made.hosts()
         yield made
     finally:
         made.end()
@@ -123,10 +129,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 def test_a_machine_that_asks_is_a_host_with_its_vms_and_its_disks_are_shared(
     shared: Shared,
 ) -> None:
-    shared.join("racks", "two")
-    assert until(lambda: shared.up_with(n001=1, n002=1), 60), shared.hosts()
-    vms = shared.outside.ok("get", "vms", "-n", "shared", "-o", "json").items()
-    assert [(vm["vm"], vm["host"]) for vm in vms] == [("vm-01", "esxi-001"), ("vm-02", "esxi-002")]
+    both = [("vm-01", "esxi-001"), ("vm-02", "esxi-002")]
+    assert until(lambda: shared.vms() == both, 30), shared.vms()
     assert {path.name for path in (shared.folder / "arrays/datastore-b/vms").iterdir()} == {
         "vm-01",
         "vm-02",
@@ -190,9 +194,11 @@ def test_a_lab_that_goes_on_has_its_places(shared: Shared) -> None:
             )
         ),
         90,
-    ), shared.hosts()
+    ), (shared.hosts(), (shared.folder / "up.log").read_text())
     shared.outside.ok("lab", "detach", "shared")
     unknown = shared.outside("get", "hosts", "-n", "shared")
     assert "KS-LAB-001" in unknown.err
     again = shared.outside("lab", "attach", str(shared.folder / "access"), "--name", "far")
     assert again.code == 0 and shared.outside("get", "hosts", "-n", "far").code == 0
+    shared.outside.ok("lab", "detach", "far")
+    shared.outside.ok("lab", "attach", str(shared.folder / "access"))

@@ -22,7 +22,7 @@ class Agents:
     def close(self) -> None:
         self.alive = False
 
-    async def start(self) -> None:
+    async def start(self, within_s: float) -> None:
         self.starts += 1
         if not self.may:
             raise KeysteadError("KS-INT-001", "no memory")
