@@ -118,10 +118,9 @@ class Holding:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.taken and self._lease_is_over():
-                held = len(self._held)
                 await self.let_go()
                 self.say(
-                    f"the supervisor was not heard for {self._lease_s:g} s: {held} processes are "
+                    f"the supervisor was not heard for {self._lease_s:g} s: all processes are "
                     "ended, and with them their nodes and faults"
                 )
 

@@ -296,7 +296,7 @@ def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) ->
         assert until(lambda: two.stands("away"), 30) and two.host() == "gone"
     finally:
         two.door().resume()
-    assert two.far.said.count("was not heard for 15 s: 1 processes are ended") == leases + 1
+    assert two.far.said.count("was not heard for 15 s: all processes are ended") == leases + 1
     assert until(lambda: two.stands("joined"), 40), "it came back by itself"
     assert until(two.running, 20)
 
