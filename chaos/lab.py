@@ -6,6 +6,7 @@ process in virtual time) implement it; nothing here knows which. All times are l
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -68,7 +69,43 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, Any] = {}
 
 
-class Lab(Protocol):
+class OfBus(Protocol):
+    """What can be done with the data broker of a lab."""
+
+    @abstractmethod
+    async def broker_stop(self) -> None:
+        """End the data broker (SIGKILL in the lab), of several servers all; everything in flight is
+        gone."""
+        ...
+
+    @abstractmethod
+    async def broker_start(self) -> None:
+        """Start the data broker again; its clients come back by themselves. Of several servers
+        those stay down that ``server_stop`` ended."""
+        ...
+
+    @abstractmethod
+    async def broker_up(self) -> bool:
+        """Whether the data broker runs, of several servers any."""
+        ...
+
+    @abstractmethod
+    async def server_stop(self, number: int) -> None:
+        """End one server of the data broker, counted from 1; its clients go to another one."""
+        ...
+
+    @abstractmethod
+    async def server_start(self, number: int) -> None:
+        """Start that server again; who has gone to another one stays there."""
+        ...
+
+    @abstractmethod
+    async def server_up(self, number: int) -> bool:
+        """Whether that server runs, and reaches all others that run."""
+        ...
+
+
+class Lab(OfBus, Protocol):
     """A lab under test.
 
     Every command returns when its effect is there, or raises ``ProductError``. A node that is not
@@ -225,30 +262,4 @@ class Lab(Protocol):
 
         ``InvalidState`` when the node is not off, ``NotFound`` when there is no such copy.
         """
-        ...
-
-    async def broker_stop(self) -> None:
-        """End the data broker (SIGKILL in the lab), of several servers all; everything in flight is
-        gone."""
-        ...
-
-    async def broker_start(self) -> None:
-        """Start the data broker again; its clients come back by themselves. Of several servers
-        those stay down that ``server_stop`` ended."""
-        ...
-
-    async def broker_up(self) -> bool:
-        """Whether the data broker runs, of several servers any."""
-        ...
-
-    async def server_stop(self, number: int) -> None:
-        """End one server of the data broker, counted from 1; its clients go to another one."""
-        ...
-
-    async def server_start(self, number: int) -> None:
-        """Start that server again; who has gone to another one stays there."""
-        ...
-
-    async def server_up(self, number: int) -> bool:
-        """Whether that server runs, and reaches all others that run."""
         ...

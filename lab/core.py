@@ -13,8 +13,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from chaos.lab import Directory
-from lab.brokers.of_bus import OfBus
+from chaos.lab import Directory, OfBus
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology

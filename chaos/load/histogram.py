@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, Final
 
-from hdrh.histogram import HdrHistogram
-
 _LONGEST_US: Final = 24 * 3600 * 1_000_000
 _DIGITS: Final = 3
 
 
 def histogram(seconds: Iterable[float]) -> Any:
     """An ``HdrHistogram`` of microseconds, right to a thousandth of each value."""
+    from hdrh.histogram import HdrHistogram
+
     made = HdrHistogram(1, _LONGEST_US, _DIGITS)
     for took in seconds:
         made.record_value(max(1, min(_LONGEST_US, round(took * 1e6))))
@@ -23,6 +23,8 @@ def histogram(seconds: Iterable[float]) -> Any:
 
 def decoded(text: str) -> Any:
     """The histogram of an operation of a report."""
+    from hdrh.histogram import HdrHistogram
+
     return HdrHistogram.decode(text)
 
 

@@ -4,7 +4,6 @@
 - ``bus``            which of two it is: ``bus_servers``, or ``foreign_servers`` of somebody else
 - ``probing``        whether those will do, tried by doing   - ``administrator``  the file for them
 - ``explanations``   what can be wrong with brokers, for people
-- ``of_bus``         what every lab can do with its data broker
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough
 - ``configuration``  the text of a broker's configuration: users and their permissions

@@ -359,17 +359,18 @@ UNFIT = "-m not slow and not sweep"  # how the call of the whole tests ends
     ("trouble", "calls", "code"),
     [
         pytest.param({}, [SLOW, WHOLE], 0, id="none"),
-        pytest.param({"RED": "-m slow"}, [SLOW, WHOLE], 1, id="slow"),
+        pytest.param({"RED": "-m slow"}, [SLOW, AGAIN, WHOLE], 0, id="flaky slow"),
+        pytest.param({"RED": "-m slow", "STILL": AGAIN[7:]}, [SLOW, AGAIN, WHOLE], 1, id="slow"),
         pytest.param({"RED": UNFIT}, [SLOW, WHOLE, AGAIN], 0, id="flaky"),
         pytest.param({"RED": UNFIT, "STILL": AGAIN[7:]}, [SLOW, WHOLE, AGAIN], 1, id="red"),
-        pytest.param({"RED": "-m slow", "STILL": UNFIT}, [SLOW, WHOLE, AGAIN], 1, id="both"),
+        pytest.param({"RED": "-m slow", "STILL": UNFIT}, [SLOW, AGAIN, WHOLE, AGAIN], 0, id="both"),
         pytest.param({"RED": "-m mypy"}, [SLOW, WHOLE], 1, id="types"),
     ],
 )
 def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(
     machine: Machine, trouble: dict[str, str], calls: list[str], code: int
 ) -> None:
-    """What fails of the whole tests runs once more; slow tests and linters get no second look."""
+    """What fails of the tests runs once more; linters get no second look."""
     folder = machine.checkout / ".ci"
     folder.mkdir()
     run = machine.program("run", (ROOT / ".ci" / "run").read_text(), folder)

@@ -396,6 +396,7 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 
 OUTAGES = {
+    "prepared though only one server of the bus is down",
     "refused for lack of a key that came with the boot",
     "down long after an operation without known end",
     "down right after it was put on",

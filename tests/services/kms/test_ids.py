@@ -1,4 +1,4 @@
-"""Names of new keys, and a Create that is carried out again."""
+"""Names of new keys, and Creates of which nobody knows whether they happened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from protocol.errors import GeneralFailure
 from services.kms.ids import Ids, IdScheme, SequentialIds, TimedIds, ids_of
 from services.kms.operations import Create
 from tests.services.kms.core_rig import do
@@ -64,8 +65,8 @@ async def test_a_scheme_has_its_ids(server: Server) -> None:
     assert made == [Ids, TimedIds, SequentialIds]
 
 
-async def test_a_create_that_is_carried_out_again_finds_what_it_has_made(server: Server) -> None:
-    """The disk has the keys, and says that it failed: each message is carried out once more."""
+async def test_a_create_whose_commit_may_have_happened_is_not_done_again(server: Server) -> None:
+    """The disk has the keys, and says that it failed: both are told so, and each has one."""
     transact = server.database.transact
 
     async def fails_late(
@@ -76,6 +77,9 @@ async def test_a_create_that_is_carried_out_again_finds_what_it_has_made(server:
         raise OSError(errno.EIO, "Input/output error")
 
     server.database.transact = fails_late  # type: ignore[method-assign]
-    made = await asyncio.gather(do(server, Create()), do(server, Create()))
-    ids = [one.unique_identifier for one in made]
-    assert sorted(ids) == [key for (key,) in server.platter.sql("SELECT key_id FROM keys")]
+    asked = [do(server, Create()), do(server, Create())]
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in told] == [GeneralFailure, GeneralFailure]
+    assert server.platter.sql("SELECT count(*) FROM keys") == [(2,)]
+    rows = server.platter.sql("SELECT count(*) FROM audit WHERE operation = 'Create'")
+    assert rows == [(2,)]
