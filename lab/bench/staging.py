@@ -21,7 +21,7 @@ from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import no_room, state_home
 from lab.topology.lab_file import LabFile, load
-from lab.topology.plan import plan
+from lab.topology.plan import Topology, plan
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort
@@ -76,6 +76,11 @@ def make_lab(
         nodes=(*topology.nodes, *beside),
         groups=(*topology.groups, *((spec.node,) for spec in beside)),
     )
+    return lab_for(where, topology)
+
+
+def lab_for(where: Path, topology: Topology) -> ProcessLab:
+    """A lab of that plan, not started."""
     if any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes):
         need_tpm()
     clock = LabTime(time.monotonic(), time.time(), topology.pace)
