@@ -285,6 +285,20 @@ async def test_a_disk_that_refuses_makes_reads_durable_again(lazy: Server) -> No
     assert len(rows(lazy)) == 3, "and the next one waits again"
 
 
+async def test_a_change_that_is_refused_makes_reads_durable_again(lazy: Server) -> None:
+    """What the disk refuses is seen at the change; the rows that went with it wait for no timer."""
+    key_id, waits = await made(lazy), lazy.service.core.commits.unwritten
+    await get(lazy, key_id)
+    disk = HeldDisk(lazy, refusals=1)
+    disk.go.set()
+    with pytest.raises(GeneralFailure, match="storage refused"):
+        await do(lazy, Create())
+    assert waits.rows == 1
+    await get(lazy, key_id)
+    assert waits.rows == 0 and [row[0] for row in rows(lazy)] == ["Create", "Get", "Get"]
+    verified(lazy)
+
+
 async def test_a_change_is_seen_by_who_reads_after_it(lazy: Server) -> None:
     """Also by who asks while it is on its way: that one stands behind it in the trail."""
     key_id = await made(lazy)

@@ -262,55 +262,6 @@ async def test_what_comes_together_is_one_commit(way: Way) -> None:
     assert dict(way.server.platter.sql("SELECT key_id, changed FROM keys")) == changed
 
 
-async def test_keys_are_gathered_while_others_are_on_their_way(
-    way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also over several steps of the loop; who asks for something else waits for nobody."""
-    database, right, go = way.server.database, way.server.database.transact, asyncio.Event()
-    begun: list[int] = []
-
-    async def held(fn: Any, applied: Any = None) -> Any:
-        begun.append(len(begun))
-        await go.wait()
-        return await right(fn, applied)
-
-    monkeypatch.setattr(database, "transact", held)
-    asked = [way.ask(PLAIN)]
-    for _ in range(3):
-        await asyncio.sleep(0)
-        asked.append(way.ask(PLAIN))
-    await asyncio.sleep(0.01)
-    assert begun == [0], "they are on their way together"
-    asked.append(way.ask(NAMED))
-    await asyncio.sleep(0.01)
-    assert begun == [0, 1]
-    for _ in range(4):
-        asked.append(way.ask(PLAIN))
-        await asyncio.sleep(0.005)
-    assert begun == [0, 1]
-    go.set()
-    async with asyncio.timeout(5):
-        assert all(map(key_in, await asyncio.gather(*asked)))
-    assert begun == [0, 1, 2]
-
-
-async def test_who_was_answered_is_waited_for_when_it_asks_again(way: Way) -> None:
-    """A few steps of the loop; with the last of them the group goes."""
-
-    async def client(late: int) -> list[int]:
-        seen = []
-        for _ in range(5):
-            assert key_in(await way.ask(PLAIN))
-            seen.append(way.server.database.commits)
-            for _ in range(late):
-                await asyncio.sleep(0)
-        return seen
-
-    begun = way.server.database.commits
-    seen = await asyncio.gather(client(0), client(2), client(2))
-    assert [*seen] == [[begun + number for number in range(1, 6)]] * 3
-
-
 async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """With durable audit the next ones are on their way to the disk meanwhile."""
     begun, go, right = way.server.database.commits, asyncio.Event(), AnchorKeeper.settled
