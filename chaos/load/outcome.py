@@ -10,7 +10,7 @@ from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan
 from chaos.history import Record
 from chaos.load.planned import PlannedLoad
-from chaos.load.threshold import ALL, Threshold
+from chaos.load.threshold import ALL, Threshold, check_of
 from chaos.workload import Arrival
 from protocol.errors import REGISTRY
 
@@ -104,4 +104,4 @@ def _judged(one: Threshold, load: PlannedLoad, found: Sequence[Came]) -> CheckRe
         held = one.holds(value / 1000 if text == "ms" else value)
         told = f"measured {value:g} {text}, of {len(mine)} operations; the limit is {limit:g}"
         result = CheckOutcome.PASS if held else CheckOutcome.FAIL
-    return CheckResult(name=f"threshold {one.text}", result=result, text=told)
+    return CheckResult(name=check_of(one.text), result=result, text=told)
