@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan
 from chaos.history import Record
+from chaos.load.coming import changed
 from chaos.load.planned import PlannedLoad
 from chaos.load.threshold import ALL, Threshold, check_of
 from chaos.workload import Arrival
@@ -37,7 +38,7 @@ def came(plan: Plan, records: Sequence[Record]) -> list[Came]:
     if plan.load is None:
         return []
     begin = next((r.t for r in records if r.type == "note" and r.op == BEGUN), None)
-    mine = {one.number: one for one in plan.load.mine(plan.arrivals)}
+    mine = {one.number: one for one in plan.load.mine(changed(plan, records))}
     invoked: dict[int, float] = {}
     ended: dict[int, Record] = {}
     for record in records:

@@ -115,8 +115,8 @@ def _check_running(said: Mapping[str, object]) -> None:
 
 
 def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -> int:
-    """What came of it, on the screen and in files; the exit code. Its page is that of the whole run,
-    with what the lab did beside the load."""
+    """What came of it, on the screen and in files; the exit code. The page is that of the run, with
+    all that the lab did beside its load."""
     from lab.api.reports import page_of
     from lab.load.kept import of_run, write
 
