@@ -37,7 +37,7 @@ def seen() -> str:
     """Both, as a table in milliseconds."""
     report, closed = load(Stalling()), closed_loop(Stalling(), 4, 60.0)
     every = report.items[-1]
-    rows = [("", "measured", "p50", "p90", "p99", "max")]
+    rows: list[tuple[str, ...]] = [("", "measured", "p50", "p90", "p99", "max")]
     opened = (every.p50_ms, every.p90_ms, every.p99_ms, every.max_ms)
     rows.append(("open arrivals", str(every.ok), *(f"{ms:.0f}" for ms in opened if ms)))
     shares = (closed[int(len(closed) * share)] for share in (0.5, 0.9, 0.99))
