@@ -23,4 +23,8 @@ On the other machine:
 - ``holding``    its processes: forked, stopped, ended as the supervisor says; the lease
 - ``health``     what a machine says of its health to who is on it
 - ``joining``    ``keystead agent join`` from its file to its end
+
+Of both:
+
+- ``explanations``  errors for people
 """
