@@ -54,11 +54,13 @@ async def keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tupl
 
 
 async def host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
+    """The host as vCenter lists it; None: not in its inventory."""
     listed = await all_hosts(session.lab, session.vcenter)
     return next((h for h in listed if h.host == host), None)
 
 
 async def provider_in_vcenter(session: Session, provider: str) -> ProviderInfo | None:
+    """The key provider as vCenter lists it; None: it has none of that name."""
     listed = await all_providers(session.lab, session.vcenter)
     return next((p for p in listed if p.provider == provider), None)
 
@@ -72,10 +74,12 @@ async def asked_itself(session: Session, host: NodeName) -> HostSummary | None:
 
 
 def is_cut(session: Session, a: NodeName, b: NodeName) -> bool:
+    """Whether a rule in force cuts the link of two nodes, in either direction."""
     return any(isinstance(r, CutRule) and {r.src, r.dst} == {a, b} for r in session.lab.rules())
 
 
 async def host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:
+    """What is seen of a host; ``own`` is its own view, None where nobody can be asked."""
     machine = await seen(session, host)
     connected: bool | None = None
     listed: HostInfo | None = None
@@ -143,6 +147,7 @@ async def _host_key(session: Session, host: NodeName, own: HostSummary | None) -
 async def key_facts(
     session: Session, key: CryptoKeyId, host: NodeName, own: HostSummary | None
 ) -> KeyFacts:
+    """What is seen of a key, and of the ways by which it comes to this host."""
     lab = session.lab
     listed: bool | None = None
     mine: ProviderInfo | None = None
