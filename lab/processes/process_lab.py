@@ -162,6 +162,7 @@ class ProcessLab(LabFiles, LabGrowth):
             folder=str(self.folder),
             control_url=self.control.url,
             data_url=self.data.url,
+            theirs=not self.data.all,
             tls=self.data.secured,
             epoch=self.time.epoch,
             wall=self.time.wall,
@@ -192,7 +193,9 @@ class ProcessLab(LabFiles, LabGrowth):
             self.warn("the fork server has ended, and with it every agent: all nodes are off now")
 
     def _brokers(self) -> dict[str, str]:
-        return {BrokerKind.CONTROL.value: self.control.url, BrokerKind.DATA.value: self.data.url}
+        """What lies behind the door: servers of somebody else do not."""
+        data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
+        return {BrokerKind.CONTROL.value: self.control.url, **data}
 
     def _child_ended(self, child: Forked) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""

@@ -72,5 +72,6 @@ class Revival:
             except (KeysteadError, OSError) as error:
                 if str(error) != told:
                     told = str(error)
-                    self._warn(f"the {part.name} does not start: {told}")
+                    itself = told.startswith(f"the {part.name} ")
+                    self._warn(told if itself else f"the {part.name} does not start: {told}")
         return True
