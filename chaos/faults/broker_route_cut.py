@@ -1,8 +1,8 @@
 """``broker.route_cut``: two servers of the bus lose the route between them; both go on.
 
-Who is at one of them is not heard by who is at the other: requests end at once, since no server
-knows of anybody there, and events are lost. Who is at a third server hears both. No client sees
-the end of its connection, so nobody goes elsewhere.
+Who is at one of them is not heard by who is at the other: requests end at their deadlines, and
+events are lost. Who is at a third server hears both. No client sees the end of its connection, so
+nobody goes elsewhere.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.brokers.configuration import BrokerKind, Routes
-from lab.brokers.data_bus import DataBus
+from lab.brokers.data_bus import DataBus, Statuses
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from protocol.terms import NodeName
@@ -158,6 +158,9 @@ class BusServers(DataBus):
         """SIGCONT of all."""
         for server in self.all:
             server.resume()
+
+    async def watch(self, statuses: Statuses) -> None:
+        """Nobody but the lab changes anything there."""
 
     async def admit(self, *nodes: NodeName) -> None:
         """Let nodes that have come to the lab log in; see ``Broker.reload``."""

@@ -245,6 +245,7 @@ class ProcessLab(LabFiles, LabGrowth):
 
     async def _watch(self) -> None:
         """Look after the brokers, until the lab is closed or lost."""
+        self._telling.add(asyncio.create_task(self.data.watch(self.statuses)))
         await self._revival.watch(
             (
                 *map(self._server, range(1, len(self.data.all) + 1)),
