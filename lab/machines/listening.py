@@ -87,7 +87,8 @@ class Door:
         return self._process is not None and self._process.returncode is None
 
     async def start(self, brokers: dict[str, str]) -> None:
-        """Listen, and return when it does; ``brokers`` are URLs by name. KS-AGENT-001 when it
+        """Listen, and return when it does; ``brokers`` are URLs by name, several of one with
+        commas. KS-AGENT-001 when it
         cannot. The calling thread must live as long as the door: it ends with it."""
         if self.alive():
             return
@@ -96,7 +97,10 @@ class Door:
         before, wanted = kept(self._folder), self._wanted
         if not wanted.port and before is not None and before.host == wanted.host:
             wanted = before
-        ports = [f"{name}={url.rsplit(':', 1)[1]}" for name, url in brokers.items()]
+        ports = [
+            f"{name}={','.join(url.rsplit(':', 1)[1] for url in urls.split(','))}"
+            for name, urls in brokers.items()
+        ]
         program = [sys.executable, "-m", "lab.machines.door", wanted.host, str(wanted.port)]
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
         with (folder / "door.log").open("wb") as log:
