@@ -39,7 +39,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-USE-002": Explanation(
         "There is nothing of that name",
         "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
-        "list what is there: `keystead get hosts`, and so `vms`, `links`, `faults`, `runs`",
+        "list what is there: `keystead get hosts`, and so `vms`, `providers`, `kms`, `links`, "
+        "`faults`, `runs`",
         USAGE,
     ),
     "KS-USE-003": Explanation(

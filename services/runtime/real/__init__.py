@@ -1,6 +1,6 @@
 """Drivers for real processes.
 
-- ``bus``, ``connection``, ``nats_client``  the wire to nats-server
+- ``bus``, ``connection``, ``nats_client``, ``pulse``  the wire to nats-server
 - ``secured``, ``shared_offset``  what the wire and the clock need on another machine
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
