@@ -131,7 +131,9 @@ class ProcessLab(LabFiles, LabGrowth):
             self._processes.append(process)
             self._of.update({node: process for node in nodes})
         try:
-            starts = (self.data.start, self.control.start, self.agents.start)
+            starts = [self.data.start, self.control.start]
+            if any(process.machine is None for process in self._processes):
+                starts.append(self.agents.start)  # else nobody is forked here
             await for_each(starts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
@@ -139,16 +141,17 @@ class ProcessLab(LabFiles, LabGrowth):
             if self.roster is not None:
                 await self.roster.start(self._brokers())
                 await self.roster.wait(report)
+            there = [process for process in self._processes if process.reached]
+            for process in self._processes:
+                if process not in there:  # it comes with its machine, which may join any moment
+                    self._respawn_soon(process)
             await Course(self, report, 5).each(
                 0,
                 f"start {len(self._processes)} processes",
-                [process for process in self._processes if process.reached],
+                there,
                 self._spawn,
                 at_once=SPAWNS_AT_ONCE,
             )
-            for process in self._processes:
-                if not process.reached:  # it comes with its machine
-                    self._respawn_soon(process)
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         except BaseException:
             await self.close()
@@ -168,6 +171,10 @@ class ProcessLab(LabFiles, LabGrowth):
             patch=self._patch,
             ledger=self.ledger,
         )
+        if process.machine is None:
+            async with self._forking:
+                if self.agents.server_pid is None:  # nobody was forked here yet
+                    await self.agents.start()
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         spawner = process.machine or self.agents
         process.child = await spawner.spawn(label, config)
