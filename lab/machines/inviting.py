@@ -54,12 +54,13 @@ class Inviter:
         lab: ProcessLab,
         notes: Notebook,
         invitations: Invitations,
+        ready: asyncio.Event,
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._file, self._lab, self._notes = folder, file, lab, notes
         self._at, self._address = Path(invitations.folder), invitations.address
         self._warn, self._told = warn, ""
-        self.ready = asyncio.Event()
+        self._ready = ready
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
 
     async def run(self) -> None:
@@ -72,7 +73,7 @@ class Inviter:
                 except (KeysteadError, ProductError, OSError) as error:
                     self._tell(f"invitations in {self._at}: {error}")
                     await asyncio.sleep(AGAIN_S)
-                if self.ready.is_set() and self._lab.roster is not None:
+                if self._ready.is_set() and self._lab.roster is not None:
                     for name, machine in list(self._lab.roster.machines.items()):
                         if name not in kept_up:
                             kept_up.add(name)
@@ -98,7 +99,7 @@ class Inviter:
         for machine in self._file.machines:
             asks = sorted((self._at / machine.name).glob("*.ask"))
             if machine.name in pools:
-                if asks and self.ready.is_set():
+                if asks and self._ready.is_set():
                     await self._give_places(machine.name, [ask.stem for ask in asks])
                     self._answer(asks)
             else:
