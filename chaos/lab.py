@@ -101,7 +101,29 @@ class OfBus(Protocol):
 
     @abstractmethod
     async def server_up(self, number: int) -> bool:
-        """Whether that server runs, and reaches all others that run."""
+        """Whether that server runs, and reaches all others that run, but where a route is cut."""
+        ...
+
+    @abstractmethod
+    async def server_nodes(self, number: int) -> tuple[NodeName, ...]:
+        """The nodes that are at that server, sorted; none when it does not answer."""
+        ...
+
+    @abstractmethod
+    async def route_cut(self, one: int, other: int) -> None:
+        """Take the route between two servers away: who is at one is not heard by who is at the
+        other. Both go on, and with all others."""
+        ...
+
+    @abstractmethod
+    async def route_mend(self, one: int, other: int) -> None:
+        """The two reach each other again, when both run; no change when nothing was cut."""
+        ...
+
+    @abstractmethod
+    async def routed(self, one: int, other: int) -> bool:
+        """Whether a route leads from one server to the other, by the word of either; or one of the
+        two is down, and has none to anybody."""
         ...
 
 

@@ -25,7 +25,7 @@ from chaos.lab import Directory
 OF_KMIP: Final = ("kms.certificate",)
 """Kinds that are drawn where key servers are behind KMIP, beside all others, and end with their
 cure."""
-_NO_LAB: Final = ("kms.failover", "broker.down", *OF_KMIP)
+_NO_LAB: Final = ("kms.failover", "broker.down", "broker.route_cut", *OF_KMIP)
 """Few labs of random runs have an active key server, or a bus of several servers; these are drawn
 when they are named."""
 _ON_REQUEST: Final = ("kms.reject",)

@@ -18,6 +18,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
 from chaos.faults.broker_down import BrokerDown
 from chaos.faults.broker_restart import BrokerRestart
+from chaos.faults.broker_route_cut import BrokerRouteCut
 from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.host_exec_option import HostExecOption
@@ -67,6 +68,7 @@ FAULTS: tuple[type[Fault], ...] = (
     HostExecOption,
     BrokerRestart,
     BrokerDown,
+    BrokerRouteCut,
     ClockSkew,
     VcenterDown,
     KmsKeyState,

@@ -14,7 +14,7 @@ from pydantic import Field
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.brokers import parted
+from chaos.faults.brokers import has_servers, parted
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
@@ -43,13 +43,7 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: ServerParams, targets: Targets) -> Fault:
-        there = targets.directory.bus_servers
-        if not there:
-            text = "the servers of the bus are run by somebody else, and are not ours to end"
-            raise ChaosError("KS-CHAOS-106", f"{text}; a bus of its own: `bus: {{servers: 3}}`")
-        if params.on > there:
-            text = f"there is no server {params.on} of the bus, which has {there}"
-            raise ChaosError("KS-CHAOS-106", f"{text}; `bus: {{servers: 3}}` in the Lab file")
+        has_servers(targets.directory, params.on)
         return cls(id=id, on=params.on)
 
     @classmethod
@@ -71,7 +65,9 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         """``before``: what each node has counted so far of lost links and what went with them."""
         others = [n for n in range(1, lab.directory().bus_servers + 1) if n != self.on]
         if not await lab.server_up(self.on):
-            raise ChaosError("KS-CHAOS-106", f"server {self.on} of the bus is down already")
+            raise ChaosError(
+                "KS-CHAOS-106", f"server {self.on} of the bus is down already, or does not answer"
+            )
         if not [number for number in others if await lab.server_up(number)]:
             text = f"server {self.on} is the only one of the bus that is up"
             raise ChaosError("KS-CHAOS-106", f"{text}; without any: broker.restart")

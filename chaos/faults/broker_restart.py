@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from chaos.draws import Draws
-from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.brokers import parted
+from chaos.faults.brokers import has_servers, parted
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
@@ -29,9 +28,7 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NoParams, targets: Targets) -> Fault:
-        if not targets.directory.bus_servers:
-            text = "the servers of the bus are run by somebody else, and are not ours to end"
-            raise ChaosError("KS-CHAOS-106", text)
+        has_servers(targets.directory, 1)
         return cls(id=id)
 
     @classmethod

@@ -1,12 +1,24 @@
-"""What faults of the data broker share: whether every running node has its link to it."""
+"""What faults of the data broker share: its servers, and whether every node has its link to it."""
 
 from __future__ import annotations
 
+from chaos.errors import ChaosError
 from chaos.faults.base import running
 from chaos.faults.links import ping
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 
 WITHIN_S = 5.0  # lab seconds for one canary
+
+
+def has_servers(directory: Directory, number: int) -> None:
+    """KS-CHAOS-106 when the bus has no server of that number that is the lab's own."""
+    there = directory.bus_servers
+    if not there:
+        text = "the servers of the bus are run by somebody else, and are not ours to end"
+        raise ChaosError("KS-CHAOS-106", f"{text}; a bus of its own: `bus: {{servers: 3}}`")
+    if number > there:
+        text = f"there is no server {number} of the bus, which has {there}"
+        raise ChaosError("KS-CHAOS-106", f"{text}; `bus: {{servers: 3}}` in the Lab file")
 
 
 async def parted(lab: Lab) -> str:

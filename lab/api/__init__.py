@@ -14,7 +14,9 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``whereabouts``  the vCenter that has a VM
 - ``machines``  each node's machine, also of one that cannot be asked
 - ``several_machines``  the real ones that a lab stands on
-- ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
+- ``views``     from messages of services to answers
+- ``reasons``   why it is so, pure: of ``facts``, which ``observed`` asks for; ``missing_keys`` is
+  its part for keys that a host lacks
 - ``replication``  how a key server stands with others, in words
 - ``kmip_trust``  trust between vCenters and KMIP servers   - ``entries``  those of their servers
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end

@@ -55,6 +55,7 @@ def _active(fault: keeper.ActiveFault) -> ActiveFault:
         state=fault.state.value,
         seen=fault.seen,
         cure=fault.cure,
+        found=fault.found,
     )
 
 

@@ -161,6 +161,7 @@ def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) 
         folder=str(start.folder.path),
         supervisor=start.folder.supervisor(),
         missing=missing,
+        notices=start.notices,
         examples=_three_things(record),
     )
 

@@ -2,6 +2,7 @@
 
 - ``bus_servers``    the data broker: one server, or a cluster   - ``looks``  what servers say
 - ``bus``            which of two it is: ``bus_servers``, or ``foreign_servers`` of somebody else
+- ``data_bus``       what a lab asks of either
 - ``probing``        whether those will do, tried by doing   - ``administrator``  the file for them
 - ``explanations``   what can be wrong with brokers, for people
 - ``server``         one nats-server process: started, watched, reloaded, stopped

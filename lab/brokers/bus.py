@@ -6,18 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.brokers.bus_servers import BusServers
+from lab.brokers.data_bus import DataBus
 from lab.brokers.foreign_servers import ForeignServers, kept_keys
 from lab.brokers.identities import Identities
 from lab.topology.plan import Topology
 
-DataBus = BusServers | ForeignServers
-
 
 def bus_of(
-    folder: Path, topology: Topology, warn: Callable[[str], None]
+    folder: Path, topology: Topology, notice: Callable[[str], None]
 ) -> tuple[Identities, DataBus]:
     """The identities of the lab in ``folder``, made where they are missing, and its data bus;
-    ``warn`` hears of what it goes on with."""
+    ``notice`` hears of what it goes on with."""
     nodes = [spec.node for spec in topology.nodes]
     if not topology.bus.urls:
         identities = Identities.create(folder, nodes)
@@ -25,4 +24,4 @@ def bus_of(
     kept = kept_keys(topology.name, nodes)
     identities = Identities.create(folder)
     identities.adopt(kept, nodes)
-    return identities, ForeignServers(topology, identities, kept, warn)
+    return identities, ForeignServers(topology, identities, kept, notice)

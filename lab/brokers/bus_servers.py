@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from lab.brokers.configuration import BrokerKind, Routes
+from lab.brokers.data_bus import DataBus
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from protocol.terms import NodeName
@@ -17,33 +19,36 @@ _ROUTES_LIMIT_S: Final = 10.0  # real seconds; the usual is 0.1
 _LOOK_EVERY_S: Final = 0.01
 
 
-def _silent(text: str) -> None:
-    """Who starts parts again tells of them."""
-
-
-class BusServers:
+class BusServers(DataBus):
     """``servers`` of them, counted from 1. Each is a ``Broker``; who loses one goes to another.
 
     ``wanted`` is false while a fault has all of them down, and ``held`` has those that a fault has
-    down alone; whatever else is down is to be started again.
+    down alone; whatever else is down is to be started again. ``cut`` are pairs of servers without a
+    route between them.
     """
 
     def __init__(self, folder: Path, identities: Identities, servers: int) -> None:
         self.wanted = True
         self.held: set[int] = set()
-        self._identities, self.warn = identities, _silent
+        self.cut: set[frozenset[int]] = set()
+        self._identities = identities
         self._secret = os.urandom(16).hex()
         if servers == 1:
-            self.all = [Broker(folder, identities, BrokerKind.DATA)]
+            self.all: Sequence[Broker] = [Broker(folder, identities, BrokerKind.DATA)]
             return
         self.all = [self._member(folder, identities, n) for n in range(1, servers + 1)]
 
     def _member(self, folder: Path, identities: Identities, number: int) -> Broker:
         def routes() -> Routes:
-            others = [one.route_port for one in self.all if one is not self.all[number - 1]]
-            return Routes(self._secret, others=tuple(port for port in others if port > 0))
+            ports = [self.all[other - 1].route_port for other in self._others(number)]
+            return Routes(self._secret, others=tuple(port for port in ports if port > 0))
 
         return Broker(folder, identities, BrokerKind.DATA, number=number, routes=routes)
+
+    def _others(self, number: int) -> list[int]:
+        """Those to which it shall have a route."""
+        numbers = range(1, len(self.all) + 1)
+        return [n for n in numbers if n != number and frozenset((n, number)) not in self.cut]
 
     @property
     def secured(self) -> None:
@@ -82,9 +87,10 @@ class BusServers:
             return  # a slow machine: they go on looking for each other
 
     async def joined(self, number: int) -> bool:
-        """Whether that server reaches all others that run, by its own word; or is down."""
-        server = self.all[number - 1]
-        there = {one.server_name for one in self.all if one.alive() and one is not server}
+        """Whether that server reaches all others that run, by its own word; or is down. It need
+        not reach one to which the route is cut."""
+        server, others = self.all[number - 1], [self.all[n - 1] for n in self._others(number)]
+        there = {other.server_name for other in others if other.alive()}
         return not server.alive() or not there or there <= await server.routed()
 
     async def up(self, number: int) -> bool:
@@ -102,6 +108,26 @@ class BusServers:
         self.held.discard(number)
         if self.wanted:
             await self.all[number - 1].start()
+
+    async def clients(self, number: int) -> frozenset[str]:
+        return await self.all[number - 1].clients()
+
+    async def cut_route(self, one: int, other: int) -> None:
+        self.cut.add(frozenset((one, other)))
+        await self._reload(one, other)
+
+    async def mend_route(self, one: int, other: int) -> None:
+        self.cut.discard(frozenset((one, other)))
+        await self._reload(one, other)
+
+    async def _reload(self, *numbers: int) -> None:
+        await for_each(numbers, lambda number: self.all[number - 1].reload())
+
+    async def routed(self, one: int, other: int) -> bool:
+        ends = self.all[one - 1], self.all[other - 1]
+        if not all(end.alive() for end in ends):
+            return True
+        return any([b.server_name in await a.routed() for a, b in (ends, ends[::-1])])
 
     async def kill(self) -> None:
         """SIGKILL of all, until ``start``."""

@@ -54,7 +54,8 @@ class BrokerUser:
 @dataclass(frozen=True)
 class Routes:
     """How one server of a cluster on this machine and the others find each other: by ports, of
-    which -1 lets it choose its own, and a ``secret`` that lasts as long as their owner."""
+    which -1 lets it choose its own, and a ``secret`` that lasts as long as their owner. ``others``
+    are all that it may reach: those between which a route is cut do not name each other."""
 
     secret: str = field(repr=False)
     port: int = -1
@@ -141,7 +142,10 @@ def account(name: str, users: tuple[BrokerUser, ...]) -> str:
 
 def _cluster(routes: Routes) -> str:
     """Who has no secret is no server of it. Clients are told of no other server: they have all
-    addresses. What a server sees of its routes is asked at the monitoring port."""
+    addresses. What a server sees of its routes and clients is asked at the monitoring port.
+
+    Servers tell each other of servers, and would go around a route that is cut: what is told here
+    is an address where nobody is."""
     login = f"keystead:{routes.secret}"
     others = ", ".join(f'"nats-route://{login}@127.0.0.1:{port}"' for port in routes.others)
     return (
@@ -151,6 +155,7 @@ def _cluster(routes: Routes) -> str:
         '  host: "127.0.0.1"\n'
         f"  port: {routes.port}\n"
         "  no_advertise: true\n"
+        '  advertise: "127.0.0.1:9"\n'
         f'  authorization {{ user: "keystead", password: "{routes.secret}", timeout: 5 }}\n'
         f"  routes: [ {others} ]\n"
         "}\n"

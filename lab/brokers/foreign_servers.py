@@ -7,19 +7,19 @@ A lab that is down has left nothing on the servers: no stream, no connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
+from lab.brokers.data_bus import DataBus
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.probing import Probing
+from lab.brokers.server import Broker
 from lab.supervise.scratch import state_home
 from lab.topology.plan import Topology
 from protocol.errors import NotAvailable
 from protocol.terms import NodeName
 from services.runtime.real.connection import BrokerConnection
 from services.runtime.real.secured import ServersTls
-
-_NOT_OURS: Final = "the servers of the bus are run by somebody else"
 
 
 def kept_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
@@ -29,11 +29,11 @@ def kept_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
     return Identities.create(folder, nodes)
 
 
-class ForeignServers:
+class ForeignServers(DataBus):
     """What ``BusServers`` is for servers of the lab's own; none of these can be ended or started.
 
     ``start`` tries by doing whether each node may do there what it has to and nothing else. From
-    then on an idle connection to each tells whether it answers, and ``warn`` hears of each change.
+    then on an idle connection to each tells whether it answers: ``notice`` hears of each change.
     """
 
     def __init__(
@@ -41,26 +41,29 @@ class ForeignServers:
         topology: Topology,
         identities: Identities,
         kept: Identities,
-        warn: Callable[[str], None],
+        notice: Callable[[str], None],
     ) -> None:
         bus = topology.bus
-        self.url = ",".join(bus.urls)
-        self.secured = ServersTls(bus.authority) if self.url.startswith("tls:") else None
-        self.all: list[Any] = []
-        self.warn = warn
+        self._url = ",".join(bus.urls)
+        self._secured = ServersTls(bus.authority) if self._url.startswith("tls:") else None
+        self.all: Sequence[Broker] = ()
+        self._notice = notice
         self._nodes = tuple(spec.node for spec in topology.nodes)
         self._identities, self._kept = identities, kept
-        self._probing = Probing(topology.name, bus, identities, self.secured)
+        self._probing = Probing(topology.name, bus, identities, self._secured)
         self._watches: list[BrokerConnection] = []
 
-    def alive(self) -> bool:
-        """Whether a server answers."""
-        return any(watch.up for watch in self._watches)
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def secured(self) -> ServersTls | None:
+        return self._secured
 
     @property
     def answers(self) -> bool:
-        """Whether a server answers."""
-        return self.alive()
+        return any(watch.up for watch in self._watches)
 
     def as_wanted(self, number: int) -> bool:
         """There is none that could be started."""
@@ -69,12 +72,12 @@ class ForeignServers:
     async def start(self) -> None:
         """Try them. ``KeysteadError`` KS-BROKER-004 to 009 when they will not do."""
         for text in await self._probing.all(self._nodes):
-            self.warn(text)
+            self._notice(text)
         seed = self._identities.control(TAP).seed
         for url in self._probing.there:
             watch = BrokerConnection(url, seed, name="keystead", subjects=(), secured=self.secured)
             self._watches.append(watch)
-            await watch.open(_Told(self, url))
+            await watch.open(_Told(self._notice, url))
 
     async def admit(self, *nodes: NodeName) -> None:
         """Nodes that have come to the lab: KS-BROKER-007 when its administrator was not told."""
@@ -96,23 +99,39 @@ class ForeignServers:
         self._watches.clear()
 
     async def kill(self) -> None:
-        raise NotAvailable(_NOT_OURS)
+        _refuse()
 
     async def up(self, number: int) -> bool:
-        raise NotAvailable(_NOT_OURS)
+        _refuse()
 
     async def stop_one(self, number: int) -> None:
-        raise NotAvailable(_NOT_OURS)
+        _refuse()
 
     async def start_one(self, number: int) -> None:
-        raise NotAvailable(_NOT_OURS)
+        _refuse()
+
+    async def clients(self, number: int) -> frozenset[str]:
+        _refuse()
+
+    async def cut_route(self, one: int, other: int) -> None:
+        _refuse()
+
+    async def mend_route(self, one: int, other: int) -> None:
+        _refuse()
+
+    async def routed(self, one: int, other: int) -> bool:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise NotAvailable("the servers of the bus are run by somebody else")
 
 
 class _Told:
     """Hears of the link of the idle connection to one server."""
 
-    def __init__(self, servers: ForeignServers, url: str) -> None:
-        self._servers, self._url = servers, url
+    def __init__(self, notice: Callable[[str], None], url: str) -> None:
+        self._notice, self._url = notice, url
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         """It has no subscriptions."""
@@ -121,8 +140,7 @@ class _Told:
         """It asks nobody anything."""
 
     def on_disconnected(self) -> None:
-        text = f"{self._url} of the bus is lost; who was at it looks for another server"
-        self._servers.warn(text)
+        self._notice(f"{self._url} of the bus is lost; who was at it looks for another server")
 
     def on_reconnected(self) -> None:
-        self._servers.warn(f"{self._url} of the bus answers again")
+        self._notice(f"{self._url} of the bus answers again")

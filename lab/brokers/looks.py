@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 _LIMIT_S: Final = 2.0
-_LONGEST: Final = 1 << 20  # bytes of an answer
+_LONGEST: Final = 1 << 20  # bytes of one piece of an answer
+_MOST_CLIENTS: Final = 100_000
 
 
 async def greeting(host: str, port: int) -> dict[str, Any]:
@@ -38,17 +39,29 @@ async def server_name(port: int) -> str | None:
 
 async def routes_at(port: int) -> frozenset[str]:
     """The names of servers that the one with this monitoring port has routes to."""
+    routes = (await _told(port, "/routez")).get("routes") or ()
+    return frozenset(str(route.get("remote_name")) for route in routes)
+
+
+async def clients_at(port: int) -> frozenset[str]:
+    """The names of the clients of the server with this monitoring port."""
+    clients = (await _told(port, f"/connz?limit={_MOST_CLIENTS}")).get("connections") or ()
+    return frozenset(str(client.get("name")) for client in clients)
+
+
+async def _told(port: int, path: str) -> dict[str, Any]:
+    """Its answer; empty when it gives none."""
     try:
         async with asyncio.timeout(_LIMIT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(b"GET /routez HTTP/1.0\r\n\r\n")
+                writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
                 answer = await reader.read(_LONGEST)
                 while more := await reader.read(_LONGEST):
                     answer += more
             finally:
                 writer.close()
-        routes = json.loads(answer.partition(b"\r\n\r\n")[2]).get("routes") or ()
-        return frozenset(str(route.get("remote_name")) for route in routes)
+        told = json.loads(answer.partition(b"\r\n\r\n")[2])
     except (OSError, ValueError, TimeoutError):
-        return frozenset()
+        return {}
+    return told if isinstance(told, dict) else {}

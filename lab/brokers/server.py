@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ from lab.brokers.configuration import (
     tap_user,
 )
 from lab.brokers.identities import TAP, Identities
-from lab.brokers.looks import routes_at, server_name
+from lab.brokers.looks import clients_at, routes_at, server_name
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from services.runtime.real.files import replace_file
@@ -109,6 +110,11 @@ class Broker:
         port = -1 if self._process is None else self._port_of("monitoring")
         return await routes_at(port) if port > 0 and not self.paused else frozenset()
 
+    async def clients(self) -> frozenset[str]:
+        """The names of its clients, by its own word; none when it is down. Of a cluster only."""
+        port = -1 if self._process is None else self._port_of("monitoring")
+        return await clients_at(port) if port > 0 and not self.paused else frozenset()
+
     @property
     def log(self) -> Path:
         """The server's log; at most 2 x 1 MiB are kept."""
@@ -137,6 +143,8 @@ class Broker:
             return
         binary = find_server()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._process is None:
+            self._settle()
         place = self._kept_place()
         self._write_config(place)
         for stale in self.folder.glob("*.ports"):
@@ -255,6 +263,13 @@ class Broker:
                 start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
             )
 
+    def _settle(self) -> None:
+        """Nobody has our addresses before the first start: a port that somebody has taken since the
+        lab was up the last time is chosen anew."""
+        kept = self._kept()
+        if not (_free(kept.port) and _free(kept.route)):
+            self._endpoint = _Endpoint(-1, kept.server_name)
+
     def _kept(self) -> _Endpoint:
         """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
         if self._endpoint is None:
@@ -331,3 +346,14 @@ class Broker:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def _free(port: int) -> bool:
+    """Whether nobody listens on that port of the loopback interface; true of one to be chosen."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", max(port, 0)))
+        except OSError:
+            return False
+    return True

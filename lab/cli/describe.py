@@ -20,9 +20,10 @@ from lab.cli.output import (
     text,
     value_of,
 )
+from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
-    from lab.api.answers import EventLine, KeyOnHost, Reason, VirtualTpm, VmDescription
+    from lab.api.answers import EventLine, KeyOfVm, KeyOnHost, Reason, VirtualTpm, VmDescription
 
 
 def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
@@ -60,13 +61,21 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
     if answer.keys:
         plain("\nkeys:")
         for key in answer.keys:
-            server = key.state or "not known there, or nobody to ask"
-            stored = {True: "stored on the host", False: "not stored on the host", None: ""}
-            more = stored[key.stored]
-            plain(f"  {key.key}: key server: {server}{'; ' + more if more else ''}")
+            stored = {True: "; stored on the host", False: "; not stored on the host", None: ""}
+            plain(f"  {key.key}: {_source(key)}{stored[key.stored]}")
     _why(answer.reasons)
     _faults(answer.faults)
     _events(answer.events)
+
+
+def _source(key: KeyOfVm) -> str:
+    match key.kind:
+        case ManagementType.NATIVE_PROVIDER:
+            return "derived by hosts"
+        case ManagementType.TRUST_AUTHORITY:
+            return "unwrapped by Key Provider Services"
+        case _:
+            return f"key server: {key.state or 'not known there, or nobody to ask'}"
 
 
 def _hardware(answer: VmDescription) -> str | None:
@@ -114,9 +123,9 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
     if answer.keys:
         plain("\nkeys:")
         for key in answer.keys:
-            where = [
-                name for name, here in (("cached", key.cached), ("stored", key.stored)) if here
-            ]
+            had = (("cached", key.cached), ("stored", key.stored))
+            where = [name for name, here in had if here]
+            where += ["loaded from the store"] if key.loaded else []
             plain(f"  {key.key}: {', '.join(where)}")
     _why(answer.reasons)
     _faults(answer.faults)

@@ -37,6 +37,20 @@ FAULTS = (
     field("summary"),
     field("cure"),
 )
+SHOWN = 8
+
+
+def _words(value: object) -> str:
+    """What was found, in one line: its names, the first of them when they are many, or numbers."""
+    if isinstance(value, dict):
+        return _words([f"{name} {n}" for name, n in value.items()])
+    if not isinstance(value, list | tuple):
+        return str(value)
+    more = len(value) - SHOWN
+    return ", ".join(map(str, value[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+FOUND = (("FOUND", lambda r: "; ".join(f"{k}: {_words(v)}" for k, v in r.found.items())),)
 OneWay = Annotated[bool, Parameter(name="--one-way", negative="", help="Only what A sends to B.")]
 For = Annotated[
     str, Parameter(name="--for", help="Lab time until it heals by itself; else until `heal`.")
@@ -50,6 +64,8 @@ def began(answer: Fault, options: Options) -> None:
         document(answer, options.output)
         return
     show({"items": [fault]}, options.output, (field("id"), field("summary")), key="id")
+    for name, value in fault.found.items():
+        say(f"{name}: {_words(value)}")
     if fault.cure:
         say(f"it has no undo; its cure: {fault.cure}")
 
@@ -169,7 +185,7 @@ def get_faults(*ids: str, view: View = PLAIN, options: Options = DEFAULTS) -> No
     keystead get faults
     keystead get faults -o name
     """
-    Listing(FAULTS, (field("seen"),), key="id").get(GetFaults(), ids, view, options)
+    Listing(FAULTS, (field("seen"),), key="id", rare=FOUND).get(GetFaults(), ids, view, options)
 
 
 def fault(

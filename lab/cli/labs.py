@@ -239,6 +239,7 @@ def _present(lab: Lab, options: Options) -> None:
             ("hosts", lab.hosts),
             ("vms", lab.vms),
             ("folder", lab.folder),
+            *(("notice", text) for text in lab.notices),
         ]
     )
     sys.stdout.flush()

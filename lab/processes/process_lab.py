@@ -58,6 +58,7 @@ class ProcessLab(LabFiles, LabGrowth):
     """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
 
     ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
+    ``notice`` of what is worth telling and takes nothing from the lab;
     ``on_lost`` is called once, when one cannot be had again: the lab is of no use any more.
     ``listen`` is where machines of the topology join, which only a lab with a supervisor of its own
     has: KS-AGENT-007 for one with machines and without.
@@ -76,7 +77,7 @@ class ProcessLab(LabFiles, LabGrowth):
         super().__init__(topology)
         self.folder, self.time, self.seed = folder, time, seed
         self._patch, self.ledger = patch, ""  # the collector that agents are to tell their keys
-        self.identities, self.data = bus_of(folder, topology, lambda text: self.warn(text))
+        self.identities, self.data = bus_of(folder, topology, lambda text: self.notice(text))
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
         self.agents = Agents(log_of(folder), real_tpms=real)
@@ -91,6 +92,7 @@ class ProcessLab(LabFiles, LabGrowth):
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
         self.warn: Callable[[str], None] = _to_stderr
+        self.notice: Callable[[str], None] = _to_stderr
         self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
         # Whoever hears these may come later.
         self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
@@ -257,7 +259,12 @@ class ProcessLab(LabFiles, LabGrowth):
 
     def _server(self, number: int) -> Part:
         server = self.data.all[number - 1]
-        return Part(server.name, lambda: self.data.as_wanted(number), server.start)
+        return Part(
+            server.name,
+            lambda: self.data.as_wanted(number),
+            server.start,
+            lambda: self.data.answers,
+        )
 
     def _doors(self) -> tuple[Part, ...]:
         if self.roster is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from lab.brokers.bus import DataBus
+from lab.brokers.data_bus import DataBus
 from lab.core import LabCore
+from lab.errors import KeysteadError
 from lab.processes.agents import AgentProcess, Forked
-from protocol.errors import NotConnected, ProductError
+from protocol.errors import InvalidState, NotConnected, ProductError
 from protocol.messages.agent import HoldNode, SetRules
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
@@ -113,7 +116,8 @@ class LabStrikes(LabCore):
         await self.data.kill()
 
     async def broker_start(self) -> None:
-        await self.data.start()
+        with _told():
+            await self.data.start()
 
     async def broker_up(self) -> bool:
         return self.data.answers
@@ -122,7 +126,33 @@ class LabStrikes(LabCore):
         await self.data.stop_one(number)
 
     async def server_start(self, number: int) -> None:
-        await self.data.start_one(number)
+        with _told():
+            await self.data.start_one(number)
 
     async def server_up(self, number: int) -> bool:
         return await self.data.up(number)
+
+    async def server_nodes(self, number: int) -> tuple[NodeName, ...]:
+        known = {str(entry.node) for entry in self.directory().nodes}
+        return tuple(NodeName(n) for n in sorted(await self.data.clients(number)) if n in known)
+
+    async def route_cut(self, one: int, other: int) -> None:
+        with _told():
+            await self.data.cut_route(one, other)
+
+    async def route_mend(self, one: int, other: int) -> None:
+        with _told():
+            await self.data.mend_route(one, other)
+
+    async def routed(self, one: int, other: int) -> bool:
+        return await self.data.routed(one, other)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A server that does not start, or whose folder cannot be written, is told as what a command of
+    the lab came to: the fault stays listed, and others are healed all the same."""
+    try:
+        yield
+    except (KeysteadError, OSError) as error:
+        raise InvalidState(str(error)) from None

@@ -231,6 +231,19 @@ class SimLab(LabCore):
     async def server_up(self, number: int) -> bool:
         return number in self.broker.servers.up
 
+    async def server_nodes(self, number: int) -> tuple[NodeName, ...]:
+        return self.broker.at_server(number)
+
+    async def route_cut(self, one: int, other: int) -> None:
+        self.broker.servers.cut(one, other)
+
+    async def route_mend(self, one: int, other: int) -> None:
+        self.broker.servers.mend(one, other)
+
+    async def routed(self, one: int, other: int) -> bool:
+        up = self.broker.servers.up
+        return one not in up or other not in up or self.broker.servers.reaches(one, other)
+
     # ---- what lies where, for scans -------------------------------------------------------------
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:

@@ -155,12 +155,14 @@ class Interrupted(Exception):
 
 
 class Start:
-    """One start of a supervisor. Use ``run`` once."""
+    """One start of a supervisor. Use ``run`` once; ``notices`` are what is worth knowing then."""
+
+    notices: tuple[str, ...]
 
     def __init__(self, folder: LabFolder, record: LabRecord, *, fresh: bool, retain: bool) -> None:
         self.folder, self.record = folder, record
         self.fresh, self.retain = fresh, retain
-        self.log = folder.log
+        self.log, self.notices = folder.log, ()
         self._signals = 0
 
     def run(self, report: Report, *, timeout_s: float | None, wait: bool) -> tuple[str, ...]:
@@ -264,6 +266,7 @@ class Start:
                     error = KeysteadError(line["error_id"], line["text"], line.get("fix", ""))
                     raise error
                 if line.get("ready"):
+                    self.notices = tuple(line["notices"])
                     return tuple(line["missing"])
                 report(line.get("text", ""), line.get("step", 0), line.get("total", 0))
                 if not wait:

@@ -61,6 +61,7 @@ class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     ready: bool = False
     missing: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     error_id: str = ""
     fix: str = ""
 
@@ -104,6 +105,8 @@ class Supervisor:
         self.stopping, self.ready = asyncio.Event(), asyncio.Event()
         self.lost: KeysteadError | None = None
         self.lab.warn, self.lab.on_lost = self.warn, self._lose
+        self.lab.notice = self.notice
+        self._notices: list[str] = []
         self.session = Session(
             self.lab,
             self.keeper,
@@ -126,6 +129,11 @@ class Supervisor:
             print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
         self.session.warnings.append(text)
         self._report(text, 0, 0)
+
+    def notice(self, text: str) -> None:
+        """Tell of something that is worth knowing, and takes nothing from the lab."""
+        self._notices.append(text)
+        self.warn(text)
 
     def _lose(self, error: KeysteadError) -> None:
         """The lab is of no use any more: it ends, with this reason."""
@@ -192,7 +200,11 @@ class Supervisor:
             self.folder.note_supervisor(serving=True)
             self.ready.set()
             missing = missing_of(await all_seen(self.session))
-            waiting.tell(ProgressLine(ready=True, missing=(*self.session.warnings, *missing)))
+            wrong = [text for text in self.session.warnings if text not in self._notices]
+            ready = ProgressLine(
+                ready=True, missing=(*wrong, *missing), notices=tuple(self._notices)
+            )
+            waiting.tell(ready)
         except BaseException:
             await self.lab.close()
             raise

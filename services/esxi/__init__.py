@@ -5,6 +5,8 @@
 - ``knobs``           what the product's documents leave open about it
 - ``host``            what all of these share in one life of the host
 - ``boot``            the boot in steps B0 to B9
+- ``first_boot``      what the first boot of an installation, or of a release, does besides
+- ``screens``         where a boot ends that cannot go on
 - ``measure``         what a boot measures into the TPM, pure
 - ``configuration/``  the encrypted configuration, its protection and its recovery key
 - ``keys/``           key cache, persisted store, and the order of looking for a key

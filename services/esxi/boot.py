@@ -7,45 +7,37 @@ B6 encrypted vSAN · B7 attestation (none here) · B8 vCenter · B9 autostart
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
 
 import msgspec
 
 from protocol.errors import CryptographicFailure, InvalidState, ProductError, SaveFailed
-from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration import boot_banks
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection, read_protection, unpack
+from services.esxi.configuration.image import Protection, read_protection, unpack
 from services.esxi.configuration.recovery import (
-    RecoveryKey,
-    new_recovery_key,
     parse_digits,
     unwrap_config_key,
 )
 from services.esxi.configuration.rollback import INDEX, raise_to, verdict
-from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
-from services.esxi.configuration.sections import Configuration, Section
+from services.esxi.configuration.sealing import from_material, unseal
+from services.esxi.configuration.sections import Section
 from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
+from services.esxi.first_boot import counter, first_boot, upgraded
 from services.esxi.ha.agent import HaAgent
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
 from services.esxi.providers.trusted import retrying
+from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, halted
 from services.esxi.vms import autostart, registration, workload
 from services.esxi.vsan import mounting, objects
 from services.runtime.nv_counter import counted
-from services.runtime.ports import Tpm
-from services.runtime.service import Halted
-
-SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
-SCREEN_B: Final = "Failed to decrypt system configuration"
-SCREEN_C: Final = "Unable to recover the system configuration"
 
 
 async def boot(host: Host) -> None:
@@ -57,12 +49,12 @@ async def boot(host: Host) -> None:
     if image is None:
         if host.node.boot > 1:
             host.node.record("boot.no_archive", level="warning", boot=host.node.boot)
-        await _first_boot(host)
+        await first_boot(host)
     else:
         protection, config_key = await _config_key(host, image)  # B2
         count = _configuration(host, image, protection, config_key)  # B3
         await _last_archive(host, protection.mode, count)
-        await _upgraded(host, image)
+        await upgraded(host, image)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
@@ -107,7 +99,7 @@ async def _other_bank(host: Host) -> None:
         try:
             done = await boot_banks.take_back(host.disk, host.config.version)
         except boot_banks.BankDamaged:
-            raise _halted(host, SCREEN_B, "the other boot bank is damaged") from None
+            raise halted(host, SCREEN_B, "the other boot bank is damaged") from None
         if done:
             host.node.record("boot.step", step="B0", text="other boot bank")
 
@@ -150,87 +142,9 @@ async def _read_archive(host: Host) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _halted(
+        raise halted(
             host, SCREEN_B, f"the archive cannot be read: {error.strerror or error}"
         ) from None
-
-
-async def _first_boot(host: Host) -> None:
-    """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
-
-    A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
-    """
-    protection, config_key = unprotected(host.rng)
-    configuration = Configuration(release=host.config.version)
-    if (sealed := await _sealed(host)) is not None:
-        protection, config_key, recovery = sealed
-        configuration = Configuration(release=host.config.version, recovery=recovery)
-    host.archive = Archive(
-        host.disk, host.rng, protection, config_key, configuration, counter=_counter(host)
-    )
-    await host.archive.save()
-    host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
-    host.node.record("boot.step", step="B3", text="empty configuration")
-
-
-async def _upgraded(host: Host, image: bytes) -> None:
-    """The first boot of another release: what the one before booted from goes into the other boot
-    bank, and a release that encrypts the configuration does so by itself (UPG-01).
-
-    A disk that refuses stops no host: the configuration stays as it was, until the next boot.
-    """
-    archive = host.archive
-    now, before = archive.now, (archive.protection, archive.config_key)
-    if now.release == host.config.version:
-        return
-    if now.release and release_of(now.release) > release_of(host.config.version):
-        raise _halted(host, SCREEN_B, f"the configuration is of a later release, {now.release}")
-    changes: dict[str, Any] = {"release": host.config.version}
-    clear = bool(now.release) and not has(release_of(now.release), Feature.CONFIGURATION_ENCRYPTION)
-    if clear and (sealed := await _sealed(host)) is not None:
-        protection, config_key, changes["recovery"] = sealed
-        archive.protect(protection, config_key)
-    archive.now = msgspec.structs.replace(now, **changes)
-    try:
-        if now.release:
-            await boot_banks.keep(host.disk, now.release, image)
-        await archive.save()
-    except (SaveFailed, OSError) as error:
-        archive.now = now
-        archive.protect(*before)
-        host.node.record("config.save_failed", level="warning", reason=str(error))
-    else:
-        host.node.record("boot.step", step="B3", text="upgraded", mode=archive.protection.mode)
-
-
-def _encrypts(host: Host) -> bool:
-    return host.config.has(Feature.CONFIGURATION_ENCRYPTION)
-
-
-async def _sealed(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | None:
-    """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
-
-    If Secure Boot is on now, it must be on to unseal (POL-01).
-    """
-    if not _encrypts(host) or host.tpm is None or not host.measured:
-        return None
-    recovery = new_recovery_key(host.rng)
-    config_key = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
-    try:
-        protection = await protected(
-            host.tpm,
-            host.rng,
-            config_key,
-            recovery,
-            seal_pcrs=host.node.knobs.seal_pcrs,
-            require_secure_boot=host.node.power.firmware.secure_boot,
-            require_exec_installed_only=False,
-        )
-    except TpmError as error:
-        host.node.record("tpm.unusable", level="warning", reason=str(error))
-        host.problems.tpm_unusable(error)
-        return None
-    return protection, config_key, recovery
 
 
 async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial]:
@@ -238,7 +152,7 @@ async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial
     try:
         protection = read_protection(image)
     except CryptographicFailure as damage:
-        raise _halted(host, SCREEN_B, str(damage)) from None
+        raise halted(host, SCREEN_B, str(damage)) from None
     typed = host.options.get(RECOVERY_OPTION)
     if typed is not None:
         config_key = _recovered(host, protection, typed)
@@ -254,21 +168,21 @@ async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial
 def _recovered(host: Host, protection: Protection, typed: str) -> KeyMaterial:
     digits = parse_digits(typed)
     if digits is None or not protection.recovery_wrapped:
-        raise _halted(host, SCREEN_C, "the recovery key cannot be used")
+        raise halted(host, SCREEN_C, "the recovery key cannot be used")
     try:
         return unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
     except CryptographicFailure:
-        raise _halted(host, SCREEN_B, "the recovery key is not the one in force") from None
+        raise halted(host, SCREEN_B, "the recovery key is not the one in force") from None
 
 
 async def _unsealed(host: Host, protection: Protection) -> KeyMaterial:
     """Policy not met, TPM cleared, replaced, locked out or dead: all end in message A."""
     if host.tpm is None:
-        raise _halted(host, SCREEN_A, "the TPM that seals the configuration is not there")
+        raise halted(host, SCREEN_A, "the TPM that seals the configuration is not there")
     try:
         return await unseal(host.tpm, protection)
     except TpmError as error:
-        raise _halted(host, SCREEN_A, str(error)) from None
+        raise halted(host, SCREEN_A, str(error)) from None
 
 
 def _configuration(
@@ -278,10 +192,10 @@ def _configuration(
     try:
         found = unpack(image, config_key)
     except CryptographicFailure as failure:
-        raise _halted(host, SCREEN_B, str(failure)) from None
+        raise halted(host, SCREEN_B, str(failure)) from None
     header = msgspec.structs.replace(protection, count=found.count)
     host.archive = Archive.opened(
-        host.disk, host.rng, header, config_key, found, counter=_counter(host)
+        host.disk, host.rng, header, config_key, found, counter=counter(host)
     )
     if found.torn:
         host.node.record("config.torn", level="warning", rest=len(image) - found.size)
@@ -292,17 +206,12 @@ def _configuration(
     return found.count
 
 
-def _counter(host: Host) -> Tpm | None:
-    """The TPM that counts archives, by the knob."""
-    return host.tpm if host.node.knobs.archive_counter else None
-
-
 async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
     """By the knob ``archive_counter``: stop at an archive that is not the last one.
 
     Who types the recovery key takes the archive as it is; the next save counts it anew.
     """
-    tpm = _counter(host)
+    tpm = counter(host)
     if tpm is None or mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
         return
     try:
@@ -311,9 +220,9 @@ async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
         if not why and found is not None:
             await raise_to(tpm, count)
     except TpmError as error:
-        raise _halted(host, SCREEN_A, str(error)) from None
+        raise halted(host, SCREEN_A, str(error)) from None
     if why:
-        raise _halted(host, SCREEN_B, why)
+        raise halted(host, SCREEN_B, why)
 
 
 async def _keys(host: Host) -> None:
@@ -392,9 +301,3 @@ async def _backup(host: Host) -> None:
                 host.node.record("config.save_failed", level="warning", reason=str(error))
             else:
                 host.node.record("config.saved", why="hourly")
-
-
-def _halted(host: Host, screen: str, reason: str) -> Halted:
-    """Leave the reason in the record, and only the product's text on the screen."""
-    host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
-    return Halted(screen)

@@ -70,6 +70,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
     ),
     "broker.restart": ({},),
     "broker.down": ({"on": 2},),
+    "broker.route_cut": ({"between": [1, 3]},),
     "clock.skew": (
         {"on": ["esxi-001", "kms"], "ahead": "10m"},
         {"on": ["esxi-001", "kms"], "behind": "1h"},
@@ -102,13 +103,13 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
 
 LOOKS: Final = frozenset(
     "mode directory monotonic in_lab_s sleep status statuses respawned paused rules canary "
-    "firmware_of broker_up server_up log_lines ask ask_each tpm".split()
+    "firmware_of broker_up server_up server_nodes routed log_lines ask ask_each tpm".split()
 )
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 
 ACTS: Final = frozenset(
     "power_on power_off kill pause resume put_rules drop_rules firmware skew disk broker_stop "
-    "broker_start server_stop server_start".split()
+    "broker_start server_stop server_start route_cut route_mend".split()
 )
 
 

@@ -32,6 +32,7 @@ ALONE = (
     *(
         "broker.restart",
         "broker.down",
+        "broker.route_cut",
         "kms.certificate",
         "kms.failover",
         "kms.rollback",
@@ -44,6 +45,7 @@ ALONE = (
 
 OTHER_LABS: dict[str, dict[str, Any]] = {
     "broker.down": {"bus": {"servers": 3}},
+    "broker.route_cut": {"bus": {"servers": 3}},
     "kms.certificate": {"kms": {"replicas": 2, "mode": "sync-pair", "door": "kmip"}},
     "kms.failover": {"kms": {"replicas": 2, "mode": "forward"}},
 }

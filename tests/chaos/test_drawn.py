@@ -18,7 +18,7 @@ from lab.topology.plan import plan
 
 NEVER = {
     *("clock.skew", "host.exec_option_removed", "kms.certificate", "kms.failover", "kms.rollback"),
-    *("tpm.dead", "link.reset", "link.stall", "broker.down"),
+    *("tpm.dead", "link.reset", "link.stall", "broker.down", "broker.route_cut"),
 }
 """What no random schedule draws: a host or the key servers must be set up for it, or have
 connections, or a bus of several servers; its TPM or newer keys do not come back; nothing is judged
@@ -51,7 +51,7 @@ def test_each_drawn_fault_is_one_and_is_written_as_it_is(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
 def test_the_example_of_each_fault_is_written_as_it_is(fault: type[Fault]) -> None:
-    directory = directory_of(plan(load("default", vms=2)))
+    directory = directory_of(plan(load("default", vms=2, bus={"servers": 2})))
     entry = read_yaml(f"{{{fault.example}}}").data
     if fault.at_point:  # the node is that of the point
         entry["on"] = "kms"

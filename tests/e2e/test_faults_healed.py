@@ -119,7 +119,8 @@ async def peace(lab: Lab) -> None:
     raise AssertionError(seen)
 
 
-OF_OTHER_LABS = {"kms.certificate", "kms.failover", "kms.rollback", "broker.down"}
+OF_OTHER_LABS = {"kms.certificate", "kms.failover", "kms.rollback"}
+OF_OTHER_LABS |= {"broker.down", "broker.route_cut"}
 """They need a bus of several servers (``tests/e2e/test_broker_down.py``), key servers with doors of
 KMIP, or a group that replicates after the answer:
 ``tests/chaos/test_certificates.py``, and the experiments of such groups."""

@@ -9,8 +9,7 @@ from typing import cast
 import pytest
 
 from lab.errors import all_ids, explanation_of
-from protocol.messages.agent import Ask
-from protocol.messages.base import Event, Reply, Request, registry
+from protocol.messages.base import Event, Reply, Request, messages_of, registry
 from protocol.terms import Role
 from services.catalog import everything
 from services.runtime.agent import Agent
@@ -41,11 +40,8 @@ def test_a_request_without_a_handler_is_found() -> None:
 def test_every_request_to_an_agent_has_one_handler() -> None:
     # Its table is made before it is given a world.
     agent = Agent(None, None, lambda record: None)  # type: ignore[arg-type]
-    asked = {
-        message
-        for message in registry().values()
-        if message.__module__ == Ask.__module__ and issubclass(message, Request)
-    }
+    told = messages_of("protocol.messages.agent").values()
+    asked = {message for message in told if issubclass(message, Request)}
     assert agent.handlers.keys() == asked
 
 

@@ -19,8 +19,9 @@ from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 LINKS = ("link.cut", "link.loss", "link.delay")
 CONNECTIONS = ("link.reset", "link.stall")
 """On links too, and about nothing but connections under TLS."""
-BROKERS = ("broker.restart", "broker.down")
-"""On all that passes between nodes; one server of several takes only what is in flight."""
+BROKERS = ("broker.restart", "broker.down", "broker.route_cut")
+"""On all that passes between nodes; one server of several takes only what is in flight, and a route
+parts those that are at its two ends, whoever that is."""
 POWER = (
     *("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down"),
     "point.crash",
@@ -250,6 +251,7 @@ def _stopped_by(found: Disturbance) -> Known:
     )
     if found.kind == "broker.down" and found.phase is Phase.ON:
         return YES  # whoever was at that server is at another one
+    partly = partly or found.kind == "broker.route_cut"
     return OPEN if partly or found.phase is not Phase.ON else NO
 
 

@@ -10,7 +10,7 @@ from lab.api.answers.inventory import Host, HostView, Vm, VmOnHost
 from lab.api.answers.keys import Provider
 from lab.api.answers.lab import Node
 from protocol.events import EventTypeId
-from protocol.terms import KeyManagement, KmipState, NodeName, ProviderId, VmName
+from protocol.terms import KeyManagement, KmipState, ManagementType, NodeName, ProviderId, VmName
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -24,23 +24,27 @@ class Reason(msgspec.Struct, frozen=True):
 class KeyOfVm(msgspec.Struct, frozen=True, kw_only=True):
     """A key of a VM: its state at a key server, and whether its host has it stored.
 
-    None: it is not there, or there was nobody to ask.
+    None: it is not there, or there was nobody to ask. ``kind``: of its provider; hosts themselves
+    derive the keys of a native one, and have those of a trusted one unwrapped.
     """
 
     key: KeyRef
     state: KmipState | None = None
     stored: bool | None = None
+    kind: ManagementType = ManagementType.VCENTER
 
 
 class KeyOnHost(msgspec.Struct, frozen=True, kw_only=True):
     """A key that a host has in its key cache, in its persisted store, or in both; or its host key.
 
-    ``managed``: by itself or from outside, from 8.0 U1 on [HEM-08].
+    ``loaded``: what is cached came out of that store, in this life of the host. ``managed``: by
+    itself or from outside, from 8.0 U1 on [HEM-08].
     """
 
     key: KeyRef
     cached: bool
     stored: bool
+    loaded: bool | None = None
     managed: KeyManagement | None = None
 
 

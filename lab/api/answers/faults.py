@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from lab.api.answers.base import Answer
@@ -12,7 +14,7 @@ class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is its name in experiment files; ``since`` and ``until`` in lab seconds since the lab
     began, ``until`` 0: no lease. ``seen`` says why it is not healed, ``cure`` what takes away
-    one that has no undo.
+    one that has no undo; ``found`` what was seen of what it hit, that its fields do not say.
     """
 
     id: str
@@ -23,6 +25,7 @@ class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     seen: str = ""
     cure: str = ""
+    found: dict[str, Any] = {}
 
 
 class Fault(Answer, frozen=True, kw_only=True):

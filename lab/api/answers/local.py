@@ -30,10 +30,9 @@ class Brokers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Lab(Answer, frozen=True, kw_only=True):
     """A lab that was started.
 
-    ``seconds`` of real time until it was ready; ``pace``: lab seconds in one real second;
-    ``pack``: the most hosts in one process; ``tpm`` counts hosts by what lies under them;
-    ``supervisor`` is a pid; ``missing`` has a line for each thing that is not as it should be;
-    ``examples`` (in documents: ``try``) are commands that fit this lab.
+    ``seconds`` until it was ready; ``pace``: lab seconds in one; ``pack``: the most hosts in a
+    process; ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``missing`` is
+    what is wrong, ``notices`` what is no harm; ``examples`` (in documents: ``try``) fit this lab.
     """
 
     name: str
@@ -50,6 +49,7 @@ class Lab(Answer, frozen=True, kw_only=True):
     folder: str
     supervisor: int
     missing: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     examples: tuple[str, ...] = msgspec.field(name="try", default=())
 
 

@@ -127,7 +127,7 @@ class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
 
     ``after``: of all keys, those after this id. Named keys are as many as the answer has
     room for (``STATUS_BYTES`` each beyond their ids, ``MANAGED_STATUS_BYTES`` with ``managed``),
-    else ``ResponseTooLarge``. ``managed``: say where they are managed, too.
+    else ``ResponseTooLarge``. ``managed``: say where they are managed and came from, too.
     """
 
     keys: tuple[CryptoKeyId, ...] = ()
@@ -137,17 +137,19 @@ class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
 
 STATUS_BYTES: Final = 32
 """What one key weighs in ``KeyStatusList`` beyond its id."""
-MANAGED_STATUS_BYTES: Final = 64
-"""The same where it says who manages it."""
+MANAGED_STATUS_BYTES: Final = 80
+"""The same where it says who manages it, and whence it came."""
 
 
 class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """vim25 KeyStatus; ``present`` means *in the host key cache*. ``management_type``: UNSET when
-    nobody asked, and of hosts before 8.0 U1 (HEM-08)."""
+    nobody asked, and of hosts before 8.0 U1 (HEM-08). ``loaded`` (the lab's addition): what is in
+    the cache came out of the store in this life of the host; UNSET when nobody asked."""
 
     key: CryptoKeyId
     present: bool
     stored: bool = False  # in the persisted store on its disk (the lab's addition)
+    loaded: bool | msgspec.UnsetType = msgspec.UNSET
     management_type: KeyManagement | msgspec.UnsetType = msgspec.UNSET
 
 

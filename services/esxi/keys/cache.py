@@ -24,6 +24,7 @@ class KeyCache:
 
     def __init__(self) -> None:
         self._keys: dict[CryptoKeyId, StoredKey] = {}
+        self._loaded: set[CryptoKeyId] = set()
         self._change = asyncio.Event()
 
     def add(self, entry: StoredKey) -> Added:
@@ -38,14 +39,22 @@ class KeyCache:
     def put(self, entry: StoredKey) -> None:
         """Put a key into the cache in the place of what is under its id."""
         self._keys[entry.key] = entry
+        self._loaded.discard(entry.key)
         self.announce()
 
     def load(self, entries: Iterable[StoredKey]) -> int:
         """Add entries of the persisted store (step B4); how many were new."""
-        return sum(self.add(entry) is Added.NEW for entry in entries)
+        new = [entry.key for entry in entries if self.add(entry) is Added.NEW]
+        self._loaded.update(new)
+        return len(new)
+
+    def was_loaded(self, key: CryptoKeyId) -> bool:
+        """Whether what is here under this id came out of the persisted store."""
+        return key in self._loaded
 
     def remove(self, key: CryptoKeyId) -> bool:
         """Forget it; whether it was there."""
+        self._loaded.discard(key)
         return self._keys.pop(key, None) is not None
 
     def __getitem__(self, key: CryptoKeyId) -> StoredKey:

@@ -20,7 +20,8 @@ def room(*, managed: bool) -> int:
 def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
     """The status of each of these keys, in their order; ``present`` means in the key cache.
 
-    ``managed``: with where it is managed, from the release on that says so (HEM-08).
+    ``managed``: with where it came from, and where it is managed, from the release on that says so
+    (HEM-08).
     """
     stored, says = host.archive.stored, managed and host.config.has(Feature.KEY_MANAGEMENT)
     return KeyStatusList(
@@ -29,6 +30,7 @@ def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> K
                 key=key,
                 present=key in host.keys,
                 stored=key in stored,
+                loaded=host.keys.was_loaded(key) if managed else msgspec.UNSET,
                 management_type=_management(host, key) if says else msgspec.UNSET,
             )
             for key in keys

@@ -1,8 +1,8 @@
 """The kinds of link rules: one class for each.
 
 Another kind is a class here with a line in ``rule_of``, and its struct in
-``protocol.messages.agent``. A rule judges copy by copy and knows nothing of the rules before and
-after it in the chain.
+``protocol.messages.agent.links``. A rule judges copy by copy and knows nothing of the rules before
+and after it in the chain.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
 from services.runtime.sim import said
-from services.runtime.sim.connections import Connection, Message, Servers
+from services.runtime.sim.connections import Connection, Message, Servers, settle
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import TapCallback, WireSink
@@ -123,6 +123,10 @@ class SimBroker:
             return
         self._note(f"broker-server-up {number}")
         self._dial_waiting()
+
+    def at_server(self, number: int) -> tuple[NodeName, ...]:
+        """The nodes that are at that server, sorted."""
+        return tuple(sorted(w.me for w, c in self._clients.items() if c.server == number))
 
     def pause(self, node: NodeName) -> None:
         """Park the node's steps (``loop.pause``); the broker drops a client that is silent for
@@ -233,6 +237,8 @@ class SimBroker:
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
         receiver = self._wires.get(NodeName(tokens[2])) if link else None
+        if receiver is not None and not self.servers.reaches(wire.server, receiver.server):
+            receiver = None  # no server of the sender's knows of it
         if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
             receiver = wire  # the broker itself answers: nobody listens there
             message = Message(message.reply, "", b"", message.down, no_responders=True)
@@ -327,7 +333,7 @@ class SimWire:
         if not self.closed and connection is not None and connection.up:
             # One more step after the last message is due there; nothing is polled.
             done = self._loop.create_future()
-            self._loop.call_at_ns(connection.up_due + 1, _settle, done)
+            self._loop.call_at_ns(connection.up_due + 1, settle, done)
             await done
         self._leave()
 
@@ -391,8 +397,3 @@ class SimWire:
             self._loop.call_exception_handler(
                 {"message": f"the sink of {self.me} failed", "exception": error}
             )
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,13 +30,20 @@ class Connection:
     down_due: int = 0  # when the latest message for the client reaches it
 
 
+def settle(future: asyncio.Future[None]) -> None:
+    """Wake who waits for it, if he still does."""
+    if not future.done():
+        future.set_result(None)
+
+
 class Servers:
-    """The servers of one broker, counted from 1: which of them run."""
+    """The servers of one broker, counted from 1: which of them run, and reach each other."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.running = True  # but for those that were ended alone
         self._down: dict[int, None] = {}
+        self._cut: set[frozenset[int]] = set()
 
     @property
     def up(self) -> tuple[int, ...]:
@@ -56,6 +64,18 @@ class Servers:
             return False
         del self._down[number]
         return True
+
+    def cut(self, one: int, other: int) -> None:
+        """No route between two of them, until ``mend``."""
+        self._cut.add(frozenset((one, other)))
+
+    def mend(self, one: int, other: int) -> None:
+        """There is a route again."""
+        self._cut.discard(frozenset((one, other)))
+
+    def reaches(self, one: int, other: int) -> bool:
+        """Whether what one of them has let in comes to the clients of the other."""
+        return frozenset((one, other)) not in self._cut
 
     def next(self, number: int) -> int:
         """``number``, or the next one after it that runs. ``IndexError`` when none does."""

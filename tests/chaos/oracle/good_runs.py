@@ -185,6 +185,26 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "running")
         .passes(100)
     ),
+    "a host that is not heard while a route of the bus is cut": lambda: (
+        Story(persistence=False)
+        .fault("one", "broker.route_cut", between_servers=[1, 2])
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .passes(200)
+        .heal("one")
+        .passes(5)
+    ),
+    "a host that is safe while a route of the bus is cut": lambda: (
+        Story(persistence=False)
+        .fault("one", "broker.route_cut", between_servers=[1, 2])
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(100)
+    ),
     "two that stop the broker, of which one ends": lambda: (
         Story(persistence=False)
         .fault("one", "broker.restart")

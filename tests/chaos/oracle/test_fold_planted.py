@@ -271,6 +271,12 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "False",
         "prepared though only one server of the bus is down",
     ),
+    (
+        _stopped_by,
+        'found.kind == "broker.route_cut"',
+        "False",
+        "a host that is safe while a route of the bus is cut",
+    ),
     (Disturbances._link, "broker + links", "broker", "safe though it must be prepared"),
     (Disturbances.stands, "held + copied", "copied", "safe though its key server stands still"),
     (Disturbances.stands, "held + copied", "held", "a key server that is being copied"),

@@ -11,7 +11,9 @@ import pytest
 from chaos.faults import FAULTS
 from lab.api import reasons
 from lab.api.explain import all_rules
-from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
+from lab.api.facts import HostFacts, KeyFacts, VmFacts
+from lab.api.reasons import of_host, of_vm
+from protocol.terms import ManagementType
 
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
 STORES = replace(HOST, persistence=True)
@@ -26,7 +28,13 @@ KEY = KeyFacts(
     asked_server=True,
     stored_on_host=False,
 )
-DERIVES, DERIVED = replace(HOST, derives=("p",)), replace(KEY, native=True)
+NATIVE, TRUST = ManagementType.NATIVE_PROVIDER, ManagementType.TRUST_AUTHORITY
+NEW = replace(HOST, boot=1)
+DERIVES, DERIVED = replace(HOST, derives=("p",)), replace(KEY, kind=NATIVE)
+DELETED = replace(DERIVED, provider_listed=False)
+TRUSTED, WRAPPED = replace(HOST, trusted=True), replace(KEY, kind=TRUST, servers_up=False)
+REFUSED = replace(TRUSTED, unattested="it is not attested: no image")
+LOADED = replace(KEY, stored_on_host=True, loaded=True)
 LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
 RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
 OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
@@ -43,10 +51,23 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, HOST, replace(KEY, state="Deactivated"), ["STD-13", "STD-19"]),
         (LOCKED, HOST, replace(KEY, state="Destroyed"), ["STD-13", "STD-18"]),
         (LOCKED, HOST, replace(KEY, state="Destroyed Compromised"), ["STD-13", "STD-18"]),
-        (RUNS, HOST, KEY, ["LOCK-04", "STD-13"]),
-        (RUNS, STORES, replace(KEY, stored_on_host=True), ["LOCK-04", "KP-07"]),
-        (RUNS, STORES, KEY, ["LOCK-04"]),
-        (RUNS, HOST, replace(KEY, stored_on_host=True), ["LOCK-04", "STD-13"]),
+        (LOCKED, NEW, KEY, ["KP-15", "STD-10"]),
+        (RUNS, NEW, KEY, ["LOCK-04", "STD-13"]),
+        (RUNS, HOST, KEY, ["LOCK-04", "STD-14", "STD-13"]),
+        (RUNS, replace(STORES, boot=1), LOADED, ["LOCK-04", "KP-07"]),
+        (RUNS, STORES, replace(KEY, stored_on_host=True), ["LOCK-04", "STD-14", "KP-07"]),
+        (RUNS, STORES, LOADED, ["LOCK-04", "KP-07", "KP-07"]),
+        (RUNS, STORES, KEY, ["LOCK-04", "STD-14"]),
+        (RUNS, HOST, LOADED, ["LOCK-04", "KP-07", "STD-13"]),
+        (RUNS, replace(TRUSTED, boot=1), WRAPPED, ["LOCK-04", "KPS-02"]),
+        (RUNS, TRUSTED, WRAPPED, ["LOCK-04", "KPS-02", "KPS-02"]),
+        (LOCKED, TRUSTED, WRAPPED, ["STD-13", "KPS-06"]),
+        (LOCKED, REFUSED, WRAPPED, ["STD-13", "ATT-03"]),
+        (LOCKED, HOST, WRAPPED, ["STD-13", "KPS-00"]),
+        (LOCKED, REFUSED, replace(WRAPPED, stored_on_host=True), ["KP-16"]),
+        (RUNS, HOST, DELETED, ["LOCK-04", "NKP-17"]),
+        (LOCKED, HOST, DELETED, ["NKP-17"]),
+        (replace(LOCKED, vcenter="off"), DERIVES, DERIVED, ["NKP-18", "R7"]),
         (RUNS, DERIVES, DERIVED, ["LOCK-04", "NKP-11"]),
         (LOCKED, DERIVES, DERIVED, ["NKP-18"]),
         (LOCKED, HOST, DERIVED, ["NKP-15"]),
@@ -93,6 +114,8 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
     [
         (replace(STORES, crypto_state="safe"), ["HEM-01", "KP-10"]),
         (replace(HOST, crypto_state="prepared", tpm=False), ["B5", "KP-01"]),
+        (replace(HOST, crypto_state="prepared", host_key=DELETED), ["B5", "NKP-17"]),
+        (replace(HOST, crypto_state="prepared", host_key=DERIVED), ["B5", "NKP-15"]),
         (replace(HOST, crypto_state="incapable", connected=False), ["HEM-01", "KP-01", "B8"]),
         (replace(DERIVES, crypto_state="safe"), ["HEM-01", "NKP-11"]),
         (replace(HOST, persistence=None, connected=None), []),
@@ -111,6 +134,8 @@ def test_a_host(host: HostFacts, rules: list[str]) -> None:
 def test_a_vcenter_that_does_not_answer_is_told_with_what_helps(state: str, cure: str) -> None:
     reason = of_host(HOST, vcenter=state)[-1]
     assert cure in reason.cure and ("paused" in reason.why) is (state == "paused")
+    second = of_host(replace(HOST, vcenter="vcenter-b"), vcenter=state)[-1]
+    assert second.cure == reason.cure.replace("vcenter", "vcenter-b")
 
 
 def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
@@ -121,10 +146,34 @@ def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
     assert cure(False) == "add a TPM" and "keypersistence enable" in cure(True)
 
 
+def test_a_cure_is_a_command_and_no_half_of_one() -> None:
+    cut = replace(HOST, link_cut=True, connected=False)
+    cures = [r.cure for r in (*of_vm(LOCKED, cut, (KEY,)), *of_host(cut, vcenter="running"))]
+    healing = [cure for cure in cures if "heal" in cure]
+    assert len(healing) == 2 and all(cure == "keystead heal --all" for cure in healing)
+
+
+@pytest.mark.parametrize("key", [WRAPPED, DERIVED, DELETED])
+@pytest.mark.parametrize("vcenter", ["running", "off"])
+@pytest.mark.parametrize("vm", [LOCKED, RUNS])
+@pytest.mark.parametrize("host", [HOST, TRUSTED, REFUSED, DERIVES, STORES])
+def test_nobody_is_sent_to_a_key_server_that_has_no_part_in_the_key(
+    vm: VmFacts, host: HostFacts, key: KeyFacts, vcenter: str
+) -> None:
+    """Keys of native and trusted providers come to a host past vCenter and what it asks."""
+    host = replace(host, crypto_state="prepared", host_key=key)
+    told = [*of_vm(replace(vm, vcenter=vcenter), host, (key,)), *of_host(host, vcenter=vcenter)]
+    rules = {reason.rule for reason in told if "boot 2" not in reason.why}
+    assert not rules & {"LOCK-01", "STD-10", "STD-13", "STD-14"}
+
+
 def test_every_rule_that_a_reason_names_is_explained() -> None:
     """A person reads it in brackets and asks for it; what the lab itself did names its fault."""
     known = {*all_rules(), *(fault.kind for fault in FAULTS)}
-    texts = (Path(reasons.__file__).parent / name for name in ("reasons.py", "describe.py"))
+    texts = (
+        Path(reasons.__file__).parent / name
+        for name in ("reasons.py", "missing_keys.py", "describe.py")
+    )
     named = [
         node.args[1].value
         for text in texts

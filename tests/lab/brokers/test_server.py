@@ -111,18 +111,43 @@ async def test_a_taken_port_is_named_and_nothing_is_left(broker: Broker) -> None
 async def test_another_server_on_the_port_is_not_taken_for_ours(
     broker: Broker, tmp_path: Path
 ) -> None:
-    other_folder = tmp_path / "other"
-    other = Broker(other_folder, Identities.create(other_folder), BrokerKind.DATA)
-    await other.start()
-    port = other.url.rsplit(":", 1)[1]
-    broker.folder.mkdir()
-    (broker.folder / "endpoint.json").write_text(f'{{"port": {port}, "server_name": "mine"}}')
+    await broker.start()
+    await broker.kill()
+    port = broker.url.rsplit(":", 1)[1]
+    other = await on_port(tmp_path, port)
     with pytest.raises(KeysteadError) as caught:
         await broker.start()
     assert caught.value.id == "KS-BROKER-002"
     assert not broker.alive()
     assert other.alive()
     await other.kill()
+
+
+async def on_port(tmp_path: Path, port: str) -> Broker:
+    """Another lab's broker, at that port."""
+    folder = tmp_path / "other"
+    other = Broker(folder, Identities.create(folder), BrokerKind.DATA)
+    other.folder.mkdir()
+    (other.folder / "endpoint.json").write_text(f'{{"port": {port}, "server_name": "theirs"}}')
+    await other.start()
+    return other
+
+
+async def test_a_port_that_was_taken_while_the_lab_was_down_is_chosen_anew(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Ports of the loopback interface are everybody's: a lab that was down has no claim to its."""
+    await broker.start()
+    await broker.stop()
+    before = broker.url
+    other = await on_port(tmp_path, before.rsplit(":", 1)[1])
+    again = Broker(tmp_path, Identities.load(tmp_path), BrokerKind.DATA)
+    try:
+        await again.start()
+        assert other.url == before != again.url and again.server_name == broker.server_name
+    finally:
+        await again.kill()
+        await other.kill()
 
 
 async def test_a_refused_configuration_is_told(broker: Broker) -> None:

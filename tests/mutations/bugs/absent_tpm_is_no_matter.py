@@ -28,5 +28,5 @@ def _without(original: Any) -> Any:
     return unsealed
 
 
-plant(boot, "_first_boot", _kept)
+plant(boot, "first_boot", _kept)
 plant(boot, "_unsealed", _without)

@@ -30,5 +30,5 @@ def _lenient(original: Any) -> Any:
     return recovered
 
 
-plant(boot, "_first_boot", _kept)
+plant(boot, "first_boot", _kept)
 plant(boot, "_recovered", _lenient)

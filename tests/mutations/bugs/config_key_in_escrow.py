@@ -30,5 +30,5 @@ def _lenient(original: Any) -> Any:
     return unsealed
 
 
-plant(boot, "_first_boot", _kept)
+plant(boot, "first_boot", _kept)
 plant(boot, "_unsealed", _lenient)

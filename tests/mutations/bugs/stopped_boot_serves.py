@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.esxi import boot
+from services.esxi.first_boot import first_boot
 from services.runtime.service import Halted
 from tests.mutations.bugs.planting import plant
 
@@ -14,7 +15,7 @@ def _dogged(original: Any) -> Any:
         try:
             return await original(host, image)
         except Halted:
-            await boot._first_boot(host)
+            await first_boot(host)
             return host.archive.protection, host.archive.config_key
 
     return config_key

@@ -14,12 +14,12 @@ from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
 from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
-from services.esxi.boot import SCREEN_B
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.image import pack, read_protection, unpack
 from services.esxi.configuration.sealing import unprotected
 from services.esxi.configuration.sections import Configuration, Section, merged
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+from services.esxi.screens import SCREEN_B
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.rng import SimRng

@@ -27,13 +27,13 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, HostCryptoState, ManagementType, VmName
 from protocol.trust import TrustedConfiguration
 from protocol.vsan import VsanEncryption
-from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.archive import ROOM
 from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
 from services.esxi.configuration.recovery import new_recovery_key
 from services.esxi.configuration.sealing import unprotected
 from services.esxi.configuration.sections import Configuration, addition
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+from services.esxi.screens import SCREEN_A, SCREEN_B
 from services.runtime.incarnation import Incarnation
 from services.runtime.own_certificate import OwnCertificate
 from services.runtime.sim.rng import SimRng

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages.agent import NodeRunState, TpmBackend
-from services.esxi.boot import SCREEN_B
 from services.esxi.configuration.rollback import verdict
+from services.esxi.screens import SCREEN_B
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import A, Rig, key
 

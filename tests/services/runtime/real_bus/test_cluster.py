@@ -77,6 +77,44 @@ async def test_clients_are_spread_reach_all_and_go_elsewhere(
             wire.abort()
 
 
+async def test_who_is_at_two_servers_without_a_route_does_not_hear_the_other(
+    tmp_path: Path, bus: BusServers
+) -> None:
+    wires = await opened(tmp_path, bus)
+    try:
+        at = {number: await bus.clients(number) for number in (1, 2, 3)}
+        assert all(at.values()) and sum(map(len, at.values())) == len(NAMES)
+        await bus.cut_route(1, 2)
+        await gone(bus, 1, 2)
+        assert await bus.up(1) and await bus.up(2), "both go on"
+        await bus.all[2].kill()  # it would tell each of them of the other
+        await bus.all[2].start()
+        async with asyncio.timeout(20):
+            while not (await bus.routed(1, 3) and await bus.routed(2, 3)):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(1.5)  # servers dial those that they are told of within a second
+        assert not await bus.routed(1, 2)
+        a, b = (NodeName(sorted(at[number])[0]) for number in (1, 2))
+        wires[a][0].send(f"l.{a}.{b}.q.Ping", b"lost", f"l.{b}.{a}._r.1")
+        await until(lambda: bool(wires[a][1].no_responders), "the server knows of nobody there")
+        assert b"lost" not in wires[b][1].payloads()
+        await bus.mend_route(1, 2)
+        async with asyncio.timeout(20):
+            while not (await bus.routed(1, 2) and await bus.up(1)):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        await exchanged(wires, b"mended ")
+    finally:
+        for wire, _ in wires.values():
+            wire.abort()
+
+
+async def gone(bus: BusServers, one: int, other: int) -> None:
+    async with asyncio.timeout(10):
+        while await bus.routed(one, other):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_server_that_does_not_know_the_secret_is_no_part_of_it(
     tmp_path: Path, bus: BusServers
 ) -> None:

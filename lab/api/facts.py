@@ -1,0 +1,96 @@
+"""What was observed of a VM, its host and its keys; the reasons are made of these facts.
+
+None stands for what nobody could be asked of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.releases import Feature
+from protocol.terms import ManagementType
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """A key of a VM, or of a host for itself. ``state`` is KMIP's at the key server, None = not
+    there.
+
+    ``kind``: of its provider, as vCenter, the host or else the lab file says. ``loaded``: the host
+    took it from its persisted store in this life.
+    """
+
+    key: str
+    provider: str
+    provider_listed: bool | None
+    servers_up: bool
+    link_cut: bool  # vCenter -> every server, either way
+    state: str | None = None
+    asked_server: bool = False
+    stored_on_host: bool | None = None
+    loaded: bool | None = None
+    kind: ManagementType = ManagementType.VCENTER
+
+    @property
+    def native(self) -> bool:
+        """Hosts derive it."""
+        return self.kind is ManagementType.NATIVE_PROVIDER
+
+    @property
+    def trusted(self) -> bool:
+        """Hosts ask a Trust Authority for it."""
+        return self.kind is ManagementType.TRUST_AUTHORITY
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host as its machine, itself and vCenter show it."""
+
+    host: str
+    machine: str  # off, booting, running, halted, paused, gone
+    screen: str = ""
+    vcenter: str = "vcenter"  # the one that it is of
+    cluster: str = ""
+    connected: bool | None = None  # None: vCenter cannot be asked
+    crypto_state: str | None = None
+    host_key: KeyFacts | None = None
+    persistence: bool | None = None
+    tpm: bool | None = None
+    mode: str | None = None
+    attestation: str = ""  # why vCenter does not accept its TPM
+    stored: int = 0
+    cached: int = 0
+    boot: int = 0
+    link_cut: bool = False  # between vCenter and this host, either way
+    removed: bool = False  # from vCenter's inventory
+    disconnected: bool = False  # from vCenter, by an administrator
+    maintenance: bool = False
+    derives: tuple[str, ...] = ()  # native providers in its own list
+    trusted: bool = False  # it asks a Trust Authority for its keys
+    unattested: str = ""  # why no Attestation Service has attested it
+    too_old: bool = False  # its release has no key persistence
+    upgrade: str = ""  # to one that has, if its vCenter manages such hosts
+
+    @property
+    def without_persistence(self) -> str:
+        """Why it is off, as the beginning of a sentence."""
+        no = f"Its release has no {Feature.KEY_PERSISTENCE}"
+        return no if self.too_old else "Key persistence is off"
+
+    @property
+    def persisting(self) -> str:
+        """What turns key persistence on, or comes before that."""
+        enable = f"keystead esx {self.host} system security keypersistence enable"
+        return self.upgrade if self.too_old else enable
+
+
+@dataclass(frozen=True)
+class VmFacts:
+    """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
+    ``vcenter`` is the state of vCenter's machine."""
+
+    vm: str
+    power: str | None
+    crypto: str | None  # unlocked, locked, None = not encrypted
+    vcenter: str
+    wanted_on: bool | None = None

@@ -1,0 +1,98 @@
+"""What the lab tells an agent, on the control broker that no fault touches.
+
+One agent per OS process holds nodes: it powers them, ends them, keeps their link rules, and is
+the local console of each (``Ask``). In the simulation one agent holds all nodes.
+
+- ``nodes``    what they are, how they are, their power and their logs
+- ``machine``  what lies under a node: TPM, firmware, disk, clock
+- ``console``  the local console of a node
+- ``links``    rules of links, and a look at whether messages pass
+"""
+
+from __future__ import annotations
+
+from protocol.messages.agent.console import (
+    Answer,
+    Answers,
+    Ask,
+    AskEach,
+)
+from protocol.messages.agent.links import (
+    Canary,
+    CanaryResult,
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+    ResetRule,
+    SetRules,
+    StallRule,
+)
+from protocol.messages.agent.machine import (
+    BootBanks,
+    DiskAct,
+    DiskAction,
+    Firmware,
+    FirmwareEvent,
+    SetFirmware,
+    SkewClock,
+    TpmAct,
+    TpmActed,
+    TpmAction,
+    TpmBackend,
+)
+from protocol.messages.agent.nodes import (
+    AddNode,
+    HoldNode,
+    ListNodes,
+    NodeList,
+    NodePowered,
+    NodeRecord,
+    NodeRunState,
+    NodeSpec,
+    NodeStatus,
+    PowerOff,
+    PowerOn,
+    RuleCount,
+)
+
+__all__ = [
+    "AddNode",
+    "Answer",
+    "Answers",
+    "Ask",
+    "AskEach",
+    "BootBanks",
+    "Canary",
+    "CanaryResult",
+    "CutRule",
+    "DelayRule",
+    "DiskAct",
+    "DiskAction",
+    "DuplicateRule",
+    "Firmware",
+    "FirmwareEvent",
+    "HoldNode",
+    "LinkRule",
+    "ListNodes",
+    "LossRule",
+    "NodeList",
+    "NodePowered",
+    "NodeRecord",
+    "NodeRunState",
+    "NodeSpec",
+    "NodeStatus",
+    "PowerOff",
+    "PowerOn",
+    "ResetRule",
+    "RuleCount",
+    "SetFirmware",
+    "SetRules",
+    "SkewClock",
+    "StallRule",
+    "TpmAct",
+    "TpmActed",
+    "TpmAction",
+    "TpmBackend",
+]

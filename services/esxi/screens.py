@@ -1,0 +1,18 @@
+"""The screens at which a boot ends that cannot go on, in the product's words (BOOT-01)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.esxi.host import Host
+from services.runtime.service import Halted
+
+SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
+SCREEN_B: Final = "Failed to decrypt system configuration"
+SCREEN_C: Final = "Unable to recover the system configuration"
+
+
+def halted(host: Host, screen: str, reason: str) -> Halted:
+    """Leave the reason in the record, and only the product's text on the screen."""
+    host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
+    return Halted(screen)
