@@ -12,6 +12,7 @@ powered on as a machine is by its switch: its nodes boot when it joins.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -154,8 +155,10 @@ class Inviter:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             run = machine.run
+            # Hosts take turns; what they wait for, key servers and vCenter, waits for none of them.
+            turn = self._boots if machine.plan.pool else contextlib.nullcontext()
             try:
-                async with self._boots:
+                async with turn:
                     for node in machine.plan.nodes:
                         await self._boot(node)
                     await self._build(machine.name)
