@@ -30,7 +30,7 @@ BUDGET = {
     ),
     "services.catalog": (*_PEOPLE, "chaos", "lab", "nats", "tpm2_pytss"),
     # Asked in every container every few seconds.
-    "lab.machines.checkup": (*_PEOPLE, "asyncio", "msgspec", "nats", "ssl", "services", "protocol"),
+    "lab.machines.checkup": (*_PEOPLE, "asyncio", "msgspec", "nats", "ssl", "services"),
     # Alone in a container, a host's process has its own service only.
     "services.esxi.service": (*_PEOPLE, "chaos", "lab", "nats", "services.kms.service"),
     "protocol": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "lab"),
