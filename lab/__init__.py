@@ -7,6 +7,7 @@
 - ``topology``    the Lab file, the plan of nodes made from it, from empty to ready
 - ``processes``   a lab of real processes: fork server, agents
 - ``machines``    nodes on other machines: agents that join, leases, their clocks
+- ``arrays``      datastores in a folder that machines share
 - ``brokers``     nats-server, identities, the control plane
 - ``supervise``   the background process of ``up`` and the folders of labs
 - ``simulation``  a lab in virtual time, in a worker

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
+from lab.arrays.explanations import EXPLANATIONS as ARRAY_EXPLANATIONS
 from lab.brokers.explanations import EXPLANATIONS as BROKER_EXPLANATIONS
 from lab.load.explanations import EXPLANATIONS as LOAD_EXPLANATIONS
+from lab.machines.explanations import EXPLANATIONS as MACHINE_EXPLANATIONS
 from protocol.printable import printable
 
 USAGE = 64
@@ -37,7 +39,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-USE-002": Explanation(
         "There is nothing of that name",
         "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
-        "list what is there: `keystead get hosts`, and so `vms`, `links`, `faults`, `runs`",
+        "list what is there: `keystead get hosts`, and so `vms`, `providers`, `kms`, `links`, "
+        "`faults`, `runs`",
         USAGE,
     ),
     "KS-USE-003": Explanation(
@@ -163,63 +166,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The lab's identities are missing or damaged",
         "A file of keys under the lab's folder is not there, or not as it was written.",
         "`keystead down`, remove the file that the message names, `keystead up`: it is made anew",
-    ),
-    "KS-AGENT-001": Explanation(
-        "The lab cannot listen there",
-        "Something else has the port, or the address is none of this machine.",
-        "give another address or port with `keystead up --listen`; port 0 is any that is free",
-    ),
-    "KS-AGENT-002": Explanation(
-        "The bundle cannot be read",
-        "The file is no bundle of keystead, or it was damaged or edited on its way.",
-        "copy it again from where it was written, or write a new one: `keystead lab bundle`",
-        4,
-    ),
-    "KS-AGENT-003": Explanation(
-        "There is no bundle to be had",
-        "The lab's file names no machine like this, or the lab has not begun to listen.",
-        "name a machine of the file's `machines:`, while `keystead up` runs or has run",
-        USAGE,
-    ),
-    "KS-AGENT-004": Explanation(
-        "The lab does not take this bundle",
-        "A bundle is for one machine and for a time: it was used on another machine, is out of"
-        " date, was edited, or a newer one has taken its place.",
-        "write a new one where the lab runs: `keystead lab bundle MACHINE -o FILE`",
-    ),
-    "KS-AGENT-005": Explanation(
-        "Another agent of this machine runs",
-        "A machine has one agent, so that no node is alive twice.",
-        "end the other one; an agent that was killed is forgotten when its lease is over",
-    ),
-    "KS-AGENT-006": Explanation(
-        "The lab is not reached",
-        "Nothing answers at the address of the bundle, or what answers is another lab.",
-        "see that `keystead up --listen` runs there, and that its port is open to this machine",
-        NOT_RUNNING,
-    ),
-    "KS-AGENT-007": Explanation(
-        "Several machines are not available here",
-        "A lab whose file has `machines:` needs a supervisor that machines can join.",
-        "start it with `keystead up FILE`, or play it with `--mode sim`, all in one place",
-        4,
-    ),
-    "KS-AGENT-008": Explanation(
-        "The machine has gone",
-        "Its agent ended, or was not heard for its lease.",
-        "start it there again: `keystead agent join FILE`; `keystead get machines` shows all",
-    ),
-    "KS-AGENT-009": Explanation(
-        "The folder belongs to another machine",
-        "What a machine keeps of a lab was copied to another one, so that nodes could run twice.",
-        "remove the copy, and join with a bundle that is written for this machine",
-    ),
-    "KS-AGENT-010": Explanation(
-        "The clock of a machine was not known well enough",
-        "Lab time there is an offset that is measured over the network, which was slow or lost"
-        " beats, or the machine stood still. What was measured meanwhile counts neither way.",
-        "see `keystead get machines -o wide`; repeat the run when the network is calmer",
-        5,
     ),
     "KS-TPM-001": Explanation(
         "There are no TPM libraries",
@@ -348,6 +294,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     **{name: Explanation(*said) for name, said in BROKER_EXPLANATIONS.items()},
     **{name: Explanation(*said) for name, said in LOAD_EXPLANATIONS.items()},
+    **{name: Explanation(*said) for name, said in MACHINE_EXPLANATIONS.items()},
+    **{name: Explanation(*said) for name, said in ARRAY_EXPLANATIONS.items()},
 }
 
 

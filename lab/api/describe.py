@@ -77,6 +77,8 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     up = await vcenter_up(session)
     listed = await _vm_in_vcenter(session, name) if up else None
     host = listed.host if listed else await _holder(session, name)
+    if listed is None:  # its vCenter may be the one that cannot be asked
+        session = session.at_host(host)
     own = await asked_itself(session, host)
     mine = next((v for v in own.vms if v.vm == name), None) if own else None
     keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()

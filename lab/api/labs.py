@@ -171,8 +171,10 @@ def _three_things(record: LabRecord) -> tuple[str, ...]:
     more = "" if record.name == DEFAULT_NAME else f" --name {record.name}"
     kms = [k["name"] for k in record.file["kms"]]
     found = [f"keystead get vms{more}"]
-    if kms:
-        found.append(f"keystead link cut vcenter {kms[0]}{more}")
+    if record.file.get("trust_authority"):  # no vCenter is on the way of its keys
+        found.append(f"keystead fault vcenter.down{more}")
+    elif kms:
+        found.append(f"keystead link cut {record.file['vcenters'][0]['name']} {kms[0]}{more}")
     if launching.size_of(record.file).hosts:
         found.append(f"keystead host reboot esxi-001{more}")
     return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]

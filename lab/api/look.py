@@ -132,7 +132,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
                 available=k.available,
                 reason=k.reason,
                 encrypted_vms=k.encrypted_vms,
-                affected_hosts=k.affected_hosts,
+                affected_hosts=tuple(sorted(k.affected_hosts)),
             )
             for vcenter, k in listed
         )

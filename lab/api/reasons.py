@@ -43,6 +43,7 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
         return [*found, _derived(host, keys)]
     if host.boot > 1 and keys and not any(key.native for key in keys):
         found += _came(host, keys)
+    found += _without_provider(keys)
     if host.persistence and any(key.stored_on_host for key in keys):
         text = (
             "Its key is in the host's sealed store: it will come back after a reboot "
@@ -62,6 +63,20 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
         )
         return [*found, Reason(text, "STD-13", host.persisting)]
     return found
+
+
+def _without_provider(keys: tuple[KeyFacts, ...]) -> list[Reason]:
+    """Keys of a standard provider that was deleted: the VM runs, and does not come back."""
+    gone = sorted({k.provider for k in keys if k.provider_listed is False and not k.trusted})
+    return [
+        Reason(
+            f"vCenter has no key provider {provider} any more: it runs on, and once it is off it "
+            "does not start without a key that its host still has.",
+            "DEL-01",
+            f"keystead provider add {provider} --server KMS",
+        )
+        for provider in gone
+    ]
 
 
 def _came(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:

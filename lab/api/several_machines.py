@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from lab.api import commands
 from lab.api.answers import LabMachine, MachineList, MachineStanding
 from lab.api.session import Session
@@ -20,6 +22,7 @@ async def machines(session: Session, command: commands.GetMachines) -> MachineLi
     topology = session.lab.topology
     added = len(nodes) - len(topology.nodes)  # hosts, each in a process of its own
     others = () if roster is None else tuple(map(_view, roster.machines.values()))
+    elsewhere = {name for other in others for name in other.node_names}
     here = LabMachine(
         machine="here",
         standing=MachineStanding.HERE,
@@ -29,6 +32,8 @@ async def machines(session: Session, command: commands.GetMachines) -> MachineLi
             if session.folder is not None
             else 1
         ),
+        node_names=tuple(e.node for e in nodes if e.node not in elsewhere),
+        shared=tuple(one.name for one in topology.shared),
         load=round(os.getloadavg()[0], 2) if session.folder is not None else None,
     )
     listens = "" if roster is None else roster.listens
@@ -38,21 +43,23 @@ async def machines(session: Session, command: commands.GetMachines) -> MachineLi
 def _view(machine: Machine) -> LabMachine:
     plan, now = machine.plan, time.monotonic()
     joined, known = machine.joined.is_set(), machine.offset.known
-    if not joined or known is None:
-        return LabMachine(
-            machine=machine.name,
-            standing=MachineStanding.AWAY,
-            nodes=len(plan.nodes),
-            processes=0,
-            lease_s=plan.lease_s,
-        )
-    silent_s = now - machine.heard_s
-    return LabMachine(
+    away = LabMachine(
         machine=machine.name,
-        standing=MachineStanding.SILENT if machine.silent else MachineStanding.JOINED,
+        standing=MachineStanding.AWAY,
         nodes=len(plan.nodes),
-        processes=machine.processes,
+        processes=0,
+        node_names=plan.nodes,
+        pool=plan.pool,
+        shared=tuple(one.name for one in plan.shared),
         lease_s=plan.lease_s,
+    )
+    if not joined or known is None:
+        return away
+    silent_s = now - machine.heard_s
+    return msgspec.structs.replace(
+        away,
+        standing=MachineStanding.SILENT if machine.silent else MachineStanding.JOINED,
+        processes=machine.processes,
         heard_s_ago=round(silent_s, 2),
         delay_ms=_ms(machine.delay_s),
         clock_offset_s=round(known.offset_s, 6),

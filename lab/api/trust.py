@@ -96,7 +96,7 @@ async def _ask_workload(session: Session, message: Request[m.TrustedClusters]) -
                 details=host.details,
                 reports=host.reports,
             )
-            for host in state.hosts
+            for host in sorted(state.hosts, key=lambda host: (host.cluster, host.host))
         ),
     )
 

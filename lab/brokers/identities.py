@@ -191,6 +191,27 @@ class Identities:
         paths += sorted(self._public.glob("*.json"))
         return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
+    def renewed(self, nodes: Iterable[NodeName], control: Iterable[str]) -> dict[str, bytes]:
+        """As ``files``, with new nkeys of all that is private in it; they are valid once they are
+        kept (``keep``)."""
+        nodes, control = list(nodes), list(control)
+        files = self.files(nodes, control)
+        for name in nodes:
+            path, seed = f"node/{name}.json", _new_seed()
+            kept = msgspec.json.decode(files[path], type=_SecretFile)
+            files[path] = msgspec.json.encode(msgspec.structs.replace(kept, seed=seed))
+            public = _PublicFile(name, _public_of(seed), _read_public(self._public, name).sealing)
+            files[f"public/{name}.json"] = msgspec.json.encode(public)
+        for agent in control:
+            files[f"control/{agent}.json"] = msgspec.json.encode(_SecretFile(agent, _new_seed()))
+        return files
+
+    def keep(self, files: Mapping[str, bytes]) -> None:
+        """Let these be the identities (``renewed``); brokers learn of it by a reload."""
+        for path, data in files.items():
+            mode = 0o644 if path.startswith("public/") else 0o600
+            replace_file(self._nodes.parent / path, data, mode=mode, durable=False)
+
     def node(self, name: NodeName) -> NodeIdentity:
         """Private keys of a node; ``KeysteadError`` KS-ID-001 when missing or damaged."""
         kept = _read(self._nodes / f"{node_name(name)}.json", name)

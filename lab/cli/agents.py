@@ -4,13 +4,14 @@ once."""
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, is_document, plain
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, is_document, json_line, plain
 from lab.errors import KeysteadError
 from lab.supervise.scratch import state_home
 
@@ -25,7 +26,7 @@ def join(
     ] = "",
     arrays: Annotated[
         Path | None,
-        Parameter(help="Where files of VMs lie: a folder that the machines of a pool share."),
+        Parameter(help="Where the folder is mounted that has its shared datastores."),
     ] = None,
     options: Options = DEFAULTS,
 ) -> None:
@@ -37,16 +38,22 @@ def join(
     It tells in a line each what happens. When the supervisor is not heard for the lease, the nodes
     end, and the agent asks to be taken again; it may be started again with the same file. In a
     folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
+    With -o json each line is a document. Folders of shared datastores are tried before it is taken.
     """
     from lab.machines.joining import invited
     from lab.machines.joining import join as run
 
     def tell(text: str) -> None:
-        plain(text)
+        if options.output is Format.JSON:
+            from lab.api.answers.machines import AgentTold
+
+            json_line(AgentTold(at=time.time(), text=text))
+        else:
+            plain(text)
         sys.stdout.flush()
 
-    if is_document(options.output):
-        raise KeysteadError("KS-USE-003", "an agent tells in plain lines: leave -o away")
+    if options.output is Format.YAML:
+        raise KeysteadError("KS-USE-003", "an agent tells in plain lines, or with -o json")
     say_so = (lambda text: None) if options.quiet else tell
     if not file.is_dir():
         if as_:

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
@@ -111,8 +111,11 @@ class WaysIn:
         return Invitations(folder=str(self.invite.absolute()), address=self.address)
 
 
+SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
+
+
 def up(
-    file: Annotated[str, Parameter(help="Shipped Lab file (default, edge) or a path.")] = "",
+    file: Annotated[str, Parameter(help=f"A path, or a Lab file of keystead: {SHIPPED}.")] = "",
     *,
     shape: Shape = Shape(),
     set_: Annotated[

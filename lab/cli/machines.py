@@ -43,6 +43,8 @@ def get_machines(*machines: str, view: View = PLAIN, options: Options = DEFAULTS
         ("HEARD", lambda r: _number(r.heard_s_ago, "s ago")),
         ("WORST ERROR", lambda r: _number(r.worst_error_ms, "ms")),
         field("jumps"),
+        ("POOL", lambda r: r.pool or None),
+        ("SHARED", lambda r: ", ".join(r.shared) or None),
         ("TIME OF DAY", lambda r: _number(r.wall_offset_s, "s", signed=True)),
     )
     Listing(columns, wide, key="machine").get(GetMachines(), machines, view, options)

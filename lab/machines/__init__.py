@@ -8,6 +8,7 @@ Where the supervisor runs:
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it
 - ``admission``  what is remembered of bundles: who may join with one
+- ``replaced``   what a bundle held that a newer one has replaced is not let in any more
 - ``inviting``   bundles and places for machines that share a folder with the lab
 - ``access``     the file with which a lab is commanded from elsewhere
 - ``checkup``    ``keystead healthcheck``
@@ -22,4 +23,8 @@ On the other machine:
 - ``holding``    its processes: forked, stopped, ended as the supervisor says; the lease
 - ``health``     what a machine says of its health to who is on it
 - ``joining``    ``keystead agent join`` from its file to its end
+
+Of both:
+
+- ``explanations``  errors for people
 """

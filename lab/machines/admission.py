@@ -1,7 +1,8 @@
 """What a lab remembers of bundles: their digests, their ends, and who used them.
 
 A lab has one bundle of each machine, in ``<lab>/bundles/<machine>.json``: a newer one takes the
-place of the one before, also of one that was used. Whoever joins with it first has it from then on.
+place of the one before, also of one that was used, whose nkeys are none of the lab's any more
+(``replaced``). Whoever joins with it first has it from then on.
 """
 
 from __future__ import annotations
@@ -48,13 +49,23 @@ def keep(folder: Path, machine: str, issued: Issued) -> None:
     replace_file(path, msgspec.json.encode(issued), durable=True)
 
 
+def issued(folder: Path, machine: str) -> Issued | None:
+    """The bundle of a machine; None before its first. ``DecodeError`` for a damaged note."""
+    try:
+        return msgspec.json.decode(_path(folder, machine).read_bytes(), type=Issued)
+    except FileNotFoundError:
+        return None
+
+
 def stands(folder: Path, machine: str, digest: str, now: float) -> bool:
     """Whether the bundle with that digest is the machine's, and lets it join at ``now``."""
     try:
-        known = msgspec.json.decode(_path(folder, machine).read_bytes(), type=Issued)
-    except (FileNotFoundError, msgspec.DecodeError):
+        known = issued(folder, machine)
+    except msgspec.DecodeError:
         return False
-    return known.digest == digest and (bool(known.holder) or known.expires > now)
+    return (
+        known is not None and known.digest == digest and (bool(known.holder) or known.expires > now)
+    )
 
 
 def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
@@ -64,9 +75,7 @@ def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
     or another machine has used it.
     """
     try:
-        known = msgspec.json.decode(_path(folder, seeks.machine).read_bytes(), type=Issued)
-    except FileNotFoundError:
-        known = None
+        known = issued(folder, seeks.machine)
     except msgspec.DecodeError:
         raise KeysteadError(
             "KS-AGENT-004", f"what is known of the bundle of machine {seeks.machine} is damaged"

@@ -20,10 +20,11 @@ import msgspec
 from lab.brokers.identities import control_name, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.listening import address
+from lab.topology.machine_plan import SharedArray
 from protocol import names
 from protocol.terms import NodeName
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 AUTHORITY: Final = "ca.pem"
 _MANIFEST: Final = "manifest.json"
 _LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
@@ -33,7 +34,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle is for. ``id`` is drawn; ``address`` is that of the lab's door; times are Unix
     seconds of the machine that wrote it; ``agents`` are names on the control broker.
 
-    ``real_tpms``: its hosts have TPMs that need libraries. ``digest`` is of all the rest.
+    ``shared`` are its datastores in a shared folder; ``real_tpms``: its hosts have TPMs that need
+    libraries. ``digest`` is of all the rest.
     """
 
     layout: int = LAYOUT
@@ -46,6 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeName, ...]
     agents: tuple[str, ...]
     real_tpms: bool
+    shared: tuple[SharedArray, ...] = ()
     digest: str = ""
 
 
@@ -105,6 +108,7 @@ def _fits(manifest: Manifest, files: Mapping[str, bytes]) -> bool:
     """Whether all names are such names, and it has what they lead to; ``ValueError`` when not."""
     control_names = [control_name(agent) for agent in manifest.agents]
     wrong = [names.NODE.fault(node) for node in manifest.nodes]
+    wrong += [names.DATASTORE.fault(array.name) for array in manifest.shared]
     wrong += [names.LAB.fault(manifest.lab), names.MACHINE.fault(manifest.machine)]
     address("the bundle's address", manifest.address)
     return (

@@ -141,20 +141,21 @@ class Holding:
         self._runs.add(self.run)
         self.page.seconds = float("nan")
 
-    def _meant(self, run: str) -> None:
-        """Another agent of this machine, with a copy of its bundle, hears what we are told."""
+    def meant(self, run: str) -> None:
+        """``NoAnswer`` for what is not: another agent of this machine, with a copy of its bundle,
+        hears what we are told."""
         if run not in self._runs:
             raise NoAnswer
 
     def _ours(self, run: str) -> None:
-        self._meant(run)
+        self.meant(run)
         if run != self.run or not self.taken or self._lease_is_over():
             raise InvalidState("this agent was not taken in that run, or its lease is over")
 
     # ---- what the supervisor says ---------------------------------------------------------------
 
     async def _take(self, message: TakeMachine, sender: str) -> Done:
-        self._meant(message.run)
+        self.meant(message.run)
         if message.run != self.run or (self.taken and self._lease_is_over()):
             raise InvalidState("this agent is in another run, or its lease is over")
         self._learn(message.public)
@@ -167,7 +168,7 @@ class Holding:
         return Done()
 
     async def _refuse(self, message: RefuseMachine, sender: str) -> Done:
-        self._meant(message.run)
+        self.meant(message.run)
         if message.run != self.run or self.taken:
             raise InvalidState("this agent is in another run")
         if not message.wait:

@@ -7,19 +7,23 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
+
 from lab.api.answers.machines import MachineBundle
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
-from lab.machines.admission import Issued, keep
+from lab.machines.admission import Issued, issued, keep
 from lab.machines.bundle import AUTHORITY, Manifest, packed
 from lab.machines.listening import authority, kept, reached
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
+from lab.topology.machine_plan import MachinePlan
 from lab.topology.places import with_places
-from lab.topology.plan import MachinePlan, Topology, plan
+from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
+from protocol.terms import NodeName
 
 
 def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> MachineBundle:
@@ -40,7 +44,6 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     if listens is None:
         raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet")
     where = reached(listens, at)
-    identities = Identities.load(folder.path)
     agents = (machine_agent(machine), *(agent_name(number) for number in found.processes))
     now = time.time()
     manifest = Manifest(
@@ -52,16 +55,22 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
         expires=now + good_for_s,
         nodes=found.nodes,
         agents=agents,
+        shared=found.shared,
         real_tpms=any(topology.spec(n).tpm is TpmBackend.LIBTPMS for n in found.nodes),
     )
-    private = identities.files(found.nodes, agents)
+    private = _identities(folder, topology, machine, found.nodes, agents)
     files = {f"identity/{path}": data for path, data in private.items()}
     data = packed(manifest, {AUTHORITY: authority(folder.path).read_bytes(), **files})
     write_new(file, data)
-    issued = Issued(
-        id=manifest.id, digest=hashlib.sha256(data).hexdigest(), expires=manifest.expires
-    )
-    keep(folder.path, machine, issued)
+    try:
+        Identities.load(folder.path).keep(private)
+        note = Issued(
+            id=manifest.id, digest=hashlib.sha256(data).hexdigest(), expires=manifest.expires
+        )
+        keep(folder.path, machine, note)
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise no_room(error) from None
     return MachineBundle(
         machine=machine,
         file=str(file),
@@ -70,6 +79,27 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
         expires=manifest.expires,
         nodes=found.nodes,
     )
+
+
+def _identities(
+    folder: LabFolder,
+    topology: Topology,
+    machine: str,
+    nodes: tuple[NodeName, ...],
+    agents: tuple[str, ...],
+) -> dict[str, bytes]:
+    """Those of a bundle: new ones where an earlier bundle had them. Servers that somebody else runs
+    know nodes by the nkeys that their administrator was told, which stay."""
+    identities = Identities.load(folder.path)
+    try:
+        first = issued(folder.path, machine) is None
+    except msgspec.DecodeError:
+        first = False
+    if first:
+        return identities.files(nodes, agents)
+    if topology.bus.urls:
+        return identities.files(nodes, ()) | identities.renewed((), agents)
+    return identities.renewed(nodes, agents)
 
 
 def _machine(topology: Topology, machine: str) -> MachinePlan:

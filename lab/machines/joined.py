@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from lab.arrays.place import link
 from lab.errors import KeysteadError
 from lab.machines.bundle import AUTHORITY, Bundle, identity_files
 from lab.machines.trust import digest_of
@@ -48,7 +49,7 @@ class JoinedFolder:
     def __init__(self, bundle: Bundle, home: Path | None = None) -> None:
         """``home`` in place of this user's state folder. KS-AGENT-005 when an agent runs in it,
         KS-AGENT-009 when it is another machine's, KS-LAB-005 when nothing can be written."""
-        manifest = bundle.manifest
+        self._bundle, manifest = bundle, bundle.manifest
         agents = (home or state_home()) / "agents"
         self.path = agents / f"{manifest.lab}-{manifest.machine}-{digest_of(bundle.authority)}"
         try:
@@ -89,17 +90,18 @@ class JoinedFolder:
         """The lab's certificate authority (PEM)."""
         return self.path / AUTHORITY
 
-    def share(self, arrays: Path) -> None:
-        """The files of VMs lie in the folder ``arrays``, which other machines see too; KS-LAB-005
-        when it cannot be written."""
-        link = self.path / "arrays"
-        try:
-            arrays.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if link.is_symlink():
-                link.unlink()
-            link.symlink_to(arrays.absolute())
-        except OSError as error:
-            raise no_room(error) from None
+    def share(self, arrays: Path | None) -> dict[str, Path]:
+        """Where the folder of each shared datastore is: ``arrays``, or what the Lab file says, or
+        for want of both this folder. KS-USE-003 for ``arrays`` that nothing lies in, KS-LAB-005
+        when nothing can be written here."""
+        shared = self._bundle.manifest.shared
+        if arrays is not None and not shared:
+            text = f"--arrays {arrays}: no datastore of this machine lies in a shared folder"
+            raise KeysteadError("KS-USE-003", text)
+        own = self.path / "arrays"
+        found = {one.name: arrays or Path(one.folder or own) for one in shared}
+        link(own, {name: at for name, at in found.items() if at != own})
+        return found
 
     def know(self, public: dict[str, bytes]) -> None:
         """Public identities of nodes, by their names, which were checked."""

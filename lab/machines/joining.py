@@ -8,10 +8,11 @@ import gc
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lab.arrays.guest import Guest
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
@@ -60,22 +61,22 @@ def invited(folder: Path, name: str, say: Say) -> Path:
 def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = None) -> None:
     """Join the lab of the bundle in ``file``, and hold what its supervisor gives; returns after
     SIGTERM or Ctrl-C, with all processes ended. ``home`` is where it keeps its state in place of
-    this user's state folder, ``arrays`` a folder for the files of VMs that other machines see too.
+    this user's state folder, ``arrays`` the folder of shared datastores, in place of the file's.
 
     KS-AGENT-002 for a file that is no bundle, KS-AGENT-004 and KS-AGENT-005 when the lab refuses,
-    KS-AGENT-006 when it is not reached, KS-AGENT-009 for a folder of another machine.
+    KS-AGENT-006 when it is not reached, KS-AGENT-009 for a folder of another machine, KS-ARRAY-001
+    to KS-ARRAY-007 for a shared datastore whose folder does not fit.
     """
     bundle = read(file)
     _can_hold(bundle)
     folder = JoinedFolder(bundle, home)
     try:
-        if arrays is not None:
-            folder.share(arrays)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
         with contextlib.closing(_fork_server(bundle, folder)) as server:
-            asyncio.run(_joined(bundle, folder, say, server))
+            shared = folder.share(arrays)
+            asyncio.run(_joined(bundle, folder, shared, say, server))
     finally:
         folder.close()
 
@@ -98,7 +99,9 @@ def _can_hold(bundle: Bundle) -> None:
             raise KeysteadError("KS-TPM-001", missing)
 
 
-async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say, server: CopiedServer) -> None:
+async def _joined(
+    bundle: Bundle, folder: JoinedFolder, shared: Mapping[str, Path], say: Say, server: CopiedServer
+) -> None:
     manifest = bundle.manifest
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -108,11 +111,12 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say, server: Copied
     await agents.start(FORK_SERVER_S)
     url = f"nats://{manifest.address}"
     holding = Holding(folder, url, agents, say)
+    arrays = Guest(manifest.machine, shared, holding.meant)
     name = machine_agent(manifest.machine)
     try:
         client = await _opened(bundle, folder, url, holding)
         try:
-            await ControlServer(client).serve(holding.handlers)
+            await ControlServer(client).serve({**holding.handlers, **arrays.handlers})
             health = await serve(folder.path, AGENT, holding.health)
             say(
                 f"machine {manifest.machine} of the lab {manifest.lab} at {manifest.address}, "
@@ -126,6 +130,7 @@ async def _joined(bundle: Bundle, folder: JoinedFolder, say: Say, server: Copied
         finally:
             await client.close()
     finally:
+        arrays.close()
         agents.close()
     say(f"{name} has ended, and its processes with it")
 
@@ -146,6 +151,8 @@ async def _opened(
     try:
         await client.open()
     except NotSent as error:
+        if _unknown(str(error)):
+            raise _replaced(bundle) from None
         text = f"the lab {bundle.manifest.lab} is not reached: {_cause(str(error))}"
         raise KeysteadError("KS-AGENT-006", text) from None
     return client
@@ -155,9 +162,18 @@ def _cause(text: str) -> str:
     """What TLS says of a stranger is told in words."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "what listens there has no certificate of this lab"
-    if "authorization" in text.lower():
-        return "it does not know this machine"
     return text
+
+
+def _unknown(text: str) -> bool:
+    """Whether a broker of the lab does not know the nkey; it was reached under the lab's TLS."""
+    return "authorization" in text.lower()
+
+
+def _replaced(bundle: Bundle) -> KeysteadError:
+    machine, lab = bundle.manifest.machine, bundle.manifest.lab
+    text = f"what this bundle of machine {machine} holds is not known to the lab {lab} any more: "
+    return KeysteadError("KS-AGENT-004", text + "a newer one has taken its place")
 
 
 async def _until(
@@ -209,6 +225,8 @@ async def _seek(
     while True:
         gone = 0 if client.connected else gone + 1
         cause = _cause(client.trouble) if gone > SILENT_S / SEEK_EVERY_S else ""
+        if cause and _unknown(cause):
+            raise _replaced(bundle)
         if cause and cause != told:
             text = f"the lab {manifest.lab} is not reached: {cause}"
             holding.say(f"{text}; this agent goes on asking")

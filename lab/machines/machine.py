@@ -13,7 +13,7 @@ from lab.brokers.identities import machine_agent
 from lab.errors import KeysteadError
 from lab.machines.offset import Offset, sample_of
 from lab.processes.agent import AgentConfig
-from lab.topology.plan import MachinePlan
+from lab.topology.machine_plan import MachinePlan
 from protocol.errors import ProductError
 from protocol.messages.base import Reply, Request
 from protocol.messages.machines import (

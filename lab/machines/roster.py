@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from lab.arrays.guest import HERE, Guest, RemoteGuest
+from lab.arrays.meeting import Meeting
+from lab.arrays.place import link
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
@@ -16,9 +19,11 @@ from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, use
 from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
+from lab.machines.replaced import Replaced
 from lab.supervise.scratch import no_room
 from lab.topology.course import Report
-from lab.topology.plan import MachinePlan, Topology
+from lab.topology.machine_plan import MachinePlan
+from lab.topology.plan import Topology
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event
@@ -36,9 +41,23 @@ RELEASE_LIMIT_S: Final = 5.0
 CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limit of a node
 
 
+def _elsewhere(topology: Topology) -> dict[str, str]:
+    """Where each datastore lies that is not here too, in words for people."""
+    found: dict[str, list[str]] = {}
+    here = {one.name for one in topology.shared}
+    for plan in topology.machines:
+        for name in {*plan.arrays} - here:
+            found.setdefault(name, []).append(plan.machine)
+    for pool in topology.pools:
+        for one in pool.shared:
+            found.setdefault(one.name, []).append(pool.pool)
+    return {name: " and ".join(machines) for name, machines in found.items() if name not in here}
+
+
 class Roster:
-    """See ``Machine`` for the callbacks; ``epoch`` is that of the lab's time. ``patience_s``: how
-    long a start waits for machines that were there before; None: until they join."""
+    """See ``Machine`` and ``Replaced`` for the callbacks; ``epoch`` is that of the lab's time.
+    ``patience_s``: how long a start waits for machines that were there before; None: until they
+    join."""
 
     def __init__(
         self,
@@ -49,6 +68,7 @@ class Roster:
         epoch: float,
         client: Callable[[], ControlClient],
         on_end: Callable[[RemoteProcess], None],
+        reload: Callable[[], Awaitable[None]],
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
@@ -61,8 +81,11 @@ class Roster:
         self._client = client
         self._of_process: dict[int, Machine] = {}
         self._of_node: dict[NodeName, Machine] = {}
-        self.arrays = {name: plan.machine for plan in topology.machines for name in plan.arrays}
-        self.arrays |= {name: pool.pool for pool in topology.pools for name in pool.arrays}
+        self.arrays = _elsewhere(topology)
+        self._replaced = Replaced(folder, self.machines, reload, warn)
+        self._watching: asyncio.Task[None] | None = None
+        self._meeting, self._shared_here = Meeting(folder, topology.name), topology.shared
+        self._here = Guest(HERE, {a.name: Path(a.folder) for a in topology.shared}, lambda _: None)
         self._admitting: set[str] = set()
         self._seeking: dict[str, tuple[str, float]] = {}
         self._logs: dict[str, RecordLog] = {}
@@ -95,9 +118,15 @@ class Roster:
         return str(kept(self._folder) or "")
 
     async def start(self, brokers: dict[str, str]) -> None:
-        """Open the door, and hear of machines that seek."""
+        """Open the door, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
+        folder of a shared datastore does not fit here."""
+        shared = {one.name: Path(one.folder) for one in self._shared_here}
+        if shared:
+            link(self._folder / "arrays", shared)
+            await self._meeting.come(self._here, "", tuple(shared))
         await self.door.start(brokers)
         await self._client().subscribe_events(self._hear)
+        self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
 
     async def wait(self, report: Report) -> None:
         """Until every machine has joined, or the patience has ended."""
@@ -140,7 +169,7 @@ class Roster:
 
     async def _admit(self, machine: Machine, seeks: MachineSeeks) -> None:
         try:
-            refusal = self._refusal(machine, seeks)
+            refusal = await self._refusal(machine, seeks)
             if refusal is None:
                 held = seeks.held if seeks.epoch == self._epoch else ()
                 await machine.take(seeks.run, self._public(), held)
@@ -150,7 +179,7 @@ class Roster:
         finally:
             self._admitting.discard(machine.name)
 
-    def _refusal(self, machine: Machine, seeks: MachineSeeks) -> RefuseMachine | None:
+    async def _refusal(self, machine: Machine, seeks: MachineSeeks) -> RefuseMachine | None:
         """Why it is not taken, now or for good; a disk that refuses is waited for."""
         wait = False
         try:
@@ -164,15 +193,30 @@ class Roster:
                 wait = True
                 text = f"the lease of an earlier agent of machine {machine.name} is not over yet"
                 raise KeysteadError("KS-AGENT-005", f"{text}; {max(left_s, 0):.0f} s are left")
+            await self._meeting.come(
+                self._guest(machine), seeks.run, tuple(one.name for one in machine.plan.shared)
+            )
             note_run(self._folder, machine.name, seeks.run)
-        except (KeysteadError, OSError) as failure:
-            error, wait = (
-                (no_room(failure), True) if isinstance(failure, OSError) else (failure, wait)
-            )
-            return RefuseMachine(
-                run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
-            )
-        return None
+        except OSError as failure:
+            error, wait = no_room(failure), True
+        except ProductError as failure:
+            error, wait = KeysteadError("KS-ARRAY-007", str(failure)), True
+        except KeysteadError as failure:
+            error = failure
+        else:
+            return None
+        return RefuseMachine(
+            run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
+        )
+
+    def _guest(self, machine: Machine) -> RemoteGuest:
+        """``machine`` when it comes, and later, as one whose folders others are compared with."""
+
+        def there() -> bool:
+            joined = machine.joined.is_set() and not machine.silent
+            return joined or machine.name in self._admitting
+
+        return RemoteGuest(machine.name, machine.ask, there)
 
     def _believe(self, machine: Machine, ended: str) -> None:
         """Of a run that has ended, as who has its folder says, nothing is alive any more."""
@@ -246,6 +290,9 @@ class Roster:
         """End the door, and forget everybody."""
         for machine in self.machines.values():
             machine.close()
+        self._here.close()
+        if self._watching is not None:
+            self._watching.cancel()
         for log in self._logs.values():
             log.close()
         await self.door.stop()

@@ -15,7 +15,7 @@ from protocol.messages.agent import NodeSpec
 
 if TYPE_CHECKING:
     from lab.brokers.server import Broker
-    from lab.topology.plan import MachinePlan
+    from lab.topology.machine_plan import MachinePlan
 
 
 class LabGrowth(LabStrikes):

@@ -110,6 +110,7 @@ class ProcessLab(LabFiles, LabGrowth):
                 time.epoch,
                 lambda: self.client,
                 self._child_ended,
+                self._reload_brokers,
                 lambda text: self.warn(text),
             )
 
@@ -143,21 +144,25 @@ class ProcessLab(LabFiles, LabGrowth):
             if self.roster is not None:
                 await self.roster.start(self._brokers())
                 await self.roster.wait(report)
-            there = [process for process in self._processes if process.reached]
-            for process in self._processes:
-                if process not in there:  # it comes with its machine, which may join any moment
-                    self._respawn_soon(process)
-            await Course(self, report, 5).each(
-                0,
-                f"start {len(self._processes)} processes",
-                there,
-                self._spawn,
-                at_once=SPAWNS_AT_ONCE,
-            )
+            await self._start_processes(report)
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         except BaseException:
             await self.close()
             raise
+
+    async def _start_processes(self, report: Report) -> None:
+        """Those whose machine is there now; all others come with theirs, which may be meanwhile."""
+        there = {process.name: process for process in self._processes if process.reached}
+        await Course(self, report, 5).each(
+            0,
+            f"start {len(there)} processes",
+            list(there.values()),
+            self._spawn,
+            at_once=SPAWNS_AT_ONCE,
+        )
+        for process in self._processes:
+            if process.name not in there:
+                self._respawn_soon(process)
 
     async def _spawn(self, process: AgentProcess) -> None:
         config = AgentConfig(
@@ -197,6 +202,9 @@ class ProcessLab(LabFiles, LabGrowth):
     def _fork_server_ended(self) -> None:
         if not self._closing:
             self.warn("the fork server has ended, and with it every agent: all nodes are off now")
+
+    async def _reload_brokers(self) -> None:
+        await for_each((self.control.reload, self.data.admit), lambda reload: reload())
 
     def _brokers(self) -> dict[str, str]:
         return {BrokerKind.CONTROL.value: self.control.url, BrokerKind.DATA.value: self.data.url}

@@ -4,6 +4,7 @@
 - ``model``      the schema of its sections · ``references`` what in it does not fit together
 - ``trust_references``, ``trust_nodes``  the section trust_authority, and its nodes
 - ``machine_references``  what stands on which machine, and does not fit
+- ``machine_plan``  the machines of the plan, and datastores that they share
 - ``bus_references``, ``bus_url``  what does not fit of the bus; addresses of servers of others
 - ``version_references``  versions of hosts and vCenters that do not fit
 - ``plan``       the plan of nodes, providers and VMs that is made from it

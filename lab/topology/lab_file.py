@@ -89,7 +89,8 @@ def _read(path: Path, where: str) -> YamlFile:
     try:
         text = text_of(path)
     except (OSError, ValueError) as error:
-        raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {why}") from None
     file = read_yaml(text)
     if file.problems:
         lines = [f"{_at(where, problem.place)}: {problem.text}" for problem in file.problems]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.topology.model import ClusterModel, LabFields, MachineModel
+from lab.topology.model import ClusterModel, LabFields, MachineModel, array_of
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -12,9 +12,11 @@ Fault = tuple[tuple[str | int, ...], str]
 def machine_misfits(file: LabFields) -> Iterator[Fault]:
     """Path below ``machines`` and text of all that is wrong there."""
     if not file.machines:
+        if file.datastores:
+            yield (), "datastores in a shared folder are for a lab with `machines:`"
         return
     clusters = {cluster.name: cluster for cluster in file.clusters}
-    nodes = {one.name for one in (*file.kms, *file.vcenters)}
+    nodes = {one.name for one in (*file.kms, *file.vcenters)} | {*_hosts(file)}
     seen: set[str] = set()
     placed: dict[str, str] = {}
     for place, machine in enumerate(file.machines):
@@ -34,12 +36,41 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
             yield (place,), f"nothing stands on machine {machine.name}"
         if machine.pool:
             yield from (((place, "pool"), text) for text in _no_pool(machine, clusters))
+    yield from _apart(file, placed)
     yield from _arrays(file, placed)
     yield from _not_yet(file)
 
 
 def _meant(section: str) -> str:
-    return "clusters" if section == "clusters" else "key servers and vCenters"
+    return "clusters" if section == "clusters" else "key servers, vCenters and hosts"
+
+
+def _hosts(file: LabFields) -> dict[str, tuple[ClusterModel, int]]:
+    """Each host by its name: its cluster, and the number of its process there."""
+    found: dict[str, tuple[ClusterModel, int]] = {}
+    for cluster in file.clusters:
+        first = len(found) + 1
+        for place in range(cluster.hosts.count):
+            found[f"esxi-{first + place:03d}"] = cluster, place // cluster.hosts.pack
+    return found
+
+
+def _apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """Hosts that cannot stand elsewhere than their cluster, or than others of their process."""
+    hosts, shared = _hosts(file), {datastore.name for datastore in file.datastores}
+    processes: dict[tuple[str, int], str] = {}
+    for host, (cluster, process) in hosts.items():
+        whole = placed.get(f"clusters/{cluster.name}", "here")
+        where = placed.get(f"nodes/{host}", whole)
+        if where != whole and whole != "here":
+            yield (), f"{host} stands on machine {whole} already, with all of {cluster.name}"
+        elif where != whole and array_of(cluster) not in shared:
+            text = f"{host} stands with cluster {cluster.name}: its datastore lies in no shared"
+            yield (), f"{text} folder, see `datastores:`"
+        elif where != whole and cluster.vsan is not None:
+            yield (), f"{host} stands with cluster {cluster.name}, whose vSAN is on one machine"
+        elif processes.setdefault((cluster.name, process), where) != where:
+            yield (), f"{host} is packed into a process with a host that stands elsewhere"
 
 
 def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterator[str]:
@@ -60,15 +91,21 @@ def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterat
 def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
     """The files of a datastore lie on one machine, with all hosts that use it."""
     first: dict[str, str] = {}
+    shared = [datastore.name for datastore in file.datastores]
+    for name in sorted({name for name in shared if shared.count(name) > 1}):
+        yield (), f"the datastore {name} is named twice"
+    for name in sorted({*shared} - {array_of(cluster) for cluster in file.clusters}):
+        yield (), f"no cluster has the datastore {name}, which lies in a shared folder"
     for cluster in file.clusters:
-        name = cluster.datastore
-        if name is None:
+        array = cluster.datastore
+        if array is None or array in shared:
             continue
         where = placed.get(f"clusters/{cluster.name}", "here")
-        if first.setdefault(name, where) != where:
+        if first.setdefault(array, where) != where:
             text = (
-                f"cluster {cluster.name} shares the datastore {name} with one that stands on "
-                f"another machine ({first[name]}); such clusters stand together"
+                f"cluster {cluster.name} shares the datastore {array} with one that stands on "
+                f"another machine ({first[array]}); such clusters stand together, or "
+                f"`datastores:` says in which folder it is that these machines share"
             )
             yield (), text
 

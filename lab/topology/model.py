@@ -158,6 +158,11 @@ class ClusterModel(_Model):
         return None if value is False or value == "off" else value
 
 
+def array_of(cluster: ClusterModel) -> str:
+    """The name of the datastore of a cluster."""
+    return cluster.datastore or f"datastore-{cluster.name}"
+
+
 class MachineModel(_Model):
     """Another machine than the one where `keystead up` runs, and what stands on it.
 
@@ -168,13 +173,31 @@ class MachineModel(_Model):
     clusters: tuple[str, ...] = ()
     """Whole clusters, with the files of their VMs; a lab in the simulation has all in one place."""
     nodes: tuple[str, ...] = ()
-    """Key servers and vCenters."""
+    """Key servers, vCenters, and hosts of clusters whose datastore lies in a shared folder."""
     pool: Annotated[bool, Field(strict=True)] = False
     """Whether it is as many machines as ask for a place when they join, each with one host of the
     one cluster, which begins without hosts. ``vms`` of that cluster are those of each host, and
     the files of VMs lie in a folder that all these machines share."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
+
+
+class DatastoreModel(_Model):
+    """A datastore of clusters on several machines, in a folder that these machines mount.
+
+    Each lies below that folder under its own name. A lab in the simulation has all in one place.
+    """
+
+    name: Annotated[str, named(names.DATASTORE)]
+    folder: str
+    """An absolute path, the same on all machines; ``agent join --arrays`` names another one."""
+
+    @field_validator("folder")
+    @classmethod
+    def _is_absolute(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise PydanticCustomError("path", "an absolute path to a folder")
+        return value
 
 
 class BusModel(_Model):
@@ -255,6 +278,8 @@ class LabFields(_Model):
     trust_authority: TrustAuthorityModel | None = None
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Other machines; what none of them names stands where `keystead up` runs."""
+    datastores: tuple[DatastoreModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    """Those that lie in a folder which machines share; any other is where its clusters stand."""
     bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
     """What carries the messages of its nodes."""
     knobs: dict[str, Any] = {}

@@ -12,7 +12,8 @@ import msgspec
 
 from lab.supervise.state_folder import Place
 from lab.topology.lab_file import LabFile
-from lab.topology.plan import MachinePlan, Topology, VmPlan, host_name, host_spec, planned_vms
+from lab.topology.machine_plan import MachinePlan
+from lab.topology.plan import Topology, VmPlan, host_name, host_spec, planned_vms
 from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
 
@@ -51,6 +52,7 @@ def machine_of(topology: Topology, place: Place, process: int) -> MachinePlan:
         nodes=(place.node,),
         processes=(process,),
         arrays=(),
+        shared=pool.shared,
         pool=place.pool,
     )
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from lab.topology.lab_file import LabFile
-from lab.topology.model import ClusterModel, KmsModel, MachineModel, VsanModel
+from lab.topology.machine_plan import (
+    MachinePlan,
+    PoolPlan,
+    SharedArray,
+    machine_plan,
+    pool_plan,
+    shared_here,
+)
+from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
@@ -59,29 +65,6 @@ class VsanPlan(msgspec.Struct, frozen=True, kw_only=True):
     erase_disks_before_use: bool = False
 
 
-class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Another machine: the ``nodes`` there, and the numbers (from 1) of the processes, which are
-    whole groups of the topology; ``arrays`` are the datastores whose files lie there. ``pool`` is
-    what it asked for its place; no start of the lab waits for such a machine."""
-
-    machine: str
-    lease_s: float
-    nodes: tuple[NodeName, ...]
-    processes: tuple[int, ...]
-    arrays: tuple[str, ...]
-    pool: str = ""
-
-
-class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Hosts of ``cluster`` that come with machines which ask for a place: ``lab.topology.places``.
-    ``arrays`` are the datastores in the folder that these machines share."""
-
-    pool: str
-    lease_s: float
-    cluster: ClusterName
-    arrays: tuple[str, ...]
-
-
 class BusPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What carries the lab's messages: so many ``servers`` of its own, or those at ``urls``, which
     somebody else runs, in an ``account`` there; ``authority`` is a file, or empty."""
@@ -111,6 +94,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     machines: tuple[MachinePlan, ...] = ()
     bus: BusPlan = BusPlan()
     pools: tuple[PoolPlan, ...] = ()
+    shared: tuple[SharedArray, ...] = ()  # of clusters that stand where ``up`` runs
 
     @property
     def vcenter(self) -> NodeName:
@@ -176,9 +160,10 @@ def plan(file: LabFile) -> Topology:
         passphrases=tuple(
             (NodeName(s.name), s.passphrase_file) for s in file.kms if s.passphrase_file
         ),
-        machines=tuple(_machine(m, file, specs, groups) for m in file.machines if not m.pool),
-        pools=tuple(_pool(m, file) for m in file.machines if m.pool),
+        machines=tuple(machine_plan(m, file, specs, groups) for m in file.machines if not m.pool),
+        pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
+        shared=shared_here(file),
     )
 
 
@@ -192,40 +177,6 @@ def _bus(file: LabFile) -> BusPlan:
         authority=model.authority,
         account=model.account or f"KEYSTEAD-{file.name}",
     )
-
-
-def _machine(
-    model: MachineModel,
-    file: LabFile,
-    specs: Sequence[NodeSpec],
-    groups: Sequence[tuple[NodeName, ...]],
-) -> MachinePlan:
-    there = {s.node for s in specs if s.cluster in model.clusters or s.node in model.nodes}
-    processes = tuple(n for n, group in enumerate(groups, 1) if group[0] in there)
-    return MachinePlan(
-        machine=model.name,
-        lease_s=model.lease_s,
-        nodes=tuple(node for n in processes for node in groups[n - 1]),
-        processes=processes,
-        arrays=_arrays(model, file),
-    )
-
-
-def _pool(model: MachineModel, file: LabFile) -> PoolPlan:
-    return PoolPlan(
-        pool=model.name,
-        lease_s=model.lease_s,
-        cluster=ClusterName(model.clusters[0]),
-        arrays=_arrays(model, file),
-    )
-
-
-def _arrays(model: MachineModel, file: LabFile) -> tuple[str, ...]:
-    return tuple(_array(c) for c in file.clusters if c.name in model.clusters)
-
-
-def _array(cluster: ClusterModel) -> str:
-    return cluster.datastore or f"datastore-{cluster.name}"
 
 
 def _trust(file: LabFile) -> TrustPlan | None:
@@ -358,7 +309,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
         config={
             "version": cluster.hosts.version_of(number - sum(before) - 1),
             "vcenter": cluster.vcenter,
-            "datastore": _array(cluster),
+            "datastore": array_of(cluster),
             **({} if cluster.hosts.aesni else {"aesni": False}),
             **({} if vsan is None else {"vsan": {"groups": vsan.groups, "disks": vsan.disks}}),
         },

@@ -157,7 +157,7 @@ async def start_nodes(
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for role, what in _WAVES:
         nodes = [s.node for s in specs if s.role is role and s.node not in away]
-        if not nodes and role in (Role.ATTESTATION, Role.KEYPROVIDER):
+        if not nodes and role is not Role.ESXI:
             continue
         await course.each(
             1,

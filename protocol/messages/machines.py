@@ -152,3 +152,33 @@ class ReleaseMachine(Request[Done], frozen=True, kw_only=True):
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     run: str
+
+
+class ShowArray(Request["ArrayTold"], frozen=True, kw_only=True):
+    """Try the folder of the shared datastore ``array``, whose ``id`` stands in it, and leave a sign
+    there; ``fresh``: no machine has been there yet."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    array: str
+    lab: str
+    id: str
+    fresh: bool
+
+
+class LookAtArray(Request["ArrayTold"], frozen=True, kw_only=True):
+    """See whether another machine's ``sign`` is in the folder of a shared datastore, and held."""
+
+    repeat: ClassVar[Repeat] = Repeat.READ
+    run: str
+    array: str
+    sign: str
+
+
+class ArrayTold(Reply, frozen=True, kw_only=True):
+    """``sign`` is that which was left; with an ``error_id`` for people the folder does not fit."""
+
+    sign: str = ""
+    error_id: str = ""
+    text: str = ""
+    fix: str = ""

@@ -1,7 +1,7 @@
 """The boot of a host (B0 to B9), step by step. Only B0 to B3 can stop it (BOOT-01).
 
 B0 firmware · B1 measure · B2 config key · B3 configuration · B4 keys · B5 encryption mode ·
-B6 encrypted vSAN · B7 attestation (none here) · B8 vCenter · B9 autostart
+B6 encrypted vSAN · B7 attestation, of a trusted host · B8 vCenter · B9 autostart
 """
 
 from __future__ import annotations

@@ -67,3 +67,13 @@ async def test_a_host_that_is_not_attested_is_the_reason_and_no_key_server() -> 
         assert await rules(lab) == ["STD-13", "ATT-03"]
         assert "imported base image" in (await lab.do(c.DescribeVm(VM))).reasons[1].why
         assert (await of_host(lab))[0] == "ATT-02"
+
+
+async def test_a_vm_of_a_vcenter_that_is_down_is_told_of_that_one() -> None:
+    async with Lab("sim", topology="two-vcenters", seed=7, tpm="model") as lab:
+        await lab.do(c.FaultInject("vcenter.down", {"on": "vcenter-b"}))
+        described = await lab.do(c.DescribeVm("vm-05"))
+        assert described.host == "esxi-003"
+        assert described.reasons[-1].cure == "keystead host power-on vcenter-b"
+        other = await lab.do(c.DescribeVm(VM))
+        assert "R7" not in [reason.rule for reason in other.reasons]

@@ -23,6 +23,17 @@ MOBILITY: Final[tuple[tuple[str, str, str], ...]] = (
         "it was not refused",
     ),
     (
+        "offer_left",
+        f"{_ESX}/test_migration.py::test_a_source_that_goes_on_takes_its_offer_back",
+        "MigrationOffer",
+    ),
+    (
+        "offered_as_it_was",
+        f"{_ESX}/test_migration.py::"
+        "test_a_vm_that_came_under_another_key_meanwhile_goes_on_at_its_source",
+        "it was not refused",
+    ),
+    (
         "migration_begun_again",
         f"{_ESX}/test_migration.py::test_a_migration_that_failed_is_not_begun_again",
         "it was not refused",

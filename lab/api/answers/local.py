@@ -13,7 +13,7 @@ from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
 from lab.api.answers.kmip import KmipCases, KmipServer, ReplayReport
 from lab.api.answers.load import LoadComparison, LoadReport
-from lab.api.answers.machines import MachineBundle
+from lab.api.answers.machines import MACHINES
 from lab.api.answers.matrix import CellStory, Matrix
 from lab.api.answers.sweep import Sweep
 from protocol.terms import Role
@@ -393,7 +393,7 @@ LOCAL: tuple[type[Answer], ...] = (
     KmipServer,
     LoadReport,
     LoadComparison,
-    MachineBundle,
+    *MACHINES,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -28,12 +29,16 @@ class LabMachine(msgspec.Struct, frozen=True, kw_only=True):
     (``worst_error_ms``: the largest since it joined, ``jumps``: how often the clock was found
     elsewhere); ``wall_offset_s`` the same of its time of day, which nothing of a lab goes by.
     ``load``: processes that wanted a core, averaged over a minute. ``lease_s`` in real seconds.
+    ``pool``: which asked for a place for it; ``shared``: its datastores in a shared folder.
     """
 
     machine: str
     standing: MachineStanding
     nodes: int
     processes: int
+    node_names: tuple[NodeName, ...] = ()
+    pool: str = ""
+    shared: tuple[str, ...] = ()
     lease_s: float | None = None
     heard_s_ago: float | None = None
     delay_ms: float | None = None
@@ -62,3 +67,14 @@ class MachineBundle(Answer, frozen=True, kw_only=True):
     address: str
     expires: float
     nodes: tuple[NodeName, ...]
+
+
+class AgentTold(Answer, frozen=True, kw_only=True):
+    """What the agent of a machine tells, a line each; ``at`` in Unix seconds."""
+
+    at: float
+    text: str
+
+
+MACHINES: Final = (MachineBundle, AgentTold)
+"""What is answered on a machine without asking a lab."""

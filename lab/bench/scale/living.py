@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
+from chaos.observe.listing import all_hosts
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.building import CLUSTER
 from lab.bench.scale.shapes import lab_of
@@ -23,8 +24,9 @@ from protocol.terms import NodeName
 from services.runtime.each import for_each
 
 LIMIT_S = 900.0  # seconds; no bar, only the end of a lab that hangs
-SETTLE_S, IDLE_S = 10.0, 20.0
-LOOK_EVERY_S = 0.25
+SETTLE_S = 10.0
+IDLE_S = 30.0  # at pace 1 a period of the guests' work
+LOOK_EVERY_S, REST_EVERY_S = 0.25, 2.0
 PLANTS_AT_ONCE = 64
 SEED = 1
 
@@ -69,11 +71,35 @@ class _Living(Benchmark):
         busiest = max(now - each.get(pid, 0.0) for pid, now in spent_by_each().items())
         return 100.0 * (spent_by_all() - before) / took, 100.0 * busiest / took
 
-    async def at_rest(self) -> dict[str, float]:
-        """Memory, and what idling takes."""
+    async def at_rest(self, lab: ProcessLab) -> dict[str, float]:
+        """Memory, and what idling takes, from ``SETTLE_S`` after ``rested_s``."""
+        rested_s = await self._rested_s(lab)
         memory = memory_of_all()
         idle, busiest = await self.idle()
-        return {"pss_gib": memory, "idle_percent": idle, "busiest_percent": busiest}
+        return {
+            "rested_s": rested_s,
+            "pss_gib": memory,
+            "idle_percent": idle,
+            "busiest_percent": busiest,
+        }
+
+    async def _rested_s(self, lab: ProcessLab) -> float:
+        """How many seconds it takes from now until vCenter has looked at every host's TPM: it does
+        so beside its other work, a few hosts at a time, so a lab that is ready still has it to do.
+        """
+        begun = time.perf_counter()
+
+        async def all_looked_at() -> bool:
+            hosts = await all_hosts(lab, lab.vcenter)
+            return all(host.attestation is not None for host in hosts if host.tpm_present)
+
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while not await all_looked_at():
+                    await asyncio.sleep(REST_EVERY_S)
+        except TimeoutError:
+            raise CannotRun(f"not at rest within {LIMIT_S:g} s") from None
+        return time.perf_counter() - begun
 
 
 class IdleHost(_Living):
@@ -105,8 +131,8 @@ class _UpToRest(_Living):
     """Its idle cost and its memory have bars too."""
 
     async def run(self, report: Report) -> Figures:
-        async with self.ready() as (_, details):
-            more = await self.at_rest()
+        async with self.ready() as (lab, details):
+            more = await self.at_rest(lab)
             return Figures(details["up_s"], {"up_cpu_s": details["up_cpu_s"], **more})
 
 

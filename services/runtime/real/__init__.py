@@ -1,11 +1,12 @@
 """Drivers for real processes.
 
-- ``bus``, ``connection``, ``nats_client``  the wire to nats-server
+- ``bus``, ``connection``, ``nats_client``, ``pulse``  the wire to nats-server
 - ``secured``, ``shared_offset``  what the wire and the clock need on another machine
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``ends``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
+- ``locks``                exclusive locks of files, which a killed process gives back
 - ``gathering``            works of one step of the loop that go to a thread together
 - ``boots``                the number of a node's lives, kept twice
 - ``files``                replaces plain files of the machine

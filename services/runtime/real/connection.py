@@ -85,7 +85,7 @@ class BrokerConnection:
         self.epoch = 0
         self.sink_errors = 0
         self.last_error: Exception | None = None
-        self.refusal: Exception | None = None  # the broker did not know our key
+        self.refusal: Exception | None = None  # the broker does not know our key
         self.closed = False
         self._seed, self._secured = seed, secured
         self.tls_after_greeting = isinstance(secured, ServersTls)
@@ -190,6 +190,7 @@ class BrokerConnection:
                 limit = int(self.options.tcp_user_timeout_s * 1000)
                 sock.setsockopt(socket.IPPROTO_TCP, option, limit)
         self._up = True
+        self.refusal = None
         self.epoch += 1
 
     # What the client tells us ----------------------------------------------------------------
@@ -283,6 +284,8 @@ class BrokerConnection:
             self._outbox.clear()
             self._outbox_size = 0
             transport.write(data)
+            if self._client is not None:
+                self._client.spoke = True
 
     async def subscribe(self, subject: str) -> None:
         """One more subscription; returns when the broker has read it (if the link is up)."""

@@ -4,20 +4,16 @@
 - ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
 - ``incoming/``        files on their way
 
-A lock is an exclusive lock of an open file description (``F_OFD_SETLK``), a descriptor of its own
-per incarnation: the kernel refuses a second one, in this process too, and frees it when the
-descriptor closes, so also with a process that is killed. It can be looked at without being taken.
-(A child made by fork would share it: processes of a lab are forked before.)
+A lock (``locks``) is of a descriptor of its own per incarnation. (A child made by fork would share
+it: processes of a lab are forked before.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import shutil
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -29,6 +25,7 @@ from typing import Any, TypeVar
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
+from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
 from services.runtime.real.gathering import Gathering
 from services.runtime.store import Array, block_start, placed, plain
@@ -37,8 +34,6 @@ T = TypeVar("T")
 
 THREADS = 4
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
-_FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
-_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class LabArray(Array):
@@ -144,14 +139,10 @@ class LabDatastore(Datastore):
                 self._held[vm] = self._taken(vm)
 
     def _taken(self, vm: str) -> int:
-        path = self._array.locks / vm
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
         try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-        except BlockingIOError:
-            holder = _named_in(descriptor) or "another host"
-            os.close(descriptor)
-            raise VmLockHeld(vm, holder) from None
+            descriptor = locks.take(self._array.locks / vm)
+        except locks.Locked as held:
+            raise VmLockHeld(vm, held.text or "another host") from None
         with suppress(OSError):  # on a full device the lock holds all the same, without a name
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, self._life.node.encode(), 0)
@@ -185,16 +176,7 @@ class LabDatastore(Datastore):
         """Empty when nobody has it, or its taker has not written its name yet."""
         if vm in self._held:
             return self._life.node
-        try:
-            descriptor = os.open(self._array.locks / vm, os.O_RDONLY | _NO_LINK)
-        except FileNotFoundError:
-            return NodeName("")
-        try:
-            found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
-            free = struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK
-            return NodeName("" if free else _named_in(descriptor))
-        finally:
-            os.close(descriptor)
+        return NodeName(locks.holder(self._array.locks / vm))
 
     # ---- files ------------------------------------------------------------------------------
 
@@ -263,11 +245,6 @@ class LabDatastore(Datastore):
                 sync_folder(self._array.vms)
 
         await self._do(work)
-
-
-def _named_in(descriptor: int) -> str:
-    """The holder that a lock file names."""
-    return os.pread(descriptor, 256, 0).decode()
 
 
 def _names(folder: Path) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
   here every message goes from the read loop to the owner, synchronously. Its parser asks seven
   patterns and a coroutine for each message; here those that came whole are cut out by length.
-- *The pings.* One is sent in each interval, whatever arrives; here only after an interval in which
-  nothing did, and those of all connections of a process fall together.
+- *The pings.* One is sent in each interval by a task, a timer and a future for each connection.
+  Here it is a write, by one timer of the process (``pulse``), and only when no messages went both
+  ways. A link that sends nothing is pinged, whatever arrives: else the server pings it, each in a
+  step of its own, and the answer costs a task.
 
 This needs names that nats-py does not promise: ``tests/services/runtime/real_bus`` has a test
 that fails when one of them goes away, and failure tests that fail when one stops being called.
@@ -23,15 +25,26 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from contextlib import suppress
 from typing import Any, Protocol
 
 from nats import errors
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
 
+from services.runtime.real.pulse import Pulse
+
 _MSG, _CRLF = b"MSG ", b"\r\n"
+
+
+class _Nobody:
+    """Stands where the client keeps the future of who waits for a pong."""
+
+    def set_result(self, _: bool) -> None:
+        """It came."""
+
+
+_NOBODY: Any = _Nobody()
 
 
 class ClientOwner(Protocol):
@@ -100,7 +113,7 @@ class BrokerClient(Client):
         super().__init__()
         self._owner = owner
         self._ps = _MessagesAtOnce(self, owner)
-        self.heard = False  # whether anything came since the last interval of pings ended
+        self.heard = self.spoke = False  # in this interval of pings: came anything, was any sent
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -108,22 +121,39 @@ class BrokerClient(Client):
         self._owner.received(subject.decode(), reply.decode(), data, headers)
 
     async def _ping_interval(self) -> None:
-        interval_s = self.options["ping_interval"]
-        while True:
-            await asyncio.sleep(interval_s - time.monotonic() % interval_s)
-            if not self.is_connected:
-                continue
-            if self.heard:  # which says as much as a pong
-                self.heard, self._pings_outstanding = False, 0
-                continue
-            try:
-                self._pings_outstanding += 1
-                if self._pings_outstanding > self.options["max_outstanding_pings"]:
-                    await self._process_op_err(errors.StaleConnectionError())
-                    return
-                await self._send_ping()
-            except (asyncio.CancelledError, RuntimeError, AttributeError):
-                return  # as nats-py: the connection is on its way down
+        """The task that watches the link. It sleeps until the link is silent for too long."""
+        silent = asyncio.Event()
+
+        def tick() -> None:
+            if self.is_connected and not self._lives():
+                silent.set()
+
+        pulse = Pulse.of(self.options["ping_interval"])
+        pulse.join(tick)
+        try:
+            await silent.wait()
+        finally:
+            pulse.leave(tick)
+        await self._process_op_err(errors.StaleConnectionError())
+
+    def _lives(self) -> bool:
+        """Whether the link has not been silent for too long. It is pinged unless messages went
+        both ways, which say as much: whom the server has not heard for a second, it pings."""
+        busy = self.heard and self.spoke
+        self._pings_outstanding = 0 if self.heard else self._pings_outstanding + 1
+        self.heard = self.spoke = False
+        if self._pings_outstanding > self.options["max_outstanding_pings"]:
+            return False
+        if not busy:
+            self._ping()
+        return True
+
+    def _ping(self) -> None:
+        """Its pong keeps its place among those of ``flush``, and nobody waits for it."""
+        transport = self.raw_transport()
+        if transport is not None and not transport.is_closing():
+            self._pongs.append(_NOBODY)
+            transport.write(PING_PROTO)
 
     async def _process_err(self, err_msg: str) -> None:
         """An ``-ERR`` line: a violation is counted, anything else costs the link."""

@@ -53,6 +53,7 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, HOST, replace(KEY, state="Destroyed Compromised"), ["STD-13", "STD-18"]),
         (LOCKED, NEW, KEY, ["KP-15", "STD-10"]),
         (RUNS, NEW, KEY, ["LOCK-04", "STD-13"]),
+        (RUNS, NEW, replace(KEY, provider_listed=False), ["LOCK-04", "DEL-01", "STD-13"]),
         (RUNS, HOST, KEY, ["LOCK-04", "STD-14", "STD-13"]),
         (RUNS, replace(STORES, boot=1), LOADED, ["LOCK-04", "KP-07"]),
         (RUNS, STORES, replace(KEY, stored_on_host=True), ["LOCK-04", "STD-14", "KP-07"]),

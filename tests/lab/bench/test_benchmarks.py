@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 
 STEPS = {f"until_step_{n}_s" for n in range(1, 6)}
-AT_REST = {"up_cpu_s", "pss_gib", "idle_percent", "busiest_percent"}
+AT_REST = {"up_cpu_s", "rested_s", "pss_gib", "idle_percent", "busiest_percent"}
 DETAILS: dict[type[Benchmark], set[str]] = {
     SimulatedWithModel: {"virtual_s"},
     SimulatedWithLibtpms: {"virtual_s"},

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from cyclopts import App, CycloptsError
 
+from lab.cli.labs import SHIPPED
 from lab.cli.main import run
 from lab.cli.program import build
 from lab.errors import all_ids
+from lab.topology.lab_file import SHIPPED as FOLDER
 
 EXAMPLE = re.compile(r"^ *keystead .+$", re.M)
 # Entered by modules about experiments and measuring, which have tests of their own.
@@ -34,6 +36,10 @@ def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 ALL = list(commands(build()))
+
+
+def test_help_names_every_lab_that_comes_with_keystead() -> None:
+    assert SHIPPED.split(", ") == sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def test_the_first_list_of_the_grammar_is_there() -> None:

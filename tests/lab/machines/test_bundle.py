@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.brokers.identities import ControlIdentity, Identities, NodeIdentity
 from lab.errors import KeysteadError
 from lab.machines import joining
 from lab.machines.admission import use
@@ -24,7 +25,9 @@ from lab.machines.bundle import Bundle, packed, read
 from lab.machines.issuing import issue
 from lab.machines.joined import JoinedFolder, _holder
 from lab.supervise.state_folder import LabFolder
+from lab.topology.machine_plan import SharedArray
 from protocol.messages.machines import MachineSeeks
+from protocol.terms import NodeName
 
 
 def bundle_of(folder: LabFolder, file: Path, **how: float) -> Bundle:
@@ -109,7 +112,8 @@ def test_links_and_twins_in_an_archive_are_none_of_a_bundle(tmp_path: Path) -> N
         {"machine": "west"},  # without the identity of that agent
         {"address": "192.0.2.7"},
         {"address": "user@host/path:1"},
-        {"layout": 2},
+        {"layout": 1},
+        {"shared": (SharedArray("../../etc"),)},
     ],
 )
 def test_who_makes_its_digest_anew_leads_nobody_elsewhere(
@@ -192,6 +196,33 @@ def test_a_bundle_out_of_date_edited_or_replaced_is_refused(
     with pytest.raises(KeysteadError, match="a newer one has taken its place"):
         use(folder.path, seeks(bundle), now)
     use(folder.path, seeks(newer), newer.manifest.issued)
+
+
+def test_a_newer_bundle_has_other_nkeys_and_those_before_are_none_of_the_labs(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    identities, node = Identities.load(folder.path), NodeName("esxi-002")
+
+    def held() -> list[NodeIdentity | ControlIdentity]:
+        agents = ("machine-east", "agent-4")
+        return [identities.node(node), *map(identities.control, agents)]
+
+    def others() -> list[str]:
+        return [identities.node(NodeName("kms")).public, identities.control("supervisor").public]
+
+    first, before, same = bundle_of(folder, tmp_path / "one"), held(), others()
+    sealing = identities.node(node).sealing.private_bytes_raw()
+    newer, after = bundle_of(folder, tmp_path / "two"), held()
+    assert all(old.public != new.public for old, new in zip(before, after, strict=True))
+    assert dict(identities.node_nkeys())[node] == after[0].public, "the brokers' list"
+    assert identities.node(node).sealing.private_bytes_raw() == sealing
+    for bundle, has in ((first, before), (newer, after)):
+        text = b"".join(bundle.files.values()).decode()
+        assert all(one.seed in text for one in has)
+    assert others() == same
+    with pytest.raises(KeysteadError):
+        issue("far", "east", tmp_path / "missing" / "three", "", 60.0)
+    assert [one.public for one in held()] == [one.public for one in after], "no bundle, no change"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Shared:
         file["clusters"][0]["hosts"]["key_persistence"] = False  # which needs a TPM
         file["machines"].append({"name": "keys", "nodes": ["kms"], "lease_s": LEASE_S})
         (folder / "lab.yaml").write_text(json.dumps(file))
+        (folder / "arrays").mkdir()  # as one that is mounted
         for name in ("racks", "keys"):
             (self.invitations / name).mkdir(parents=True)
         self._joined: list[subprocess.Popen[bytes]] = []
@@ -63,7 +64,7 @@ class Shared:
             self.lab,
             "up.log",
             *("up", str(self.folder / "lab.yaml"), "-n", "shared", "--foreground", "--retain"),
-            *("--invite", str(self.invitations), "--address", "127.0.0.1:0", "--quiet"),
+            *("--invite", str(self.invitations), "--address", "127.0.0.1:0", "--progress", "plain"),
         )
 
     def join(self, where: str, name: str) -> None:

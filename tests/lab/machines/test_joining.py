@@ -90,11 +90,20 @@ async def test_why_nobody_is_heard_is_told_once(monkeypatch: pytest.MonkeyPatch)
     assert [text.split("; ")[0] for text in holding.said] == [
         "the lab far is not reached: what listens there has no certificate of this lab"
     ]
-    client.trouble = "nats: 'Authorization Violation'"
+    client.trouble = "connection refused"
     await asyncio.sleep(0.1)
-    assert "it does not know this machine" in holding.said[1] and len(holding.said) == 2
+    assert "connection refused" in holding.said[1] and len(holding.said) == 2
     client.connected = True
     await asyncio.sleep(0.1)
     assert holding.said[2:] == ["the lab far is reached again"]
     ended.set()
     await asyncio.wait_for(task, 5)
+
+
+async def test_an_agent_whose_bundle_was_replaced_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "SEEK_EVERY_S", 0.01)
+    monkeypatch.setattr(joining, "SILENT_S", 0.03)
+    client = link(False, "nats: 'Authorization Violation'")
+    with pytest.raises(KeysteadError, match="a newer one has taken its place") as refused:
+        await asyncio.wait_for(until(Agents(), Holding(), client, asyncio.Event()), 5)
+    assert refused.value.id == "KS-AGENT-004"

@@ -13,7 +13,7 @@ from lab.errors import KeysteadError
 from lab.machines import machine as module
 from lab.machines.machine import Machine, RemoteProcess
 from lab.processes.agent import AgentConfig
-from lab.topology.plan import MachinePlan
+from lab.topology.machine_plan import MachinePlan
 from protocol.errors import InvalidState, TimedOut
 from protocol.messages.host import Done
 from protocol.messages.machines import (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from lab.errors import KeysteadError
 from lab.processes.agents import AgentProcess, own_records
 from lab.processes.process_lab import ProcessLab
+from lab.topology.course import unheard
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.errors import NotAvailable
@@ -38,10 +41,16 @@ def test_without_machines_nothing_is_planned() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
+        ({"datastores": [{"name": "x", "folder": "/mnt"}]}, "no cluster has the datastore x"),
+        ({"datastores": [{"name": "x", "folder": "mnt"}]}, "an absolute path"),
+        ({"datastores": [{"name": "x", "folder": "/mnt"}], "machines": []}, "with `machines:`"),
         ({"machines": [EAST, EAST]}, "the machine name east is used twice"),
         ({"machines": [EAST, {"name": "west", "clusters": ["b"]}]}, "stands on machine east"),
         ({"machines": [{"name": "east", "clusters": ["c"]}]}, "no c among the clusters"),
-        ({"machines": [{"name": "east", "nodes": ["esxi-001"]}]}, "no esxi-001 among the key"),
+        (
+            {"machines": [{"name": "east", "nodes": ["esxi-001"]}]},
+            "its datastore lies in no shared folder",
+        ),
         ({"machines": [{"name": "east"}]}, "nothing stands on machine east"),
         ({"machines": [{"name": "here", "clusters": ["b"]}]}, "a word of its own"),
         ({"machines": [{**EAST, "lease_s": 1}]}, "greater than or equal to 2"),
@@ -60,6 +69,40 @@ def test_clusters_that_share_a_datastore_stand_together() -> None:
         load(lab_file(clusters=clusters))
     together = [{"name": "east", "clusters": ["a", "b"]}]
     load(lab_file(clusters=clusters, machines=together))
+    datastores = [{"name": "shared", "folder": "/mnt/lab"}]
+    with pytest.raises(KeysteadError, match="shared is named twice"):
+        load(lab_file(clusters=clusters, datastores=datastores * 2))
+    made = plan(load(lab_file(clusters=clusters, datastores=datastores)))
+    here, (there,) = made.shared, made.machines[0].shared
+    assert here == (there,) and (there.name, there.folder) == ("shared", "/mnt/lab")
+
+
+def spread(hosts: list[str], **cluster: Any) -> dict[str, Any]:
+    """Cluster b with three hosts, of which some stand on machine ``east``."""
+    clusters = [dict(one) for one in lab_file()["clusters"]]
+    clusters[1] |= {"datastore": "common", "hosts": {"count": 3, "tpm": "none", **cluster}}
+    return lab_file(
+        clusters=clusters,
+        machines=[{"name": "east", "nodes": hosts}],
+        datastores=[{"name": "common", "folder": "/mnt/lab"}],
+    )
+
+
+def test_hosts_of_a_cluster_stand_on_several_machines_where_its_datastore_is_shared() -> None:
+    made = plan(load(spread(["esxi-003", "esxi-004"])))
+    (east,) = made.machines
+    assert east.nodes == ("esxi-003", "esxi-004") and east.arrays == ("common",)
+    assert [one.name for one in east.shared] == [one.name for one in made.shared] == ["common"]
+    with pytest.raises(KeysteadError, match="packed into a process"):
+        load(spread(["esxi-003"], pack=2))
+    both = spread(["esxi-003"]) | {
+        "machines": [
+            {"name": "east", "nodes": ["esxi-003"]},
+            {"name": "west", "clusters": ["b"]},
+        ]
+    }
+    with pytest.raises(KeysteadError, match="esxi-003 stands on machine west already"):
+        load(both)
 
 
 async def test_files_there_are_not_looked_into_from_here(
@@ -89,6 +132,28 @@ async def test_no_host_is_added_beside_the_array_of_its_cluster(
     with pytest.raises(NotAvailable, match="machine east"):
         await lab.add_node(spec)
     assert not (tmp_path / "identity" / "node" / "esxi-003.json").exists()
+
+
+async def test_a_machine_that_comes_while_processes_start_gets_its_own(
+    topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was neither among those that are started then, nor among those that are waited for."""
+    lab = ProcessLab(tmp_path, topology, LabTime(0.0, 0.0, 1.0), 1, listen="127.0.0.1:0")
+    assert lab.roster is not None
+    east, spawned = lab.roster.machines["east"], list[str]()
+    here, there = AgentProcess("agent-1", []), AgentProcess("agent-4", [], machine=east)
+    lab._processes += [here, there]
+
+    async def spawn(process: AgentProcess) -> None:
+        east.joined.set()
+        process.child = cast(Any, SimpleNamespace(gone=asyncio.Event()))
+        spawned.append(process.name)
+
+    monkeypatch.setattr(lab, "_spawn", spawn)
+    await lab._start_processes(unheard)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*lab._respawns.values())
+    assert spawned == ["agent-1", "agent-4"]
 
 
 def test_a_lab_that_nobody_can_join_has_no_machines(topology: Topology, tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ def roster(folder: LabFolder, topology: Topology, client: Client) -> Roster:
     return made(folder, topology, client)
 
 
+async def no_brokers() -> None:
+    """Nothing has a list of users."""
+
+
 def made(folder: LabFolder, topology: Topology, client: Client) -> Roster:
     return Roster(
         folder.path,
@@ -71,6 +75,7 @@ def made(folder: LabFolder, topology: Topology, client: Client) -> Roster:
         EPOCH,
         lambda: client,  # type: ignore[arg-type, return-value]
         lambda process: None,
+        no_brokers,
         lambda text: None,
     )
 

@@ -265,6 +265,23 @@ def test_a_node_there_is_killed_paused_and_cut_as_one_here(two: Two) -> None:
     do("heal", "--all", "-n", "far")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_what_a_replaced_bundle_held_is_not_let_in_any_more(two: Two) -> None:
+    """Its agent ends, and its nodes with it; the new bundle joins in its place."""
+    newer = two.bundle.with_name(f"{time.monotonic_ns()}.bundle")
+    two.here.ok("lab", "bundle", "east", "-n", "far", "-o", str(newer))
+    older, two.bundle = two.bundle, newer
+    assert until(lambda: two.far.agents() == [] and two.far.nodes() == [], 40)
+    assert "KS-AGENT-004: what this bundle of machine east holds is not known" in two.far.said
+    assert "a newer one has taken its place" in two.far.said
+    copy = Cli(two.far.cli.home.parent / "copy")("agent", "join", str(older))
+    assert copy.code == 1 and "KS-AGENT-004" in copy.err, copy
+    two.far.join(newer)
+    assert until(lambda: two.stands("joined"), 60)
+    assert until(two.running, 30)
+
+
 def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Path) -> None:
     ran = Cli(tmp_path / "third")("agent", "join", str(two.bundle))
     assert ran.code == 1 and "KS-AGENT-004" in ran.err, ran

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from protocol.errors import DatastoreFault
+from protocol.errors import DatastoreFault, NotFound
 from protocol.messages.host import (
     HaRestartVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
+    HostPowerOffVm,
 )
 from protocol.terms import VmName
 from services.esxi.ha.restart import restart
@@ -124,3 +125,16 @@ def test_of_two_hosts_that_start_one_vm_at_once_one_is_refused(rig: Rig) -> None
     assert len(running(rig)) == 1
     (refused,) = [error for error in outcomes if error is not None]
     assert isinstance(refused, DatastoreFault) and running(rig)[0] in str(refused)
+
+
+def test_a_vm_that_was_switched_off_before_its_restart_arrives_stays_off(rig: Rig) -> None:
+    """A primary that looked before it, and was slow: who takes the lock looks again (HA-01)."""
+    cluster(rig)
+    for host in ALL:
+        safe(rig, host, "kek-1")
+    rig.encrypted_vm(node=A)
+    rig.command(HostPowerOffVm(vm=VM), A)
+    late = HaRestartVm(epoch=HA.epoch, vm=VM, of=A)
+    refused = rig.refusal(restart(rig.host(B), late))
+    assert isinstance(refused, NotFound) and "is not to run" in str(refused)
+    assert not running(rig)

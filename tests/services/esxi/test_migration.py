@@ -27,6 +27,7 @@ from protocol.messages.host import (
     HostPowerOffVm,
     HostPowerOnVm,
     HostPrepareMigration,
+    HostRecryptVm,
     SendMemory,
     StreamKey,
     SwitchOver,
@@ -296,6 +297,38 @@ def test_a_switch_over_nobody_heard_of_has_one_outcome(rig: Rig, lost: str) -> N
     rig.heal()
     where = running(rig)[0]
     assert rig.works(node=where) and run_of(rig, where) == before
+
+
+def test_a_source_that_goes_on_takes_its_offer_back(rig: Rig) -> None:
+    """A target that hears of the switch-over too late finds none, though the VM is off by then."""
+    rig.command(prepare(), B)
+
+    async def unlock(vm: str) -> None:
+        rig.cut((A, B))
+        await type(rig.host(B).datastore).unlock(rig.host(A).datastore, vm)
+
+    source = rig.host(A)
+    source.datastore.unlock = unlock  # type: ignore[method-assign]
+    assert isinstance(rig.refused_command(migrate(), A), InvalidState)
+    del source.datastore.unlock
+    assert rig.run(read_config(source.datastore, VM)).offer is None
+    rig.heal()
+    rig.command(HostPowerOffVm(vm=VM), A)
+    late = source.ports.bus.request(B, SwitchOver(vm=VM, migration="m-1"), within_s=5)
+    assert isinstance(rig.refusal(late), InvalidState) and not running(rig)
+
+
+def test_a_vm_that_came_under_another_key_meanwhile_goes_on_at_its_source(rig: Rig) -> None:
+    """The target opened the configuration of before: with those keys the guest reads nothing."""
+    rig.command(prepare(), B)
+    rig.add_keys(key("kek-2"))
+    old = rig.vm(node=A).keys
+    rig.command(
+        HostRecryptVm(vm=VM, old=old, provider=key("kek-2").provider_id, key=key("kek-2")), A
+    )
+    refused = rig.refused_command(migrate(), A)
+    assert isinstance(refused, InvalidState) and "was changed since" in str(refused)
+    assert running(rig) == [A] and rig.works()
 
 
 def test_a_target_that_has_the_lock_and_not_yet_the_vm_is_waited_for(rig: Rig) -> None:

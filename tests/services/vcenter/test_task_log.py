@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,8 +15,10 @@ from tests.services.vcenter.rig import Rig
 
 
 @pytest.fixture
-def rig() -> Rig:
-    return Rig()
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.close()
 
 
 def test_a_refused_task_is_listed_with_its_fault(rig: Rig) -> None:

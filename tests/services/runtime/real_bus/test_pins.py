@@ -42,6 +42,8 @@ def test_the_attributes_are_still_there() -> None:
         "_status",
         "_reading_task",
         "_ping_interval_task",
+        "_pings_outstanding",
+        "_pongs",
         "_flusher_task",
         "_reconnection_task",
         "_transport",

@@ -1,0 +1,148 @@
+"""The shared datastores of one machine, as the supervisor asks for them: there over the control
+broker, on its own machine by a call. A folder that does not answer holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from lab.arrays.place import Place
+from lab.brokers.control_plane import Handler
+from lab.errors import KeysteadError
+from protocol.messages.base import Request
+from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
+
+T = TypeVar("T")
+
+LIMIT_S: Final = 20.0  # real seconds for one trial, or one look
+_WAY_S: Final = 2.0  # real seconds for question and answer
+HERE: Final = "_here"  # no machine has such a name
+
+
+class Asks(Protocol):
+    """Whom the supervisor asks about the datastores of a machine."""
+
+    name: str
+
+    @property
+    def there(self) -> bool:
+        """Whether it will answer, as far as is known."""
+        ...
+
+    async def show(self, message: ShowArray) -> ArrayTold: ...
+
+    async def look(self, message: LookAtArray) -> ArrayTold: ...
+
+
+class Guest:
+    """``folders`` is where each shared datastore's folder is mounted, by the datastore's name."""
+
+    def __init__(
+        self, machine: str, folders: Mapping[str, Path], meant: Callable[[str], None]
+    ) -> None:
+        self.name, self._meant = machine, meant
+        self._places = {name: Place(at, name, machine) for name, at in folders.items()}
+        self.handlers: Mapping[type[Request[Any]], Handler] = {
+            ShowArray: self._show,
+            LookAtArray: self._look,
+        }
+
+    @property
+    def there(self) -> bool:
+        """It is here."""
+        return True
+
+    async def _show(self, message: ShowArray, sender: str) -> ArrayTold:
+        self._meant(message.run)
+        return await self.show(message)
+
+    async def _look(self, message: LookAtArray, sender: str) -> ArrayTold:
+        self._meant(message.run)
+        return await self.look(message)
+
+    async def show(self, message: ShowArray) -> ArrayTold:
+        """Try the folder of a datastore, and leave a sign there."""
+
+        def work(place: Place) -> str:
+            return place.show(message.lab, message.id, message.fresh)
+
+        return await self._told(message.array, work)
+
+    async def look(self, message: LookAtArray) -> ArrayTold:
+        """See that another machine's sign is there."""
+
+        def work(place: Place) -> str:
+            place.look(message.sign)
+            return ""
+
+        return await self._told(message.array, work)
+
+    async def _told(self, array: str, work: Callable[[Place], str]) -> ArrayTold:
+        place = self._places.get(array)
+        try:
+            if place is None:
+                text = f"this machine has no shared datastore {array}"
+                raise KeysteadError("KS-ARRAY-004", text)
+            return ArrayTold(sign=await _within(LIMIT_S, lambda: work(place), place.path))
+        except KeysteadError as error:
+            return ArrayTold(error_id=error.id, text=str(error), fix=error.fix)
+
+    def close(self) -> None:
+        """Take all signs back."""
+        for place in self._places.values():
+            place.close()
+
+
+async def _within(limit_s: float, work: Callable[[], T], path: Path) -> T:
+    """Do it in a thread that nobody waits for longer, also at the end of this process;
+    KS-ARRAY-007 when it takes longer."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=run, name="array-trial", daemon=True).start()
+    try:
+        async with asyncio.timeout(limit_s):
+            await ended.wait()
+    except TimeoutError:
+        text = f"{path} has not answered for {limit_s:g} s"
+        raise KeysteadError("KS-ARRAY-007", text) from None
+    return result.result()
+
+
+class RemoteGuest:
+    """The shared datastores of another machine, whose agent is asked by ``ask``; see ``Guest``."""
+
+    def __init__(
+        self,
+        machine: str,
+        ask: Callable[[Request[ArrayTold], float], Awaitable[ArrayTold]],
+        there: Callable[[], bool],
+    ) -> None:
+        self.name, self._ask, self._there = machine, ask, there
+
+    @property
+    def there(self) -> bool:
+        """Whether it has joined, or is about to, and answers."""
+        return self._there()
+
+    async def show(self, message: ShowArray) -> ArrayTold:
+        """See ``Guest``; ``ProductError`` when it does not answer."""
+        return await self._ask(message, LIMIT_S + _WAY_S)
+
+    async def look(self, message: LookAtArray) -> ArrayTold:
+        """See ``Guest``; ``ProductError`` when it does not answer."""
+        return await self._ask(message, LIMIT_S + _WAY_S)

@@ -1,0 +1,156 @@
+"""A shared datastore as one machine sees it, below the folder that is mounted there::
+
+    <folder>/<datastore>/lab.json       whose it is
+    <folder>/<datastore>/signs/<sign>   a machine that is there holds the lock of its sign
+    <folder>/<datastore>/trials/        of trials under way
+    <folder>/<datastore>/vms, locks, incoming   the datastore itself
+
+A sign is a name nobody can guess: who finds it, with its lock held, sees the same folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.arrays.trial import TRIALS, trial, written
+from lab.errors import KeysteadError
+from lab.supervise.scratch import no_room
+from protocol.printable import told
+from services.runtime.real import locks
+from services.runtime.real.files import replace_file
+
+SIGN_BYTES: Final = 16
+SEEN_WITHIN_S: Final = 5.0  # what one machine writes may reach another late
+_LOOK_EVERY_S: Final = 0.1
+_OWNER: Final = "lab.json"
+_SIGNS: Final = "signs"
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    """``id`` was drawn for this datastore of this lab."""
+
+    lab: str
+    id: str
+
+
+class Place:
+    """The datastore ``name`` in ``folder``, for the machine ``machine``. All of it blocks."""
+
+    def __init__(self, folder: Path, name: str, machine: str) -> None:
+        self.path, self._mounted = folder / name, folder
+        self._name, self._machine = name, machine
+        self._sign: tuple[Path, int] | None = None
+
+    def show(self, lab: str, array_id: str, fresh: bool) -> str:
+        """Try the folder and leave a sign there, whose name is returned; ``fresh``: no machine has
+        been there yet. KS-ARRAY-001 to KS-ARRAY-006 when it does not fit."""
+        self.close()
+        if not self._mounted.is_dir():
+            raise KeysteadError("KS-ARRAY-004", f"there is no folder {self._mounted}")
+        if fresh:
+            with written(self.path):
+                self.path.mkdir(0o700, exist_ok=True)
+        elif not self.path.is_dir():
+            raise self._another("is not there")
+        owner = _Owner(lab, array_id)
+        empty = self._empty(owner, fresh)
+        trial(self.path)
+        with written(self.path):
+            if empty:
+                replace_file(self.path / _OWNER, msgspec.json.encode(owner), durable=True)
+            return self._signed()
+
+    def _empty(self, owner: _Owner, fresh: bool) -> bool:
+        """Whether nothing lies there yet; what does is the lab's."""
+        with written(self.path):
+            there = {one.name for one in self.path.iterdir()} - {TRIALS, _SIGNS}
+        if _OWNER in there:
+            if self._owner() != owner:
+                raise self._not_ours()
+        elif there:
+            text = f"{self.path} has something in it that no lab's datastore is"
+            raise KeysteadError("KS-ARRAY-006", text)
+        elif not fresh:
+            raise self._another("is empty")
+        return _OWNER not in there
+
+    def _owner(self) -> _Owner | None:
+        with written(self.path):
+            data = (self.path / _OWNER).read_bytes()
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(data, type=_Owner)
+        return None
+
+    def _not_ours(self) -> KeysteadError:
+        owner = self._owner()
+        whose = f"the lab {told(owner.lab)}" if owner else "a lab that it does not name any more"
+        return KeysteadError("KS-ARRAY-006", f"{self.path} has the datastore of {whose}, another")
+
+    def _another(self, what: str) -> KeysteadError:
+        text = f"{self.path} {what}, and the lab has its datastore {self._name} already"
+        return KeysteadError("KS-ARRAY-001", text)
+
+    def _signed(self) -> str:
+        signs = self.path / _SIGNS
+        signs.mkdir(0o700, exist_ok=True)
+        for old in signs.glob(f"{self._machine}.*"):
+            with suppress(locks.Locked):
+                descriptor = locks.take(old)
+                old.unlink(missing_ok=True)
+                os.close(descriptor)
+        sign = f"{self._machine}.{os.urandom(SIGN_BYTES).hex()}"
+        self._sign = signs / sign, locks.take(signs / sign)
+        return sign
+
+    def look(self, sign: str) -> None:
+        """See that another machine's sign is there, and held. KS-ARRAY-001, KS-ARRAY-002."""
+        path, until = self.path / _SIGNS / sign, time.monotonic() + SEEN_WITHIN_S
+        while not path.exists():
+            if time.monotonic() > until:
+                machine = sign.partition(".")[0].removeprefix("_")
+                text = f"{self.path} is not the folder that machine {machine} has there"
+                raise KeysteadError("KS-ARRAY-001", text)
+            time.sleep(_LOOK_EVERY_S)
+        try:
+            os.close(locks.take(path))
+        except locks.Locked:
+            return
+        except OSError as error:
+            text = f"in {self.path} locks are refused: {error.strerror or error}"
+            raise KeysteadError("KS-ARRAY-002", text) from None
+        text = f"in {self.path} a lock that another machine holds is not seen"
+        raise KeysteadError("KS-ARRAY-002", text)
+
+    def close(self) -> None:
+        """Take the sign back; no change without one."""
+        sign, self._sign = self._sign, None
+        if sign is not None:
+            with suppress(OSError):
+                sign[0].unlink(missing_ok=True)
+            os.close(sign[1])
+
+
+def link(own: Path, folders: Mapping[str, Path]) -> None:
+    """Let the folder ``own`` of a machine's datastores have those in ``folders``, by their names.
+    KS-ARRAY-001 where one lies in ``own`` itself, KS-LAB-005 when nothing can be written."""
+    try:
+        if own.is_symlink():
+            own.unlink()  # of a version that had all of them in one folder
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, folder in folders.items():
+            at = own / name
+            if at.is_symlink():
+                at.unlink()
+            elif at.exists():
+                text = f"the datastore {name} lies in {at}, which no other machine sees"
+                raise KeysteadError("KS-ARRAY-001", text, f"remove {at}, if nobody needs it")
+            at.symlink_to(folder.absolute() / name)
+    except OSError as error:
+        raise no_room(error) from None

@@ -1,0 +1,94 @@
+"""What stands on which machine, and which datastores machines share; made from a Lab file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from lab.topology.lab_file import LabFile
+from lab.topology.model import MachineModel, array_of
+from protocol.messages.agent import NodeSpec
+from protocol.terms import ClusterName, NodeName
+
+
+class SharedArray(msgspec.Struct, frozen=True):
+    """A datastore in a folder that machines share; ``folder`` empty: they say where it is."""
+
+    name: str
+    folder: str = ""
+
+
+class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Another machine: the ``nodes`` there, and the numbers (from 1) of the processes, which are
+    whole groups of the topology; ``arrays`` are the datastores whose files lie there, of which
+    ``shared`` lie in a shared folder. ``pool`` is what it asked for its place; no start of the lab
+    waits for such a machine."""
+
+    machine: str
+    lease_s: float
+    nodes: tuple[NodeName, ...]
+    processes: tuple[int, ...]
+    arrays: tuple[str, ...]
+    shared: tuple[SharedArray, ...] = ()
+    pool: str = ""
+
+
+class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Hosts of ``cluster`` that come with machines which ask for a place: ``lab.topology.places``.
+    ``shared`` are the datastores in the folder that these machines share."""
+
+    pool: str
+    lease_s: float
+    cluster: ClusterName
+    shared: tuple[SharedArray, ...]
+
+
+def machine_plan(
+    model: MachineModel,
+    file: LabFile,
+    specs: Sequence[NodeSpec],
+    groups: Sequence[tuple[NodeName, ...]],
+) -> MachinePlan:
+    there = {s.node for s in specs if s.cluster in model.clusters or s.node in model.nodes}
+    processes = tuple(n for n, group in enumerate(groups, 1) if group[0] in there)
+    clusters = {spec.cluster for spec in specs if spec.node in there}
+    arrays = tuple(array_of(c) for c in file.clusters if c.name in clusters)
+    return MachinePlan(
+        machine=model.name,
+        lease_s=model.lease_s,
+        nodes=tuple(node for n in processes for node in groups[n - 1]),
+        processes=processes,
+        arrays=arrays,
+        shared=_shared(file, arrays),
+    )
+
+
+def pool_plan(model: MachineModel, file: LabFile) -> PoolPlan:
+    """The hosts that come with machines which ask for a place."""
+    return PoolPlan(
+        pool=model.name,
+        lease_s=model.lease_s,
+        cluster=ClusterName(model.clusters[0]),
+        shared=_shared(
+            file, (array_of(c) for c in file.clusters if c.name in model.clusters), always=True
+        ),
+    )
+
+
+def _shared(
+    file: LabFile, arrays: Iterable[str], *, always: bool = False
+) -> tuple[SharedArray, ...]:
+    """Those of ``arrays`` that lie in a shared folder, each once; ``always``: all of them."""
+    folders = {one.name: one.folder for one in file.datastores}
+    return tuple(
+        SharedArray(name, folders.get(name, ""))
+        for name in dict.fromkeys(arrays)
+        if always or name in folders
+    )
+
+
+def shared_here(file: LabFile) -> tuple[SharedArray, ...]:
+    """Those in a shared folder that clusters have which stand where ``up`` runs."""
+    elsewhere = {name for machine in file.machines for name in machine.clusters}
+    return _shared(file, (array_of(c) for c in file.clusters if c.name not in elsewhere))

@@ -1,0 +1,63 @@
+"""One timer for the pings of all links of a process: a second's pings leave in one step.
+
+A host has a link of its own to the broker, also where hundreds share a process, and each is asked
+once a second whether it still lives. What that costs is not the six bytes: a task, a timer and a
+future for each were more than its heartbeats. Here a ping is a write, and nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Pulse]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class Pulse:
+    """Calls all its members once in each interval of real seconds, at the interval's multiples."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
+        self._loop, self._interval_s = loop, interval_s
+        self._members: dict[Callable[[], None], None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @staticmethod
+    def of(interval_s: float) -> Pulse:
+        """The one of the running loop with that interval."""
+        loop = asyncio.get_running_loop()
+        pulses = _PULSES.setdefault(loop, {})
+        if interval_s not in pulses:
+            pulses[interval_s] = Pulse(loop, interval_s)
+        return pulses[interval_s]
+
+    def join(self, member: Callable[[], None]) -> None:
+        """It is called from the next tick on, until it leaves."""
+        self._members[member] = None
+        if self._timer is None:
+            self._wait()
+
+    def leave(self, member: Callable[[], None]) -> None:
+        """It is not called any more. No change if it is no member."""
+        self._members.pop(member, None)
+        if not self._members and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait(self) -> None:
+        left_s = self._interval_s - time.monotonic() % self._interval_s
+        if left_s < self._interval_s / 10:  # the loop's timers may be early by a hair
+            left_s += self._interval_s
+        self._timer = self._loop.call_later(left_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for member in tuple(self._members):
+            if member in self._members:  # an earlier one may have made it leave
+                member()
+        if self._members and self._timer is None:
+            self._wait()
