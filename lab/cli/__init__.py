@@ -27,7 +27,7 @@
 - ``conformance``  assertions, played
 - ``kmip``      a key server without a lab - ``kmip_replay``  vCenter's flow against any
 - ``load``      a rate that no answer changes    - ``load_told``, ``load_files``  what came of it
-- ``load_run``  the same on a lab
+- ``load_run``  the same on a lab    - ``load_rate``  of one that runs, another rate
 - ``kmip_trust``  trust between vCenter and KMIP servers
 - ``matrix``    the truth table, played
 - ``sweep``     stores struck at their storage calls

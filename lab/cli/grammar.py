@@ -143,6 +143,7 @@ COMMANDS: Mapping[str, str] = {
     "kmip replay": "kmip_replay:replay",
     "load run": "load_run:run",
     "load kmip": "load:kmip",
+    "load rate": "load_rate:rate",
     "load compare": "load:compare",
     "provider add": "keys:provider_add",
     "provider set": "keys:provider_set",

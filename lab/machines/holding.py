@@ -53,7 +53,8 @@ class _Held:
 
 
 class Holding:
-    """``say`` hears in a sentence what happens; ``refused`` gets the error of a refusal for good.
+    """``say`` hears in a sentence what happens; ``refused`` gets the error of a refusal for good,
+    ``purged`` is set when the lab is no more.
 
     ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
     gone: also that of an agent that was killed. ``url`` is the lab's door.
@@ -70,6 +71,7 @@ class Holding:
         self._runs = {self.run}
         self.look_back()
         self.taken = False
+        self.purged = asyncio.Event()  # the lab is removed for good
         self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
         self._lease_s = 0.0
         self._heard = 0.0
@@ -252,7 +254,11 @@ class Holding:
     async def _release(self, message: ReleaseMachine, sender: str) -> Done:
         self._ours(message.run)
         await self.let_go()
-        self.say("the lab is taken down; this agent waits until it is up again")
+        if message.purged:
+            self.say(f"the lab is removed, and so is {self._folder.path}")
+            self.purged.set()
+        else:
+            self.say("the lab is taken down; this agent waits until it is up again")
         return Done()
 
     async def _killed(self, name: str) -> None:

@@ -16,6 +16,7 @@ from lab.machines.trust import AUTHORITY, made
 from services.runtime.real.files import replace_file
 
 DEFAULT: Final = "127.0.0.1:0"
+LISTENING: Final = "a lab listens that was started so: `keystead up FILE --listen HOST:PORT`"
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LAUNCHER: Final = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
 _START_LIMIT_S: Final = 15.0

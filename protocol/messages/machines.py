@@ -152,10 +152,12 @@ class KnowNodes(Request[Done], frozen=True, kw_only=True):
 
 
 class ReleaseMachine(Request[Done], frozen=True, kw_only=True):
-    """The lab is taken down: end all processes; the agent seeks anew."""
+    """The lab is taken down: end all processes; the agent seeks anew. ``purged``: the lab is
+    removed for good, and with it what the machine keeps of it; the agent ends."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     run: str
+    purged: bool = False
 
 
 class ShowArray(Request["ArrayTold"], frozen=True, kw_only=True):
