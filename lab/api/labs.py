@@ -188,7 +188,12 @@ def down(name: str, *, purge: bool) -> LabDown:
     folder = LabFolder(name)
     if not folder.path.exists():
         raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-    stopped = launching.stop(folder)
+    folder.note_purge(purge)
+    try:
+        stopped = launching.stop(folder)
+    except BaseException:
+        folder.note_purge(False)
+        raise
     # A start that was stopped halfway may have taken its folder along.
     removed = purge or not folder.path.exists()
     if purge and folder.path.exists():

@@ -1,4 +1,4 @@
-"""Datastores in a folder that machines share.
+"""Datastores in a folder that machines share ([decision 74](docs/decisions)).
 
 - ``trial``           what a datastore needs of a folder, tried by doing
 - ``second_process``  the program that tries a lock which its starter holds

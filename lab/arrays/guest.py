@@ -92,6 +92,12 @@ class Guest:
         except KeysteadError as error:
             return ArrayTold(error_id=error.id, text=str(error), fix=error.fix)
 
+    async def remove(self) -> None:
+        """Remove the datastores of a lab that is no more."""
+        for place in self._places.values():
+            with suppress(KeysteadError):
+                await _within(LIMIT_S, place.remove, place.path)
+
     def close(self) -> None:
         """Take all signs back."""
         for place in self._places.values():

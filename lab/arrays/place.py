@@ -11,6 +11,7 @@ A sign is a name nobody can guess: who finds it, with its lock held, sees the sa
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -127,6 +128,12 @@ class Place:
             raise KeysteadError("KS-ARRAY-002", text) from None
         text = f"in {self.path} a lock that another machine holds is not seen"
         raise KeysteadError("KS-ARRAY-002", text)
+
+    def remove(self) -> None:
+        """The lab is no more, nor is its datastore; one that it has not tried stays."""
+        if self._sign is not None:
+            self.close()
+            shutil.rmtree(self.path, ignore_errors=True)  # other machines do the same
 
     def close(self) -> None:
         """Take the sign back; no change without one."""

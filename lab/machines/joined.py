@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Final
@@ -123,6 +124,10 @@ class JoinedFolder:
     def _place(self) -> str:
         there = self.path.stat()
         return f"{_BOOT_ID.read_text().strip()} {there.st_dev} {there.st_ino}"
+
+    def remove(self) -> None:
+        """The lab is no more, nor is what it has here."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Let another agent have it."""

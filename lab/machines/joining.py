@@ -110,6 +110,9 @@ async def _joined(
                 await _until(ended, agents, holding, bundle, folder, client)
             finally:
                 health.close()
+                if holding.purged.is_set():
+                    await arrays.remove()
+                    folder.remove()
                 await _leave(holding, client, manifest.machine)
         finally:
             await client.close()
@@ -183,6 +186,7 @@ async def _until(
     forks = Part("fork server", lambda: agents.alive, again)
     works: list[asyncio.Task[Any]] = [
         loop.create_task(ended.wait()),
+        loop.create_task(holding.purged.wait()),
         loop.create_task(Revival(holding.say, lost).watch((forks,))),
         loop.create_task(holding.watch()),
         loop.create_task(_seek(holding, bundle, folder, client)),

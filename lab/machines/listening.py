@@ -16,6 +16,7 @@ from lab.machines.trust import AUTHORITY, made
 from services.runtime.real.files import replace_file
 
 DEFAULT: Final = "127.0.0.1:0"
+LISTENING: Final = "a lab listens that was started so: `keystead up FILE --listen HOST:PORT`"
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LAUNCHER: Final = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
 _START_LIMIT_S: Final = 15.0
@@ -87,7 +88,8 @@ class Door:
         return self._process is not None and self._process.returncode is None
 
     async def start(self, brokers: dict[str, str]) -> None:
-        """Listen, and return when it does; ``brokers`` are URLs by name. KS-AGENT-001 when it
+        """Listen, and return when it does; ``brokers`` are URLs by name, several of one with
+        commas. KS-AGENT-001 when it
         cannot. The calling thread must live as long as the door: it ends with it."""
         if self.alive():
             return
@@ -96,7 +98,10 @@ class Door:
         before, wanted = kept(self._folder), self._wanted
         if not wanted.port and before is not None and before.host == wanted.host:
             wanted = before
-        ports = [f"{name}={url.rsplit(':', 1)[1]}" for name, url in brokers.items()]
+        ports = [
+            f"{name}={','.join(url.rsplit(':', 1)[1] for url in urls.split(','))}"
+            for name, urls in brokers.items()
+        ]
         program = [sys.executable, "-m", "lab.machines.door", wanted.host, str(wanted.port)]
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
         with (folder / "door.log").open("wb") as log:

@@ -21,6 +21,7 @@ from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.machines.replaced import Replaced
 from lab.supervise.scratch import no_room
+from lab.supervise.state_folder import is_purged
 from lab.topology.course import Report
 from lab.topology.machine_plan import MachinePlan
 from lab.topology.plan import Topology
@@ -276,15 +277,20 @@ class Roster:
                 await machine.ask(KnowNodes(public=public))
 
     async def release(self) -> None:
-        """Let every machine end its processes: the lab is taken down in order."""
+        """Let every machine end its processes: the lab is taken down in order. When it is removed
+        for good, so is what they keep of it, and what lies in shared folders."""
+        purged = is_purged(self._folder)
 
         async def one(machine: Machine) -> None:
             with suppress(ProductError):
-                await machine.ask(ReleaseMachine(run=machine.run), RELEASE_LIMIT_S)
+                release = ReleaseMachine(run=machine.run, purged=purged)
+                await machine.ask(release, RELEASE_LIMIT_S)
                 note_run(self._folder, machine.name, "")
 
         there = [machine for machine in self.machines.values() if machine.joined.is_set()]
         await asyncio.gather(*map(one, there))
+        if purged:
+            await self._here.remove()
 
     async def close(self) -> None:
         """End the door, and forget everybody."""

@@ -35,6 +35,7 @@ from services.runtime.real.files import replace_file
 
 LAYOUT = 1
 LOG_LIMIT_BYTES = 1 << 20
+_PURGED = "purged"
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
 
 
@@ -264,6 +265,14 @@ class LabFolder:
         """Why the last supervisor ended, if it could say so."""
         return self.read("ended").decode(errors="replace")
 
+    def note_purge(self, wanted: bool) -> None:
+        """Whether it is to be removed once it has stopped: who is elsewhere hears of it then."""
+        with suppress(OSError):  # then nobody elsewhere hears of it
+            if wanted:
+                (self.path / _PURGED).touch()
+            else:
+                (self.path / _PURGED).unlink(missing_ok=True)
+
     def purge(self) -> None:
         """Take it from its place in one step, then remove it; KS-LAB-005 when it has to stay.
 
@@ -271,6 +280,11 @@ class LabFolder:
         """
         if self.path.exists():
             shutil.rmtree(move_away(self.path), ignore_errors=True)
+
+
+def is_purged(folder: Path) -> bool:
+    """Whether the lab in ``folder`` is to be removed once it has stopped."""
+    return (folder / _PURGED).exists()
 
 
 def damaged(folder: LabFolder, name: str) -> KeysteadError:

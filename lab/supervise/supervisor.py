@@ -329,6 +329,7 @@ def main() -> None:
         with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1) as lock:
             folder.note_supervisor(serving=False)
             folder.note_end("")
+            folder.note_purge(False)
             record = folder.record()
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")

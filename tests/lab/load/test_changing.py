@@ -159,7 +159,7 @@ def test_of_a_load_that_was_killed_there_is_all_that_its_journal_had(home: Path)
     assert told is not None
     assert told.run == played.folder.run and told.verdict == "interrupted"
     assert told.facts == {"vcenters": "3", "ended": "broken off"}
-    assert [(round(one.at, 6), one.rate) for one in told.changes] == [(20.0, "100/s")]
+    assert [(round(one.at, 3), one.rate) for one in told.changes] == [(20.0, "100/s")]
     assert told.seconds == pytest.approx(28.0, abs=0.01) and told.generator.cpu_share is not None
     for mine, other in zip(told.items, played.report().items, strict=True):
         assert mine.offered == other.offered > 0
@@ -296,7 +296,8 @@ def test_the_rate_of_a_load_that_runs_is_changed_by_a_command(
     report = json.loads(out)
     assert [one["rate"] for one in report["changes"]] == ["60/s", "0/s"], err
     assert "load: its rate is 60/s from" in err
-    assert {item["errors"] == {} for item in report["items"][:-1]} == {True}, "nobody lacked a key"
+    errors = {name for item in report["items"] for name in item["errors"]}
+    assert errors <= {"Interrupted"}, "nobody lacked a key"
     assert run(["load", "rate", "10/s"]) == 69
     assert run(["load", "rate", "10/s", "load-kmip-1"]) == 69
     assert "no load is offered there now" in capsys.readouterr().err

@@ -184,6 +184,20 @@ async def test_a_killed_agent_is_known_to_have_ended_when_its_processes_have(
     later.close()
 
 
+async def test_a_lab_that_is_removed_for_good_leaves_nothing_here(
+    holding: Holding, joined: JoinedFolder, agents: Agents, said: list[str]
+) -> None:
+    await taken(holding)
+    await holding._release(ReleaseMachine(run=holding.run), "supervisor")
+    assert not holding.purged.is_set() and "waits until it is up again" in said[-1]
+    await holding._take(TakeMachine(run=holding.run, lease_s=15, public={}), "supervisor")
+    await holding._release(ReleaseMachine(run=holding.run, purged=True), "supervisor")
+    assert holding.purged.is_set() and not holding.taken and agents.alive() == []
+    assert str(joined.path) in said[-1]
+    joined.remove()
+    assert not joined.path.exists()
+
+
 async def test_what_was_copied_knows_nothing_of_where_it_came_from(
     holding: Holding, joined: JoinedFolder, agents: Agents, said: list[str], tmp_path: Path
 ) -> None:

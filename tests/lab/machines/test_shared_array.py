@@ -28,6 +28,19 @@ def file_of(folder: Path) -> dict[str, object]:
     return {**made, "clusters": [cluster], "machines": machines, "datastores": datastores}
 
 
+def leaves_nothing(
+    here: Cli, agents: list[subprocess.Popen[str]], machines: tuple[Cli, ...], common: Path
+) -> None:
+    """A lab that is removed for good, while its machines are there."""
+    here.ok("down", "-n", "common", "--purge")
+    assert [agent.wait(20) for agent in agents] == [0, 0]
+    assert list(common.iterdir()) == []
+    for machine in machines:
+        assert [path.name for path in (machine.home / "agents").iterdir() if path.is_dir()] == []
+    said, _ = agents[0].communicate()
+    assert "the lab is removed, and so is " in said
+
+
 @pytest.mark.timeout(240)
 def test_a_folder_that_does_not_fit_is_refused_and_one_that_does_is_shared(
     tmp_path: Path, bad_calls: Path
@@ -82,6 +95,7 @@ def test_a_folder_that_does_not_fit_is_refused_and_one_that_does_is_shared(
         refused = second("up", str(file), "-n", "second")
         assert refused.code == 1 and "KS-ARRAY-006" in refused.err, refused
         assert "of the lab common" in refused.err
+        leaves_nothing(here, agents, (east, west), common)
     finally:
         for cli in (west, east, here):
             cli.end()
