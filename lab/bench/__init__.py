@@ -14,6 +14,7 @@
 - ``kmip``        the codec of KMIP: its speed, and a million disturbed messages
 - ``kmip_server``  a key server over KMIP, and PyKMIP's beside it
 - ``kmip_client``  what asks it, at little cost
+- ``load``        what the generator of a load costs itself
 - ``creations``   durable keys from a key server
 - ``keyserver``   a key server with many keys: opened, and looked through
 - ``boot``        a host's boot with a full key store

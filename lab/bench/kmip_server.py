@@ -87,10 +87,10 @@ class KmipServing(Benchmark):
     async def run(self, report: Report) -> Figures:
         seconds = 0.3 if self.quick else 5.0
         with folder() as where:
-            async with _ours(where, "durable") as process:
+            async with serving(where, "durable") as process:
                 durable = await _measured(process, seconds, report, "get", "create", "versions")
                 durable["handshake_per_s"] = await _handshakes(process.server, seconds)
-            async with _ours(where, "buffered") as process:
+            async with serving(where, "buffered") as process:
                 ours = await _measured(process, seconds, report, "get", "create")
             theirs: dict[str, float] = {}
             if find_spec("kmip") is not None:
@@ -110,7 +110,7 @@ class KmipServing(Benchmark):
 
 
 @dataclass(frozen=True)
-class _Process:
+class Process:
     """A server that runs; ``pid`` of a process that does all of its work itself, else None."""
 
     server: Server
@@ -118,7 +118,7 @@ class _Process:
 
 
 async def _measured(
-    process: _Process, seconds: float, report: Report, *names: str
+    process: Process, seconds: float, report: Report, *names: str
 ) -> dict[str, float]:
     """These figures of a server."""
     server = process.server
@@ -211,7 +211,8 @@ def _context(files: Path) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def _ours(where: Path, audit: str) -> AsyncIterator[_Process]:
+async def serving(where: Path, audit: str) -> AsyncIterator[Process]:
+    """Ours, with its keys in the folder ``audit`` of ``where``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *_WORDS,
@@ -231,14 +232,14 @@ async def _ours(where: Path, audit: str) -> AsyncIterator[_Process]:
             said += line
         told: dict[str, Any] = json.loads(said)
         port = int(told["address"].rpartition(":")[2])
-        yield _Process(Server(port, _context(where / audit / "tls")), process.pid)
+        yield Process(Server(port, _context(where / audit / "tls")), process.pid)
     finally:
         process.kill()
         await process.wait()
 
 
 @asynccontextmanager
-async def _pykmip(where: Path, files: Path) -> AsyncIterator[_Process]:
+async def _pykmip(where: Path, files: Path) -> AsyncIterator[Process]:
     """PyKMIP's server with the same certificates."""
     theirs = where / "theirs"
     theirs.mkdir()
@@ -265,7 +266,7 @@ async def _pykmip(where: Path, files: Path) -> AsyncIterator[_Process]:
             else:
                 writer.close()
                 break
-        yield _Process(Server(port, _context(files)), None)
+        yield Process(Server(port, _context(files)), None)
     finally:
         with suppress(ProcessLookupError):  # it has a process of its own, which outlives it
             os.killpg(process.pid, signal.SIGKILL)

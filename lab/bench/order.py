@@ -13,6 +13,7 @@ from lab.bench.keys import KeyDerivation
 from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.kmip_server import KmipServing
+from lab.bench.load import LoadGenerating
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.rows import ROWS
@@ -34,6 +35,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     KeyCreations,
     KeyServerStart,
     KmipServing,
+    LoadGenerating,
     HostBoot,
     Attestations,
     OwnTests,

@@ -18,6 +18,7 @@ from lab.bench.keys import KeyDerivation
 from lab.bench.keyserver import KeyServerStart
 from lab.bench.kmip import KmipCodec, KmipFuzz
 from lab.bench.kmip_server import KmipServing
+from lab.bench.load import LoadGenerating
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
@@ -61,6 +62,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     KmipFuzz: {"understood", "refused"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     KeyServerStart: {"cpu_s", "by_name_ms", "by_attribute_ms"},
+    LoadGenerating: {"offered_off_percent", "pooled_us", "faithful_us", "late_p99_ms"},
     KmipServing: {
         "get_p99_ms",
         "get_server_us",
