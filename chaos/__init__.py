@@ -10,7 +10,8 @@
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
 - ``engine``       plays a plan; ``cues`` when its entries begin, ``intervals`` its faults,
-                   ``acts`` its actions, ``workload`` its operations, ``verdict`` its exit codes
+                   ``acts`` its actions, ``workload`` its operations, ``verdict`` its exit codes,
+                   ``proving`` what it must have done
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table

@@ -27,11 +27,13 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.intervals import Intervals
 from chaos.keeper import Keeping
 from chaos.lab import Lab
+from chaos.load.coming import Coming, Door, closed
 from chaos.load.outcome import BEGUN, judged
 from chaos.observe.look import Look
 from chaos.observe.remains import Opened
 from chaos.points import Strikes
 from chaos.progress import Phases, Progress, quiet
+from chaos.proving import never_begun, nothing_done
 from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
 from chaos.watch import Watch
 from chaos.workload import Means, load_name, perform
@@ -54,21 +56,22 @@ async def run(
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
+    door: Door = closed,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
     ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
     what tried to reach outside the simulation; ``doubts`` why nothing of the run counts, each with
     its error id; ``scan`` writes down what it finds in all that the run has left, before the checks
-    judge; ``opened`` opens the archives on a host's disk;
-    ``strikes`` strikes within calls. The history is closed on return. ``ChaosError`` KS-CHAOS-021
-    when the plan has crash points and nothing here can strike.
+    judge; ``opened`` opens the archives on a host's disk; ``strikes`` strikes within calls;
+    ``door`` lets people in who change its load. The history is closed on return. ``ChaosError``
+    KS-CHAOS-021 when the plan has crash points and nothing here can strike.
     """
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
     watch = Watch(lab, history, plan.seed, opened)
     playing = _Run(plan, lab, keeper, history, Phases(progress, lab.monotonic), watch, run_id)
-    playing.scan, playing.cues.strikes = scan, strikes
+    playing.scan, playing.cues.strikes, playing.door = scan, strikes, door
     interrupted = False
     try:
         await playing.play()
@@ -136,6 +139,7 @@ class _Run:
     watch: Watch
     run_id: str
     scan: Scan | None = None
+    door: Door = closed
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -272,9 +276,9 @@ class _Run:
             remains=self.watch.remains,
             look=self.watch.states.look,
         )
-        async with asyncio.TaskGroup() as group:
-            for arrival in self.plan.arrivals:
-                await self._sleep_to(arrival.at)
+        coming = Coming(self.plan, self.history, self._now, self._sleep_to)
+        async with asyncio.TaskGroup() as group, self.door(coming):
+            while (arrival := await coming.next()) is not None:
                 work = perform(means, arrival, self.history, self.operations)
                 group.create_task(work, name=f"{arrival.op}-{arrival.number}")
 
@@ -360,27 +364,6 @@ class _Run:
         left = at - self._now()
         if left > 0:
             await self.lab.sleep(left)
-
-
-def never_begun(missed: Sequence[Planned]) -> list[CheckResult]:
-    """What waited for something that did not come proves nothing, unless it was ``optional``."""
-    return [
-        CheckResult(
-            name=f"entry {planned.id}",
-            result=CheckOutcome.UNKNOWN,
-            text=f"it never began: {planned.cue.what.text()} did not come",
-        )
-        for planned in missed
-        if planned.cue is not None and not planned.cue.optional
-    ]
-
-
-def nothing_done(plan: Plan) -> list[CheckResult]:
-    """A run that does nothing to its lab proves nothing: no entry, none that was drawn, no load."""
-    if plan.entries() or plan.arrivals:
-        return []
-    text = "nothing was done to the lab: no fault, no action and no operation"
-    return [CheckResult(name="schedule", result=CheckOutcome.UNKNOWN, text=text)]
 
 
 def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:

@@ -141,6 +141,8 @@ class Lab:
         watched: bool = False,
         **changes: Any,
     ) -> None:
+        if mode not in ("sim", "lab"):  # a word that a type checker would have refused
+            raise KeysteadError("KS-USE-003", f"mode {mode!r}: 'sim' or 'lab'")
         if mode == "sim":
             changes.setdefault("tpm", "model")
         self.mode = mode

@@ -40,7 +40,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         "There is nothing of that name",
         "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
         "list what is there: `keystead get hosts`, and so `vms`, `providers`, `kms`, `links`, "
-        "`faults`, `runs`",
+        "`faults`, `roles`, `runs`",
         USAGE,
     ),
     "KS-USE-003": Explanation(

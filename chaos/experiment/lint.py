@@ -7,7 +7,7 @@ format of later versions has and this one does not build is refused, never ignor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS
 from chaos.hypotheses.probes import PROBES, Probe
 from chaos.load.planned import operation_of
+from chaos.load.threshold import check_of
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
@@ -124,8 +125,8 @@ class _Linter(ScheduleLinter):
         workload = self._workload(data.get("workload", []))
         load = self._load(data, workload)
         checks = self._checks(data.get("checks", {}))
-        control = self._control(data)
-        held = load is not None and load.thresholds
+        held = () if load is None else load.thresholds
+        control = self._control(data, held)
         if not any(hypothesis.get(when) for when in known[:3]) and not checks and not held:
             text = "there is nothing to hold: no hypothesis, and no check is added"
             fix = "add `hypothesis: {after: [{probe: ..., is: ...}]}`; see `keystead explain probe`"
@@ -238,7 +239,7 @@ class _Linter(ScheduleLinter):
             self.document.add((*path, "on"), "KS-CHAOS-004", f"{probe.name} takes no `on`")
         return probe
 
-    def _control(self, data: dict[str, Any]) -> NegativeControl | None:
+    def _control(self, data: dict[str, Any], thresholds: Sequence[str]) -> NegativeControl | None:
         path: Path = ("negative_control",)
         if path[0] not in data:
             return None
@@ -247,10 +248,10 @@ class _Linter(ScheduleLinter):
             return None
         if (made.patch is None) == (made.disable is None):
             self.document.add(path, "KS-CHAOS-003", "give either `patch` or `disable`")
+        known = [*CHECKS, *PROBES, MUST, *map(check_of, thresholds)]
         for place, name in enumerate(made.expect):
-            if name not in CHECKS and name not in PROBES and name != MUST:
-                where = (*path, "expect", place)
-                self.name(where, "check or probe", name, [*CHECKS, *PROBES, MUST])
+            if name not in known:
+                self.name((*path, "expect", place), "check, probe or threshold", name, known)
         return made
 
     def _phase(self, when: str, path: Path, made: Probed) -> None:

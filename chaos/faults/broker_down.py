@@ -65,9 +65,8 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         """``before``: what each node has counted so far of lost links and what went with them."""
         others = [n for n in range(1, lab.directory().bus_servers + 1) if n != self.on]
         if not await lab.server_up(self.on):
-            raise ChaosError(
-                "KS-CHAOS-106", f"server {self.on} of the bus is down already, or does not answer"
-            )
+            text = f"server {self.on} of the bus is down already, or does not reach the others"
+            raise ChaosError("KS-CHAOS-106", text)
         if not [number for number in others if await lab.server_up(number)]:
             text = f"server {self.on} is the only one of the bus that is up"
             raise ChaosError("KS-CHAOS-106", f"{text}; without any: broker.restart")
@@ -102,6 +101,8 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
         """It is up and reaches the others, and every running node has its link."""
+        if not await lab.broker_up():
+            return "all servers of the bus are down; broker.restart has to be healed first"
         if not await lab.server_up(self.on):
             return f"server {self.on} of the bus is down, or does not reach the others"
         return await parted(lab)

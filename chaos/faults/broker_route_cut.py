@@ -1,8 +1,8 @@
 """``broker.route_cut``: two servers of the bus lose the route between them; both go on.
 
-Who is at one of them is not heard by who is at the other: requests end at once, since no server
-knows of anybody there, and events are lost. Who is at a third server hears both. No client sees
-the end of its connection, so nobody goes elsewhere.
+Who is at one of them is not heard by who is at the other: requests end at their deadlines, and
+events are lost. Who is at a third server hears both. No client sees the end of its connection, so
+nobody goes elsewhere.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from chaos.faults.brokers import has_servers, parted
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
+AWAY = "is down, or does not reach the others"
 Server = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -69,7 +70,7 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
     async def survey(self, lab: Lab) -> Notes:
         for number in self.between_servers:
             if not await lab.server_up(number):
-                raise ChaosError("KS-CHAOS-106", f"server {number} of the bus is down")
+                raise ChaosError("KS-CHAOS-106", f"server {number} of the bus {AWAY}")
         return {}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:

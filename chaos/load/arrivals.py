@@ -7,6 +7,7 @@ server, and measures a load that nobody had.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -35,6 +36,22 @@ class Arrivals(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.at)
+
+    def until(self, seconds: float) -> Arrivals:
+        """Those before so many seconds."""
+        count = bisect_left(self.at, seconds)
+        columns = self.at[:count], self.operation[:count], self.who[:count]
+        return Arrivals(self.operations, *columns)
+
+    def anew(self, first: int, rest: Arrivals, begin: float, until: float) -> None:
+        """From number ``first`` on they are those of ``rest`` from now on, which has the same
+        operations: its seconds count from ``begin``, and what lies at ``until`` or later is none.
+        """
+        more = rest.until(until - begin)
+        del self.at[first:], self.operation[first:], self.who[first:]
+        self.at.extend(begin + at for at in more.at)
+        self.operation.extend(more.operation)
+        self.who.extend(more.who)
 
 
 def read_mix(text: str, known: Sequence[str]) -> dict[str, int]:

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan
 from chaos.history import Record
+from chaos.load.coming import changed
 from chaos.load.planned import PlannedLoad
-from chaos.load.threshold import ALL, Threshold
+from chaos.load.threshold import ALL, Threshold, check_of
 from chaos.workload import Arrival
 from protocol.errors import REGISTRY
 
@@ -37,7 +38,7 @@ def came(plan: Plan, records: Sequence[Record]) -> list[Came]:
     if plan.load is None:
         return []
     begin = next((r.t for r in records if r.type == "note" and r.op == BEGUN), None)
-    mine = {one.number: one for one in plan.load.mine(plan.arrivals)}
+    mine = {one.number: one for one in plan.load.mine(changed(plan, records))}
     invoked: dict[int, float] = {}
     ended: dict[int, Record] = {}
     for record in records:
@@ -104,4 +105,4 @@ def _judged(one: Threshold, load: PlannedLoad, found: Sequence[Came]) -> CheckRe
         held = one.holds(value / 1000 if text == "ms" else value)
         told = f"measured {value:g} {text}, of {len(mine)} operations; the limit is {limit:g}"
         result = CheckOutcome.PASS if held else CheckOutcome.FAIL
-    return CheckResult(name=f"threshold {one.text}", result=result, text=told)
+    return CheckResult(name=check_of(one.text), result=result, text=told)

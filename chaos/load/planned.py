@@ -8,7 +8,7 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.load.arrivals import Spread, draw
-from chaos.load.profile import length, read_profile, with_warmup
+from chaos.load.profile import Profile, Step, length, read_profile, with_warmup
 from chaos.load.threshold import Threshold, read_threshold
 from chaos.units import written_s
 from chaos.workload import OPERATIONS, Arrival
@@ -64,20 +64,30 @@ class PlannedLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     def drawn(self, seed: int) -> list[tuple[float, str, str]]:
         """Time (to the millisecond), operation and target of each arrival, in order."""
-        found = draw(
-            with_warmup(read_profile(self.rate, self.for_), self.warmup_s),
-            self.mix,
-            askers=1,
-            seed=seed,
-            spread=Spread(self.arrivals),
-        )
-        whom = Draws(seed, "load/targets")
+        profile = with_warmup(read_profile(self.rate, self.for_), self.warmup_s)
+        return self._drawn(profile, seed, "load", self.from_s)
+
+    def drawn_anew(
+        self, seed: int, nth: int, at: float, rate: float
+    ) -> list[tuple[float, str, str]]:
+        """As ``drawn`` for the rest of it from ``at`` on, which the ``nth`` change had come at so
+        many a second."""
+        begin = max(at, self.from_s)
+        profile = (Step(rate, rate, self.until_s - begin),) if rate else ()
+        return self._drawn(profile, seed, f"load/{nth}", begin)
+
+    def _drawn(
+        self, profile: Profile, seed: int, name: str, begin: float
+    ) -> list[tuple[float, str, str]]:
+        spread = Spread(self.arrivals)
+        found = draw(profile, self.mix, askers=1, seed=seed, spread=spread, name=name)
+        whom = Draws(seed, f"{name}/targets")
         made = []
         for at, kind in zip(found.at, found.operation, strict=True):
             op = operation_of(found.operations[kind])
             about = OPERATIONS[op].about == "vms"
             target = self.on[whom.below(len(self.on))] if about and self.on else ""
-            made.append((round(self.from_s + at, 3), op, target))
+            made.append((round(begin + at, 3), op, target))
         return made
 
     def word_of(self, op: str) -> str:

@@ -22,6 +22,7 @@ MOST_ARRIVALS: Final = 1_000_000
 FEWEST: Final = 1.0
 """On average over seeds: a load of less is nothing to measure."""
 LONGEST_S: Final = 24 * 3600.0
+_TOO_FAST: Final = f"one generator offers at most {FASTEST:g}/s; run several beside each other"
 _NOTHING: Final = re.compile(r"\s*0+(\.0+)?\s*/\s*(s|m|h)\s*")
 
 
@@ -67,6 +68,21 @@ def read_profile(rate: str, duration: str, warmup: float = 0.0) -> Profile:
     return made
 
 
+def read_rate(text: str) -> float:
+    """Operations a second of a load that runs, 0 for a pause; ``ValueError`` for what is none."""
+    if ".." in text or ":" in text or "," in text:
+        raise ValueError(
+            f"{text}: a load that runs is given one rate, such as 400/s; 0/s is a pause"
+        )
+    try:
+        rate = _rate(text)
+    except PydanticCustomError as error:
+        raise ValueError(f"{text}: {error.message()}") from None
+    if rate > FASTEST:
+        raise ValueError(f"{text}: {_TOO_FAST}")
+    return rate
+
+
 def _check_sizes(rate: str, made: Profile, warmup: float) -> None:
     counted, whole = sum(step.expected for step in made), with_warmup(made, warmup)
     total, expected = length(whole), sum(step.expected for step in whole)
@@ -104,8 +120,7 @@ def _step(rate: str, words: str, time: str) -> Step:
     except PydanticCustomError as error:
         raise ValueError(f"{rate}: {words}: {error.message()}") from None
     if max(first, last) > FASTEST:
-        text = f"{rate}: one generator offers at most {FASTEST:g}/s; run several beside each other"
-        raise ValueError(text)
+        raise ValueError(f"{rate}: {_TOO_FAST}")
     if not long:
         raise ValueError(f"{rate}: {words}: a step lasts longer than 0s")
     return Step(first, last, long)

@@ -50,6 +50,11 @@ class Threshold(NamedTuple):
         return _SIGNS[self.sign](value, self.limit)
 
 
+def check_of(threshold: str) -> str:
+    """What a run calls the check of a threshold, as it was written."""
+    return f"threshold {threshold.strip()}"
+
+
 def read_threshold(text: str, operations: Sequence[str]) -> Threshold:
     """``ValueError`` when it names no operation of the load, or cannot be read."""
     found = _FORM.fullmatch(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.api.answers.load import LoadReport
 from lab.api.answers.local import RunDescription
 from lab.api.run_description import description
 from lab.load.kept import load_of
@@ -18,7 +19,13 @@ def loaded(folder: RunFolder, record: RunRecord) -> RunDescription:
         title=f"{made.rate} at {made.target}: {every.ok} of {every.offered} operations went well",
         seconds=made.warmup + made.seconds,
         verdict=folder.verdict(),
-        problem="the generator was saturated" if made.generator.saturated else "",
+        problem=_problem(made),
         records=0,
         examples=(f"keystead report {folder.run}", f"keystead load compare {folder.run} OTHER"),
     )
+
+
+def _problem(made: LoadReport) -> str:
+    ended = made.facts.get("ended", "")
+    saturated = "the generator was saturated" if made.generator.saturated else ""
+    return "; ".join(filter(None, (ended, saturated)))

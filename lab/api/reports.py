@@ -107,7 +107,8 @@ def page_of(run: str, other: str = "") -> bytes:
         from chaos.report.matrix_page import matrix_page
 
         return "".join(matrix_page(one) for one in matrices if one).encode()
-    if RunFolder(run).record().experiment == LOAD:
+    record = RunFolder(run).record()
+    if _is_load(record) or (other and record.experiment == LOAD):
         return _load_page(run, other).encode()
     if other:
         return pair(story_of(run), story_of(other)).encode()

@@ -4,6 +4,7 @@
 - ``bus``            which of two it is: ``bus_servers``, or ``foreign_servers`` of somebody else
 - ``data_bus``       what a lab asks of either
 - ``probing``        whether those will do, tried by doing   - ``administrator``  the file for them
+- ``absent``         nodes that servers of somebody else do not let in any more
 - ``explanations``   what can be wrong with brokers, for people
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough

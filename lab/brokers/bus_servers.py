@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.brokers.configuration import BrokerKind, Routes
-from lab.brokers.data_bus import DataBus
+from lab.brokers.data_bus import DataBus, Statuses
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from protocol.terms import NodeName
@@ -31,6 +31,7 @@ class BusServers(DataBus):
         self.wanted = True
         self.held: set[int] = set()
         self.cut: set[frozenset[int]] = set()
+        self._coming: set[int] = set()  # those that are being started one by one
         self._identities = identities
         self._secret = os.urandom(16).hex()
         if servers == 1:
@@ -70,15 +71,19 @@ class BusServers(DataBus):
 
     def as_wanted(self, number: int) -> bool:
         """Whether that server runs, or is down because a fault wants it so."""
-        return self.all[number - 1].alive() or not self.wanted or number in self.held
+        wanted = self.wanted and number not in self.held | self._coming
+        return self.all[number - 1].alive() or not wanted
 
     async def start(self) -> None:
         """Start those that are down and not held, and return when they answer, and reach each
         other. See ``Broker.start``."""
+        self._coming = {n for n in range(1, len(self.all) + 1) if n not in self.held}
         self.wanted = True
-        for number in range(1, len(self.all) + 1):
-            if number not in self.held:
+        try:
+            for number in sorted(self._coming):
                 await self.all[number - 1].start()  # one by one: each is told of those before
+        finally:
+            self._coming = set()
         try:
             async with asyncio.timeout(_ROUTES_LIMIT_S):
                 while not all([await self.joined(n) for n in range(1, len(self.all) + 1)]):
@@ -153,6 +158,9 @@ class BusServers(DataBus):
         """SIGCONT of all."""
         for server in self.all:
             server.resume()
+
+    async def watch(self, statuses: Statuses) -> None:
+        """Nobody but the lab changes anything there."""
 
     async def admit(self, *nodes: NodeName) -> None:
         """Let nodes that have come to the lab log in; see ``Broker.reload``."""

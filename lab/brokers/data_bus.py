@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from lab.brokers.server import Broker
+from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
 from services.runtime.real.secured import ServersTls
+
+Statuses = Callable[[], Awaitable[Mapping[NodeName, NodeStatus]]]
+"""Asks all nodes of a lab how they are."""
 
 
 class DataBus(Protocol):
@@ -43,6 +47,10 @@ class DataBus(Protocol):
     @abstractmethod
     async def admit(self, *nodes: NodeName) -> None:
         """Let nodes that have come to the lab log in."""
+
+    @abstractmethod
+    async def watch(self, statuses: Statuses) -> None:
+        """Until cancelled: tell of what becomes of nodes at servers that are not the lab's own."""
 
     @abstractmethod
     async def stop(self) -> None:

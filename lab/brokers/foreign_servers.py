@@ -7,16 +7,19 @@ A lab that is down has left nothing on the servers: no stream, no connection.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
-from lab.brokers.data_bus import DataBus
+from lab.brokers.absent import EVERY_S, Absent
+from lab.brokers.data_bus import DataBus, Statuses
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.probing import Probing
 from lab.brokers.server import Broker
 from lab.supervise.scratch import state_home
 from lab.topology.plan import Topology
-from protocol.errors import NotAvailable
+from protocol.errors import NotAvailable, ProductError
 from protocol.terms import NodeName
 from services.runtime.real.connection import BrokerConnection
 from services.runtime.real.secured import ServersTls
@@ -85,6 +88,13 @@ class ForeignServers(DataBus):
             self._kept.add(node)
             self._identities.adopt(self._kept, [node])
             await self._probing.one(node)
+
+    async def watch(self, statuses: Statuses) -> None:
+        absent = Absent(self._probing.one, self._notice)
+        while True:
+            await asyncio.sleep(EVERY_S)
+            with contextlib.suppress(ProductError):
+                await absent.look(await statuses())
 
     async def stop(self) -> None:
         """Leave."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 _LIMIT_S: Final = 2.0
 _LONGEST: Final = 1 << 20  # bytes of one piece of an answer
@@ -27,6 +28,23 @@ async def greeting(host: str, port: int) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise ValueError("it is no nats-server")
     return told
+
+
+class NoServer(Exception):
+    """In a sentence, why an address leads to no nats-server."""
+
+
+async def greeted(url: str) -> dict[str, Any]:
+    """The greeting of the server at that address; ``NoServer`` when there is none."""
+    parts = urlsplit(url)
+    try:
+        return await greeting(str(parts.hostname), int(parts.port or 0))
+    except TimeoutError:
+        raise NoServer(f"{url} does not greet as a nats-server does") from None
+    except ValueError:
+        raise NoServer(f"{url} is no nats-server") from None
+    except OSError as error:
+        raise NoServer(f"{url} does not answer: {error.strerror or error}") from None
 
 
 async def server_name(port: int) -> str | None:

@@ -13,10 +13,9 @@ import os
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 from lab.brokers.identities import TAP, Identities
-from lab.brokers.looks import greeting
+from lab.brokers.looks import NoServer, greeted
 from lab.brokers.program import MINIMUM
 from lab.errors import KeysteadError
 from lab.topology.plan import BusPlan
@@ -110,15 +109,10 @@ class Probing:
     async def _greeted(self) -> tuple[list[str], list[str]]:
         there, away = [], []
         for url in self._bus.urls:
-            parts = urlsplit(url)
             try:
-                told = await greeting(str(parts.hostname), int(parts.port or 0))
-            except TimeoutError:
-                away.append(f"{url} does not greet as a nats-server does")
-            except ValueError:
-                away.append(f"{url} is no nats-server")
-            except OSError as error:
-                away.append(f"{url} does not answer: {error.strerror or error}")
+                told = await greeted(url)
+            except NoServer as error:
+                away.append(str(error))
             else:
                 self._fits(url, told)
                 there.append(url)

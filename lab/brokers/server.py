@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,7 @@ _STOP_LIMIT_S = 5.0
 _RELOAD_LIMIT_S = 15.0
 _RELOAD_GAP_S = 0.2  # hosts added in a burst share one reload
 _POLL_S = 0.003
+_STAMP = re.compile(r"^\[\d+\] [\d/]+ [\d:.]+ ")  # of a line of its log
 _LAUNCHER = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
 
 
@@ -338,7 +340,7 @@ class Broker:
         for file in (self.log, self.folder / "start.log"):
             with suppress(OSError):
                 lines = [line for line in file.read_text(errors="replace").splitlines() if line]
-                said = said or (lines[-1] if lines else "")
+                said = said or (_STAMP.sub("", lines[-1]) if lines else "")
         return KeysteadError(
             "KS-BROKER-002", f"the {self.name} did not start: {why} ({self.log}: {said})"
         )

@@ -5,7 +5,7 @@
 - ``values``    arguments: durations, shares, key=value     - ``progress``  of long commands
 - ``program``   parses: the commands of ``grammar``         - ``names``     that a shell completes
 - ``listing``   what every ``get`` can do with its list     - ``waiting``   wait, completion
-- ``machines``  a lab on several machines: bundles, agents
+- ``machines``  a lab on several machines: bundles        - ``agents``    join it, health
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``mobility``  VMs that move                             - ``vsan``      vSAN encryption
@@ -27,7 +27,7 @@
 - ``conformance``  assertions, played
 - ``kmip``      a key server without a lab - ``kmip_replay``  vCenter's flow against any
 - ``load``      a rate that no answer changes    - ``load_told``, ``load_files``  what came of it
-- ``load_run``  the same on a lab
+- ``load_run``  the same on a lab    - ``load_rate``  of one that runs, another rate
 - ``kmip_trust``  trust between vCenter and KMIP servers
 - ``matrix``    the truth table, played
 - ``sweep``     stores struck at their storage calls

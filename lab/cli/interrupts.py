@@ -42,8 +42,9 @@ class Interrupts:
             os._exit(self._code)
         self._taken = True
         asyncio = sys.modules.get("asyncio")  # it takes long to load: most commands never do
+        running = getattr(asyncio, "get_running_loop", None)  # None while it is half loaded
         try:
-            loop = asyncio and asyncio.get_running_loop()
+            loop = running and running()
         except RuntimeError:  # none runs
             loop = None
         if loop is None:

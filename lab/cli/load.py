@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lab.api.answers.load import LoadReport
     from lab.load.offering import Server
     from lab.load.report import Asked
+    from lab.runs.store import RunFolder
 
 T = TypeVar("T")
 MOST_VCENTERS = 1_000
@@ -148,21 +149,26 @@ def kmip(
     generator itself was too slow; 130 after Ctrl-C or SIGTERM, with the report until then.
     """
     from lab.api.answers.load import EXIT_CODES
-    from lab.load.offering import offered
+    from lab.load.kept import begin
+    from lab.load.offering import fits, offered
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
 
     files.check()
     asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
     server = target.known()
+    fits(server, asked)
+    folder = begin(asked.seed)
+    say(f"run {folder.run}: {asked.rate} at {server.address}")
     with telling(Style.NONE if options.quiet else progress, "load") as tell:
         report = offered(
             server,
             asked._replace(target=server.address),
             profile,
+            folder,
             tell=tell,
-            interrupted=lambda until: _kept(until, options, files),
+            interrupted=lambda until: _kept(until, folder, options, files),
         )
-    _kept(report, options, files)
+    _kept(report, folder, options, files)
     return EXIT_CODES[report.verdict]
 
 
@@ -192,13 +198,13 @@ def compare(
         say(f"written: {html}")
 
 
-def _kept(report: LoadReport, options: Options, files: Files) -> None:
+def _kept(report: LoadReport, folder: RunFolder, options: Options, files: Files) -> None:
     """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
     the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep
 
     try:
-        kept = keep(report)
+        kept = keep(report, folder)
     except KeysteadError:
         told(report, options)
         files.write(report)

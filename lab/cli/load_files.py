@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Files:
     """What else is written of a load."""
 
-    html: Annotated[Path | None, Parameter(help="Write the load's page (HTML) here.")] = None
+    html: Annotated[Path | None, Parameter(help="Write its page (HTML) here.")] = None
     hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None
 
     def check(self) -> None:
@@ -29,20 +30,25 @@ class Files:
         place_for("--html", self.html)
         place_for("--hgrm", self.hgrm)
 
-    def write(self, report: LoadReport) -> None:
-        """KS-OUT-001 where that is refused."""
+    def write(self, report: LoadReport, page: Callable[[], bytes] | None = None) -> None:
+        """``page`` makes the page of the run that has more to tell than its load. KS-OUT-001 where
+        that is refused."""
         from lab.api.reports import write
 
         if self.html is not None:
-            from lab.load.page import page
-
-            write(self.html, page(report).encode())
+            write(self.html, _alone(report) if page is None else page())
             say(f"written: {self.html}")
         if self.hgrm is not None:
             from chaos.load.histogram import decoded, percentile_file
 
             write(self.hgrm, percentile_file(decoded(report.items[-1].histogram)))
             say(f"written: {self.hgrm}")
+
+
+def _alone(report: LoadReport) -> bytes:
+    from lab.load.page import page
+
+    return page(report).encode()
 
 
 NO_FILES = Files()

@@ -115,7 +115,9 @@ def _check_running(said: Mapping[str, object]) -> None:
 
 
 def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -> int:
-    """What came of it, on the screen and in files; the exit code."""
+    """What came of it, on the screen and in files; the exit code. The page is that of the run, with
+    all that the lab did beside its load."""
+    from lab.api.reports import page_of
     from lab.load.kept import of_run, write
 
     report = of_run(folder)
@@ -125,7 +127,7 @@ def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -
     if options.output in (Format.TABLE, Format.WIDE):
         _ended(verdict)
     write(folder, report)
-    files.write(report)
+    files.write(report, lambda: page_of(folder.run))
     return verdict.exit_code
 
 

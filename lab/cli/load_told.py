@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.cli.options import Format, Options
-from lab.cli.output import field, plain, say, show
+from lab.cli.output import document, field, plain, say, show
 
 if TYPE_CHECKING:
-    from lab.api.answers.load import LoadComparison, LoadOperation, LoadReport
+    from lab.api.answers.load import LoadComparison, LoadOperation, LoadRate, LoadReport
 
 COLUMNS = (
     field("operation"),
@@ -62,10 +62,20 @@ def _own(report: LoadReport) -> None:
         say(f"{own.held} waited for others: {own.outstanding} were under way (--outstanding)")
     if own.saturated:
         say("the generator was saturated: it began too many late by itself, so figures tell of it")
+    for change in report.changes:
+        say(f"its rate was {change.rate} from {change.at:g} s on: it was changed while it ran")
     facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
     say(f"{report.verdict}: {facts}")
     if report.run:
         say(f"run {report.run}")
+
+
+def tell_rate(answer: LoadRate, options: Options) -> None:
+    """A changed rate."""
+    if options.output in (Format.JSON, Format.YAML):
+        document(answer, options.output)
+    else:
+        plain(f"{answer.run}: {answer.rate} from {answer.at:g} s on, in place of {answer.was}")
 
 
 def tell_both(answer: LoadComparison, options: Options) -> None:

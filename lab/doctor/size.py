@@ -1,11 +1,13 @@
 """Whether this machine has room for a lab of a size (``lab.topology.demand``).
 
 Limits lie in many places: of the user, the session, the container. So what a lab would take is
-taken, for a moment, where that is possible: descriptors and tasks.
+taken, for a moment, where that is possible: descriptors and tasks. Of tasks no more than a machine
+stands at once; above that the limits are read that the kernel tells.
 """
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from lab.doctor.findings import Finding, Health
 from lab.topology.demand import BUSY_PROCESS, demand_of, hint, usable_cpus
 
 TAKE_LIMIT_S = 60
+TASKS_TRIED = 4096
 
 # Opens files, or starts processes, as many as it is told; prints how many it got, and why no more.
 _OPEN = """
@@ -51,12 +54,15 @@ print(got, why)
 
 def _taken(code: str, count: int) -> tuple[int, str]:
     """How many of ``count`` a process of its own got, and why no more."""
-    ran = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, str(count)],
-        capture_output=True,
-        text=True,
-        timeout=TAKE_LIMIT_S,
-    )
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code, str(count)],
+            capture_output=True,
+            text=True,
+            timeout=TAKE_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return 0, f"the machine was not done with {count} within {TAKE_LIMIT_S} s"
     got, _, why = ran.stdout.strip().partition(" ")
     return int(got or 0), why or (ran.stderr.strip().splitlines() or [""])[-1]
 
@@ -73,12 +79,33 @@ def open_files(count: int) -> Finding:
 
 def processes(count: int) -> Finding:
     """Have as many tasks as the lab has processes and threads, all at once."""
-    got, why = _taken(_START, count)
-    if got < count:
+    tried = min(count, TASKS_TRIED)
+    got, why = _taken(_START, tried)
+    most = most_tasks() if got == tried < count else count
+    if most < count:
+        got, why = most, "a limit of the kernel, the user or the container"
+    if got < tried or most < count:
         text = f"only {got} tasks could be started ({why}); such a lab needs {count}"
         how = "more hosts in one process (--pack 50), or raise `ulimit -u` or the container's limit"
         return Finding("tasks", Health.PROBLEM, text, how)
+    if tried < count:
+        text = f"{tried} could be started, and no limit below {count} is known"
+        return Finding("tasks", Health.OK, text)
     return Finding("tasks", Health.OK, f"{count} could be started")
+
+
+def most_tasks() -> int:
+    """The lowest limit on tasks that the kernel tells: its own, the user's, the container's."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    limits = [] if soft == resource.RLIM_INFINITY else [soft]
+    for file in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"):
+        limits.append(int(Path(file).read_text()))
+    for file in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"):
+        try:
+            limits.append(int(Path(file).read_text()))
+        except (OSError, ValueError):
+            continue  # there is none, or it is "max"
+    return min(limits)
 
 
 def memory(mib: int, hosts: int) -> Finding:

@@ -25,4 +25,30 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         "add `load: {rate: 2/s, for: 5m, mix: {power: 1}}`, or use `keystead chaos run`",
         os.EX_USAGE,
     ),
+    "KS-LOAD-004": (
+        "No such load runs",
+        "Nobody offers a load now that could be changed: none was begun, or it has ended, or its"
+        " process was killed.",
+        "`keystead runs --newest` lists those that were kept; a load in virtual time has its steps"
+        " from the begin, as in `--rate 100/s:1m,400/s:1m`",
+        os.EX_UNAVAILABLE,
+    ),
+    "KS-LOAD-005": (
+        "Several loads run",
+        "Each of them has a rate of its own.",
+        "name the run that is meant: `keystead load rate 400/s RUN`",
+        os.EX_USAGE,
+    ),
+    "KS-LOAD-006": (
+        "A load in virtual time is not changed while it runs",
+        "Its seed fixes all that it does, so that it can be played again.",
+        "give it steps from the begin, as in `--rate 1/s:1m,4/s:1m`",
+        os.EX_USAGE,
+    ),
+    "KS-LOAD-007": (
+        "The rate of the load cannot be changed to that now",
+        "It has not begun, or with that rate more would be offered than one load may have.",
+        "wait for its first progress line, or give a lower rate",
+        1,
+    ),
 }

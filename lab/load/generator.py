@@ -10,6 +10,7 @@ Time is the running loop's: the same code offers a load to a server on a wire, a
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -57,6 +58,11 @@ class _Lag:
         self._timer.cancel()
 
 
+def _wake(nap: asyncio.Future[None]) -> None:
+    if not nap.done():
+        nap.set_result(None)
+
+
 class Generator:
     """Of one load. What ``act`` raises is a defect, which ends it.
 
@@ -64,14 +70,24 @@ class Generator:
     last of them was.
     """
 
-    def __init__(self, arrivals: Arrivals, act: Act, *, outstanding: int, drain_s: float) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        act: Act,
+        *,
+        outstanding: int,
+        drain_s: float,
+        until_s: float = 0.0,
+    ) -> None:
         """``outstanding``: so many operations are under way at most; ``drain_s``: so long is waited
-        after the last arrival for those that are."""
+        after the last arrival for those that are. Until ``until_s`` seconds after its begin other
+        arrivals may come (``anew``)."""
         self.record = Record(len(arrivals))
         self.begun = 0
         self.begin_at = self.offered_s = 0.0
         self._arrivals, self._act = arrivals, act
-        self._most, self._drain_s = outstanding, drain_s
+        self._most, self._drain_s, self._until_s = outstanding, drain_s, until_s
+        self._nap: asyncio.Future[None] | None = None
         self._open: dict[asyncio.Task[None], None] = {}
         self._room, self._idle = asyncio.Event(), asyncio.Event()
         self._defect: BaseException | None = None
@@ -88,6 +104,7 @@ class Generator:
         self.begin_at = loop.time() + SOON_S
         try:
             last = self._arrivals.at[-1] if len(self._arrivals) else 0.0
+            last = max(last, self._until_s)
             async with asyncio.timeout_at(self.begin_at + last + self._drain_s):
                 await self._offer(loop)
                 while self._open:
@@ -100,6 +117,22 @@ class Generator:
         if self._defect is not None:
             raise self._defect
 
+    def due(self) -> int:
+        """How many arrivals were due by now."""
+        now = asyncio.get_running_loop().time() - self.begin_at
+        return max(bisect_right(self._arrivals.at, now), self.begun)
+
+    def anew(self, rest: Arrivals) -> tuple[float, int]:
+        """What was not due by now is none any more, and ``rest`` is offered from now on. Seconds
+        after the begin, and the number of the first of these."""
+        now = max(asyncio.get_running_loop().time() - self.begin_at, 0.0)
+        first = self.due()
+        self._arrivals.anew(first, rest, now, self._until_s)
+        self.record.anew(first, len(self._arrivals))
+        if self._nap is not None:
+            _wake(self._nap)
+        return now, first
+
     async def _offer(self, loop: asyncio.AbstractEventLoop) -> None:
         lag = _Lag()
         try:
@@ -108,15 +141,21 @@ class Generator:
             lag.close()
 
     async def _offered(self, loop: asyncio.AbstractEventLoop, lag: _Lag) -> None:
-        begin, record = self.begin_at, self.record
+        begin, record, due = self.begin_at, self.record, self._arrivals.at
         free_at, at_once = 0.0, 0
-        for number, at in enumerate(self._arrivals.at):
+        while self._defect is None:
+            number = self.begun
+            at = due[number] if number < len(due) else self._until_s
             ahead = begin + at - loop.time()
-            at_once = 0 if ahead > 0 else at_once + 1
-            if ahead > 0 or not at_once % AT_ONCE:
-                await asyncio.sleep(max(ahead, 0.0))
-            if self._defect is not None:
+            if ahead > 0:
+                at_once = 0
+                await self._sleep(loop, begin + at)
+                continue  # there may be others by now
+            if number >= len(due):
                 return
+            at_once += 1
+            if not at_once % AT_ONCE:
+                await asyncio.sleep(0)
             record.late[number] = loop.time() - max(begin + at, free_at)
             record.held[number] = begin + at < free_at
             while len(self._open) >= self._most:
@@ -130,6 +169,15 @@ class Generator:
             task = loop.create_task(self._one(number, begin + at, loop))
             self._open[task] = None
             task.add_done_callback(self._ended)
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """Until then, or until there are other arrivals."""
+        nap = self._nap = loop.create_future()
+        timer = loop.call_at(until, _wake, nap)
+        try:
+            await nap
+        finally:
+            timer.cancel()
 
     async def _one(self, number: int, due: float, loop: asyncio.AbstractEventLoop) -> None:
         error = await self._act(number)

@@ -22,6 +22,8 @@ from lab.api.answers.load import (
     LoadReport,
 )
 from lab.errors import KeysteadError
+from lab.load.door import runs
+from lab.load.journal import broken_off, forget
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -37,23 +39,35 @@ LOAD: Final = "load"
 LOAD_MODE: Final = "kmip"
 """The mode of such a run."""
 FILE: Final = "load.json"
+BROKEN_OFF: Final = "broken off: its process was killed, or its machine went down"
+RUNNING: Final = "not yet: it runs"
 
 
-def keep(report: LoadReport, mode: str = LOAD_MODE) -> LoadReport:
-    """The same with the name of its run. KS-LAB-005 when there is no room for it, and nothing of
-    the run is left then."""
-    folder = new_run(LOAD, mode, report.seed)
-    made = msgspec.structs.replace(report, run=folder.run)
+def begin(seed: int) -> RunFolder:
+    """The folder of a load that is about to begin; KS-LAB-005 when there is no room for it."""
+    folder = new_run(LOAD, LOAD_MODE, seed)
     record = RunRecord(
         run=folder.run,
         experiment=LOAD,
-        mode=mode,
-        seed=report.seed,
+        mode=LOAD_MODE,
+        seed=seed,
         code=code_version(),
         python=python_version(),
         lock=lock_version(),
-        began=time.time() - report.warmup - report.seconds,
+        began=time.time(),
     )
+    try:
+        folder.write("run.json", _json(record))
+    except KeysteadError:
+        folder.remove()
+        raise
+    return folder
+
+
+def keep(report: LoadReport, folder: RunFolder) -> LoadReport:
+    """The same with the name of its run. KS-LAB-005 when there is no room for it: what its journal
+    has of it stays then."""
+    made = msgspec.structs.replace(report, run=folder.run)
     verdict = Verdict(
         verdict=made.verdict,
         exit_code=EXIT_CODES[made.verdict],
@@ -66,13 +80,9 @@ def keep(report: LoadReport, mode: str = LOAD_MODE) -> LoadReport:
         ),
         ended=made.warmup + made.seconds,
     )
-    try:
-        write(folder, made)
-        for name, kept in (("run.json", record), ("result.json", verdict)):
-            folder.write(name, _json(kept))
-    except KeysteadError:
-        folder.remove()
-        raise
+    write(folder, made)
+    folder.write("result.json", _json(verdict))
+    forget(folder)
     return made
 
 
@@ -101,11 +111,22 @@ def of_run(folder: RunFolder) -> LoadReport | None:
 
 
 def load_of(run: str) -> LoadReport:
-    """A stored load; KS-RUN-001 when there is no such run or it is none, KS-RUN-004 for a damaged
-    file."""
+    """A stored load, or what is there of one that did not come to its end; KS-RUN-001 when there is
+    no such run or it is none, KS-RUN-004 for a damaged file."""
     folder = RunFolder(run)
-    folder.record()
+    record = folder.record()
+    if not (folder.path / FILE).is_file() and (found := _unfinished(folder, record)) is not None:
+        return found
     return folder.decoded(FILE, _whole)
+
+
+def _unfinished(folder: RunFolder, record: RunRecord) -> LoadReport | None:
+    """What is there of a load whose figures were not kept; None where there is nothing."""
+    if record.experiment == LOAD and record.mode == LOAD_MODE:
+        return broken_off(folder, RUNNING if runs(folder) else BROKEN_OFF)
+    if not all((folder.path / name).is_file() for name in ("plan.json", "history.msgpack")):
+        return None
+    return of_run(folder)
 
 
 def _whole(data: bytes) -> LoadReport:
@@ -157,6 +178,8 @@ def _conditions(a: LoadReport, b: LoadReport) -> list[tuple[str, str, str]]:
             "warmup": f"{report.warmup:g} s",
             "seconds": f"{report.seconds:g}",
             "outstanding": str(report.generator.outstanding),
+            "changed": ", ".join(f"to {c.rate} at {c.at:g} s" for c in report.changes) or "no",
+            "ended": report.facts.get("ended", "in its time").partition(":")[0],
             "saturated": "yes" if report.generator.saturated else "no",
             **{
                 name: report.facts[name]

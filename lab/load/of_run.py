@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from chaos.experiment.plan import Plan
 from chaos.history import Record as Line
 from chaos.load.arrivals import Arrivals, Spread
-from chaos.load.outcome import came
+from chaos.load.coming import changes
+from chaos.load.outcome import Came, came
 from chaos.verdict import Verdict
-from lab.api.answers.load import LoadReport
+from lab.api.answers.load import LoadChange, LoadReport
 from lab.load.figures import LATE_S
 from lab.load.record import Record
 from lab.load.report import Asked, reported
@@ -25,6 +26,21 @@ class _Offered:
     record: Record
     begun: int = 0
     offered_s: float = 0.0
+
+
+def _offered(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float]:
+    """What came of each, and when the last one had ended."""
+    offer = _Offered(Record(len(found)))
+    ended = 0.0
+    for number, one in enumerate(found):
+        if one.late is None:  # the run was over before its turn came
+            continue
+        offer.begun = number + 1
+        offer.offered_s = arrivals.at[number] + one.late
+        offer.record.late[number] = one.late
+        offer.record.end(number, one.took, one.error)
+        ended = max(ended, arrivals.at[number] + one.took)
+    return offer, ended
 
 
 def load_report(
@@ -50,16 +66,7 @@ def load_report(
         array("B", (words.index(load.word_of(one.arrival.op)) for one in found)),
         array("H", bytes(2 * len(found))),
     )
-    offer = _Offered(Record(len(found)))
-    ended = 0.0
-    for number, one in enumerate(found):
-        if one.late is None:  # the run was over before its turn came
-            continue
-        offer.begun = number + 1
-        offer.offered_s = arrivals.at[number] + one.late
-        offer.record.late[number] = one.late
-        offer.record.end(number, one.took, one.error)
-        ended = max(ended, arrivals.at[number] + one.took)
+    offer, ended = _offered(found, arrivals)
     asked = Asked(
         target=f"{plan.name}, {run.mode}",
         rate=f"{load.rate} for {load.for_}" if load.for_ else load.rate,
@@ -79,7 +86,15 @@ def load_report(
         offer,
         ended_s=ended,
         cpu_s=None,
-        interrupted=verdict is not None and verdict.verdict == "interrupted",
+        interrupted=verdict is None or verdict.verdict == "interrupted",
         verdict="" if verdict is None else verdict.verdict,
-        facts={"mode": run.mode, "pace": f"{pace:g}", "faults and actions": str(entries)},
+        facts={
+            "mode": run.mode,
+            "pace": f"{pace:g}",
+            "faults and actions": str(entries),
+            **({} if verdict is not None else {"ended": "not by itself: that is what there is"}),
+        },
+        changes=[
+            LoadChange(at=round(at - load.from_s, 3), rate=rate) for at, rate in changes(records)
+        ],
     )

@@ -7,18 +7,22 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple
 
-from chaos.load.arrivals import Arrivals, draw
-from chaos.load.profile import Profile, with_warmup
-from lab.api.answers.load import LoadReport
+from chaos.load.arrivals import Arrivals
+from chaos.load.profile import MOST_ARRIVALS, Profile, read_rate, with_warmup
+from lab.api.answers.load import LoadChange, LoadReport
 from lab.errors import KeysteadError
 from lab.kmip.standalone import check, standalone
+from lab.load.door import Changed, door
 from lab.load.generator import SOON_S, Generator
+from lab.load.journal import Begun, Journal, rest_of
 from lab.load.report import Asked, reported
 from lab.load.vcenters import Vcenters
+from lab.runs.store import RunFolder
+from lab.supervise.scratch import no_room
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
@@ -28,6 +32,10 @@ from services.runtime.streams import TlsIdentity
 FILES: Final = 64
 """So many of this process's files are none of a load's connections."""
 TELL_EVERY_S: Final = 1.0
+AHEAD_S: Final = 10.0
+"""Another rate comes into force when there are the keys of so many seconds of it."""
+TRIES: Final = 8
+"""So often keys are made for another rate, until none of these is missing."""
 Tell = Callable[[str, int, int], None]
 
 
@@ -46,34 +54,63 @@ def offered(
     server: Server,
     asked: Asked,
     profile: Profile,
+    folder: RunFolder,
     *,
     tell: Tell,
     interrupted: Callable[[LoadReport], None],
 ) -> LoadReport:
-    """Offer it to its end; ``interrupted`` gets what there is when a person ends it before.
+    """Offer it to its end, with its journal and its door in ``folder``; ``interrupted`` gets what
+    there is when a person ends it before.
 
-    SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-KMIP-004 for an identity that
-    cannot be shown, KS-LOAD-002 for a server that does not take the keys which the load is about,
-    KS-USE-003 for more under way than this process may have connections.
+    SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-LOAD-002 for a server that does
+    not take the keys which the load is about.
     """
-    check(server.identity)
-    _check_files(asked.outstanding)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
-    arrivals = draw(
-        with_warmup(profile, asked.warmup),
-        asked.mix,
-        askers=server.vcenters,
-        seed=asked.seed,
-        spread=asked.spread,
-    )
-    load = _Load(server, asked, arrivals, tell)
+    begun = _begun(server, asked, with_warmup(profile, asked.warmup))
     try:
-        asyncio.run(load.run())
+        journal = Journal(folder, begun)
+    except OSError as error:
+        folder.remove()
+        raise no_room(error) from None
+    load = _Load(server, asked, begun, journal, tell)
+    try:
+        asyncio.run(load.run(folder))
     except (KeyboardInterrupt, asyncio.CancelledError):
         if load.began:
             interrupted(load.report(interrupted=True))
         raise KeyboardInterrupt from None
+    finally:
+        journal.close()
+        if not load.began:
+            folder.remove()
     return load.report()
+
+
+def _begun(server: Server, asked: Asked, profile: Profile) -> Begun:
+    return Begun(
+        target=asked.target,
+        rate=asked.rate,
+        mix=dict(asked.mix),
+        spread=asked.spread.value,
+        seed=asked.seed,
+        warmup=asked.warmup,
+        length=asked.length,
+        thresholds=tuple(one.text for one in asked.thresholds),
+        outstanding=asked.outstanding,
+        askers=server.vcenters,
+        steps=tuple((step.begin, step.end, step.seconds) for step in profile),
+        facts={
+            "connection": "pooled" if server.pooled else "faithful",
+            "vcenters": str(server.vcenters),
+        },
+    )
+
+
+def fits(server: Server, asked: Asked) -> None:
+    """KS-KMIP-004 for an identity that cannot be shown, KS-USE-003 for more under way than this
+    process may have connections."""
+    check(server.identity)
+    _check_files(asked.outstanding)
 
 
 def _check_files(outstanding: int) -> None:
@@ -107,8 +144,14 @@ def _cancelled_by_signals() -> Iterator[None]:
 class _Load:
     """One load under way."""
 
-    def __init__(self, server: Server, asked: Asked, arrivals: Arrivals, tell: Tell) -> None:
-        self._server, self._asked, self._arrivals, self._tell = server, asked, arrivals, tell
+    def __init__(
+        self, server: Server, asked: Asked, begun: Begun, journal: Journal, tell: Tell
+    ) -> None:
+        self._server, self._asked, self._begun, self._tell = server, asked, begun, tell
+        self._arrivals, self._journal = begun.arrivals(), journal
+        self._changes: list[tuple[float, str, int]] = []
+        self._changing = asyncio.Lock()
+        self._stocking: asyncio.Task[None] | None = None
         self._messages = self._handshakes = 0
         self._vcenters: Vcenters | None = None
         self._generator: Generator | None = None
@@ -120,9 +163,67 @@ class _Load:
         """Whether there is anything to report."""
         return self._generator is not None
 
-    async def run(self) -> None:
+    async def run(self, folder: RunFolder) -> None:
         with _cancelled_by_signals():
-            await self._run()
+            async with door(folder, self.change):
+                await self._run()
+
+    @property
+    def _whole_s(self) -> float:
+        return self._asked.warmup + self._asked.length
+
+    async def change(self, text: str) -> Changed:
+        """Have the rest of it offered at this rate, drawn anew; KS-USE-003, KS-LOAD-002, 004, 007.
+
+        Keys that the rest is about are made beside the load, those of its first seconds before.
+        """
+        try:
+            rate = read_rate(text)
+        except ValueError as error:
+            raise KeysteadError("KS-USE-003", str(error)) from None
+        async with self._changing:
+            generator, vcenters = self._generator, self._vcenters
+            if generator is None or vcenters is None:
+                raise KeysteadError("KS-LOAD-007", "its keys are being made: it has not begun yet")
+            left = self._left(generator)
+            if generator.begun + rate * left > MOST_ARRIVALS:
+                text = f"about {generator.begun + rate * left:.0f} operations would be offered"
+                raise KeysteadError("KS-LOAD-007", f"{text}; at most {MOST_ARRIVALS} are")
+            nth = len(self._changes) + 1
+            rest = await asyncio.to_thread(rest_of, self._begun, nth, rate, left)
+            if self._stocking is not None:
+                self._stocking.cancel()
+            await self._stocked(generator, vcenters, rest)
+            was = self._changes[-1][1] if self._changes else self._asked.rate
+            missing = vcenters.missing(rest, generator.due())
+            self._stocking = asyncio.create_task(self._stock(missing), name="keys")
+            at, first = generator.anew(rest)
+            self._changes.append((at, text.strip(), first))
+        self._tell(f"load: its rate is {text.strip()} from {at:.1f} s on", round(at), 0)
+        return Changed(at=round(at, 3), was=was)
+
+    def _left(self, generator: Generator) -> float:
+        """Seconds for which it is offered yet; KS-LOAD-004 when it is over."""
+        now = asyncio.get_running_loop().time() - generator.begin_at
+        if now >= self._whole_s:
+            raise KeysteadError("KS-LOAD-004", "all of it has been offered")
+        return self._whole_s - max(now, 0.0)
+
+    async def _stocked(self, generator: Generator, vcenters: Vcenters, rest: Arrivals) -> None:
+        """Have the keys there that the first of ``rest`` need, while those before take theirs."""
+        first = rest.until(AHEAD_S)
+        for _ in range(TRIES):
+            self._left(generator)
+            if not (missing := vcenters.missing(first, generator.due())):
+                return
+            await vcenters.stock(missing + missing // 10)
+        text = "the server does not make keys as quickly as the load uses them"
+        raise KeysteadError("KS-LOAD-007", text, "a lower rate, or a mix without these operations")
+
+    async def _stock(self, count: int) -> None:
+        """Beside the load. Where the server makes none any more, that is told by who wants one."""
+        with suppress(KeysteadError):
+            await self._vcenters.stock(count) if self._vcenters and count else None
 
     async def _run(self) -> None:
         server = self._server
@@ -148,12 +249,15 @@ class _Load:
                 vcenters.act,
                 outstanding=self._asked.outstanding,
                 drain_s=server.within_s,
+                until_s=self._whole_s,
             )
             self._cpu, self._begin_at = time.process_time(), time.monotonic()
             warm = asyncio.get_running_loop().call_later(SOON_S + self._asked.warmup, self._warm)
             telling = asyncio.create_task(self._telling(generator), name="telling")
             await generator.run()
         finally:
+            if self._stocking is not None:
+                self._stocking.cancel()
             if telling is not None:
                 telling.cancel()
                 warm.cancel()
@@ -181,10 +285,16 @@ class _Load:
     async def _telling(self, generator: Generator) -> None:
         """A line each second: what was offered, how many went well, what is under way."""
         before, at = 0, 0.0
-        total = round(self._asked.warmup + self._asked.length)
+        total = round(self._whole_s)
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             record, now = generator.record, time.monotonic() - self._begin_at
+            self._journal.add(
+                generator,
+                self._changes,
+                time.monotonic() - generator.begin_at,
+                time.process_time() - self._cpu,
+            )
             rate = (generator.begun - before) / (now - at)
             before, at = generator.begun, now
             text = f"load: {rate:.0f}/s offered, {record.ended - record.failed} ok"
@@ -194,12 +304,11 @@ class _Load:
 
     def report(self, *, interrupted: bool = False) -> LoadReport:
         """After the end of ``run``, however it came."""
-        generator, server, vcenters = self._generator, self._server, self._vcenters
+        generator, vcenters = self._generator, self._vcenters
         if generator is None or vcenters is None:
             raise ValueError("no load was begun")
         facts = {
-            "connection": "pooled" if server.pooled else "faithful",
-            "vcenters": str(server.vcenters),
+            **self._begun.facts,
             "handshakes": str(self._handshakes),
             "messages": str(self._messages),
             "keys left": str(vcenters.made - vcenters.destroyed),
@@ -212,4 +321,5 @@ class _Load:
             cpu_s=time.process_time() - self._cpu,
             interrupted=interrupted,
             facts=facts,
+            changes=[LoadChange(at=round(at, 3), rate=rate) for at, rate, _ in self._changes],
         )

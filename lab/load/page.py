@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaos.report.axis import moment
 from chaos.report.filling import filled
 from lab.api.answers.load import LoadComparison, LoadReport
 from lab.load.pictures import latency, lines, percentiles, rates
@@ -25,6 +26,10 @@ def page(report: LoadReport) -> str:
     }
     if own.outstanding:
         facts["held"] = f"{own.held} by {own.outstanding} under way"
+    if report.changes:
+        facts["rate changed"] = "; ".join(
+            f"to {one.rate} at {moment(one.at)}" for one in report.changes
+        )
     if own.cpu_share is not None:
         facts["own CPU"] = f"{own.cpu_share * 100:.0f} % of a core"
     values = {"report": report, "facts": facts, "load": parts(report)}

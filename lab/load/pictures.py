@@ -107,7 +107,7 @@ def _piece(report: LoadReport) -> float:
 
 
 def _over_time(report: LoadReport, told: str) -> tuple[Picture, Axis]:
-    """With the warm-up as a band, and round moments below."""
+    """With the warm-up as a band, round moments below, and a line where its rate was changed."""
     picture = Picture(WIDTH, TOP + HEIGHT + 18.0, told)
     axis = Axis(max(report.warmup + report.seconds, 0.1), LEFT, WIDTH - 12.0)
     if report.warmup:
@@ -115,6 +115,9 @@ def _over_time(report: LoadReport, told: str) -> tuple[Picture, Axis]:
         picture.add(Rect(x=LEFT, y=TOP, w=end - LEFT, h=HEIGHT, look="warmup", tip="warm-up"))
     for t, name in axis.ticks():
         _moment(picture, axis.x(t), name)
+    for change in report.changes:
+        x, tip = axis.x(change.at), f"the rate is {change.rate} from {moment(change.at)} on"
+        picture.add(Line(x=x, y=TOP, x2=x, y2=TOP + HEIGHT, look="changed", tip=tip))
     return picture, axis
 
 

@@ -35,10 +35,23 @@ class Record:
         self.errors: list[str] = [""]
         self._numbers: dict[str, int] = {}
         self.ended = self.failed = 0
+        self.lately = array("L")
+        """Those that have ended since somebody took them out of here."""
+
+    def anew(self, first: int, count: int) -> None:
+        """From number ``first`` on, of which none was begun, there are others: ``count`` in all."""
+        for column in (self.late, self.took, self.outcome, self.held):
+            del column[first:]
+        more = count - first
+        self.late.frombytes(bytes(8 * more))
+        self.took.extend([-1.0] * more)
+        self.outcome.frombytes(bytes(2 * more))
+        self.held.frombytes(bytes(more))
 
     def end(self, number: int, took: float, error: str = "") -> None:
         """An operation has ended, ``took`` seconds after it was due; ``error``: its id."""
         self.took[number] = took
+        self.lately.append(number)
         self.ended += 1
         if error:
             self.failed += 1

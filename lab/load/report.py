@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.threshold import Threshold
-from lab.api.answers.load import LoadReport, LoadThreshold
+from lab.api.answers.load import LoadChange, LoadReport, LoadThreshold
 from lab.load.figures import LATE_S, Figures, Span
 from lab.load.record import Record
 
@@ -45,6 +45,7 @@ def reported(
     interrupted: bool = False,
     verdict: str = "",
     facts: Mapping[str, str] | None = None,
+    changes: Sequence[LoadChange] = (),
 ) -> LoadReport:
     """``ended_s``: seconds from the begin of the load to its end, whoever ended it; ``verdict``:
     of who knows more than the thresholds."""
@@ -72,6 +73,7 @@ def reported(
         thresholds=thresholds,
         moments=figures.moments(),
         facts=dict(facts or {}),
+        changes=tuple(changes),
     )
 
 

@@ -12,13 +12,14 @@ vCenter never sends the last two; who owns its keys does. They are said as it wo
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from chaos.load.arrivals import Arrivals
 from lab.errors import KeysteadError
-from protocol.errors import ProductError
+from protocol.errors import NotSent, ProductError
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm
 from protocol.kmip.attributes import Attribute
@@ -41,6 +42,8 @@ DEFAULT_MIX: Final[Mapping[str, int]] = {
     "locate": 5,
     "destroy": 5,
 }
+CHANGING: Final = ("activate", "destroy")
+"""Operations that need a Pre-Active key each, which nobody else has."""
 STANDING_KEYS: Final = 200
 """Active keys that are fetched under load, made before it."""
 AT_ONCE: Final = 16
@@ -68,6 +71,8 @@ class Vcenters:
         self._dialogues, self._arrivals = dialogues, arrivals
         self._standing: list[str] = []
         self._fresh: deque[str] = deque()
+        self._used = 0
+        self._more, self._stocking = asyncio.Event(), 0
         self.made = self.destroyed = 0
         acts: Mapping[str, Callable[[Dialogue, int], Awaitable[None]]] = {
             "get": self._get,
@@ -84,10 +89,33 @@ class Vcenters:
 
         KS-LOAD-002 when the server does not do it: there is nothing to measure then.
         """
-        names, which = self._arrivals.operations, self._arrivals.operation
-        needs = {"activate", "destroy"}
-        fresh = sum(names[kind] in needs for kind in which)
-        standing = STANDING_KEYS if {"get", "locate"} & set(names) else 0
+        standing = STANDING_KEYS if {"get", "locate"} & set(self._arrivals.operations) else 0
+        await self._make(standing, self._wanted(self._arrivals), "before the load began", tell)
+
+    def missing(self, rest: Arrivals, due: int) -> int:
+        """How many keys are not there that ``rest`` needs, when it is offered after the first
+        ``due`` of those before it."""
+        owed = self._wanted(self._arrivals, due) - self._used
+        return max(self._wanted(rest) + owed - len(self._fresh), 0)
+
+    async def stock(self, count: int) -> None:
+        """Make so many keys more that an operation may change or destroy; KS-LOAD-002."""
+        self._stocking += 1
+        try:
+            await self._make(0, count, "for another rate", lambda done, of: None)
+        finally:
+            self._stocking -= 1
+            self._more.set()
+
+    def _wanted(self, arrivals: Arrivals, until: int | None = None) -> int:
+        """How many of the first of them change or destroy a key."""
+        kinds = [n for n, name in enumerate(arrivals.operations) if name in CHANGING]
+        found = arrivals.operation[:until]
+        return sum(found.count(kind) for kind in kinds)
+
+    async def _make(
+        self, standing: int, fresh: int, why: str, tell: Callable[[int, int], None]
+    ) -> None:
         done = 0
 
         async def one(number: int) -> None:
@@ -100,6 +128,7 @@ class Vcenters:
                 self._standing.append(uid)
             else:
                 self._fresh.append(uid)
+                self._more.set()
             done += 1
             tell(done, standing + fresh)
 
@@ -107,7 +136,7 @@ class Vcenters:
             await for_each(range(standing + fresh), one, at_once=AT_ONCE, name="prepare")
         except (ProductError, dialect.OperationFailed) as error:
             text = f"{type(error).__name__}: {error}, after {self.made} keys were made"
-            raise KeysteadError("KS-LOAD-002", f"before the load began: {text}") from None
+            raise KeysteadError("KS-LOAD-002", f"{why}: {text}") from None
 
     async def act(self, number: int) -> str:
         """The id of the error that ended it, by the names of this lab; empty when it went well."""
@@ -120,6 +149,17 @@ class Vcenters:
             return type(error).__name__
         return ""
 
+    async def _next(self) -> str:
+        """A Pre-Active key that nobody else has. Under another rate than it began with, keys may be
+        made more slowly than they are used: who wants one waits then, and its wait is latency."""
+        self._used += 1
+        while not self._fresh and self._stocking:
+            self._more.clear()
+            await self._more.wait()
+        if not self._fresh:
+            raise NotSent("no key could be made for it")
+        return self._fresh.popleft()
+
     # ---- operations -------------------------------------------------------------------------
 
     async def _get(self, server: Dialogue, number: int) -> None:
@@ -130,12 +170,12 @@ class Vcenters:
         self.made += 1
 
     async def _activate(self, server: Dialogue, _: int) -> None:
-        await server.activate(self._fresh.popleft())
+        await server.activate(await self._next())
 
     async def _locate(self, server: Dialogue, _: int) -> None:
         await server.said("Locate", _LOCATE, LocateResponse)
 
     async def _destroy(self, server: Dialogue, _: int) -> None:
-        asked = dialect.request((DestroyRequest(unique_identifier=self._fresh.popleft()),))
+        asked = dialect.request((DestroyRequest(unique_identifier=await self._next()),))
         await server.said("Destroy", asked, DestroyResponse)
         self.destroyed += 1

@@ -20,7 +20,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.errors import KeysteadError
-from lab.machines.listening import address, authority, kept, reached
+from lab.machines.listening import LISTENING, address, authority, kept, reached
 from lab.supervise.scratch import no_room, state_home
 from lab.supervise.state_folder import LabFolder, lab_name
 from services.runtime.real.files import replace_file
@@ -51,7 +51,7 @@ def written(name: str, at: str) -> bytes:
         raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
     listens = kept(folder.path)
     if listens is None:
-        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen")
+        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen", LISTENING)
     access = Access(
         lab=folder.name,
         address=str(reached(listens, at)),

@@ -1,8 +1,12 @@
 """The door of a lab: takes TLS on one address, and hands bytes to the broker that ALPN names.
 
-``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORT...`` writes the port that it
-listens on to standard output, then serves until it is ended. It knows nobody and asks nobody who
-he is: brokers do. It is a process of its own, so that no work of the supervisor holds a message.
+``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORTS...``, ports with commas between
+them, writes the port that it listens on to standard output, then serves until it is ended. It knows
+nobody and asks nobody who he is: brokers do. It is a process of its own, so that no work of the
+supervisor holds a message.
+
+A broker of several servers is given to connections in turn, each the next server that is there: who
+comes again after the loss of one finds another.
 
 Strangers may knock as often as they like: a connection has memory for TLS only once it has its
 turn, and so many have it at once.
@@ -14,6 +18,7 @@ import asyncio
 import ssl
 import sys
 from asyncio.sslproto import SSLProtocol
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -34,10 +39,35 @@ def context(certificate: str, key: str, brokers: list[str]) -> ssl.SSLContext:
     return made
 
 
+class Servers:
+    """The servers of one broker, by their ``ports`` on loopback."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._ports, self._turn = ports, 0
+
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the next one in turn that is there; ``OSError`` when none is."""
+        for last in (*[False] * (len(self._ports) - 1), True):
+            port = self._ports[self._turn % len(self._ports)]
+            self._turn += 1
+            try:
+                async with asyncio.timeout(_DIAL_S):
+                    return await asyncio.open_connection("127.0.0.1", port)
+            except (OSError, TimeoutError):
+                if last:
+                    raise
+        raise OSError("it has no servers")
+
+
 async def serve(
-    host: str, port: int, secure: ssl.SSLContext, brokers: dict[str, int], turns: int = _TURNS
+    host: str,
+    port: int,
+    secure: ssl.SSLContext,
+    brokers: Mapping[str, Sequence[int]],
+    turns: int = _TURNS,
 ) -> asyncio.Server:
-    """Listen; ``brokers`` are ports on loopback by name. Raises ``OSError``."""
+    """Listen; ``brokers`` are the ports of their servers on loopback by name. ``OSError``."""
+    servers = {name: Servers(ports) for name, ports in brokers.items()}
     SSLProtocol.max_size = _TLS_BUFFER
     waiting, tasks = asyncio.Semaphore(turns), set[asyncio.Task[None]]()
 
@@ -47,7 +77,7 @@ async def serve(
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             if isinstance(transport, asyncio.Transport):
                 transport.pause_reading()
-                tasks.add(task := asyncio.create_task(_enter(transport, secure, brokers, waiting)))
+                tasks.add(task := asyncio.create_task(_enter(transport, secure, servers, waiting)))
                 task.add_done_callback(tasks.discard)
 
     return await asyncio.get_running_loop().create_server(Knock, host, port)
@@ -56,7 +86,7 @@ async def serve(
 async def _enter(
     plain: asyncio.Transport,
     secure: ssl.SSLContext,
-    brokers: dict[str, int],
+    brokers: Mapping[str, Servers],
     waiting: asyncio.Semaphore,
 ) -> None:
     """From a knock to the end of the connection."""
@@ -82,12 +112,11 @@ async def _enter(
 
 
 async def _through(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, brokers: dict[str, int]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, brokers: Mapping[str, Servers]
 ) -> None:
     told = writer.get_extra_info("ssl_object").selected_alpn_protocol()
     try:
-        async with asyncio.timeout(_DIAL_S):
-            inner = await asyncio.open_connection("127.0.0.1", brokers[told])
+        inner = await brokers[told].dial()
     except (KeyError, OSError, TimeoutError):  # nobody is meant, or the broker is down
         writer.transport.abort()
         return
@@ -111,7 +140,8 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 async def _main(host: str, port: str, certificate: str, key: str, *brokers: str) -> None:
-    ports = {name: int(number) for name, _, number in (text.partition("=") for text in brokers)}
+    pairs = (text.partition("=") for text in brokers)
+    ports = {name: [int(number) for number in numbers.split(",")] for name, _, numbers in pairs}
     try:
         server = await serve(host, int(port), context(certificate, key, list(ports)), ports)
     except OSError as error:

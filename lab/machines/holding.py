@@ -16,12 +16,13 @@ from itertools import count
 from typing import Any, Final
 
 from lab.brokers.control_plane import Handler, NoAnswer
+from lab.brokers.looks import NoServer, greeted
 from lab.errors import KeysteadError
 from lab.machines.health import Health
 from lab.machines.joined import JoinedFolder
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
-from protocol.errors import InvalidState, NotAvailable, SaveFailed
+from protocol.errors import HostUnreachable, InvalidState, NotAvailable, SaveFailed
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.machines import (
@@ -39,6 +40,7 @@ from protocol.messages.machines import (
 )
 from protocol.names import NODE
 from services.runtime.forking.children import ChildProcess
+from services.runtime.real.secured import ServersTls
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 
 LOOK_EVERY_S: Final = 0.2
@@ -199,11 +201,16 @@ class Holding:
 
     async def _start(self, message: StartProcess, sender: str) -> ProcessStarted:
         self._ours(message.run)
+        if message.bus:
+            await _reached(message.bus)
+            self._ours(message.run)
         config = AgentConfig(
             name=message.name,
             folder=str(self._folder.path),
             control_url=self._url,
-            data_url=self._url,
+            data_url=message.bus or self._url,
+            theirs=bool(message.bus),
+            tls=ServersTls(pem=message.authority) if message.bus.startswith("tls:") else None,
             epoch=message.epoch,
             wall=message.wall,
             pace=message.pace,
@@ -277,6 +284,20 @@ class Holding:
         for name, held in list(self._held.items()):
             if held.child is child:
                 del self._held[name]
+
+
+async def _reached(urls: str) -> None:
+    """Return when a server of the bus answers from here: a node that reaches none would boot
+    without a network, and say so to nobody. ``HostUnreachable`` when none does."""
+    away: list[str] = []
+    for url in urls.split(","):
+        try:
+            await greeted(url)
+        except NoServer as error:
+            away.append(str(error))
+        else:
+            return
+    raise HostUnreachable("; ".join(away))
 
 
 def _not_written(error: OSError) -> SaveFailed:

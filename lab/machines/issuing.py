@@ -14,7 +14,7 @@ from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.admission import Issued, issued, keep
 from lab.machines.bundle import AUTHORITY, Manifest, packed
-from lab.machines.listening import authority, kept, reached
+from lab.machines.listening import LISTENING, authority, kept, reached
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
@@ -42,7 +42,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     found = _machine(topology, machine)
     listens = kept(folder.path)
     if listens is None:
-        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet")
+        raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet", LISTENING)
     where = reached(listens, at)
     agents = (machine_agent(machine), *(agent_name(number) for number in found.processes))
     now = time.time()

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lab.brokers.control_plane import ControlClient
@@ -14,7 +15,7 @@ from lab.errors import KeysteadError
 from lab.machines.offset import Offset, sample_of
 from lab.processes.agent import AgentConfig
 from lab.topology.machine_plan import MachinePlan
-from protocol.errors import ProductError
+from protocol.errors import HostUnreachable, ProductError
 from protocol.messages.base import Reply, Request
 from protocol.messages.machines import (
     Beat,
@@ -35,6 +36,17 @@ START_LIMIT_S: Final = 40.0
 ORDER_LIMIT_S: Final = 10.0
 SILENT_S: Final = BEAT_EVERY_S + BEAT_LIMIT_S
 MARGIN_S: Final = BEAT_LIMIT_S + 1.0
+
+
+BUS_FROM_THERE: Final = (
+    "the addresses of `bus:` in the Lab file have to lead to its servers from every machine"
+)
+
+
+def _authority(config: AgentConfig) -> str:
+    """Whose certificates the servers of the bus have: their file lies here."""
+    path = "" if config.tls is None else config.tls.authority
+    return Path(path).read_text() if path else ""
 
 
 class RemoteProcess:
@@ -234,8 +246,14 @@ class Machine:
             wall=config.wall,
             pace=config.pace,
             seed=config.seed,
+            bus=config.data_url if config.theirs else "",
+            authority=_authority(config),
         )
-        started = await self.ask(message, START_LIMIT_S)
+        try:
+            started = await self.ask(message, START_LIMIT_S)
+        except HostUnreachable as error:  # of the bus, as that machine sees it
+            text = f"machine {self.name}: {error}"
+            raise KeysteadError("KS-BROKER-004", text, BUS_FROM_THERE) from None
         if self.run != run:
             raise KeysteadError("KS-AGENT-008", f"machine {self.name} has gone meanwhile")
         process = RemoteProcess(self, config.name, started.life)

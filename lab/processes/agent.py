@@ -38,8 +38,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
     (``lab.scan``); both are empty in normal use. On another machine than the supervisor's
     ``authority`` is the file of the lab's certificate authority, and ``offset`` that of the offset
-    to the clock that ``epoch`` is of (``SharedOffset``). ``tls``: how a bus of somebody else's
-    servers is reached that takes it."""
+    to the clock that ``epoch`` is of (``SharedOffset``). ``theirs``: the data bus is on servers of
+    somebody else, which are reached from everywhere alike, and by ``tls`` where they take it."""
 
     name: str
     folder: str
@@ -51,13 +51,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     patch: str = ""
     ledger: str = ""
+    theirs: bool = False
     tls: ServersTls | None = None
     authority: str = ""
     offset: str = ""
 
     def secured(self, broker: BrokerKind) -> Way | None:
         """How that broker is reached; None for one without TLS."""
-        if broker is BrokerKind.DATA and self.tls is not None:
+        if broker is BrokerKind.DATA and self.theirs:
             return self.tls
         return Secured(self.authority, broker.value) if self.authority else None
 

@@ -95,7 +95,11 @@ class ProcessLab(LabFiles, LabGrowth):
         self.notice: Callable[[str], None] = _to_stderr
         self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
         # Whoever hears these may come later.
-        self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
+        self._revival = Revival(
+            lambda text: self.warn(text),
+            lambda error: self.on_lost(error),
+            lambda text: self.notice(text),
+        )
         self.roster: Roster | None = None
         if topology.machines or topology.pools:
             if not listen:
@@ -134,7 +138,9 @@ class ProcessLab(LabFiles, LabGrowth):
             self._processes.append(process)
             self._of.update({node: process for node in nodes})
         try:
-            starts = (self.data.start, self.control.start, self.agents.start)
+            starts = [self.data.start, self.control.start]
+            if any(process.machine is None for process in self._processes):
+                starts.append(self.agents.start)  # else nobody is forked here
             await for_each(starts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
@@ -168,6 +174,7 @@ class ProcessLab(LabFiles, LabGrowth):
             folder=str(self.folder),
             control_url=self.control.url,
             data_url=self.data.url,
+            theirs=not self.data.all,
             tls=self.data.secured,
             epoch=self.time.epoch,
             wall=self.time.wall,
@@ -176,6 +183,10 @@ class ProcessLab(LabFiles, LabGrowth):
             patch=self._patch,
             ledger=self.ledger,
         )
+        if process.machine is None:
+            async with self._forking:
+                if self.agents.server_pid is None:  # nobody was forked here yet
+                    await self.agents.start()
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         spawner = process.machine or self.agents
         process.child = await spawner.spawn(label, config)
@@ -201,7 +212,9 @@ class ProcessLab(LabFiles, LabGrowth):
         await for_each((self.control.reload, self.data.admit), lambda reload: reload())
 
     def _brokers(self) -> dict[str, str]:
-        return {BrokerKind.CONTROL.value: self.control.url, BrokerKind.DATA.value: self.data.url}
+        """What lies behind the door: servers of somebody else do not."""
+        data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
+        return {BrokerKind.CONTROL.value: self.control.url, **data}
 
     def _child_ended(self, child: Forked) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""
@@ -251,6 +264,7 @@ class ProcessLab(LabFiles, LabGrowth):
 
     async def _watch(self) -> None:
         """Look after the brokers, until the lab is closed or lost."""
+        self._telling.add(asyncio.create_task(self.data.watch(self.statuses)))
         await self._revival.watch(
             (
                 *map(self._server, range(1, len(self.data.all) + 1)),

@@ -27,12 +27,16 @@ class Part(NamedTuple):
 
 
 class Revival:
-    """Starts parts again; ``warn`` and ``on_lost`` are those of the lab."""
+    """Starts parts again; ``warn`` and ``on_lost`` are those of the lab, and ``notice`` hears of
+    what has ended and may be had again."""
 
     def __init__(
-        self, warn: Callable[[str], None], on_lost: Callable[[KeysteadError], None]
+        self,
+        warn: Callable[[str], None],
+        on_lost: Callable[[KeysteadError], None],
+        notice: Callable[[str], None] | None = None,
     ) -> None:
-        self._warn, self._on_lost = warn, on_lost
+        self._warn, self._on_lost, self._notice = warn, on_lost, notice or warn
 
     async def watch(self, parts: Sequence[Part]) -> None:
         """Start again each of ``parts`` that ended, none waiting for another; returns when one
@@ -50,7 +54,7 @@ class Revival:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             if not part.well():
-                self._warn(f"the {part.name} has ended; it is started again")
+                self._notice(f"the {part.name} has ended; it is started again")
             if not await self.had_again(part):
                 return
 
@@ -72,5 +76,6 @@ class Revival:
             except (KeysteadError, OSError) as error:
                 if str(error) != told:
                     told = str(error)
-                    self._warn(f"the {part.name} does not start: {told}")
+                    itself = told.startswith(f"the {part.name} ")
+                    self._warn(told if itself else f"the {part.name} does not start: {told}")
         return True

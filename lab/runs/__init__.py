@@ -5,6 +5,6 @@
 - ``begin``    a run's folder, before it starts
 - ``play``     in virtual time; replay
 - ``own_lab``  on real processes, in a lab of its own
-- ``live``     in a lab that runs already
+- ``live``     in a lab that runs already    - ``changing``  its load meanwhile
 - ``store``    folders of runs
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -16,6 +17,7 @@ from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
 from lab.errors import KeysteadError
+from lab.runs.changing import changeable
 from lab.runs.store import RunFolder
 from lab.scan.forensics import Forensics
 
@@ -50,6 +52,7 @@ async def play_on(
                 scan=None if scan is None else scan(lambda: unheard(recording, gaps())),
                 opened=Forensics(lab).keys_on,
                 doubts=doubts,
+                door=partial(changeable, folder),
             )
         finally:
             recording.close(gaps())

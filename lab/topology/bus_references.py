@@ -18,6 +18,6 @@ def bus_misfits(file: LabFields) -> Iterator[Fault]:
         yield ("account",), "an account is for servers that somebody else runs: `url`"
     if bus.authority and not bus.url.startswith("tls:"):
         yield ("authority",), "an authority is for servers that are reached by tls://"
-    if file.machines and (bus.url or bus.servers > 1):
-        text = "a lab on several machines has its bus on one server of its own: no other yet"
-        yield (), text
+    if bus.url and any(machine.pool for machine in file.machines):
+        text = "hosts of a pool come with machines, and no administrator has heard of them"
+        yield ("url",), f"{text}: such a lab has its bus on servers of its own"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv6Address
 from typing import Final
 
 from pydantic_core import PydanticCustomError
 
 MOST: Final = 16
 _LARGEST_PORT: Final = 65_535
+_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _FORM: Final = "nats://HOST:PORT or tls://HOST:PORT, several with commas between them"
 
 
@@ -39,15 +42,22 @@ def _host_and_port(text: str) -> str:
     if "@" in text:
         raise _wrong("an address has no user and no password: nodes log in with their keys")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    fits = bare and (bare != host or ":" not in host) and not set(bare) & set("[]/?# ")
     if (
-        not fits
+        not (_NAME.fullmatch(host) if bare == host else _is_ipv6(bare))
         or not port.isascii()
         or not port.isdecimal()
         or not 0 < int(port[:6]) <= _LARGEST_PORT
     ):
         raise _wrong(f"{text!r} is no HOST:PORT: {_FORM}")
-    return f"{host}:{int(port)}"
+    return f"{host.lower() if bare == host else host}:{int(port)}"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return text.isascii() and text.isprintable() and not set(text) & set("/?# ")
 
 
 def _wrong(text: str) -> PydanticCustomError:

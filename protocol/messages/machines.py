@@ -103,6 +103,8 @@ class StartProcess(Request["ProcessStarted"], frozen=True, kw_only=True):
     """Fork the process of the agent ``name``, seen as ``label``; one of that name is ended first.
 
     ``epoch`` is on the supervisor's monotonic clock; the others are as in the lab's own processes.
+    ``bus`` has the addresses of a bus of somebody else's servers, which machines reach themselves,
+    and ``authority`` that of their certificates (PEM); empty: the bus is behind the lab's door.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -113,6 +115,8 @@ class StartProcess(Request["ProcessStarted"], frozen=True, kw_only=True):
     wall: float
     pace: float
     seed: int
+    bus: str = ""
+    authority: str = ""
 
 
 class ProcessStarted(Reply, frozen=True, kw_only=True):

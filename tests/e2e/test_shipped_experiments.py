@@ -92,6 +92,14 @@ def test_it_passes(name: str, workers: ForkServer) -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("load-")])
+def test_a_load_passes_whatever_its_seed_draws(name: str, workers: ForkServer) -> None:
+    verdict = run_in_worker(run_experiment, "", name, 11, {}, server=workers)
+    red = {c.name: c.text for c in verdict.checks if c.result is CheckOutcome.FAIL}
+    assert (verdict.exit_code, red) == (Exit.PASS, {})
+
+
+@pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*FILES} - BY_CHANGES))
 def test_with_its_planted_bug_it_fails_as_it_says(name: str, workers: ForkServer) -> None:

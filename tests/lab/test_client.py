@@ -9,6 +9,7 @@ import pytest
 
 from lab.api.commands import GetFaults, LinkCut
 from lab.client import Lab, Owned
+from lab.errors import KeysteadError
 
 pytestmark = pytest.mark.lab
 
@@ -47,3 +48,8 @@ async def test_an_end_that_is_cancelled_on_its_way_leaves_nothing_either() -> No
         await ending
     _, left = psutil.wait_procs(started, timeout=10)
     assert left == [] and folder is not None and not folder.exists()
+
+
+def test_a_mode_that_there_is_not_is_refused_and_starts_no_real_lab() -> None:
+    with pytest.raises(KeysteadError, match="mode 'simulation': 'sim' or 'lab'"):
+        Lab("simulation")  # type: ignore[arg-type]

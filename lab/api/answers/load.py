@@ -60,6 +60,14 @@ class LoadThreshold(msgspec.Struct, frozen=True, kw_only=True):
     holds: bool | None
 
 
+class LoadChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The rate that was in force from ``at`` seconds after the begin of the load on, its warm-up
+    with it: somebody changed it while it ran."""
+
+    at: float
+    rate: str
+
+
 class LoadGenerator(msgspec.Struct, frozen=True, kw_only=True):
     """How the generator itself did.
 
@@ -86,7 +94,7 @@ class LoadReport(Answer, frozen=True, kw_only=True):
 
     ``verdict``: pass, fail, unknown (a threshold has nothing to hold, or fails by what may be the
     generator's own lateness; or nothing was drawn), none (there is no threshold), interrupted.
-    ``items``: each operation, then all.
+    ``items``: each operation, then all. ``changes`` of its rate while it ran are in order.
     """
 
     target: str
@@ -103,6 +111,17 @@ class LoadReport(Answer, frozen=True, kw_only=True):
     thresholds: tuple[LoadThreshold, ...]
     moments: tuple[LoadMoment, ...]
     facts: dict[str, str] = {}
+    changes: tuple[LoadChange, ...] = ()
+
+
+class LoadRate(Answer, frozen=True, kw_only=True):
+    """The ``rate`` of a load that runs, in place of ``was``, from ``at`` seconds after its begin
+    on."""
+
+    run: str
+    rate: str
+    was: str
+    at: float
 
 
 class LoadDifference(msgspec.Struct, frozen=True, kw_only=True):

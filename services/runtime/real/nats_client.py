@@ -185,9 +185,12 @@ class BrokerClient(Client):
         self._forbid_ghost()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """A server's greeting. The client would go on in clear where none speaks of TLS."""
+        """A server's greeting. The client would go on in clear where none speaks of TLS, and where
+        nobody is asked who he is: any server whose users have been taken away is like that."""
         if self._owner.tls_after_greeting and initial_connection and not info.get("tls_required"):
             raise errors.Error("nats: the server does not require TLS")
+        if initial_connection and not info.get("nonce"):
+            raise errors.Error("nats: the server knows no keys, and lets everybody in")
         await super()._process_info(info, initial_connection)
 
     def _forbid_ghost(self) -> None:

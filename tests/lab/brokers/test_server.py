@@ -267,3 +267,19 @@ async def test_a_start_that_is_cancelled_leaves_nothing(broker: Broker) -> None:
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert not broker.alive()
+
+
+async def test_why_it_did_not_start_is_told_without_the_time_of_day(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """It is told once where it is tried again and again."""
+    await broker.start()
+    await broker.kill()
+    other = await on_port(tmp_path, broker.url.rsplit(":", 1)[1])
+    told = []
+    for _ in range(2):
+        with pytest.raises(KeysteadError) as caught:
+            await broker.start()
+        told.append(str(caught.value))
+    await other.kill()
+    assert told[0] == told[1]

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import ipaddress
 import json
+import signal
 from pathlib import Path
 
 from cryptography import x509
@@ -57,10 +58,20 @@ class Theirs:
                 await asyncio.sleep(0.005)
         return self
 
-    async def stop(self) -> None:
+    def kill(self) -> None:
+        """SIGKILL, without waiting."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+    async def stop(self) -> None:
+        self.kill()
+        if self._process is not None:
             await self._process.wait()
+
+    def reload(self) -> None:
+        """What was written last is in force soon."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     async def connections(self) -> int:
         """Clients that are there, by its own word."""

@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 import pytest
 
 from chaos.history import verify
+from lab.cli.interrupts import Interrupts
 from lab.cli.playing import stopped_by_signals
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli
@@ -32,6 +34,15 @@ schedule:
   - {id: cut, at: 1s, for: 8h, fault: link.cut, between: [vcenter, kms]}
   - {id: dark, at: 2s, for: 8h, fault: host.power_loss, on: esxi-001}
 """
+
+
+def test_one_that_comes_while_asyncio_is_half_loaded_is_an_interrupt_like_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loading takes most of the time of a short command; it was answered with a traceback."""
+    monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+    with pytest.raises(KeyboardInterrupt):
+        Interrupts()._hear(signal.SIGINT, None)
 
 
 @pytest.fixture

@@ -71,6 +71,35 @@ print(processes(60))
     assert "such a lab needs 60" in ran.stdout and "--pack 50" in ran.stdout
 
 
+def test_no_more_tasks_are_started_than_a_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doctor --hosts 99999` started 600,030 processes, and ended with a traceback."""
+    asked: list[int] = []
+
+    def taken(code: str, count: int) -> tuple[int, str]:
+        asked.append(count)
+        return count, ""
+
+    monkeypatch.setattr(size, "_taken", taken)
+    monkeypatch.setattr(size, "most_tasks", lambda: 30_000)
+    below, above = size.processes(20_000), size.processes(600_000)
+    assert asked == [size.TASKS_TRIED] * 2
+    assert below.health is Health.OK and "no limit below 20000" in below.text
+    assert above.health is Health.PROBLEM and "only 30000" in above.text
+
+
+def test_a_machine_that_does_not_come_to_an_end_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(size, "TAKE_LIMIT_S", 0.05)
+    monkeypatch.setattr(size, "_START", "import time; time.sleep(60)")
+    found = size.processes(5)
+    assert found.health is Health.PROBLEM and "was not done with 5" in found.text
+
+
+def test_the_limit_on_tasks_is_one_that_this_machine_has() -> None:
+    assert 0 < size.most_tasks() <= int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
 def test_memory_of_a_container_counts_as_that_of_the_machine(tmp_path: Path) -> None:
     assert size.memory(1, 1).health is Health.OK
     refused(size.memory(100_000_000, 300), "300 hosts need", "--pack 50")

@@ -14,32 +14,10 @@ from chaos.load.threshold import read_threshold
 from lab.api.answers.load import LoadReport
 from lab.load.generator import Generator
 from lab.load.report import Asked, reported
-from services.runtime.sim.loop import SimLoop
 from tests.lab.load.play import Stalling, load
+from tests.lab.load.stall import closed_loop, seen
 
 pytestmark = pytest.mark.sim
-
-
-def closed_loop(server: Stalling, clients: int, seconds: float) -> list[float]:
-    """What clients measure that ask again when they were answered, sorted."""
-    took: list[float] = []
-
-    async def client() -> None:
-        clock = asyncio.get_running_loop().time
-        while clock() < seconds:
-            begun = clock()
-            await server()
-            took.append(clock() - begun)
-            await asyncio.sleep(0.01)
-
-    async def every() -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(clients):
-                group.create_task(client())
-
-    with SimLoop(1) as loop:
-        loop.run(every())
-    return sorted(took)
 
 
 def test_a_stall_of_two_seconds_in_ten_is_seen_by_open_arrivals_and_not_by_a_closed_loop() -> None:
@@ -52,6 +30,8 @@ def test_a_stall_of_two_seconds_in_ten_is_seen_by_open_arrivals_and_not_by_a_clo
     assert len(closed) > 5000
     assert closed[int(len(closed) * 0.99)] < 0.01, "its clients wait, and ask nothing meanwhile"
     assert closed[-1] > 1.9, "one each has seen it"
+    text = seen()
+    assert "open arrivals" in text and "closed loop" in text, "what the docs show"
 
 
 def test_what_is_offered_is_what_was_drawn_whatever_the_server_does() -> None:

@@ -22,7 +22,7 @@ from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.errors import KeysteadError
 from lab.load.junit import load_junit
-from lab.load.kept import compared, keep, load_of
+from lab.load.kept import begin, compared, keep, load_of
 from lab.load.page import page, pair
 from lab.runs import store
 from tests.lab.load.play import Stalling, load
@@ -59,8 +59,8 @@ class Seen(HTMLParser):
 def test_a_load_is_kept_and_told_again_by_every_command(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = keep(load(Stalling(), "get.p99 < 100ms", rate="20/s", duration="30s"), "kmip")
-    second = keep(load(Stalling(stall=0.0), rate="20/s", duration="30s"), "kmip")
+    first = keep(load(Stalling(), "get.p99 < 100ms", rate="20/s", duration="30s"), begin(1))
+    second = keep(load(Stalling(stall=0.0), rate="20/s", duration="30s"), begin(1))
     assert (first.run, second.run) == ("load-kmip-1", "load-kmip-1-2")
     assert load_of(first.run) == first
     text = (home / "runs" / first.run / "get.hgrm").read_bytes()
@@ -140,18 +140,23 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
     """An hour of load is not measured again because the disk was full at its end."""
 
     def full(path: Path, data: bytes, *, durable: bool) -> None:
-        if path.name == "run.json":
+        if path.name == "load.json":
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_bytes(data)
 
+    folder = begin(1)
     monkeypatch.setattr(store, "replace_file", full)
     files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
     with pytest.raises(KeysteadError) as caught:
-        _kept(report, Options(output=Format.JSON), files)
+        _kept(report, folder, Options(output=Format.JSON), files)
     assert caught.value.id == "KS-LAB-005"
     told = msgspec.json.decode(capsys.readouterr().out, type=LoadReport)
     assert told == report and "<svg" in (home / "load.html").read_text()
-    assert not list((home / "runs").iterdir()), "nothing half is left"
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"], "nothing half is left"
+    monkeypatch.undo()
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(home))
+    assert run(["describe", "run", folder.run]) == 64
+    assert "has no load.json" in capsys.readouterr().err
 
 
 def no_items(report: dict[str, Any]) -> None:
@@ -178,7 +183,7 @@ def far_moment(report: dict[str, Any]) -> None:
 def test_a_kept_load_that_is_damaged_is_one_message(
     damage: Callable[[dict[str, Any]], None], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = keep(load(Stalling(), rate="20/s", duration="10s"), "kmip")
+    kept = keep(load(Stalling(), rate="20/s", duration="10s"), begin(1))
     file = home / "runs" / kept.run / "load.json"
     report = json.loads(file.read_bytes())
     damage(report)
@@ -197,7 +202,7 @@ def test_a_pipeline_reads_the_thresholds_of_a_load_as_cases(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits = ("get.p99 < 100ms", "get.max < 10s", "all.errors < 1%")
-    red = keep(load(Stalling(), *limits, rate="20/s", duration="30s"))
+    red = keep(load(Stalling(), *limits, rate="20/s", duration="30s"), begin(1))
     assert run(["report", red.run, "--junit", str(home / "red.xml")]) == 0
     suite = JUnitXml.fromfile(str(home / "red.xml"))
     assert (suite.tests, suite.failures, suite.errors) == (4, 1, 0)

@@ -87,6 +87,9 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert run(["chaos", "replay", first["run"]]) == 0
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
+    page = (home / "page.html").read_text()
+    for part in ("timeline", "checks", "load-rates", "load-percentiles"):
+        assert f'<section id="{part}"' in page, "what the lab did stands beside its load"
 
 
 def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
@@ -110,6 +113,7 @@ def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
     assert checks["threshold challenge.p99 < 1s"] == "pass"
     assert sum(moment["failed"] for moment in report["moments"][8:35]) == items["key"]["failed"]
     assert "key.errors" in (home / "cut.html").read_text()
+    assert '<section id="timeline"' in (home / "cut.html").read_text()
     assert run(["report", report["run"], "-o", str(home / "page.html")]) == 0
     page = (home / "page.html").read_text()
     for part in ("timeline", "load-rates", "load-latency", "load-percentiles", "load-thresholds"):

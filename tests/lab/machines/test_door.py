@@ -47,7 +47,7 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     down, gone = await broker(b"data")
     down.close()
     secure = context(str(certificate), str(key), ["control", "data"])
-    door = await serve("127.0.0.1", 0, secure, {"control": inner, "data": gone})
+    door = await serve("127.0.0.1", 0, secure, {"control": [inner], "data": [gone]})
     yield door.sockets[0].getsockname()[1]
     door.close()
     control.close()
@@ -174,7 +174,7 @@ async def test_strangers_who_say_nothing_have_a_turn_and_no_more(
     certificate, key = trust.made(tmp_path / "door", "far")
     control, inner = await broker(b"control")
     secure = context(str(certificate), str(key), ["control"])
-    door = await serve("127.0.0.1", 0, secure, {"control": inner}, turns=4)
+    door = await serve("127.0.0.1", 0, secure, {"control": [inner]}, turns=4)
     at = door.sockets[0].getsockname()[1]
     strangers = [await asyncio.open_connection("127.0.0.1", at) for _ in range(12)]
     begun = time.monotonic()

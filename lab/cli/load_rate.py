@@ -1,0 +1,28 @@
+"""``load rate``: a load that runs is given another rate."""
+
+from __future__ import annotations
+
+from lab.cli.load_told import tell_rate
+from lab.cli.options import DEFAULTS, Options
+
+
+def rate(rate: str, run: str = "", *, options: Options = DEFAULTS) -> None:
+    """Give a load that runs another rate, from now to its end.
+
+    keystead load rate 400/s
+    keystead load rate 400/s load-kmip-1
+
+    RUN is wanted where several loads run; 0/s is a pause. What is offered from then on is drawn
+    anew from the seed, and the change stands in the load's report. A load in virtual time is not
+    changed: give it steps.
+    """
+    from chaos.load.profile import read_rate
+    from lab.api.answers.load import LoadRate
+    from lab.cli.load import read
+    from lab.load.door import tell, the_one
+
+    read("RATE", lambda: read_rate(rate))
+    folder = the_one(run)
+    changed = tell(folder, rate)
+    answer = LoadRate(run=folder.run, rate=rate.strip(), was=changed.was, at=changed.at)
+    tell_rate(answer, options)
