@@ -1,15 +1,22 @@
-"""What stands on which machine, and which datastores machines share; made from a Lab file."""
+"""What stands on which machine, and which datastores machines share; made from a Lab file.
+
+A machine that joins reads ``SharedArray`` in its bundle, and no Lab file: what reads those is
+imported by who makes the plan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from lab.topology.lab_file import LabFile
-from lab.topology.model import MachineModel, array_of
 from protocol.messages.agent import NodeSpec
 from protocol.terms import ClusterName, NodeName
+
+if TYPE_CHECKING:
+    from lab.topology.lab_file import LabFile
+    from lab.topology.model import MachineModel
 
 
 class SharedArray(msgspec.Struct, frozen=True):
@@ -50,6 +57,8 @@ def machine_plan(
     specs: Sequence[NodeSpec],
     groups: Sequence[tuple[NodeName, ...]],
 ) -> MachinePlan:
+    from lab.topology.model import array_of
+
     there = {s.node for s in specs if s.cluster in model.clusters or s.node in model.nodes}
     processes = tuple(n for n, group in enumerate(groups, 1) if group[0] in there)
     clusters = {spec.cluster for spec in specs if spec.node in there}
@@ -66,6 +75,8 @@ def machine_plan(
 
 def pool_plan(model: MachineModel, file: LabFile) -> PoolPlan:
     """The hosts that come with machines which ask for a place."""
+    from lab.topology.model import array_of
+
     return PoolPlan(
         pool=model.name,
         lease_s=model.lease_s,
@@ -90,5 +101,7 @@ def _shared(
 
 def shared_here(file: LabFile) -> tuple[SharedArray, ...]:
     """Those in a shared folder that clusters have which stand where ``up`` runs."""
+    from lab.topology.model import array_of
+
     elsewhere = {name for machine in file.machines for name in machine.clusters}
     return _shared(file, (array_of(c) for c in file.clusters if c.name not in elsewhere))
