@@ -1,29 +1,23 @@
 """Which service a role is: the one place (beside the lab) where services meet.
 
-Add a service: its folder, and one line in ``CATALOG``.
+Add a service: its folder, and one function in ``SERVICES``.
+
+A service is imported when it is asked for: a process that holds one host alone, as in a container,
+never loads the others. Who forks processes of all kinds has ``everything`` before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
-from services.attestation.config import attestation_config
-from services.attestation.service import AttestationService
-from services.esxi.config import esxi_config
-from services.esxi.service import EsxiService
-from services.keyprovider.config import keyprovider_config
-from services.keyprovider.service import KeyProviderService
-from services.kms.config import kms_config
-from services.kms.service import KmsService
 from services.knobs import knobs_of
 from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
-from services.vcenter.config import vcenter_config
-from services.vcenter.service import VcenterService
 
 
 class CatalogEntry(NamedTuple):
@@ -36,19 +30,61 @@ class CatalogEntry(NamedTuple):
     connects: Callable[[Any], bool] = lambda config: True
 
 
-CATALOG: dict[Role, CatalogEntry] = {
-    Role.KMS: CatalogEntry(KmsService, kms_config, "protocol.messages.kms"),
-    Role.VCENTER: CatalogEntry(VcenterService, vcenter_config, "protocol.messages.vcenter"),
-    Role.ESXI: CatalogEntry(
+def _kms() -> CatalogEntry:
+    from services.kms.config import kms_config
+    from services.kms.service import KmsService
+
+    return CatalogEntry(KmsService, kms_config, "protocol.messages.kms")
+
+
+def _vcenter() -> CatalogEntry:
+    from services.vcenter.config import vcenter_config
+    from services.vcenter.service import VcenterService
+
+    return CatalogEntry(VcenterService, vcenter_config, "protocol.messages.vcenter")
+
+
+def _esxi() -> CatalogEntry:
+    from services.esxi.config import esxi_config
+    from services.esxi.service import EsxiService
+
+    return CatalogEntry(
         EsxiService, esxi_config, "protocol.messages.host", lambda config: config.vsan is not None
-    ),
-    Role.ATTESTATION: CatalogEntry(
-        AttestationService, attestation_config, "protocol.messages.attestation"
-    ),
-    Role.KEYPROVIDER: CatalogEntry(
-        KeyProviderService, keyprovider_config, "protocol.messages.keyprovider"
-    ),
+    )
+
+
+def _attestation() -> CatalogEntry:
+    from services.attestation.config import attestation_config
+    from services.attestation.service import AttestationService
+
+    return CatalogEntry(AttestationService, attestation_config, "protocol.messages.attestation")
+
+
+def _keyprovider() -> CatalogEntry:
+    from services.keyprovider.config import keyprovider_config
+    from services.keyprovider.service import KeyProviderService
+
+    return CatalogEntry(KeyProviderService, keyprovider_config, "protocol.messages.keyprovider")
+
+
+SERVICES: Final[Mapping[Role, Callable[[], CatalogEntry]]] = {
+    Role.KMS: _kms,
+    Role.VCENTER: _vcenter,
+    Role.ESXI: _esxi,
+    Role.ATTESTATION: _attestation,
+    Role.KEYPROVIDER: _keyprovider,
 }
+
+
+@cache
+def entry_of(role: Role) -> CatalogEntry:
+    """The service of a role, imported now if it was not yet."""
+    return SERVICES[role]()
+
+
+def everything() -> Mapping[Role, CatalogEntry]:
+    """All services, each imported."""
+    return {role: entry_of(role) for role in SERVICES}
 
 
 def recipe(spec: NodeSpec) -> Recipe:
@@ -56,7 +92,7 @@ def recipe(spec: NodeSpec) -> Recipe:
 
     ``InvalidArgument`` for a config that does not fit, or a knob that does not.
     """
-    entry = CATALOG[spec.role]
+    entry = entry_of(spec.role)
     config = entry.configure(spec.config)
     return Recipe(
         knobs_of(spec.role, spec.knobs),

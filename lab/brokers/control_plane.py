@@ -114,6 +114,10 @@ class ControlClient:
         await self._connection.open(self)
         self._up.set()
 
+    async def echo(self) -> None:
+        """Return when the broker has answered; ``NotSent`` when it does not within two seconds."""
+        await self._connection.echo()
+
     async def close(self) -> None:
         """Flush what was sent and leave; calls in flight end in ``Disconnected``."""
         await self._connection.close()

@@ -5,7 +5,7 @@
 - ``values``    arguments: durations, shares, key=value     - ``progress``  of long commands
 - ``program``   parses: the commands of ``grammar``         - ``names``     that a shell completes
 - ``listing``   what every ``get`` can do with its list     - ``waiting``   wait, completion
-- ``machines``  a lab on several machines: bundles, agents
+- ``machines``  a lab on several machines: bundles        - ``agents``    join it, health
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``mobility``  VMs that move                             - ``vsan``      vSAN encryption

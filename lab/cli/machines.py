@@ -1,8 +1,7 @@
-"""``get machines``, ``lab bundle``, ``agent join``: labs on several machines."""
+"""``get machines``, ``lab bundle``, ``lab attach``: labs on several machines, seen from outside."""
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from pathlib import Path
@@ -10,15 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.answers.machines import AgentTold
 from lab.api.commands import GetMachines
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, json_line, pairs, plain, say
+from lab.cli.output import document, field, pairs, plain, say
 from lab.cli.values import duration
 from lab.errors import KeysteadError
-from lab.supervise.scratch import state_home
-from protocol import names
 
 LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
 
@@ -178,88 +174,3 @@ def detach(
 
     forget(name)
     say(f"the lab {name} is not known here any more")
-
-
-def join(
-    file: Annotated[
-        Path, Parameter(help="A bundle: `keystead lab bundle`; or a folder of `up --invite`.")
-    ],
-    *,
-    as_: Annotated[
-        str, Parameter(name="--as", help="Who asks in that folder; left out: the host's name.")
-    ] = "",
-    arrays: Annotated[
-        Path | None,
-        Parameter(help="Where the folder is mounted that has its shared datastores."),
-    ] = None,
-    options: Options = DEFAULTS,
-) -> None:
-    """Hold the nodes of a lab that stand on this machine, until Ctrl-C.
-
-    keystead agent join east.bundle
-    keystead agent join /shared/esxi --as rack-7 --arrays /shared/arrays
-
-    It tells in a line each what happens. When the supervisor is not heard for the lease, the nodes
-    end, and the agent asks to be taken again; it may be started again with the same file. In a
-    folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
-    With -o json each line is a document. Folders of shared datastores are tried before it is taken.
-    """
-    from lab.machines.joining import invited
-    from lab.machines.joining import join as run
-
-    def tell(text: str) -> None:
-        if options.output is Format.JSON:
-            json_line(AgentTold(at=time.time(), text=text))
-        else:
-            plain(text)
-        sys.stdout.flush()
-
-    if options.output is Format.YAML:
-        raise KeysteadError("KS-USE-003", "an agent tells in plain lines, or with -o json")
-    say_so = (lambda text: None) if options.quiet else tell
-    if not file.is_dir():
-        if as_:
-            raise KeysteadError("KS-USE-003", f"--as {as_}: {file} is no folder to ask in")
-        run(file, say_so, arrays=arrays)
-        return
-    name = _machine(as_)
-    home = state_home() / "machines" / name
-    run(invited(file, name, say_so), say_so, home=home, arrays=arrays)
-
-
-def _machine(name: str) -> str:
-    """A name for this machine; KS-USE-003 for one that is none."""
-    found = name or socket.gethostname().partition(".")[0].lower()
-    if wrong := names.MACHINE.fault(found):
-        raise KeysteadError("KS-USE-003", wrong, "name this machine with `--as NAME`")
-    return found
-
-
-def healthcheck(
-    *,
-    as_: Annotated[
-        str, Parameter(name="--as", help="As `agent join --as`; left out: the host's name.")
-    ] = "",
-    options: Options = DEFAULTS,
-) -> int:
-    """Whether what shall run on this machine does, by asking it: exit code 0 or 1.
-
-    keystead healthcheck
-    keystead healthcheck --as rack-7
-
-    Agents are asked whether their lab holds them, their processes how the nodes are, and labs of
-    this user for an answer. A lab that is being built is well when machines can join it.
-    """
-    import asyncio
-
-    from lab.machines.checkup import look
-    from lab.machines.health import HealthList
-
-    found = asyncio.run(look(state_home(), as_ or socket.gethostname().partition(".")[0].lower()))
-    if is_document(options.output):
-        document(HealthList(tuple(found)), options.output)
-    else:
-        for health in found:
-            plain(f"{'well' if health.well else 'not well'}: {health.text}")
-    sys.stdout.flush()
-    return 0 if all(health.well for health in found) else 1

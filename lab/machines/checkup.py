@@ -1,85 +1,110 @@
-"""``keystead healthcheck``: whether what shall run on this machine does, by asking it."""
+"""``keystead healthcheck``: whether what shall run on this machine does, by asking it.
+
+Engines of containers do it every few seconds in each of many, so it imports next to nothing: it
+looks which labs and agents hold the lock of their folder, and asks each at its socket
+(``lab.machines.health``).
+"""
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
+import hashlib
+import json
 import os
-import ssl
-from pathlib import Path
+import socket
+import sys
+from typing import Final, NamedTuple
 
-from lab.api.commands import GetFaults
-from lab.api.remote import Remote
-from lab.brokers.configuration import BrokerKind
-from lab.errors import KeysteadError
-from lab.machines.health import AGENT, LIMIT_S, Health, asked
-from lab.machines.listening import authority, kept
-from lab.supervise.launching import LabState, state_of
-from lab.supervise.scratch import LOCK, hold
-from lab.supervise.state_folder import LabFolder, all_labs
-from services.runtime.real.secured import DOOR_NAME, Secured
+from lab.supervise.scratch import LOCK, state_home
+
+LIMIT_S: Final = 3.0  # real seconds for one answer
+AGENT: Final = "agent"
+SUPERVISOR: Final = "supervisor"
+_LONGEST: Final = 1 << 16
 
 
-async def look(home: Path, machine: str) -> list[Health]:
-    """How everything is that shall run here: labs of the state folder ``home``, and agents, those
-    of ``machine`` alone where it has a folder of its own. Nothing at all is not well."""
-    own = home / "machines" / machine
-    agents = sorted(((own if own.is_dir() else home) / "agents").glob("*/joined.json"))
-    found = [await _agent(path.parent) for path in agents if _runs(path.parent)]
-    if not own.is_dir():
-        found += [await _lab(folder.name) for folder in all_labs() if folder.locked()]
-    return found or [Health(well=False, text=f"nothing of a lab runs here, as {home} tells")]
+class Told(NamedTuple):
+    """``lab.machines.health.Health`` as it was heard."""
+
+    well: bool
+    text: str
+    processes: tuple[str, ...] = ()
 
 
-def _runs(folder: Path) -> bool:
-    """Whether an agent holds the folder."""
-    if not (folder / LOCK).exists():
-        return False
-    free = hold(folder)
-    if free is not None:
-        os.close(free)
-    return free is None
+def where(folder: str, name: str) -> str:
+    """The address of who answers there for ``folder`` under ``name``. It is of no file: a socket in
+    the folder would outlive who listens, and stop who copies it."""
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()
+    return f"\0keystead/{digest[:32]}/{name}"
 
 
-async def _agent(folder: Path) -> Health:
+def asked(folder: str, name: str) -> Told:
+    """What is said there; not well when nobody answers."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(LIMIT_S)
+            line.connect(where(folder, name))
+            data = b""
+            while part := line.recv(_LONGEST):
+                data += part
+        told = json.loads(data)
+        return Told(told["well"], told["text"], tuple(told["processes"]))
+    except (OSError, ValueError):
+        return Told(well=False, text=f"{name} does not answer")
+
+
+def look(machine: str) -> list[Told]:
+    """How everything is that shall run here: labs of this user, and agents, those of ``machine``
+    alone where it has a folder of its own. Nothing at all is not well."""
+    home = str(state_home())
+    own = os.path.join(home, "machines", machine)
+    alone = os.path.isdir(own)
+    agents = _held(os.path.join(own if alone else home, "agents"))
+    found = [_agent(folder) for folder in agents if _is_there(folder, "joined.json")]
+    if not alone:
+        found += [asked(folder, SUPERVISOR) for folder in _held(os.path.join(home, "labs"))]
+    return found or [Told(well=False, text=f"nothing of a lab runs here, as {home} tells")]
+
+
+def main(machine: str = "") -> int:
+    """The command in plain text, for this host or ``machine``; its exit code."""
+    found = look(machine or own_name())
+    for told in found:
+        sys.stdout.write(f"{'well' if told.well else 'not well'}: {told.text}\n")
+    return 0 if all(told.well for told in found) else 1
+
+
+def own_name() -> str:
+    """What this host calls itself."""
+    return socket.gethostname().partition(".")[0].lower()
+
+
+def _agent(folder: str) -> Told:
     """An agent and its processes: all have to be well."""
-    agent = await asked(folder, AGENT)
-    parts = [agent, *[await asked(folder, process) for process in agent.processes]]
-    return Health(
-        well=all(part.well for part in parts), text="; ".join(part.text for part in parts)
-    )
+    agent = asked(folder, AGENT)
+    parts = [agent, *(asked(folder, process) for process in agent.processes)]
+    return Told(all(part.well for part in parts), "; ".join(part.text for part in parts))
 
 
-async def _lab(name: str) -> Health:
-    """A lab is well when its supervisor answers, or it is being built and lets machines join."""
-    folder = LabFolder(name)
-    if state_of(folder) is not LabState.RUNNING:
-        open_ = await _door(folder.path)
-        told = "is being built, and lets machines join" if open_ else "lets nobody join yet"
-        return Health(well=open_, text=f"the lab {name} {told}")
+def _held(above: str) -> list[str]:
+    """Folders in ``above`` whose lock a process holds."""
     try:
-        async with asyncio.timeout(LIMIT_S), Remote(folder) as remote:
-            await remote.do(GetFaults())
-    except (KeysteadError, TimeoutError) as error:
-        return Health(well=False, text=f"the lab {name} does not answer: {error}")
-    return Health(well=True, text=f"the lab {name} answers")
+        names = sorted(os.listdir(above))
+    except OSError:
+        return []
+    return [path for name in names if _is_locked(path := os.path.join(above, name))]
 
 
-async def _door(folder: Path) -> bool:
-    """Whether the lab's door lets TLS in, and the control broker behind it speaks."""
-    at = kept(folder)
-    if at is None:
-        return False
-    host = "127.0.0.1" if at.everywhere else at.host
+def _is_locked(folder: str) -> bool:
     try:
-        options = Secured(str(authority(folder)), BrokerKind.CONTROL.value).options
-        context: ssl.SSLContext = options["tls"]
-        async with asyncio.timeout(LIMIT_S):
-            reader, writer = await asyncio.open_connection(
-                host, at.port, ssl=context, server_hostname=DOOR_NAME
-            )
-            try:
-                return (await reader.readline()).startswith(b"INFO ")
-            finally:
-                writer.transport.abort()
-    except (OSError, TimeoutError):
+        with open(os.path.join(folder, LOCK), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
         return False
+    return False
+
+
+def _is_there(folder: str, name: str) -> bool:
+    return os.path.exists(os.path.join(folder, name))

@@ -1,14 +1,14 @@
 """What a machine says of its health to who is on it: ``lab.machines.checkup`` asks.
 
-An agent of a machine, and each process that it holds, listen on a stream socket with an abstract
-name (``unix(7)``), made of the machine's folder: it says one JSON document to whoever of the same
-user connects. A process says how its nodes are; one that stands still says nothing.
+The supervisor of a lab, an agent of a machine, and each process that it holds, listen on a stream
+socket with an abstract name (``unix(7)``), made of their folder: it says one JSON document to
+whoever of the same user connects. A process says how its nodes are; one that stands still says
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import struct
@@ -18,10 +18,9 @@ from typing import Final
 
 import msgspec
 
-LIMIT_S: Final = 3.0  # real seconds for one answer
-AGENT: Final = "agent"
+from lab.machines.checkup import where
+
 _PEER: Final = struct.Struct("3i")  # process, user, group
-_LONGEST: Final = 1 << 16
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +32,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[str, ...] = ()
 
 
-def _address(folder: Path, name: str) -> str:
-    """Of no file: a socket in the folder would outlive who listens, and stop who copies it."""
-    return f"\0keystead/{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:32]}/{name}"
-
-
 async def serve(folder: Path, name: str, tell: Callable[[], Awaitable[Health]]) -> asyncio.Server:
-    """Answer for the machine's ``folder`` under ``name``, to this user and root alone. Raises
-    ``OSError``."""
+    """Answer for ``folder`` under ``name``, to this user and root alone. Raises ``OSError``."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -53,21 +46,8 @@ async def serve(folder: Path, name: str, tell: Callable[[], Awaitable[Health]]) 
             writer.close()
 
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(_address(folder, name))
+    listening.bind(where(str(folder), name))
     return await asyncio.start_unix_server(answer, sock=listening)
-
-
-async def asked(folder: Path, name: str) -> Health:
-    """What is said there; not well when nobody answers."""
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            reader, writer = await asyncio.open_unix_connection(_address(folder, name))
-            try:
-                return msgspec.json.decode(await reader.read(_LONGEST), type=Health)
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, msgspec.DecodeError):
-        return Health(well=False, text=f"{name} does not answer")
 
 
 class HealthList(msgspec.Struct, frozen=True):

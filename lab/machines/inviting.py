@@ -12,6 +12,7 @@ powered on as a machine is by its switch: its nodes boot when it joins.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -54,12 +55,13 @@ class Inviter:
         lab: ProcessLab,
         notes: Notebook,
         invitations: Invitations,
+        ready: asyncio.Event,
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._file, self._lab, self._notes = folder, file, lab, notes
         self._at, self._address = Path(invitations.folder), invitations.address
         self._warn, self._told = warn, ""
-        self.ready = asyncio.Event()
+        self._ready = ready
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
 
     async def run(self) -> None:
@@ -72,7 +74,7 @@ class Inviter:
                 except (KeysteadError, ProductError, OSError) as error:
                     self._tell(f"invitations in {self._at}: {error}")
                     await asyncio.sleep(AGAIN_S)
-                if self.ready.is_set() and self._lab.roster is not None:
+                if self._ready.is_set() and self._lab.roster is not None:
                     for name, machine in list(self._lab.roster.machines.items()):
                         if name not in kept_up:
                             kept_up.add(name)
@@ -98,7 +100,7 @@ class Inviter:
         for machine in self._file.machines:
             asks = sorted((self._at / machine.name).glob("*.ask"))
             if machine.name in pools:
-                if asks and self.ready.is_set():
+                if asks and self._ready.is_set():
                     await self._give_places(machine.name, [ask.stem for ask in asks])
                     self._answer(asks)
             else:
@@ -153,8 +155,10 @@ class Inviter:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             run = machine.run
+            # Hosts take turns; what they wait for, key servers and vCenter, waits for none of them.
+            turn = self._boots if machine.plan.pool else contextlib.nullcontext()
             try:
-                async with self._boots:
+                async with turn:
                     for node in machine.plan.nodes:
                         await self._boot(node)
                     await self._build(machine.name)

@@ -27,6 +27,7 @@ from services.runtime.real.files import replace_file
 
 _HOLDER_BYTES: Final = 16
 _HOLD_AGAIN_S: Final = 0.01
+_HOLD_TRIES: Final = 20
 _MACHINE_ID: Final = Path("/etc/machine-id")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -54,7 +55,10 @@ class JoinedFolder:
         self.path = agents / f"{manifest.lab}-{manifest.machine}-{digest_of(bundle.authority)}"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = hold(self.path)
+            lock, tries = hold(self.path), _HOLD_TRIES
+            while lock is None and (tries := tries - 1):  # a look at its health lasts for a moment
+                time.sleep(_HOLD_AGAIN_S)
+                lock = hold(self.path)
             if lock is None:
                 text = f"an agent of machine {manifest.machine} runs here already ({self.path})"
                 raise KeysteadError("KS-AGENT-005", text)

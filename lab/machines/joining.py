@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import time
@@ -17,20 +18,24 @@ from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.bundle import Bundle, read
-from lab.machines.health import AGENT, serve
+from lab.machines.checkup import AGENT
+from lab.machines.health import serve
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
-from lab.processes.agents import Agents, log_of
+from lab.processes import preload
+from lab.processes.agents import Agents, copied_server, log_of
 from lab.processes.revival import Part, Revival
 from lab.supervise.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
+from services.runtime.forking.copied import CopiedServer
 from services.runtime.real.secured import Secured
 
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1
 ASK_TELL_S: Final = 5.0
 FORK_SERVER_S: Final = 120.0  # many containers that start at once share few processors
+FEW_PROCESSES: Final = 1  # more share what is made once for all of them
 SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it is not
 
 Say = Callable[[str], None]
@@ -66,13 +71,24 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
     _can_hold(bundle)
     folder = JoinedFolder(bundle, home)
     try:
-        shared = folder.share(arrays)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
-        asyncio.run(_joined(bundle, folder, shared, say))
+        with contextlib.closing(_fork_server(bundle, folder)) as server:
+            shared = folder.share(arrays)
+            asyncio.run(_joined(bundle, folder, shared, say, server))
     finally:
         folder.close()
+
+
+def _fork_server(bundle: Bundle, folder: JoinedFolder) -> CopiedServer:
+    """A copy of this process, as long as it has no loop and no thread: what both of them import is
+    imported once. What makes forks cheap is done only where there are many."""
+    if len(bundle.manifest.nodes) > FEW_PROCESSES:
+        preload.agents()
+    gc.collect()
+    gc.freeze()  # who looks at objects writes to them, and pages that are written to are not shared
+    return copied_server(folder.path)
 
 
 def _can_hold(bundle: Bundle) -> None:
@@ -84,14 +100,14 @@ def _can_hold(bundle: Bundle) -> None:
 
 
 async def _joined(
-    bundle: Bundle, folder: JoinedFolder, shared: Mapping[str, Path], say: Say
+    bundle: Bundle, folder: JoinedFolder, shared: Mapping[str, Path], say: Say, server: CopiedServer
 ) -> None:
     manifest = bundle.manifest
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    (folder.path / "logs").mkdir(mode=0o700, exist_ok=True)
     agents = Agents(log_of(folder.path), real_tpms=manifest.real_tpms)
+    agents.server = server
     await agents.start(FORK_SERVER_S)
     url = f"nats://{manifest.address}"
     holding = Holding(folder, url, agents, say)

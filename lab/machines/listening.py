@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Final
 
 import msgspec
 
+from lab.brokers.configuration import BrokerKind
 from lab.errors import KeysteadError
 from lab.machines.trust import AUTHORITY, made
 from services.runtime.real.files import replace_file
+from services.runtime.real.secured import DOOR_NAME, Secured
 
 DEFAULT: Final = "127.0.0.1:0"
 LISTENING: Final = "a lab listens that was started so: `keystead up FILE --listen HOST:PORT`"
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LAUNCHER: Final = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
 _START_LIMIT_S: Final = 15.0
+_LET_IN_LIMIT_S: Final = 3.0
 _LONGEST_PORT: Final = 65_535
 
 
@@ -86,6 +90,26 @@ class Door:
     def alive(self) -> bool:
         """Whether its process runs."""
         return self._process is not None and self._process.returncode is None
+
+    async def lets_in(self) -> bool:
+        """Whether machines can join: it takes TLS, and the control broker behind it speaks."""
+        at = kept(self._folder)
+        if at is None or not self.alive():
+            return False
+        host = "127.0.0.1" if at.everywhere else at.host
+        try:
+            options = Secured(str(authority(self._folder)), BrokerKind.CONTROL.value).options
+            context: ssl.SSLContext = options["tls"]
+            async with asyncio.timeout(_LET_IN_LIMIT_S):
+                reader, writer = await asyncio.open_connection(
+                    host, at.port, ssl=context, server_hostname=DOOR_NAME
+                )
+                try:
+                    return (await reader.readline()).startswith(b"INFO ")
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError):
+            return False
 
     async def start(self, brokers: dict[str, str]) -> None:
         """Listen, and return when it does; ``brokers`` are URLs by name, several of one with

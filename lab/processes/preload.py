@@ -21,7 +21,7 @@ import nkeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nats.aio.client import Client
 
-import lab.processes.agent  # noqa: F401 - an agent, and with it every service
+import lab.processes.agent  # noqa: F401 - an agent
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import agent_name
 from protocol.codec import decoder_of, encode_message
@@ -34,6 +34,7 @@ from protocol.messages.base import Sealed, registry, sealed_fields
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
+from services.catalog import everything
 from services.runtime.seeded import stream
 from services.runtime.tpm.backends import available
 
@@ -54,7 +55,8 @@ def copied(log: bytes) -> None:
 
 
 def agents() -> None:
-    """Load and warm what every agent uses."""
+    """Load and warm what every agent uses, and every service."""
+    everything()
     _keys()
     for message in registry().values():
         decoder_of(message)

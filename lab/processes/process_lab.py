@@ -138,7 +138,9 @@ class ProcessLab(LabFiles, LabGrowth):
             self._processes.append(process)
             self._of.update({node: process for node in nodes})
         try:
-            starts = (self.data.start, self.control.start, self.agents.start)
+            starts = [self.data.start, self.control.start]
+            if any(process.machine is None for process in self._processes):
+                starts.append(self.agents.start)  # else nobody is forked here
             await for_each(starts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
@@ -181,6 +183,10 @@ class ProcessLab(LabFiles, LabGrowth):
             patch=self._patch,
             ledger=self.ledger,
         )
+        if process.machine is None:
+            async with self._forking:
+                if self.agents.server_pid is None:  # nobody was forked here yet
+                    await self.agents.start()
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         spawner = process.machine or self.agents
         process.child = await spawner.spawn(label, config)

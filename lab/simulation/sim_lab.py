@@ -30,7 +30,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, VmName
-from services.catalog import recipe
+from services.catalog import everything, recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
 from services.runtime.sim import said
@@ -47,6 +47,8 @@ HOUR_S = 3600.0
 COMMAND_LIMIT_S = 24 * HOUR_S  # virtual seconds that one command may take
 STEP_LIMIT = 50_000_000
 BUILDS = 16  # of one topology: enough for orders of all kinds, few enough to keep
+
+everything()  # a simulation reads no files, those of modules neither
 
 
 class SimLab(LabCore):

@@ -5,7 +5,7 @@ step, so that what is left after a kill is never half a lab under its name. A la
 made there, and holds the lock of its folder for as long as its process lives. ``collect`` removes
 what nobody holds: the next command of any kind calls it.
 
-Keep it light: every command imports it.
+Keep it light: every command imports it, and most remove nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,11 +75,13 @@ def scratch(name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
 
 
 def _made(name: str) -> tuple[Path, int]:
+    import tempfile
+
     for _ in range(_TRIES):
         try:
             _root().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -118,8 +118,14 @@ def collect() -> None:
         with suppress(OSError):
             lock = hold(folder)
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root() -> Path:

@@ -35,6 +35,7 @@ from lab.machines.epoch import ended, going_on
 from lab.machines.inviting import Inviter
 from lab.machines.listening import DEFAULT
 from lab.processes.process_lab import ProcessLab
+from lab.supervise.health import serve_health
 from lab.supervise.notebook import Notebook
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
@@ -101,7 +102,7 @@ class Supervisor:
             self.lab.roster.patience_s = MACHINES_PATIENCE_S
         self.notes = Notebook(folder, record, self.lab.monotonic, self.warn)
         self.keeper = FaultKeeper(self.lab, save=self.notes.keep_faults)
-        self.stopping = asyncio.Event()
+        self.stopping, self.ready = asyncio.Event(), asyncio.Event()
         self.lost: KeysteadError | None = None
         self.lab.warn, self.lab.on_lost = self.warn, self._lose
         self.lab.notice = self.notice
@@ -117,7 +118,9 @@ class Supervisor:
         )
         self.inviter: Inviter | None = None
         if record.invite:
-            self.inviter = Inviter(folder, file, self.lab, self.notes, record.invite, self.warn)
+            self.inviter = Inviter(
+                folder, file, self.lab, self.notes, record.invite, self.ready, self.warn
+            )
 
     def warn(self, text: str) -> None:
         """Tell of something that is wrong and that the lab goes on with: in the log, in
@@ -154,10 +157,14 @@ class Supervisor:
 
     async def run(self, waiting: Waiting) -> None:
         """Start, say when ready, serve until asked to stop, end everything."""
-        if self.inviter is None:
-            await self._run(waiting)
-            return
-        inviting = asyncio.get_running_loop().create_task(self.inviter.run())
+        async with await serve_health(self.folder, self.lab, self.ready):
+            if self.inviter is None:
+                await self._run(waiting)
+            else:
+                await self._run_inviting(waiting, self.inviter)
+
+    async def _run_inviting(self, waiting: Waiting, inviter: Inviter) -> None:
+        inviting = asyncio.get_running_loop().create_task(inviter.run())
         inviting.add_done_callback(self._invited)
         try:
             await self._run(waiting)
@@ -191,8 +198,7 @@ class Supervisor:
             starting.result()
             await ControlServer(self.lab.client).serve({RunCommand: self._serve})
             self.folder.note_supervisor(serving=True)
-            if self.inviter is not None:
-                self.inviter.ready.set()
+            self.ready.set()
             missing = missing_of(await all_seen(self.session))
             wrong = [text for text in self.session.warnings if text not in self._notices]
             ready = ProgressLine(

@@ -29,6 +29,10 @@ BUDGET = {
         "psutil",
     ),
     "services.catalog": (*_PEOPLE, "chaos", "lab", "nats", "tpm2_pytss"),
+    # Asked in every container every few seconds.
+    "lab.machines.checkup": (*_PEOPLE, "asyncio", "msgspec", "nats", "ssl", "services"),
+    # Alone in a container, a host's process has its own service only.
+    "services.esxi.service": (*_PEOPLE, "chaos", "lab", "nats", "services.kms.service"),
     "protocol": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "lab"),
     "lab.cli.main": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "protocol", "psutil"),
 }

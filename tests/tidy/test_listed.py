@@ -11,12 +11,13 @@ import pytest
 from lab.errors import all_ids, explanation_of
 from protocol.messages.base import Event, Reply, Request, messages_of, registry
 from protocol.terms import Role
-from services.catalog import CATALOG
+from services.catalog import everything
 from services.runtime.agent import Agent
 from services.runtime.service import Service, unserved
 from tests.tidy.mentions import texts, unmentioned
 
 _ID = re.compile(r"\bKS-[A-Z]+-\d{3}\b")
+CATALOG = everything()
 SERVICES = {str(role): cast(type[Service], entry.service) for role, entry in CATALOG.items()}
 MESSAGES = {str(role): entry.messages for role, entry in CATALOG.items()}
 

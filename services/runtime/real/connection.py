@@ -301,6 +301,17 @@ class BrokerConnection:
         except errors.Error as error:
             raise NotSent(f"{self.name}: {error}") from None
 
+    async def echo(self) -> None:
+        """Return when the broker has read all that was sent; ``NotSent`` when it does not answer
+        within two seconds."""
+        client = self._client
+        if client is None or self.closed or not self._up:
+            raise NotSent(f"{self.name} has no connection to the broker")
+        try:
+            await client.flush(2)
+        except errors.Error as error:
+            raise NotSent(f"{self.name}: {error}") from None
+
     async def close(self) -> None:
         """Flush what was sent and leave, within ``close_within_s`` seconds. Never raises."""
         client = self._client

@@ -81,7 +81,8 @@ class Shared:
     def agent(self, name: str) -> psutil.Process:
         for process in self.agents.processes():
             with suppress(psutil.Error):
-                if {"join", name} <= set(process.cmdline()):
+                copied = process.name().startswith(("keystead-fork", "ks-"))
+                if {"join", name} <= set(process.cmdline()) and not copied:
                     return process
         raise AssertionError(f"no agent of {name}")
 

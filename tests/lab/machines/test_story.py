@@ -119,11 +119,12 @@ class Far:
         return self.log.read_text() if self.log.exists() else ""
 
     def agents(self) -> list[psutil.Process]:
-        """The agent; without the program that gave it its clock."""
-        found = []
+        """The agent; without the program that gave it its clock, and copies of it."""
+        others, found = ("unshare", "keystead-fork"), []
         for process in self.cli.processes():
             with suppress(psutil.Error):
-                if "join" in process.cmdline() and process.name() != "unshare":
+                named = process.name()
+                if "join" in process.cmdline() and not named.startswith((*others, "ks-")):
                     found.append(process)
         return found
 
