@@ -94,6 +94,7 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert cut_off.verdict == "interrupted" and "not by itself" in cut_off.facts["ended"]
     assert 0 < cut_off.items[-1].offered < every["offered"]
     killed.remove()
+    capsys.readouterr()
     code, again = told(capsys, *words, *more)
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
