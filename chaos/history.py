@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from chaos.errors import ChaosError
 from chaos.recording import broken, packed
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
@@ -192,3 +193,13 @@ def verify(path: Path) -> tuple[Record, ...]:
     """All records of the file at ``path``; KS-CHAOS-204 when any is not as written."""
     with path.open("rb") as file:
         return tuple(records_of(packed(file)))
+
+
+def until_cut(path: Path) -> tuple[Record, ...]:
+    """What there is of the history of a run that was killed: all before the first record that is
+    not as it was written."""
+    found = []
+    with path.open("rb") as file, suppress(ChaosError):
+        for record in records_of(packed(file)):
+            found.append(record)
+    return tuple(found)

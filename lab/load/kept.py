@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from chaos.experiment.plan import load_plan
+from chaos.history import until_cut
 from chaos.load.histogram import decoded, percentile_file
 from chaos.load.profile import LONGEST_S
 from chaos.load.threshold import ALL
@@ -106,7 +107,9 @@ def of_run(folder: RunFolder) -> LoadReport | None:
     record = folder.record()
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     pace = topology.pace if record.mode == "lab" else 1.0
-    made = load_report(record, plan, history_of(folder), folder.verdict(), pace=pace)
+    verdict = folder.verdict()
+    records = until_cut(folder.history) if verdict is None else history_of(folder)
+    made = load_report(record, plan, records, verdict, pace=pace)
     return None if made is None else msgspec.structs.replace(made, run=folder.run)
 
 

@@ -12,6 +12,7 @@ import pytest
 from chaos.experiment.plan import load_plan
 from chaos.history import verify
 from lab.cli.main import run
+from lab.load.kept import load_of
 from lab.load.of_run import load_report
 from lab.runs.store import RunFolder
 
@@ -85,6 +86,16 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert hung is not None and hung.items[0].errors == {"Open": 1}
     assert hung.items[0].max_ms == pytest.approx(9000, rel=0.01), "as long as it was waited for"
     assert run(["chaos", "replay", first["run"]]) == 0
+    killed = RunFolder(again["run"])
+    for name in ("load.json", "result.json"):
+        (killed.path / name).unlink()
+    killed.history.write_bytes(killed.history.read_bytes()[: killed.history.stat().st_size // 2])
+    cut_off = load_of(killed.run)
+    assert cut_off.verdict == "interrupted" and "not by itself" in cut_off.facts["ended"]
+    assert 0 < cut_off.items[-1].offered < every["offered"]
+    killed.remove()
+    capsys.readouterr()
+    code, again = told(capsys, *words, *more)
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
     page = (home / "page.html").read_text()
