@@ -168,9 +168,13 @@ def up(
         _show_status(there, options)
         _whole(there.missing, options)
         return
-    _start(start, limit_s, wait, progress, options)
-    if foreground:
+    missing = _start(start, limit_s, wait, progress, options)
+    if foreground:  # it ends with this command, which is no reason to end what is there
+        for line in missing:
+            say(f"not there: {line}")
         _stay(start)
+        return
+    _whole(missing, options)
 
 
 def _stay(start: Start) -> None:
@@ -185,7 +189,8 @@ def _stay(start: Start) -> None:
 
 def _start(
     start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
-) -> None:
+) -> tuple[str, ...]:
+    """Start it; what is missing from it."""
     from lab.api.labs import started
     from lab.supervise.launching import Interrupted
 
@@ -205,7 +210,7 @@ def _start(
         sys.exit(130)
     seconds = time.monotonic() - begun
     _present(started(start, "running" if wait else "starting", seconds, missing), options)
-    _whole(missing, options)
+    return missing
 
 
 def _whole(missing: tuple[str, ...], options: Options) -> None:

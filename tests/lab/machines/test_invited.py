@@ -178,6 +178,27 @@ def test_health_is_what_the_node_answers(shared: Shared) -> None:
 
 
 @pytest.mark.timeout(180)
+def test_a_lab_in_the_foreground_goes_on_without_a_machine_that_is_gone(shared: Shared) -> None:
+    """An engine that starts it again would do so for ever: a container that is recreated is a new
+    machine, and the one before never comes."""
+    boots = {host: boot for host, (_, _, boot) in shared.hosts().items()}
+    gone = shared.agent("two")
+    gone.terminate()
+    psutil.wait_procs([gone], 20)
+    assert shared.up is not None
+    shared.up.send_signal(signal.SIGTERM)
+    assert shared.up.wait(60) == 0
+    shared.start()
+    told = shared.folder / "up.log"
+    assert until(lambda: "not there: esxi-002" in told.read_text(), 90), told.read_text()
+    assert until(lambda: shared.hosts().get("esxi-001", ("",) * 2)[1] == "running", 30)
+    assert shared.up.poll() is None
+    shared.join("racks", "two")
+    number = boots["esxi-002"] + 1
+    assert until(lambda: shared.hosts().get("esxi-002") == ("connected", "running", number), 60)
+
+
+@pytest.mark.timeout(180)
 def test_a_lab_that_goes_on_has_its_places(shared: Shared) -> None:
     """Started again, all machines boot by themselves; detached, it is unknown."""
     boots = {host: boot for host, (_, _, boot) in shared.hosts().items()}
