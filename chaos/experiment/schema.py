@@ -33,6 +33,8 @@ from chaos.hypotheses.probes import PROBES
 from chaos.workload import OPERATIONS
 
 _SCALARS: Final = ("string", "number", "boolean")
+_NUMBERS: Final = ("integer", "number")
+_PARAMETER: Final = {"type": "string", "pattern": r"^\$\{[^{}]*\}$"}
 PHASES: Final = ("before", "during", "after")
 
 
@@ -61,9 +63,19 @@ def experiment_schema(lab: dict[str, Any]) -> dict[str, Any]:
     return {
         **heading,
         "title": "An experiment of keystead",
-        "properties": {**heading["properties"], **sections},
+        "properties": {**heading["properties"], **_with_parameters(sections)},
         "required": [*heading["required"], "topology", "schedule"],
     }
+
+
+def _with_parameters(shape: Any) -> Any:
+    """The shape of what has parameters in it: any number may be one."""
+    if isinstance(shape, list):
+        return [_with_parameters(item) for item in shape]
+    if not isinstance(shape, dict):
+        return shape
+    made = {key: _with_parameters(item) for key, item in shape.items()}
+    return {"anyOf": [made, _PARAMETER]} if shape.get("type") in _NUMBERS else made
 
 
 def shape_of(model: type[BaseModel]) -> dict[str, Any]:

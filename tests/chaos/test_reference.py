@@ -53,7 +53,7 @@ def test_every_example_is_a_good_file(noun: str, entry: Entry, tmp_path: Path) -
     text = "\n".join(
         [
             "apiVersion: keystead/v1\nkind: Experiment\nname: x\ntitle: X",
-            "topology: {use: default, with: {hosts: 2, vms: 2}}",
+            "topology: {use: default, with: {bus: {servers: 2}, hosts: 2, vms: 2}}",
             *others,
             entry.example,
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from lab.api.answers.base import Answer
@@ -90,3 +92,7 @@ class KmipServer(Answer, frozen=True, kw_only=True):
     client_key: str
     clients: tuple[KmipClient, ...]
     pid: int
+
+
+KMIP: Final = (KmipCases, ReplayReport, KmipServer, KmipRoot, KmipTrail)
+"""What is answered without a lab."""

@@ -154,3 +154,7 @@ class LoadComparison(Answer, frozen=True, kw_only=True):
     b: str
     conditions: tuple[LoadCondition, ...]
     items: tuple[LoadDifference, ...]
+
+
+LOADS: Final = (LoadReport, LoadComparison, LoadRate)
+"""What is answered about loads without asking a lab."""

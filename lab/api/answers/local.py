@@ -11,10 +11,10 @@ from chaos.checks.scene import Scene
 from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
-from lab.api.answers.kmip import KmipCases, KmipServer, ReplayReport
-from lab.api.answers.load import LoadComparison, LoadReport
+from lab.api.answers.kmip import KMIP
+from lab.api.answers.load import LOADS
 from lab.api.answers.machines import MACHINES
-from lab.api.answers.matrix import CellStory, Matrix
+from lab.api.answers.matrix import MATRIX
 from lab.api.answers.sweep import Sweep
 from protocol.terms import Role
 
@@ -381,18 +381,15 @@ LOCAL: tuple[type[Answer], ...] = (
     Reference,
     ReferenceList,
     ExperimentList,
+    NewExperiment,
     LintReport,
     RunList,
     RunDescription,
     CheckedRun,
-    Matrix,
-    CellStory,
+    *MATRIX,
     Sweep,
-    KmipCases,
-    ReplayReport,
-    KmipServer,
-    LoadReport,
-    LoadComparison,
+    *KMIP,
+    *LOADS,
     *MACHINES,
     DoctorReport,
     BenchmarkList,

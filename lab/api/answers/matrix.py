@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.control import Control
@@ -64,3 +64,7 @@ class Outside(Answer, frozen=True, kw_only=True):
     exit_code: int
     not_played: int = 0
     items: tuple[RowPlayed, ...]
+
+
+MATRIX: Final = (Matrix, CellStory, Outside)
+"""What is answered without asking a lab."""

@@ -10,6 +10,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
+from lab.api.answers.base import Answer
 from lab.api.schema import schema
 from lab.api.table import COMMANDS
 from lab.cli.main import run
@@ -45,6 +46,14 @@ def test_every_document_that_is_printed_is_in_it() -> None:
     """Also those that come as lines: events, logs, progress; and the plan of an experiment."""
     answers = schema()["answers"]
     assert {"Host", "VmList", "LoggedEvent", "LogLine", "Progress", "Plan", "Verdict"} <= {*answers}
+
+
+def test_every_kind_of_answer_is_in_it() -> None:
+    kinds = list(Answer.__subclasses__())
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    told = {kind.__name__ for kind in kinds if kind.__module__.startswith("lab.api.answers.")}
+    assert len(told) > 50 and told - {*schema()["answers"]} == set()
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaos.experiment.plan import Plan
@@ -178,6 +179,16 @@ def test_a_journal_that_is_cut_off_anywhere_has_what_is_before_it(home: Path) ->
         assert told is not None
         offered.append(told.items[-1].offered)
     assert 0 < offered[0] < offered[1] < offered[2] < played.report().items[-1].offered
+
+
+def test_a_load_in_virtual_time_is_not_changed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begin(1)
+    record = msgspec.structs.replace(folder.record(), mode="sim")
+    folder.write("run.json", msgspec.json.encode(record))
+    assert run(["load", "rate", "10/s", folder.run]) != 0
+    assert f"error KS-LOAD-006: {folder.run} is in virtual time" in capsys.readouterr().err
 
 
 # ---- an experiment's load ------------------------------------------------------------------------

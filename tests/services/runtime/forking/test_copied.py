@@ -18,11 +18,12 @@ PREAMBLE = f"""
 import gc, os, signal, socket, sys, threading, time
 from {CopiedServer.__module__} import CopiedServer
 from services.runtime.forking.connection import ForkFailed
-from services.runtime.forking.packets import Fork, Forked, Ready
+from services.runtime.forking.packets import Ended, Fork, Forked, Ready
 T = {TARGETS!r}
 def forked(line, target, argument=b""):
     sock = line.fork(Fork(1, "ks-x", T + target, argument))
-    word = line.hear(20)
+    while isinstance(word := line.hear(20), Ended):
+        pass  # of a child before
     assert isinstance(word, Forked), word
     return sock, word.pid
 """
