@@ -169,18 +169,20 @@ def up(
         _whole(there.missing, options)
         return
     missing = _start(start, limit_s, wait, progress, options)
-    if foreground:  # it ends with this command, which is no reason to end what is there
-        for line in missing:
-            say(f"not there: {line}")
-        _stay(start)
+    if foreground:
+        _stay(start, missing)
         return
     _whole(missing, options)
 
 
-def _stay(start: Start) -> None:
-    """Until the lab has ended: by itself, or because this command was told to end it."""
+def _stay(start: Start, missing: tuple[str, ...]) -> None:
+    """Until the lab has ended: by itself, or because this command was told to end it.
+
+    It would end with this command, so what is not there is no reason to end what is."""
     from lab.supervise.launching import stay
 
+    for line in missing:
+        say(f"not there: {line}")
     why = stay(start.folder)
     if why:
         raise KeysteadError("KS-LAB-001", f"the lab {start.folder.name} ended: {why}")
