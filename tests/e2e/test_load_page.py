@@ -15,7 +15,7 @@ from chaos.report.axis import span
 from lab.api.answers.load import LoadChange
 from lab.cli.main import run
 from lab.load.kept import begin, keep
-from tests.e2e.chromium import BROWSER, Page, chromium
+from tests.e2e.chromium import BROWSER, Page
 from tests.lab.load.play import Stalling, load
 
 pytestmark = [
@@ -46,23 +46,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert run(["report", runs[0], "-o", "kmip.html"]) == 0
         assert run(["load", "compare", *runs, "--html", "two.html"]) == 0
         yield made
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def opened(folder: Path, browser: Page) -> Callable[[str], Page]:
-    def open_(name: str) -> Page:
-        browser.problems.clear()
-        browser.asked.clear()
-        browser.open((folder / name).as_uri())
-        return browser
-
-    return open_
 
 
 def stored(folder: Path, run: str) -> dict[str, Any]:

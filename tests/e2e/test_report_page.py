@@ -12,7 +12,7 @@ from chaos.report.page import page as page_of
 from lab.api.reports import story_of
 from lab.cli.main import run
 from tests.chaos.report.test_page import hostile
-from tests.e2e.chromium import BROWSER, Page, chromium
+from tests.e2e.chromium import BROWSER, Page
 
 pytestmark = [
     pytest.mark.sim,
@@ -54,23 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert Path(f"{RUN}.html").read_bytes() == Path("one.html").read_bytes()
         Path("hostile.html").write_text(page_of(hostile()), "utf-8")
         yield made
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def opened(folder: Path, browser: Page) -> Callable[[str], Page]:
-    def open_(name: str) -> Page:
-        browser.problems.clear()
-        browser.asked.clear()
-        browser.open((folder / name).as_uri())
-        return browser
-
-    return open_
 
 
 @pytest.mark.parametrize("name", ["one.html", "two.html", "hostile.html"])
