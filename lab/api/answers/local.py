@@ -11,6 +11,7 @@ from chaos.checks.scene import Scene
 from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
+from lab.api.answers.conformance import Conformance
 from lab.api.answers.kmip import KMIP
 from lab.api.answers.load import LOADS
 from lab.api.answers.machines import MACHINES
@@ -387,6 +388,7 @@ LOCAL: tuple[type[Answer], ...] = (
     RunDescription,
     CheckedRun,
     *MATRIX,
+    Conformance,
     Sweep,
     *KMIP,
     *LOADS,

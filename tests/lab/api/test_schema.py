@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
+from lab.api import answers
 from lab.api.answers.base import Answer
 from lab.api.schema import schema
 from lab.api.table import COMMANDS
@@ -49,6 +52,8 @@ def test_every_document_that_is_printed_is_in_it() -> None:
 
 
 def test_every_kind_of_answer_is_in_it() -> None:
+    for module in iter_modules(answers.__path__, f"{answers.__name__}."):
+        import_module(module.name)
     kinds = list(Answer.__subclasses__())
     for kind in kinds:
         kinds += kind.__subclasses__()
