@@ -163,8 +163,7 @@ def test_a_kill_before_it_is_written_whose_it_is_leaves_a_folder_for_anybody(
 ) -> None:
     work = (
         "import os, sys; from pathlib import Path; from lab.arrays import place; "
-        "from services.runtime.real import files; "
-        "files.os.replace = lambda *_: os._exit(0); place.trial = lambda *_: None; "
+        "place.replace_file = lambda *_, **__: os._exit(0); "
         f"place.Place(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); sys.exit(1)"
     )
     subprocess.run([sys.executable, "-c", work, str(tmp_path)], check=True)
@@ -173,7 +172,7 @@ def test_a_kill_before_it_is_written_whose_it_is_leaves_a_folder_for_anybody(
 
 @pytest.mark.parametrize("below", ["", "labs", "scratch/x", "labs/far/arrays/common"])
 def test_a_shared_folder_is_none_of_the_state_folder(tmp_path: Path, below: str) -> None:
-    """The next command would remove what nobody holds in ``scratch``, a purge what is in ``labs``."""
+    """Commands remove what nobody holds in ``scratch``, a purge what is in ``labs``."""
     home = tmp_path / "home"
     with pytest.raises(KeysteadError) as found:
         link(home / "labs/far/arrays", {"common": home / below})

@@ -159,3 +159,28 @@ async def test_each_loop_has_a_pulse_of_its_own() -> None:
         return Pulse.of(INTERVAL_S)
 
     assert await asyncio.to_thread(asyncio.run, other()) is not mine
+
+
+async def test_a_link_that_fails_in_its_turn_leaves_the_others_their_pings() -> None:
+    """One timer for all is not one failure for all: nobody would notice a dead link any more."""
+    pulse, ticks = Pulse.of(INTERVAL_S), [0, 0]
+
+    def bad() -> None:
+        ticks[0] += 1
+        raise RuntimeError("planted")
+
+    def good() -> None:
+        ticks[1] += 1
+
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, what: told.append(repr(what.get("exception"))))
+    pulse.join(bad)
+    pulse.join(good)
+    async with asyncio.timeout(20 * INTERVAL_S + 5):
+        while ticks[1] < 3:
+            await asyncio.sleep(INTERVAL_S / 4)
+    assert ticks[0] >= 3 and "RuntimeError('planted')" in told
+    pulse.leave(bad)
+    pulse.leave(good)
+    assert pulse._timer is None
