@@ -8,6 +8,8 @@ import time
 import pytest
 from nats import errors
 
+from lab.brokers.server import Broker
+from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
 from services.runtime.real.pulse import Pulse
 from tests.services.runtime.real_bus.conftest import OpenWire
@@ -184,3 +186,25 @@ async def test_a_link_that_fails_in_its_turn_leaves_the_others_their_pings() -> 
     pulse.leave(bad)
     pulse.leave(good)
     assert pulse._timer is None
+
+
+async def test_a_pong_after_its_flush_has_given_up_costs_nothing(
+    open_wire: OpenWire, broker: Broker
+) -> None:
+    """A broker that stands still for longer than a flush waits, and not for as long as a dead link
+    takes to be noticed: what it was sent, and sends, arrives."""
+    a, _ = await open_wire("a")
+    b, heard = await open_wire("b")
+    broker.pause()
+    try:
+        await asyncio.sleep(0.1)  # it stands still by now
+        with pytest.raises(NotSent):
+            await b._connection.echo()
+    finally:
+        broker.resume()
+    await asyncio.sleep(0.2)  # its pongs have come
+    a.send("l.a.b.q.Later", b"x")
+    async with asyncio.timeout(3):
+        while not heard.messages:
+            await asyncio.sleep(0.01)
+    assert b._connection.losses == 0 and b.connected
