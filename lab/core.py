@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, OfBus
-from lab.looking import Looking, opened
+from lab.consoles.asking import Looking, opened
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology

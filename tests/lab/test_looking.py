@@ -120,7 +120,7 @@ def test_answers_of_many_are_worked_out_once_when_it_is_known_what_they_weigh(
     weight = max(len(encode_message(answer)) for answer in whole.values())  # type: ignore[arg-type]
     room = int(2.5 * weight)
     monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=room))
-    monkeypatch.setattr("lab.looking.PAGE_BUDGET", room)
+    monkeypatch.setattr("lab.consoles.asking.PAGE_BUDGET", room)
     world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
     for _ in range(3):
         asked.clear()
