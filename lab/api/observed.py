@@ -10,6 +10,7 @@ from lab.api.facts import HostFacts, KeyFacts
 from lab.api.look import vcenter_up
 from lab.api.machines import seen
 from lab.api.session import Session
+from lab.api.several_machines import lost_machine
 from lab.api.upgrade import newest_of
 from lab.api.views import key_ref
 from protocol.errors import ProductError
@@ -116,6 +117,8 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         unattested=_unattested(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
         upgrade=_upgrade(session, host),
+        lost=lost_machine(session, host),
+        vcenter_lost=lost_machine(session, session.vcenter),
     )
 
 

@@ -213,6 +213,9 @@ def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
 def _vcenter(state: str, host: HostFacts) -> list[Reason]:
     if state == "running":
         return []
+    if state == "gone" and (lost := host.vcenter_lost) is not None:
+        text = f"{lost.why(host.vcenter)} Nobody can bring a missing key of a standard provider."
+        return [Reason(text, "KS-AGENT-008", lost.cure(host.vcenter))]
     cures = {
         "paused": f"keystead host resume {host.vcenter}",
         "gone": "wait until its process is back",
@@ -253,6 +256,8 @@ def _machine(host: HostFacts) -> Reason:
             "proc.pause",
             f"keystead host resume {host.host}",
         )
+    if host.machine == "gone" and host.lost is not None:
+        return Reason(host.lost.why(host.host), "KS-AGENT-008", host.lost.cure(host.host))
     if host.machine == "gone":
         return Reason(
             f"The process of {host.host} does not answer; when it has ended it is started again, "
