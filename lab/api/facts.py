@@ -102,6 +102,7 @@ class HostFacts:
     unattested: str = ""  # why no Attestation Service has attested it
     too_old: bool = False  # its release has no key persistence
     upgrade: str = ""  # to one that has, if its vCenter manages such hosts
+    unmounted: tuple[tuple[str, str], ...] = ()  # disk groups of its vSAN, and why each
     lost: LostMachine | None = None
     vcenter_lost: LostMachine | None = None
 

@@ -152,7 +152,19 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
-    return [*found, *_in_vcenter(host), *_vcenter(vcenter, host)]
+    return [*found, *_unmounted(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
+
+
+def _unmounted(host: HostFacts) -> list[Reason]:
+    """Disk groups that stayed behind; what lies on them is absent for the whole cluster."""
+    return [
+        Reason(
+            f"The disk group {group} of its vSAN is not mounted: {why}. Its components are absent.",
+            "VSAN-04",
+            f"keystead heal --all, keystead get kms; then keystead vsan mount {host.host}",
+        )
+        for group, why in host.unmounted
+    ]
 
 
 def _in_vcenter(host: HostFacts) -> list[Reason]:
