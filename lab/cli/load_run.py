@@ -78,14 +78,14 @@ def run(
     _check_filled({**said, "--lab": lab, "--on": on})
     _check_beside(file, on or "", said, given or ())
     files.check()
+    seed = seed if file or seed is not None else 1
+    how = (mode, seed, tpm, pace, on or "", False)
     if file:
-        args = (file, mode, seed, tpm, pace, on or "", False)
-        folder, verdict = played(*args, given=given or (), control=False)
+        folder, verdict = played(file, *how, given=given or (), control=False)
     else:
-        check_seed(seed := 1 if seed is None else seed)
+        check_seed(seed or 0)
         load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
-        sizes = {"hosts": hosts, "vms": vms}
-        folder, verdict = _alone(lab, sizes, load, (mode, seed, tpm, pace, on or "", False))
+        folder, verdict = _alone(lab, {"hosts": hosts, "vms": vms}, load, how)
     return _tell(folder, verdict, files, options)
 
 

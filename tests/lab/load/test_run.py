@@ -236,6 +236,17 @@ def test_an_experiment_without_a_load_has_no_figures_of_one(
     assert "KS-LOAD-003" in capsys.readouterr().err
 
 
+def test_a_load_on_a_lab_that_was_not_steady_is_not_told_as_one_that_was_offered(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "early.yaml"
+    before = 'before: [{probe: vm.locked, is: "== 100%", within: 5s}], recover'
+    file.write_text(FILE.replace("hypothesis: {recover", "hypothesis: {" + before))
+    code, report = told(capsys, str(file))
+    assert code == 3 and report["items"][-1]["offered"] == 0
+    assert report["facts"]["ended"] == "before it began: nothing was offered"
+
+
 def test_the_page_and_the_verdict_measure_a_rate_alike(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

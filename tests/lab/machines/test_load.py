@@ -204,7 +204,7 @@ def test_a_machine_that_is_killed_under_load_loses_nothing(three: Three) -> None
         assert until(lambda: three.running("esxi-002"), 30)
         code, report, err = three.ended(load)
     assert code == 5 and report["verdict"] == "error", err
-    assert "KS-AGENT-008" in err
+    assert "KS-AGENT-008" in err and f"run {report['run']} on the lab far" in err
     counted(report)
     records, checks = judged(report["run"])
     assert set(checks.values()) == {CheckOutcome.PASS}, checks
