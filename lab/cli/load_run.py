@@ -78,8 +78,7 @@ def run(
     _check_filled({**said, "--lab": lab, "--on": on})
     _check_beside(file, on or "", said, given or ())
     files.check()
-    seed = seed if file or seed is not None else 1
-    how = (mode, seed, tpm, pace, on or "", False)
+    how = (mode, seed if file or seed is not None else 1, tpm, pace, on or "", False)
     if file:
         folder, verdict = played(file, *how, given=given or (), control=False)
     else:
