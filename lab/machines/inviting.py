@@ -107,6 +107,15 @@ class Inviter:
                     self._answer(asks)
             else:
                 self._answer([ask for ask in asks if ask.stem == machine.name])
+        self._tell_of_strangers()
+
+    def _tell_of_strangers(self) -> None:
+        """They wait, as one does whose lab is not there yet: the Lab file may be the wrong one."""
+        known = {machine.name for machine in self._file.machines}
+        asking = {ask.parent.name for ask in self._at.glob("*/*.ask")} - known
+        if asking:
+            names = ", ".join(repr(name[:60]) for name in sorted(asking))
+            self._tell(f"asked for a bundle of {names}, and the Lab file has no such machine")
 
     async def _give_places(self, pool: str, asking: list[str]) -> None:
         """Each that has none gets one, noted before the lab has it."""
