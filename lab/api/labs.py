@@ -20,6 +20,7 @@ from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from lab.supervise import launching
 from lab.supervise.launching import LabState, Start, state_of
+from lab.supervise.size import LabSize, size_of
 from lab.supervise.state_folder import Invitations, LabFolder, LabRecord, all_labs
 
 DEFAULT_FILE = "default"
@@ -122,7 +123,7 @@ def _inviting(record: LabRecord, invite: Invitations) -> LabRecord:
 def _refuse_without_tpm(file: dict[str, Any]) -> None:
     """``model`` is no TPM: a lab of real processes that sealed into it would show nothing; a
     host without TPM is legal."""
-    backends = launching.size_of(file).tpm
+    backends = size_of(file).tpm
     if backends.get("model"):
         raise KeysteadError(
             "KS-USE-003",
@@ -156,7 +157,7 @@ def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) 
         state=state,
         seconds=round(seconds, 2),
         brokers=Brokers(server=server, **ports),
-        **msgspec.structs.asdict(launching.size_of(record.file, len(record.hosts_added))),
+        **msgspec.structs.asdict(_size(record)),
         seed=record.seed,
         folder=str(start.folder.path),
         supervisor=start.folder.supervisor(),
@@ -164,6 +165,10 @@ def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) 
         notices=start.notices,
         examples=_three_things(record),
     )
+
+
+def _size(record: LabRecord) -> LabSize:
+    return size_of(record.file, len(record.hosts_added), record.places or ())
 
 
 def _three_things(record: LabRecord) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ def _three_things(record: LabRecord) -> tuple[str, ...]:
         found.append(f"keystead fault vcenter.down{more}")
     elif kms:
         found.append(f"keystead link cut {record.file['vcenters'][0]['name']} {kms[0]}{more}")
-    if launching.size_of(record.file).hosts:
+    if _size(record).hosts:
         found.append(f"keystead host reboot esxi-001{more}")
     return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]
 
@@ -251,7 +256,7 @@ def _listed(folder: LabFolder) -> ListedLab | None:
     if state is LabState.KILLED:
         known["reason"] = folder.end()
     if record is not None:
-        size = launching.size_of(record.file, len(record.hosts_added))
+        size = _size(record)
         others = len(record.file["kms"]) + len(record.file["vcenters"])
         known |= {
             "nodes": size.hosts + others,

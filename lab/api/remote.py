@@ -33,7 +33,8 @@ class Remote:
     Commands go to ``vcenter``; empty: each to the one of its own choice; ``user`` gives them there,
     empty: its administrator. Entering raises
     ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run, KS-LAB-010 when
-    it runs and does not answer, KS-AGENT-006 when one that is attached is not reached.
+    it runs and does not answer, KS-AGENT-006 when one that is attached is not reached, KS-AGENT-011
+    when what is reached refuses.
     """
 
     def __init__(self, folder: LabFolder, vcenter: str = "", user: str = "") -> None:
@@ -64,10 +65,12 @@ class Remote:
             async with asyncio.timeout(OPEN_LIMIT_S):
                 await self._client.open()
         except (NotSent, OSError, TimeoutError):
-            raise away(access) from None
+            raise away(access, self._client.trouble) from None
 
     def _gone(self) -> KeysteadError:
-        return not_running(self._folder) if self._access is None else away(self._access)
+        if self._access is None:
+            return not_running(self._folder)
+        return away(self._access, self.client.trouble)
 
     async def __aexit__(self, *error: object) -> None:
         if self._client is not None:

@@ -102,7 +102,7 @@ class ControlClient:
     def trouble(self) -> str:
         """Why there was no link the last time; empty when there was no trouble."""
         why = self._connection.refusal or self._connection.last_error
-        return "" if why is None else str(why)
+        return "" if why is None else str(why) or type(why).__name__
 
     @property
     def violations(self) -> int:

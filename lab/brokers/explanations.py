@@ -61,4 +61,18 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         "ask for routes between the servers; give each lab a name and an account of its own",
         1,
     ),
+    "KS-BROKER-010": (
+        "The servers of the bus take too few connections",
+        "Each node of the lab has a connection of its own, one more at each server watches it, and"
+        " a server that is lost leaves its connections to the others.",
+        "ask their administrator for a larger max_connections, of the server or of the account",
+        1,
+    ),
+    "KS-BROKER-011": (
+        "A certificate of the servers of the bus is not valid now",
+        "It has expired, or is not valid yet, by the clock of the machine that looked at it.",
+        "ask their administrator for a new certificate; see that the clock of that machine is"
+        " right",
+        1,
+    ),
 }

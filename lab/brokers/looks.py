@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 _LIMIT_S: Final = 2.0
+_AT_ONCE_S: Final = 0.5
 _LONGEST: Final = 1 << 20  # bytes of one piece of an answer
 _MOST_CLIENTS: Final = 100_000
 
@@ -28,6 +29,22 @@ async def greeting(host: str, port: int) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise ValueError("it is no nats-server")
     return told
+
+
+async def turned_away(url: str) -> str:
+    """Why a server closes the connection of whoever comes, as one does that has too many; empty
+    when it does not. Who logs in may not hear it: its own words meet a closed door first."""
+    said = b""
+    with suppress(OSError, TimeoutError):
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            async with asyncio.timeout(_AT_ONCE_S):
+                await reader.readline()
+                said = await reader.readline()
+        finally:
+            writer.close()
+    return said.decode(errors="replace").strip() if said.startswith(b"-ERR") else ""
 
 
 class NoServer(Exception):

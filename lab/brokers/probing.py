@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from lab.brokers.identities import TAP, Identities
-from lab.brokers.looks import NoServer, greeted
+from lab.brokers.looks import NoServer, greeted, turned_away
 from lab.brokers.program import MINIMUM
 from lab.errors import KeysteadError
 from lab.topology.plan import BusPlan
@@ -33,6 +33,10 @@ PATIENCE_S: Final = 3.0  # until what was sent must have come, and what was refu
 NOBODY: Final = "nobody"
 _OPTIONS: Final = ConnectionOptions(first_connect_s=4.0)
 _SHOWN: Final = 3
+_TOO_MANY: Final = "connections exceeded"  # of the server, or of the account
+_OF_TIME: Final = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+Open = contextlib.AsyncExitStack | contextlib.ExitStack
 
 
 class Ear:
@@ -69,12 +73,15 @@ class Probing:
         self._token = f"probe{os.urandom(6).hex()}"
         self._ears: dict[str, Ear] = {}
         self.there: list[str] = []  # the addresses that answered
+        self._count = 1  # of nodes that were tried together
 
     async def all(self, nodes: Sequence[NodeName]) -> list[str]:
         """What is not as it should be and no reason not to start. ``KeysteadError``: KS-BROKER-004
         nobody answers, 005 TLS, 006 too old or too small, 007 our keys are not known, 008 more or
-        less is permitted than should be, 009 they are not one bus of this lab alone."""
+        less is permitted than should be, 009 they are not one bus of this lab alone, 010 they take
+        fewer connections than the lab has, 011 a certificate is not valid at this time."""
         self._authority_is_there()
+        self._count = len(nodes)
         self.there, away = await self._greeted()
         begun = asyncio.get_running_loop().time()
         async with contextlib.AsyncExitStack() as stack:
@@ -82,7 +89,9 @@ class Probing:
                 tap = await self._login(url, TAP, ("l.>", "e.>"))
                 stack.callback(tap.abort)
             await self._tap_is_silent(tap)
-            unknown = [n for n in await for_each(nodes, self._tried, at_once=AT_ONCE) if n]
+            # All stay until all have come: so many connections the lab has.
+            found = await for_each(nodes, lambda n: self._tried(n, stack), at_once=AT_ONCE)
+            unknown = [node for node in found if node]
             if unknown:
                 self._unknown(unknown)
             await self._heard(nodes)
@@ -92,9 +101,11 @@ class Probing:
         return [f"{text}; the others do" for text in away]
 
     async def one(self, node: NodeName) -> None:
-        """KS-BROKER-007 or 008 for a node that may not do what it must, or may do more."""
-        if await self._tried(node):
-            self._unknown([node])
+        """KS-BROKER-007 or 008 for a node that may not do what it must, or may do more; 010 when
+        there is no room for it."""
+        with contextlib.ExitStack() as stack:
+            if await self._tried(node, stack):
+                self._unknown([node])
 
     # ---- greetings ----------------------------------------------------------------------------
 
@@ -147,7 +158,7 @@ class Probing:
         except NotSent as error:
             if made.refusal is not None:
                 self._unknown([name], url)
-            self._not_reached(url, made.last_error or error)
+            await self._not_reached(url, made.last_error or error)
         if made.violations:
             self._wrong(url, "the tap may not hear l.> and e.>")
         return made
@@ -165,12 +176,23 @@ class Probing:
             secured=self._secured,
         )
 
-    def _not_reached(self, url: str, error: Exception) -> NoReturn:
+    async def _not_reached(self, url: str, error: Exception) -> NoReturn:
         if isinstance(error, ssl.SSLError):
             why = getattr(error, "verify_message", "") or error.reason
+            if getattr(error, "verify_code", 0) in _OF_TIME:
+                raise KeysteadError("KS-BROKER-011", f"{url}: {why}")
             whose = self._bus.authority or "the authorities of this machine"
             raise KeysteadError("KS-BROKER-005", f"{url}: {why} (by {whose})")
+        for one in url.split(","):
+            if _TOO_MANY in f"{error} {await turned_away(one)}".lower():
+                text = f"{one} takes no more connections: it has to take those of {self._size()}"
+                raise KeysteadError("KS-BROKER-010", text)
         raise KeysteadError("KS-BROKER-004", f"{url} lets nobody in: {error}")
+
+    def _size(self) -> str:
+        """What has connections to the servers, in words."""
+        nodes = "1 node" if self._count == 1 else f"{self._count} nodes"
+        return f"{nodes} of the lab {self._lab}, and one more that watches"
 
     # ---- trying -------------------------------------------------------------------------------
 
@@ -179,12 +201,14 @@ class Probing:
         if not await _comes(lambda: tap.violations > 0):
             self._wrong(tap.url, "the tap may speak")
 
-    async def _tried(self, node: NodeName) -> str:
-        """The node's name when its key is not known; KS-BROKER-008 for permissions; else empty."""
+    async def _tried(self, node: NodeName, stack: Open) -> str:
+        """The node's name when its key is not known; KS-BROKER-008 for permissions; else empty.
+        Its connection stays until ``stack`` is left."""
         seed = self._identities.node(node).seed
         probe = f"{reply_prefix(node, node)}{self._token}"
         url = ",".join(self._ears) or ",".join(self._bus.urls)
         made = self._connection(url, node, seed, (own_subscription(node),), probe)
+        stack.callback(made.abort)
         try:
             await made.open(Ear(self._token))
         except NotSent as error:
@@ -194,23 +218,20 @@ class Probing:
                 )
             if made.refusal is not None:
                 return str(node)
-            self._not_reached(url, made.last_error or error)
-        try:
-            made.send(f"e.{node}.{self._token}", b"")
-            for what, forbidden in (
-                ("speak as others do", f"l.{NOBODY}.{node}.q.{self._token}"),
-                ("tell as others do", f"e.{NOBODY}.{self._token}"),
-            ):
-                before = made.violations
-                made.send(forbidden, b"")
-                if not await _comes(lambda b=before: made.violations > b):
-                    self._wrong(url, f"{node} may {what}")
+            await self._not_reached(url, made.last_error or error)
+        made.send(f"e.{node}.{self._token}", b"")
+        for what, forbidden in (
+            ("speak as others do", f"l.{NOBODY}.{node}.q.{self._token}"),
+            ("tell as others do", f"e.{NOBODY}.{self._token}"),
+        ):
             before = made.violations
-            await made.subscribe(f"l.*.{NOBODY}.>")
-            if not await _comes(lambda: made.violations > before):
-                self._wrong(url, f"{node} may hear what is for others")
-        finally:
-            made.abort()
+            made.send(forbidden, b"")
+            if not await _comes(lambda b=before: made.violations > b):
+                self._wrong(url, f"{node} may {what}")
+        before = made.violations
+        await made.subscribe(f"l.*.{NOBODY}.>")
+        if not await _comes(lambda: made.violations > before):
+            self._wrong(url, f"{node} may hear what is for others")
         return ""
 
     async def _heard(self, nodes: Sequence[NodeName]) -> None:

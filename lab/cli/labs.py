@@ -235,6 +235,8 @@ def _present(lab: Lab, options: Options) -> None:
     tpm = ", ".join(
         f"{'no TPM' if kind == 'none' else kind} under {n} hosts" for kind, n in lab.tpm.items()
     )
+    pools = ", ".join(lab.pools)
+    more = f", and one with each machine that asks {pools} for a place" if pools else ""
     pairs(
         [
             ("lab", f"{lab.name}, {lab.state} after {lab.seconds:.1f} s"),
@@ -246,7 +248,7 @@ def _present(lab: Lab, options: Options) -> None:
             ("tpm", tpm),
             ("pace", f"{lab.pace:g} (lab seconds in one second)"),
             ("processes", lab.processes),
-            ("hosts", lab.hosts),
+            ("hosts", f"{lab.hosts}{more}"),
             ("vms", lab.vms),
             ("folder", lab.folder),
             *(("notice", text) for text in lab.notices),

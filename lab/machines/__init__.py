@@ -27,4 +27,5 @@ On the other machine:
 Of both:
 
 - ``explanations``  errors for people
+- ``unreached``     why a lab is not reached from elsewhere
 """

@@ -21,6 +21,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.errors import KeysteadError
 from lab.machines.listening import LISTENING, address, authority, kept, reached
+from lab.machines.unreached import unreached
 from lab.supervise.scratch import no_room, state_home
 from lab.supervise.state_folder import LabFolder, lab_name
 from services.runtime.real.files import replace_file
@@ -108,10 +109,9 @@ def client_of(access: Access) -> ControlClient:
     return ControlClient(f"nats://{access.address}", access.seed, CLI, secured=secured)
 
 
-def away(access: Access) -> KeysteadError:
-    """Why it cannot be commanded."""
-    text = f"the lab {access.lab} does not answer at {access.address}"
-    return KeysteadError("KS-AGENT-006", text)
+def away(access: Access, trouble: str = "") -> KeysteadError:
+    """Why it cannot be commanded; ``trouble`` is what the client has seen."""
+    return unreached(access.lab, access.address, trouble)
 
 
 def _place(name: str) -> Path:

@@ -39,7 +39,7 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
     ),
     "KS-AGENT-006": (
         "The lab is not reached",
-        "Nothing answers at the address of the bundle, or what answers is another lab.",
+        "Nothing answers at the address of the bundle, or of the file of `keystead lab access`.",
         "see that `keystead up --listen` runs there, and that its port is open to this machine",
         os.EX_UNAVAILABLE,
     ),
@@ -67,5 +67,13 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         " beats, or the machine stood still. What was measured meanwhile counts neither way.",
         "see `keystead get machines -o wide`; repeat the run when the network is calmer",
         5,
+    ),
+    "KS-AGENT-011": (
+        "Another lab answers at the address",
+        "What answers at the address of the file is another lab, no lab at all, or this one made"
+        " anew, which knows none of the keys of before.",
+        "see which lab listens there (`keystead list`); write a new file where it runs: `keystead"
+        " lab bundle`, or `keystead lab access`",
+        1,
     ),
 }

@@ -22,6 +22,7 @@ from lab.machines.checkup import AGENT
 from lab.machines.health import serve
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
+from lab.machines.unreached import cause, unknown, unreached
 from lab.processes import preload
 from lab.processes.agents import Agents, copied_server, log_of
 from lab.processes.revival import Part, Revival
@@ -64,8 +65,9 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
     this user's state folder, ``arrays`` the folder of shared datastores, in place of the file's.
 
     KS-AGENT-002 for a file that is no bundle, KS-AGENT-004 and KS-AGENT-005 when the lab refuses,
-    KS-AGENT-006 when it is not reached, KS-AGENT-009 for a folder of another machine, KS-ARRAY-001
-    to KS-ARRAY-007 for a shared datastore whose folder does not fit.
+    KS-AGENT-006 when it is not reached, KS-AGENT-011 when what is reached is another one,
+    KS-AGENT-009 for a folder of another machine, KS-ARRAY-001 to KS-ARRAY-007 for a shared
+    datastore whose folder does not fit.
     """
     bundle = read(file)
     _can_hold(bundle)
@@ -154,23 +156,11 @@ async def _opened(
     try:
         await client.open()
     except NotSent as error:
-        if _unknown(str(error)):
+        if unknown(str(error)):
             raise _replaced(bundle) from None
-        text = f"the lab {bundle.manifest.lab} is not reached: {_cause(str(error))}"
-        raise KeysteadError("KS-AGENT-006", text) from None
+        manifest = bundle.manifest
+        raise unreached(manifest.lab, manifest.address, str(error)) from None
     return client
-
-
-def _cause(text: str) -> str:
-    """What TLS says of a stranger is told in words."""
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "what listens there has no certificate of this lab"
-    return text
-
-
-def _unknown(text: str) -> bool:
-    """Whether a broker of the lab does not know the nkey; it was reached under the lab's TLS."""
-    return "authorization" in text.lower()
 
 
 def _replaced(bundle: Bundle) -> KeysteadError:
@@ -228,15 +218,16 @@ async def _seek(
     manifest, told, gone = bundle.manifest, "", 0
     while True:
         gone = 0 if client.connected else gone + 1
-        cause = _cause(client.trouble) if gone > SILENT_S / SEEK_EVERY_S else ""
-        if cause and _unknown(cause):
+        trouble = client.trouble if gone > SILENT_S / SEEK_EVERY_S else ""
+        if unknown(trouble):
             raise _replaced(bundle)
-        if cause and cause != told:
-            text = f"the lab {manifest.lab} is not reached: {cause}"
+        why = cause(trouble) or trouble
+        if why and why != told:
+            text = f"the lab {manifest.lab} is not reached: {why}"
             holding.say(f"{text}; this agent goes on asking")
         elif told and client.connected:
             holding.say(f"the lab {manifest.lab} is reached again")
-        told = cause
+        told = why
         if not holding.taken or holding.silent_s > SILENT_S:
             holding.look_back()
             client.publish(

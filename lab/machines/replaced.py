@@ -53,16 +53,19 @@ class Replaced:
             return []
         if changed == self._changed:
             return []
-        self._changed, found = changed, []
+        found, all_read = [], True
         for name in self._machines:
             try:
                 bundle = issued(self._folder, name)
             except (OSError, msgspec.DecodeError):
+                all_read = False
                 continue
             if bundle is not None:
                 if self._known.get(name, bundle.id) != bundle.id:
                     found.append(name)
                 self._known[name] = bundle.id
+        if all_read:  # one that is not readable at this moment is looked at again
+            self._changed = changed
         return found
 
     async def let_go(self, names: list[str]) -> None:

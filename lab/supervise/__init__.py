@@ -4,6 +4,7 @@
 - ``health``        what it says to who asks how the lab is
 - ``notebook``      what it writes down, also when there is no room for a while
 - ``launching``     starts and stops it from outside
+- ``size``          what a Lab file comes to
 - ``state_folder``  the folder of a lab: its record, its lock, its supervisor
 - ``scratch``       folders that nobody shall find again, and who removes them after a kill
 

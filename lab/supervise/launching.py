@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,7 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room, state_home
+from lab.supervise.size import size_of
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.demand import hint
 
@@ -84,43 +85,6 @@ def not_running(folder: LabFolder) -> KeysteadError:
             return KeysteadError("KS-LAB-010", f"the lab {folder.name} runs, but does not answer")
         case LabState.BUSY:
             return KeysteadError("KS-LAB-002", f"the lab {folder.name} is being started or stopped")
-
-
-class LabSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Lab file comes to; ``pack`` is the most hosts in one process, ``tpm`` counts hosts
-    by what lies under them."""
-
-    pace: float
-    pack: int
-    processes: int
-    hosts: int
-    vms: int
-    tpm: dict[str, int]
-
-
-def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
-    """The size of a lab of this file (all overrides applied); ``added`` hosts came later.
-
-    ``processes``: one supervisor, one fork server, the brokers, and the agents.
-    """
-    clusters, bus = file["clusters"], file.get("bus", {})
-    hosts = [c["hosts"] for c in clusters]
-    agents = len(file["kms"]) + len(file["vcenters"]) + added
-    agents += sum(-(-h["count"] // h["pack"]) for h in hosts)
-    tpm: dict[str, int] = {}
-    for host in hosts:
-        without = host.get("without_tpm", 0)
-        for backend, count in ((host["tpm"], host["count"] - without), ("none", without)):
-            if count:
-                tpm[backend] = tpm.get(backend, 0) + count
-    return LabSize(
-        pace=file["pace"],
-        pack=max((min(h["pack"], h["count"]) for h in hosts if h["count"]), default=1),
-        processes=agents + 3 + (0 if bus.get("url") else bus.get("servers", 1)),
-        hosts=sum(h["count"] for h in hosts) + added,
-        vms=sum(c["vms"]["count"] for c in clusters),
-        tpm=tpm,
-    )
 
 
 def differences(old: object, new: object, where: str = "") -> list[str]:

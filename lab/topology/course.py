@@ -108,9 +108,14 @@ class Course:
 
     async def ask(self, node: NodeName, message: Request[R]) -> R:
         """Ask until there is an answer; what nobody answers, until the work has stalled."""
+        return await self.tried(lambda: self._lab.ask(node, message, within_s=self.stall_s))
+
+    async def tried(self, work: Callable[[], Awaitable[V]]) -> V:
+        """What ``work`` brings, which may be done twice; what nobody answers, as by a machine that
+        is away for a moment, is done again until all has stalled."""
         while True:
             try:
-                return await self._lab.ask(node, message, within_s=self.stall_s)
+                return await work()
             except _UNANSWERED:
                 if self.stalled:
                     raise

@@ -70,7 +70,7 @@ async def provision(lab: LabCore, report: Report) -> None:
             2,
             f"enable key persistence on {len(topology.key_persistence)} hosts",
             topology.key_persistence,
-            lambda host: esxcli(lab, host, "system security keypersistence enable"),
+            lambda host: _persist_keys(lab, course, host),
             at_once=at_once,
         )
     await course.each(
@@ -115,7 +115,7 @@ async def provision_host(
     trust, where its cluster is a trusted one.
     """
     if persistent:
-        await esxcli(lab, host, "system security keypersistence enable")
+        await _persist_keys(lab, course, host)
     await _add_host(lab, course, host)
     if trusted is not None:
         await trusted.trust(host)
@@ -179,7 +179,8 @@ async def start_nodes(
 
 
 async def _start(lab: LabCore, course: Course, node: NodeName, strict: bool) -> None:
-    status = await lab.power_on(node, within_s=max(BOOT_LIMIT_S, course.stall_s))
+    within_s = max(BOOT_LIMIT_S, course.stall_s)
+    status = await course.tried(lambda: lab.power_on(node, within_s=within_s))
     if strict and status.state is not NodeRunState.RUNNING:
         raise KeysteadError(
             "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
@@ -194,6 +195,11 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
     return result.output
 
 
+async def _persist_keys(lab: LabCore, course: Course, host: NodeName) -> None:
+    command = "system security keypersistence enable"
+    await course.tried(lambda: esxcli(lab, host, command))
+
+
 async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
     """A native provider is used when it is backed up: the lab's own backup of it is thrown away."""
     if plan.type != "native":
@@ -206,14 +212,15 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
         )
         await course.ask(plan.vcenter, register)
         if plan.kmip:
-            await trust_each_other(lab, plan.vcenter, plan.provider, plan.kmip)
+            trust = trust_each_other
+            await course.tried(lambda: trust(lab, plan.vcenter, plan.provider, plan.kmip))
         return
     create = CreateNativeProvider(
         provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default
     )
     with suppress(AlreadyExists):  # an earlier try
         await course.ask(plan.vcenter, create)
-    await take_backup(lab, plan.vcenter, plan.provider)
+    await course.tried(lambda: take_backup(lab, plan.vcenter, plan.provider))
 
 
 async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:

@@ -31,9 +31,9 @@ class Brokers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Lab(Answer, frozen=True, kw_only=True):
     """A lab that was started.
 
-    ``seconds`` until it was ready; ``pace``: lab seconds in one; ``pack``: the most hosts in a
-    process; ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``missing`` is
-    what is wrong, ``notices`` what is no harm; ``examples`` (in documents: ``try``) fit this lab.
+    ``seconds`` until it was ready; ``pack``: the most hosts in a process; ``tpm`` counts hosts by
+    what lies under them; machines that ask ``pools`` for a place bring more; ``missing`` is what is
+    wrong, ``notices`` what is no harm; ``examples`` (in documents: ``try``) fit this lab.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Lab(Answer, frozen=True, kw_only=True):
     hosts: int
     vms: int
     tpm: dict[str, int]
+    pools: tuple[str, ...] = ()
     seed: int
     folder: str
     supervisor: int

@@ -154,6 +154,58 @@ async def test_tls_is_of_the_authority_that_is_named(tmp_path: Path, serve: Make
 
 
 @pytest.mark.parametrize(
+    ("days", "told"), [(-1, "certificate has expired"), (4, "certificate is not yet valid")]
+)
+async def test_a_certificate_that_is_not_valid_now_has_a_fix_of_its_own(
+    tmp_path: Path, serve: MakeServer, days: int, told: str
+) -> None:
+    pem = certificate(tmp_path, "old", until=days)
+    server = await serve(
+        config(), f'tls {{ cert_file: "{pem}", key_file: "{pem.with_suffix(".key")}" }}'
+    )
+    with pytest.raises(KeysteadError) as caught:
+        await started(tmp_path, f"tls://127.0.0.1:{server.port}", authority=str(pem))
+    assert caught.value.id == "KS-BROKER-011" and told in str(caught.value)
+    assert "new certificate" in caught.value.fix and "clock" in caught.value.fix
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+async def test_a_server_that_takes_too_few_connections_says_so_itself(
+    tmp_path: Path, serve: MakeServer, most: int
+) -> None:
+    """The lab has three nodes and who watches; it was told that a node does not start."""
+    server = await serve(config(), f"max_connections: {most}")
+    id, text = await refused(tmp_path, server.url)
+    assert (id, text.startswith(server.url)) == ("KS-BROKER-010", True), text
+    assert "takes no more connections" in text and "3 nodes" in text
+
+
+async def test_a_server_that_takes_just_enough_will_do(tmp_path: Path, serve: MakeServer) -> None:
+    server = await serve(config(), "max_connections: 4")
+    bus, told = await started(tmp_path, server.url)
+    assert bus.answers and not told
+    nodes = [Incarnation(NodeName(name), 1) for name in ("kms", "vcenter", "esxi-001")]
+    wires = [NatsWire(server.url, kept_keys("far").node(n.node).seed, n) for n in nodes]
+    for wire in wires:
+        await wire.open(Recorder())
+    with pytest.raises(KeysteadError) as caught:
+        await bus._probing.one(NodeName("kms"))  # as of one that has lost its link
+    assert caught.value.id == "KS-BROKER-010" and "3 nodes" in str(caught.value)
+    for wire in wires:
+        wire.abort()
+    await bus.stop()
+
+
+async def test_an_account_that_takes_too_few_is_told_as_well(
+    tmp_path: Path, serve: MakeServer
+) -> None:
+    limited = config().replace("users: [", "limits: { max_connections: 2 }\n  users: [", 1)
+    assert limited != config()
+    id, text = await refused(tmp_path, (await serve(limited)).url)
+    assert id == "KS-BROKER-010", text
+
+
+@pytest.mark.parametrize(
     ("old", "new", "id", "told"),
     [
         ("U", "", "KS-BROKER-007", "does not know tap"),

@@ -93,8 +93,9 @@ async def greeter(line: bytes) -> asyncio.Server:
     return await asyncio.start_server(greet, "127.0.0.1", 0)
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """``name``.pem and ``name``.key for 127.0.0.1, its own authority."""
+def certificate(folder: Path, name: str, until: int = 2) -> Path:
+    """``name``.pem and ``name``.key for 127.0.0.1, its own authority, valid for the three days that
+    end ``until`` days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -104,8 +105,8 @@ def certificate(folder: Path, name: str) -> Path:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now + datetime.timedelta(days=until - 3))
+        .not_valid_after(now + datetime.timedelta(days=until))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import io
 import json
 import resource
@@ -24,6 +26,7 @@ from lab.machines.admission import use
 from lab.machines.bundle import Bundle, packed, read
 from lab.machines.issuing import issue
 from lab.machines.joined import JoinedFolder, _holder
+from lab.supervise.scratch import LOCK
 from lab.supervise.state_folder import LabFolder
 from lab.topology.machine_plan import SharedArray
 from protocol.messages.machines import MachineSeeks
@@ -288,3 +291,23 @@ async def test_a_lab_that_is_not_there_is_told(folder: LabFolder, tmp_path: Path
             await joining._opened(bundle, joined, f"nats://{bundle.manifest.address}", holding)
         joined.close()
     assert refused.value.id == "KS-AGENT-006"
+
+
+async def test_a_look_at_its_health_does_not_keep_an_agent_from_its_folder(
+    folder: LabFolder, tmp_path: Path
+) -> None:
+    """``keystead healthcheck`` shares the lock of each folder for a moment."""
+    bundle = bundle_of(folder, tmp_path / "east.bundle")
+    first = JoinedFolder(bundle)
+    first.close()
+    with (first.path / LOCK).open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        opening = asyncio.create_task(asyncio.to_thread(JoinedFolder, bundle))
+        await asyncio.sleep(0.05)
+        assert not opening.done(), "it waits"
+        fcntl.flock(looking, fcntl.LOCK_UN)
+        joined = await opening
+        joined.close()
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        with pytest.raises(KeysteadError, match="runs here already"):
+            await asyncio.to_thread(JoinedFolder, bundle)

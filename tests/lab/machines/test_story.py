@@ -299,6 +299,19 @@ def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Pa
     assert two.stands("joined") and two.far.nodes() == ["ks-esxi-002"]
 
 
+def test_an_agent_tells_a_document_a_line_where_it_is_asked_to(two: Two, tmp_path: Path) -> None:
+    begun = time.time()
+    ran = Cli(tmp_path / "fourth")("agent", "join", str(two.bundle), "-o", "json")
+    told = [json.loads(line) for line in ran.out.splitlines()]
+    assert [sorted(line) for line in told] == [["apiVersion", "at", "kind", "text"]] * len(told)
+    assert {line["kind"] for line in told} == {"AgentTold"}
+    assert told[0]["text"].startswith("machine east of the lab far at 127.0.0.1:")
+    assert all(begun - 1 < line["at"] < time.time() + 1 for line in told)
+    assert ran.code == 1 and "KS-AGENT-004" in ran.err
+    refused = Cli(tmp_path / "fourth")("agent", "join", str(two.bundle), "-o", "yaml")
+    assert refused.code == 64 and "KS-USE-003" in refused.err
+
+
 @pytest.mark.slow
 def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) -> None:
     (process,) = (p for p in two.far.cli.processes() if p.pid and p.name().startswith("ks-"))

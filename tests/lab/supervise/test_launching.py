@@ -14,6 +14,7 @@ from lab.api.machines import what_starts
 from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
+from lab.supervise.size import size_of
 from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -136,7 +137,7 @@ def test_differences_name_the_place() -> None:
 )
 def test_the_summary_counts_what_the_plan_makes(changes: dict[str, Any]) -> None:
     file = load("default", **changes)
-    topology, size = plan(file), launch.size_of(file.model_dump(mode="json"))
+    topology, size = plan(file), size_of(file.model_dump(mode="json"))
     assert size.processes == len(topology.groups) + 4
     assert size.vms == len(topology.vms)
     assert size.hosts == sum(s.role.value == "esxi" for s in topology.nodes)

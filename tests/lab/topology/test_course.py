@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from chaos.observe.listing import all_vms
+from chaos.observe.listing import all_hosts, all_vms
 from lab.errors import KeysteadError
 from lab.simulation.sim_lab import SimLab
 from lab.topology.course import Course, Pace, unheard
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from lab.topology.provision import named, provision, start_nodes, wait_ready
-from protocol.errors import HostUnreachable, ProductError
+from protocol.errors import HostUnreachable, NotConnected, ProductError
 from protocol.messages.agent import CutRule, NodeStatus
+from protocol.messages.base import Request
+from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import AddHost, ListVms
+from protocol.messages.vcenter.kmip import RetrieveKmipServerCert
+from protocol.messages.vcenter.native import ExportProvider
 from protocol.terms import ClusterName, NodeName, PowerState, VmCryptoState
 
 VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-002")
 CUT = tuple(CutRule(id="cut", src=src, dst=dst) for src, dst in ((VCENTER, HOST), (HOST, VCENTER)))
 
 
+@contextmanager
+def started(name: str, **changes: Any) -> Iterator[SimLab]:
+    made = SimLab(plan(load(name, tpm="model", **changes)), 7)
+    made.run(made.start())
+    try:
+        yield made
+    finally:
+        for store in made.world.stores.values():
+            store.close()
+        made.loop.close()
+
+
 @pytest.fixture
 def lab() -> Iterator[SimLab]:
-    file = load("default", hosts=3, vms=3, tpm="model")
-    made = SimLab(plan(file), 7)
-    made.run(made.start())
-    yield made
-    for store in made.world.stores.values():
-        store.close()
-    made.loop.close()
+    with started("default", hosts=3, vms=3) as made:
+        yield made
 
 
 def beside(lab: SimLab, work: Coroutine[Any, Any, Any], act: Callable[[], Any]) -> None:
@@ -56,6 +68,31 @@ def test_a_lab_comes_up_although_a_host_is_silent_for_longer_than_a_call_may_las
 
     beside(lab, provision(lab, unheard), silent_for_a_while)
     assert lab.monotonic() > 45
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [("power_on", None), ("ask", Esxcli), ("ask", RetrieveKmipServerCert), ("ask", ExportProvider)],
+)
+def test_a_lab_comes_up_although_a_machine_is_away_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, asked: str, message: type[Request[Any]] | None
+) -> None:
+    """A host that joins again, a vCenter whose link is lost: each call is made again."""
+    name = "kmip" if message is RetrieveKmipServerCert else "default"
+    name = "native" if message is ExportProvider else name
+    with started(name, hosts=2, vms=2, key_persistence=True) as lab:
+        inner, away = getattr(lab, asked), [3]
+
+        async def lost(node: NodeName, *args: Any, **options: Any) -> Any:
+            if (message is None or isinstance(args[0], message)) and away[0]:
+                away[0] -= 1
+                raise NotConnected(f"the machine of {node} is away")
+            return await inner(node, *args, **options)
+
+        monkeypatch.setattr(lab, asked, lost)
+        lab.run(provision(lab, unheard), seconds=10_000)
+        assert away == [0]
+        assert all(host.connection == "connected" for host in lab.run(all_hosts(lab, VCENTER)))
 
 
 def test_a_lab_that_is_built_already_is_built_once_more_without_a_refusal(lab: SimLab) -> None:

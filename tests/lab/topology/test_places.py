@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from lab.errors import KeysteadError
+from lab.supervise.size import size_of
 from lab.supervise.state_folder import Place
 from lab.topology.lab_file import LabFile, load
 from lab.topology.places import next_place, spec_of, vms_of, with_places
@@ -65,6 +66,18 @@ def test_a_lab_that_goes_on_has_all_that_was_given_in_the_same_processes() -> No
     assert both.groups[two.processes[0] - 1] == ("esxi-004",)
     assert both.key_persistence == ("esxi-003", "esxi-004")
     assert with_places(bare, file, []) == bare
+
+
+def test_hosts_that_came_with_their_machines_are_counted_with_their_vms() -> None:
+    """The summary of ``up`` said two VMs and no host of a lab in containers that had none yet."""
+    file = load(pool_file())
+    topology = with_places(plan(file), file, given(file, "one", "two"))
+    content = file.model_dump(mode="json")
+    bare = size_of(content)
+    assert (bare.hosts, bare.vms, bare.tpm, bare.pools) == (2, 2, {"none": 2}, ("racks",))
+    both = size_of(content, 0, given(file, "one", "two"))
+    assert (both.hosts, both.vms, both.tpm) == (4, 6, {"none": 4})
+    assert both.processes == len(topology.groups) + 4
 
 
 def test_a_lab_with_one_place_and_a_built_one_is_the_same_lab() -> None:
