@@ -34,6 +34,8 @@ class Engine:
 
     def __init__(self, folder: Path, store: Path) -> None:
         self.folder, self._stopping = folder, threading.Event()
+        # Networks are the machine's: another engine's are called otherwise, and stay.
+        self.project = f"keystead-{os.getpid()}"
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
         _, processes = resource.getrlimit(resource.RLIMIT_NPROC)
         self._limits = [f"nofile={files}:{files}", f"nproc={processes}:{processes}"]
@@ -52,6 +54,7 @@ class Engine:
             "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
             "DOCKER_HOST": f"unix://{folder}/s",
             "KEYSTEAD_PORT": "0",
+            "COMPOSE_PROJECT_NAME": self.project,
         }
         self._service: subprocess.Popen[bytes] | None = None
         self._looking = threading.Thread(target=self._look, daemon=True)

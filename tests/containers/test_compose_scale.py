@@ -68,7 +68,7 @@ def test_many_hosts_are_ready_soon_after_one_command(
         up.wait(60)
         used, own_s = engine.cpu_s(), engine.own_cpu_s() - own_s
         hosts = sorted(cpu_s for name, cpu_s in used.items() if "-esxi-" in name)
-        each = ", ".join(f"{part} {used[f'keystead-{part}-1']:.2f}" for part in BASE)
+        each = ", ".join(f"{part} {used[f'{engine.project}-{part}-1']:.2f}" for part in BASE)
         print(f"CPU seconds: a host {hosts[0]:.2f} to {hosts[-1]:.2f}, median ", end="")
         print(f"{statistics.median(hosts):.2f}; {each}; engine and looks {own_s:.1f}; ", end="")
         print(f"all {sum(used.values()) + own_s:.1f}")
