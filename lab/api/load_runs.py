@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.history import until_cut
 from lab.api.answers.load import LoadReport
 from lab.api.answers.local import RunDescription
 from lab.api.run_description import description
@@ -31,7 +32,7 @@ def loaded(folder: RunFolder, record: RunRecord) -> RunDescription | None:
         seconds=seconds,
         verdict=folder.verdict(),
         problem=problem,
-        records=0,
+        records=len(until_cut(folder.history)) if folder.history.is_file() else 0,
         examples=examples,
     )
 

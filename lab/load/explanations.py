@@ -9,7 +9,8 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
     "KS-LOAD-001": (
         "A threshold fits nothing of the load",
         "It names an operation that is not in the mix, or it cannot be read.",
-        "name an operation of `--mix`, or all, as in `--threshold 'get.p99 < 50ms'`",
+        "name an operation of `--mix`, or all, and a limit with its unit, as in"
+        " `--threshold 'get.p99 < 50ms'`",
         os.EX_USAGE,
     ),
     "KS-LOAD-002": (

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +25,7 @@ from chaos.load.profile import read_rate
 from chaos.workload import Arrival
 from lab.api.answers.load import LoadChange, LoadReport
 from lab.cli.main import run
+from lab.load.door import NAME, runs
 from lab.load.generator import Generator
 from lab.load.journal import Begun, Journal, broken_off, rest_of
 from lab.load.kept import begin
@@ -197,6 +201,25 @@ def test_a_load_in_virtual_time_is_not_changed(
     folder.write("run.json", msgspec.json.encode(record))
     assert run(["load", "rate", "10/s", folder.run]) != 0
     assert f"error KS-LOAD-006: {folder.run} is in virtual time" in capsys.readouterr().err
+
+
+def test_a_load_whose_queue_is_full_for_a_moment_runs_all_the_same(home: Path) -> None:
+    """Hundreds that change it at once are more than a socket keeps waiting."""
+    folder = begin(1)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(folder.path / NAME))
+        door.listen(0)
+        others = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            with suppress(BlockingIOError):
+                other.connect(str(folder.path / NAME))
+        later = threading.Timer(0.3, lambda: door.accept()[0].close())
+        later.start()
+        assert runs(folder)
+        later.join()
+        for other in others:
+            other.close()
 
 
 # ---- an experiment's load ------------------------------------------------------------------------

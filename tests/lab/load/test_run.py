@@ -107,7 +107,8 @@ def test_of_a_load_that_was_killed_there_is_what_its_history_has(
     assert 0 < cut_off.items[-1].offered < whole["items"][-1]["offered"]
     told_again = home / "killed.html"
     assert run(["describe", "run", killed.run]) == 0
-    assert f"try: keystead report {killed.run}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"try: keystead report {killed.run}" in out and " 0 records" not in out
     assert run(["report", killed.run, "-o", str(told_again), "--hgrm", str(home / "k.hgrm")]) == 0
     assert "not by itself" in told_again.read_text() and (home / "k-power.hgrm").exists()
     assert run(["report", killed.run, "--junit", str(home / "killed.xml")]) == 0
