@@ -20,8 +20,10 @@ from lab.brokers.looks import NoServer, greeted
 from lab.errors import KeysteadError
 from lab.machines.health import Health
 from lab.machines.joined import JoinedFolder
+from lab.machines.part import unsealed
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import HostUnreachable, InvalidState, NotAvailable, SaveFailed
 from protocol.messages.base import Request
 from protocol.messages.host import Done
@@ -30,6 +32,7 @@ from protocol.messages.machines import (
     Beaten,
     EndProcess,
     HeldProcess,
+    KeepIdentities,
     KnowNodes,
     ProcessStarted,
     RefuseMachine,
@@ -67,6 +70,7 @@ class Holding:
         self.page = SharedOffset(folder.path / "offset")
         self.page.seconds = float("nan")  # that of another boot says nothing
         self.run, self.ended = os.urandom(8).hex(), ""
+        self._key = OneTimeKey()  # of this run
         self._before = folder.last_run()
         self._runs = {self.run}
         self.look_back()
@@ -89,6 +93,7 @@ class Holding:
             StopProcess: self._stop,
             EndProcess: self._end,
             KnowNodes: self._know,
+            KeepIdentities: self._keep,
             ReleaseMachine: self._release,
         }
 
@@ -96,6 +101,11 @@ class Holding:
         """What runs, by name."""
         found = sorted(self._held.items())
         return tuple(HeldProcess(name=name, life=one.life) for name, one in found)
+
+    @property
+    def key(self) -> bytes:
+        """Public: what is sealed to it only this run opens."""
+        return self._key.public
 
     @property
     def silent_s(self) -> float:
@@ -141,7 +151,7 @@ class Holding:
                 child.kill()
             for child in children:
                 await child.gone.wait()
-        self.ended, self.run = self.run, os.urandom(8).hex()
+        self.ended, self.run, self._key = self.run, os.urandom(8).hex(), OneTimeKey()
         self._runs.add(self.run)
         self.page.seconds = float("nan")
 
@@ -249,6 +259,15 @@ class Holding:
 
     async def _know(self, message: KnowNodes, sender: str) -> Done:
         self._learn(message.public)
+        return Done()
+
+    async def _keep(self, message: KeepIdentities, sender: str) -> Done:
+        self._ours(message.run)
+        part = unsealed(message.box, self.run, self._key, self._folder.lab, self._folder.machine)
+        try:
+            self._folder.keep(part)
+        except OSError as error:
+            raise _not_written(error) from None
         return Done()
 
     async def _release(self, message: ReleaseMachine, sender: str) -> Done:

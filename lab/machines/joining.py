@@ -240,6 +240,7 @@ async def _seek(
                     ended=holding.ended,
                     held=holding.held(),
                     epoch=holding.epoch,
+                    key=holding.key,
                 )
             )
         await asyncio.sleep(SEEK_EVERY_S)

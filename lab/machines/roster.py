@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from lab.arrays.guest import HERE, Guest, RemoteGuest
 from lab.arrays.meeting import Meeting
@@ -19,11 +22,12 @@ from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, use
 from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
+from lab.machines.part import part_of
 from lab.machines.replaced import Replaced
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import is_purged
 from lab.topology.course import Report
-from lab.topology.machine_plan import MachinePlan
+from lab.topology.machine_plan import MachinePlan, with_later
 from lab.topology.plan import Topology
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRecord
@@ -35,7 +39,7 @@ from protocol.messages.machines import (
     RefuseMachine,
     ReleaseMachine,
 )
-from protocol.terms import NodeName
+from protocol.terms import ClusterName, NodeName
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
@@ -100,10 +104,45 @@ class Roster:
         machine = Machine(plan, self._client, self._on_end, self._warn)
         self.machines[plan.machine] = machine
         self._identities.add_machine(plan.machine)
-        self._of_process.update(dict.fromkeys(plan.processes, machine))
-        self._of_node.update(dict.fromkeys(plan.nodes, machine))
-        self._speaks_of.update(zip(map(agent_name, plan.processes), groups, strict=True))
+        for number, nodes in zip(plan.processes, groups, strict=True):
+            self._process(machine, number, nodes)
         return machine
+
+    def _process(self, machine: Machine, number: int, nodes: tuple[NodeName, ...]) -> None:
+        agent = agent_name(number)
+        self._of_process[number] = machine
+        self._of_node.update(dict.fromkeys(nodes, machine))
+        self._speaks_of[agent] = nodes
+        if number in machine.plan.later:
+            machine.parts[agent] = partial(
+                part_of, self._identities, self._lab, machine.name, agent, nodes
+            )
+
+    def grow(self, machine: Machine, number: int, node: NodeName) -> None:
+        """A host is added there, in the process of that number."""
+        machine.plan = with_later(machine.plan, number, node)
+        self._process(machine, number, (node,))
+
+    def shrink(self, number: int, node: NodeName) -> None:
+        """It was not: as before."""
+        machine, agent = self._of_process.pop(number, None), agent_name(number)
+        if machine is None:
+            return
+        plan = machine.plan
+        machine.plan = msgspec.structs.replace(
+            plan,
+            nodes=tuple(one for one in plan.nodes if one != node),
+            processes=tuple(one for one in plan.processes if one != number),
+            later=tuple(one for one in plan.later if one != number),
+        )
+        del self._of_node[node], self._speaks_of[agent], machine.parts[agent]
+
+    def of_cluster(self, cluster: ClusterName) -> Machine | None:
+        """Where hosts of a cluster are added; None: here."""
+        for machine in self.machines.values():
+            if cluster in machine.plan.clusters:
+                return machine
+        return None
 
     def of_process(self, number: int) -> Machine | None:
         """Where process ``number`` (from 1) of the topology stands; None: here."""
@@ -173,7 +212,7 @@ class Roster:
             refusal = await self._refusal(machine, seeks)
             if refusal is None:
                 held = seeks.held if seeks.epoch == self._epoch else ()
-                await machine.take(seeks.run, self._public(), held)
+                await machine.take(seeks.run, self._public(), held, seeks.key)
             else:
                 with suppress(ProductError):
                     await machine.ask(refusal, BEAT_LIMIT_S)

@@ -28,7 +28,8 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     ``bundle`` and ``digest`` (SHA-256) are those of the file that it joins with; ``holder`` is a
     random name of the machine's own. ``ended`` is the run before this one in the same folder, of
     which nothing is alive any more. ``held`` are processes that live on, of an agent that was taken
-    and does not hear its supervisor; ``epoch`` is that of the lab's time in them.
+    and does not hear its supervisor; ``epoch`` is that of the lab's time in them. What is sealed to
+    ``key`` only this run opens.
     """
 
     machine: str
@@ -39,6 +40,7 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     ended: str = ""
     held: tuple[HeldProcess, ...] = ()
     epoch: float = 0.0
+    key: bytes = b""
 
 
 class MachineLeaves(Event, frozen=True, kw_only=True):
@@ -149,6 +151,15 @@ class KnowNodes(Request[Done], frozen=True, kw_only=True):
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     public: dict[str, bytes]
+
+
+class KeepIdentities(Request[Done], frozen=True, kw_only=True):
+    """What is private of a host that has come to this machine, and of the agent of its process:
+    the part of a bundle for them, sealed to the ``key`` of the run; kept durably."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    box: bytes
 
 
 class ReleaseMachine(Request[Done], frozen=True, kw_only=True):
