@@ -61,8 +61,10 @@ def machine_plan(
     groups: Sequence[tuple[NodeName, ...]],
 ) -> MachinePlan:
     from lab.topology.model import array_of
+    from lab.topology.trust_nodes import services_in
 
-    there = {s.node for s in specs if s.cluster in model.clusters or s.node in model.nodes}
+    named = {*model.nodes, *services_in(file, model.clusters)}
+    there = {s.node for s in specs if s.cluster in model.clusters or s.node in named}
     processes = tuple(n for n, group in enumerate(groups, 1) if group[0] in there)
     clusters = {spec.cluster for spec in specs if spec.node in there}
     arrays = tuple(array_of(c) for c in file.clusters if c.name in clusters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.topology.model import ClusterModel, LabFields, MachineModel, array_of
+from lab.topology.trust_nodes import pairs_of_services
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -16,14 +17,16 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
             yield (), "datastores in a shared folder are for a lab with `machines:`"
         return
     clusters = {cluster.name: cluster for cluster in file.clusters}
-    nodes = {one.name for one in (*file.kms, *file.vcenters)} | {*_hosts(file)}
+    authority = {file.trust_authority.cluster} if file.trust_authority is not None else set()
+    services = {node for pair in pairs_of_services(file) for node in pair}
+    nodes = {one.name for one in (*file.kms, *file.vcenters)} | {*_hosts(file)} | services
     seen: set[str] = set()
     placed: dict[str, str] = {}
     for place, machine in enumerate(file.machines):
         if machine.name in seen:
             yield (place, "name"), f"the machine name {machine.name} is used twice"
         seen.add(machine.name)
-        for section, known in (("clusters", set(clusters)), ("nodes", nodes)):
+        for section, known in (("clusters", {*clusters} | authority), ("nodes", nodes)):
             for at, name in enumerate(getattr(machine, section)):
                 path = (place, section, at)
                 if name not in known:
@@ -35,14 +38,16 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
         if not machine.clusters and not machine.nodes:
             yield (place,), f"nothing stands on machine {machine.name}"
         if machine.pool:
-            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters))
+            trusted = () if file.trust_authority is None else file.trust_authority.clusters
+            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters, trusted))
     yield from _apart(file, placed)
+    yield from _services_apart(file, placed)
     yield from _arrays(file, placed)
     yield from _not_yet(file)
 
 
 def _meant(section: str) -> str:
-    return "clusters" if section == "clusters" else "key servers, vCenters and hosts"
+    return "clusters" if section == "clusters" else "key servers, vCenters, services and hosts"
 
 
 def _hosts(file: LabFields) -> dict[str, tuple[ClusterModel, int]]:
@@ -73,12 +78,28 @@ def _apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
             yield (), f"{host} is packed into a process with a host that stands elsewhere"
 
 
-def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterator[str]:
+def _services_apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """A host of a Trust Authority is two services that lose their power together (TA-01)."""
+    authority = file.trust_authority
+    whole = "" if authority is None else placed.get(f"clusters/{authority.cluster}", "")
+    for pair in pairs_of_services(file):
+        first, second = (placed.get(f"nodes/{node}", "") for node in pair)
+        if first != second:
+            yield (), f"{pair[0]} and {pair[1]} are one host, and stand on one machine: name both"
+        elif first and whole:
+            yield (), f"{pair[0]} stands on machine {whole} already, with all of its cluster"
+
+
+def _no_pool(
+    machine: MachineModel, clusters: dict[str, ClusterModel], trusted: tuple[str, ...]
+) -> Iterator[str]:
     """Why hosts of this machine cannot come with the machines that ask for a place."""
     if machine.nodes or len(machine.clusters) != 1:
         yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
         return
     cluster = clusters.get(machine.clusters[0])
+    if cluster is None:
+        yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
     if cluster is not None and cluster.hosts.count:
         yield (
             f"cluster {cluster.name} gets its hosts from the pool {machine.name}: "
@@ -86,6 +107,8 @@ def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterat
         )
     if cluster is not None and (cluster.vsan is not None or cluster.ha or cluster.drs):
         yield f"vSAN, HA and DRS of cluster {cluster.name}, a pool, are not available yet"
+    if cluster is not None and cluster.name in trusted:
+        yield f"cluster {cluster.name}, a pool, cannot be a trusted cluster yet"
 
 
 def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
@@ -112,7 +135,5 @@ def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
 
 def _not_yet(file: LabFields) -> Iterator[Fault]:
     """What is not built for several machines."""
-    if file.trust_authority is not None:
-        yield (), "a Trust Authority on several machines is not available yet"
     if any(server.door == "kmip" for server in file.kms):
         yield (), "key servers with `door: kmip` on several machines are not available yet"

@@ -37,6 +37,37 @@ def lab_file(**changes: Any) -> dict[str, Any]:
     }
 
 
+def trusted_file(**changes: Any) -> dict[str, Any]:
+    """vCenters and a key server here, a trusted cluster and the two hosts of its Trust Authority
+    on machines of their own."""
+    clusters = [
+        {
+            "name": "a",
+            "hosts": {"count": 2, "tpm": "libtpms"},
+            "vms": {"count": 2, "provider": "trusted-provider"},
+        }
+    ]
+    return (
+        lab_file(
+            pace=30,
+            vcenters=[{"name": "vcenter"}, {"name": "ta-vcenter"}],
+            providers=[{"name": "trusted-provider", "type": "trusted", "servers": ["kms"]}],
+            trust_authority={
+                "vcenter": "ta-vcenter",
+                "cluster": "ta",
+                "hosts": 2,
+                "clusters": ["a"],
+            },
+            clusters=clusters,
+            machines=[
+                {"name": "east", "clusters": ["a"]},
+                {"name": "west", "clusters": ["ta"], "lease_s": 4},
+            ],
+        )
+        | changes
+    )
+
+
 @pytest.fixture
 def topology() -> Topology:
     return plan(load(lab_file()))

@@ -22,7 +22,7 @@ from protocol.messages.base import Event
 from protocol.messages.machines import MachineLeaves
 from protocol.terms import NodeName, VmName
 from services.runtime.real.world import LabTime
-from tests.lab.machines.conftest import lab_file
+from tests.lab.machines.conftest import lab_file, trusted_file
 
 EAST = {"name": "east", "clusters": ["b"]}
 
@@ -103,6 +103,49 @@ def test_hosts_of_a_cluster_stand_on_several_machines_where_its_datastore_is_sha
     }
     with pytest.raises(KeysteadError, match="esxi-003 stands on machine west already"):
         load(both)
+
+
+def test_a_trust_authority_stands_on_a_machine_as_a_whole_or_host_by_host() -> None:
+    first, second = ("attestation-1", "keyprovider-1"), ("attestation-2", "keyprovider-2")
+    east, west = plan(load(trusted_file())).machines
+    assert east.nodes == ("esxi-001", "esxi-002") and east.arrays == ("datastore-a",)
+    assert west.nodes == (*first, *second) and west.arrays == ()
+    apart = [{"name": "one", "nodes": first}, {"name": "two", "nodes": second}]
+    one, two = plan(load(trusted_file(machines=apart))).machines
+    assert (one.nodes, two.nodes) == (first, second)
+    assert len(one.processes) == len(two.processes) == 1, "a host's services are one process"
+    half = plan(load(trusted_file(machines=apart[1:])))
+    assert [machine.nodes for machine in half.machines] == [second], "the other one is here"
+
+
+@pytest.mark.parametrize(
+    ("machines", "text"),
+    [
+        ([{"name": "one", "nodes": ["attestation-1"]}], "are one host"),
+        (
+            [
+                {"name": "one", "nodes": ["attestation-1"]},
+                {"name": "two", "nodes": ["keyprovider-1"]},
+            ],
+            "are one host, and stand on one machine",
+        ),
+        ([{"name": "one", "nodes": ["attestation-3"]}], "there is no attestation-3"),
+        (
+            [
+                {"name": "one", "clusters": ["ta"]},
+                {"name": "two", "nodes": ["attestation-2", "keyprovider-2"]},
+            ],
+            "attestation-2 stands on machine one already, with all of its cluster",
+        ),
+        ([{"name": "one", "clusters": ["ta"], "pool": True}], "for the hosts of one cluster"),
+    ],
+)
+def test_services_of_a_trust_authority_that_stand_nowhere(
+    machines: list[dict[str, Any]], text: str
+) -> None:
+    with pytest.raises(KeysteadError, match=text) as refused:
+        load(trusted_file(machines=machines))
+    assert refused.value.id == "KS-TOPO-001"
 
 
 async def test_files_there_are_not_looked_into_from_here(
