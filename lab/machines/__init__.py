@@ -4,6 +4,7 @@ Where the supervisor runs:
 
 - ``trust``      the lab's certificate authority, and the certificate of its door
 - ``door``       the program that takes TLS and hands bytes to a broker
+- ``gate``       connections of nodes elsewhere to nodes that stand here; on each machine
 - ``listening``  starts it, and keeps where it listens
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it

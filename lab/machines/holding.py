@@ -60,7 +60,8 @@ class Holding:
     ``purged`` is set when the lab is no more.
 
     ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
-    gone: also that of an agent that was killed. ``url`` is the lab's door.
+    gone: also that of an agent that was killed. ``url`` is the lab's door; ``gate`` is where other
+    machines find this one's, or empty.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Holding:
         self._before = folder.last_run()
         self._runs = {self.run}
         self.look_back()
-        self.taken = False
+        self.taken, self.gate = False, ""
         self.purged = asyncio.Event()  # the lab is removed for good
         self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
         self._lease_s = 0.0
@@ -172,7 +173,7 @@ class Holding:
         self.meant(message.run)
         if message.run != self.run or (self.taken and self._lease_is_over()):
             raise InvalidState("this agent is in another run, or its lease is over")
-        self._learn(message.public)
+        self._learn(message.public, message.where)
         self._keep_run()
         self._lease_s, self._heard = message.lease_s, machine_clock()
         self.page.lease_end = self._heard + message.lease_s
@@ -258,7 +259,7 @@ class Holding:
         return Done()
 
     async def _know(self, message: KnowNodes, sender: str) -> Done:
-        self._learn(message.public)
+        self._learn(message.public, message.where)
         return Done()
 
     async def _keep(self, message: KeepIdentities, sender: str) -> Done:
@@ -286,10 +287,10 @@ class Holding:
             held.child.kill()
             await held.child.gone.wait()
 
-    def _learn(self, public: dict[str, bytes]) -> None:
+    def _learn(self, public: dict[str, bytes], where: dict[str, str]) -> None:
         known = {node: data for node, data in public.items() if not NODE.fault(node)}
         try:
-            self._folder.know(known)
+            self._folder.know(known, where)
         except OSError as error:
             raise _not_written(error) from None
 

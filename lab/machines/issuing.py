@@ -56,6 +56,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
         nodes=found.nodes,
         agents=agents,
         shared=found.shared,
+        gate=found.address if topology.gates else None,
         real_tpms=any(topology.spec(n).tpm is TpmBackend.LIBTPMS for n in found.nodes),
     )
     private = _identities(folder, topology, machine, found.nodes, agents)

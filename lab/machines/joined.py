@@ -26,6 +26,7 @@ from lab.machines.part import Part
 from lab.machines.trust import digest_of
 from lab.supervise.scratch import hold, no_room, state_home
 from services.runtime.real.files import replace_file
+from services.runtime.real.whereabouts import tell
 
 _HOLDER_BYTES: Final = 16
 _HOLD_AGAIN_S: Final = 0.01
@@ -107,8 +108,11 @@ class JoinedFolder:
         link(own, {name: at for name, at in found.items() if at != own})
         return found
 
-    def know(self, public: dict[str, bytes]) -> None:
-        """Public identities of nodes, by their names, which were checked."""
+    def know(self, public: dict[str, bytes], where: dict[str, str]) -> None:
+        """Public identities of nodes, by their names, which were checked; and where those of other
+        machines take connections."""
+        lab, _, _ = self._bundle.manifest.address.rpartition(":")
+        tell(self.path, {n: f"{lab}{at}" if at.startswith(":") else at for n, at in where.items()})
         for node, data in public.items():
             path = self.path / "identity" / "public" / f"{node}.json"
             if not path.exists() or path.read_bytes() != data:

@@ -90,6 +90,7 @@ class Machine:
         self.run, self.ended_by_s, self.losses = "", 0.0, 0
         self.parts: dict[str, Callable[[], Part]] = {}  # by agent: of hosts that came later
         self._key = b""  # of this run
+        self.gate = ""  # where it takes connections for its nodes
         self.joined = asyncio.Event()
         self.offset = Offset()
         self.wall_offset_s = self.load = self.delay_s = 0.0  # as the last beat told
@@ -130,6 +131,7 @@ class Machine:
         public: dict[str, bytes],
         held: Iterable[HeldProcess] = (),
         key: bytes = b"",
+        where: dict[str, str] | None = None,
     ) -> None:
         """The agent of that run, with that public ``key``, is ours from now on; the processes
         ``held`` go on."""
@@ -140,7 +142,8 @@ class Machine:
         self._found = {process.name: process.life for process in held}
         self.offset = Offset()
         try:
-            await self.ask(TakeMachine(run=run, lease_s=self.plan.lease_s, public=public))
+            take = TakeMachine(run=run, lease_s=self.plan.lease_s, public=public, where=where or {})
+            await self.ask(take)
             await self._beat(run)
         except ProductError as error:
             self.run = ""

@@ -40,6 +40,7 @@ from protocol.messages.machines import (
     ReleaseMachine,
 )
 from protocol.terms import ClusterName, NodeName
+from services.runtime.real.whereabouts import tell
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
@@ -77,7 +78,8 @@ class Roster:
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
-        self.door = Door(folder, topology.name, address("--listen", listen))
+        self._gates = topology.gates
+        self.door = Door(folder, topology.name, address("--listen", listen), gate=topology.gates)
         self.machines: dict[str, Machine] = {}
         self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
@@ -165,6 +167,7 @@ class Roster:
             link(self._folder / "arrays", shared)
             await self._meeting.come(self._here, "", tuple(shared))
         await self.door.start(brokers)
+        tell(self._folder, self._where(None))
         await self._client().subscribe_events(self._hear)
         self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
 
@@ -212,7 +215,12 @@ class Roster:
             refusal = await self._refusal(machine, seeks)
             if refusal is None:
                 held = seeks.held if seeks.epoch == self._epoch else ()
-                await machine.take(seeks.run, self._public(), held, seeks.key)
+                moved = machine.gate != seeks.gate
+                machine.gate = seeks.gate
+                where = self._where(machine)
+                await machine.take(seeks.run, self._public(), held, seeks.key, where)
+                if moved and self._gates:
+                    self._tell_where(machine)
             else:
                 with suppress(ProductError):
                     await machine.ask(refusal, BEAT_LIMIT_S)
@@ -308,12 +316,43 @@ class Roster:
 
         return found
 
+    def _where(self, machine: Machine | None) -> dict[str, str]:
+        """The gates of nodes that do not stand on ``machine``; None: that do not stand here."""
+        if not self._gates:
+            return {}
+        found: dict[str, str] = {}
+        for node in self._public():
+            its = self._of_node.get(NodeName(node))
+            at = f":{self.door.gate_port}" if its is None else its.gate
+            if its is not machine and at:
+                found[node] = at
+        return found
+
+    def _tell_where(self, moved: Machine) -> None:
+        """Its gate is another one: let all others know."""
+        tell(self._folder, self._where(None))
+        for machine in self.machines.values():
+            if machine is not moved:
+                machine.do(self._tell_machine(machine))
+
+    async def _tell_machine(self, machine: Machine) -> None:
+        """As often as it takes; one that joins later hears it as it is taken."""
+        while machine.joined.is_set():
+            try:
+                await machine.ask(KnowNodes(public={}, where=self._where(machine)))
+            except ProductError:
+                await asyncio.sleep(BEAT_LIMIT_S)
+            else:
+                return
+
     async def know(self) -> None:
         """Let all machines know the nodes that have come to the lab."""
         public = self._public()
+        if self._gates:
+            tell(self._folder, self._where(None))
         for machine in self.machines.values():
             if machine.joined.is_set():
-                await machine.ask(KnowNodes(public=public))
+                await machine.ask(KnowNodes(public=public, where=self._where(machine)))
 
     async def release(self) -> None:
         """Let every machine end its processes: the lab is taken down in order. When it is removed

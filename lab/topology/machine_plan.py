@@ -31,7 +31,8 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     whole groups of the topology; ``arrays`` are the datastores whose files lie there, of which
     ``shared`` lie in a shared folder. ``pool`` is what it asked for its place; no start of the lab
     waits for such a machine. Hosts that are added to one of ``clusters`` come there; ``later`` are
-    the processes of those that have come so, which no bundle had when they came."""
+    the processes of those that have come so, which no bundle had when they came. ``address`` is
+    that of its gate, or empty."""
 
     machine: str
     lease_s: float
@@ -42,6 +43,7 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = ""
     clusters: tuple[ClusterName, ...] = ()
     later: tuple[int, ...] = ()
+    address: str = ""
 
 
 class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,7 @@ def machine_plan(
         arrays=arrays,
         shared=_shared(file, arrays),
         clusters=tuple(ClusterName(name) for name in model.clusters),
+        address=model.address,
     )
 
 

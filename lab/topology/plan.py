@@ -95,6 +95,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     bus: BusPlan = BusPlan()
     pools: tuple[PoolPlan, ...] = ()
     shared: tuple[SharedArray, ...] = ()  # of clusters that stand where ``up`` runs
+    gates: bool = False  # nodes on one machine are asked over connections by those of others
 
     @property
     def vcenter(self) -> NodeName:
@@ -164,6 +165,7 @@ def plan(file: LabFile) -> Topology:
         pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
         shared=shared_here(file),
+        gates=bool(file.machines) and "kmip" in doors.values(),
     )
 
 

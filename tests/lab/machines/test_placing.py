@@ -54,7 +54,6 @@ def test_without_machines_nothing_is_planned() -> None:
         ({"machines": [{"name": "east"}]}, "nothing stands on machine east"),
         ({"machines": [{"name": "here", "clusters": ["b"]}]}, "a word of its own"),
         ({"machines": [{**EAST, "lease_s": 1}]}, "greater than or equal to 2"),
-        ({"kms": [{"name": "kms", "door": "kmip"}]}, "not available yet"),
     ],
 )
 def test_what_does_not_fit(changes: dict[str, Any], text: str) -> None:
