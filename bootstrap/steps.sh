@@ -9,13 +9,16 @@ stop_ticker() {
     ticker=
 }
 
-# step ID TEXT COMMAND...: one line with the time it took; the command's output is shown only if it
-# fails. The command runs in the foreground, so Ctrl-C reaches it.
+# step ID TEXT COMMAND...: one line with the time it took, which counts meanwhile on a terminal;
+# elsewhere one when it begins and one when it ends. The command's output is shown only if it fails.
+# The command runs in the foreground, so Ctrl-C reaches it.
 step() {
     step_id=$1 step_text=$2
     shift 2
     began=$(date +%s)
-    if [ -t 2 ]; then
+    if [ ! -t 2 ]; then
+        say "$step_text ..."
+    else
         (
             while kill -0 $$ 2>/dev/null; do
                 printf '\rkeystead: %s ... %s s ' "$step_text" "$(($(date +%s) - began))" >&2

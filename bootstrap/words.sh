@@ -15,6 +15,31 @@ Nothing is installed in this checkout yet: the first command that needs it build
 TEXT
 }
 
+setup_help() {
+    cat <<TEXT
+Usage: ./keystead setup [--print | --tpm none] [--yes]
+
+Builds the environment in .venv and stops; every other command does so when it needs it.
+
+    --print     tell the steps, and do nothing
+    --tpm none  without TPM libraries, so that no Debian package but Python is needed
+    --yes       do not ask before Debian packages are installed
+TEXT
+}
+
+test_help() {
+    cat <<TEXT
+Usage: ./keystead test [--slow | --sweeps | --mutants | ARGUMENTS OF PYTEST]
+
+Linters, types, import contracts, and the tests that are neither slow nor sweeps.
+
+    --slow     planted bugs, each of which must turn its test red, and the whole truth table
+    --sweeps   kills at every step, every file damaged in every way
+    --mutants  one changed place at a time, in the files that decide or bind
+    tests/services/esxi -k boot    these tests alone: all else goes to pytest
+TEXT
+}
+
 steps_as_text() {
     cat <<TEXT
 What ./keystead does before it starts; each step is skipped when its result is there:

@@ -92,7 +92,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"
-        " or nobody may write there. The command itself was done.",
+        " or nobody may write there, or there is no such folder.",
         "make room where the output goes, or send it elsewhere; then ask again",
         UNWRITTEN,
     ),

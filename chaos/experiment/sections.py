@@ -90,5 +90,7 @@ class Sections:
             return
         names = list(known)
         near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
+        hint = f"there are {', '.join(names)}" if names else "there is none here"
+        if near:
+            hint = f"did you mean {', '.join(near)}?"
         self.document.add(path, id, f"no {noun} {quoted(name)}; {hint}")

@@ -8,7 +8,6 @@ from typing import Any
 from lab.api.labs import DEFAULT_FILE, lab_file
 from lab.brokers.administrator import broker_config
 from lab.errors import KeysteadError
-from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan
@@ -37,4 +36,4 @@ def written(file: Path, text: str) -> None:
     except FileExistsError:
         raise KeysteadError("KS-USE-003", f"{file} is there already", "name another file") from None
     except OSError as error:
-        raise no_room(error) from None
+        raise KeysteadError("KS-OUT-001", f"{file}: {error.strerror or error}") from None

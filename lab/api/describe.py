@@ -21,7 +21,7 @@ from lab.api.answers import (
 )
 from lab.api.facts import VmFacts
 from lab.api.look import connected_hosts, tpm_of, vcenter_up
-from lab.api.machines import CURES, seen
+from lab.api.machines import cure_of, seen
 from lab.api.observed import (
     asked_itself,
     host_facts,
@@ -158,7 +158,7 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
         state = (await seen(session, server)).state
         if state is not MachineState.RUNNING:
-            cure = CURES[state].format(node=server)
+            cure = cure_of(session, server, state)
             reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
         peer = await peers_text(session, server) if state is MachineState.RUNNING else ""
         rows.append(_row(at, contact, state, peer))

@@ -43,6 +43,38 @@ class KeyFacts:
 
 
 @dataclass(frozen=True)
+class LostMachine:
+    """The other machine of the lab that a node stands on, while nothing is heard of it.
+
+    ``silent``: not yet for its lease, so that its nodes may run on. ``pool``: its nodes boot when
+    it joins; those of others are powered on.
+    """
+
+    machine: str
+    lease_s: float
+    silent: bool
+    pool: bool
+
+    def why(self, node: str) -> str:
+        """Where the node stands, and what that means for it."""
+        where = f"{node} stands on machine {self.machine}, which"
+        if self.silent:
+            return (
+                f"{where} has not answered the last beats: what runs there ends when nothing is "
+                f"heard for its lease of {self.lease_s:g} s."
+            )
+        return f"{where} is away: nothing of the lab runs there, and {node} is off."
+
+    def cure(self, node: str) -> str:
+        """What brings the node back."""
+        again = "let its network through again: keystead get machines"
+        if self.silent:
+            return again
+        again += "; or start its agent there again: keystead agent join FILE"
+        return again if self.pool else f"{again}; then keystead host power-on {node}"
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """A host as its machine, itself and vCenter show it."""
 
@@ -70,6 +102,9 @@ class HostFacts:
     unattested: str = ""  # why no Attestation Service has attested it
     too_old: bool = False  # its release has no key persistence
     upgrade: str = ""  # to one that has, if its vCenter manages such hosts
+    unmounted: tuple[tuple[str, str], ...] = ()  # disk groups of its vSAN, and why each
+    lost: LostMachine | None = None
+    vcenter_lost: LostMachine | None = None
 
     @property
     def without_persistence(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lab.api.answers import MachineState, Node
 from lab.api.session import Session
+from lab.api.several_machines import lost_machine
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
@@ -19,7 +20,13 @@ CURES = {
     MachineState.BOOTING: "wait until it has booted: keystead get nodes",
     MachineState.GONE: "wait until its process is back: keystead get nodes",
 }
-"""What helps when a node that is asked something is in this state."""
+"""What helps when a node that is asked something is in this state (``cure_of``)."""
+
+
+def cure_of(session: Session, node: NodeName, state: MachineState) -> str:
+    """What helps when ``node``, which is in this state, is asked something; else empty."""
+    lost = lost_machine(session, node) if state is MachineState.GONE else None
+    return CURES.get(state, "").format(node=node) if lost is None else lost.cure(node)
 
 
 async def seen(session: Session, node: NodeName) -> Node:
@@ -99,4 +106,4 @@ async def way_out(session: Session, error: ProductError) -> str:
     if not isinstance(error, NotConnected) or first not in known:
         return ""
     node = NodeName(first)
-    return CURES.get((await seen(session, node)).state, "").format(node=node)
+    return cure_of(session, node, (await seen(session, node)).state)

@@ -10,11 +10,13 @@ from lab.api.facts import HostFacts, KeyFacts
 from lab.api.look import vcenter_up
 from lab.api.machines import seen
 from lab.api.session import Session
+from lab.api.several_machines import lost_machine
 from lab.api.upgrade import newest_of
 from lab.api.views import key_ref
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, TrustView
+from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import HostInfo, ProviderInfo
 from protocol.releases import FEATURES, Feature, has, release_of, written
@@ -116,7 +118,18 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         unattested=_unattested(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
         upgrade=_upgrade(session, host),
+        unmounted=() if own is None else await _unmounted(session, host),
+        lost=lost_machine(session, host),
+        vcenter_lost=lost_machine(session, session.vcenter),
     )
+
+
+async def _unmounted(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
+    try:
+        groups = (await session.lab.ask(host, QueryVsan())).groups
+    except ProductError:
+        return ()
+    return tuple((group.group, group.why) for group in groups if not group.mounted)
 
 
 def _unattested(trust: TrustView | None) -> str:

@@ -152,7 +152,19 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
-    return [*found, *_in_vcenter(host), *_vcenter(vcenter, host)]
+    return [*found, *_unmounted(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
+
+
+def _unmounted(host: HostFacts) -> list[Reason]:
+    """Disk groups that stayed behind; what lies on them is absent for the whole cluster."""
+    return [
+        Reason(
+            f"The disk group {group} of its vSAN is not mounted: {why}. Its components are absent.",
+            "VSAN-04",
+            f"keystead heal --all, keystead get kms; then keystead vsan mount {host.host}",
+        )
+        for group, why in host.unmounted
+    ]
 
 
 def _in_vcenter(host: HostFacts) -> list[Reason]:
@@ -213,6 +225,9 @@ def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
 def _vcenter(state: str, host: HostFacts) -> list[Reason]:
     if state == "running":
         return []
+    if state == "gone" and (lost := host.vcenter_lost) is not None:
+        text = f"{lost.why(host.vcenter)} Nobody can bring a missing key of a standard provider."
+        return [Reason(text, "KS-AGENT-008", lost.cure(host.vcenter))]
     cures = {
         "paused": f"keystead host resume {host.vcenter}",
         "gone": "wait until its process is back",
@@ -253,6 +268,8 @@ def _machine(host: HostFacts) -> Reason:
             "proc.pause",
             f"keystead host resume {host.host}",
         )
+    if host.machine == "gone" and host.lost is not None:
+        return Reason(host.lost.why(host.host), "KS-AGENT-008", host.lost.cure(host.host))
     if host.machine == "gone":
         return Reason(
             f"The process of {host.host} does not answer; when it has ended it is started again, "

@@ -10,7 +10,9 @@ import msgspec
 
 from lab.api import commands
 from lab.api.answers import LabMachine, MachineList, MachineStanding
+from lab.api.facts import LostMachine
 from lab.api.session import Session
+from protocol.terms import NodeName
 
 if TYPE_CHECKING:
     from lab.machines.machine import Machine
@@ -68,6 +70,22 @@ def _view(machine: Machine) -> LabMachine:
         jumps=machine.offset.jumps,
         wall_offset_s=round(machine.wall_offset_s, 3),
         load=round(machine.load, 2),
+    )
+
+
+def lost_machine(session: Session, node: NodeName) -> LostMachine | None:
+    """The machine that ``node`` stands on, if it is another one and not heard; else None."""
+    stands_on = None if session.roster is None else session.roster.of_node(node)
+    if stands_on is None:
+        return None
+    seen = _view(stands_on)
+    if seen.standing is MachineStanding.JOINED:
+        return None
+    return LostMachine(
+        machine=seen.machine,
+        lease_s=stands_on.plan.lease_s,
+        silent=seen.standing is MachineStanding.SILENT,
+        pool=bool(seen.pool),
     )
 
 

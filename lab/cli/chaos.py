@@ -27,7 +27,9 @@ BAD_FILE = 4  # exit code
 Seed = Annotated[int | None, Parameter(help="Seed; the file's own when it is left out.")]
 Given = Annotated[
     list[str] | None,
-    Parameter(name="--with", help="A parameter of the file, NAME=VALUE; again for another."),
+    Parameter(
+        name="--with", negative="", help="A parameter of the file, NAME=VALUE; again for another."
+    ),
 ]
 Pace = Annotated[
     float | None, Parameter(help="Lab seconds that pass in one second, for --mode lab.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Row = Any
 """A struct of ``lab.api.answers``, or a mapping of what no lab was asked for."""
 Column = tuple[str, Callable[[Row], Any]]
+PROSE, GAP = 24, 2  # characters of a column of prose at the least, and between two columns
 
 
 def console(file: IO[str], width: int | None = None) -> Console:
@@ -105,7 +106,9 @@ def show_one(
 
 
 def table(columns: Sequence[Column], items: Sequence[Row], *, headers: bool = True) -> None:
-    """Columns under headings. Into a pipe a row is one line, however long: tools read it."""
+    """Columns under headings. Into a pipe a row is one line, however long: tools read it. On a
+    terminal only columns of prose are folded, to ``PROSE`` characters at the least; where that is
+    not enough the terminal breaks its lines, and ids and names stay whole."""
     if not items:
         say("nothing to show")
         return
@@ -115,12 +118,16 @@ def table(columns: Sequence[Column], items: Sequence[Row], *, headers: bool = Tr
     pipe = not sys.stdout.isatty()
     style = "" if os.environ.get("NO_COLOR") else "bold"
     made = Table(box=None, pad_edge=False, show_edge=False, header_style=style, show_header=headers)
-    for title, _ in columns:
-        made.add_column(title, overflow="fold", no_wrap=pipe)
-    for item in items:
-        # As Text: brackets in a value are no markup.
-        made.add_row(*[Text(one_line(text(value(item)))) for _, value in columns])
-    _put(made, pipe)
+    rows = [[one_line(text(value(item))) for _, value in columns] for item in items]
+    least = 0
+    for place, (title, _) in enumerate(columns):
+        width = max(len(title), *(len(row[place]) for row in rows))
+        prose = any(" " in row[place] for row in rows)
+        least += (min(width, PROSE) if prose else width) + GAP
+        made.add_column(title, overflow="fold", no_wrap=pipe or not prose)
+    for row in rows:
+        made.add_row(*map(Text, row))  # as Text: brackets in a value are no markup
+    _put(made, pipe or least - GAP > console(sys.stdout).width)
 
 
 def whole(made: Any) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from itertools import takewhile
+from textwrap import dedent
 
 from cyclopts import App
 
 from lab.cli.grammar import COMMANDS, GROUPS
 
 VERSION = "--version"
+HELP = frozenset({"-h", "--help"})
 
 
 def ready_for(arguments: list[str]) -> App:
@@ -22,7 +25,22 @@ def ready_for(arguments: list[str]) -> App:
     _, groups, _ = app.parse_commands(words)
     if VERSION not in arguments:
         groups[-1].resolved_commands()
+    if not HELP.isdisjoint(arguments):
+        groups[-1].help = flowing(groups[-1].help)
     return app
+
+
+def flowing(text: str) -> str:
+    """A help text whose paragraphs are as wide as the terminal makes them; lines of examples stay
+    as they are."""
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        dedent(one) if _is_example(one) else " ".join(one.split()) for one in paragraphs
+    )
+
+
+def _is_example(paragraph: str) -> bool:
+    return paragraph.lstrip().startswith(("keystead ", "./keystead "))
 
 
 def build() -> App:
@@ -31,7 +49,9 @@ def build() -> App:
         name="keystead",
         help="A laboratory for vSphere key persistence: what survives which fault, "
         "on running parts.\n\n"
-        "    keystead up\n    keystead get vms\n",
+        "    keystead up\n    keystead get vms\n\n"
+        "The script ./keystead of a checkout has two commands more: `./keystead setup` builds the "
+        "environment, `./keystead test` runs linters, types, contracts and tests.\n",
         version_flags=[VERSION],
         version=_version,
         help_format="plaintext",

@@ -147,8 +147,11 @@ def port() -> Finding:
 
 def state_folder() -> Finding:
     """Write, sync and lock a file in the folder where labs are kept."""
-    home = state_home()
     fix = "free space or permissions there, or another folder with KEYSTEAD_STATE_HOME"
+    try:
+        home = state_home()
+    except KeysteadError as error:
+        return Finding("state folder", Health.PROBLEM, str(error), error.fix)
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=home, prefix=".doctor-") as file:
@@ -165,8 +168,8 @@ def state_folder() -> Finding:
 
 def same_name(name: str) -> Finding:
     """Whether a lab of that name is there already."""
-    folder = LabFolder(name)
     try:
+        folder = LabFolder(name)
         folder.record()
     except KeysteadError as error:
         return Finding("lab", Health.PROBLEM, str(error), error.fix)
@@ -184,7 +187,10 @@ def same_name(name: str) -> Finding:
 
 def stale_processes() -> Finding:
     """Processes of labs whose supervisor has gone: there should be none, ever."""
-    stale = sorted(_stale())
+    try:
+        stale = sorted(_stale())
+    except KeysteadError as error:  # there is no state folder
+        return Finding("processes", Health.PROBLEM, str(error), error.fix)
     if not stale:
         return Finding("processes", Health.OK, "no process is left behind by a lab")
     pids = " ".join(map(str, stale))

@@ -125,4 +125,4 @@ def write_new(file: Path, data: bytes) -> None:
     except FileExistsError:
         raise KeysteadError("KS-USE-003", f"{file} is there already", "name another file") from None
     except OSError as error:
-        raise no_room(error) from None
+        raise KeysteadError("KS-OUT-001", f"{file}: {error.strerror or error}") from None

@@ -358,7 +358,7 @@ class ProcessLab(LabFiles, LabGrowth):
         if await self.paused(node):
             raise NotConnected(f"{node} is paused")
         if not process.reached:
-            raise NotConnected(f"the machine of {node} is away")
+            raise NotConnected(f"{node} stands on a machine that is away")
         real_s = max(within_s / self.time.pace, CONTROL_FLOOR_S)
         try:
             async with asyncio.timeout(real_s):

@@ -25,17 +25,28 @@ _TRIES = 5
 
 def state_home() -> Path:
     """Where everything of this user lies; made when it is first needed. KS-LAB-005 when there is
-    no such place: of a user without a home, or below a current folder that is gone."""
+    no such place: of a user without a home, below a current folder that is gone, or of a file."""
     own, xdg = os.environ.get("KEYSTEAD_STATE_HOME"), os.environ.get("XDG_STATE_HOME")
     try:
-        if own:
-            return Path(own).expanduser().absolute()
-        return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+        home = Path(own).expanduser().absolute() if own else _default(xdg)
+        if (file := _in_its_place(home)) is None:
+            return home
+        why = f"{home}: {file} is no folder"
     except RuntimeError:
         why = f"there is no home folder for {own}" if own else "HOME is not set, nor known"
     except OSError:
         why = f"{own} is below the current folder, which is gone"
     raise KeysteadError("KS-LAB-005", why, "name a folder with KEYSTEAD_STATE_HOME, from / on")
+
+
+def _default(xdg: str | None) -> Path:
+    return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+
+
+def _in_its_place(folder: Path) -> Path | None:
+    """What is there that is no folder, in place of this one or of one above it."""
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), None)
+    return None if there is None or there.is_dir() else there
 
 
 def no_room(error: OSError) -> KeysteadError:

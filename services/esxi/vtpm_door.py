@@ -11,7 +11,7 @@ from protocol.terms import VmName
 from services.esxi.host import Host
 from services.esxi.vms import vtpm_device
 from services.esxi.vms.files import read_config
-from services.esxi.vms.vm import queue_of
+from services.esxi.vms.vm import disks_of, queue_of
 from services.esxi.vms.vtpm import Vtpm
 from services.runtime.service import Peer, Service, serves
 
@@ -55,8 +55,7 @@ class VtpmDoor(Service):
             firmware=config.firmware,
             hardware=config.hardware,
             home_encrypted=config.home is not None,
-            disks_encrypted=any(disk.dek is not None for disk in config.disks),
-            clear_disks=sum(disk.dek is None for disk in config.disks),
+            disks=disks_of(config),
             vtpm=vtpm is not None,
             ek=b"" if vtpm is None else vtpm.ek,
             certificate=b"" if vtpm is None else vtpm.certificate,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli.main import run
 from lab.cli.program import build
 from tests.bootstrap.machine import ROOT, Machine
 
@@ -115,3 +116,31 @@ def test_a_temporary_folder_that_cannot_be_written_is_named(machine: Machine) ->
     assert said.code == 78
     assert f"error KS-SETUP-011: {UNWRITABLE} cannot be written" in said.err
     assert "TMPDIR=FOLDER" in said.err
+
+
+# ---- what it says of itself, and while it works --------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["setup", "test"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_the_scripts_own_commands_have_a_help(machine: Machine, command: str, flag: str) -> None:
+    """Nothing is built for it, and pytest's own is no answer."""
+    said = machine.start(command, flag)
+    assert (said.code, said.err) == (0, "") and said.out.startswith(f"Usage: ./keystead {command} ")
+    assert machine.told() == [] and not (machine.checkout / ".venv").exists()
+
+
+def test_the_help_of_the_program_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "`./keystead setup`" in out and "`./keystead test`" in out
+
+
+def test_off_a_terminal_a_step_is_told_when_it_begins(machine: Machine) -> None:
+    """Compiling takes minutes: a log that says nothing until then looks like a hang."""
+    lines = machine.start("setup").err.splitlines()
+    steps = [line.removesuffix(" ...") for line in lines if line.endswith(" ...")]
+    assert len(steps) >= 4, lines
+    for step in steps:
+        began = lines.index(f"{step} ...")
+        assert lines[began + 1].startswith(f"{step}: done, "), lines

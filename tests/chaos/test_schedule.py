@@ -215,8 +215,13 @@ def test_parameters_have_defaults_and_are_given() -> None:
 
 
 def test_parameters_that_are_none_are_told_with_their_line() -> None:
+    without = refused("schedule: [{at: 1s, do: vm.on, on: vm-01}]\n", cot="1s")
+    assert [found[1:] for found in without] == [
+        ("KS-CHAOS-017", "no parameter 'cot'; there is none here")
+    ]
     assert refused(WITH, cot="1s") == [(1, "KS-CHAOS-017", "no parameter 'cot'; did you mean cut?")]
-    assert refused(WITH.replace("${cut}", "${cutt}"))[0][:2] == (3, "KS-CHAOS-005") or True
+    _, mistyped = refused(WITH.replace("${cut}", "${cutt}"))
+    assert mistyped[:2] == (3, "KS-CHAOS-017") and "'cutt'; did you mean cut" in mistyped[2]
     wrong = refused(
         WITH.replace('"${who}", kms', '"${whom}", kms').replace("n: 2", "n: [2], 1x: 3")
     )

@@ -77,3 +77,19 @@ async def test_a_vm_of_a_vcenter_that_is_down_is_told_of_that_one() -> None:
         assert described.reasons[-1].cure == "keystead host power-on vcenter-b"
         other = await lab.do(c.DescribeVm(VM))
         assert "R7" not in [reason.rule for reason in other.reasons]
+
+
+async def test_a_disk_group_that_is_not_mounted_is_told_with_what_mounts_it() -> None:
+    """VSAN-04: the host runs, and looks well to who does not ask for its vSAN."""
+    async with Lab("sim", topology="vsan", seed=7, tpm="model") as lab:
+        assert "VSAN-04" not in await of_host(lab)
+        await lab.fault("link.cut", between=["role:esxi", "kms"])
+        await lab.power_loss(HOST)
+        await lab.sleep(120)
+        reasons = (await lab.do(c.DescribeHost(HOST))).reasons
+        told = [reason for reason in reasons if reason.rule == "VSAN-04"]
+        assert len(told) == 2 and "group-1" in told[0].why and "group-2" in told[1].why
+        assert "cannot be had" in told[0].why and f"keystead vsan mount {HOST}" in told[0].cure
+        await lab.heal()
+        await lab.do(c.VsanMount(HOST))
+        assert "VSAN-04" not in await of_host(lab)

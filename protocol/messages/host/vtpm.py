@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from protocol.guest_tpm import TpmAnswer
 from protocol.messages.base import Repeat, Reply, Request
-from protocol.messages.host.session import Command, Done
+from protocol.messages.host.session import Command, Done, VirtualDisk
 from protocol.messages.host.vms import VmState
 from protocol.terms import CryptoKeyId, ProviderId, VmName
 
@@ -34,17 +34,25 @@ class QueryVmConfig(Request["VmConfigState"], frozen=True, kw_only=True):
 
 class VmConfigState(Reply, frozen=True, kw_only=True):
     """``firmware`` is ``efi`` or ``bios``; ``hardware`` the virtual hardware version. ``ek`` and
-    ``certificate`` (DER) of its vTPM, empty without. ``disks_encrypted``: one of them is at least;
-    ``clear_disks``: how many are not."""
+    ``certificate`` (DER) of its vTPM, empty without."""
 
     firmware: str
     hardware: int
     home_encrypted: bool
-    disks_encrypted: bool
-    clear_disks: int = 0
+    disks: tuple[VirtualDisk, ...]
     vtpm: bool
     ek: bytes = b""
     certificate: bytes = b""
+
+    @property
+    def disks_encrypted(self) -> bool:
+        """One of them is at least."""
+        return any(disk.key is not None for disk in self.disks)
+
+    @property
+    def disks_in_clear(self) -> bool:
+        """One of them is at least."""
+        return any(disk.key is None for disk in self.disks)
 
 
 class HostSetVtpmCertificate(Command[Done], frozen=True, kw_only=True):

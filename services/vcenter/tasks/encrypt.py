@@ -97,7 +97,7 @@ async def _encrypt_disks(
     """Of a VM whose home is encrypted for its virtual TPM, the disks follow, under its key."""
     session, key = vc.sessions.usable(row.host), row.keys[0]
     config = await session.ask(QueryVmConfig(vm=row.name)) if row.vtpm else None
-    if config is None or not config.clear_disks:
+    if config is None or not config.disks_in_clear:
         if before is not None and _is_of(before, row.keys):
             return VmEncrypted(vm=vc.vm_info(row.name), key=key)
         raise InvalidState(f"{row.name} is encrypted with {key} already")

@@ -1,6 +1,7 @@
 """Other keys for an encrypted VM: RecryptVm (shallow or deep) and DecryptVm. In the VM's turn.
 
-1. the keys that the VM is under are brought to its host, if they can be had (REK-01)
+1. the keys that the VM is under are brought to its host, if they can be had (REK-01); of a disk
+   alone, the host is asked whether the VM has it and it is encrypted, before a key is made for it
 2. a new key is made and given as in ``encrypt``; it may be of another provider
 3. the row says that the VM's keys are changing, so that what its host reports of them counts
 4. the host wraps the DEKs anew, or rewrites the data; of one disk, or of all and of the home
@@ -20,9 +21,10 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidPowerState,
     InvalidState,
+    NotFound,
     ProductError,
 )
-from protocol.messages.host import HostDecryptVm, HostRecryptVm, VmSummary
+from protocol.messages.host import HostDecryptVm, HostRecryptVm, QueryVmConfig, VmSummary
 from protocol.messages.vcenter import DecryptVm, RecryptVm, VmDecrypted, VmRecrypted
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
@@ -49,6 +51,8 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecry
     _check(row, deep=message.deep)
     session = vc.sessions.usable(row.host)
     row = await _with_its_keys(vc, session, row)
+    if before is None and message.disk is not None:
+        await _check_disk(session, row, message.disk)
     if before is not None and not row.recrypting and row.keys != before.old:
         raise InvalidState(f"{row.name} has come under {row.keys[0]} meanwhile: recrypt it anew")
     operation = before or OperationRow(
@@ -130,6 +134,15 @@ def _check(row: VmRow, *, deep: bool) -> None:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off: its data changes")
     if deep:
         check_no_snapshots(row, "change its data")
+
+
+async def _check_disk(session: HostSession, row: VmRow, number: int) -> None:
+    config = await session.ask(QueryVmConfig(vm=row.name))
+    disk = next((disk for disk in config.disks if disk.disk == number), None)
+    if disk is None:
+        raise NotFound(f"{row.name} has no Hard disk {number}")
+    if disk.key is None:
+        raise InvalidState(f"Hard disk {number} of {row.name} is not encrypted")
 
 
 async def _with_its_keys(vc: VCenter, session: HostSession, row: VmRow) -> VmRow:

@@ -11,8 +11,9 @@ import pytest
 from chaos.faults import FAULTS
 from lab.api import reasons
 from lab.api.explain import all_rules
-from lab.api.facts import HostFacts, KeyFacts, VmFacts
+from lab.api.facts import HostFacts, KeyFacts, LostMachine, VmFacts
 from lab.api.reasons import of_host, of_vm
+from lab.errors import EXPLANATIONS
 from protocol.terms import ManagementType
 
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
@@ -35,6 +36,7 @@ DELETED = replace(DERIVED, provider_listed=False)
 TRUSTED, WRAPPED = replace(HOST, trusted=True), replace(KEY, kind=TRUST, servers_up=False)
 REFUSED = replace(TRUSTED, unattested="it is not attested: no image")
 LOADED = replace(KEY, stored_on_host=True, loaded=True)
+EAST = LostMachine("east", lease_s=15, silent=False, pool=False)
 LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
 RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
 OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
@@ -79,6 +81,7 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, replace(HOST, machine="booting"), KEY, ["BOOT-02"]),
         (LOCKED, replace(HOST, machine="paused"), KEY, ["proc.pause"]),
         (LOCKED, replace(HOST, machine="gone"), KEY, ["proc.kill"]),
+        (LOCKED, replace(HOST, machine="gone", lost=EAST), KEY, ["KS-AGENT-008"]),
         (replace(LOCKED, vcenter="paused"), HOST, KEY, ["STD-13", "R7"]),
         (LOCKED, replace(HOST, machine="off"), KEY, ["BOOT-01"]),
     ],
@@ -139,6 +142,20 @@ def test_a_vcenter_that_does_not_answer_is_told_with_what_helps(state: str, cure
     assert second.cure == reason.cure.replace("vcenter", "vcenter-b")
 
 
+@pytest.mark.parametrize("silent", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+def test_what_stands_on_a_lost_machine_is_not_waited_for(silent: bool, pool: bool) -> None:
+    """No process is started again there by itself: somebody has to bring the machine back."""
+    lost = replace(EAST, silent=silent, pool=pool)
+    host = replace(HOST, machine="gone", lost=lost, vcenter_lost=lost)
+    [own, of_vcenter] = of_host(host, vcenter="gone")
+    for reason, node in ((own, "esxi-001"), (of_vcenter, "vcenter")):
+        assert "machine east" in reason.why and "keystead get machines" in reason.cure
+        assert ("keystead agent join" in reason.cure) is (not silent)
+        assert (f"keystead host power-on {node}" in reason.cure) is not (silent or pool)
+        assert "wait" not in reason.cure
+
+
 def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
     def cure(tpm: bool) -> str:
         [reason] = of_host(replace(HOST, tpm=tpm), vcenter="running")
@@ -170,7 +187,7 @@ def test_nobody_is_sent_to_a_key_server_that_has_no_part_in_the_key(
 
 def test_every_rule_that_a_reason_names_is_explained() -> None:
     """A person reads it in brackets and asks for it; what the lab itself did names its fault."""
-    known = {*all_rules(), *(fault.kind for fault in FAULTS)}
+    known = {*all_rules(), *(fault.kind for fault in FAULTS), *EXPLANATIONS}
     texts = (
         Path(reasons.__file__).parent / name
         for name in ("reasons.py", "missing_keys.py", "describe.py")

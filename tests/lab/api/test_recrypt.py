@@ -8,6 +8,7 @@ import pytest
 
 from lab.api.commands import (
     DescribeVm,
+    GetAudit,
     GetEvents,
     GetKeys,
     HostReboot,
@@ -117,6 +118,15 @@ async def disk_keys(lab: Lab) -> list[str | None]:
     return [disk.key for disk in described.host_view.disks]
 
 
+async def test_for_a_disk_that_is_not_there_no_key_is_made(lab: Lab) -> None:
+    """Neither at the key server nor on a host, and no task of another disk hears of it."""
+    made = len((await lab.do(GetAudit("kms"))).items)
+    for disk in (3, 0, -1):
+        assert f"Hard disk {disk}" in str(await refused(lab, VmRecrypt("one", disk=disk)))
+    assert len((await lab.do(GetAudit("kms"))).items) == made
+    await lab.do(VmRecrypt("one", disk=1))
+
+
 async def test_a_disk_alone_comes_under_another_provider(lab: Lab) -> None:
     """KEY-04: the VM needs both then, and a recrypt of the whole gives it one key again."""
     await lab.do(VmOff(("one",)))
@@ -128,7 +138,6 @@ async def test_a_disk_alone_comes_under_another_provider(lab: Lab) -> None:
     assert [str(key).partition("/")[0] for key in keys] == ["kms-provider", "kms-provider-2"]
     assert (await lab.vm("one")).key == home and await works(lab)
     assert "vm.crypto.DiskchainUsingMixedKeys" in await told(lab)
-    assert "Hard disk 3" in str(await refused(lab, VmRecrypt("one", disk=3)))
     await lab.do(VmRecrypt("one", provider="kms-provider-2"))
     assert len(set(await disk_keys(lab))) == 1
     await lab.do(HostReboot((A,)))

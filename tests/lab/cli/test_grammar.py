@@ -255,3 +255,16 @@ def test_a_defect_is_one_message(
     monkeypatch.setattr("lab.api.labs.all_labs", broken)
     assert run(["list"]) == 70
     assert capsys.readouterr().err.startswith("keystead: error KS-INT-001: ZeroDivisionError")
+
+
+def test_a_help_is_as_wide_as_its_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its text is written for lines of a hundred characters: in narrower ones each broke twice.
+    Examples stay as they are."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["agent", "join", "--help"]) == 0
+    _, opening, examples, text, *_ = capsys.readouterr().out.split("\n\n")
+    assert opening.startswith("Hold the nodes") and len(examples.splitlines()) == 2
+    *full, _ = text.splitlines()
+    assert len(full) >= 3 and all(60 < len(line) <= 80 for line in full), text

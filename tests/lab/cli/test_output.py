@@ -36,7 +36,7 @@ from lab.api.commands import (
 from lab.cli import journal
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import as_typed, plain, say, text
+from lab.cli.output import as_typed, field, plain, say, table, text
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
 
@@ -354,6 +354,31 @@ def test_colour_is_for_terminals_and_can_be_turned_off(
     assert run(["get", "vms"]) == 0
     assert ("\x1b[1m" in terminal.getvalue()) is coloured
     assert "vm-01" in terminal.getvalue()
+
+
+EVENTS: list[Any] = [
+    {"event": "com.vmware.vc.kms.crypto.Unreachable", "text": "The key server cannot be reached"}
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (80, ["com.vmware.vc.kms.crypto.Unreachable  The key server cannot be reached"]),
+        (64, ["com.vmware.vc.kms.crypto.Unreachable  The key server cannot be", "reached"]),
+        (60, ["com.vmware.vc.kms.crypto.Unreachable  The key server cannot be reached"]),
+    ],
+    ids=["room enough", "prose is folded", "too little for that"],
+)
+def test_on_a_narrow_terminal_names_stay_whole(
+    monkeypatch: pytest.MonkeyPatch, width: int, lines: list[str]
+) -> None:
+    """An event's id is looked for and copied; the terminal breaks what is longer than it is."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    table((field("event"), field("text")), EVENTS)
+    assert [line.strip() for line in terminal.getvalue().splitlines()[1:]] == lines
 
 
 def test_cells() -> None:

@@ -161,7 +161,7 @@ def test_a_disk_that_fills_leaves_no_half_of_a_bundle(folder: LabFolder, tmp_pat
             issue("far", "east", file, "", 60.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert refused.value.id == "KS-LAB-005" and not file.exists()
+    assert refused.value.id == "KS-OUT-001" and not file.exists()
     issue("far", "east", file, "", 60.0)
 
 
@@ -234,7 +234,7 @@ def test_a_newer_bundle_has_other_nkeys_and_those_before_are_none_of_the_labs(
         ("west", "new", "", "KS-AGENT-003"),
         ("east", "there", "", "KS-USE-003"),
         ("east", "new", "nowhere", "KS-USE-003"),
-        ("east", "missing/new", "", "KS-LAB-005"),
+        ("east", "missing/new", "", "KS-OUT-001"),
     ],
 )
 def test_what_is_not_written(

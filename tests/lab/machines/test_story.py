@@ -26,6 +26,7 @@ import pytest
 from lab.api.answers import LabMachine
 from lab.api.commands import (
     Command,
+    DescribeHost,
     GetHosts,
     GetLinks,
     GetMachines,
@@ -325,6 +326,11 @@ def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) ->
     try:
         assert until(lambda: two.far.nodes() == [], 30), "the agent ended them by itself"
         assert until(lambda: two.stands("away"), 30) and two.host() == "gone"
+        described = two.ask(DescribeHost("esxi-002")).reasons[0]
+        assert "machine east, which is away" in described.why
+        assert "keystead agent join" in described.cure
+        refused = two.here("host", "reboot", "esxi-002", "-n", "far")
+        assert "esxi-002" in refused.err and "keystead agent join" in refused.err, refused
     finally:
         two.door().resume()
     assert two.far.said.count("was not heard for 15 s: all processes are ended") == leases + 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli.main import run
 from lab.errors import KeysteadError
 from lab.supervise.launching import ROOT
 from lab.supervise.scratch import collect, move_away, scratch
@@ -47,6 +48,26 @@ def test_what_a_killed_process_leaves_is_collected_and_what_a_living_one_has_sta
     child.communicate()
     collect()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("below", ["", "labs"])
+@pytest.mark.parametrize("line", ["list", "runs", "get runs", "down", "status", "get vms", "logs"])
+def test_a_file_in_place_of_the_state_folder_is_told(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    below: str,
+    line: str,
+) -> None:
+    """It is no folder without labs: whoever mistyped it would look for them elsewhere."""
+    file = home / "a file"
+    file.write_text("")
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(file / below))
+    assert run(line.split()) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"error KS-LAB-005: {file / below}: {file} is no folder" in said.err
+    assert "fix: name a folder with KEYSTEAD_STATE_HOME" in said.err
 
 
 def test_a_lab_leaves_its_place_in_one_step(home: Path) -> None:

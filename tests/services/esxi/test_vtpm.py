@@ -431,7 +431,7 @@ def _back(rig: Rig) -> None:
 def _disks_in_clear(rig: Rig) -> None:
     _prepared(rig)
     rig.command(HostAddVtpm(vm=VM, key=KEK))
-    assert rig.console(QueryVmConfig(vm=VM)).clear_disks == 1
+    assert rig.console(QueryVmConfig(vm=VM)).disks_in_clear
 
 
 def test_the_disks_of_a_vm_with_a_vtpm_come_under_the_key_of_its_home(rig: Rig) -> None:
@@ -457,7 +457,7 @@ def test_encrypting_its_disks_leaves_the_old_or_the_new_whole(way: str) -> None:
     for rig in sweep(way, _disks_in_clear, lambda rig: rig.command(encrypt)):
         _back(rig)
         rig.command(encrypt)
-        assert rig.console(QueryVmConfig(vm=VM)).clear_disks == 0
+        assert not rig.console(QueryVmConfig(vm=VM)).disks_in_clear
         rig.command(HostPowerOnVm(vm=VM))
 
 

@@ -62,6 +62,7 @@ from protocol.messages.host import (
     QueryHost,
     QueryTpmAttestationReport,
     QueryTrustedServices,
+    QueryVmConfig,
     ReconfigureVm,
     RemoveKeys,
     SessionOpened,
@@ -71,6 +72,8 @@ from protocol.messages.host import (
     TrustedServices,
     TrustedServiceState,
     UpdateSet,
+    VirtualDisk,
+    VmConfigState,
     VmState,
     VmSummary,
 )
@@ -516,6 +519,15 @@ class ScriptedHost(Service):
             vm.keys = (CryptoKeyId(KeyId(f"made on {self.node.name}"), provider),)
             self.record.cache[vm.keys[0]] = b"?" * 32
         return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(QueryVmConfig)
+    async def query_vm_config(self, message: QueryVmConfig, peer: Peer) -> VmConfigState:
+        """Two disks, under the VM's first key."""
+        key = next(iter(self._vm(message.vm).keys), None)
+        disks = tuple(VirtualDisk(disk=number, blocks=8, key=key) for number in (1, 2))
+        return VmConfigState(
+            firmware="efi", hardware=21, home_encrypted=key is not None, disks=disks, vtpm=False
+        )
 
     @serves(HostRecryptVm)
     async def recrypt(self, message: HostRecryptVm, peer: Peer) -> VmState:

@@ -9,6 +9,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidState,
     NotConnected,
+    NotFound,
     ProductError,
 )
 from protocol.events import EventTypeId as E
@@ -144,3 +145,14 @@ def test_a_vm_in_clear_is_none_to_recrypt(ready: Rig) -> None:
         message = RecryptVm(operation_id=f"clear-{disk}", vm=clear, disk=disk)
         assert isinstance(rig.refused(message), InvalidState)
     assert len(rig.servers[KMS].keys) == made
+
+
+def test_for_a_disk_that_is_not_there_nothing_is_begun(ready: Rig) -> None:
+    """Its number may be mistyped: no key, no row, no event, and its id is free."""
+    rig, old = ready, ready.key_of()
+    mark, made = rig.mark(), len(rig.servers[SECOND_KMS].keys)
+    message = RecryptVm(operation_id="disk", vm=VM, provider=Q, disk=9)
+    assert isinstance(rig.refused(message), NotFound)
+    assert len(rig.servers[SECOND_KMS].keys) == made and rig.ids(mark) == []
+    assert row(rig).keys == (old,)
+    assert rig.do(RecryptVm(operation_id="disk", vm=VM, provider=Q, disk=2)).key.provider_id == Q
