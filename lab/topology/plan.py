@@ -119,8 +119,7 @@ def plan(file: LabFile) -> Topology:
         last = len(hosts) - cluster.hosts.without_tpm
         hosts[last:] = [msgspec.structs.replace(spec, tpm=TpmBackend.NONE) for spec in hosts[last:]]
         specs.extend(hosts)
-        names = [spec.node for spec in hosts]
-        pack = cluster.hosts.pack
+        names, pack = [spec.node for spec in hosts], cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
         vms.extend(planned_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
     persistent = [

@@ -30,7 +30,7 @@ from protocol.messages.machines import (
     MachineSeeks,
     RefuseMachine,
 )
-from protocol.terms import ClusterName, NodeName
+from protocol.terms import NodeName
 
 EPOCH = 5.0
 
@@ -236,19 +236,3 @@ async def test_a_log_has_what_a_machine_says_of_its_own_nodes(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert log.name == "agent-4.jsonl" and [line["node"] for line in lines] == ["esxi-002"]
     await roster.close()
-
-
-async def test_a_host_that_is_added_there_may_speak_for_itself_and_one_that_was_not_may_not(
-    roster: Roster,
-) -> None:
-    east = roster.of_cluster(ClusterName("b"))
-    assert east is roster.machines["east"] and roster.of_cluster(ClusterName("a")) is None
-    before, node = east.plan, NodeName("esxi-003")
-    roster.grow(east, 5, node)
-    assert roster.of_node(node) is east and roster.of_process(5) is east
-    assert east.plan.nodes == ("esxi-002", node) and list(east.parts) == ["agent-5"]
-    assert roster._speaks_of["agent-5"] == (node,)
-    roster.shrink(5, node)
-    roster.shrink(5, node)
-    assert east.plan == before and roster.of_node(node) is None and not east.parts
-    assert "agent-5" not in roster._speaks_of
