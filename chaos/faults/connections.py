@@ -43,7 +43,9 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
         a, b = (tuple(node for node in ends[side] if node not in without) for side in ("a", "b"))
         if not any(x != y for x in a for y in b):
             raise ChaosError(
-                "KS-CHAOS-004", "hosts without vSAN have no connections: two other nodes are wanted"
+                "KS-CHAOS-004",
+                "hosts without vSAN have no connections, nor have nodes of other machines in a lab "
+                "whose key servers have no `door: kmip`: two other nodes are wanted",
             )
         return cls(id=id, **(ends | {"a": a, "b": b}))
 

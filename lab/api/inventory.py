@@ -124,14 +124,17 @@ async def add_host(session: Session, command: commands.HostAdd) -> Host:
         if command.cluster not in ("", spec.cluster):
             raise KeysteadError("KS-USE-003", f"{spec.node} is a machine of cluster {spec.cluster}")
         if not known:
-            await lab.add_node(spec)
+            session.host_added(spec)  # first: it has the same process the next time
+            try:
+                await lab.add_node(spec)
+            except BaseException:
+                session.host_dropped(spec.node)
+                raise
     status = await lab.power_on(spec.node)
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{spec.node} did not start: {status.screen}")
     message = AddHost(host=spec.node, cluster=spec.cluster)
     added = await session.ask(session.vcenter_of(spec.node), message, within_s=TASK_S)
-    if not known:
-        session.host_added(spec)
     return host_view(added.host, node_view(status))
 
 

@@ -39,6 +39,10 @@ def _not_kept(spec: NodeSpec) -> None:
     """The lab ends with this session."""
 
 
+def _not_dropped(node: NodeName) -> None:
+    """It was not kept either."""
+
+
 def _not_noted(node: NodeName, banks: BootBanks) -> None:
     """The lab ends with this session."""
 
@@ -49,8 +53,9 @@ class Session:
 
     ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
     administrator).
-    ``host_added`` is called for each host that a command adds, and ``installed`` for the releases
-    that one leaves on a host, so that a lab which outlives its processes knows of it the next time.
+    ``host_added`` is called for each host that a command is about to add, ``host_dropped`` when it
+    was not, and ``installed`` for the releases that one leaves on a host, so that a lab which
+    outlives its processes knows of it the next time.
     ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
     ``warnings`` are the last things that went wrong with the lab itself, oldest first.
     """
@@ -59,6 +64,7 @@ class Session:
     keeper: FaultKeeper
     report: Report = _unheard
     host_added: Callable[[NodeSpec], None] = _not_kept
+    host_dropped: Callable[[NodeName], None] = _not_dropped
     installed: Callable[[NodeName, BootBanks], None] = _not_noted
     folder: Path | None = None
     roster: Roster | None = None

@@ -183,6 +183,15 @@ class Identities:
         """Identity of the agent of another machine, made now if it has none."""
         return self._add_control(machine_agent(machine))
 
+    def forget(self, node: NodeName, agent: str) -> None:
+        """A node that was not added after all, and its agent; brokers learn of it by a reload."""
+        for path in (
+            self._public / f"{node_name(node)}.json",
+            self._nodes / f"{node_name(node)}.json",
+            self._control / f"{control_name(agent)}.json",
+        ):
+            path.unlink(missing_ok=True)
+
     def files(self, nodes: Iterable[NodeName], control: Iterable[str]) -> dict[str, bytes]:
         """Path below ``identity/`` and content of the private identities of these, and of all that
         is public; KS-ID-001 when one is missing or damaged."""

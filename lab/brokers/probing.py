@@ -158,7 +158,7 @@ class Probing:
         except NotSent as error:
             if made.refusal is not None:
                 self._unknown([name], url)
-            await self._not_reached(url, made.last_error or error)
+            await self._not_reached(url, made, error)
         if made.violations:
             self._wrong(url, "the tap may not hear l.> and e.>")
         return made
@@ -176,13 +176,14 @@ class Probing:
             secured=self._secured,
         )
 
-    async def _not_reached(self, url: str, error: Exception) -> NoReturn:
+    async def _not_reached(self, url: str, made: BrokerConnection, why: Exception) -> NoReturn:
+        error = made.crowded or made.last_error or why
         if isinstance(error, ssl.SSLError):
-            why = getattr(error, "verify_message", "") or error.reason
+            reason = getattr(error, "verify_message", "") or error.reason
             if getattr(error, "verify_code", 0) in _OF_TIME:
-                raise KeysteadError("KS-BROKER-011", f"{url}: {why}")
+                raise KeysteadError("KS-BROKER-011", f"{url}: {reason}")
             whose = self._bus.authority or "the authorities of this machine"
-            raise KeysteadError("KS-BROKER-005", f"{url}: {why} (by {whose})")
+            raise KeysteadError("KS-BROKER-005", f"{url}: {reason} (by {whose})")
         for one in url.split(","):
             if _TOO_MANY in f"{error} {await turned_away(one)}".lower():
                 text = f"{one} takes no more connections: it has to take those of {self._size()}"
@@ -218,7 +219,7 @@ class Probing:
                 )
             if made.refusal is not None:
                 return str(node)
-            await self._not_reached(url, made.last_error or error)
+            await self._not_reached(url, made, error)
         made.send(f"e.{node}.{self._token}", b"")
         with contextlib.suppress(NotSent):  # of a link that is lost meanwhile, others tell
             await made.echo()

@@ -4,11 +4,13 @@ Where the supervisor runs:
 
 - ``trust``      the lab's certificate authority, and the certificate of its door
 - ``door``       the program that takes TLS and hands bytes to a broker
+- ``gate``       connections of nodes elsewhere to nodes that stand here; on each machine
 - ``listening``  starts it, and keeps where it listens
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it
 - ``admission``  what is remembered of bundles: who may join with one
 - ``replaced``   what a bundle held that a newer one has replaced is not let in any more
+- ``part``       what a machine gets of a host that is added there
 - ``inviting``   bundles and places for machines that share a folder with the lab
 - ``access``     the file with which a lab is commanded from elsewhere
 - ``checkup``    ``keystead healthcheck``

@@ -24,7 +24,7 @@ from lab.topology.machine_plan import SharedArray
 from protocol import names
 from protocol.terms import NodeName
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 AUTHORITY: Final = "ca.pem"
 _MANIFEST: Final = "manifest.json"
 _NONE: Final = "it is no bundle, or is damaged"
@@ -35,6 +35,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle is for. ``id`` is drawn; ``address`` is that of the lab's door; times are Unix
     seconds of the machine that wrote it; ``agents`` are names on the control broker.
 
+    ``gate`` is where it takes connections for its nodes (empty: anywhere; None: nowhere);
     ``shared`` are its datastores in a shared folder; ``real_tpms``: its hosts have TPMs that need
     libraries. ``digest`` is of all the rest.
     """
@@ -50,6 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
     real_tpms: bool
     shared: tuple[SharedArray, ...] = ()
+    gate: str | None = None
     digest: str = ""
 
 

@@ -1,7 +1,8 @@
 """The door of a lab: takes TLS on one address, and hands bytes to the broker that ALPN names.
 
 ``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORTS...``, ports with commas between
-them, writes the port that it listens on to standard output, then serves until it is ended. It knows
+them, writes the port that it listens on to standard output, then serves until it is ended. With
+``gate=PORT:FOLDER`` it opens the gate of the lab in that folder, too, and writes its port. It knows
 nobody and asks nobody who he is: brokers do. It is a process of its own, so that no work of the
 supervisor holds a message.
 
@@ -20,6 +21,7 @@ import sys
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _CHUNK: Final = 1 << 16
@@ -139,14 +141,28 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             await sink.drain()
 
 
+async def _gate(host: str, before: int, folder: str) -> int:
+    """Open the gate to nodes that stand here, at the port of before if that can be had."""
+    from lab.machines.gate import Gate
+
+    gate = Gate(Path(folder))
+    try:
+        await gate.listen(host, before)
+    except OSError:
+        await gate.listen(host, 0)
+    return gate.port
+
+
 async def _main(host: str, port: str, certificate: str, key: str, *brokers: str) -> None:
-    pairs = (text.partition("=") for text in brokers)
-    ports = {name: [int(number) for number in numbers.split(",")] for name, _, numbers in pairs}
+    told = {name: value for name, _, value in (text.partition("=") for text in brokers)}
+    before, _, folder = told.pop("gate", "").partition(":")
+    ports = {name: [int(number) for number in value.split(",")] for name, value in told.items()}
     try:
         server = await serve(host, int(port), context(certificate, key, list(ports)), ports)
+        gate = [await _gate(host, int(before), folder)] if folder else []
     except OSError as error:
         sys.exit(f"{error.strerror or error}")
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(server.sockets[0].getsockname()[1], *gate, flush=True)
     await server.serve_forever()
 
 

@@ -76,4 +76,11 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         " lab bundle`, or `keystead lab access`",
         1,
     ),
+    "KS-AGENT-012": (
+        "The machine cannot take connections for its nodes",
+        "Something else has the port that the Lab file names for it, or the address is none of this"
+        " machine.",
+        "name another `address:` of the machine in the Lab file, or a port that is free there",
+        1,
+    ),
 }

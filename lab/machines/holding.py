@@ -20,8 +20,10 @@ from lab.brokers.looks import NoServer, greeted
 from lab.errors import KeysteadError
 from lab.machines.health import Health
 from lab.machines.joined import JoinedFolder
+from lab.machines.part import unsealed
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import HostUnreachable, InvalidState, NotAvailable, SaveFailed
 from protocol.messages.base import Request
 from protocol.messages.host import Done
@@ -30,6 +32,7 @@ from protocol.messages.machines import (
     Beaten,
     EndProcess,
     HeldProcess,
+    KeepIdentities,
     KnowNodes,
     ProcessStarted,
     RefuseMachine,
@@ -57,7 +60,8 @@ class Holding:
     ``purged`` is set when the lab is no more.
 
     ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
-    gone: also that of an agent that was killed. ``url`` is the lab's door.
+    gone: also that of an agent that was killed. ``url`` is the lab's door; ``gate`` is where other
+    machines find this one's, or empty.
     """
 
     def __init__(
@@ -67,10 +71,11 @@ class Holding:
         self.page = SharedOffset(folder.path / "offset")
         self.page.seconds = float("nan")  # that of another boot says nothing
         self.run, self.ended = os.urandom(8).hex(), ""
+        self._key = OneTimeKey()  # of this run
         self._before = folder.last_run()
         self._runs = {self.run}
         self.look_back()
-        self.taken = False
+        self.taken, self.gate = False, ""
         self.purged = asyncio.Event()  # the lab is removed for good
         self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
         self._lease_s = 0.0
@@ -89,6 +94,7 @@ class Holding:
             StopProcess: self._stop,
             EndProcess: self._end,
             KnowNodes: self._know,
+            KeepIdentities: self._keep,
             ReleaseMachine: self._release,
         }
 
@@ -96,6 +102,11 @@ class Holding:
         """What runs, by name."""
         found = sorted(self._held.items())
         return tuple(HeldProcess(name=name, life=one.life) for name, one in found)
+
+    @property
+    def key(self) -> bytes:
+        """Public: what is sealed to it only this run opens."""
+        return self._key.public
 
     @property
     def silent_s(self) -> float:
@@ -141,7 +152,7 @@ class Holding:
                 child.kill()
             for child in children:
                 await child.gone.wait()
-        self.ended, self.run = self.run, os.urandom(8).hex()
+        self.ended, self.run, self._key = self.run, os.urandom(8).hex(), OneTimeKey()
         self._runs.add(self.run)
         self.page.seconds = float("nan")
 
@@ -162,7 +173,7 @@ class Holding:
         self.meant(message.run)
         if message.run != self.run or (self.taken and self._lease_is_over()):
             raise InvalidState("this agent is in another run, or its lease is over")
-        self._learn(message.public)
+        self._learn(message.public, message.where)
         self._keep_run()
         self._lease_s, self._heard = message.lease_s, machine_clock()
         self.page.lease_end = self._heard + message.lease_s
@@ -248,7 +259,16 @@ class Holding:
         return Done()
 
     async def _know(self, message: KnowNodes, sender: str) -> Done:
-        self._learn(message.public)
+        self._learn(message.public, message.where)
+        return Done()
+
+    async def _keep(self, message: KeepIdentities, sender: str) -> Done:
+        self._ours(message.run)
+        part = unsealed(message.box, self.run, self._key, self._folder.lab, self._folder.machine)
+        try:
+            self._folder.keep(part)
+        except OSError as error:
+            raise _not_written(error) from None
         return Done()
 
     async def _release(self, message: ReleaseMachine, sender: str) -> Done:
@@ -267,10 +287,10 @@ class Holding:
             held.child.kill()
             await held.child.gone.wait()
 
-    def _learn(self, public: dict[str, bytes]) -> None:
+    def _learn(self, public: dict[str, bytes], where: dict[str, str]) -> None:
         known = {node: data for node, data in public.items() if not NODE.fault(node)}
         try:
-            self._folder.know(known)
+            self._folder.know(known, where)
         except OSError as error:
             raise _not_written(error) from None
 

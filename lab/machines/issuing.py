@@ -19,8 +19,8 @@ from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import MachinePlan
-from lab.topology.places import with_places
-from lab.topology.plan import Topology, plan
+from lab.topology.places import as_recorded
+from lab.topology.plan import Topology
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
 from protocol.terms import NodeName
@@ -38,7 +38,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     if record is None:
         raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
     lab_file = LabFile.model_validate(record.file)
-    topology = with_places(plan(lab_file), lab_file, record.places or ())
+    topology = as_recorded(lab_file, record)
     found = _machine(topology, machine)
     listens = kept(folder.path)
     if listens is None:
@@ -56,6 +56,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
         nodes=found.nodes,
         agents=agents,
         shared=found.shared,
+        gate=found.address if topology.gates else None,
         real_tpms=any(topology.spec(n).tpm is TpmBackend.LIBTPMS for n in found.nodes),
     )
     private = _identities(folder, topology, machine, found.nodes, agents)

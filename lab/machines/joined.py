@@ -2,6 +2,7 @@
 
 agents/holder                         a random name of this machine's own
 agents/<lab>-<machine>-<authority>/   as a lab's folder, with what stands here alone
+  identity/                           of its own nodes, also of hosts that came later
   joined.json                         the bundle that it came with, and for whom
   ca.pem, offset                      the lab's authority; the offset of this clock
   run.json                            the last run of an agent here that was taken
@@ -21,9 +22,11 @@ import msgspec
 from lab.arrays.place import link
 from lab.errors import KeysteadError
 from lab.machines.bundle import AUTHORITY, Bundle, identity_files
+from lab.machines.part import Part
 from lab.machines.trust import digest_of
 from lab.supervise.scratch import hold, no_room, state_home
 from services.runtime.real.files import replace_file
+from services.runtime.real.whereabouts import tell
 
 _HOLDER_BYTES: Final = 16
 _HOLD_AGAIN_S: Final = 0.01
@@ -51,6 +54,7 @@ class JoinedFolder:
         """``home`` in place of this user's state folder. KS-AGENT-005 when an agent runs in it,
         KS-AGENT-009 when it is another machine's, KS-LAB-005 when nothing can be written."""
         self._bundle, manifest = bundle, bundle.manifest
+        self.lab, self.machine = manifest.lab, manifest.machine
         agents = (home or state_home()) / "agents"
         self.path = agents / f"{manifest.lab}-{manifest.machine}-{digest_of(bundle.authority)}"
         try:
@@ -104,12 +108,22 @@ class JoinedFolder:
         link(own, {name: at for name, at in found.items() if at != own})
         return found
 
-    def know(self, public: dict[str, bytes]) -> None:
-        """Public identities of nodes, by their names, which were checked."""
+    def know(self, public: dict[str, bytes], where: dict[str, str]) -> None:
+        """Public identities of nodes, by their names, which were checked; and where those of other
+        machines take connections."""
+        lab, _, _ = self._bundle.manifest.address.rpartition(":")
+        tell(self.path, {n: f"{lab}{at}" if at.startswith(":") else at for n, at in where.items()})
         for node, data in public.items():
             path = self.path / "identity" / "public" / f"{node}.json"
             if not path.exists() or path.read_bytes() != data:
                 replace_file(path, data, mode=0o644, durable=False)
+
+    def keep(self, part: Part) -> None:
+        """Have what is private of a host that came later, durably; raises ``OSError``."""
+        for name, data in part.files.items():
+            path = self.path / name
+            if not path.exists() or path.read_bytes() != data:
+                replace_file(path, data, mode=0o600, durable=True)
 
     def last_run(self) -> str:
         """The run that was kept last in this boot and in this very folder; else empty."""

@@ -19,6 +19,7 @@ from lab.brokers.identities import Identities, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.bundle import Bundle, Manifest, peek, read
 from lab.machines.checkup import AGENT
+from lab.machines.gate import Gate, opened
 from lab.machines.health import serve
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
@@ -112,10 +113,12 @@ async def _joined(
     await agents.start(FORK_SERVER_S)
     url = f"nats://{manifest.address}"
     holding = Holding(folder, url, agents, say)
+    gate = Gate(folder.path)
     arrays = Guest(manifest.machine, shared, holding.meant)
     name = machine_agent(manifest.machine)
     try:
         client = await _opened(bundle, folder, url, holding)
+        holding.gate = await opened(gate, manifest, folder.path)
         try:
             await ControlServer(client).serve({**holding.handlers, **arrays.handlers})
             health = await serve(folder.path, AGENT, holding.health)
@@ -134,6 +137,7 @@ async def _joined(
         finally:
             await client.close()
     finally:
+        gate.close()
         arrays.close()
         agents.close()
     say(f"{name} has ended, and its processes with it")
@@ -239,6 +243,8 @@ async def _seek(
                     ended=holding.ended,
                     held=holding.held(),
                     epoch=holding.epoch,
+                    key=holding.key,
+                    gate=holding.gate,
                 )
             )
         await asyncio.sleep(SEEK_EVERY_S)

@@ -81,10 +81,12 @@ def authority(folder: Path) -> Path:
 
 
 class Door:
-    """The door of one lab; ``wanted`` is where it shall listen, ``brokers`` tells their URLs."""
+    """The door of one lab; ``wanted`` is where it shall listen, and at another port, ``gate_port``,
+    the ``gate`` to nodes that stand here, where the lab has one."""
 
-    def __init__(self, folder: Path, lab: str, wanted: Address) -> None:
+    def __init__(self, folder: Path, lab: str, wanted: Address, *, gate: bool = False) -> None:
         self._folder, self._lab, self._wanted = folder, lab, wanted
+        self._gate, self.gate_port = gate, 0
         self._process: asyncio.subprocess.Process | None = None
 
     def alive(self) -> bool:
@@ -126,6 +128,9 @@ class Door:
             f"{name}={','.join(url.rsplit(':', 1)[1] for url in urls.split(','))}"
             for name, urls in brokers.items()
         ]
+        if self._gate:
+            at = folder / "gate"
+            ports.append(f"gate={at.read_text() if at.exists() else 0}:{self._folder}")
         program = [sys.executable, "-m", "lab.machines.door", wanted.host, str(wanted.port)]
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
         with (folder / "door.log").open("wb") as log:
@@ -145,13 +150,17 @@ class Door:
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_LIMIT_S):
                 line = await self._out().readline()
-        if not line.strip().isdigit():
+        numbers = line.split()
+        if not numbers or not all(number.isdigit() for number in numbers):
             await self.stop()
             said = (folder / "door.log").read_text(errors="replace").strip().splitlines()
             why = said[-1] if said else "it did not say that it listens"
             raise KeysteadError("KS-AGENT-001", f"the lab cannot listen at {wanted}: {why}")
-        found = msgspec.json.encode(Address(wanted.host, int(line)))
+        found = msgspec.json.encode(Address(wanted.host, int(numbers[0])))
         replace_file(folder / "address.json", found, durable=False)
+        if self._gate:
+            self.gate_port = int(numbers[1])
+            replace_file(folder / "gate", numbers[1], durable=False)
 
     def _out(self) -> asyncio.StreamReader:
         if self._process is None or self._process.stdout is None:

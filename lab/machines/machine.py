@@ -13,6 +13,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import machine_agent
 from lab.errors import KeysteadError
 from lab.machines.offset import Offset, sample_of
+from lab.machines.part import Part, sealed
 from lab.processes.agent import AgentConfig
 from lab.topology.machine_plan import MachinePlan
 from protocol.errors import HostUnreachable, ProductError
@@ -22,6 +23,7 @@ from protocol.messages.machines import (
     Beaten,
     EndProcess,
     HeldProcess,
+    KeepIdentities,
     StartProcess,
     StopProcess,
     TakeMachine,
@@ -86,6 +88,9 @@ class Machine:
         self.plan, self.name = plan, plan.machine
         self._client, self._on_end, self._warn = client, on_end, warn
         self.run, self.ended_by_s, self.losses = "", 0.0, 0
+        self.parts: dict[str, Callable[[], Part]] = {}  # by agent: of hosts that came later
+        self._key = b""  # of this run
+        self.gate = ""  # where it takes connections for its nodes
         self.joined = asyncio.Event()
         self.offset = Offset()
         self.wall_offset_s = self.load = self.delay_s = 0.0  # as the last beat told
@@ -121,17 +126,24 @@ class Machine:
     # ---- its life -------------------------------------------------------------------------------
 
     async def take(
-        self, run: str, public: dict[str, bytes], held: Iterable[HeldProcess] = ()
+        self,
+        run: str,
+        public: dict[str, bytes],
+        held: Iterable[HeldProcess] = (),
+        key: bytes = b"",
+        where: dict[str, str] | None = None,
     ) -> None:
-        """The agent of that run is ours from now on; the processes ``held`` go on."""
-        self.run, self.heard_s = run, time.monotonic()
+        """The agent of that run, with that public ``key``, is ours from now on; the processes
+        ``held`` go on."""
+        self.run, self._key, self.heard_s = run, key, time.monotonic()
         before = self.ended_by_s
         # Should it be taken, and we not hear of it, what it holds lives on for a lease.
         self.ended_by_s = self.heard_s + ORDER_LIMIT_S + self.plan.lease_s + MARGIN_S
         self._found = {process.name: process.life for process in held}
         self.offset = Offset()
         try:
-            await self.ask(TakeMachine(run=run, lease_s=self.plan.lease_s, public=public))
+            take = TakeMachine(run=run, lease_s=self.plan.lease_s, public=public, where=where or {})
+            await self.ask(take)
             await self._beat(run)
         except ProductError as error:
             self.run = ""
@@ -238,6 +250,9 @@ class Machine:
             process = self._processes[config.name] = RemoteProcess(self, config.name, found)
             await self.stop(process, False)
             return process
+        if config.name in self.parts:
+            box = sealed(self.parts[config.name](), run, self._key)
+            await self.ask(KeepIdentities(run=run, box=box))
         message = StartProcess(
             run=run,
             name=config.name,

@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from lab.arrays.guest import HERE, Guest, RemoteGuest
 from lab.arrays.meeting import Meeting
@@ -19,11 +22,12 @@ from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, use
 from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
+from lab.machines.part import part_of
 from lab.machines.replaced import Replaced
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import is_purged
 from lab.topology.course import Report
-from lab.topology.machine_plan import MachinePlan
+from lab.topology.machine_plan import MachinePlan, with_later
 from lab.topology.plan import Topology
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRecord
@@ -35,7 +39,8 @@ from protocol.messages.machines import (
     RefuseMachine,
     ReleaseMachine,
 )
-from protocol.terms import NodeName
+from protocol.terms import ClusterName, NodeName
+from services.runtime.real.whereabouts import tell
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
@@ -77,7 +82,8 @@ class Roster:
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
-        self.door = Door(folder, topology.name, address("--listen", listen))
+        self._gates = topology.gates
+        self.door = Door(folder, topology.name, address("--listen", listen), gate=topology.gates)
         self.machines: dict[str, Machine] = {}
         self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
@@ -105,10 +111,45 @@ class Roster:
         machine = Machine(plan, self._client, self._on_end, self._warn)
         self.machines[plan.machine] = machine
         self._identities.add_machine(plan.machine)
-        self._of_process.update(dict.fromkeys(plan.processes, machine))
-        self._of_node.update(dict.fromkeys(plan.nodes, machine))
-        self._speaks_of.update(zip(map(agent_name, plan.processes), groups, strict=True))
+        for number, nodes in zip(plan.processes, groups, strict=True):
+            self._process(machine, number, nodes)
         return machine
+
+    def _process(self, machine: Machine, number: int, nodes: tuple[NodeName, ...]) -> None:
+        agent = agent_name(number)
+        self._of_process[number] = machine
+        self._of_node.update(dict.fromkeys(nodes, machine))
+        self._speaks_of[agent] = nodes
+        if number in machine.plan.later:
+            machine.parts[agent] = partial(
+                part_of, self._identities, self._lab, machine.name, agent, nodes
+            )
+
+    def grow(self, machine: Machine, number: int, node: NodeName) -> None:
+        """A host is added there, in the process of that number."""
+        machine.plan = with_later(machine.plan, number, node)
+        self._process(machine, number, (node,))
+
+    def shrink(self, number: int, node: NodeName) -> None:
+        """It was not: as before."""
+        machine, agent = self._of_process.pop(number, None), agent_name(number)
+        if machine is None:
+            return
+        plan = machine.plan
+        machine.plan = msgspec.structs.replace(
+            plan,
+            nodes=tuple(one for one in plan.nodes if one != node),
+            processes=tuple(one for one in plan.processes if one != number),
+            later=tuple(one for one in plan.later if one != number),
+        )
+        del self._of_node[node], self._speaks_of[agent], machine.parts[agent]
+
+    def of_cluster(self, cluster: ClusterName) -> Machine | None:
+        """Where hosts of a cluster are added; None: here."""
+        for machine in self.machines.values():
+            if cluster in machine.plan.clusters:
+                return machine
+        return None
 
     def of_process(self, number: int) -> Machine | None:
         """Where process ``number`` (from 1) of the topology stands; None: here."""
@@ -131,6 +172,7 @@ class Roster:
             link(self._folder / "arrays", shared)
             await self._meeting.come(self._here, "", tuple(shared))
         await self.door.start(brokers)
+        tell(self._folder, self._where(None))
         await self._client().subscribe_events(self._hear)
         self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
 
@@ -183,7 +225,12 @@ class Roster:
                 return
             if refusal is None:
                 held = seeks.held if seeks.epoch == self._epoch else ()
-                await machine.take(seeks.run, self._public(), held)
+                moved = machine.gate != seeks.gate
+                machine.gate = seeks.gate
+                where = self._where(machine)
+                await machine.take(seeks.run, self._public(), held, seeks.key, where)
+                if moved and self._gates:
+                    self._tell_where(machine)
             else:
                 with suppress(ProductError):
                     await machine.ask(refusal, BEAT_LIMIT_S)
@@ -301,12 +348,43 @@ class Roster:
 
         return found
 
+    def _where(self, machine: Machine | None) -> dict[str, str]:
+        """The gates of nodes that do not stand on ``machine``; None: that do not stand here."""
+        if not self._gates:
+            return {}
+        found: dict[str, str] = {}
+        for node in self._public():
+            its = self._of_node.get(NodeName(node))
+            at = f":{self.door.gate_port}" if its is None else its.gate
+            if its is not machine and at:
+                found[node] = at
+        return found
+
+    def _tell_where(self, moved: Machine) -> None:
+        """Its gate is another one: let all others know."""
+        tell(self._folder, self._where(None))
+        for machine in self.machines.values():
+            if machine is not moved:
+                machine.do(self._tell_machine(machine))
+
+    async def _tell_machine(self, machine: Machine) -> None:
+        """As often as it takes; one that joins later hears it as it is taken."""
+        while machine.joined.is_set():
+            try:
+                await machine.ask(KnowNodes(public={}, where=self._where(machine)))
+            except ProductError:
+                await asyncio.sleep(BEAT_LIMIT_S)
+            else:
+                return
+
     async def know(self) -> None:
         """Let all machines know the nodes that have come to the lab."""
         public = self._public()
+        if self._gates:
+            tell(self._folder, self._where(None))
         for machine in self.machines.values():
             if machine.joined.is_set():
-                await machine.ask(KnowNodes(public=public))
+                await machine.ask(KnowNodes(public=public, where=self._where(machine)))
 
     async def release(self) -> None:
         """Let every machine end its processes: the lab is taken down in order. When it is removed

@@ -41,8 +41,7 @@ from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
-from lab.topology.places import with_places
-from lab.topology.plan import plan
+from lab.topology.places import as_recorded
 from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
@@ -96,7 +95,7 @@ class Supervisor:
             epoch = going_on(folder, epoch, most_s)
         clock = LabTime(epoch, record.wall, file.pace)
         listen = record.listen or DEFAULT
-        topology = with_places(plan(file), file, record.places or ())
+        topology = as_recorded(file, record)
         self.lab = ProcessLab(folder.path, topology, clock, record.seed, listen=listen)
         if self.lab.roster is not None and record.ready:
             self.lab.roster.patience_s = MACHINES_PATIENCE_S
@@ -112,6 +111,7 @@ class Supervisor:
             self.keeper,
             report=self._report,
             host_added=self._keep_host,
+            host_dropped=self._drop_host,
             installed=self._keep_banks,
             folder=folder.path,
             roster=self.lab.roster,
@@ -151,6 +151,11 @@ class Supervisor:
         known = {*(s.node for s in self.lab.topology.nodes), *(raw["node"] for raw in added)}
         if spec.node not in known:
             self.notes.note(hosts_added=(*added, msgspec.to_builtins(spec)))
+
+    def _drop_host(self, node: NodeName) -> None:
+        added = self.notes.record.hosts_added
+        with contextlib.suppress(KeysteadError):  # it is tried again
+            self.notes.note(hosts_added=tuple(raw for raw in added if raw["node"] != node))
 
     def _keep_banks(self, node: NodeName, banks: BootBanks) -> None:
         self.notes.note(installed={**(self.notes.record.installed or {}), node: banks})
@@ -231,8 +236,6 @@ class Supervisor:
             self.warn(f"{error}; faults of the last time are not known, and were not taken back")
             self.notes.put_faults_aside()
             await self.notes.keep_faults(self.keeper.dump())
-        for raw in self.notes.record.hosts_added:
-            await self.lab.add_node(msgspec.convert(raw, NodeSpec))
         for node, banks in (self.notes.record.installed or {}).items():
             firmware = await self.lab.firmware_of(node)
             await self.lab.firmware(node, msgspec.structs.replace(firmware, banks=banks))

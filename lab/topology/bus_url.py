@@ -1,4 +1,4 @@
-"""Addresses of servers of a bus that somebody else runs, as people write them."""
+"""Addresses of servers of a bus that somebody else runs, and of machines, as people write them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,16 @@ def bus_url(value: str) -> str:
     return ",".join(found)
 
 
-def _host_and_port(text: str) -> str:
+def gate_address(value: str) -> str:
+    """HOST or HOST:PORT, the port 0 when there is none; empty stays empty."""
+    if not value:
+        return ""
+    alone = _NAME.fullmatch(value) or (value.startswith("[") and value.endswith("]"))
+    host = _host_and_port(f"{value}:1" if alone else value, "HOST or HOST:PORT")
+    return f"{host.rpartition(':')[0]}:0" if alone else host
+
+
+def _host_and_port(text: str, form: str = _FORM) -> str:
     host, _, port = text.rpartition(":")
     if "@" in text:
         raise _wrong("an address has no user and no password: nodes log in with their keys")
@@ -48,7 +57,7 @@ def _host_and_port(text: str) -> str:
         or not port.isdecimal()
         or not 0 < int(port[:6]) <= _LARGEST_PORT
     ):
-        raise _wrong(f"{text!r} is no HOST:PORT: {_FORM}")
+        raise _wrong(f"{text!r} is no HOST:PORT: {form}")
     return f"{host.lower() if bare == host else host}:{int(port)}"
 
 

@@ -12,6 +12,9 @@ from protocol.terms import NodeName, Role
 
 def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
     """Who is there in a lab of this topology (and later ``specs``), for plans and selectors."""
+    apart = {node for machine in topology.machines for node in machine.nodes}
+    if topology.gates:
+        apart = set()
     return Directory(
         nodes=tuple(
             NodeEntry(
@@ -26,7 +29,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 vsan=any(s.cluster == one.cluster and one.provider for one in topology.vsan),
                 drs=next((level for _, name, level in topology.drs if s.cluster == name), ""),
                 ha=any(s.cluster == cluster for _, cluster in topology.ha),
-                connects=s.role is not Role.ESXI or "vsan" in s.config,
+                connects=(s.role is not Role.ESXI or "vsan" in s.config) and s.node not in apart,
                 vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
             )
             for s in (topology.nodes if specs is None else specs)

@@ -30,7 +30,9 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Another machine: the ``nodes`` there, and the numbers (from 1) of the processes, which are
     whole groups of the topology; ``arrays`` are the datastores whose files lie there, of which
     ``shared`` lie in a shared folder. ``pool`` is what it asked for its place; no start of the lab
-    waits for such a machine."""
+    waits for such a machine. Hosts that are added to one of ``clusters`` come there; ``later`` are
+    the processes of those that have come so, which no bundle had when they came. ``address`` is
+    that of its gate, or empty."""
 
     machine: str
     lease_s: float
@@ -39,6 +41,9 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
     arrays: tuple[str, ...]
     shared: tuple[SharedArray, ...] = ()
     pool: str = ""
+    clusters: tuple[ClusterName, ...] = ()
+    later: tuple[int, ...] = ()
+    address: str = ""
 
 
 class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,18 @@ def machine_plan(
         processes=processes,
         arrays=arrays,
         shared=_shared(file, arrays),
+        clusters=tuple(ClusterName(name) for name in model.clusters),
+        address=model.address,
+    )
+
+
+def with_later(plan: MachinePlan, number: int, node: NodeName) -> MachinePlan:
+    """The machine with a host that was added there, in the process of that number."""
+    return msgspec.structs.replace(
+        plan,
+        nodes=(*plan.nodes, node),
+        processes=(*plan.processes, number),
+        later=(*plan.later, number),
     )
 
 

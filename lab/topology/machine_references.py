@@ -42,7 +42,7 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
     yield from _apart(file, placed)
     yield from _services_apart(file, placed)
     yield from _arrays(file, placed)
-    yield from _not_yet(file)
+    yield from _addresses(file)
 
 
 def _meant(section: str) -> str:
@@ -127,7 +127,11 @@ def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
             yield (), text
 
 
-def _not_yet(file: LabFields) -> Iterator[Fault]:
-    """What is not built for several machines."""
+def _addresses(file: LabFields) -> Iterator[Fault]:
+    """Addresses that nothing would ever come to."""
     if any(server.door == "kmip" for server in file.kms):
-        yield (), "key servers with `door: kmip` on several machines are not available yet"
+        return
+    for place, machine in enumerate(file.machines):
+        if machine.address:
+            text = "an address is for connections of KMIP: no key server has `door: kmip`"
+            yield (place, "address"), text

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from chaos.naming import named
-from lab.topology.bus_url import bus_url
+from lab.topology.bus_url import bus_url, gate_address
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
@@ -180,6 +180,9 @@ class MachineModel(_Model):
     """Whether it is as many machines as ask for a place when they join, each with one host of the
     one cluster, which begins without hosts. ``vms`` of that cluster are those of each host, and
     the files of VMs lie in a folder that all these machines share."""
+    address: Annotated[str, AfterValidator(gate_address)] = ""
+    """HOST or HOST:PORT at which other machines reach connections to nodes of this one, in a lab
+    whose key servers have ``door: kmip``. Left out: where it reaches the lab from, any port."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
 

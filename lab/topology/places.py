@@ -1,4 +1,5 @@
-"""Hosts that come with machines which ask for a place: what a pool's next host is.
+"""Hosts that come with machines which ask for a place: what a pool's next host is; and the topology
+of a lab that goes on with them.
 
 Places are in the order in which they were given. The first has the number after those of the Lab
 file's hosts, its process the number after those of the Lab file's processes; none is given twice.
@@ -10,10 +11,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lab.supervise.state_folder import Place
+from lab.supervise.state_folder import LabRecord, Place
 from lab.topology.lab_file import LabFile
-from lab.topology.machine_plan import MachinePlan
-from lab.topology.plan import Topology, VmPlan, host_name, host_spec, planned_vms
+from lab.topology.machine_plan import MachinePlan, with_later
+from lab.topology.plan import Topology, VmPlan, host_name, host_spec, plan, planned_vms
 from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
 
@@ -54,6 +55,24 @@ def machine_of(topology: Topology, place: Place, process: int) -> MachinePlan:
         arrays=(),
         shared=pool.shared,
         pool=place.pool,
+    )
+
+
+def as_recorded(file: LabFile, record: LabRecord) -> Topology:
+    """The topology of a lab that goes on: with hosts that came with their machines, or that a
+    command added, each in the process that it had."""
+    topology = with_places(plan(file), file, record.places or ())
+    added = [msgspec.convert(raw, NodeSpec) for raw in record.hosts_added]
+    first, machines = len(topology.groups) + 1, list(topology.machines)
+    for number, spec in enumerate(added, first):
+        for at, machine in enumerate(machines):
+            if spec.cluster in machine.clusters:
+                machines[at] = with_later(machine, number, spec.node)
+    return msgspec.structs.replace(
+        topology,
+        nodes=(*topology.nodes, *added),
+        groups=(*topology.groups, *((spec.node,) for spec in added)),
+        machines=tuple(machines),
     )
 
 

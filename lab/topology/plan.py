@@ -95,6 +95,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     bus: BusPlan = BusPlan()
     pools: tuple[PoolPlan, ...] = ()
     shared: tuple[SharedArray, ...] = ()  # of clusters that stand where ``up`` runs
+    gates: bool = False  # nodes on one machine are asked over connections by those of others
 
     @property
     def vcenter(self) -> NodeName:
@@ -118,8 +119,7 @@ def plan(file: LabFile) -> Topology:
         last = len(hosts) - cluster.hosts.without_tpm
         hosts[last:] = [msgspec.structs.replace(spec, tpm=TpmBackend.NONE) for spec in hosts[last:]]
         specs.extend(hosts)
-        names = [spec.node for spec in hosts]
-        pack = cluster.hosts.pack
+        names, pack = [spec.node for spec in hosts], cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
         vms.extend(planned_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
     persistent = [
@@ -164,6 +164,7 @@ def plan(file: LabFile) -> Topology:
         pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
         shared=shared_here(file),
+        gates=bool(file.machines) and "kmip" in doors.values(),
     )
 
 

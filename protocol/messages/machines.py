@@ -28,7 +28,8 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     ``bundle`` and ``digest`` (SHA-256) are those of the file that it joins with; ``holder`` is a
     random name of the machine's own. ``ended`` is the run before this one in the same folder, of
     which nothing is alive any more. ``held`` are processes that live on, of an agent that was taken
-    and does not hear its supervisor; ``epoch`` is that of the lab's time in them.
+    and does not hear its supervisor; ``epoch`` is that of the lab's time in them. What is sealed to
+    ``key`` only this run opens. ``gate`` is where it takes connections for its nodes, or empty.
     """
 
     machine: str
@@ -39,6 +40,8 @@ class MachineSeeks(Event, frozen=True, kw_only=True):
     ended: str = ""
     held: tuple[HeldProcess, ...] = ()
     epoch: float = 0.0
+    key: bytes = b""
+    gate: str = ""
 
 
 class MachineLeaves(Event, frozen=True, kw_only=True):
@@ -51,13 +54,15 @@ class MachineLeaves(Event, frozen=True, kw_only=True):
 class TakeMachine(Request[Done], frozen=True, kw_only=True):
     """It is taken, with the processes that it has, and may go on for ``lease_s`` without a beat.
 
-    ``public`` has by node what others seal to it with: the file of its public identity.
+    ``public`` has by node what others seal to it with: the file of its public identity. ``where``
+    has the gates of nodes that stand elsewhere, one without a host at the address of the lab.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     run: str
     lease_s: float
     public: dict[str, bytes]
+    where: dict[str, str] = {}
 
 
 class RefuseMachine(Request[Done], frozen=True, kw_only=True):
@@ -145,10 +150,21 @@ class EndProcess(Request[Done], frozen=True, kw_only=True):
 
 
 class KnowNodes(Request[Done], frozen=True, kw_only=True):
-    """Nodes that have come to the lab: the files of their public identities, by name."""
+    """Nodes that have come to the lab: the files of their public identities, by name; and where all
+    nodes of other machines take connections."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     public: dict[str, bytes]
+    where: dict[str, str] = {}
+
+
+class KeepIdentities(Request[Done], frozen=True, kw_only=True):
+    """What is private of a host that has come to this machine, and of the agent of its process:
+    the part of a bundle for them, sealed to the ``key`` of the run; kept durably."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    run: str
+    box: bytes
 
 
 class ReleaseMachine(Request[Done], frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 - ``bus``, ``connection``, ``nats_client``, ``pulse``  the wire to nats-server
 - ``secured``, ``shared_offset``  what the wire and the clock need on another machine
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
+- ``whereabouts``          which nodes stand on other machines, and how connections reach them
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``ends``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share

@@ -86,6 +86,7 @@ class BrokerConnection:
         self.sink_errors = 0
         self.last_error: Exception | None = None
         self.refusal: Exception | None = None  # the broker does not know our key
+        self.crowded: Exception | None = None  # it had no room for us, once
         self.closed = False
         self._seed, self._secured = seed, secured
         self.tls_after_greeting = isinstance(secured, ServersTls)
@@ -217,7 +218,7 @@ class BrokerConnection:
         self._outbox.clear()
         self._outbox_size = 0
         self._transport = None
-        self.last_error = error
+        self._failed(error)
         if self._up:
             self._up = False
             self.losses += 1
@@ -225,7 +226,7 @@ class BrokerConnection:
                 self._sink.on_disconnected()
 
     async def _on_error(self, error: Exception) -> None:
-        self.last_error = error
+        self._failed(error)
         text = str(error).lower()
         if "permissions violation" in text:
             self.violations += 1
@@ -235,6 +236,13 @@ class BrokerConnection:
         client = self._client
         if not self._up and client is not None:
             client.abort_transport()  # a dial that failed half-way would keep its socket
+
+    def _failed(self, error: Exception) -> None:
+        """Of several dials one may hear why: a server that closes at once takes its words along
+        when ours are unread."""
+        self.last_error = error
+        if "connections exceeded" in str(error).lower():  # of the server, or of the account
+            self.crowded = error
 
     async def _on_disconnected(self) -> None:
         self.lost(self.last_error or errors.StaleConnectionError())

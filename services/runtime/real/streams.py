@@ -1,4 +1,5 @@
-"""Connections between processes of a lab: Unix sockets in the lab's folder, nothing on TCP.
+"""Connections between processes of a lab: Unix sockets in the lab's folder, nothing on TCP; to a
+node on another machine by the gate of that machine (``whereabouts``), and its socket there.
 
 A node's door is ``doors/<node>``, there as long as its life. Who comes says its name, and is told
 whether it may begin; both travel under the rules of the link, as all that follows does. Each end
@@ -25,6 +26,7 @@ from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
+from services.runtime.real.whereabouts import Whereabouts, through
 from services.runtime.tls.lane import Kind, Part
 from services.runtime.tls.transport import Admitting, Carrier, End, StreamDriver
 
@@ -56,6 +58,7 @@ class LabStreams(StreamDriver):
         self.life, self.rules, self.now = life, rules, now
         self.port: Admitting | None = None
         self._folder, self.pace = folder / FOLDER, pace
+        self._where = Whereabouts(folder)
         self._door: asyncio.Server | None = None
         self._outside: asyncio.Server | None = None
 
@@ -82,7 +85,7 @@ class LabStreams(StreamDriver):
     async def open(self, port: Admitting) -> None:
         self.port = port
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with _Door(self._folder, self.life.node) as path:
+        with DoorPath(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
                 os.unlink(path)  # of a process that was killed
             door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -100,7 +103,11 @@ class LabStreams(StreamDriver):
         """Whether there is a door at that node, behind which somebody lives."""
         loop = asyncio.get_running_loop()
         try:
-            with _Door(self._folder, to) as path:
+            if elsewhere := self._where.of(to):
+                there = await through(elsewhere, to)
+                await loop.create_connection(make, sock=there)
+                return True
+            with DoorPath(self._folder, to) as path:
                 await loop.create_unix_connection(make, path)
         except OSError:  # none there, nobody behind it, a queue before it, no room for a socket
             return False
@@ -163,7 +170,7 @@ async def _bound(make: Callable[[], asyncio.BaseProtocol], host: str, port: int)
     return await loop.create_server(make, last, 0, backlog=QUEUE)
 
 
-class _Door:
+class DoorPath:
     """The path of a node's door, short enough for a socket wherever the lab lies."""
 
     def __init__(self, folder: Path, node: NodeName) -> None:

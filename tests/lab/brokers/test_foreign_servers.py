@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +180,39 @@ async def test_a_server_that_takes_too_few_connections_says_so_itself(
     id, text = await refused(tmp_path, server.url)
     assert (id, text.startswith(server.url)) == ("KS-BROKER-010", True), text
     assert "takes no more connections" in text and "3 nodes" in text
+
+
+async def test_a_server_whose_words_are_lost_at_most_dials_is_believed_at_one(
+    tmp_path: Path,
+) -> None:
+    """It closes with ours unread, so the kernel throws away what it said before."""
+    config()
+    dials = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dials
+        info = {"version": "2.10.1", "max_payload": 1 << 20, "nonce": "x", "server_id": "s"}
+        writer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+        if not (await reader.readline()).startswith(b"CONNECT"):
+            writer.transport.abort()
+            return
+        dials += 1
+        if dials == 2:
+            writer.write(b"-ERR 'maximum account active connections exceeded'\r\n")
+            await writer.drain()
+            await reader.read()
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        found = await refused(tmp_path, f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    finally:
+        server.close()
+        await asyncio.sleep(0.1)  # connections end at both ends
+    assert found[0] == "KS-BROKER-010" and dials > 2, (found, dials)
 
 
 async def test_a_server_that_takes_just_enough_will_do(tmp_path: Path, serve: MakeServer) -> None:

@@ -16,15 +16,18 @@ from lab.machines.bundle import read
 from lab.machines.holding import Holding
 from lab.machines.issuing import issue
 from lab.machines.joined import JoinedFolder
+from lab.machines.part import Part, sealed
 from lab.supervise.state_folder import LabFolder
-from protocol.errors import InvalidState
+from protocol.errors import CryptographicFailure, InvalidState, SaveFailed
 from protocol.messages.machines import (
     Beat,
+    KeepIdentities,
     RefuseMachine,
     ReleaseMachine,
     StartProcess,
     TakeMachine,
 )
+from protocol.terms import NodeName
 from services.runtime.real.shared_offset import SharedOffset
 
 
@@ -214,3 +217,34 @@ async def test_late_beats_are_seen_by_a_clock_that_goes_on_in_sleep(joined: Join
     page = SharedOffset(joined.path / "offset")
     page.seconds = 0.0
     assert abs(page.supervisor_time() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1
+
+
+async def test_what_is_private_of_a_host_that_comes_is_kept_by_a_taken_run_alone(
+    holding: Holding, joined: JoinedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"identity/node/esxi-003.json": b"n", "identity/control/agent-5.json": b"c"}
+    part = Part(
+        lab="far", machine="east", agent="agent-5", nodes=(NodeName("esxi-003"),), files=files
+    )
+
+    def keep(run: str, key: bytes) -> KeepIdentities:
+        return KeepIdentities(run=run, box=sealed(part, run, key))
+
+    with pytest.raises(InvalidState):
+        await ask(holding, keep(holding.run, holding.key))
+    run = await taken(holding)
+    first = holding.key
+    for _ in range(2):  # it may be told twice
+        await ask(holding, keep(run, first))
+    assert [(joined.path / name).read_bytes() for name in files] == [b"n", b"c"]
+    await holding.let_go()
+    with pytest.raises(CryptographicFailure):
+        run = await taken(holding)
+        await ask(holding, keep(run, first))
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(joined, "keep", full)
+    with pytest.raises(SaveFailed, match="cannot be written: No space"):
+        await ask(holding, keep(run, holding.key))

@@ -36,6 +36,7 @@ class Holding:
         self.refused: asyncio.Future[KeysteadError] = asyncio.get_running_loop().create_future()
         self.said: list[str] = []
         self.taken, self.silent_s, self.run, self.ended, self.epoch = False, 0.0, "r1", "", 0.0
+        self.key, self.gate = b"", ""
         self.say, self.purged = self.said.append, asyncio.Event()
 
     async def watch(self) -> None:

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab.errors import KeysteadError
 from lab.machines import machine as module
 from lab.machines.machine import Machine, RemoteProcess
+from lab.machines.part import Part
 from lab.processes.agent import AgentConfig
 from lab.topology.machine_plan import MachinePlan
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import InvalidState, TimedOut
 from protocol.messages.host import Done
 from protocol.messages.machines import (
@@ -21,6 +24,7 @@ from protocol.messages.machines import (
     Beaten,
     EndProcess,
     HeldProcess,
+    KeepIdentities,
     ProcessStarted,
     StartProcess,
     TakeMachine,
@@ -236,3 +240,23 @@ async def test_who_may_have_been_taken_unheard_is_waited_for(
     left_s = machine.ended_by_s - time.monotonic()
     assert machine.run == "" and "could not be taken" in told[0]
     assert left_s > machine.plan.lease_s + module.ORDER_LIMIT_S, "what it holds may live on"
+
+
+async def test_what_is_private_of_a_host_that_came_later_is_there_before_its_process_starts(
+    machine: Machine, agent: Agent
+) -> None:
+    key = OneTimeKey()
+    part = Part(lab="far", machine="east", agent="agent-5", nodes=(NodeName("esxi-003"),), files={})
+    machine.parts["agent-5"] = lambda: part
+    alive = (HeldProcess(name="agent-5", life=1),)
+    await machine.take("r1", {}, alive, key.public)
+    later = msgspec.structs.replace(CONFIG, name="agent-5")
+    for config in (CONFIG, later):  # the second one lives on
+        await machine.spawn("ks", config)
+    assert not [message for message in agent.asked if isinstance(message, KeepIdentities)]
+    await machine.spawn("ks", later)
+    kept, started = agent.asked[-2:]
+    assert isinstance(kept, KeepIdentities) and isinstance(started, StartProcess)
+    assert key.opened(kept.box, "part of a bundle for run r1").reveal() == msgspec.msgpack.encode(
+        part
+    )

@@ -54,7 +54,6 @@ def test_without_machines_nothing_is_planned() -> None:
         ({"machines": [{"name": "east"}]}, "nothing stands on machine east"),
         ({"machines": [{"name": "here", "clusters": ["b"]}]}, "a word of its own"),
         ({"machines": [{**EAST, "lease_s": 1}]}, "greater than or equal to 2"),
-        ({"kms": [{"name": "kms", "door": "kmip"}]}, "not available yet"),
     ],
 )
 def test_what_does_not_fit(changes: dict[str, Any], text: str) -> None:
@@ -167,13 +166,16 @@ async def test_files_there_are_not_looked_into_from_here(
     assert await lab.tpm_nv(NodeName("esxi-001")) == b""
 
 
-async def test_no_host_is_added_beside_the_array_of_its_cluster(
+async def test_no_host_is_added_here_to_a_cluster_whose_machine_is_away(
     topology: Topology, tmp_path: Path
 ) -> None:
     lab = ProcessLab(tmp_path, topology, LabTime(0.0, 0.0, 1.0), 1, listen="127.0.0.1:0")
     spec = msgspec.structs.replace(lab.spec(NodeName("esxi-002")), node=NodeName("esxi-003"))
-    with pytest.raises(NotAvailable, match="machine east"):
+    with pytest.raises(
+        KeysteadError, match="machine east, where hosts of b stand, is away"
+    ) as away:
         await lab.add_node(spec)
+    assert away.value.id == "KS-AGENT-008"
     assert not (tmp_path / "identity" / "node" / "esxi-003.json").exists()
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from lab.errors import KeysteadError
 from lab.supervise.size import size_of
-from lab.supervise.state_folder import Place
+from lab.supervise.state_folder import LabRecord, Place
 from lab.topology.lab_file import LabFile, load
-from lab.topology.places import next_place, spec_of, vms_of, with_places
+from lab.topology.places import as_recorded, next_place, spec_of, vms_of, with_places
 from lab.topology.plan import plan
+from protocol.terms import ClusterName, NodeName
+from tests.lab.machines.conftest import lab_file
 
 
 def pool_file(**pool: Any) -> dict[str, Any]:
@@ -66,6 +68,27 @@ def test_a_lab_that_goes_on_has_all_that_was_given_in_the_same_processes() -> No
     assert both.groups[two.processes[0] - 1] == ("esxi-004",)
     assert both.key_persistence == ("esxi-003", "esxi-004")
     assert with_places(bare, file, []) == bare
+
+
+def test_a_host_that_was_added_stands_where_its_cluster_does_in_the_process_that_it_had() -> None:
+    file = load(lab_file())
+    like = plan(file).spec(NodeName("esxi-002"))
+    added = [
+        msgspec.structs.replace(like, node=NodeName(f"esxi-00{number}"), cluster=cluster)
+        for number, cluster in ((3, ClusterName("b")), (4, ClusterName("a")), (5, like.cluster))
+    ]
+    record = LabRecord(
+        name="far", file={}, seed=1, wall=0.0, hosts_added=(*map(msgspec.to_builtins, added),)
+    )
+    topology = as_recorded(file, record)
+    assert [spec.node for spec in topology.nodes[-3:]] == ["esxi-003", "esxi-004", "esxi-005"]
+    first = len(plan(file).groups) + 1
+    assert topology.groups[first - 1 :] == (("esxi-003",), ("esxi-004",), ("esxi-005",))
+    (east,) = topology.machines
+    assert east.nodes == ("esxi-002", "esxi-003", "esxi-005")
+    assert east.processes == (first - 1, first, first + 2) and east.later == (first, first + 2)
+    bare = msgspec.structs.replace(record, hosts_added=())
+    assert as_recorded(file, bare) == plan(file)
 
 
 def test_hosts_that_came_with_their_machines_are_counted_with_their_vms() -> None:

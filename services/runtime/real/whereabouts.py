@@ -1,0 +1,75 @@
+"""Where other machines take connections for their nodes, as a machine of a lab knows it.
+
+``where.json`` in the lab's folder there has for each node that stands elsewhere the address of its
+machine's gate (``lab.machines.gate``). No file: all nodes are here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocol.terms import NodeName
+from services.runtime.real.files import replace_file
+
+FILE: Final = "where.json"
+LET_IN: Final = b"+"
+"""What a gate answers when the node's door is open; anything else: it is not."""
+_decoder: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def tell(folder: Path, where: Mapping[str, str]) -> None:
+    """Let all processes that have this folder know it; raises ``OSError``."""
+    path, data = folder / FILE, msgspec.json.encode(dict(where), order="sorted")
+    if not (where or path.exists()) or (path.exists() and path.read_bytes() == data):
+        return
+    replace_file(path, data, mode=0o600, durable=False)
+
+
+class Whereabouts:
+    """Of the nodes of the lab in ``folder``; read again when it was told anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._read: tuple[int, int] | None = None
+        self._where: dict[str, str] = {}
+
+    def of(self, node: NodeName) -> str:
+        """``host:port`` of a node's gate; empty: it stands here."""
+        try:
+            told = os.stat(self._path)
+        except OSError:
+            return ""
+        if self._read != (told.st_mtime_ns, told.st_ino):
+            try:
+                self._where = _decoder.decode(self._path.read_bytes())
+            except (OSError, msgspec.DecodeError):
+                return self._where.get(node, "")
+            self._read = told.st_mtime_ns, told.st_ino
+        return self._where.get(node, "")
+
+
+async def through(address: str, node: NodeName) -> socket.socket:
+    """A connection to the door of ``node`` behind the gate at ``address``, for the caller to close;
+    ``OSError`` when there is none."""
+    loop = asyncio.get_running_loop()
+    host, _, port = address.rpartition(":")
+    found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    family, kind, protocol, _, at = found[0]
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(made, at)
+        await loop.sock_sendall(made, f"{node}\n".encode())
+        if await loop.sock_recv(made, 1) != LET_IN:
+            raise ConnectionRefusedError(f"{node} has no door there")
+    except BaseException:
+        made.close()
+        raise
+    return made

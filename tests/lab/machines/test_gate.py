@@ -1,0 +1,153 @@
+"""The gate of a machine: to a node's door, and to nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from lab.errors import KeysteadError
+from lab.machines import gate as module
+from lab.machines.gate import Gate, opened
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+from protocol.terms import NodeName
+from services.runtime.real.whereabouts import Whereabouts, tell, through
+from tests.lab.machines.conftest import lab_file
+
+KMS = NodeName("kms")
+
+
+@pytest_asyncio.fixture
+async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
+    """Before the door of ``kms``, who says everything back and ends with a last word at "!"."""
+    (tmp_path / "doors").mkdir()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            if data.endswith(b"!"):
+                writer.write(b"the last word")
+                break
+        writer.close()
+
+    door = await asyncio.start_unix_server(answer, tmp_path / "doors" / "kms")
+    made = Gate(tmp_path)
+    await made.listen("127.0.0.1", 0)
+    yield made
+    made.close()
+    door.close()
+    await asyncio.sleep(0.05)
+
+
+async def ends(gate: Gate, node: str = KMS) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    made = await through(f"127.0.0.1:{gate.port}", NodeName(node))
+    return await asyncio.open_connection(sock=made)
+
+
+async def test_all_bytes_pass_and_the_last_word_arrives(gate: Gate) -> None:
+    reader, writer = await ends(gate)
+    sent = bytes(range(256)) * 4096
+    writer.write(sent)
+    assert await reader.readexactly(len(sent)) == sent
+    writer.write(b"!")
+    assert await asyncio.wait_for(reader.read(), 5) == b"!the last word"
+    writer.close()
+    async with asyncio.timeout(5):
+        while gate._open:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("node", ["esxi-001", "../kms", "", "x" * 200])
+async def test_who_names_no_door_is_not_let_in(gate: Gate, node: str) -> None:
+    with pytest.raises(OSError):
+        await through(f"127.0.0.1:{gate.port}", NodeName(node))
+
+
+async def test_who_says_nothing_or_is_one_too_many_is_not_kept(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NAMED_S", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+    assert await asyncio.wait_for(reader.read(), 5) == b"-"
+    writer.close()
+    monkeypatch.setattr(module, "MOST", 1)
+    _, first = await ends(gate)
+    with pytest.raises(OSError):
+        await ends(gate)
+    first.close()
+
+
+def bundle(gate: str | None) -> Any:
+    return SimpleNamespace(gate=gate, address="127.0.0.1:4333", machine="east")
+
+
+async def test_it_is_at_the_port_of_before_or_where_the_file_says(tmp_path: Path) -> None:
+    first, again, other = Gate(tmp_path), Gate(tmp_path), Gate(tmp_path)
+    assert await opened(first, bundle(None), tmp_path) == "" and not first.port
+    at = await opened(first, bundle(""), tmp_path)
+    assert at == f"127.0.0.1:{first.port}"
+    assert await opened(other, bundle("east.example:0"), tmp_path) != at, "it is taken"
+    first.close()
+    other.close()
+    (tmp_path / "gate").write_text(str(first.port))
+    assert await opened(again, bundle(""), tmp_path) == at
+    again.close()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        told = f"east.example:{taken.getsockname()[1]}"
+        with pytest.raises(KeysteadError, match="machine east cannot listen at 127") as refused:
+            await opened(Gate(tmp_path), bundle(told), tmp_path)
+    assert refused.value.id == "KS-AGENT-012"
+    named = Gate(tmp_path)
+    assert await opened(named, bundle(told), tmp_path) == told
+    named.close()
+
+
+def test_where_nodes_stand_is_read_again_when_it_is_told_anew(tmp_path: Path) -> None:
+    known = Whereabouts(tmp_path)
+    tell(tmp_path, {})
+    assert not list(tmp_path.iterdir()) and known.of(KMS) == ""
+    tell(tmp_path, {"kms": "192.0.2.1:1"})
+    assert known.of(KMS) == "192.0.2.1:1" and known.of(NodeName("vcenter")) == ""
+    tell(tmp_path, {"kms": "192.0.2.1:2"})
+    assert known.of(KMS) == "192.0.2.1:2"
+    (tmp_path / "where.json").write_text("{")
+    assert known.of(KMS) == "192.0.2.1:2"
+    tell(tmp_path, {})
+    assert known.of(KMS) == "" and json.loads((tmp_path / "where.json").read_text()) == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("192.0.2.1:70000", "is no HOST:PORT"),
+        ("a b", "is no HOST:PORT"),
+        ("u@host", "no user"),
+        ("", ""),
+        ("host", "host:0"),
+        ("[::1]", "[::1]:0"),
+        ("host:5696", "host:5696"),
+    ],
+)
+def test_an_address_in_the_lab_file(address: str, told: str) -> None:
+    east = {"name": "east", "clusters": ["b"], "address": address}
+    kms = [{"name": "kms", "door": "kmip"}]
+    if told.startswith(("is no", "no user")):
+        with pytest.raises(KeysteadError, match=told):
+            load(lab_file(machines=[east], kms=kms))
+        return
+    made = plan(load(lab_file(machines=[east], kms=kms)))
+    assert made.machines[0].address == told and made.gates
+    assert not plan(load(lab_file())).gates
+    if address:
+        with pytest.raises(KeysteadError, match="no key server has `door: kmip`"):
+            load(lab_file(machines=[east]))
