@@ -82,6 +82,36 @@ def census(topology: bytes, minutes: int) -> Census:
     return Census(build, memory, idle / minutes, len(sizes) / minutes, sum(sizes) / minutes)
 
 
+class Turns(msgspec.Struct, frozen=True):
+    """CPU seconds of an idle lab minute, of a lab alone, and of one of several that take turns."""
+
+    alone: float
+    in_turns: float
+
+    @property
+    def ratio(self) -> float:
+        """What it costs more when others have been at work between."""
+        return self.in_turns / self.alone
+
+
+def idle_in_turns(topology: bytes, labs: int) -> Turns:
+    """Build the same lab several times, each for itself, and let them idle: one alone, then each
+    for a lab second in turn. They do the same either way, but for what they find in the
+    processor's caches."""
+    made = [make(_topology(topology), SEED)[0] for _ in range(labs)]
+    for lab in made:
+        lab.run(lab.sleep(SETTLE_S))
+    gc.collect()
+
+    def minute(some: list[SimLab]) -> None:
+        for _ in range(60):
+            for lab in some:
+                lab.run(lab.sleep(1.0))
+
+    alone = sorted(_cpu(lambda: minute(made[:1])) for _ in range(3))[1]
+    return Turns(alone, _cpu(lambda: minute(made)) / labs)
+
+
 def pushes(topology: bytes) -> Counter[NodeName]:
     """How many ``AddKeys`` each host gets while all VMs of the lab are encrypted."""
     planned = _topology(topology)

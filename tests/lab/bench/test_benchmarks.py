@@ -95,11 +95,11 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     UpVirtualTpms: AT_REST,
     UpThousand: AT_REST,
     UpMaximum: AT_REST,
-    Capacity: {
+    Capacity: {"idle_uncached"}.union(
         f"{what}_{quantity}"
         for what in ("host", "vm", "foretold", "seen")
         for quantity in Census.__struct_fields__
-    },
+    ),
 }
 LIVING = (IdleHost, SiteOutage, UpFourHundred, UpVirtualTpms, UpThousand, UpMaximum)
 REAL_TPM = (
