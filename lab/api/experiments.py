@@ -13,6 +13,7 @@ from lab.api import commands
 from lab.api.answers import RunStopped
 from lab.api.session import Session
 from lab.errors import KeysteadError
+from lab.machines.doubts import doubts as doubts_of
 from lab.runs.live import play_on
 from lab.runs.store import RunFolder
 
@@ -33,8 +34,8 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     def show(step: Step) -> None:
         session.report(f"{step.phase}: {step.text}", round(step.at), round(step.length_s or 0))
 
-    doubts = tuple if session.roster is None else session.roster.doubts()
-    work = play_on(plan, folder, session.lab, session.keeper, show, doubts=doubts)
+    machines = () if session.roster is None else session.roster.machines.values()
+    work = play_on(plan, folder, session.lab, session.keeper, show, doubts=doubts_of(machines))
     task = asyncio.get_running_loop().create_task(work, name=f"chaos:{command.run}")
     session.playing[command.run] = task
     try:

@@ -17,6 +17,7 @@ Where the supervisor runs:
 - ``epoch``      time that goes on through the end of a supervisor
 - ``roster``     who has joined: takes agents and refuses them
 - ``machine``    one machine as the supervisor sees it: beats, processes, its end
+- ``doubts``     why nothing counts of what was measured: a clock, or a machine that was lost
 - ``offset``     how far its clock is ahead, of many samples; pure
 
 On the other machine:

@@ -44,7 +44,6 @@ from services.runtime.real.whereabouts import tell
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
-CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limit of a node
 
 
 def _elsewhere(topology: Topology) -> dict[str, str]:
@@ -326,27 +325,6 @@ class Roster:
     def _public(self) -> dict[str, bytes]:
         files = self._identities.files((), ())
         return {Path(path).stem: data for path, data in files.items()}
-
-    def doubts(self) -> Callable[[], list[str]]:
-        """Tells why nothing counts of what was measured since this was called: a clock that was not
-        known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
-        begun = [(machine, machine.losses, machine.watched()) for machine in self.machines.values()]
-
-        def found() -> list[str]:
-            lost = [
-                f"KS-AGENT-008: machine {machine.name} was lost during the run"
-                for machine, losses, _ in begun
-                if machine.losses != losses
-            ]
-            unknown = [
-                f"KS-AGENT-010: the clock of machine {machine.name} was known within "
-                f"{error_s:.3f} s, and has to be within {CLOCK_BOUND_S:g} s"
-                for machine, _, worst in begun
-                if (error_s := worst()) > CLOCK_BOUND_S
-            ]
-            return lost + unknown
-
-        return found
 
     def _where(self, machine: Machine | None) -> dict[str, str]:
         """The gates of nodes that do not stand on ``machine``; None: that do not stand here."""

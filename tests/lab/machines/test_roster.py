@@ -15,6 +15,7 @@ from lab.brokers.identities import Identities
 from lab.machines import joining
 from lab.machines.admission import last_run, note_run
 from lab.machines.bundle import read
+from lab.machines.doubts import doubts as doubts_of
 from lab.machines.issuing import issue
 from lab.machines.offset import Sample
 from lab.machines.roster import Roster
@@ -142,13 +143,13 @@ async def test_a_run_without_a_machine_or_its_clock_counts_neither_way(
     roster: Roster, seeks: MachineSeeks
 ) -> None:
     await heard(roster, seeks)
-    east, doubts = roster.machines["east"], roster.doubts()
+    east, doubts = roster.machines["east"], doubts_of(roster.machines.values())
     assert east.run == "r1"
     assert doubts() == []
     east._erred(0.5)
     assert ["KS-AGENT-010" in doubt for doubt in doubts()] == [True]
     east.offset.known = Sample(0.0, 0.001)
-    later = roster.doubts()
+    later = doubts_of(roster.machines.values())
     assert later() == [], "what was before is not its matter"
     assert east.run == "r1"
     east.lose("went")
@@ -174,7 +175,7 @@ async def test_a_run_does_not_wait_for_its_own_lease(
     roster: Roster, client: Client, seeks: MachineSeeks
 ) -> None:
     await heard(roster, seeks)
-    doubts = roster.doubts()
+    doubts = doubts_of(roster.machines.values())
     roster.machines["east"].lose("was silent")
     await heard(roster, seeks)
     assert roster.machines["east"].run == "r1" and client.refusals() == []
