@@ -46,8 +46,13 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
 
 async def stop(session: Session, command: commands.ChaosStop) -> RunStopped:
     """See ``ChaosStop``."""
-    task = session.playing.get(command.run)
+    run = command.run or next(iter(session.playing), "")
+    task = session.playing.get(run)
     if task is None:
-        raise KeysteadError("KS-RUN-001", f"no run {command.run} is in progress here")
+        raise KeysteadError(
+            "KS-RUN-001",
+            f"no run {run} is played by this lab" if run else "this lab plays no run",
+            "`keystead runs` lists what was played; Ctrl-C ends a run in a lab of its own",
+        )
     task.cancel()
-    return RunStopped(run=command.run)
+    return RunStopped(run=run)

@@ -1,4 +1,4 @@
-"""``chaos list|lint|plan|run|replay`` and ``runs``."""
+"""``chaos list|lint|plan|run|stop|replay`` and ``runs``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from lab.api.commands import ChaosPlay, ChaosStop
+from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, hint, moment, plain, say, show
+from lab.cli.output import document, field, hint, is_document, moment, plain, say, show
 from lab.cli.playing import shown, stopped_by_signals, stopping
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
@@ -277,6 +278,23 @@ def new(experiment: str, *, options: Options = DEFAULTS) -> None:
         return
     plain(made.file)
     hint(f"keystead chaos run {made.file} --mode sim")
+
+
+def stop(run: str = "", *, options: Options = DEFAULTS) -> None:
+    """End a run that a running lab plays, or a load on it: all it began is healed, its verdict says
+    interrupted.
+
+    keystead chaos stop -n edge
+    keystead chaos stop load-lab-1 -n edge
+
+    For a run whose own terminal has gone: the lab goes on with it. RUN may be left out.
+    """
+    answer = call(options, ChaosStop(run))
+    if is_document(options.output):
+        document(answer, options.output)
+        return
+    plain(answer.run)
+    hint(f"keystead describe run {answer.run}")
 
 
 def replay(

@@ -211,6 +211,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos new": "chaos:new",
     "chaos plan": "chaos:plan",
     "chaos run": "chaos:run",
+    "chaos stop": "chaos:stop",
     "chaos replay": "chaos:replay",
     "chaos tap": "tap:tap",
     "chaos fuzz": "fuzz:fuzz",

@@ -37,12 +37,14 @@ class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
 
 
 class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
-    """Interrupt a run: it heals everything it began, and its verdict says 130.
+    """Interrupt a run: it heals everything it began, and its verdict says 130. An empty ``run`` is
+    the one that is being played.
 
     KS-RUN-001 when no run of that name is being played here.
     """
 
-    run: str
+    run: str = ""
 
     def __post_init__(self) -> None:
-        _run(self.run)
+        if self.run:
+            _run(self.run)

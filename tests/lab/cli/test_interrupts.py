@@ -19,7 +19,7 @@ from chaos.history import verify
 from lab.cli.interrupts import Interrupts
 from lab.cli.playing import stopped_by_signals
 from lab.supervise.launching import ROOT
-from tests.lab.cli.conftest import Cli
+from tests.lab.cli.conftest import Cli, until
 
 LONG = """\
 apiVersion: keystead/v1
@@ -135,6 +135,29 @@ def test_however_often_it_is_interrupted_a_run_ends_with_130(
         time.sleep(0.001)
     _, err = process.communicate(timeout=5)
     assert process.returncode == 130 and "Traceback" not in err, err
+    assert cli.alone()
+
+
+@pytest.mark.lab
+def test_a_run_whose_terminal_has_gone_is_stopped_from_another(cli: Cli, file: str) -> None:
+    """The lab goes on with it, and only going down ended it."""
+    assert (refused := cli("chaos", "stop")).code != 0 and "KS-" in refused.err
+    cli.ok("up", "--hosts", "4", "--vms", "4", "--tpm", "none", "--pace", "100")
+    assert "KS-RUN-001" in cli("chaos", "stop").err
+    client = cli.begin("chaos", "run", file, "--mode", "lab", "--on", "default")
+    assert client.stderr is not None
+    read_until(client.stderr, "dark: power loss of")
+    client.kill()
+    client.communicate()
+    assert "KS-CHAOS-102" in cli("chaos", "run", file, "--mode", "lab", "--on", "default").err
+    assert cli.ok("chaos", "stop", "-o", "json").json["run"] == "long-lab-1"
+
+    def verdicts() -> list[str | None]:
+        return [row["verdict"] for row in cli.ok("runs", "-o", "json").items()]
+
+    assert until(lambda: "interrupted" in verdicts(), 60)
+    assert cli.ok("get", "faults", "-o", "json").items() == []
+    cli.ok("down")
     assert cli.alone()
 
 

@@ -253,7 +253,9 @@ def test_a_running_lab_plays_one_at_a_time_and_can_be_stopped(tmp_path: Path) ->
         assert [f.fault.id for f in session.keeper.active()] == ["wan"]
         with pytest.raises(Exception, match="runs on this lab"):
             await perform(session, ChaosPlay(folder.run))
-        await perform(session, ChaosStop(folder.run))
+        with pytest.raises(KeysteadError, match="no run another is played"):
+            await perform(session, ChaosStop("another"))
+        assert (await perform(session, ChaosStop())).run == folder.run
         verdict = await running
         with pytest.raises(KeysteadError) as caught:
             await perform(session, ChaosStop(folder.run))
