@@ -10,7 +10,7 @@ Where the supervisor runs:
 - ``admission``  what is remembered of bundles: who may join with one
 - ``replaced``   what a bundle held that a newer one has replaced is not let in any more
 - ``inviting``   bundles and places for machines that share a folder with the lab
-- ``access``     the file with which a lab is commanded from elsewhere
+- ``access``     the file with which a lab is commanded from elsewhere; ``attached`` keeps it there
 - ``checkup``    ``keystead healthcheck``
 - ``epoch``      time that goes on through the end of a supervisor
 - ``roster``     who has joined: takes agents and refuses them
