@@ -4,6 +4,7 @@
 - ``cli``         the door for people at a terminal
 - ``api``         the commands that every door serves
 - ``core``        what both kinds of lab share
+- ``consoles``    the local consoles of many nodes, asked at once
 - ``topology``    the Lab file, the plan of nodes made from it, from empty to ready
 - ``processes``   a lab of real processes: fork server, agents
 - ``machines``    nodes on other machines: agents that join, leases, their clocks

@@ -14,17 +14,16 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, OfBus
+from lab.consoles.asking import Looking, opened
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 from lab.topology.secret_files import typed_at
-from protocol.codec import decode_message, encode_message
-from protocol.errors import Internal, InvalidState, NotConnected, NotFound, ProductError, from_body
+from protocol.codec import encode_message
+from protocol.errors import InvalidState, NotConnected, NotFound, ProductError
 from protocol.messages.agent import (
     AddNode,
-    Answer,
     Ask,
-    AskEach,
     Canary,
     CanaryResult,
     DiskAct,
@@ -47,7 +46,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
-from services.runtime.each import for_each, try_each
+from services.runtime.each import try_each
 from services.runtime.links.desired import DesiredRules
 from services.runtime.wire import TapCallback
 
@@ -70,6 +69,7 @@ class LabCore(OfBus, ABC):
         self._desired = DesiredRules()
         self._known: dict[NodeName, NodeStatus] = {}
         self._directory: Directory | None = None
+        self._looking = Looking(lambda *asked: self.tell(*asked))
         self.watch: Watch | None = None  # of a lab that was made to be searched
 
     # ---- what a subclass gives --------------------------------------------------------------
@@ -241,7 +241,7 @@ class LabCore(OfBus, ABC):
     ) -> R:
         name, body = type(message).__name__, encode_message(message)
         question = Ask(node=node, name=name, body=body, within_s=within_s, user=user)
-        answer = _opened(await self.tell(node, question, within_s + 1.0))
+        answer = opened(await self.tell(node, question, within_s + 1.0))
         if isinstance(answer, ProductError):
             raise answer
         return cast(R, answer)
@@ -249,28 +249,8 @@ class LabCore(OfBus, ABC):
     async def ask_each(
         self, nodes: Sequence[NodeName], message: Request[R], *, within_s: float = 30.0
     ) -> dict[NodeName, R | ProductError]:
-        name, body = type(message).__name__, encode_message(message)
-
-        async def one(group: tuple[NodeName, ...]) -> dict[NodeName, Reply | ProductError]:
-            found: dict[NodeName, Reply | ProductError] = {}
-            while len(found) < len(group):
-                left = group[len(found) :]
-                question = AskEach(nodes=left, name=name, body=body, within_s=within_s)
-                try:
-                    reply = await self.tell(left[0], question, within_s + 1.0)
-                except Internal as error:  # an answer heavier than a message had it for itself
-                    found[left[0]] = error
-                    continue
-                except ProductError as error:
-                    return found | dict.fromkeys(left, error)
-                if not reply.answers:
-                    return found | dict.fromkeys(left, Internal("its agent answered for none"))
-                found |= zip(left, map(_opened, reply.answers), strict=False)
-            return found
-
-        answers: dict[NodeName, Reply | ProductError] = {}
-        for found in await for_each(self.by_agent(dict.fromkeys(nodes)), one):
-            answers |= found
+        agents = self.by_agent(dict.fromkeys(nodes))
+        answers = await self._looking.ask(agents, message, within_s)
         away = NotConnected("it is paused, or its process is down")
         return {node: cast(R | ProductError, answers.get(node, away)) for node in nodes}
 
@@ -382,10 +362,3 @@ class LabCore(OfBus, ABC):
     def forget_vm(self, vm: VmName) -> None:
         self._vms.pop(vm, None)
         self._directory = None
-
-
-def _opened(answer: Answer) -> Reply | ProductError:
-    """What a node answered: its reply, or its error."""
-    if answer.error is not None:
-        return from_body(answer.error)
-    return cast(Reply, decode_message(answer.name, answer.body))

@@ -17,5 +17,6 @@
 - ``remains``     what lies on a host's disk after its stored keys were removed
 - ``vsan``        disk groups of an encrypted vSAN, and what lies on them
 - ``vcenters``    which vCenter has a host, a VM or a cluster
+- ``calls``       what key servers were asked for, found by key and by asker
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

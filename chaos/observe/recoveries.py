@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from chaos.history import History
 from chaos.lab import Lab
-from chaos.observe.audit import AuditTail, asker
+from chaos.observe.audit import AuditTail
+from chaos.observe.calls import GET, Calls
 from chaos.observe.look import WITHIN_S, Look
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, VmName
 
 EVERY_S = 1.0
-GET = "Get"
 
 
 @dataclass
@@ -53,11 +53,12 @@ class Recoveries:
     done: list[Recovery] = field(default_factory=list)
     _hosts: dict[NodeName, _Host] = field(default_factory=dict)
     _tail: AuditTail | None = None
+    _calls: Calls = field(default_factory=Calls)
 
     async def begin(self) -> None:
         """Note which VMs run where, and which keys they and the hosts use."""
         look = Look(self.lab)
-        self._tail = AuditTail(self.lab)
+        self._tail, self._calls = AuditTail(self.lab), Calls()
         for host, summary in (await look.hosts()).items():
             keys = {str(key.key_id) for vm in summary.vms for key in vm.keys}
             if summary.crypto_key_id is not None:
@@ -122,10 +123,9 @@ class Recoveries:
     def _count(self, known: _Host, recovery: Recovery, end: int) -> None:
         if self._tail is None or self._tail.blind:
             return
-        rows = self._tail.rows[recovery.mark : end]
-        asked = [r for r in rows if r.operation == GET and r.key_id in known.keys]
-        by_host = [r for r in rows if asker(r) == recovery.host and r not in asked]
-        recovery.kms_calls = len(asked) + len(by_host)
+        recovery.kms_calls = self._calls.count(
+            self._tail.rows, recovery.host, known.keys, recovery.mark, end
+        )
 
     async def position(self) -> int:
         """So many rows of audit trails were seen by now, as a mark in them."""

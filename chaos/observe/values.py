@@ -60,10 +60,12 @@ class Values:
     async def _ask(self, role: Role) -> dict[NodeName, list[KeyFingerprint]]:
         """What the nodes of this role have that tell all of it, page by page."""
         found: dict[NodeName, list[KeyFingerprint]] = {}
-        behind: dict[KeyId, list[NodeName]] = {KeyId(""): list(nodes_of(self._lab, role))}
+        behind: dict[tuple[str, KeyId], list[NodeName]] = {
+            ("", KeyId("")): list(nodes_of(self._lab, role))
+        }
         while behind:
-            after, nodes = behind.popitem()
-            question = msgspec.structs.replace(self._question, after=after)
+            (place, after), nodes = behind.popitem()
+            question = msgspec.structs.replace(self._question, place=place, after=after)
             answers = await self._lab.ask_each(nodes, question, within_s=WITHIN_S)
             for node in nodes:
                 answer = answers.get(node)
@@ -72,7 +74,7 @@ class Values:
                     continue
                 found.setdefault(node, []).extend(answer.keys)
                 if answer.last:
-                    behind.setdefault(answer.last, []).append(node)
+                    behind.setdefault((answer.place, answer.last), []).append(node)
         for node, keys in found.items():
             self._write(node, keys)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,6 +21,7 @@ from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 T = TypeVar("T")
 
 LIMIT_S: Final = 20.0  # real seconds for one trial, or one look
+CLOSE_LIMIT_S: Final = 1.0  # real seconds for signs to be taken back; a lock ends with its process
 _WAY_S: Final = 2.0  # real seconds for question and answer
 HERE: Final = "_here"  # no machine has such a name
 
@@ -99,9 +101,16 @@ class Guest:
                 await _within(LIMIT_S, place.remove, place.path)
 
     def close(self) -> None:
-        """Take all signs back."""
-        for place in self._places.values():
-            place.close()
+        """Take all signs back, where the folders answer."""
+        closing = [
+            threading.Thread(target=place.close, name="array-close", daemon=True)
+            for place in self._places.values()
+        ]
+        for thread in closing:
+            thread.start()
+        until = time.monotonic() + CLOSE_LIMIT_S
+        for thread in closing:
+            thread.join(max(until - time.monotonic(), 0.0))
 
 
 async def _within(limit_s: float, work: Callable[[], T], path: Path) -> T:

@@ -7,6 +7,8 @@ remembers that a datastore was made: an empty folder is none of it from then on.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -35,27 +37,35 @@ class Meeting:
     def __init__(self, folder: Path, lab: str) -> None:
         self._folder, self._lab = folder / "shared", lab
         self._there: dict[str, dict[str, tuple[Asks, str, str]]] = {}
+        self._making: dict[str, asyncio.Lock] = {}
 
     async def come(self, guest: Asks, run: str, arrays: tuple[str, ...]) -> None:
         """See that the folders of ``guest`` fit. KS-ARRAY-001 to KS-ARRAY-007; ``ProductError``
         when it does not answer, ``OSError`` when the lab cannot remember."""
         for array in arrays:
-            there = self._there.setdefault(array, {})
+            async with contextlib.AsyncExitStack() as turn:
+                if not self.known(array).made:  # of two that make it at once, both would have one
+                    making = self._making.setdefault(array, asyncio.Lock())
+                    await turn.enter_async_context(making)
+                await self._comes(guest, run, array)
+
+    async def _comes(self, guest: Asks, run: str, array: str) -> None:
+        there = self._there.setdefault(array, {})
+        there.pop(guest.name, None)
+        known = self.known(array)
+        told = await guest.show(
+            ShowArray(run=run, array=array, lab=self._lab, id=known.id, fresh=not known.made)
+        )
+        _fits(guest, told)
+        others = [other for other in there.values() if other[0].there]
+        there[guest.name] = guest, run, told.sign
+        try:
+            await self._compare(array, there[guest.name], others)
+        except BaseException:
             there.pop(guest.name, None)
-            known = self.known(array)
-            told = await guest.show(
-                ShowArray(run=run, array=array, lab=self._lab, id=known.id, fresh=not known.made)
-            )
-            _fits(guest, told)
-            others = [other for other in there.values() if other[0].there]
-            there[guest.name] = guest, run, told.sign
-            try:
-                await self._compare(array, there[guest.name], others)
-            except BaseException:
-                there.pop(guest.name, None)
-                raise
-            if not known.made:
-                self._keep(array, Known(known.id, made=True))
+            raise
+        if not known.made:
+            self._keep(array, Known(known.id, made=True))
 
     async def _compare(
         self, array: str, one: tuple[Asks, str, str], others: list[tuple[Asks, str, str]]

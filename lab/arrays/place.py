@@ -2,7 +2,7 @@
 
     <folder>/<datastore>/lab.json       whose it is
     <folder>/<datastore>/signs/<sign>   a machine that is there holds the lock of its sign
-    <folder>/<datastore>/trials/        of trials under way
+    <folder>/<datastore>/trials/        of trials under way, and of what one leaves that is killed
     <folder>/<datastore>/vms, locks, incoming   the datastore itself
 
 A sign is a name nobody can guess: who finds it, with its lock held, sees the same folder.
@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from lab.arrays.trial import TRIALS, trial, written
+from lab.arrays.trial import TRIALS, clear, trial, written
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room
 from protocol.printable import told
@@ -32,6 +33,7 @@ SEEN_WITHIN_S: Final = 5.0  # what one machine writes may reach another late
 _LOOK_EVERY_S: Final = 0.1
 _OWNER: Final = "lab.json"
 _SIGNS: Final = "signs"
+_PARTS: Final = (_SIGNS, TRIALS, "vms", "locks", "incoming")
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -48,43 +50,89 @@ class Place:
         self.path, self._mounted = folder / name, folder
         self._name, self._machine = name, machine
         self._sign: tuple[Path, int] | None = None
+        self._shown: _Owner | None = None
 
     def show(self, lab: str, array_id: str, fresh: bool) -> str:
         """Try the folder and leave a sign there, whose name is returned; ``fresh``: no machine has
         been there yet. KS-ARRAY-001 to KS-ARRAY-006 when it does not fit."""
         self.close()
+        owner = _Owner(lab, array_id)
+        with written(self.path):
+            self._whole(fresh)
+            empty = self._empty(owner, fresh)
+            name = f"{array_id}.{self._machine}"
+            clear(self.path, name)
+            trial(self.path, name)
+            if empty:
+                self._own(owner, name)
+            self._shown = owner
+            return self._signed()
+
+    def _whole(self, fresh: bool) -> None:
+        """See that the folder is there, made if it is ``fresh``, and all of it in one place."""
         if not self._mounted.is_dir():
             raise KeysteadError("KS-ARRAY-004", f"there is no folder {self._mounted}")
+        if self.path.is_symlink():
+            raise KeysteadError("KS-ARRAY-004", f"{self.path} is a symbolic link")
         if fresh:
-            with written(self.path):
-                self.path.mkdir(0o700, exist_ok=True)
+            self.path.mkdir(0o700, exist_ok=True)
         elif not self.path.is_dir():
             raise self._another("is not there")
-        owner = _Owner(lab, array_id)
-        empty = self._empty(owner, fresh)
-        trial(self.path)
-        with written(self.path):
-            if empty:
-                replace_file(self.path / _OWNER, msgspec.json.encode(owner), durable=True)
-            return self._signed()
+        device = self.path.stat().st_dev
+        for part in _PARTS:
+            with suppress(FileNotFoundError):
+                found = (self.path / part).lstat()
+                if not stat.S_ISDIR(found.st_mode) or found.st_dev != device:
+                    raise self._another(f"leads elsewhere at {self.path / part}")
 
     def _empty(self, owner: _Owner, fresh: bool) -> bool:
         """Whether nothing lies there yet; what does is the lab's."""
-        with written(self.path):
-            there = {one.name for one in self.path.iterdir()} - {TRIALS, _SIGNS}
-        if _OWNER in there:
+        there = {one.name for one in self.path.iterdir()} - {TRIALS, _SIGNS}
+        if _OWNER in there and not self._blank():
             if self._owner() != owner:
                 raise self._not_ours()
-        elif there:
+            return False
+        if there - {_OWNER}:
             text = f"{self.path} has something in it that no lab's datastore is"
             raise KeysteadError("KS-ARRAY-006", text)
-        elif not fresh:
+        if not fresh:
             raise self._another("is empty")
-        return _OWNER not in there
+        return True
+
+    def _own(self, owner: _Owner, name: str) -> None:
+        """Write whose it is, unless another lab has done so meanwhile."""
+        fresh = self.path / TRIALS / f"{name}.{os.urandom(8).hex()}"
+        with self._alone():
+            if self._blank():
+                data = msgspec.json.encode(owner)
+                replace_file(self.path / _OWNER, data, unfinished=fresh, durable=True)
+        if self._owner() != owner:
+            raise self._not_ours()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Those that come at once take turns, by a lock of the file that will say whose it is."""
+        until = time.monotonic() + SEEN_WITHIN_S
+        while True:
+            try:
+                descriptor = locks.take(self.path / _OWNER)
+                break
+            except locks.Locked:
+                if time.monotonic() > until:
+                    text = f"{self.path} is being taken by another lab"
+                    raise KeysteadError("KS-ARRAY-006", text) from None
+                time.sleep(_LOOK_EVERY_S / 10)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _blank(self) -> bool:
+        """Whether the file is there for its lock alone, as also after a kill."""
+        return (self.path / _OWNER).stat().st_size == 0
 
     def _owner(self) -> _Owner | None:
-        with written(self.path):
-            data = (self.path / _OWNER).read_bytes()
+        data = (self.path / _OWNER).read_bytes()
         with suppress(msgspec.DecodeError):
             return msgspec.json.decode(data, type=_Owner)
         return None
@@ -113,12 +161,13 @@ class Place:
     def look(self, sign: str) -> None:
         """See that another machine's sign is there, and held. KS-ARRAY-001, KS-ARRAY-002."""
         path, until = self.path / _SIGNS / sign, time.monotonic() + SEEN_WITHIN_S
-        while not path.exists():
-            if time.monotonic() > until:
-                machine = sign.partition(".")[0].removeprefix("_")
-                text = f"{self.path} is not the folder that machine {machine} has there"
-                raise KeysteadError("KS-ARRAY-001", text)
-            time.sleep(_LOOK_EVERY_S)
+        with written(self.path):
+            while not path.exists():
+                if time.monotonic() > until:
+                    machine = sign.partition(".")[0].removeprefix("_")
+                    text = f"{self.path} is not the folder that machine {machine} has there"
+                    raise KeysteadError("KS-ARRAY-001", text)
+                time.sleep(_LOOK_EVERY_S)
         try:
             os.close(locks.take(path))
         except locks.Locked:
@@ -130,10 +179,24 @@ class Place:
         raise KeysteadError("KS-ARRAY-002", text)
 
     def remove(self) -> None:
-        """The lab is no more, nor is its datastore; one that it has not tried stays."""
-        if self._sign is not None:
-            self.close()
-            shutil.rmtree(self.path, ignore_errors=True)  # other machines do the same
+        """The lab is no more, nor is its datastore. What was not tried stays, and what is another
+        lab's by now: something else may be mounted there."""
+        if self._sign is None:
+            return
+        with suppress(OSError):
+            if self._sees_its_sign() or self._owner() == self._shown:
+                shutil.rmtree(self.path, ignore_errors=True)  # other machines do the same
+        self.close()
+
+    def _sees_its_sign(self) -> bool:
+        """Whether the folder is still the one that was shown."""
+        if self._sign is None:
+            return False
+        path, descriptor = self._sign
+        try:
+            return os.path.samestat(path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Take the sign back; no change without one."""
@@ -146,8 +209,16 @@ class Place:
 
 def link(own: Path, folders: Mapping[str, Path]) -> None:
     """Let the folder ``own`` of a machine's datastores have those in ``folders``, by their names.
-    KS-ARRAY-001 where one lies in ``own`` itself, KS-LAB-005 when nothing can be written."""
+    KS-ARRAY-001 where one lies in ``own`` itself, or anywhere in this machine's state folder,
+    where commands remove what they do not know; KS-LAB-005 when nothing can be written."""
     try:
+        home = own.parents[2].resolve()
+        for name, folder in folders.items():
+            if folder.resolve().is_relative_to(home):
+                text = (
+                    f"the folder {folder} of the datastore {name} lies in the state folder {home}"
+                )
+                raise KeysteadError("KS-ARRAY-001", text, "name a folder outside of it")
         if own.is_symlink():
             own.unlink()  # of a version that had all of them in one folder
         own.mkdir(mode=0o700, parents=True, exist_ok=True)

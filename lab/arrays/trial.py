@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +29,11 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _OLD, _NEW = b"old " * 4096, b"new " * 8192
 
 
-def trial(folder: Path) -> None:
-    """Try ``folder``, which is there; KS-ARRAY-002 to KS-ARRAY-005 with what failed. Blocks."""
+def trial(folder: Path, name: str) -> None:
+    """Try ``folder``, which is there, for who has that name. Blocks; KS-ARRAY-002 to
+    KS-ARRAY-005 with what failed, KS-ARRAY-007 when a process is late."""
     with written(folder):
-        at = folder / TRIALS / os.urandom(8).hex()
+        at = folder / TRIALS / f"{name}.{os.urandom(8).hex()}"
         at.mkdir(0o700, parents=True)
     try:
         for part in (_room, _syncs, _replaces, _locks):
@@ -40,6 +41,13 @@ def trial(folder: Path) -> None:
                 part(at)
     finally:
         shutil.rmtree(at, ignore_errors=True)
+
+
+def clear(folder: Path, name: str) -> None:
+    """Remove what trials of that name have left, which were killed."""
+    for left in (folder / TRIALS).glob(f"{name}.*"):
+        with suppress(OSError):
+            left.unlink() if left.is_file() else shutil.rmtree(left)
 
 
 @contextmanager
@@ -115,9 +123,12 @@ def _locks(at: Path) -> None:
         raise _no_locks(at, f"locks are refused: {error.strerror or error}") from None
     try:
         with_us = _taken(path)
-        if with_us or _second_process(path) == FREE:
+        with_them = HELD if with_us else _second_process(path)
+        if with_us or with_them == FREE:
             others = "the same process" if with_us else "another process"
             raise _no_locks(at, f"a lock is not seen by {others}")
+        if with_them == REFUSED:
+            raise _no_locks(at, "locks are refused to another process")
     finally:
         os.close(held)
     if _second_process(path) != FREE:
@@ -129,6 +140,8 @@ def _taken(path: Path) -> bool:
         descriptor = locks.take(path)
     except locks.Locked:
         return False
+    except OSError as error:
+        raise _no_locks(path.parent, f"locks are refused: {error.strerror or error}") from None
     os.close(descriptor)
     return True
 
@@ -136,9 +149,13 @@ def _taken(path: Path) -> bool:
 def _second_process(path: Path) -> int:
     """A process that imports next to nothing: it is there in two hundredths of a second."""
     words = [sys.executable, "-E", "-S", "-m", "lab.arrays.second_process", str(path)]
-    ran = subprocess.run(
-        words, cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHILD_LIMIT_S
-    )
+    try:
+        ran = subprocess.run(
+            words, cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHILD_LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        text = f"a lock in {path.parents[2]} was not tried within {_CHILD_LIMIT_S:g} s"
+        raise KeysteadError("KS-ARRAY-007", text) from None
     if ran.returncode not in (HELD, FREE, REFUSED):
         raise KeysteadError("KS-INT-001", f"a lock was not tried: {ran.stderr[-500:]!r}")
     return ran.returncode

@@ -27,6 +27,7 @@ from protocol.terms import NodeName
 LAYOUT: Final = 2
 AUTHORITY: Final = "ca.pem"
 _MANIFEST: Final = "manifest.json"
+_NONE: Final = "it is no bundle, or is damaged"
 _LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
 
 
@@ -77,6 +78,23 @@ def packed(manifest: Manifest, files: Mapping[str, bytes]) -> bytes:
     return whole.getvalue()
 
 
+def peek(path: Path) -> Manifest:
+    """What the bundle in ``path`` is for, as it says and nobody has checked: nothing of the private
+    identities behind it comes into this process. KS-AGENT-002 when it is none."""
+    why = _NONE
+    try:
+        with path.open("rb", buffering=0) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            entry = archive.next()
+            first = archive.extractfile(entry) if entry and entry.name == _MANIFEST else None
+            if first is not None:
+                return msgspec.json.decode(first.read(_LARGEST), type=Manifest)
+    except OSError as error:
+        why = error.strerror or str(error)
+    except (tarfile.TarError, msgspec.DecodeError, ValueError, EOFError):
+        pass
+    raise KeysteadError("KS-AGENT-002", f"{path}: {why}")
+
+
 def read(path: Path) -> Bundle:
     """The bundle in the file ``path``; KS-AGENT-002 when it is none, or was damaged or edited."""
     try:
@@ -94,7 +112,7 @@ def read(path: Path) -> Bundle:
         else:
             why = "it is not as it was written"
     except (tarfile.TarError, msgspec.DecodeError, KeyError, ValueError, EOFError, KeysteadError):
-        why = "it is no bundle, or is damaged"
+        why = _NONE
     raise KeysteadError("KS-AGENT-002", f"{path}: {why}")
 
 

@@ -17,14 +17,14 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
 from lab.errors import KeysteadError
-from lab.machines.bundle import Bundle, read
+from lab.machines.bundle import Bundle, Manifest, peek, read
 from lab.machines.checkup import AGENT
 from lab.machines.health import serve
 from lab.machines.holding import Holding
 from lab.machines.joined import JoinedFolder
 from lab.machines.unreached import cause, unknown, unreached
 from lab.processes import preload
-from lab.processes.agents import Agents, copied_server, log_of
+from lab.processes.agents import Agents, begin, copied_server, log_of
 from lab.processes.revival import Part, Revival
 from lab.supervise.scratch import no_room
 from protocol.errors import NotSent
@@ -69,32 +69,31 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
     KS-AGENT-009 for a folder of another machine, KS-ARRAY-001 to KS-ARRAY-007 for a shared
     datastore whose folder does not fit.
     """
-    bundle = read(file)
-    _can_hold(bundle)
-    folder = JoinedFolder(bundle, home)
-    try:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
-        with contextlib.closing(_fork_server(bundle, folder)) as server:
+    manifest = peek(file)
+    _can_hold(manifest)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
+    with contextlib.closing(_fork_server(manifest)) as server:
+        bundle = read(file)
+        with contextlib.closing(JoinedFolder(bundle, home)) as folder:
+            begin(server, folder.path)
             shared = folder.share(arrays)
             asyncio.run(_joined(bundle, folder, shared, say, server))
-    finally:
-        folder.close()
 
 
-def _fork_server(bundle: Bundle, folder: JoinedFolder) -> CopiedServer:
-    """A copy of this process, as long as it has no loop and no thread: what both of them import is
-    imported once. What makes forks cheap is done only where there are many."""
-    if len(bundle.manifest.nodes) > FEW_PROCESSES:
+def _fork_server(manifest: Manifest) -> CopiedServer:
+    """A copy of this process, as long as it has no loop, no thread, and no identity: what both of
+    them import is imported once. What makes forks cheap is done only where there are many."""
+    if len(manifest.nodes) > FEW_PROCESSES:
         preload.agents()
     gc.collect()
     gc.freeze()  # who looks at objects writes to them, and pages that are written to are not shared
-    return copied_server(folder.path)
+    return copied_server()
 
 
-def _can_hold(bundle: Bundle) -> None:
-    if bundle.manifest.real_tpms:
+def _can_hold(manifest: Manifest) -> None:
+    if manifest.real_tpms:
         from services.runtime.tpm.backends import available
 
         if missing := available():

@@ -28,7 +28,7 @@ from lab.matrix.pool import each
 from lab.matrix.sequence import in_sequence
 from lab.matrix.topologies import packed, topology_of
 from lab.matrix.turns import turn
-from lab.processes.agents import copied_server, memory, preload
+from lab.processes.agents import begin, copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import scratch
 from lab.topology.course import unheard
@@ -112,7 +112,8 @@ def supervise(staging: Staging, how: _How) -> Outcome:
     A core file of it would have what a lab keeps secret.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with scratch(f"matrix-{staging.name}") as home, closing(copied_server(home)) as server:
+    with scratch(f"matrix-{staging.name}") as home, closing(copied_server()) as server:
+        begin(server, home)
         return asyncio.run(_in_a_lab(home, staging, how, server))
 
 

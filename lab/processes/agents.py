@@ -46,12 +46,21 @@ def log_of(folder: Path) -> Path:
     return folder / "logs" / "fork.err"
 
 
-def copied_server(folder: Path) -> CopiedServer:
-    """A fork server for the lab in ``folder`` that is a copy of this process, which has ``preload``
-    loaded, ``memory`` in its environment, and a single thread."""
+def copied_server() -> CopiedServer:
+    """A fork server that is a copy of this process, which has ``preload`` loaded, ``memory`` in its
+    environment, a single thread, and no identity of anybody in its memory: all children would have
+    it in theirs. ``begin`` it."""
+    return CopiedServer("keystead-fork", _COPY)
+
+
+def begin(server: CopiedServer, folder: Path) -> None:
+    """Let it serve the lab in ``folder``; KS-INT-001 when it has ended."""
     log = log_of(folder)
     log.parent.mkdir(parents=True, exist_ok=True)
-    return CopiedServer("keystead-fork", _COPY, str(log).encode())
+    try:
+        server.load(str(log).encode())
+    except ForkFailed as error:
+        raise KeysteadError("KS-INT-001", f"the fork server did not start ({error})") from None
 
 
 class Forked(Protocol):

@@ -16,12 +16,13 @@ from protocol.terms import KeyId, NodeName
 
 class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True, omit_defaults=True):
     """Fingerprints under ``secret`` (the asker's, 32 random bytes) of every key that is here;
-    with ``kdks`` of a host's key derivation keys too. A key server begins behind ``after``, which
-    is the ``last`` that it told before."""
+    with ``kdks`` of a host's key derivation keys too. The answer begins behind ``after`` in
+    ``place``, which are the ``last`` and ``place`` of the answer before."""
 
     secret: bytes
     kdks: bool = False
     after: KeyId = KeyId("")
+    place: str = ""
 
 
 class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,9 +41,13 @@ class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class KeyFingerprints(Reply, frozen=True, kw_only=True, omit_defaults=True):
-    """Every key that has a value here, in order of arrival in each place. A key server ends where
-    a page does: ``last`` is the key that it has looked at then, empty when that was the last one.
+    """Keys that have a value here, in order of arrival in each place, as many as a page holds.
+
+    ``last`` is the key that was looked at last, empty when that was the last of all, and ``place``
+    where a host has it. When a host has it there no more, its next answer tells of the whole place
+    again.
     """
 
     keys: tuple[KeyFingerprint, ...]
     last: KeyId = KeyId("")
+    place: str = ""

@@ -391,4 +391,4 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
         """For who stands at the host itself: whether keys are the same, and not which."""
-        return KeyFingerprints(keys=fingerprints(self.host, message.secret, kdks=message.kdks))
+        return fingerprints(self.host, message)

@@ -11,6 +11,7 @@ import pytest
 
 from chaos.history import History
 from chaos.observe.recoveries import Recoveries
+from protocol.codec import encode_message
 from protocol.errors import Internal, Malformed, NotConnected, TimedOut
 from protocol.messages import pages
 from protocol.messages.agent import AskEach, NodeRunState
@@ -101,7 +102,31 @@ def test_answers_that_do_not_fit_one_message_are_asked_for_again(
     monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=1))
     world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
     assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole
-    assert asked == [HOSTS, HOSTS[1:], HOSTS[2:], HOSTS[3:]]
+    assert asked[0] == HOSTS and sorted(asked[1:]) == [(host,) for host in HOSTS[1:]]
+
+
+def test_answers_of_many_are_worked_out_once_when_it_is_known_what_they_weigh(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is left out of an answer that is full has worked for nothing, at each look."""
+    asked: list[tuple[NodeName, ...]] = []
+    real = world.lab.agent.ask_each
+
+    async def noted(message: AskEach) -> Any:
+        asked.append(message.nodes)
+        return await real(message)
+
+    whole = world.run(world.lab.ask_each(HOSTS, QueryHost()))
+    weight = max(len(encode_message(answer)) for answer in whole.values())  # type: ignore[arg-type]
+    room = int(2.5 * weight)
+    monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=room))
+    monkeypatch.setattr("lab.consoles.asking.PAGE_BUDGET", room)
+    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
+    for _ in range(3):
+        asked.clear()
+        assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole
+        assert sorted(host for group in asked for host in group) == list(HOSTS)
+        assert max(map(len, asked)) == 2
 
 
 def test_an_answer_that_fits_no_message_costs_the_others_nothing(world: World) -> None:

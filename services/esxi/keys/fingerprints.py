@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from protocol.messages.fingerprints import KeyFingerprint
+from itertools import islice
+from typing import Final
+
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
+from protocol.messages.pages import first_page
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId
 from services.esxi.host import Host
 
+PAGE: Final = 2000
+"""Keys that are told at once."""
+PLACES: Final = ("cache", "store", "kdk")
+"""In the order in which they are told of."""
 
-def fingerprints(host: Host, secret: bytes, *, kdks: bool = False) -> tuple[KeyFingerprint, ...]:
+_Key = tuple[str, KeyId, KeyMaterial]
+
+
+def fingerprints(host: Host, asked: FingerprintKeys) -> KeyFingerprints:
     """Those of the cache, then those of the persisted store, used or not; then KDKs, if asked."""
-    cached = {
-        entry.key: (entry.material, entry.material.fingerprint(secret))
-        for entry in host.keys.entries()
-    }
-    found = [("cache", key, digits) for key, (_, digits) in cached.items()]
-    for entry in host.archive.now.store:
-        material, digits = cached.get(entry.key, (None, ""))
-        if material is not entry.material:  # what one object holds is one value
-            digits = entry.material.fingerprint(secret)
-        found.append(("store", entry.key, digits))
-    for entry in host.archive.now.kdks if kdks else ():
-        found.append(("kdk", entry.key, entry.material.fingerprint(secret)))
-    return tuple(
-        KeyFingerprint(key_id=key.key_id, place=place, fingerprint=digits)
-        for place, key, digits in found
-    )
+    keys = _keys(host, kdks=asked.kdks)
+    begin = _begin(keys, asked.place, asked.after)
+    left = [
+        KeyFingerprint(key_id=key, place=place, fingerprint=material.fingerprint(asked.secret))
+        for place, key, material in islice(keys, begin, begin + PAGE)
+    ]
+    page = first_page(left)
+    if begin + len(page) == len(keys):
+        return KeyFingerprints(keys=page)
+    return KeyFingerprints(keys=page, last=page[-1].key_id, place=page[-1].place)
+
+
+def _keys(host: Host, *, kdks: bool) -> list[_Key]:
+    found: list[_Key] = [("cache", one.key.key_id, one.material) for one in host.keys.entries()]
+    kept = host.archive.now
+    found += [("store", one.key.key_id, one.material) for one in kept.store]
+    if kdks:
+        found += [("kdk", one.key.key_id, one.material) for one in kept.kdks]
+    return found
+
+
+def _begin(keys: list[_Key], place: str, after: KeyId) -> int:
+    """The first behind that key of that place; the first of the place when it has left."""
+    if not place:
+        return 0
+    those = [number for number, (where, _, _) in enumerate(keys) if where == place]
+    behind = (number + 1 for number in those if keys[number][1] == after)
+    order = PLACES.index(place) if place in PLACES else 0
+    whole = (n for n, (where, _, _) in enumerate(keys) if PLACES.index(where) >= order)
+    return next(behind, next(whole, len(keys)))

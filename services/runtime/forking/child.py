@@ -33,7 +33,7 @@ def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is not for it
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started its parent had a mask
         os.setsid()
         be_seen_as(order.name)
         die_with(parent)

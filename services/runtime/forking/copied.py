@@ -11,7 +11,7 @@ import socket
 from typing import Final
 
 from services.runtime.forking.alone import OwnForks
-from services.runtime.forking.connection import Line
+from services.runtime.forking.connection import ForkFailed, Line
 from services.runtime.forking.packets import parcel
 from services.runtime.forking.torn import descriptors
 
@@ -23,12 +23,12 @@ _STREAMS: Final = frozenset({0, 1, 2})
 class CopiedServer(Line):
     """The line to such a server. Of what is open in its owner it has the standard streams only.
 
-    ``target`` (``module:function``) is called in it with ``argument`` before it serves. Its
+    It waits for ``load``: what its owner learns between the two, its children do not know. Its
     ``close`` ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a
     second thread, or the system refuses.
     """
 
-    def __init__(self, name: str, target: str, argument: bytes = b"") -> None:
+    def __init__(self, name: str, target: str) -> None:
         self._forks, self._owner = OwnForks(), os.getpid()
         sock, self._pid = self._forks.fork(
             name,
@@ -38,8 +38,15 @@ class CopiedServer(Line):
             not_ours=sorted(descriptors() - _STREAMS),
         )
         super().__init__(sock)
-        for packet in parcel(argument):
-            self.socket.send(packet)
+
+    def load(self, argument: bytes) -> None:
+        """Let ``target`` (``module:function``) be called in it with ``argument``; then it serves.
+        ``ForkFailed`` when it has ended."""
+        try:
+            for packet in parcel(argument):
+                self.socket.send(packet)
+        except OSError as error:
+            raise ForkFailed(f"the fork server is gone: {error}") from error
 
     @property
     def pid(self) -> int:

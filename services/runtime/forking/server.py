@@ -53,6 +53,7 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it may build a lab, with its keys
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it must hear of the ends of its children
     be_seen_as("keystead-fork")
     if bound:
         die_with(owner)

@@ -11,6 +11,8 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
   here every message goes from the read loop to the owner, synchronously. Its parser asks seven
   patterns and a coroutine for each message; here those that came whole are cut out by length.
+- *The late pong.* One that comes after its flush has given up ends the reading, and the link is
+  deaf until it is found stale; here it is nobody's.
 - *The pings.* One is sent in each interval by a task, a timer and a future for each connection.
   Here it is a write, by one timer of the process (``pulse``), and only when no messages went both
   ways. A link that sends nothing is pinged, whatever arrives: else the server pings it, each in a
@@ -154,6 +156,13 @@ class BrokerClient(Client):
         if transport is not None and not transport.is_closing():
             self._pongs.append(_NOBODY)
             transport.write(PING_PROTO)
+
+    async def _process_pong(self) -> None:
+        """One whose flush has given up is nobody's: telling it would end the reading for good."""
+        waiting: list[Any] = self._pongs
+        if waiting and waiting[0] is not _NOBODY and waiting[0].done():
+            waiting[0] = _NOBODY
+        await super()._process_pong()
 
     async def _process_err(self, err_msg: str) -> None:
         """An ``-ERR`` line: a violation is counted, anything else costs the link."""

@@ -58,6 +58,14 @@ class Pulse:
         self._timer = None
         for member in tuple(self._members):
             if member in self._members:  # an earlier one may have made it leave
-                member()
+                self._call(member)
         if self._members and self._timer is None:
             self._wait()
+
+    def _call(self, member: Callable[[], None]) -> None:
+        """What fails in it is its own affair: the others are called all the same."""
+        try:
+            member()
+        except Exception as error:
+            what = {"message": f"{member!r} failed in its turn", "exception": error}
+            self._loop.call_exception_handler(what)

@@ -104,3 +104,25 @@ def mounted(*commands: str) -> tuple[str, ...]:
     if shutil.which("unshare") is None or subprocess.run([*own, "true"]).returncode:
         pytest.skip("this user may not have a mount namespace")
     return (*own, "sh", "-ec", "; ".join((*commands, 'exec "$@"')), "sh")
+
+
+DEAD_MOUNT = """
+import ctypes, os, sys
+c, at = ctypes.CDLL(None, use_errno=True), sys.argv[1].encode()
+if c.unshare(0x20000) or c.mount(b"none", b"/", None, 1 << 18 | 1 << 14, None):
+    sys.exit(77)
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+if c.mount(b"dead", at, b"fuse", 0, options):
+    sys.exit(77)
+os.close(fuse)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def dead_mount(at: Path) -> tuple[str, ...]:
+    """Words before a program that sees at ``at`` a FUSE file system whose server has died."""
+    words = (sys.executable, "-c", DEAD_MOUNT, str(at))
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK) or subprocess.run([*words, "true"]).returncode:
+        pytest.skip("this user may not mount a FUSE file system")
+    return words

@@ -174,7 +174,7 @@ async def test_what_an_agent_is_asked_is_what_it_does(tmp_path: Path) -> None:
 
 
 def test_a_datastore_that_lay_here_is_not_hidden_by_a_link(tmp_path: Path) -> None:
-    own, common = tmp_path / "arrays", tmp_path / "shared"
+    own, common = tmp_path / "home/labs/far/arrays", tmp_path / "shared"
     link(own, {"common": common})
     assert os.readlink(own / "common") == str(common / "common")
     link(own, {"common": tmp_path / "other"})

@@ -33,7 +33,8 @@ def leaves_nothing(
 ) -> None:
     """A lab that is removed for good, while its machines are there."""
     here.ok("down", "-n", "common", "--purge")
-    assert [agent.wait(20) for agent in agents] == [0, 0]
+    codes = [agent.wait(20) for agent in agents]
+    assert codes == [0, 0], [agent.communicate() for agent in agents]
     assert list(common.iterdir()) == []
     for machine in machines:
         assert [path.name for path in (machine.home / "agents").iterdir() if path.is_dir()] == []

@@ -13,7 +13,7 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.fingerprints import FingerprintKeys
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint
 from protocol.messages.host import (
     AddKeys,
     ChangeHostKey,
@@ -392,3 +392,36 @@ def test_at_its_console_a_host_tells_which_keys_are_the_same_and_not_which(rig: 
     assert not {k.fingerprint for k in told} & {k.fingerprint for k in other}
     refusal = rig.refusal(rig.controller.bus.request(A, asked, within_s=10))
     assert not isinstance(refusal, TimedOut) and refusal.definite
+
+
+def test_what_a_host_tells_of_many_keys_comes_in_pages(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever leaves the host between two of them, the others are told."""
+    rig.up()
+    rig.make_safe()
+    rig.esxcli(ENABLE)
+    rig.add_keys(*(key(name) for name in "abcde"))
+    asked = FingerprintKeys(secret=b"one" * 11)
+    whole = rig.console(asked)
+    assert len(whole.keys) == 12 and not whole.last
+    monkeypatch.setattr("services.esxi.keys.fingerprints.PAGE", 2)
+
+    def pages(*, leaving: int | None = None) -> list[KeyFingerprint]:
+        told, page = list[KeyFingerprint](), asked
+        for number in range(30):
+            if number == leaving:  # the key that was told last
+                rig.command(RemoveKeys(keys=(key(page.after),)))
+            answer = rig.console(page)
+            assert 0 < len(answer.keys) <= 2
+            told += answer.keys
+            if not answer.last:
+                return told
+            page = msgspec.structs.replace(asked, place=answer.place, after=answer.last)
+        raise AssertionError(f"there is no end: {told}")
+
+    assert pages() == list(whole.keys)
+    for leaving in (1, 4):
+        seen = {(one.place, one.key_id) for one in pages(leaving=leaving)}
+        stay = {(one.place, one.key_id) for one in rig.console(asked).keys}
+        assert stay <= seen

@@ -20,6 +20,10 @@ from {CopiedServer.__module__} import CopiedServer
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.forking.packets import Ended, Fork, Forked, Ready
 T = {TARGETS!r}
+def copied(argument):
+    line = CopiedServer('ks-copy', T + ':note')
+    line.load(argument)
+    return line
 def forked(line, target, argument=b""):
     sock = line.fork(Fork(1, "ks-x", T + target, argument))
     while isinstance(word := line.hear(20), Ended):
@@ -46,7 +50,7 @@ def test_it_forks_children_with_what_its_owner_has_loaded_and_nothing_that_is_op
     said = alone(
         "import decimal\n"
         "kept = open('/dev/null'), socket.socketpair()\n"
-        "line = CopiedServer('ks-copy', T + ':note', b'decimal')\n"
+        "line = copied(b'decimal')\n"
         "print(line.hear(20), line.ended, line.pid != os.getpid())\n"
         "print(forked(line, ':describe')[0].recv(4096).decode())\n"
         "print(forked(line, ':noted')[0].recv(4096).decode())\n"
@@ -60,7 +64,7 @@ def test_it_forks_children_with_what_its_owner_has_loaded_and_nothing_that_is_op
 
 def test_closing_ends_it_and_its_children_though_it_is_stopped() -> None:
     said = alone(
-        "line = CopiedServer('ks-copy', T + ':note', b'os')\n"
+        "line = copied(b'os')\n"
         "line.hear(20)\n"
         "_, pid = forked(line, ':mute')\n"
         "os.kill(line.pid, signal.SIGSTOP)\n"
@@ -76,7 +80,7 @@ def test_closing_ends_it_and_its_children_though_it_is_stopped() -> None:
 def test_it_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     alone(
-        "line = CopiedServer('ks-copy', T + ':note', b'os')\n"
+        "line = copied(b'os')\n"
         "line.hear(20)\n"
         f"_, pid = forked(line, ':silent', {str(told).encode()!r})\n"
         f"while not os.path.exists({str(told)!r}): time.sleep(0.01)\n"
@@ -93,9 +97,28 @@ def test_a_process_with_threads_is_not_copied() -> None:
     said = alone(
         "threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n"
         "try:\n"
-        "    CopiedServer('ks-copy', T + ':note', b'os')\n"
+        "    copied(b'os')\n"
         "except ForkFailed as error:\n"
         "    print(error, flush=True)\n"
         "os._exit(0)\n"
     )
     assert said == "ks-copy was not forked: 2 threads run here\n"
+
+
+def test_what_its_owner_has_blocked_is_blocked_neither_there_nor_in_children() -> None:
+    """Who starts an agent with signals blocked would have children whose ends nobody hears of, and
+    that no SIGTERM ends."""
+    said = alone(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "line = copied(b'os')\n"
+        "line.hear(20)\n"
+        "sock, pid = forked(line, ':echo', b'x')\n"
+        "sock.recv(1)\n"
+        "print([row.split()[1] for row in open(f'/proc/{pid}/status') if 'SigBlk' in row])\n"
+        "sock.close()\n"
+        "print(line.hear(5))\n"
+        "line.close()\n"
+        "print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
+    )
+    mask, end, own = said.splitlines()
+    assert mask == "['0000000000000000']" and end.startswith("Ended(pid=") and own == "True"

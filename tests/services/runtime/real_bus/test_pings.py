@@ -8,6 +8,8 @@ import time
 import pytest
 from nats import errors
 
+from lab.brokers.server import Broker
+from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
 from services.runtime.real.pulse import Pulse
 from tests.services.runtime.real_bus.conftest import OpenWire
@@ -159,3 +161,50 @@ async def test_each_loop_has_a_pulse_of_its_own() -> None:
         return Pulse.of(INTERVAL_S)
 
     assert await asyncio.to_thread(asyncio.run, other()) is not mine
+
+
+async def test_a_link_that_fails_in_its_turn_leaves_the_others_their_pings() -> None:
+    """One timer for all is not one failure for all: nobody would notice a dead link any more."""
+    pulse, ticks = Pulse.of(INTERVAL_S), [0, 0]
+
+    def bad() -> None:
+        ticks[0] += 1
+        raise RuntimeError("planted")
+
+    def good() -> None:
+        ticks[1] += 1
+
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, what: told.append(repr(what.get("exception"))))
+    pulse.join(bad)
+    pulse.join(good)
+    async with asyncio.timeout(20 * INTERVAL_S + 5):
+        while ticks[1] < 3:
+            await asyncio.sleep(INTERVAL_S / 4)
+    assert ticks[0] >= 3 and "RuntimeError('planted')" in told
+    pulse.leave(bad)
+    pulse.leave(good)
+    assert pulse._timer is None
+
+
+async def test_a_pong_after_its_flush_has_given_up_costs_nothing(
+    open_wire: OpenWire, broker: Broker
+) -> None:
+    """A broker that stands still for longer than a flush waits, and not for as long as a dead link
+    takes to be noticed: what it was sent, and sends, arrives."""
+    a, _ = await open_wire("a")
+    b, heard = await open_wire("b")
+    broker.pause()
+    try:
+        await asyncio.sleep(0.1)  # it stands still by now
+        with pytest.raises(NotSent):
+            await b._connection.echo()
+    finally:
+        broker.resume()
+    await asyncio.sleep(0.2)  # its pongs have come
+    a.send("l.a.b.q.Later", b"x")
+    async with asyncio.timeout(3):
+        while not heard.messages:
+            await asyncio.sleep(0.01)
+    assert b._connection.losses == 0 and b.connected

@@ -22,6 +22,7 @@ from services.runtime.real.nats_client import BrokerClient
         ("_process_msg", ["self", "sid", "subject", "reply", "data", "headers"]),
         ("_process_err", ["self", "err_msg"]),
         ("_process_op_err", ["self", "e"]),
+        ("_process_pong", ["self"]),
         ("_process_connect_init", ["self"]),
     ],
 )
