@@ -26,7 +26,7 @@ from chaos.experiment.plan import (
 from chaos.experiment.timeline import Timeline, vms_of
 from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
-from chaos.load.planned import PlannedLoad
+from chaos.load.planned import PlannedLoad, operation_of
 from chaos.selectors import select_nodes, select_vms
 from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
@@ -177,6 +177,9 @@ def _offered(experiment: Experiment, directory: Directory, seed: int) -> Planned
     if offered is None:
         return None
     load = offered.planned()
+    wanted = any(OPERATIONS[operation_of(word)].about == "vms" for word in load.mix)
+    if not wanted and offered.on is None:
+        return load
     try:
         targets = select_vms(offered.on or "all", directory, Draws(seed, "load"))
     except ChaosError as error:

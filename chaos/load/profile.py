@@ -116,13 +116,17 @@ def _step(rate: str, words: str, time: str) -> Step:
     try:
         first = _rate(begin)
         last = _rate(end) if dots else first
+    except PydanticCustomError as error:
+        raise ValueError(f"{rate}: {words or 'a step'}: {error.message()}") from None
+    where = f"duration {time}" if words == rate.strip() else f"{rate}: {words}:{time}"
+    try:
         long = seconds(time.strip())
     except PydanticCustomError as error:
-        raise ValueError(f"{rate}: {words}: {error.message()}") from None
+        raise ValueError(f"{where}: {error.message()}") from None
     if max(first, last) > FASTEST:
         raise ValueError(f"{rate}: {_TOO_FAST}")
     if not long:
-        raise ValueError(f"{rate}: {words}: a step lasts longer than 0s")
+        raise ValueError(f"{where}: a step lasts longer than 0s")
     return Step(first, last, long)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.experiment.headings import told as told_by
-from chaos.experiment.lint import read_experiment
+from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan as make_plan
 from chaos.experiment.skeleton import skeleton
@@ -93,7 +93,7 @@ def prepared(
         )
         return msgspec.structs.replace(made, options=(*options, *_with(given)))
     except ChaosError as error:
-        raise bad(experiment, error) from None
+        raise BadFile(experiment, error) from None
 
 
 def offers_load(experiment: str, given: Sequence[str] = ()) -> bool:
@@ -101,7 +101,7 @@ def offers_load(experiment: str, given: Sequence[str] = ()) -> bool:
     try:
         return read_experiment(find(experiment), parameters(given)).load is not None
     except ChaosError as error:
-        raise bad(experiment, error) from None
+        raise BadFile(experiment, error) from None
 
 
 def _with(given: Sequence[str]) -> tuple[str, ...]:
@@ -115,10 +115,15 @@ def _playable(plan: Plan, mode: str) -> None:
         raise KeysteadError("KS-CHAOS-021", text)
 
 
-def bad(experiment: str, error: ChaosError) -> KeysteadError:
-    """A file with errors: each line of the message names its place and its fix already."""
-    fix = f"correct the lines named; `keystead chaos lint {experiment}` shows them all"
-    return KeysteadError(error.id, f"{experiment}:\n{error.text}", fix)
+class BadFile(KeysteadError):
+    """A file with errors: each line of the message names its place and its fix already. ``said``
+    are the errors alone, for a file that nobody has written."""
+
+    def __init__(self, experiment: str, error: ChaosError) -> None:
+        fix = f"correct the lines named; `keystead chaos lint {experiment}` shows them all"
+        super().__init__(error.id, f"{experiment}:\n{error.text}", fix)
+        problems = error.problems if isinstance(error, BadExperiment) else ()
+        self.said = tuple(one.text for one in problems) or (error.text,)
 
 
 async def begun_on(
@@ -134,7 +139,7 @@ async def begun_on(
         made = make_plan(read, there, seed_of(read, seed))
         _playable(made, "lab")
     except ChaosError as error:
-        raise bad(experiment, error) from None
+        raise BadFile(experiment, error) from None
     topology = plan_topology(LabFile.model_validate(record.file))
     options = ("--on", folder.name, *_with(given))
     return begin(Prepared(plan=made, topology=topology, text=read.text, options=options), "lab")

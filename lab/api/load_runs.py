@@ -5,23 +5,34 @@ from __future__ import annotations
 from lab.api.answers.load import LoadReport
 from lab.api.answers.local import RunDescription
 from lab.api.run_description import description
-from lab.load.kept import load_of
+from lab.load.kept import LOAD_MODE, is_load, measured, nothing_of
 from lab.runs.store import RunFolder, RunRecord
 
 
-def loaded(folder: RunFolder, record: RunRecord) -> RunDescription:
-    """What a load was; KS-RUN-001 for one without its figures, KS-RUN-004 for damaged ones."""
-    made = load_of(folder.run)
-    every = made.items[-1]
+def loaded(folder: RunFolder, record: RunRecord) -> RunDescription | None:
+    """What a load was; None for one on a lab that has measured nothing, of which its plan tells.
+    KS-RUN-004 for damaged figures."""
+    made = measured(folder)
+    if made is None and not is_load(record):
+        return None
+    if made is None:
+        title, seconds, problem = f"a load ({LOAD_MODE})", None, nothing_of(folder)
+        examples: tuple[str, ...] = ()
+    else:
+        every = made.items[-1]
+        title = f"{made.rate} at {made.target}: {every.ok} of {every.offered} operations went well"
+        seconds, problem = made.warmup + made.seconds, _problem(made)
+        run = folder.run
+        examples = (f"keystead report {run}", f"keystead load compare {run} OTHER")
     return description(
         folder,
         record,
-        title=f"{made.rate} at {made.target}: {every.ok} of {every.offered} operations went well",
-        seconds=made.warmup + made.seconds,
+        title=title,
+        seconds=seconds,
         verdict=folder.verdict(),
-        problem=_problem(made),
+        problem=problem,
         records=0,
-        examples=(f"keystead report {folder.run}", f"keystead load compare {folder.run} OTHER"),
+        examples=examples,
     )
 
 

@@ -96,7 +96,7 @@ def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> Reason
         f"No Key Provider Service has given {host.host} the key: the host, or the services with "
         "their key server, cannot be reached, or the primary key cannot be used.",
         "KPS-06",
-        f"keystead get trust-authority; keystead get links; {RESTORE}",
+        f"keystead get trusted-hosts; keystead get trust-authority; keystead get links; {RESTORE}",
     )
 
 

@@ -14,10 +14,10 @@ from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
 from lab.errors import KeysteadError
-from lab.load.kept import LOAD, LOAD_MODE, compared, load_of, of_run
+from lab.load.kept import LOAD, compared, is_load, load_of, measured, of_run
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX, result_of
-from lab.runs.store import RunFolder, RunRecord
+from lab.runs.store import RunFolder
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 
@@ -34,7 +34,7 @@ def story_of(run: str) -> Story:
     """
     folder = RunFolder(run)
     record = folder.record()
-    if _is_load(record):
+    if is_load(record):
         text = f"{run} is a load on no lab: -o, --junit and --hgrm tell of it"
         raise KeysteadError("KS-USE-003", text)
     if record.experiment in (MATRIX, OUTSIDE):
@@ -58,9 +58,16 @@ def story_of(run: str) -> Story:
     )
 
 
-def _is_load(record: RunRecord) -> bool:
-    """Whether a run is a load on something that is no lab: it has figures, and no history."""
-    return record.experiment == LOAD and record.mode == LOAD_MODE
+def _is_only_load(run: str) -> bool:
+    """Whether its load is all that can be told of a run: it was on no lab, or did not come to its
+    end, so that nobody has judged it and nobody vouches for its history."""
+    folder = RunFolder(run)
+    record = folder.record()
+    if is_load(record):
+        return True
+    if folder.verdict() is not None or record.experiment in (MATRIX, OUTSIDE):
+        return False
+    return measured(folder) is not None
 
 
 def matrix_of(run: str) -> MatrixStory | None:
@@ -107,8 +114,7 @@ def page_of(run: str, other: str = "") -> bytes:
         from chaos.report.matrix_page import matrix_page
 
         return "".join(matrix_page(one) for one in matrices if one).encode()
-    record = RunFolder(run).record()
-    if _is_load(record) or (other and record.experiment == LOAD):
+    if _is_only_load(run) or (other and RunFolder(run).record().experiment == LOAD):
         return _load_page(run, other).encode()
     if other:
         return pair(story_of(run), story_of(other)).encode()
@@ -138,7 +144,7 @@ def junit_of(run: str, *, strict: bool = False) -> bytes:
         from chaos.report.matrix_junit import matrix_junit
 
         return matrix_junit(matrix, strict=strict)
-    if _is_load(RunFolder(run).record()):
+    if _is_only_load(run):
         from lab.load.junit import load_junit
 
         return load_junit(load_of(run), strict=strict)
@@ -207,7 +213,7 @@ def write_percentiles(run: str, file: Path) -> list[Path]:
 
 def _percentiles(run: str) -> dict[str, bytes]:
     """By what the file's name ends with."""
-    if _is_load(RunFolder(run).record()):
+    if _is_only_load(run):
         items = [item for item in load_of(run).items if item.p50_ms is not None]
         return {item.operation: percentile_file(decoded(item.histogram)) for item in items}
     from chaos.report.latency import percentile_files, samples

@@ -84,8 +84,8 @@ def describe(run: str) -> RunDescription:
         return described(folder, record)
     if record.experiment == SWEEP:
         return swept(folder, record)
-    if record.experiment == LOAD:
-        return loaded(folder, record)
+    if record.experiment == LOAD and (load := loaded(folder, record)) is not None:
+        return load
     plan = folder.decoded("plan.json", load_plan)
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()

@@ -23,14 +23,15 @@ async def machines(session: Session, command: commands.GetMachines) -> MachineLi
     roster, nodes = session.roster, session.lab.directory().nodes
     topology = session.lab.topology
     added = len(nodes) - len(topology.nodes)  # hosts, each in a process of its own
-    others = () if roster is None else tuple(map(_view, roster.machines.values()))
+    there = [] if roster is None else list(roster.machines.values())
+    others = tuple(map(_view, there))
     elsewhere = {name for other in others for name in other.node_names}
     here = LabMachine(
         machine="here",
         standing=MachineStanding.HERE,
         nodes=len(nodes) - sum(other.nodes for other in others),
         processes=(
-            len(topology.groups) + added - sum(len(p.processes) for p in topology.machines)
+            len(topology.groups) + added - sum(len(one.plan.processes) for one in there)
             if session.folder is not None
             else 1
         ),

@@ -220,6 +220,10 @@ class Probing:
                 return str(node)
             await self._not_reached(url, made.last_error or error)
         made.send(f"e.{node}.{self._token}", b"")
+        with contextlib.suppress(NotSent):  # of a link that is lost meanwhile, others tell
+            await made.echo()
+        if made.violations:
+            self._wrong(url, f"{node} may not tell e.{node}.>")
         for what, forbidden in (
             ("speak as others do", f"l.{NOBODY}.{node}.q.{self._token}"),
             ("tell as others do", f"e.{NOBODY}.{self._token}"),

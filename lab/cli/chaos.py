@@ -225,6 +225,7 @@ async def _on_running(
     there = LabFolder(on)
     async with Remote(there) as lab:
         folder = await begun_on(lab.do, there, experiment, seed, given)
+        say(f"run {folder.run} on the lab {on}")
         with shown() as show:
             await lab.follow(lambda event: _progress(event, show))
             loop = asyncio.get_running_loop()

@@ -83,7 +83,9 @@ class Offer:
     ] = "50/s"
     duration: Annotated[str, Parameter(help="How long; steps have times of their own.")] = ""
     warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = ""
-    mix: Annotated[str, Parameter(help="Operations with weights, as get:80,create:20.")] = ""
+    mix: Annotated[str | None, Parameter(help="Operations with weights, as get:80,create:20.")] = (
+        None
+    )
     threshold: Annotated[
         tuple[str, ...], Parameter(help="What must hold, as 'get.p99 < 50ms'; again: more.")
     ] = ()
@@ -103,10 +105,11 @@ class Offer:
         from lab.load.report import Asked
 
         _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
-        _between("--seed", self.seed, 0, SEEDS - 1)
+        check_seed(self.seed)
         warmup = duration("--warmup", self.warmup)
         profile = read("--rate", lambda: read_profile(self.rate, self.duration, warmup))
-        weights = read("--mix", lambda: read_mix(self.mix, known)) if self.mix else dict(usual)
+        mix = self.mix
+        weights = dict(usual) if mix is None else read("--mix", lambda: read_mix(mix, known))
         limits = [
             read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
             for text in self.threshold
@@ -207,7 +210,10 @@ def _kept(report: LoadReport, folder: RunFolder, options: Options, files: Files)
         kept = keep(report, folder)
     except KeysteadError:
         told(report, options)
-        files.write(report)
+        try:
+            files.write(report)
+        except KeysteadError as error:
+            say(f"error {error.id}: {error}")
         raise
     told(kept, options)
     files.write(kept)
@@ -219,6 +225,11 @@ def read(option: str, read: Callable[[], T], id: str = "KS-USE-003") -> T:
         return read()
     except ValueError as error:
         raise KeysteadError(id, f"{option}: {error}") from None
+
+
+def check_seed(seed: int) -> None:
+    """KS-USE-003 for what is no seed."""
+    _between("--seed", seed, 0, SEEDS - 1)
 
 
 def _between(what: str, value: int, least: int, most: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from lab.cli.output import say
+from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
     from lab.api.answers.load import LoadReport
@@ -29,6 +30,10 @@ class Files:
 
         place_for("--html", self.html)
         place_for("--hgrm", self.hgrm)
+        if self.html is not None and self.hgrm is not None:
+            if self.html.resolve() == self.hgrm.resolve():
+                text = f"--hgrm {self.hgrm}: --html is written there"
+                raise KeysteadError("KS-USE-003", text)
 
     def write(self, report: LoadReport, page: Callable[[], bytes] | None = None) -> None:
         """``page`` makes the page of the run that has more to tell than its load. KS-OUT-001 where

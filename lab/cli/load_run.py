@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from chaos.checks.result import CheckOutcome
 from lab.cli.chaos import Given, Pace, Seed, Tpm, played
+from lab.cli.load import check_seed
 from lab.cli.load_files import NO_FILES, Files
 from lab.cli.load_told import tell as told
 from lab.cli.options import DEFAULTS, Format, Options
@@ -29,18 +30,18 @@ def run(
     file: Annotated[str, Parameter(help="An experiment with a `load`; else one is made.")] = "",
     *,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
-    on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
+    on: Annotated[str | None, Parameter(help="A running lab, instead of one of its own.")] = None,
     lab: Annotated[str, Parameter(help="A lab file, when no experiment is named.")] = "default",
     hosts: Annotated[int | None, Parameter(help="Hosts of each cluster.")] = None,
     vms: Annotated[int | None, Parameter(help="VMs of each cluster.")] = None,
     rate: Annotated[
-        str, Parameter(help="2/s of lab time, a ramp 1/s..4/s, or steps 1/s:30s,4/s:1m.")
-    ] = "",
+        str | None, Parameter(help="2/s of lab time, a ramp 1/s..4/s, or steps 1/s:30s,4/s:1m.")
+    ] = None,
     duration_: Annotated[
         str, Parameter(name="--duration", help="How long; steps have times of their own.")
     ] = "",
     warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = "",
-    mix: Annotated[str, Parameter(help=f"Operations with weights; left out: {MIX}.")] = "",
+    mix: Annotated[str | None, Parameter(help=f"Operations with weights; left out: {MIX}.")] = None,
     threshold: Annotated[
         tuple[str, ...], Parameter(help="What must hold, as 'power.p99 < 5s'; again: more.")
     ] = (),
@@ -74,16 +75,42 @@ def run(
         "--vms": vms,
         "--lab": lab if lab != "default" else "",
     }
-    _check_beside(file, on, said, given or ())
+    _check_filled({**said, "--lab": lab, "--on": on})
+    _check_beside(file, on or "", said, given or ())
     files.check()
-    with tempfile.TemporaryDirectory() as scratch:
-        path = file
-        if not file:
-            load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
-            path = _written(Path(scratch), lab, {"hosts": hosts, "vms": vms}, load, seed or 1)
-        args = (path, mode, seed, tpm, pace, on, False)
-        folder, verdict = played(*args, given=given or (), control=False)
+    how = (mode, seed if file or seed is not None else 1, tpm, pace, on or "", False)
+    if file:
+        folder, verdict = played(file, *how, given=given or (), control=False)
+    else:
+        check_seed(seed or 0)
+        load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
+        folder, verdict = _alone(lab, {"hosts": hosts, "vms": vms}, load, how)
     return _tell(folder, verdict, files, options)
+
+
+def _alone(
+    lab: str, sizes: dict[str, int | None], load: dict[str, Any], args: tuple[Any, ...]
+) -> tuple[RunFolder, Verdict]:
+    """A load and nothing else, played with these ``args``; KS-USE-003 for a lab that cannot be, as
+    nobody has seen the file that is written here."""
+    from lab.api.experiment_files import BadFile
+    from lab.load.written import experiment
+
+    changes = {name: size for name, size in sizes.items() if size is not None}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "load.yaml"
+        path.write_text(experiment(lab, changes, load), encoding="utf-8")
+        try:
+            return played(str(path), *args, given=(), control=False)
+        except BadFile as error:
+            raise KeysteadError("KS-USE-003", "; ".join(error.said)) from None
+
+
+def _check_filled(said: Mapping[str, object]) -> None:
+    """KS-USE-003 for an option with an empty text, as of a variable that a shell does not have."""
+    for name, value in said.items():
+        if value == "" and name not in ("--duration", "--warmup"):
+            raise KeysteadError("KS-USE-003", f"{name}: it is empty")
 
 
 def _check_beside(file: str, on: str, said: Mapping[str, object], given: Sequence[str]) -> None:
@@ -92,6 +119,9 @@ def _check_beside(file: str, on: str, said: Mapping[str, object], given: Sequenc
         _check_running(said)
     if file:
         _check_file(file, [name for name, value in said.items() if value], given)
+    elif given:
+        text = f"--with {given[0]}: without a FILE there are no parameters"
+        raise KeysteadError("KS-USE-003", text, "name an experiment, or use the options of a lab")
 
 
 def _check_file(file: str, extra: list[str], given: Sequence[str]) -> None:
@@ -124,6 +154,8 @@ def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -
     if report is None:
         raise KeysteadError("KS-LOAD-003", f"the run {folder.run} has no load")
     told(report, options)
+    for reason in verdict.reasons:
+        say(f"because: {reason}")
     if options.output in (Format.TABLE, Format.WIDE):
         _ended(verdict)
     write(folder, report)
@@ -136,8 +168,6 @@ def _ended(verdict: Verdict) -> None:
     for check in verdict.checks:
         if check.result is CheckOutcome.FAIL:
             plain(f"fail: {check.name}: {check.text}")
-    for reason in verdict.reasons:
-        say(f"because: {reason}")
     plain(
         f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {verdict.run}  "
         f"seed {verdict.seed}  trace {verdict.trace_hash[:16]}"
@@ -176,14 +206,3 @@ def _load(
         "mix": weights,
         **({"thresholds": list(thresholds)} if thresholds else {}),
     }
-
-
-def _written(
-    scratch: Path, lab: str, sizes: dict[str, int | None], load: dict[str, Any], seed: int
-) -> str:
-    from lab.load.written import experiment
-
-    changes = {name: size for name, size in sizes.items() if size is not None}
-    path = scratch / "load.yaml"
-    path.write_text(experiment(lab, changes, load, seed=seed), encoding="utf-8")
-    return str(path)

@@ -31,18 +31,27 @@ from lab.cli.keys import KEY, PROVIDERS
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, is_document, say, show, show_one
 from protocol.authorization import ADMINISTRATOR
-from protocol.trust import TrustItem
+from protocol.trust import TrustAttestationStatus, TrustItem
 
 if TYPE_CHECKING:
-    from lab.api.answers import TrustAuthority, TrustedHostList
+    from lab.api.answers import TrustAuthority, TrustedHostList, TrustedHostState
 
 ITEMS = (field("kind"), field("name"), field("health"), field("details"))
+
+
+def _details(host: TrustedHostState) -> tuple[str, ...]:
+    """What is wrong with its configuration; and, of one that nobody has attested, why not."""
+    attested = host.attestation == TrustAttestationStatus.ATTESTED
+    why = () if attested else (text for report in host.reports for text in report.messages)
+    return (*host.details, *dict.fromkeys(why))
+
+
 HOSTS = (
     field("host"),
     field("cluster"),
     ("APPLIED", lambda r: r.health),
     field("attestation"),
-    field("details"),
+    ("DETAILS", _details),
 )
 FILE = (field("item"), field("of"), field("file"))
 Flag = Annotated[bool, Parameter(negative="")]

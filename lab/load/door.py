@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -129,8 +130,19 @@ def _with_a_door() -> Iterator[RunFolder]:
 def _connected(folder: RunFolder, within_s: float) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end, _path(folder) as path:
         end.settimeout(within_s)
-        end.connect(path)
+        _connect(end, path, time.monotonic() + within_s)
         yield end
+
+
+def _connect(end: socket.socket, path: str, until: float) -> None:
+    """Where many others ask at this moment, there is no room in its queue for a moment."""
+    while True:
+        try:
+            return end.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError from None
+            time.sleep(0.01)
 
 
 @contextmanager

@@ -2,19 +2,22 @@
 all but the last second.
 
 ``load.msgpack`` begins with what was asked, from which all arrivals are drawn again. Each second
-adds what has been begun and what has ended since. It is written and not synced: what is kept is
-kept from the end of the process, and a machine that loses its power may lose the last of it. A load
-that comes to its end has ``load.json`` in its place.
+adds what has been begun and what has ended since, each with its checksum. It is written and not
+synced: what is kept is kept from the end of the process, and a machine that loses its power may
+lose the last of it. A load that comes to its end has ``load.json`` in its place.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
@@ -88,19 +91,34 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     changes: tuple[tuple[float, str, int], ...]
 
 
-def _file(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+class _Frame(msgspec.Struct, frozen=True, array_like=True):
+    checksum: int
+    said: bytes
+
+
+def _framed(value: msgspec.Struct) -> bytes:
+    said = _encode(value)
+    return _encode(_Frame(zlib.crc32(said), said))
+
+
+def _file(path: Path) -> io.FileIO:
+    return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 class Journal:
-    """Of one load. Where it finds no room it ends, and the load goes on."""
+    """Of one load. Where it finds no room it says so once, and writes all of it when there is some
+    again; the load goes on."""
 
-    def __init__(self, folder: RunFolder, begun: Begun) -> None:
+    def __init__(
+        self, folder: RunFolder, begun: Begun, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
         """``OSError`` where there is no room for it to begin with."""
-        self._file: IO[bytes] | None = _file(folder.path / FILE)
-        self._begun = self._changes = 0
+        self._file: io.FileIO | None = _file(folder.path / FILE)
+        self._tell = tell
+        self._begun = self._changes = self._size = 0
         self._errors = 1
-        self._file.write(_encode(begun))
+        self._owed, self._full = bytearray(_framed(begun)), False
+        self._write(self._file)
 
     def add(
         self, of: Generator, changes: Sequence[tuple[float, str, int]], at: float, cpu_s: float
@@ -124,10 +142,30 @@ class Journal:
             changes=tuple(changes[self._changes :]),
         )
         self._begun, self._errors, self._changes = of.begun, len(record.errors), len(changes)
+        self._owed += _framed(piece)
         try:
-            self._file.write(_encode(piece))
+            self._write(self._file)
+        except OSError as error:
+            if not self._full:
+                self._tell(f"load: what is measured is not written down: {error.strerror or error}")
+            self._full = True
+        else:
+            if self._full:
+                self._tell("load: what is measured is written again")
+            self._full = False
+
+    def _write(self, file: io.FileIO) -> None:
+        """All that is owed, or nothing: half a piece would spoil what comes after it."""
+        try:
+            if file.write(self._owed) != len(self._owed):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            self.close()
+            with suppress(OSError):
+                file.truncate(self._size)
+                file.seek(self._size)
+            raise
+        self._size += len(self._owed)
+        self._owed.clear()
 
     def close(self) -> None:
         """Nothing more is added."""
@@ -145,11 +183,11 @@ class _Again:
         self.begun = 0
         self.offered_s = self.at = self.cpu_s = 0.0
         self.changes: list[LoadChange] = []
-        self._of, self._errors = begun, [""]
+        self.of, self._errors = begun, [""]
 
     def add(self, piece: Piece) -> None:
         for at, rate, first in piece.changes:
-            redraw(self._of, self.arrivals, len(self.changes) + 1, rate, (at, first))
+            redraw(self.of, self.arrivals, len(self.changes) + 1, rate, (at, first))
             self.record.anew(first, len(self.arrivals))
             self.changes.append(LoadChange(at=at, rate=rate))
         record, since = self.record, slice(self.begun, piece.begun)
@@ -191,14 +229,12 @@ def redraw(begun: Begun, arrivals: Arrivals, nth: int, rate: str, place: tuple[f
 
 def broken_off(folder: RunFolder, ended: str) -> LoadReport | None:
     """What a load had measured that was not kept in the end, with a word on why it ``ended``; None
-    where there is nothing of one."""
-    path = folder.path / FILE
-    if not path.is_file():
+    where there is nothing of one. KS-RUN-004 for a journal that is not what was written."""
+    if not (folder.path / FILE).is_file():
         return None
-    frames = _frames(path)
-    again = _Again(begun := msgspec.msgpack.decode(next(frames), type=Begun))
-    for frame in frames:
-        again.add(msgspec.msgpack.decode(frame, type=Piece))
+    again = folder.decoded(FILE, _read)
+    if again is None:
+        return None
     again.ends()
     report = reported(
         again.asked,
@@ -207,10 +243,22 @@ def broken_off(folder: RunFolder, ended: str) -> LoadReport | None:
         ended_s=again.at,
         cpu_s=again.cpu_s,
         interrupted=True,
-        facts={**begun.facts, "ended": ended},
+        facts={**again.of.facts, "ended": ended},
         changes=again.changes,
     )
     return msgspec.structs.replace(report, run=folder.run)
+
+
+def _read(data: bytes) -> _Again | None:
+    """None of one that was killed before its begin was written."""
+    frames = _frames(data)
+    begun = next(frames, None)
+    if begun is None:
+        return None
+    again = _Again(msgspec.msgpack.decode(begun, type=Begun))
+    for frame in frames:
+        again.add(msgspec.msgpack.decode(frame, type=Piece))
+    return again
 
 
 def forget(folder: RunFolder) -> None:
@@ -219,6 +267,10 @@ def forget(folder: RunFolder) -> None:
         os.unlink(folder.path / FILE)
 
 
-def _frames(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from packed(file, whole=False)
+def _frames(data: bytes) -> Iterator[bytes]:
+    """What each frame says, the last one only when it is whole."""
+    for number, packed_ in enumerate(packed(io.BytesIO(data), whole=False), 1):
+        frame = msgspec.msgpack.decode(packed_, type=_Frame)
+        if zlib.crc32(frame.said) != frame.checksum:
+            raise msgspec.ValidationError(f"frame {number} is not as it was written")
+        yield frame.said

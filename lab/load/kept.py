@@ -40,8 +40,12 @@ LOAD: Final = "load"
 LOAD_MODE: Final = "kmip"
 """The mode of such a run."""
 FILE: Final = "load.json"
-BROKEN_OFF: Final = "broken off: its process was killed, or its machine went down"
+BROKEN_OFF: Final = (
+    "broken off: its process was killed, its machine went down, or its disk was full"
+)
 RUNNING: Final = "not yet: it runs"
+NOT_YET: Final = "it has not begun yet: its keys are being made"
+NEVER: Final = "nothing of it was kept: it was killed before it began, or its disk was full"
 
 
 def begin(seed: int) -> RunFolder:
@@ -115,17 +119,40 @@ def of_run(folder: RunFolder) -> LoadReport | None:
 
 def load_of(run: str) -> LoadReport:
     """A stored load, or what is there of one that did not come to its end; KS-RUN-001 when there is
-    no such run or it is none, KS-RUN-004 for a damaged file."""
+    no such run, it is none, or it has measured nothing, KS-RUN-004 for a damaged file."""
     folder = RunFolder(run)
+    found = measured(folder)
+    if found is None:
+        raise KeysteadError("KS-RUN-001", f"the run {run}: {nothing_of(folder)}")
+    return found
+
+
+def measured(folder: RunFolder) -> LoadReport | None:
+    """As ``load_of``; None where there is nothing of one."""
     record = folder.record()
-    if not (folder.path / FILE).is_file() and (found := _unfinished(folder, record)) is not None:
-        return found
-    return folder.decoded(FILE, _whole)
+    if (folder.path / FILE).is_file():
+        return folder.decoded(FILE, _whole)
+    return _unfinished(folder, record)
+
+
+def is_load(record: RunRecord) -> bool:
+    """Whether a run is a load on something that is no lab: it has figures, and no history."""
+    return record.experiment == LOAD and record.mode == LOAD_MODE
+
+
+def nothing_of(folder: RunFolder) -> str:
+    """Why there is nothing of a load in a run."""
+    if is_load(folder.record()):
+        return NOT_YET if runs(folder) else NEVER
+    plan = folder.path / "plan.json"
+    if plan.is_file() and folder.decoded("plan.json", load_plan).load is None:
+        return "its experiment offers no load"
+    return NEVER
 
 
 def _unfinished(folder: RunFolder, record: RunRecord) -> LoadReport | None:
     """What is there of a load whose figures were not kept; None where there is nothing."""
-    if record.experiment == LOAD and record.mode == LOAD_MODE:
+    if is_load(record):
         return broken_off(folder, RUNNING if runs(folder) else BROKEN_OFF)
     if not all((folder.path / name).is_file() for name in ("plan.json", "history.msgpack")):
         return None

@@ -10,7 +10,7 @@ from chaos.experiment.plan import Plan
 from chaos.history import Record as Line
 from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.coming import changes
-from chaos.load.outcome import Came, came
+from chaos.load.outcome import BEGUN, Came, came
 from chaos.verdict import Verdict
 from lab.api.answers.load import LoadChange, LoadReport
 from lab.load.figures import LATE_S
@@ -41,6 +41,13 @@ def _offered(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float
         offer.record.end(number, one.took, one.error)
         ended = max(ended, arrivals.at[number] + one.took)
     return offer, ended
+
+
+def _ended(verdict: Verdict | None, *, begun: bool) -> dict[str, str]:
+    """A fact where it is another than that the load was over."""
+    if verdict is None:
+        return {"ended": "not by itself: that is what there is"}
+    return {} if begun else {"ended": "before it began: nothing was offered"}
 
 
 def load_report(
@@ -92,7 +99,7 @@ def load_report(
             "mode": run.mode,
             "pace": f"{pace:g}",
             "faults and actions": str(entries),
-            **({} if verdict is not None else {"ended": "not by itself: that is what there is"}),
+            **_ended(verdict, begun=any(r.type == "note" and r.op == BEGUN for r in records)),
         },
         changes=[
             LoadChange(at=round(at - load.from_s, 3), rate=rate) for at, rate in changes(records)

@@ -68,7 +68,7 @@ def offered(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
     begun = _begun(server, asked, with_warmup(profile, asked.warmup))
     try:
-        journal = Journal(folder, begun)
+        journal = Journal(folder, begun, lambda text: tell(text, 0, 0))
     except OSError as error:
         folder.remove()
         raise no_room(error) from None

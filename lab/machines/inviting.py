@@ -34,9 +34,10 @@ from lab.topology.course import Course, unheard
 from lab.topology.lab_file import LabFile
 from lab.topology.places import machine_of, next_place, spec_of, vms_of
 from lab.topology.provision import provision_host
+from lab.topology.trusted_arrivals import TrustedArrivals
 from protocol import names
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState
+from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.terms import NodeName
 
 LOOK_EVERY_S: Final = 0.2
@@ -63,6 +64,7 @@ class Inviter:
         self._warn, self._told = warn, ""
         self._ready = ready
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
+        self._arrivals: TrustedArrivals | None = None
 
     async def run(self) -> None:
         """Until cancelled. What fails is told, once, and tried again."""
@@ -105,6 +107,15 @@ class Inviter:
                     self._answer(asks)
             else:
                 self._answer([ask for ask in asks if ask.stem == machine.name])
+        self._tell_of_strangers()
+
+    def _tell_of_strangers(self) -> None:
+        """They wait, as one does whose lab is not there yet: the Lab file may be the wrong one."""
+        known = {machine.name for machine in self._file.machines}
+        asking = {ask.parent.name for ask in self._at.glob("*/*.ask")} - known
+        if asking:
+            names = ", ".join(repr(name[:60]) for name in sorted(asking))
+            self._tell(f"asked for a bundle of {names}, and the Lab file has no such machine")
 
     async def _give_places(self, pool: str, asking: list[str]) -> None:
         """Each that has none gets one, noted before the lab has it."""
@@ -184,8 +195,18 @@ class Inviter:
             place.node,
             vms_of(self._file, self._places, place),
             persistent=spec.cluster in persistent,
+            trusted=self._trusted(spec),
         )
         built = msgspec.structs.replace(place, built=True)
         self._notes.note(
             places=tuple(built if one.machine == machine else one for one in self._places)
         )
+
+    def _trusted(self, spec: NodeSpec) -> TrustedArrivals | None:
+        """Who sees to the trust of that host; None for one of a cluster that is not a trusted one,
+        or whose Trust Authority is for people to set up."""
+        trust = self._lab.topology.trust
+        if trust is None or not trust.setup or spec.cluster not in trust.clusters:
+            return None
+        self._arrivals = self._arrivals or TrustedArrivals(self._lab, trust)
+        return self._arrivals

@@ -55,6 +55,10 @@ def _elsewhere(topology: Topology) -> dict[str, str]:
     return {name: " and ".join(machines) for name, machines in found.items() if name not in here}
 
 
+class _Superseded(Exception):
+    """Another run of the same agent has come meanwhile."""
+
+
 class Roster:
     """See ``Machine`` and ``Replaced`` for the callbacks; ``epoch`` is that of the lab's time.
     ``patience_s``: how long a start waits for machines that were there before; None: until they
@@ -88,6 +92,7 @@ class Roster:
         self._meeting, self._shared_here = Meeting(folder, topology.name), topology.shared
         self._here = Guest(HERE, {a.name: Path(a.folder) for a in topology.shared}, lambda _: None)
         self._admitting: set[str] = set()
+        self._coming: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._seeking: dict[str, tuple[str, float]] = {}
         self._logs: dict[str, RecordLog] = {}
         self._speaks_of: dict[str, tuple[NodeName, ...]] = {}
@@ -155,6 +160,8 @@ class Roster:
                 if event.run != machine.run and event.machine not in self._admitting:
                     self._admitting.add(event.machine)
                     machine.do(self._admit(machine, event))
+                elif event.run != machine.run:
+                    self._supersede(event)
             case MachineLeaves() if self._said_by(sender, event.machine):
                 machine = self.machines[event.machine]
                 if event.run == machine.run:
@@ -170,7 +177,10 @@ class Roster:
 
     async def _admit(self, machine: Machine, seeks: MachineSeeks) -> None:
         try:
-            refusal = await self._refusal(machine, seeks)
+            try:
+                refusal = await self._refusal(machine, seeks)
+            except _Superseded:
+                return
             if refusal is None:
                 held = seeks.held if seeks.epoch == self._epoch else ()
                 await machine.take(seeks.run, self._public(), held)
@@ -194,9 +204,7 @@ class Roster:
                 wait = True
                 text = f"the lease of an earlier agent of machine {machine.name} is not over yet"
                 raise KeysteadError("KS-AGENT-005", f"{text}; {max(left_s, 0):.0f} s are left")
-            await self._meeting.come(
-                self._guest(machine), seeks.run, tuple(one.name for one in machine.plan.shared)
-            )
+            await self._come(machine, seeks.run)
             note_run(self._folder, machine.name, seeks.run)
         except OSError as failure:
             error, wait = no_room(failure), True
@@ -209,6 +217,30 @@ class Roster:
         return RefuseMachine(
             run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
         )
+
+    async def _come(self, machine: Machine, run: str) -> None:
+        """See that its folders fit, unless another run of its agent comes meanwhile."""
+        arrays = tuple(one.name for one in machine.plan.shared)
+        come = self._meeting.come(self._guest(machine), run, arrays)
+        coming = asyncio.get_running_loop().create_task(come)
+        self._coming[machine.name] = run, coming
+        try:
+            await asyncio.wait({coming})
+            if coming.cancelled():
+                raise _Superseded
+            coming.result()
+        finally:
+            coming.cancel()
+            del self._coming[machine.name]
+
+    def _supersede(self, seeks: MachineSeeks) -> None:
+        """Of two runs with one holder the older has ended: its folder lets one agent in. Who was
+        killed while its shared folders were tried holds up nobody in its place."""
+        run, coming = self._coming.get(seeks.machine, (seeks.run, None))
+        if coming is not None and run != seeks.run:
+            with suppress(KeysteadError, OSError):
+                use(self._folder, seeks, time.time())
+                coming.cancel()
 
     def _guest(self, machine: Machine) -> RemoteGuest:
         """``machine`` when it comes, and later, as one whose folders others are compared with."""

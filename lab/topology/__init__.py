@@ -12,6 +12,7 @@
 - ``directory``  who is there, for plans and selectors
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``trust``      a Trust Authority made ready, step by step
+- ``trusted_arrivals``  hosts that it comes to trust later, with their machines
 - ``kmip_trust``  vCenter and KMIP servers that come to trust each other
 - ``course``     how far that has come, and how long one waits for it
 - ``secret_files``  secrets that people keep in a file of their own and name

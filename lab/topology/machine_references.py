@@ -38,8 +38,7 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
         if not machine.clusters and not machine.nodes:
             yield (place,), f"nothing stands on machine {machine.name}"
         if machine.pool:
-            trusted = () if file.trust_authority is None else file.trust_authority.clusters
-            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters, trusted))
+            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters))
     yield from _apart(file, placed)
     yield from _services_apart(file, placed)
     yield from _arrays(file, placed)
@@ -90,25 +89,20 @@ def _services_apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
             yield (), f"{pair[0]} stands on machine {whole} already, with all of its cluster"
 
 
-def _no_pool(
-    machine: MachineModel, clusters: dict[str, ClusterModel], trusted: tuple[str, ...]
-) -> Iterator[str]:
+def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterator[str]:
     """Why hosts of this machine cannot come with the machines that ask for a place."""
-    if machine.nodes or len(machine.clusters) != 1:
+    named = [clusters[name] for name in machine.clusters if name in clusters]
+    if machine.nodes or len(named) != len(machine.clusters) or len(named) != 1:
         yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
         return
-    cluster = clusters.get(machine.clusters[0])
-    if cluster is None:
-        yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
-    if cluster is not None and cluster.hosts.count:
+    cluster = named[0]
+    if cluster.hosts.count:
         yield (
             f"cluster {cluster.name} gets its hosts from the pool {machine.name}: "
             "write `hosts: {count: 0}`"
         )
-    if cluster is not None and (cluster.vsan is not None or cluster.ha or cluster.drs):
+    if cluster.vsan is not None or cluster.ha or cluster.drs:
         yield f"vSAN, HA and DRS of cluster {cluster.name}, a pool, are not available yet"
-    if cluster is not None and cluster.name in trusted:
-        yield f"cluster {cluster.name}, a pool, cannot be a trusted cluster yet"
 
 
 def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:

@@ -171,9 +171,11 @@ class MachineModel(_Model):
 
     name: Annotated[str, named(names.MACHINE)]
     clusters: tuple[str, ...] = ()
-    """Whole clusters, with the files of their VMs; a lab in the simulation has all in one place."""
+    """Whole clusters, with the files of their VMs, or that of a Trust Authority; a lab in the
+    simulation has all in one place."""
     nodes: tuple[str, ...] = ()
-    """Key servers, vCenters, and hosts of clusters whose datastore lies in a shared folder."""
+    """Key servers, vCenters, hosts of clusters whose datastore lies in a shared folder, and hosts
+    of a Trust Authority, each by both of its services: ``attestation-1`` and ``keyprovider-1``."""
     pool: Annotated[bool, Field(strict=True)] = False
     """Whether it is as many machines as ask for a place when they join, each with one host of the
     one cluster, which begins without hosts. ``vms`` of that cluster are those of each host, and

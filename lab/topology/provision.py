@@ -22,6 +22,7 @@ from lab.topology.course import Course, Report
 from lab.topology.kmip_trust import trust_each_other
 from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan
 from lab.topology.trust import set_up
+from lab.topology.trusted_arrivals import TrustedArrivals
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
@@ -100,15 +101,24 @@ async def provision(lab: LabCore, report: Report) -> None:
 
 
 async def provision_host(
-    lab: LabCore, course: Course, host: NodeName, vms: Sequence[VmPlan], *, persistent: bool
+    lab: LabCore,
+    course: Course,
+    host: NodeName,
+    vms: Sequence[VmPlan],
+    *,
+    persistent: bool,
+    trusted: TrustedArrivals | None,
 ) -> None:
     """Build one host that came later, which runs: steps 3 to 5 of it; safe to repeat.
 
-    ``persistent``: key persistence is enabled before any key is made.
+    ``persistent``: key persistence is enabled before any key is made. ``trusted``: who sees to its
+    trust, where its cluster is a trusted one.
     """
     if persistent:
         await _persist_keys(lab, course, host)
     await _add_host(lab, course, host)
+    if trusted is not None:
+        await trusted.trust(host)
     for vm in vms:
         await _make_vm(lab, course, vm)
         lab.know_vm(vm.vm)

@@ -51,29 +51,31 @@ STEPS = 13
 async def set_up(
     lab: LabCore, trust: TrustPlan, providers: Iterable[ProviderPlan], report: Report
 ) -> None:
-    """All of them. Raises what a step is refused with, but for what is there already."""
+    """All of them. Raises what a step is refused with, but for what is there already. A cluster
+    that has no host yet is told of its trust with the first one (``trusted_arrivals``)."""
     providers = [plan for plan in providers if plan.type == "trusted"]
     report("members of TrustedAdmins at both vCenters", 1, STEPS)
     for vcenter in (trust.vcenter, trust.workload):
         await lab.ask(vcenter, SetTrustedAdmin(member=ADMINISTRATOR))
     report(f"Trust Authority state of {trust.cluster}", 2, STEPS)
-    await _once(lab, trust.vcenter, enabling(trust))
+    await once(lab, trust.vcenter, enabling(trust))
     report("principal, endorsement keys and base images exported, and imported", 3, STEPS)
     hosts = [host for host in lab.hosts() if lab.spec(host).cluster in trust.clusters]
     principal = (await lab.ask(trust.workload, ExportPrincipal())).principal
-    await _once(lab, trust.vcenter, ImportToTrustAuthority(principal=principal))
+    await once(lab, trust.vcenter, ImportToTrustAuthority(principal=principal))
     await _settings(lab, trust)
     for host in hosts:
         for message in (*await identity_imports(lab, host, trust), await image_import(lab, host)):
-            await _once(lab, trust.vcenter, message)
+            await once(lab, trust.vcenter, message)
     for plan in providers:
         await _provider(lab, trust, plan, report)
     report("services information exported, and imported; Trusted state of clusters", 11, STEPS)
     services = await lab.ask(trust.vcenter, ExportServicesInformation(), within_s=TASK_S)
     importing = ImportServicesInformation(services=services)
     await lab.ask(trust.workload, importing, within_s=TASK_S)
-    for cluster in trust.clusters:
-        await _once(lab, trust.workload, SetTrustedState(cluster=cluster))
+    there = {lab.spec(host).cluster for host in hosts}
+    for cluster in (cluster for cluster in trust.clusters if cluster in there):
+        await once(lab, trust.workload, SetTrustedState(cluster=cluster))
     for plan in providers:
         report(f"trusted key provider {plan.provider} registered", 13, STEPS)
         await lab.ask(
@@ -88,7 +90,8 @@ async def set_up(
         )
 
 
-async def _once(lab: LabCore, node: NodeName, message: Request[Any]) -> None:
+async def once(lab: LabCore, node: NodeName, message: Request[Any]) -> None:
+    """Ask; what is there already stays."""
     with suppress(AlreadyExists):
         await lab.ask(node, message, within_s=TASK_S)
 
@@ -145,6 +148,6 @@ async def _provider(lab: LabCore, trust: TrustPlan, plan: ProviderPlan, report: 
     made = CreateTrustedKeyProvider(
         provider=plan.provider, primary_key_id=key, servers=plan.servers, by_kmip=plan.kmip
     )
-    await _once(lab, trust.vcenter, made)
+    await once(lab, trust.vcenter, made)
     await trust_nodes(lab, [service for _, service in trust.services], plan.kmip)
     await lab.ask(trust.vcenter, TrustKeyServers(provider=plan.provider), within_s=TASK_S)

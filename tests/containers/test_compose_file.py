@@ -15,7 +15,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB = "containers/lab.yaml"
+LAB, TRUSTED = "containers/lab.yaml", "containers/lab-trusted.yaml"
 Compose = dict[str, Any]
 
 
@@ -77,9 +77,18 @@ def test_commands_and_health_checks_can_be_typed() -> None:
 
 
 def test_containers_are_the_machines_of_the_lab() -> None:
-    file, lab = compose(), load(str(ROOT / LAB))
-    machines = {machine.name for machine in lab.machines}
+    """Of each profile: what it has beside those without one."""
+    file, lab, trusted = compose(), load(str(ROOT / LAB)), load(str(ROOT / TRUSTED))
+    machines = {machine.name for machine in trusted.machines}
     assert set(file["services"]) == machines | {"supervisor"}
+    plain = {name for name, service in file["services"].items() if "profiles" not in service}
+    assert plain == {machine.name for machine in lab.machines} | {"supervisor"}
+    assert [m for m in trusted.machines if m.name in plain] == list(lab.machines)
+    assert trusted.name == lab.name and set(lab.clusters) < set(trusted.clusters)
+    profiles = {tuple(service.get("profiles", ())) for service in file["services"].values()}
+    assert profiles == {(), ("trusted",)}
+    (said,) = [word for word in file["services"]["supervisor"]["command"] if ".yaml" in word]
+    assert said == "/opt/keystead/containers/lab${COMPOSE_PROFILES:+-}${COMPOSE_PROFILES:-}.yaml"
     mounts = {name: service["volumes"] for name, service in file["services"].items()}
     for name in sorted(machines):
         own = f"invite-{name}:/invitations/{name}"
@@ -89,9 +98,10 @@ def test_containers_are_the_machines_of_the_lab() -> None:
         assert f"/invitations/{name}" in file["services"][name]["command"]
     named = {mount.split(":")[0] for listed in mounts.values() for mount in listed}
     assert named == set(file["volumes"])
-    topology = plan(lab)
-    assert [pool.pool for pool in topology.pools] == ["esxi"]
-    assert not [node for node in topology.nodes if node.cluster]
+    for one, pools in ((lab, ["esxi"]), (trusted, ["esxi", "trusted"])):
+        topology = plan(one)
+        assert [pool.pool for pool in topology.pools] == pools
+        assert not [node for node in topology.nodes if node.cluster]
 
 
 def test_the_image_has_the_folders_that_volumes_are_mounted_on() -> None:

@@ -30,7 +30,7 @@ def test_a_lab_in_containers_from_its_image_to_its_end(engine: Engine, tmp_path:
     outside = Cli(tmp_path / "outside")
     try:
         begun = time.monotonic()
-        engine.compose("up", "-d", "--no-build", "--scale", f"esxi={HOSTS}", within_s=300)
+        engine.up("-d", "--no-build", "--scale", f"esxi={HOSTS}", within_s=300)
         attached(engine, outside)
 
         def running(count: int) -> bool:
@@ -48,7 +48,7 @@ def test_a_lab_in_containers_from_its_image_to_its_end(engine: Engine, tmp_path:
         engine.compose("down", "-v", "--timeout", "20", within_s=200)
     assert engine.containers() == []
     assert engine.podman("volume", "ls", "-q").split() == []
-    assert engine.podman("network", "ls", "-q", "--filter", "name=keystead").split() == []
+    assert engine.podman("network", "ls", "-q", "--filter", f"name={engine.project}").split() == []
 
 
 def _may_do_no_more_than_it_must(engine: Engine) -> None:

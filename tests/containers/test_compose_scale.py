@@ -57,7 +57,10 @@ def test_many_hosts_are_ready_soon_after_one_command(
         told("the supervisor lets machines join", begun)
         seen = (-1, -1)
         while seen != (count, count):
-            assert time.monotonic() - begun < LIMIT_S and up.poll() in (None, 0), seen
+            assert time.monotonic() - begun < LIMIT_S, seen
+            if up.poll() not in (None, 0):
+                assert engine.misread(), seen
+                up = engine.begin(*words)
             time.sleep(0.5)
             try:
                 before, seen = seen, asyncio.run(ready())
@@ -68,7 +71,7 @@ def test_many_hosts_are_ready_soon_after_one_command(
         up.wait(60)
         used, own_s = engine.cpu_s(), engine.own_cpu_s() - own_s
         hosts = sorted(cpu_s for name, cpu_s in used.items() if "-esxi-" in name)
-        each = ", ".join(f"{part} {used[f'keystead-{part}-1']:.2f}" for part in BASE)
+        each = ", ".join(f"{part} {used[f'{engine.project}-{part}-1']:.2f}" for part in BASE)
         print(f"CPU seconds: a host {hosts[0]:.2f} to {hosts[-1]:.2f}, median ", end="")
         print(f"{statistics.median(hosts):.2f}; {each}; engine and looks {own_s:.1f}; ", end="")
         print(f"all {sum(used.values()) + own_s:.1f}")

@@ -231,6 +231,15 @@ async def test_more_or_less_than_was_asked_for(
         assert found[0] == id and told in found[1], found
 
 
+async def test_what_is_not_permitted_at_several_servers_is_named(
+    tmp_path: Path, serve: MakeServer
+) -> None:
+    text = config().replace('"l.kms.>", "e.kms.>"', '"l.kms.>"')
+    servers = [await serve(text), await serve(text)]
+    id, told = await refused(tmp_path, *(server.url for server in servers))
+    assert id == "KS-BROKER-008" and "kms may not tell e.kms.>" in told, (id, told)
+
+
 async def test_two_servers_without_routes_are_not_one_bus(
     tmp_path: Path, serve: MakeServer
 ) -> None:

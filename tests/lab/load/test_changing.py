@@ -74,7 +74,14 @@ class Played:
     """A load of 60 s in virtual time whose rate is changed when ``given`` says; written down each
     second, and ended by a kill at ``until``."""
 
-    def __init__(self, given: dict[float, str], folder_seed: int, until: float = 1e9) -> None:
+    def __init__(
+        self,
+        given: dict[float, str],
+        folder_seed: int,
+        until: float = 1e9,
+        before: Callable[[Played], None] = lambda played: None,
+    ) -> None:
+        """``before``: what is done to it before it begins."""
         self.of = begun()
         self.folder = begin(folder_seed)
         self.journal = Journal(self.folder, self.of)
@@ -83,6 +90,7 @@ class Played:
         self.generator = Generator(
             self.arrivals, Stalling(), outstanding=100, drain_s=30.0, until_s=60.0
         )
+        before(self)
         with SimLoop(7) as loop:
             loop.run(self._play(given, until))
 

@@ -147,6 +147,10 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
     folder = begin(1)
     monkeypatch.setattr(store, "replace_file", full)
     files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
+    with pytest.raises(KeysteadError) as both:
+        _kept(report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html"))
+    assert both.value.id == "KS-LAB-005"
+    assert "KS-OUT-001" in capsys.readouterr().err, "what is not written is told as well"
     with pytest.raises(KeysteadError) as caught:
         _kept(report, folder, Options(output=Format.JSON), files)
     assert caught.value.id == "KS-LAB-005"
@@ -155,8 +159,8 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
     assert [path.name for path in folder.path.iterdir()] == ["run.json"], "nothing half is left"
     monkeypatch.undo()
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(home))
-    assert run(["describe", "run", folder.run]) == 64
-    assert "has no load.json" in capsys.readouterr().err
+    assert run(["describe", "run", folder.run]) == 0
+    assert "nothing of it was kept" in capsys.readouterr().out
 
 
 def no_items(report: dict[str, Any]) -> None:

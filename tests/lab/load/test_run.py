@@ -86,21 +86,35 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert hung is not None and hung.items[0].errors == {"Open": 1}
     assert hung.items[0].max_ms == pytest.approx(9000, rel=0.01), "as long as it was waited for"
     assert run(["chaos", "replay", first["run"]]) == 0
-    killed = RunFolder(again["run"])
-    for name in ("load.json", "result.json"):
-        (killed.path / name).unlink()
-    killed.history.write_bytes(killed.history.read_bytes()[: killed.history.stat().st_size // 2])
-    cut_off = load_of(killed.run)
-    assert cut_off.verdict == "interrupted" and "not by itself" in cut_off.facts["ended"]
-    assert 0 < cut_off.items[-1].offered < every["offered"]
-    killed.remove()
-    capsys.readouterr()
-    code, again = told(capsys, *words, *more)
     assert run(["load", "compare", first["run"], again["run"]]) == 0
     assert run(["report", first["run"], "-o", str(home / "page.html")]) == 0
     page = (home / "page.html").read_text()
     for part in ("timeline", "checks", "load-rates", "load-percentiles"):
         assert f'<section id="{part}"' in page, "what the lab did stands beside its load"
+
+
+def test_of_a_load_that_was_killed_there_is_what_its_history_has(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--hosts", "1", "--vms", "2", "--rate", "2/s", "--duration", "20s", "--mix", "power:1"]
+    _, whole = told(capsys, *words)
+    killed = RunFolder(whole["run"])
+    for name in ("load.json", "result.json"):
+        (killed.path / name).unlink()
+    killed.history.write_bytes(killed.history.read_bytes()[: killed.history.stat().st_size // 2])
+    cut_off = load_of(killed.run)
+    assert cut_off.verdict == "interrupted" and "not by itself" in cut_off.facts["ended"]
+    assert 0 < cut_off.items[-1].offered < whole["items"][-1]["offered"]
+    told_again = home / "killed.html"
+    assert run(["describe", "run", killed.run]) == 0
+    assert f"try: keystead report {killed.run}" in capsys.readouterr().out
+    assert run(["report", killed.run, "-o", str(told_again), "--hgrm", str(home / "k.hgrm")]) == 0
+    assert "not by itself" in told_again.read_text() and (home / "k-power.hgrm").exists()
+    assert run(["report", killed.run, "--junit", str(home / "killed.xml")]) == 0
+    assert "interrupted" in (home / "killed.xml").read_text(), "no pipeline takes it for a pass"
+    killed.history.unlink()
+    assert run(["describe", "run", killed.run]) == 0, "killed before it began"
+    capsys.readouterr()
 
 
 def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
@@ -175,6 +189,19 @@ def test_a_load_that_cannot_be_is_told_with_its_place(
         ("--on|other|--mode|lab|--rate|1/s|--duration|9s|--tpm|none", "KS-USE-003", "--tpm none"),
         ("--rate|5000/s|--duration|1s|--warmup|23h", "KS-USE-003", "its warm-up with it"),
         ("nowhere", "KS-USE-002", "no experiment nowhere"),
+        ("--rate|1/s|--duration|nan", "KS-USE-003", "duration nan: no time"),
+        ("--rate|1/s:5s,2/s:nan", "KS-USE-003", "2/s:nan: no time"),
+        ("--rate||--duration|5s", "KS-USE-003", "--rate: it is empty"),
+        ("--duration|5s|--mix|", "KS-USE-003", "--mix: it is empty"),
+        ("--duration|5s|--threshold|power.p99 < 5", "KS-LOAD-001", "write 250ms"),
+        ("--duration|5s|--lab|nope", "KS-USE-003", "no lab file nope"),
+        ("--duration|5s|--hosts|0", "KS-USE-003", "no host to run them"),
+        ("--duration|5s|--vms|1000000", "KS-USE-003", "less than or equal to"),
+        ("--duration|5s|--vms|0", "KS-USE-003", "selects no VM"),
+        ("--duration|5s|--seed=-1", "KS-USE-003", "--seed -1"),
+        ("--duration|5s|--seed|99999999999999999999", "KS-USE-003", "--seed 9999"),
+        ("--duration|5s|--with|hosts=2", "KS-USE-003", "--with hosts=2: without a FILE"),
+        ("--duration|5s|--html|x|--hgrm|x", "KS-USE-003", "--hgrm x: --html is written there"),
         ("--duration|5s|--html|/nowhere/at/all", "KS-USE-003", "--html"),
     ],
 )
@@ -186,7 +213,16 @@ def test_bad_input_is_one_message(
     assert run(["load", "run", *mode, *given]) == 64
     out, err = capsys.readouterr()
     assert out == "" and f"error {id}: " in err and said in err
+    assert "load.yaml" not in err, "a file that nobody has written"
     assert not (home / "runs").exists()
+
+
+def test_keys_are_wanted_of_a_lab_without_vms_too(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--hosts", "1", "--vms", "0", "--duration", "5s", "--mix", "key:1")
+    code, report = told(capsys, *words)
+    assert code == 0 and report["items"][0]["ok"] > 3
 
 
 def test_an_experiment_without_a_load_has_no_figures_of_one(
@@ -198,6 +234,17 @@ def test_an_experiment_without_a_load_has_no_figures_of_one(
     assert run(["load", "run", str(file), "--mode", "sim"]) == 64
     assert not (home / "runs").exists(), "that is known before it is played"
     assert "KS-LOAD-003" in capsys.readouterr().err
+
+
+def test_a_load_on_a_lab_that_was_not_steady_is_not_told_as_one_that_was_offered(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "early.yaml"
+    before = 'before: [{probe: vm.locked, is: "== 100%", within: 5s}], recover'
+    file.write_text(FILE.replace("hypothesis: {recover", "hypothesis: {" + before))
+    code, report = told(capsys, str(file))
+    assert code == 3 and report["items"][-1]["offered"] == 0
+    assert report["facts"]["ended"] == "before it began: nothing was offered"
 
 
 def test_the_page_and_the_verdict_measure_a_rate_alike(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,23 +27,28 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 LEASE_S = 4
 
 
-class Shared:
-    """The lab ``shared`` with a key server on machine ``keys``, and a pool ``racks`` of hosts."""
+def shared_file() -> dict[str, Any]:
+    """A key server on machine ``keys``, and a pool ``racks`` of hosts."""
+    file = pool_file(lease_s=LEASE_S) | {"name": "shared", "pace": 100}
+    file["clusters"] = file["clusters"][1:]
+    file["clusters"][0]["vms"]["count"] = 1
+    file["clusters"][0]["hosts"]["key_persistence"] = False  # which needs a TPM
+    file["machines"].append({"name": "keys", "nodes": ["kms"], "lease_s": LEASE_S})
+    return file
 
-    def __init__(self, folder: Path) -> None:
+
+class Shared:
+    """The lab ``shared`` of that file, whose pool is ``racks``."""
+
+    def __init__(self, folder: Path, file: dict[str, Any]) -> None:
         self.folder, self.invitations = folder, folder / "invitations"
         self.lab, self.agents, self.outside = (
             Cli(folder / name) for name in ("lab", "agents", "out")
         )
-        file = pool_file(lease_s=LEASE_S) | {"name": "shared", "pace": 100}
-        file["clusters"] = file["clusters"][1:]
-        file["clusters"][0]["vms"]["count"] = 1
-        file["clusters"][0]["hosts"]["key_persistence"] = False  # which needs a TPM
-        file["machines"].append({"name": "keys", "nodes": ["kms"], "lease_s": LEASE_S})
         (folder / "lab.yaml").write_text(json.dumps(file))
         (folder / "arrays").mkdir()  # as one that is mounted
-        for name in ("racks", "keys"):
-            (self.invitations / name).mkdir(parents=True)
+        for machine in file["machines"]:
+            (self.invitations / machine["name"]).mkdir(parents=True)
         self._joined: list[subprocess.Popen[bytes]] = []
         self.up: subprocess.Popen[bytes] | None = None
 
@@ -71,6 +77,13 @@ class Shared:
         arrays = ("--arrays", str(self.folder / "arrays")) if where == "racks" else ()
         words = ("agent", "join", str(self.invitations / where), "--as", name, *arrays)
         self._joined.append(self._begin(self.agents, f"{name}.log", *words))
+
+    def attach(self) -> str:
+        """Let commands outside reach the lab."""
+        assert until(lambda: (self.lab.home / "labs/shared/door/address.json").exists(), 60)
+        path = self.folder / "access"
+        path.write_text(self.lab.ok("lab", "access", "-n", "shared").out)
+        return self.outside.ok("lab", "attach", str(path)).out
 
     def end(self) -> None:
         for cli in (self.lab, self.agents, self.outside):
@@ -108,17 +121,12 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    made = Shared(tmp_path_factory.mktemp("shared"))
+    made = Shared(tmp_path_factory.mktemp("shared"), shared_file())
     try:
         made.join("racks", "one")  # before the lab is there: it waits
         made.start()
         made.join("keys", "keys")
-        assert until(lambda: (made.lab.home / "labs/shared/door/address.json").exists(), 60)
-        access = made.lab.ok("lab", "access", "-n", "shared").out
-        path = made.folder / "access"
-        path.write_text(access)
-        told = made.outside.ok("lab", "attach", str(path))
-        assert told.out.startswith("the lab shared at 127.0.0.1:")
+        assert made.attach().startswith("the lab shared at 127.0.0.1:")
         assert until(lambda: made.up_with(n001=1), 90), made.hosts()
         made.join("racks", "two")
         assert until(lambda: made.up_with(n001=1, n002=1), 60), made.hosts()
@@ -141,6 +149,9 @@ def test_a_machine_that_asks_is_a_host_with_its_vms_and_its_disks_are_shared(
     assert moved.code == 0, moved  # both see the files
     refused = shared.outside("host", "add", "esxi-009", "-n", "shared")
     assert refused.code and "hosts of this lab come with machines" in refused.err
+    machines = shared.outside.ok("get", "machines", "-n", "shared", "-o", "json").items()
+    counts = {one["machine"]: (one["nodes"], one["processes"]) for one in machines}
+    assert counts == dict.fromkeys(("here", "keys", "one", "two"), (1, 1))
     # A private file each, and no bundle of one machine is another's.
     bundles = sorted((shared.invitations / "racks").iterdir())
     assert [bundle.name for bundle in bundles] == ["one.bundle", "two.bundle"]

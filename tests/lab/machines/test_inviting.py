@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from lab.machines.inviting import BOOTS_AT_ONCE, Inviter
+from lab.machines.inviting import BOOTS_AT_ONCE, LOOK_EVERY_S, Inviter
 from lab.machines.machine import Machine
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
@@ -51,18 +52,46 @@ class Crowd:
         self.on.append(str(node))
 
 
-async def test_hosts_that_wait_for_vcenter_take_no_turn_of_it(tmp_path: Path) -> None:
-    crowd, ready = Crowd(), asyncio.Event()
+def inviter_of(folder: Path, crowd: Crowd, warn: Callable[[str], None]) -> Inviter:
+    ready = asyncio.Event()
     ready.set()
-    inviter = Inviter(
-        cast(LabFolder, SimpleNamespace(path=tmp_path)),
+    return Inviter(
+        cast(LabFolder, SimpleNamespace(path=folder)),
         load(pool_file()),
         cast(ProcessLab, crowd),
         cast(Notebook, SimpleNamespace(record=SimpleNamespace(places=()))),
-        Invitations(folder=str(tmp_path), address="127.0.0.1:1"),
+        Invitations(folder=str(folder), address="127.0.0.1:1"),
         ready,
-        lambda text: None,
+        warn,
     )
+
+
+async def test_who_asks_for_a_machine_that_the_lab_has_not_is_told_of_once(tmp_path: Path) -> None:
+    """A container of a profile that the Lab file of this start knows nothing of."""
+    for name in ("racks", "trust-1", "trust-2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door/address.json").write_bytes(b'{"host":"127.0.0.1","port":1}')
+    told = list[str]()
+    running = asyncio.create_task(inviter_of(tmp_path, Crowd(), told.append).run())
+    try:
+        await asyncio.sleep(3 * LOOK_EVERY_S)
+        assert told == []
+        for name in ("trust-1", "trust-2"):
+            (tmp_path / name / f"{name}.ask").touch()
+        async with asyncio.timeout(5):
+            while not told:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(3 * LOOK_EVERY_S)
+    finally:
+        running.cancel()
+    (text,) = told
+    assert text.startswith("asked for a bundle of 'trust-1', 'trust-2', and the Lab file has no")
+
+
+async def test_hosts_that_wait_for_vcenter_take_no_turn_of_it(tmp_path: Path) -> None:
+    crowd = Crowd()
+    inviter = inviter_of(tmp_path, crowd, lambda text: None)
     running = asyncio.create_task(inviter.run())
     try:
         async with asyncio.timeout(5):

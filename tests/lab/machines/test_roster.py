@@ -236,3 +236,32 @@ async def test_a_log_has_what_a_machine_says_of_its_own_nodes(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert log.name == "agent-4.jsonl" and [line["node"] for line in lines] == ["esxi-002"]
     await roster.close()
+
+
+async def test_one_that_was_killed_in_its_trial_holds_up_nobody_in_its_place(
+    roster: Roster, client: Client, seeks: MachineSeeks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer would be waited for as long as a slow folder may take."""
+    tried: list[str] = []
+
+    async def come(guest: Any, run: str, arrays: tuple[str, ...]) -> None:
+        tried.append(run)
+        if run == "r1":
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(roster._meeting, "come", come)
+    roster._hear("machine-east", seeks)
+    while not tried:
+        await asyncio.sleep(0.005)
+    stranger = msgspec.structs.replace(seeks, run="r2", holder="another")
+    edited = msgspec.structs.replace(seeks, run="r2", digest="another")
+    for event in (seeks, stranger, edited):
+        roster._hear("machine-east", event)
+        await asyncio.sleep(0.02)
+    assert roster._admitting == {"east"} and tried == ["r1"], "these are no reason"
+    async with asyncio.timeout(5):
+        while not roster.machines["east"].joined.is_set():
+            roster._hear("machine-east", msgspec.structs.replace(seeks, run="r3"))
+            await asyncio.sleep(0.02)
+    assert tried == ["r1", "r3"] and roster.machines["east"].run == "r3"
+    assert client.refusals() == []

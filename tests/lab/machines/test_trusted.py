@@ -28,6 +28,7 @@ from lab.api.commands import (
     LinkCut,
     TrustExport,
     TrustImport,
+    TrustRemediate,
     TrustRemove,
     VmOn,
 )
@@ -47,6 +48,7 @@ pytestmark = [
 ]
 A = TypeVar("A")
 HOST, VM = "esxi-001", "vm-01"
+TRUSTED_HOSTS = ("get", "trusted-hosts", "-n", "far")
 SERVICES = ("attestation-1", "keyprovider-1", "attestation-2", "keyprovider-2")
 
 
@@ -58,7 +60,12 @@ class Trusted:
         self.far = {name: Far(folder / name) for name in ("east", "west")}
 
     def bundle(self, machine: str) -> Path:
-        return self.folder / f"{machine}.bundle"
+        return self.far[machine].cli.home.with_suffix(".bundle")
+
+    def issue(self, machine: str) -> None:
+        """Write its bundle, and have it join with that."""
+        self.here.ok("lab", "bundle", machine, "-n", "far", "-o", str(self.bundle(machine)))
+        self.far[machine].join(self.bundle(machine))
 
     def start(self) -> None:
         file = self.folder / "far.yaml"
@@ -66,10 +73,8 @@ class Trusted:
         up = self.here.begin("up", str(file), "-n", "far", "--progress", "plain")
         heard = ("wait for machine east, west" in line for line in up.stderr or ())
         assert any(heard), up.communicate(timeout=10)
-        for name, machine in self.far.items():
-            bundle = self.bundle(name)
-            self.here.ok("lab", "bundle", name, "-n", "far", "-o", str(bundle))
-            machine.join(bundle)
+        for name in self.far:
+            self.issue(name)
         _, told = up.communicate(timeout=120)
         assert up.returncode == 0, told
 
@@ -179,6 +184,8 @@ def test_exports_and_imports_are_of_hosts_that_are_elsewhere(lab: Trusted, tmp_p
     lab.ask(HostPowerLoss((HOST,)))
     assert until(lambda: lab.attested()[HOST] == "notAttested", 60), lab.attested()
     assert not lab.vm_runs()
+    told = lab.here.ok(*TRUSTED_HOSTS).out
+    assert "is no imported base image" in told, told
     lab.ask(TrustImport(str(image)))
     lab.heal()
 
@@ -199,6 +206,28 @@ def test_a_machine_of_services_that_is_lost_and_comes_back(lab: Trusted) -> None
     lab.ask(HostPowerOn(SERVICES))
     assert until(lambda: lab.ask(GetHostView(HOST)).crypto_state is HostCryptoState.SAFE, 60)
     lab.ask(Heal((vcenters.id,), False))
+    lab.heal()
+
+
+@pytest.mark.slow
+def test_a_machine_of_services_that_is_replaced_is_trusted_when_its_services_are_imported(
+    lab: Trusted, tmp_path: Path
+) -> None:
+    """Its disks are gone, and with them the certificates that tokens were signed with: what the
+    services are to have they get by themselves, and hosts believe them when they are told to."""
+    lab.far["west"].end()
+    assert until(lambda: lab.standing("west") == "away", 30)
+    lab.far["west"] = Far(lab.folder / "another-west")
+    lab.issue("west")
+    assert until(lambda: lab.standing("west") == "joined", 60)
+    lab.ask(HostPowerOn(SERVICES))
+    lab.ask(HostPowerLoss((HOST,)))
+    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(GetVms())
+    assert until(lambda: "its issuer is not known" in lab.here.ok(*TRUSTED_HOSTS).out, 60)
+    services = tmp_path / "services.json"
+    lab.ask(TrustExport("services-information", str(services)))
+    lab.ask(TrustImport(str(services)))
+    lab.ask(TrustRemediate("a"))
     lab.heal()
 
 
