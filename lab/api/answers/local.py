@@ -67,9 +67,7 @@ class ListedLab(msgspec.Struct, frozen=True, kw_only=True):
     """A lab of this user; what cannot be read of it, or does not answer, is None.
 
     ``nodes`` that it has and ``running`` ones are asked of the lab itself; ``reason``: why it was
-    killed or is silent, or what is damaged. One that is ``attached`` runs elsewhere, and has no
-    folder here.
-    """
+    killed or is silent, or what is damaged. An ``attached`` one runs elsewhere: no ``folder``."""
 
     name: str
     state: str
