@@ -144,6 +144,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         "Nodes are off, halted or without their process, or hosts are not connected.",
         "`keystead describe host NAME` says why; `keystead host power-on NAME` starts one",
     ),
+    "KS-LAB-013": Explanation(
+        "The lab runs elsewhere",
+        "It was attached: commands reach it, and its files are where it runs. What works on these"
+        " is done there, and no lab of its name is started here.",
+        "do it where the lab runs, or `keystead lab detach NAME`",
+        USAGE,
+    ),
     "KS-LAB-010": Explanation(
         "The lab runs, but does not answer",
         "Its supervisor is stopped by a signal, or busy, or cannot reach its control broker.",

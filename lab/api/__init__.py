@@ -21,8 +21,8 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``kmip_trust``  trust between vCenters and KMIP servers   - ``entries``  those of their servers
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
 - ``waiting``   until a lab is as it is wanted
-- ``labs``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``, ``matrix``,
-  ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``load_runs``, ``conformance``,
-  ``conversation``, ``broker_config``, ``experiment_files``, ``kmip``, ``logs``, ``explain``: they
-  need no lab
+- ``labs``, ``lab_list``, ``runs``, ``run_description``, ``checking``, ``reports``, ``fuzzing``,
+  ``matrix``, ``matrix_runs``, ``outside``, ``sweep``, ``sweep_runs``, ``load_runs``,
+  ``conformance``, ``conversation``, ``broker_config``, ``experiment_files``, ``kmip``, ``logs``,
+  ``explain``: they need no lab
 """

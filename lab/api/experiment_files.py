@@ -22,6 +22,7 @@ from lab.errors import KeysteadError
 from lab.runs.begin import begin
 from lab.runs.prepare import Prepared, find, prepare, problems, seed_of, shipped
 from lab.runs.store import RunFolder
+from lab.supervise.launching import not_running
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
@@ -132,7 +133,7 @@ async def begun_on(
     there = await do(GetDirectory())
     record = folder.record()
     if record is None:
-        raise KeysteadError("KS-LAB-001")
+        raise not_running(folder)
     try:
         read = read_experiment(find(experiment), parameters(given))
         made = make_plan(read, there, seed_of(read, seed))

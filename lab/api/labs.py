@@ -1,8 +1,7 @@
-"""Labs of this user from outside: starting, stopping, listing them; versions."""
+"""Labs of this user from outside: starting and stopping them; versions."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import platform
 import secrets
@@ -13,20 +12,18 @@ from typing import Any
 
 import msgspec
 
-from lab.api.answers.base import MachineState
-from lab.api.answers.local import Brokers, Lab, LabDown, LabList, ListedLab, Version
-from lab.api.commands import GetFaults, GetNodes
+from lab.api.answers.local import Brokers, Lab, LabDown, Version
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
+from lab.machines.attached import attached, elsewhere
 from lab.supervise import launching
 from lab.supervise.launching import LabState, Start, state_of
 from lab.supervise.size import LabSize, size_of
-from lab.supervise.state_folder import Invitations, LabFolder, LabRecord, all_labs
+from lab.supervise.state_folder import Invitations, LabFolder, LabRecord
 
 DEFAULT_FILE = "default"
 DEFAULT_NAME = "default"
 LONGEST_S = 24 * 3600.0  # real seconds that a start may take at most
-LOOK_LIMIT_S = 3.0  # real seconds that a lab gets to say how it is
 
 # ---- starting ----------------------------------------------------------------------------
 
@@ -48,13 +45,16 @@ def starting(
     new lab that does not start; ``listen`` is where its other machines join, ``invite`` the
     folder that it shares with them. Raises
     ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
-    for a bad option, KS-LAB-006 for a lab that is another one, KS-TPM-001 without libraries.
+    for a bad option, KS-LAB-006 for a lab that is another one, KS-LAB-013 for
+    one that runs elsewhere, KS-TPM-001 without libraries.
     """
     if seed is not None and not 0 <= seed < 1 << 63:
         raise KeysteadError("KS-USE-003", f"--seed {seed}: a whole number from 0 to 2^63 - 1")
     folder = LabFolder(name)
     record = folder.record()
     wanted = None
+    if record is None and (access := attached(name)) is not None:
+        raise elsewhere(access)
     if file or changes or record is None:
         wanted = lab_file(file or DEFAULT_FILE, changes, name)
     if record is not None:
@@ -185,14 +185,14 @@ def _three_things(record: LabRecord) -> tuple[str, ...]:
     return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]
 
 
-# ---- stopping and listing ----------------------------------------------------------------
+# ---- stopping ----------------------------------------------------------------------------
 
 
 def down(name: str, *, purge: bool) -> LabDown:
     """Stop a lab, and with ``purge`` remove its folder; KS-LAB-001 when there is none."""
     folder = LabFolder(name)
     if not folder.path.exists():
-        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+        raise launching.not_running(folder)
     folder.note_purge(purge)
     try:
         stopped = launching.stop(folder)
@@ -204,68 +204,6 @@ def down(name: str, *, purge: bool) -> LabDown:
     if purge and folder.path.exists():
         launching.purge(folder)
     return LabDown(name=folder.name, stopped=stopped, removed=removed)
-
-
-def labs() -> LabList:
-    """All labs of this user: running, stopped, killed. Those that run are asked how they are."""
-    found = [_listed(folder) for folder in all_labs()]
-    there = [lab for lab in found if lab is not None]
-    if any(lab.state == LabState.RUNNING for lab in there):
-        there = asyncio.run(_looked_at(there))
-    return LabList(items=tuple(there))
-
-
-async def _looked_at(listed: list[ListedLab]) -> list[ListedLab]:
-    return await asyncio.gather(*(_look(lab) for lab in listed))
-
-
-async def _look(lab: ListedLab) -> ListedLab:
-    """A lab as it says it is now: what files tell may be a memory."""
-    from lab.api.remote import Remote
-
-    if lab.state != LabState.RUNNING:
-        return lab
-    state, running, why = LabState.SILENT, None, f"no answer within {LOOK_LIMIT_S:g} s"
-    try:
-        async with asyncio.timeout(LOOK_LIMIT_S), Remote(LabFolder(lab.name)) as remote:
-            await remote.do(GetFaults())  # which it knows by itself
-            state, why = LabState.RUNNING, "not all of its processes answer"
-            found = (await remote.do(GetNodes())).items
-            running, why = sum(node.state is MachineState.RUNNING for node in found), ""
-    except TimeoutError:
-        pass
-    except KeysteadError as error:
-        why = str(error)
-    return msgspec.structs.replace(lab, state=state.value, running=running, reason=why)
-
-
-def _listed(folder: LabFolder) -> ListedLab | None:
-    state = state_of(folder)
-    known: dict[str, Any] = {
-        "name": folder.name,
-        "supervisor": folder.supervisor(),
-        "folder": str(folder.path),
-    }
-    try:
-        record = folder.record()
-    except KeysteadError as error:
-        state_text = "damaged" if error.id == "KS-LAB-008" else "of another version"
-        return ListedLab(state=state_text, reason=str(error), **known)
-    if state is None:
-        return None
-    if state is LabState.KILLED:
-        known["reason"] = folder.end()
-    if record is not None:
-        size = _size(record)
-        others = len(record.file["kms"]) + len(record.file["vcenters"])
-        known |= {
-            "nodes": size.hosts + others,
-            "hosts": size.hosts,
-            "vms": size.vms,
-            "pace": size.pace,
-            "seed": record.seed,
-        }
-    return ListedLab(state=state.value, **known)
 
 
 def version() -> Version:

@@ -13,7 +13,8 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
 from lab.errors import KeysteadError
-from lab.machines.access import Access, attached, away, client_of
+from lab.machines.access import away, client_of
+from lab.machines.attached import Access, attached
 from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder
 from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut

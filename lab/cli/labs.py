@@ -314,12 +314,12 @@ def _show_status(answer: LabStatus, options: Options) -> None:
 
 
 def list_labs(*, options: Options = DEFAULTS) -> None:
-    """All labs of this user: running, stopped, killed.
+    """All labs of this user: running, stopped, killed, and attached ones of elsewhere.
 
     keystead list
     keystead list -o json
     """
-    from lab.api.labs import labs
+    from lab.api.lab_list import labs
 
     columns = (
         field("name"),

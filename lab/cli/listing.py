@@ -12,7 +12,18 @@ from cyclopts import Parameter
 
 from lab.cli.connect import call
 from lab.cli.options import Format, Options
-from lab.cli.output import Column, Row, field, is_document, json_line, plain, show, text, value_of
+from lab.cli.output import (
+    Column,
+    Row,
+    field,
+    is_document,
+    json_line,
+    plain,
+    say,
+    show,
+    text,
+    value_of,
+)
 from lab.cli.streams import flush
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
@@ -120,24 +131,30 @@ class Listing:
     async def _watch(
         self, command: Command[A], names: Sequence[str], view: View, options: Options
     ) -> None:
-        """The list, then each row that is new or differs, until interrupted or the lab ends."""
+        """The list, then each row that is new or differs, and on stderr which are gone, until
+        interrupted or the lab ends."""
         from lab.api.remote import Remote
 
         seen: dict[str, Any] = {}
-        rows = _Rows(())
+        rows, begun = _Rows(()), False
         async with Remote(LabFolder(options.name), options.vcenter) as lab:
             while True:
                 answer = self.chosen(await lab.do(command), names, view)
                 news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
-                if not seen:
+                if not begun:
                     columns = self._columns_of(answer)
                     rows = _Rows(
                         (*columns, *self.wide) if options.output is Format.WIDE else columns
                     )
-                if not seen and not view.no_headers and not options.quiet:
+                if not begun and not view.no_headers and not options.quiet:
                     rows.fit(news)
                     if not is_document(options.output) and options.output is not Format.NAME:
                         rows.heading()
+                there = set(map(self._name, value_of(answer, "items")))
+                for name in [name for name in seen if name not in there]:
+                    del seen[name]  # one that comes back as it was is news
+                    if not options.quiet:
+                        say(f"{name} is gone")
                 for item in news:
                     seen[self._name(item)] = item
                     if is_document(options.output):
@@ -146,6 +163,7 @@ class Listing:
                         plain(self._name(item))
                     else:
                         rows.put(item)
+                begun = True
                 rows.flush()
                 await asyncio.sleep(LOOK_EVERY_S)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from lab.doctor.findings import Finding, Health
 from lab.doctor.size import memory, open_files, processes, processors
 from lab.errors import KeysteadError, explanation_of
+from lab.machines.attached import attached
 from lab.supervise.launching import LabState, state_of
 from lab.supervise.scratch import state_home
 from lab.supervise.state_folder import LabFolder
@@ -181,6 +182,8 @@ def same_name(name: str) -> Finding:
             return Finding("lab", Health.NOTE, text, f"keystead up --name {name}   (it goes on)")
         case LabState.STOPPED:
             return Finding("lab", Health.OK, f"the lab {name} is stopped; `up` goes on with it")
+        case None if attached(name) is not None:
+            return Finding("lab", Health.OK, f"the lab {name} is attached: it runs elsewhere")
         case None:
             return Finding("lab", Health.OK, f"the name {name} is free")
 

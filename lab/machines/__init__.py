@@ -12,7 +12,7 @@ Where the supervisor runs:
 - ``replaced``   what a bundle held that a newer one has replaced is not let in any more
 - ``part``       what a machine gets of a host that is added there
 - ``inviting``   bundles and places for machines that share a folder with the lab
-- ``access``     the file with which a lab is commanded from elsewhere
+- ``access``     the file with which a lab is commanded from elsewhere; ``attached`` keeps it there
 - ``checkup``    ``keystead healthcheck``
 - ``epoch``      time that goes on through the end of a supervisor
 - ``roster``     who has joined: takes agents and refuses them

@@ -1,17 +1,11 @@
 """Commanding a lab from a machine where nothing of it is: its door, and the identity of ``cli``.
 
 ``keystead lab access`` writes a file where the lab runs; ``keystead lab attach`` keeps it in the
-state folder of whoever has it::
-
-    attached/<name>.json   what the file has
-    attached/<name>.pem    the lab's certificate authority
-
-Who has the file may do everything with the lab.
+state folder of whoever has it (``attached``). Who has the file may do everything with the lab.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,26 +14,15 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.errors import KeysteadError
+from lab.machines.attached import LAYOUT, Access, attached, no_lab, place
 from lab.machines.listening import LISTENING, address, authority, kept, reached
 from lab.machines.unreached import unreached
-from lab.supervise.scratch import no_room, state_home
+from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, lab_name
 from services.runtime.real.files import replace_file
 from services.runtime.real.secured import Secured
 
-LAYOUT: Final = 1
 _LARGEST: Final = 1 << 16
-
-
-class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What such a file has: ``address`` of the lab's door, ``seed`` of the identity ``cli``,
-    ``authority`` of the lab (PEM)."""
-
-    layout: int = LAYOUT
-    lab: str
-    address: str
-    seed: str
-    authority: str
 
 
 def written(name: str, at: str) -> bytes:
@@ -49,7 +32,7 @@ def written(name: str, at: str) -> bytes:
     """
     folder = LabFolder(name)
     if folder.record() is None:
-        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+        raise no_lab(folder.name)
     listens = kept(folder.path)
     if listens is None:
         raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen", LISTENING)
@@ -78,7 +61,7 @@ def attach(data: bytes, name: str) -> Access:
         raise KeysteadError("KS-LAB-006", text, "attach it under another name with `--name`")
     access = msgspec.structs.replace(access, lab=known)
     try:
-        where = _place(known)
+        where = place(known)
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(where.with_suffix(".pem"), access.authority.encode(), durable=False)
         replace_file(where, msgspec.json.encode(access), mode=0o600, durable=False)
@@ -92,27 +75,15 @@ def detach(name: str) -> None:
     if attached(name) is None:
         raise KeysteadError("KS-LAB-001", f"no lab {name} is attached")
     for suffix in (".json", ".pem"):
-        _place(name).with_suffix(suffix).unlink(missing_ok=True)
-
-
-def attached(name: str) -> Access | None:
-    """What was attached under ``name``; None when nothing was."""
-    try:
-        return msgspec.json.decode(_place(lab_name(name)).read_bytes(), type=Access)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+        place(name).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def client_of(access: Access) -> ControlClient:
     """A client of that lab's control broker, not yet connected."""
-    secured = Secured(str(_place(access.lab).with_suffix(".pem")), BrokerKind.CONTROL.value)
+    secured = Secured(str(place(access.lab).with_suffix(".pem")), BrokerKind.CONTROL.value)
     return ControlClient(f"nats://{access.address}", access.seed, CLI, secured=secured)
 
 
 def away(access: Access, trouble: str = "") -> KeysteadError:
     """Why it cannot be commanded; ``trouble`` is what the client has seen."""
     return unreached(access.lab, access.address, trouble)
-
-
-def _place(name: str) -> Path:
-    return state_home() / "attached" / f"{name}.json"

@@ -13,6 +13,7 @@ from lab.api.answers.machines import MachineBundle
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.errors import KeysteadError
 from lab.machines.admission import Issued, issued, keep
+from lab.machines.attached import no_lab
 from lab.machines.bundle import AUTHORITY, Manifest, packed
 from lab.machines.listening import LISTENING, authority, kept, reached
 from lab.supervise.scratch import no_room
@@ -36,7 +37,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     folder = LabFolder(name)
     record = folder.record()
     if record is None:
-        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+        raise no_lab(folder.name)
     lab_file = LabFile.model_validate(record.file)
     topology = as_recorded(lab_file, record)
     found = _machine(topology, machine)

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
+from lab.machines.attached import no_lab
 from lab.supervise.scratch import no_room, state_home
 from lab.supervise.size import size_of
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
@@ -51,7 +52,7 @@ class LabState(StrEnum):
 def state_of(folder: LabFolder) -> LabState | None:
     """The state of a lab as its files and processes tell; None when there is none.
 
-    Whether a running one answers is seen by asking it (``lab.api.labs``).
+    Whether a running one answers is seen by asking it (``lab.api.lab_list``).
     """
     if not (folder.path / "lab.json").exists():
         return None
@@ -66,7 +67,7 @@ def not_running(folder: LabFolder) -> KeysteadError:
     again = "" if folder.name == "default" else f" --name {folder.name}"
     match state_of(folder):
         case None:
-            return KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+            return no_lab(folder.name)
         case LabState.STOPPED:
             return KeysteadError(
                 "KS-LAB-001",

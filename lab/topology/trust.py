@@ -31,12 +31,13 @@ from protocol.messages.vcenter import (
     ImportServicesInformation,
     ImportToTrustAuthority,
     RegisterKmsCluster,
+    SetDefaultKmsCluster,
     SetTpmSettings,
     SetTrustedAdmin,
     SetTrustedState,
     TrustKeyServers,
 )
-from protocol.terms import KeyId, ManagementType, NodeName
+from protocol.terms import ClusterName, KeyId, ManagementType, NodeName
 from protocol.trust import (
     BaseImage,
     TpmCaCertificate,
@@ -88,6 +89,19 @@ async def set_up(
             ),
             within_s=TASK_S,
         )
+    for cluster in (cluster for cluster in trust.clusters if cluster in there):
+        await default_for(lab, trust, cluster, providers)
+
+
+async def default_for(
+    lab: LabCore, trust: TrustPlan, cluster: ClusterName, providers: Iterable[ProviderPlan]
+) -> None:
+    """Its hosts have their host keys from a trusted provider, too, where that is not vCenter's
+    default: else vCenter would be on the way of those."""
+    trusted = [p for p in providers if p.type == "trusted" and p.vcenter == trust.workload]
+    if trusted and not any(plan.default for plan in trusted):
+        message = SetDefaultKmsCluster(entity=cluster, provider=trusted[0].provider)
+        await lab.ask(trust.workload, message, within_s=TASK_S)
 
 
 async def once(lab: LabCore, node: NodeName, message: Request[Any]) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.plan import TrustPlan
-from lab.topology.trust import TASK_S, identity_imports, image_import, once
-from protocol.errors import AlreadyExists, ProductError
+from lab.topology.trust import TASK_S, default_for, identity_imports, image_import, once
+from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     ImportToTrustAuthority,
     QueryTrustedClusters,
@@ -81,11 +81,13 @@ class TrustedArrivals:
         matter of these."""
         vcenter, why = self._trust.workload, ""
         try:
-            try:
-                await self._lab.ask(vcenter, SetTrustedState(cluster=cluster), within_s=TASK_S)
-            except AlreadyExists:
+            if cluster in (await self._lab.ask(vcenter, QueryTrustedClusters())).clusters:
                 again = RemediateTrustedCluster(cluster=cluster)
                 await self._lab.ask(vcenter, again, within_s=TASK_S)
+            else:
+                providers = self._lab.topology.providers
+                await default_for(self._lab, self._trust, cluster, providers)
+                await self._lab.ask(vcenter, SetTrustedState(cluster=cluster), within_s=TASK_S)
         except ProductError as error:
             why = str(error)
         state = await self._lab.ask(vcenter, QueryTrustedClusters())

@@ -70,6 +70,7 @@ class BusPort(Bus, WireSink):
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.accept: Callable[[Incoming], None] | None = None
+        self.refused = ""
         self.later: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
         self._life = life
         self._wires, self._wire = wires, wires()
@@ -99,13 +100,14 @@ class BusPort(Bus, WireSink):
         """Connect; requests are ignored until ``accept`` is set. False: no broker let us in.
 
         A node without network lives: its calls end in ``NotSent`` until ``keep_trying`` has
-        brought it in.
+        brought it in; ``refused`` is why.
         """
         try:
             await self._wire.open(self)
-        except NotSent:
+        except NotSent as error:
             self._life.check()
             self._wire = self._wires()
+            self.refused = str(error)
             return False
         self._life.check()
         return True

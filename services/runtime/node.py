@@ -173,7 +173,7 @@ class NodeRunner(Node):
                     await self.streams.open()
                 if not await self.bus.open():
                     # No network: a machine boots all the same, and comes in when it is back.
-                    self.record("bus.unreachable", level="warning")
+                    self.record("bus.unreachable", level="warning", reason=self.bus.refused)
                     self.background("bus.connect", self.bus.keep_trying())
                 await self.service.start()
             except Halted as halted:

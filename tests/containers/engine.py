@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ from tests.lab.cli.conftest import Cli, until
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("podman", "docker-compose", "mmdebstrap", "runc", "catatonit", "aardvark-dns", "nft")
-# podman writes the file of a container's health over, and docker-compose takes an empty one for an
-# answer that it does not know; all goes on meanwhile.
-MISREAD = 'had unexpected health status ""'
 PLACES = "/usr/lib/podman:/usr/libexec/podman:/usr/sbin:/sbin"
 
 
@@ -48,8 +44,9 @@ class Engine:
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
             "compat_api_enforce_docker_hub = false\n"  # the image's short name is this store's
         )
+        # Beside the store, which remembers it: healths are written to the first one for ever.
         (folder / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{store}"\nrunroot = "{folder}/run"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{store}"\nrunroot = "{store}.run"\n'
         )
         self.env = {
             **os.environ,
@@ -83,22 +80,6 @@ class Engine:
         if done.returncode:
             raise AssertionError(f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
-
-    def up(self, *words: str, within_s: float) -> None:
-        """``docker-compose up``, once more where it has read a health that podman just wrote."""
-        end = time.monotonic() + within_s
-        while True:
-            try:
-                self.compose("up", *words, within_s=end - time.monotonic())
-            except AssertionError as error:
-                if MISREAD not in str(error):
-                    raise
-            else:
-                return
-
-    def misread(self) -> bool:
-        """Whether what was begun last has ended for that reason alone."""
-        return MISREAD in (self.folder / "compose.log").read_text()
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """docker-compose, without waiting for its end."""

@@ -30,7 +30,7 @@ def test_a_lab_in_containers_from_its_image_to_its_end(engine: Engine, tmp_path:
     outside = Cli(tmp_path / "outside")
     try:
         begun = time.monotonic()
-        engine.up("-d", "--no-build", "--scale", f"esxi={HOSTS}", within_s=300)
+        engine.compose("up", "-d", "--no-build", "--scale", f"esxi={HOSTS}", within_s=300)
         attached(engine, outside)
 
         def running(count: int) -> bool:

@@ -65,7 +65,7 @@ def test_hosts_get_their_keys_from_services_in_containers_of_their_own(
     try:
         begun = time.monotonic()
         scale = [word for name, n in HOSTS.items() for word in ("--scale", f"{name}={n}")]
-        engine.up("-d", "--no-build", *scale, within_s=400)
+        engine.compose("up", "-d", "--no-build", *scale, within_s=400)
         attached(engine, lab.outside)
         assert until(lab.running, 120), (lab.items("vms"), lab.items("trusted-hosts"))
         print(f"\nall VMs run after {time.monotonic() - begun:.1f} s")

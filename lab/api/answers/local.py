@@ -67,8 +67,7 @@ class ListedLab(msgspec.Struct, frozen=True, kw_only=True):
     """A lab of this user; what cannot be read of it, or does not answer, is None.
 
     ``nodes`` that it has and ``running`` ones are asked of the lab itself; ``reason``: why it was
-    killed or is silent, or what is damaged.
-    """
+    killed or is silent, or what is damaged. An ``attached`` one runs elsewhere: no ``folder``."""
 
     name: str
     state: str
@@ -80,7 +79,7 @@ class ListedLab(msgspec.Struct, frozen=True, kw_only=True):
     pace: float | None = None
     supervisor: int = 0
     seed: int | None = None
-    folder: str
+    folder: str = ""
 
 
 class LabList(Answer, frozen=True, kw_only=True):

@@ -36,6 +36,11 @@ def test_names_watching_waiting_and_completion(lab: Cli) -> None:
     lab.ok("vm", "off", "vm-02")
     changed = watch.stdout.readline().split()
     assert changed[:3] == ["vm-02", "esxi-002", "poweredOff"]
+    for _ in range(2):  # one that comes back as it was is news again
+        lab.ok("vm", "create", "passing", "--host", "esxi-001")
+        assert watch.stdout.readline().split()[0] == "passing"
+        lab.ok("vm", "destroy", "passing")
+        assert watch.stderr is not None and watch.stderr.readline() == "passing is gone\n"
     watch.send_signal(signal.SIGINT)
     assert watch.wait(20) == 130
     watch.communicate()

@@ -20,7 +20,8 @@ from lab.brokers.identities import CLI, Identities
 from lab.brokers.server import Broker
 from lab.errors import KeysteadError
 from lab.machines import joining, trust
-from lab.machines.access import Access, attach
+from lab.machines.access import attach
+from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
 from lab.machines.joined import JoinedFolder

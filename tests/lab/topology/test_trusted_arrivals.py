@@ -7,13 +7,24 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import GetTrustAuthority, GetTrustedHosts, Heal, HostAdd, LinkCut
+from lab.api.commands import (
+    FaultInject,
+    GetHosts,
+    GetHostView,
+    GetTrustAuthority,
+    GetTrustedHosts,
+    Heal,
+    HostAdd,
+    HostPowerLoss,
+    LinkCut,
+)
 from lab.client import Lab
 from lab.errors import KeysteadError
+from lab.topology.lab_file import load
 from lab.topology.trusted_arrivals import TrustedArrivals
 from protocol.errors import ProductError
 from protocol.messages.vcenter import SetTrustedState
-from protocol.terms import ClusterName, NodeName, ProviderHealth
+from protocol.terms import ClusterName, HostCryptoState, NodeName, PowerState, ProviderHealth
 from protocol.trust import TrustItem
 
 pytestmark = pytest.mark.sim
@@ -95,3 +106,19 @@ async def test_the_first_host_makes_its_cluster_a_trusted_one() -> None:
         assert told == {"esxi-001": "", "remediations": "0"}
         assert (await lab.do(GetTrustedHosts())).clusters == ("cluster-a",)
         assert await healths(lab) == {"esxi-001": ProviderHealth.OK}
+
+
+async def test_host_keys_are_the_trusted_providers_where_another_one_is_the_default() -> None:
+    """A host that came back waited for vCenter, which alone could bring it its host key."""
+    file = load("trusted").model_dump(mode="json")
+    file["providers"][0]["default"] = False
+    file["providers"].append({"name": "other", "vcenter": "vcenter", "servers": ["kms"]})
+    file["providers"][1]["default"] = True
+    async with Lab(topology=file, hosts=1, vms=1, tpm="model", seed=7) as lab:
+        (host,) = (await lab.do(GetHosts())).items
+        await lab.do(FaultInject("vcenter.down", {}))
+        await lab.do(HostPowerLoss((host.host,)))
+        await lab.sleep(60)
+        view = await lab.do(GetHostView(host.host))
+        assert view.crypto_state is HostCryptoState.SAFE
+        assert [vm.power for vm in view.vms] == [PowerState.ON]

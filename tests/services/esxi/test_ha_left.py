@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from protocol.errors import DatastoreFault, NotFound
+from protocol.errors import DatastoreFault, InvalidState, NotFound
 from protocol.messages.host import (
     HaRestartVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
     HostPowerOffVm,
+    HostPowerOnVm,
+    SetHaConfiguration,
 )
 from protocol.terms import VmName
 from services.esxi.ha.restart import restart
@@ -138,3 +141,22 @@ def test_a_vm_that_was_switched_off_before_its_restart_arrives_stays_off(rig: Ri
     refused = rig.refusal(restart(rig.host(B), late))
     assert isinstance(refused, NotFound) and "is not to run" in str(refused)
     assert not running(rig)
+
+
+def test_a_restart_of_an_earlier_epoch_takes_no_vm(rig: Rig) -> None:
+    """HA was turned off and on while it was on its way: it knows nothing of whose the VM is now,
+    which its own host brings up again."""
+    cluster(rig)
+    for host in ALL:
+        safe(rig, host, "kek-1")
+    rig.encrypted_vm(node=A)
+    again = msgspec.structs.replace(HA, epoch="e2")
+    for host in ALL:
+        rig.command(SetHaConfiguration(configuration=again), host)
+    rig.command(HostPowerOffVm(vm=VM), A)
+    rig.command(HostPowerOnVm(vm=VM), A)
+    rig.power_off(A, "power_loss")
+    late = HaRestartVm(epoch=HA.epoch, vm=VM, of=C)
+    refused = rig.refusal(restart(rig.host(B), late))
+    assert isinstance(refused, InvalidState) and "by another one" in str(refused)
+    assert not listed(rig, among=(B,))

@@ -16,7 +16,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import PowerState, VmName
 from services.esxi.vms.files import with_check
-from tests.services.esxi.rig import VM, A, B, Rig
+from tests.services.esxi.rig import VM, A, B, Rig, key
 
 VM2 = VmName("vm-02")
 ENTER, LEAVE = HostEnterMaintenanceMode(), HostExitMaintenanceMode()
@@ -79,6 +79,24 @@ def test_the_mode_outlives_a_power_loss_and_starts_no_vm(rig: Rig) -> None:
     rig.reboot(way="power_loss")
     rig.sleep(30)
     assert rig.vm().power is PowerState.ON
+
+
+def test_leaving_the_mode_soon_after_a_boot_starts_nothing(rig: Rig) -> None:
+    """B9 is over then: a key that arrives within its window starts no VM, it may be elsewhere."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    rig.command(ENTER)
+    rig.array.folders[VM]["power"] = bytearray(with_check(PowerState.ON.value.encode()))
+    rig.reboot(way="power_loss")
+    rig.sleep(1)
+    rig.connect()
+    rig.command(LEAVE)
+    rig.make_safe()
+    rig.add_keys(key("kek-1"))
+    rig.sleep(30)
+    assert rig.vm().power is PowerState.OFF
+    rig.command(HostPowerOnVm(vm=VM))
 
 
 def test_a_vm_that_was_being_started_is_seen(rig: Rig) -> None:

@@ -27,6 +27,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs
 from services.runtime.sql import Transaction, Writer
+from tests.services.kms.memory import in_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -190,7 +191,7 @@ class MemoryDisk:
     ) -> Database:
         self.life.check()
         if name not in self.platter.databases:
-            made = sqlite3.connect(":memory:", isolation_level=None)
+            made = in_memory()
             made.execute("PRAGMA secure_delete = OFF")  # as many builds of SQLite have it
             self.platter.databases[name] = made
         self.opened[name] = SqliteDatabase(self.platter.databases[name], self.life)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from services.runtime.service import Halted
+from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import Server
 
 
 def put_back(server: Server, image: bytes | None) -> None:
     """What somebody does who replaces the database file, or removes it."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection = in_memory()
     if image:
         connection.deserialize(image)
     server.platter.databases["keys"].close()

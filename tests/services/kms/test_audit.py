@@ -15,6 +15,7 @@ from services.kms.audit import EMPTY, AuditEntry, Trail, TrailEnd
 from services.kms.master import Vault
 from services.kms.operations import AuditRecord, Operation
 from services.kms.ring import new_ring
+from tests.services.kms.memory import in_memory
 
 VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))
 AT = 1_000.5
@@ -28,7 +29,7 @@ REVOKED = AuditEntry("operator", "a", Operation.REVOKE, "k1")
 
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
-    made = sqlite3.connect(":memory:", isolation_level=None)
+    made = in_memory()
     for statement in audit.SCHEMA:
         made.execute(statement)
     yield made

@@ -20,6 +20,7 @@ from services.kms.replication import Change
 from services.kms.ring import new_ring
 from services.kms.work import Written
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
+from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import NotebookNode, SqliteDatabase
 
 VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))
@@ -46,7 +47,7 @@ class Onlooker:
 
 class Rig:
     def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection = in_memory()
         self.life = Incarnation(NodeName("kms"), 1)
         self.database = SqliteDatabase(self.connection, self.life)
         self.database.prepare((*audit.SCHEMA, "CREATE TABLE said (word TEXT) STRICT"))

@@ -27,6 +27,7 @@ from services.kms.config import KmsRole
 from services.kms.identities import Identity
 from services.kms.rejections import Rejection
 from services.runtime.service import Halted
+from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Platter, Server
 from tests.services.kms.test_rest import lived
 
@@ -116,7 +117,7 @@ def edited(platter: Platter) -> Iterator[tuple[str, Platter]]:
                     (statement, [other, *place]) for other in edits(value) if other != value
                 ]
             for statement, values in statements:
-                other = sqlite3.connect(":memory:", isolation_level=None)
+                other = in_memory()
                 other.deserialize(image)
                 try:
                     other.execute(statement, values)

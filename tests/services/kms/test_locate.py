@@ -19,6 +19,7 @@ from services.kms.keyrow import KeyRow
 from services.kms.locating import Sought
 from services.kms.operations import Activate, Create, Get, Got, Locate
 from tests.services.kms.core_rig import STRANGER, do, items, made, named, value
+from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import LOCAL, Server
 
 
@@ -248,7 +249,6 @@ def rows(draw: st.DrawFn) -> KeyRow:
 @given(st.lists(rows(), max_size=6, unique_by=lambda row: row.key_id), st.lists(ASKED, max_size=3))
 def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute]) -> None:
     """SQL and the plain reading of the rules agree, with states that dates change too."""
-    import sqlite3
 
     from services.kms import store
     from services.kms.master import Vault
@@ -258,7 +258,7 @@ def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute
         locating.check(asked)
     except InvalidField:
         return
-    database, vault = sqlite3.connect(":memory:"), Vault(new_ring(0.0, bytes(32), bytes(32)))
+    database, vault = in_memory(), Vault(new_ring(0.0, bytes(32), bytes(32)))
     for statement in store.SCHEMA:
         database.execute(statement)
     for row in there:

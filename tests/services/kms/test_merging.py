@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from itertools import product
 
@@ -23,6 +22,7 @@ from services.kms.merging import Replica, merge, take
 from services.kms.ring import new_ring
 from services.kms.states import has_material
 from services.kms.work import Work
+from tests.services.kms.memory import in_memory
 
 DATES = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
 ROW = KeyRow(
@@ -161,7 +161,7 @@ def test_it_does_not_matter_who_meets_whom_first(third: int) -> None:
 @pytest.fixture
 def work() -> Iterator[Work]:
     """One message of the peer at a server that has no key yet."""
-    database = sqlite3.connect(":memory:", isolation_level=None)
+    database = in_memory()
     for statement in store.SCHEMA:
         database.execute(statement)
     vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))

@@ -16,6 +16,7 @@ from services.kms.audit import EMPTY, TrailEnd
 from services.kms.doors import standing
 from services.kms.master import Vault
 from services.kms.oplog import Active, Place, Row
+from tests.services.kms.memory import in_memory
 
 ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")
 ONE, TWO = KeyId("one"), KeyId("two")
@@ -23,7 +24,7 @@ ONE, TWO = KeyId("one"), KeyId("two")
 
 @pytest.fixture
 def log() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection = in_memory()
     connection.execute("CREATE TABLE keys (key_id TEXT, origin TEXT, ordinal INTEGER)")
     life(connection, 5)
     yield connection
@@ -76,7 +77,7 @@ def test_each_life_has_an_epoch_above_the_last_and_knows_those_that_it_had(
 def test_two_lives_from_one_disk_have_no_place_in_common(log: sqlite3.Connection) -> None:
     places = []
     for drawn in (11, 12):
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        with closing(in_memory()) as copy:
             log.backup(copy)
             life(copy, drawn)
             oplog.log(copy, ME, [ONE], 1.0)

@@ -11,6 +11,7 @@ from protocol.terms import KeyId, NodeName
 from services.kms import replication
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.replication import Change, PeerView
+from tests.services.kms.memory import in_memory
 
 PEER = NodeName("kms-2")
 FIRST, SECOND = Change(KeyId("k1"), 1), Change(KeyId("k2"), 2)
@@ -20,7 +21,7 @@ SEEN = TrailEnd(7, bytes(range(32)))
 @pytest.fixture
 def pair() -> Iterator[sqlite3.Connection]:
     """Two keys, a peer that has seen nothing."""
-    made = sqlite3.connect(":memory:", isolation_level=None)
+    made = in_memory()
     made.execute("CREATE TABLE keys (key_id TEXT PRIMARY KEY, changed INTEGER)")
     for statement in replication.SCHEMA:
         made.execute(statement)
