@@ -241,15 +241,18 @@ class Probing:
 
     async def _heard(self, nodes: Sequence[NodeName]) -> None:
         """Each server's tap has heard each node, at whichever server that was."""
-        wanted = {f"e.{node}.{self._token}": node for node in nodes}
-        wanted |= {f"{reply_prefix(node, node)}{self._token}": node for node in nodes}
+        told = {node: f"e.{node}.{self._token}" for node in nodes}
+        said = {node: f"{reply_prefix(node, node)}{self._token}" for node in nodes}
+        wanted = {*told.values(), *said.values()}
         for url, ear in self._ears.items():
-            if not await _comes(lambda e=ear: e.heard >= wanted.keys()):
-                missing = [wanted[subject] for subject in sorted(wanted.keys() - ear.heard)]
-                if len(missing) == len(wanted) or len(self._ears) > 1:
-                    text = f"{url} does not get what {_some(missing)} said at another server"
-                    raise KeysteadError("KS-BROKER-009", text)
-                self._wrong(url, f"{_some(missing)} may not tell e.NAME.>")
+            if not await _comes(lambda e=ear: e.heard >= wanted):
+                heard = {subject for one in self._ears.values() for subject in one.heard}
+                for node in nodes:
+                    if said[node] in heard and told[node] not in heard:
+                        self._wrong(url, f"{node} may not tell e.{node}.>")
+                missing = [n for n in nodes if not {told[n], said[n]} <= ear.heard]
+                text = f"{url} does not get what {_some(missing)} said at another server"
+                raise KeysteadError("KS-BROKER-009", text)
 
     def _alone(self) -> None:
         strangers = dict.fromkeys(s for ear in self._ears.values() for s in ear.strangers)

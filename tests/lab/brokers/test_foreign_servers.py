@@ -24,10 +24,11 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
 from lab.topology.plan import Topology, plan
-from protocol.errors import NotAvailable
+from protocol.errors import NotAvailable, NotSent
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.bus import NatsWire
+from services.runtime.real.connection import BrokerConnection
 from tests.lab.brokers.theirs import Theirs, certificate, greeter
 from tests.services.runtime.real_bus.listeners import Recorder
 
@@ -266,9 +267,18 @@ async def test_more_or_less_than_was_asked_for(
         assert found[0] == id and told in found[1], found
 
 
+@pytest.mark.parametrize("heard_late", [False, True])
 async def test_what_is_not_permitted_at_several_servers_is_named(
-    tmp_path: Path, serve: MakeServer
+    tmp_path: Path, serve: MakeServer, monkeypatch: pytest.MonkeyPatch, heard_late: bool
 ) -> None:
+    """Also where a server on a busy machine says so too late: who was heard with one subject, and
+    nowhere with the other, may not say it."""
+    if heard_late:
+
+        async def late(connection: BrokerConnection) -> None:
+            raise NotSent("late")
+
+        monkeypatch.setattr(BrokerConnection, "echo", late)
     text = config().replace('"l.kms.>", "e.kms.>"', '"l.kms.>"')
     servers = [await serve(text), await serve(text)]
     id, told = await refused(tmp_path, *(server.url for server in servers))

@@ -87,7 +87,7 @@ async def test_a_fork_server_that_was_killed_is_told_at_once(
 COPY = f"""
 import asyncio, gc, os, signal, sys
 from pathlib import Path
-from lab.processes.agents import Agents, copied_server, log_of
+from lab.processes.agents import Agents, begin, copied_server, log_of
 from services.runtime.forking.connection import Connection
 from services.runtime.forking.copied import CopiedServer
 
@@ -113,7 +113,9 @@ async def main(folder, server):
 
 gc.disable()  # as a worker does
 folder = Path(sys.argv[1])
-asyncio.run(main(folder, copied_server(folder)))
+server = copied_server()
+begin(server, folder)
+asyncio.run(main(folder, server))
 """
 
 
