@@ -6,7 +6,7 @@ from inspect import cleandoc
 from itertools import takewhile
 from textwrap import dedent
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lab.cli.grammar import COMMANDS, GROUPS
 
@@ -56,6 +56,7 @@ def build() -> App:
         version=_version,
         help_format="plaintext",
         suppress_keyboard_interrupt=False,  # told by ``main``
+        default_parameter=Parameter(negative_iterable=()),  # what is left out is empty already
     )
     groups = {"": app}
     for words, text in GROUPS.items():

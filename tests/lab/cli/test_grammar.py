@@ -72,7 +72,9 @@ def test_help_opens_with_two_examples_that_parse(words: tuple[str, ...], app: Ap
 
 def options_of(app: App) -> list[str]:
     """The names of all options of a command; one that two parameters have is in it twice."""
-    found = (name for of in app.assemble_argument_collection() for name in of.names)
+    usual = build().default_parameter
+    arguments = app.assemble_argument_collection(default_parameter=usual)
+    found = (name for of in arguments for name in of.names)
     return [name for name in found if name.startswith("-")]
 
 
@@ -85,6 +87,13 @@ def test_no_two_parameters_of_a_command_have_one_name() -> None:
             if one.default_command is not None:
                 names = options_of(one)
                 assert len(names) == len(set(names)), one.name
+
+
+@pytest.mark.parametrize(("words", "app"), ALL, ids=[" ".join(w) for w, _ in ALL])
+def test_a_list_is_left_out_and_has_no_option_that_empties_it(
+    words: tuple[str, ...], app: App
+) -> None:
+    assert [name for name in options_of(app) if name.startswith("--empty-")] == []
 
 
 def test_an_example_with_an_unknown_option_would_be_noticed() -> None:
