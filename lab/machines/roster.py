@@ -331,8 +331,8 @@ class Roster:
         if not self._gates:
             return {}
         found: dict[str, str] = {}
-        for node in self._public():
-            its = self._of_node.get(NodeName(node))
+        for node in self._identities.directory():
+            its = self._of_node.get(node)
             at = f":{self.door.gate_port}" if its is None else its.gate
             if its is not machine and at:
                 found[node] = at

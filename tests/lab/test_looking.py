@@ -88,9 +88,8 @@ def test_one_that_goes_down_while_it_is_asked_costs_the_others_nothing(
     assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
 
 
-def test_answers_that_do_not_fit_one_message_are_asked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def groups_asked(world: World) -> list[tuple[NodeName, ...]]:
+    """The nodes of each message that the agent gets from now on."""
     asked: list[tuple[NodeName, ...]] = []
     real = world.lab.agent.ask_each
 
@@ -98,9 +97,16 @@ def test_answers_that_do_not_fit_one_message_are_asked_for_again(
         asked.append(message.nodes)
         return await real(message)
 
+    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
+    return asked
+
+
+def test_answers_that_do_not_fit_one_message_are_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = world.run(world.lab.ask_each(HOSTS, QueryHost()))
     monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=1))
-    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
+    asked = groups_asked(world)
     assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole
     assert asked[0] == HOSTS and sorted(asked[1:]) == [(host,) for host in HOSTS[1:]]
 
@@ -109,19 +115,12 @@ def test_answers_of_many_are_worked_out_once_when_it_is_known_what_they_weigh(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is left out of an answer that is full has worked for nothing, at each look."""
-    asked: list[tuple[NodeName, ...]] = []
-    real = world.lab.agent.ask_each
-
-    async def noted(message: AskEach) -> Any:
-        asked.append(message.nodes)
-        return await real(message)
-
     whole = world.run(world.lab.ask_each(HOSTS, QueryHost()))
     weight = max(len(encode_message(answer)) for answer in whole.values())  # type: ignore[arg-type]
     room = int(2.5 * weight)
     monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=room))
     monkeypatch.setattr("lab.consoles.asking.PAGE_BUDGET", room)
-    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
+    asked = groups_asked(world)
     for _ in range(3):
         asked.clear()
         assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole

@@ -21,18 +21,7 @@ from lab.arrays.place import Place, link
 from lab.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, ShowArray
 from tests.lab.arrays.file_systems import dead_mount, tried
-
-ID = "the id"
-
-
-def place(folder: Path, machine: str = "east") -> Place:
-    return Place(folder, "common", machine)
-
-
-def refused(work: Place, fresh: bool = True, lab: str = "far", id: str = ID) -> KeysteadError:
-    with pytest.raises(KeysteadError) as found:
-        work.show(lab, id, fresh)
-    return found.value
+from tests.lab.arrays.places import ID, place, refused
 
 
 def test_a_mount_whose_server_has_died(tmp_path: Path) -> None:

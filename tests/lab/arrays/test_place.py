@@ -17,18 +17,7 @@ from lab.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 from services.runtime.real.datastore import LabArray
 from tests.lab.arrays.file_systems import mounted, tried
-
-ID = "the id"
-
-
-def place(folder: Path, machine: str = "east") -> Place:
-    return Place(folder, "common", machine)
-
-
-def refused(work: Place, fresh: bool = True, lab: str = "far", id: str = ID) -> KeysteadError:
-    with pytest.raises(KeysteadError) as found:
-        work.show(lab, id, fresh)
-    return found.value
+from tests.lab.arrays.places import ID, place, refused
 
 
 def test_a_good_folder_fits_and_keeps_nothing_of_a_trial(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 from lab.api.commands import FaultInject, GetNodes, GetVms, Heal, HostPowerOn, LinkCut, VmCreate
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
-from tests.lab.cli.conftest import Cli, until
+from tests.lab.cli.conftest import until
 from tests.lab.machines.conftest import lab_file
-from tests.lab.machines.test_story import Far, Two
+from tests.lab.machines.test_story import Two, joined
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -24,27 +24,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module", params=["kms", pytest.param("vcenter", marks=pytest.mark.slow)])
 def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Two]:
     """The key server stands there and vCenter here, or the other way round."""
-    folder = tmp_path_factory.mktemp("gates")
-    file, bundle = folder / "far.yaml", folder / "east.bundle"
     content = lab_file(kms=[{"name": "kms", "door": "kmip"}])
     content["machines"][0]["nodes"] = [request.param]
-    file.write_text(json.dumps(content))
-    here, far = Cli(folder / "here"), Far(folder / "far")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("KEYSTEAD_STATE_HOME", str(here.home))
-    try:
-        up = here.begin("up", str(file), "-n", "far", "--progress", "plain")
-        heard = ("wait for machine east" in line for line in up.stderr or ())
-        assert any(heard), up.communicate(timeout=10)
-        here.ok("lab", "bundle", "east", "-n", "far", "-o", str(bundle))
-        far.join(bundle)
-        _, told = up.communicate(timeout=120)
-        assert up.returncode == 0, told
-        yield Two(here, far, bundle)
-    finally:
-        far.end()
-        here.end()
-        patch.undo()
+    with joined(tmp_path_factory.mktemp("gates"), content) as made:
+        yield made
 
 
 def test_a_vm_is_encrypted_with_a_key_that_came_by_kmip_from_there(two: Two) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from lab.api.commands import GetHosts, GetNodes, HostPowerOn
 from lab.supervise.state_folder import LabFolder
-from tests.lab.cli.conftest import Cli, until
+from tests.lab.cli.conftest import until
 from tests.lab.machines.conftest import lab_file
-from tests.lab.machines.test_story import Far, Two
+from tests.lab.machines.test_story import Two, joined
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -24,30 +24,12 @@ NEW = "esxi-003"
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    folder = tmp_path_factory.mktemp("grown")
-    file, bundle = folder / "far.yaml", folder / "east.bundle"
-    file.write_text(json.dumps(lab_file()))
-    here, far = Cli(folder / "here"), Far(folder / "far")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("KEYSTEAD_STATE_HOME", str(here.home))
-    try:
-        up = here.begin("up", str(file), "-n", "far", "--progress", "plain")
-        heard = ("wait for machine east" in line for line in up.stderr or ())
-        assert any(heard), up.communicate(timeout=10)
-        here.ok("lab", "bundle", "east", "-n", "far", "-o", str(bundle))
-        far.join(bundle)
-        _, told = up.communicate(timeout=90)
-        assert up.returncode == 0, told
-        made = Two(here, far, bundle)
+    with joined(tmp_path_factory.mktemp("grown"), lab_file()) as made:
         before = private(folder_there(made))
-        here.ok("host", "add", "--cluster", "b", "-n", "far")
+        made.here.ok("host", "add", "--cluster", "b", "-n", "far")
         assert until(lambda: connected(made), 30)
         assert private(folder_there(made)) - before == {f"node/{NEW}", "control/agent-5"}
         yield made
-    finally:
-        far.end()
-        here.end()
-        patch.undo()
 
 
 def folder_there(two: Two) -> Path:

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -185,11 +185,12 @@ class Two:
         return found
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    folder = tmp_path_factory.mktemp("two")
+@contextmanager
+def joined(folder: Path, content: dict[str, Any]) -> Iterator[Two]:
+    """A lab of that Lab file, up, with the machine ``east`` joined; ended with all its processes.
+    This process asks it as the command line does here."""
     file, bundle = folder / "far.yaml", folder / "east.bundle"
-    file.write_text(json.dumps(lab_file()))
+    file.write_text(json.dumps(content))
     here, far = Cli(folder / "here"), Far(folder / "far")
     patch = pytest.MonkeyPatch()
     patch.setenv("KEYSTEAD_STATE_HOME", str(here.home))
@@ -199,13 +200,19 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         assert any(heard), up.communicate(timeout=10)
         here.ok("lab", "bundle", "east", "-n", "far", "-o", str(bundle))
         far.join(bundle)
-        _, told = up.communicate(timeout=90)
+        _, told = up.communicate(timeout=120)
         assert up.returncode == 0, told
         yield Two(here, far, bundle)
     finally:
         far.end()
         here.end()
         patch.undo()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    with joined(tmp_path_factory.mktemp("two"), lab_file()) as made:
+        yield made
 
 
 def unlocked(two: Two) -> list[str]:

@@ -92,6 +92,7 @@ async def test_who_speaks_into_silence_is_no_sign_of_life(client: Silent) -> Non
             client.spoke = True
             await asyncio.sleep(INTERVAL_S / 6)
     await watching
+    assert [type(error) for error in client.stale] == [errors.StaleConnectionError]
 
 
 async def test_the_server_has_no_need_to_ping(

@@ -1,0 +1,22 @@
+"""Folders of the datastore ``common``, as a machine of the lab ``far`` looks at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.arrays.place import Place
+from lab.errors import KeysteadError
+
+ID = "the id"
+
+
+def place(folder: Path, machine: str = "east") -> Place:
+    return Place(folder, "common", machine)
+
+
+def refused(work: Place, fresh: bool = True, lab: str = "far", id: str = ID) -> KeysteadError:
+    with pytest.raises(KeysteadError) as found:
+        work.show(lab, id, fresh)
+    return found.value
