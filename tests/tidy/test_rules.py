@@ -54,9 +54,9 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "text"),
     [
-        (file_is_short, "lab/long.py", DOC + "x = 1\n" * 400),
-        (file_is_short, "tests/lab/test_long.py", DOC + "x = 1\n" * 600),
-        (file_is_short, "keystead", "#!/bin/sh\n" * 401),
+        (file_is_short, "lab/long.py", DOC + "x = 1\n" * 700),
+        (file_is_short, "tests/lab/test_long.py", DOC + "x = 1\n" * 700),
+        (file_is_short, "keystead", "#!/bin/sh\n" * 701),
         (lines_are_narrow, "lab/wide.py", DOC + "# " + "w" * 99),
         (lines_are_narrow, ".ci/run", "#!/bin/sh\n" + "w" * 101),
         (functions_are_short, "lab/deep.py", "def deep() -> None:\n" + "    x = 1\n" * 60),
@@ -104,8 +104,8 @@ def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "text"),
     [
-        (file_is_short, "lab/full.py", "x = 1\n" * 400),
-        (file_is_short, "tests/lab/test_full.py", "x = 1\n" * 600),
+        (file_is_short, "lab/full.py", "x = 1\n" * 700),
+        (file_is_short, "tests/lab/test_full.py", "x = 1\n" * 700),
         (file_is_short, "requirements.lock", "x\n" * 2000),
         (lines_are_narrow, "lab/full.py", "# " + "w" * 98),
         (functions_are_short, "lab/full.py", "def full() -> None:\n" + "    x = 1\n" * 59),
