@@ -10,13 +10,17 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import yaml
 
 from lab.api.commands import Command
+from lab.api.documents import document_of
+from lab.api.schema import schema
 from lab.api.table import perform
 from lab.api.wire import decode_answer, decode_command, encode_answer, encode_command
 from lab.cli.main import run
@@ -26,6 +30,7 @@ from lab.simulation.sim_lab import make
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
+from tests.lab.api.json_schema import misfits
 from tests.transcripts.files import certificate, sign
 from tests.transcripts.names import Names
 from tests.transcripts.script import Said, read, written
@@ -45,6 +50,14 @@ def no_loop() -> Iterator[None]:
         asyncio.events._set_running_loop(outer)
 
 
+api = cache(schema)
+
+
+def published(kind: str) -> Any:
+    """The published schema of an answer."""
+    return api()["answers"][kind]
+
+
 class SimulatedLab:
     """A lab in virtual time, which stands still between commands unless it is told to wait."""
 
@@ -56,9 +69,11 @@ class SimulatedLab:
         self.lab.world.spawn(None, "leases", leases)
 
     def do(self, command: Command[A], vcenter: str, user: str) -> A:
-        """As the supervisor of a lab does it, by way of the wire."""
+        """As the supervisor of a lab does it, by way of the wire; the answer is as published."""
         asked = decode_command(encode_command(command))
         answer = self._run(lambda: perform(self.session, asked, vcenter, user))
+        document = msgspec.json.decode(msgspec.json.encode(document_of(answer)))
+        assert misfits(document, published(type(answer).__name__), api()) == []
         return decode_answer(command, encode_answer(answer))
 
     def wait(self, seconds: float) -> None:
@@ -229,7 +244,9 @@ class Stage:
                 err.write("\nkeystead: interrupted\n")
             except SystemExit as left:
                 code = int(left.code or 0)
-        return Said(code, out.getvalue(), err.getvalue())
+        said = Said(code, out.getvalue(), err.getvalue())
+        assert "KS-INT-" not in said.err, said.err
+        return said
 
     def _told(self, said: Said) -> Said:
         return Said(said.code, self._plain(said.out), self._plain(said.err))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from syrupy.data import SnapshotCollections
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
+from lab.cli.program import build
 from tests.transcripts.players import Door, Stage
 from tests.transcripts.script import transcripts
 
@@ -41,6 +43,9 @@ def _name_in(location: PyTestLocation) -> str:
     return str(location.item.callspec.params["name"])  # type: ignore[attr-defined]
 
 
+built = cache(build)  # it is the same for every line
+
+
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     home, here = tmp_path / "home", tmp_path / "here"
@@ -64,6 +69,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for module in ("journal", "listing", "waiting"):
         monkeypatch.setattr(f"lab.cli.{module}.LOOK_EVERY_S", 0.0)
     monkeypatch.setattr("lab.cli.waiting.time", SimpleNamespace(monotonic=made.lab_time))
+    monkeypatch.setattr("lab.cli.program.build", built)
     yield made
     made.close()
 
