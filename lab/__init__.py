@@ -23,6 +23,5 @@
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs
 - ``bench``       how fast, how small
-- ``peer``        whose process is at the other end of a socket
 - ``errors``      messages for people, with ids
 """

@@ -15,7 +15,7 @@ import stat
 import sys
 from typing import Final, NamedTuple
 
-from lab.peer import peer_of
+from lab.supervise.peer import peer_of
 from lab.supervise.scratch import LOCK, state_home
 
 LIMIT_S: Final = 3.0  # real seconds for one answer

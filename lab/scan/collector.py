@@ -20,8 +20,8 @@ from typing import Final
 
 import msgpack
 
-from lab.peer import peer_of
 from lab.scan.ledger import address
+from lab.supervise.peer import peer_of
 
 _CHUNK: Final = 1 << 16
 _LOOK_S: Final = 0.01
