@@ -33,6 +33,16 @@ _WORDS = {
 }
 
 
+_ENDINGS = frozenset(
+    "abort aclose cancel close disconnect end join kill release remove rmtree shutdown stop"
+    " terminate unlink".split()
+)
+_MAY_FINALISE = {
+    # Opened with ``check_same_thread=False``: any thread may close it.
+    "services/runtime/sim/database.py",
+}
+
+
 def file_is_short(source: Source) -> list[str]:
     """At most 700 lines. What is data, or written by a program, is exempt."""
     if source.path in _GENERATED or source.path.endswith((*_DATA, ".md")):
@@ -107,6 +117,31 @@ def _named(name: str, text: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
+def finalisers_close_nothing(source: Source) -> list[str]:
+    """No ``__del__`` or ``weakref.finalize`` closes or ends a thing.
+
+    The garbage collector runs on any thread, inside whatever else happens there: a connection that
+    belongs to one thread refuses, and another test is blamed.
+    """
+    if not source.python or source.path in _MAY_FINALISE:
+        return []
+    found = []
+    for node in ast.walk(source.tree()):
+        if isinstance(node, ast.FunctionDef) and node.name == "__del__":
+            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+            names = {name for call in calls for name in _called(call) if name in _ENDINGS}
+            found += [source.at(node.lineno, f"__del__ calls {name}") for name in sorted(names)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "weakref.finalize":
+            found.append(source.at(node.lineno, "weakref.finalize runs on any thread"))
+    return found
+
+
+def _called(call: ast.Call) -> list[str]:
+    if isinstance(call.func, ast.Attribute):
+        return [call.func.attr]
+    return [call.func.id] if isinstance(call.func, ast.Name) else []
+
+
 def words_belong_here(source: Source) -> list[str]:
     """Nothing that only the machine, the registry or the plans of one day can explain."""
     return [
@@ -125,5 +160,6 @@ RULES: tuple[Rule, ...] = (
     named_for_a_noun,
     module_says_what_it_is,
     package_is_mapped,
+    finalisers_close_nothing,
     words_belong_here,
 )
