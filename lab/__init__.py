@@ -23,6 +23,5 @@
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs
 - ``bench``       how fast, how small
-- ``installed``   versions of what is installed
 - ``errors``      messages for people, with ids
 """

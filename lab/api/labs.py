@@ -12,8 +12,8 @@ import msgspec
 
 from lab.api.answers.local import Brokers, Lab, LabDown, Version
 from lab.brokers.program import find_server
+from lab.doctor.installed import keystead_version, version_of
 from lab.errors import KeysteadError
-from lab.installed import keystead_version, version_of
 from lab.machines.attached import attached, elsewhere
 from lab.supervise import launching
 from lab.supervise.launching import LabState, Start, state_of

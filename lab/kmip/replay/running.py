@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lab.api.answers.replay import ReplayReport
+from lab.doctor.installed import keystead_version
 from lab.errors import KeysteadError
-from lab.installed import keystead_version
 from lab.kmip import certificates
 from lab.kmip.addresses import ServerAddress
 from lab.kmip.replay import strangers

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-_TREE: Final = Path(__file__).resolve().parents[1]
+_TREE: Final = Path(__file__).resolve().parents[2]
 
 
 def version_of(package: str) -> str | None:
