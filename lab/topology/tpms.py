@@ -33,7 +33,7 @@ def with_option(data: Mapping[str, Any], asked: object) -> dict[str, Any]:
     takes those of hosts away. KS-USE-003 for any other value, and when no host has a TPM to play.
     """
     if asked not in list(TpmBackend):
-        raise KeysteadError("KS-USE-003", f"tpm: libtpms, model or none, not {told(asked)}")
+        raise KeysteadError("KS-USE-003", f"tpm: libtpms, model or none, not {told(str(asked))}")
     clusters = [dict(cluster) for cluster in data.get("clusters", ())]
     hosts = [dict(cluster.get("hosts", {})) for cluster in clusters]
     if asked != TpmBackend.NONE and hosts and not any(_has_tpm(HostsModel, one) for one in hosts):
