@@ -9,6 +9,7 @@ import pytest
 from lab.api.experiment_files import prepared
 from lab.client import Lab
 from lab.errors import KeysteadError
+from lab.topology.lab_file import load
 from lab.topology.plan import Topology
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
@@ -89,3 +90,12 @@ def test_an_option_for_tpms_that_no_host_has_is_refused(asked: str) -> None:
         Lab("sim", topology=none, tpm=asked)
     assert caught.value.id == "KS-USE-003"
     assert tpms(Lab("sim", topology=none).topology) == [NONE]
+
+
+@pytest.mark.parametrize("hosts", [{"tpm": "none"}, {"without_tpm": 1}, {"secure_boot": False}])
+def test_a_trusted_cluster_has_no_host_without_tpm_or_secure_boot(hosts: dict[str, Any]) -> None:
+    """TA-03."""
+    file = load("trusted").model_dump(mode="json")
+    file["clusters"][0]["hosts"].update(hosts)
+    with pytest.raises(KeysteadError, match=r"each trusted host has a TPM and Secure Boot on"):
+        load(file)
