@@ -31,6 +31,43 @@ PROVIDERS: Final[list[dict[str, Any]]] = [
 ]
 
 
+CLUSTERS: Final[list[dict[str, Any]]] = [
+    {
+        "name": "trusting",
+        "ha": True,
+        "drs": "manual",
+        "hosts": {"count": 1, "key_persistence": True},
+        "vms": {"count": 1, "provider": "trusted"},
+    },
+    {
+        "name": "bare",
+        "site": "edge",
+        "datastore": "shared",
+        "hosts": {"count": 1, "tpm": "none", "version": "8.0U1"},
+        "vms": {"count": 1, "provider": "counted", "power": "off"},
+    },
+    {
+        "name": "vsan",
+        "hosts": {
+            "count": 3,
+            "without_tpm": 1,
+            "pack": 3,
+            "secure_boot": False,
+            "aesni": False,
+        },
+        "vms": {"count": 1, "encrypted": False},
+        "vsan": {"groups": 2, "disks": 3, "provider": "walled", "objects": 2},
+    },
+    {
+        "name": "mixed",
+        "vcenter": "old",
+        "datastore": "shared",
+        "hosts": {"count": 2, "versions": ["7.0U3", "7.0U1"]},
+        "vms": {"count": 1, "provider": "pair", "vtpm": True},
+    },
+]
+
+
 def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
     """The file of one lab with as many options as fit; ``passphrase`` is an existing file."""
     return {
@@ -59,41 +96,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
             {"name": "behind-tls", "door": "kmip"},
         ],
         "providers": PROVIDERS,
-        "clusters": [
-            {
-                "name": "trusting",
-                "ha": True,
-                "drs": "manual",
-                "hosts": {"count": 1, "key_persistence": True},
-                "vms": {"count": 1, "provider": "trusted"},
-            },
-            {
-                "name": "bare",
-                "site": "edge",
-                "datastore": "shared",
-                "hosts": {"count": 1, "tpm": "none", "version": "8.0U1"},
-                "vms": {"count": 1, "provider": "counted", "power": "off"},
-            },
-            {
-                "name": "vsan",
-                "hosts": {
-                    "count": 3,
-                    "without_tpm": 1,
-                    "pack": 3,
-                    "secure_boot": False,
-                    "aesni": False,
-                },
-                "vms": {"count": 1, "encrypted": False},
-                "vsan": {"groups": 2, "disks": 3, "provider": "walled", "objects": 2},
-            },
-            {
-                "name": "mixed",
-                "vcenter": "old",
-                "datastore": "shared",
-                "hosts": {"count": 2, "versions": ["7.0U3", "7.0U1"]},
-                "vms": {"count": 1, "provider": "pair", "vtpm": True},
-            },
-        ],
+        "clusters": CLUSTERS,
         "trust_authority": {
             "vcenter": "authority",
             "cluster": "ta",
