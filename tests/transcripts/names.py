@@ -15,7 +15,7 @@ EXAMPLE = "5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
 
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I)
 _SHORT = re.compile(r"\b[0-9a-f]{8}(?=…)")
-_HEX = re.compile(r"\b(?!(.)\1+\b)[0-9a-f]{16,}\b")  # one digit again and again is no digest
+_HEX = re.compile(r"(?<![.\w])(?!(.)\1+\b)[0-9a-f]{16,}\b")  # 00…00 is no digest
 _BLOB = re.compile(r"(?<=/)[A-Za-z0-9_-]{60,}\b")  # a trusted key's id
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)", re.S)
 _ISO = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00)")

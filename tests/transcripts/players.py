@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import re
 import shlex
 import sys
@@ -249,7 +250,7 @@ class Stage:
         return said
 
     def _told(self, said: Said) -> Said:
-        return Said(said.code, self._plain(said.out), self._plain(said.err))
+        return Said(said.code, shortened(self._plain(said.out)), self._plain(said.err))
 
     def _plain(self, text: str) -> str:
         """Without this machine's folders; a column is as wide as what it has, so spaces go too."""
@@ -257,6 +258,40 @@ class Stage:
         return self.names.told(text if short == text else _PADDING.sub("  ", short))
 
 
+def shortened(out: str) -> str:
+    """A JSON document in as few lines as it has room in; it was printed with indents of two."""
+    if not out.startswith("{\n"):
+        return out
+    document = json.loads(out)
+    assert out == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return "\n".join(_rows(document, "", "", WIDTH)) + "\n"
+
+
+def _rows(value: Any, before: str, after: str, width: int) -> Iterator[str]:
+    line = before + json.dumps(value, ensure_ascii=False) + after
+    if len(line) <= width or not isinstance(value, dict | list) or not value:
+        yield line
+        return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield before + opening
+    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
+    row = ""
+    for number, (name, item) in enumerate(items, 1):
+        head = f"{json.dumps(name)}: " if isinstance(value, dict) else ""
+        own = list(_rows(item, head, "," if number < len(value) else "", width - 2))
+        if row and (len(own) > 1 or len(row) + 1 + len(own[0]) > width - 2):
+            yield f"  {row}"
+            row = ""
+        if len(own) > 1:
+            yield from (f"  {one}" for one in own)
+        else:
+            row = f"{row} {own[0]}" if row else own[0]
+    if row:
+        yield f"  {row}"
+    yield closing + after
+
+
+WIDTH = 110  # characters of a line of a document
 _PADDING = re.compile(r"(?<=\S) {3,}")
 
 
