@@ -41,9 +41,12 @@ from lab.api import (
     vsan,
 )
 from lab.api.commands import Command, name_of
+from lab.api.files import Files, opened, sealed
 from lab.api.machines import way_out
 from lab.api.refusal import refusal
 from lab.api.session import Session
+from lab.api.wire import CommandDone, RunCommand, decode_command, encode_answer
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -240,11 +243,16 @@ COMMANDS: dict[type[Command[Any]], Served] = {served.command: served for served 
 """Every command that a lab serves."""
 
 
-async def perform(session: Session, command: Command[B], vcenter: str = "", user: str = "") -> B:
-    """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator);
-    its answer. Every failure becomes a
-    ``KeysteadError``."""
-    session = session.at(vcenter).by(user)
+async def perform(
+    session: Session,
+    command: Command[B],
+    vcenter: str = "",
+    user: str = "",
+    files: Files | None = None,
+) -> B:
+    """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator),
+    with the ``files`` that came along; its answer. Every failure becomes a ``KeysteadError``."""
+    session = session.at(vcenter).by(user).beside(files)
     try:
         answer: Any = await COMMANDS[type(command)].run(session, command)
     except ChaosError as error:
@@ -253,3 +261,15 @@ async def perform(session: Session, command: Command[B], vcenter: str = "", user
         raise refusal(error, await way_out(session, error)) from None
     done: B = answer
     return done
+
+
+async def carry_out(session: Session, message: RunCommand, key: OneTimeKey) -> CommandDone:
+    """Do a command that came from elsewhere, its files sealed to ``key``. Raises
+    ``KeysteadError``, ``OSError``, and ``CryptographicFailure`` for files that do not open."""
+    command = decode_command(message.command)
+    files = Files(opened(name_of(command), key, message.files))
+    answer = await perform(session, command, message.vcenter, message.user, files)
+    written: dict[str, bytes] = {}
+    if files.written:
+        written = sealed(name_of(command), message.recipient, files.written)
+    return CommandDone(answer=encode_answer(answer), files=written)

@@ -27,8 +27,8 @@ from chaos.keeper import FaultKeeper
 from chaos.observe.listing import all_vms
 from lab.api.machines import all_seen, missing_of
 from lab.api.session import Session
-from lab.api.table import perform
-from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
+from lab.api.table import carry_out
+from lab.api.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.machines.epoch import ended, going_on
@@ -43,6 +43,7 @@ from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
 from lab.topology.places import as_recorded
 from lab.topology.provision import provision, start_nodes, wait_ready
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
@@ -106,6 +107,7 @@ class Supervisor:
         self.lab.warn, self.lab.on_lost = self.warn, self._lose
         self.lab.notice = self.notice
         self._notices: list[str] = []
+        self._files_key = OneTimeKey()  # for the files of commands, as long as this process lives
         self.session = Session(
             self.lab,
             self.keeper,
@@ -201,7 +203,9 @@ class Supervisor:
                 raise self.lost or asked
             stop.cancel()
             starting.result()
-            await ControlServer(self.lab.client).serve({RunCommand: self._serve})
+            await ControlServer(self.lab.client).serve(
+                {RunCommand: self._serve, OpenFiles: self._open_files}
+            )
             self.folder.note_supervisor(serving=True)
             self.ready.set()
             missing = missing_of(await all_seen(self.session))
@@ -308,12 +312,13 @@ class Supervisor:
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
-            command = decode_command(message.command)
-            answer = await perform(self.session, command, message.vcenter, message.user)
+            return await carry_out(self.session, message, self._files_key)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
             return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
-        return CommandDone(answer=encode_answer(answer))
+
+    async def _open_files(self, message: OpenFiles, sender: str) -> FilesOpen:
+        return FilesOpen(public_key=self._files_key.public)
 
 
 def _failed(error: BaseException) -> ProgressLine:

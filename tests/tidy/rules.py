@@ -19,7 +19,7 @@ FILE_LINES, FUNCTION_LINES, LINE_WIDTH = 700, 60, 100
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc"}
 _PRAGMA = re.compile(r"\s+# (noqa|type:|pragma:).*$")
 _ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNORECASE)
-_GENERATED = {"requirements.lock", "requirements-mutants.lock"}
+_GENERATED = {"requirements.lock", "requirements-dev.lock", "requirements-mutants.lock"}
 _DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
 _WORDS = {
     "a package registry's host": re.compile(
