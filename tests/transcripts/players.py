@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,18 @@ import msgspec
 import pytest
 import yaml
 
-from lab.api.commands import Command
 from lab.api.documents import document_of
+from lab.api.remote import Remote
 from lab.api.schema import schema
-from lab.api.table import perform
-from lab.api.wire import decode_answer, decode_command, encode_answer, encode_command
+from lab.api.table import carry_out
+from lab.api.wire import (
+    CommandDone,
+    FilesOpen,
+    OpenFiles,
+    RunCommand,
+    decode_answer,
+    decode_command,
+)
 from lab.cli.main import run
 from lab.cli.values import duration
 from lab.errors import KeysteadError
@@ -31,6 +38,7 @@ from lab.simulation.sim_lab import make
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
+from protocol.crypto.transfer import OneTimeKey
 from tests.lab.api.json_schema import misfits
 from tests.transcripts.files import certificate, sign
 from tests.transcripts.names import Names
@@ -66,16 +74,20 @@ class SimulatedLab:
         seed = changes.pop("seed", SEED)
         changes.setdefault("tpm", "model")
         self.lab, self.session = make(plan(load(topology, **changes)), seed)
+        self.key = OneTimeKey()
         leases = self.session.keeper.keep_leases(self.lab.lease_tick_s)
         self.lab.world.spawn(None, "leases", leases)
 
-    def do(self, command: Command[A], vcenter: str, user: str) -> A:
-        """As the supervisor of a lab does it, by way of the wire; the answer is as published."""
-        asked = decode_command(encode_command(command))
-        answer = self._run(lambda: perform(self.session, asked, vcenter, user))
+    def serve(self, message: RunCommand) -> CommandDone:
+        """As the supervisor of a lab does it; the answer is as the schema says."""
+        try:
+            done: CommandDone = self._run(lambda: carry_out(self.session, message, self.key))
+        except KeysteadError as error:
+            return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
+        answer = decode_answer(decode_command(message.command), done.answer)
         document = msgspec.json.decode(msgspec.json.encode(document_of(answer)))
         assert misfits(document, published(type(answer).__name__), api()) == []
-        return decode_answer(command, encode_answer(answer))
+        return done
 
     def wait(self, seconds: float) -> None:
         """Let this many lab seconds pass."""
@@ -89,24 +101,22 @@ class SimulatedLab:
         self.lab.loop.close()
 
 
-class Door:
-    """In the place of ``lab.api.remote.Remote``: a simulated lab answers.
+class Door(Remote):
+    """The command line's own way to a lab, with a simulated one at its end.
 
     Within one connection a lab second passes before each further command, so that a command which
     waits for something sees it happen. Before each, ``Stage.at_look`` is called with its number.
     """
 
     def __init__(self, stage: Stage, folder: LabFolder, vcenter: str, user: str) -> None:
+        super().__init__(folder, vcenter, user)
         self._stage, self._name = stage, folder.name
-        self._vcenter, self._user = vcenter, user
         self._looks = 0
 
     async def __aenter__(self) -> Door:
         self._lab()
+        self._client = self  # type: ignore[assignment]
         return self
-
-    async def __aexit__(self, *error: object) -> None:
-        """The lab stays."""
 
     def _lab(self) -> SimulatedLab:
         lab = self._stage.labs.get(self._name)
@@ -114,15 +124,25 @@ class Door:
             raise KeysteadError("KS-LAB-001", f"there is no lab {self._name}")
         return lab
 
+    async def _while_it_runs(self, work: Coroutine[Any, Any, A]) -> A:
+        return await work
+
     async def follow(self, callback: Callable[[Any], None]) -> None:
         """Progress is shown on terminals only."""
 
-    async def do(self, command: Command[A]) -> A:
+    async def request(self, to: object, message: object, *, within_s: float) -> Any:
+        """In the place of the control broker."""
+        if isinstance(message, OpenFiles):
+            return FilesOpen(public_key=self._lab().key.public)
+        assert isinstance(message, RunCommand)
         self._looks += 1
         self._stage.at_look(self._looks)
         if self._looks > 1:
             self._lab().wait(1.0)
-        return self._lab().do(command, self._vcenter, self._user)
+        return self._lab().serve(message)
+
+    async def close(self) -> None:
+        """The lab stays."""
 
 
 class Stage:
