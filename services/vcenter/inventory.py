@@ -33,10 +33,12 @@ from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.index import Index
 from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
+    FORMAT,
     ROW_OF,
     AuthorityRow,
     ClusterRow,
     DeletedRow,
+    GrantRow,
     HostRow,
     KeyRow,
     OperationRow,
@@ -134,11 +136,14 @@ class Inventory:
         self.roles: dict[str, RoleRow] = {}
         self.permissions: dict[str, PermissionRow] = {}
         self.relocations: dict[VmName, RelocationRow] = {}
+        self.grants: dict[str, GrantRow] = {}
         self.index = Index(self.vms)
 
     async def load(self) -> None:
         """Rebuild the view from the database; the first thing at start."""
         rows = await self._database.query(_read_all)
+        if rows and await self._database.query(_format) < FORMAT:
+            rows = await self._database.transact(_with_grants)
         for table, row in rows:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
 
@@ -207,6 +212,8 @@ class Inventory:
                 view = self.permissions
             case Table.RELOCATION:
                 view = self.relocations
+            case Table.GRANT:
+                view = self.grants
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)
@@ -301,13 +308,30 @@ class Inventory:
         """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""
         return self.index.keys_of(cluster)
 
-    def used_outside(self, cluster: ClusterName, key: CryptoKeyId) -> bool:
-        """Whether VMs or hosts of other clusters use the key."""
-        return (
-            any(self.vms[name].cluster != cluster for name in self.index.vms_with.names(key))
-            or any(self.hosts[name].cluster != cluster for name in self.index.hosts_with.names(key))
-            or any(name != cluster for name in self.index.clusters_with.names(key))
+    def is_granted(self, cluster: ClusterName, key: CryptoKeyId) -> bool:
+        """Whether the hosts of the cluster may be given the key (C28)."""
+        return any(row.cluster == cluster and not row.ended for row in self._grants_of(key))
+
+    def belongs_to_others(self, cluster: ClusterName, vm: VmName, key: CryptoKeyId) -> bool:
+        """Whether the key is known to be none of this VM, if that is in this cluster (C28).
+
+        It is a host key or a vSAN key of another cluster; or it was given to other VMs only, and
+        to none in this cluster that still has it.
+        """
+        index = self.index
+        if (
+            any(self.hosts[name].cluster != cluster for name in index.hosts_with.names(key))
+            or any(name != cluster for name in index.clusters_with.names(key))
+            or any(name != cluster for name in index.vsans_with.names(key))
+        ):
+            return True
+        rows = self._grants_of(key)
+        return bool(rows) and not any(
+            row.vm == vm or (row.cluster == cluster and not row.ended) for row in rows
         )
+
+    def _grants_of(self, key: CryptoKeyId) -> list[GrantRow]:
+        return [self.grants[name] for name in self.index.grants_of.names(key)]
 
 
 _Outcome = tuple[Table, str, Row | None]
@@ -373,6 +397,22 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
         for name, body in connection.execute(select, (named,))
     ]
     return [row.name for row in rows if row.host == host]
+
+
+def _format(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT number FROM format").fetchone()[0])
+
+
+def _with_grants(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
+    """Bring a database of format 1 to the present one: the keys of its VMs were given to their
+    clusters. Returns all rows."""
+    for row in _read_table(connection, Table.VM):
+        if isinstance(row, VmRow):
+            for key in row.keys:
+                grant = GrantRow.of(row.name, row.cluster, key)
+                _write(connection, Table.GRANT, grant.name, grant)
+    connection.execute("UPDATE format SET number = ?", (FORMAT,))
+    return _read_all(connection)
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:

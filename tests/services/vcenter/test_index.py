@@ -21,6 +21,7 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Database
+from services.vcenter.grants import ended, granted
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -103,6 +104,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(released, SOME_KEYS, SOME_HOSTS).map(some),
     st.builds(dropped, KEYS, HOSTS).map(one),
     st.builds(used_again, SOME_KEYS).map(some),
+    st.builds(granted, VMS, CLUSTERS, SOME_KEYS).map(some),
+    st.builds(ended, VMS, SOME_KEYS).map(some),
 )
 
 
@@ -111,6 +114,10 @@ class _Memory(Database):
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect(":memory:")
+        self.prepare()
+
+    def prepare(self) -> None:
+        """As each life of vCenter does at its start."""
         for statement in SCHEMA:
             self._connection.execute(statement)
 
@@ -168,6 +175,40 @@ def test_after_any_commands_the_index_is_what_the_rows_say(commands: list[Comman
         check_index(loaded)
         assert loaded.vms == inventory.vms and list(loaded.vms) == list(inventory.vms)
         assert loaded.released == inventory.released
+        assert loaded.grants == inventory.grants
+
+
+def test_a_database_from_before_there_were_grants_has_those_of_its_vms() -> None:
+    key = CryptoKeyId(KeyId("k1"), ProviderId("p"))
+
+    def older(connection: sqlite3.Connection) -> None:
+        connection.execute(f"DROP TABLE {Table.GRANT}")
+        connection.execute("DROP TABLE format")
+
+    with closing(_Memory()) as memory:
+        done(Inventory(memory, None, _Now()).commit(*host(H, C)(None), new_vm(vm(A, C, H, (key,)))))  # type: ignore[arg-type]
+        done(memory.transact(older))
+        for life in range(2):
+            memory.prepare()
+            inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
+            done(inventory.load())
+            assert inventory.is_granted(C, key), life
+        done(inventory.commit(*ended(A, (key,))))
+        memory.prepare()
+        inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
+        done(inventory.load())
+        assert not inventory.is_granted(C, key), "that is done once"
+
+
+def test_vms_of_a_new_database_have_no_grants_by_themselves() -> None:
+    """A vCenter that was rebuilt has VMs by what hosts say."""
+    key = CryptoKeyId(KeyId("k1"), ProviderId("p"))
+    with closing(_Memory()) as memory:
+        done(Inventory(memory, None, _Now()).commit(new_vm(vm(A, C, H, (key,)))))  # type: ignore[arg-type]
+        memory.prepare()
+        inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
+        done(inventory.load())
+        assert not inventory.is_granted(C, key)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.integers(-1, 21))
