@@ -33,7 +33,6 @@ from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.index import Index
 from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
-    FORMAT,
     ROW_OF,
     AuthorityRow,
     ClusterRow,
@@ -142,8 +141,6 @@ class Inventory:
     async def load(self) -> None:
         """Rebuild the view from the database; the first thing at start."""
         rows = await self._database.query(_read_all)
-        if rows and await self._database.query(_format) < FORMAT:
-            rows = await self._database.transact(_with_grants)
         for table, row in rows:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
 
@@ -397,22 +394,6 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
         for name, body in connection.execute(select, (named,))
     ]
     return [row.name for row in rows if row.host == host]
-
-
-def _format(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT number FROM format").fetchone()[0])
-
-
-def _with_grants(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
-    """Bring a database of format 1 to the present one: the keys of its VMs were given to their
-    clusters. Returns all rows."""
-    for row in _read_table(connection, Table.VM):
-        if isinstance(row, VmRow):
-            for key in row.keys:
-                grant = GrantRow.of(row.name, row.cluster, key)
-                _write(connection, Table.GRANT, grant.name, grant)
-    connection.execute("UPDATE format SET number = ?", (FORMAT,))
-    return _read_all(connection)
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:

@@ -403,9 +403,6 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.GRANT: GrantRow,
 }
 
-FORMAT = 2
-"""Of the database. In 1 there were no grants: every key of a VM counted as given to its cluster."""
-
 SCHEMA: tuple[str, ...] = (
     *(
         f"CREATE TABLE IF NOT EXISTS {table} ("
@@ -414,8 +411,4 @@ SCHEMA: tuple[str, ...] = (
     ),
     "CREATE TABLE IF NOT EXISTS event ("
     "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, body TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS format (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER)",
-    # Databases of format 1 have no such table; a new database has no VM.
-    f"INSERT OR IGNORE INTO format SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM {Table.VM}) "  # noqa: S608
-    f"THEN 1 ELSE {FORMAT} END",
 )

@@ -243,7 +243,10 @@ class VCenter:
         session = self.sessions.get(row.host)
         connected = session is not None and session.state is HostConnectionState.CONNECTED
         return vm_info(
-            row, host_connected=connected, listed=self.sessions.lists(row.host, row.name)
+            row,
+            host_connected=connected,
+            listed=self.sessions.lists(row.host, row.name),
+            not_granted=self.not_granted(row),
         )
 
     def provider_info(self, name: ProviderId) -> ProviderInfo:

@@ -122,6 +122,8 @@ async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
     if new := vc.not_granted(row):
         await vc.sessions.check_believed(session.host, row.name, row.keys)
         await vc.inventory.commit(*granted(row.name, row.cluster, new))
+        for host in vc.inventory.hosts_of(row.cluster):
+            vc.gathered.want(host.name)  # STD-12
     await vc.remediation.restore(session, row.name, may_unlock=True)
     row = vc.vm(message.vm)
     if row.lock_event is not None:

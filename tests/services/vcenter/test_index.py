@@ -114,10 +114,6 @@ class _Memory(Database):
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect(":memory:")
-        self.prepare()
-
-    def prepare(self) -> None:
-        """As each life of vCenter does at its start."""
         for statement in SCHEMA:
             self._connection.execute(statement)
 
@@ -176,39 +172,6 @@ def test_after_any_commands_the_index_is_what_the_rows_say(commands: list[Comman
         assert loaded.vms == inventory.vms and list(loaded.vms) == list(inventory.vms)
         assert loaded.released == inventory.released
         assert loaded.grants == inventory.grants
-
-
-def test_a_database_from_before_there_were_grants_has_those_of_its_vms() -> None:
-    key = CryptoKeyId(KeyId("k1"), ProviderId("p"))
-
-    def older(connection: sqlite3.Connection) -> None:
-        connection.execute(f"DROP TABLE {Table.GRANT}")
-        connection.execute("DROP TABLE format")
-
-    with closing(_Memory()) as memory:
-        done(Inventory(memory, None, _Now()).commit(*host(H, C)(None), new_vm(vm(A, C, H, (key,)))))  # type: ignore[arg-type]
-        done(memory.transact(older))
-        for life in range(2):
-            memory.prepare()
-            inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
-            done(inventory.load())
-            assert inventory.is_granted(C, key), life
-        done(inventory.commit(*ended(A, (key,))))
-        memory.prepare()
-        inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
-        done(inventory.load())
-        assert not inventory.is_granted(C, key), "that is done once"
-
-
-def test_vms_of_a_new_database_have_no_grants_by_themselves() -> None:
-    """A vCenter that was rebuilt has VMs by what hosts say."""
-    key = CryptoKeyId(KeyId("k1"), ProviderId("p"))
-    with closing(_Memory()) as memory:
-        done(Inventory(memory, None, _Now()).commit(new_vm(vm(A, C, H, (key,)))))  # type: ignore[arg-type]
-        memory.prepare()
-        inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
-        done(inventory.load())
-        assert not inventory.is_granted(C, key)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.integers(-1, 21))
