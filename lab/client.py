@@ -41,6 +41,7 @@ from lab.supervise.scratch import scratch
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from lab.topology.provision import provision
+from lab.topology.tpms import as_played
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 
@@ -126,7 +127,9 @@ class Lab:
     """A lab for the length of an ``async with`` block. See the module.
 
     ``topology``: name of a shipped Lab file, a path, or its content; keyword arguments change
-    it (``hosts=8``, ``vms=0``, ``tpm="model"``, ``key_persistence=True``, ``knobs={...}``).
+    it (``hosts=8``, ``vms=0``, ``key_persistence=True``, ``knobs={...}``). TPMs are those of the
+    file, in the simulation played by the model; ``tpm="libtpms"`` or ``"model"`` says what plays
+    them, and ``"none"`` takes those of hosts away.
     ``patch``: a module that every process with nodes imports first (``tests.mutations.bugs``).
     ``watched``: all that is said and every secret are kept, for searches (``LabCore.watch``).
     """
@@ -143,10 +146,9 @@ class Lab:
     ) -> None:
         if mode not in ("sim", "lab"):  # a word that a type checker would have refused
             raise KeysteadError("KS-USE-003", f"mode {mode!r}: 'sim' or 'lab'")
-        if mode == "sim":
-            changes.setdefault("tpm", "model")
+        file = load(topology, **changes)
         self.mode = mode
-        self.topology: Topology = plan(load(topology, **changes))
+        self.topology: Topology = plan(file if changes.get("tpm") else as_played(file, mode))
         self.seed = secrets.randbelow(1 << 31) if seed is None else seed
         self._patch, self._watched = patch, watched
         self._way: Way | None = None

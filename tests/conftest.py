@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.corpus.ordering import first_those_of
 from tests.reached import plugin
+from tests.services.kms.memory import closing_databases
 
 # A machine that others use too is slow at times: no test fails on a time.
 settings.register_profile(
@@ -37,6 +38,12 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """For tests that do not choose one; environments of processes begin with it too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _databases_end_with_their_test() -> Iterator[None]:
+    with closing_databases():
         yield
 
 

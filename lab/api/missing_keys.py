@@ -32,15 +32,22 @@ def of_key(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
 
 
 def _why_gone(host: HostFacts) -> Reason:
-    if host.persistence or host.boot == 1:
+    if host.lost_unsaved_keys:
+        return Reason(
+            "The key is neither in the host's key cache nor in its sealed store. Keys are saved "
+            f"hourly (config_save), and {host.host} went down without saving: what came since "
+            "the last save is lost.",
+            "DUR-02",
+        )
+    if host.stores_keys or host.boot == 1:
         return Reason(
             "The key is neither in the host's key cache nor in its sealed store: this host never "
             "had it, or it was removed.",
             "KP-15",
         )
     return Reason(
-        f"The key cache of {host.host} ended with its reboot (boot {host.boot}), and key "
-        "persistence is off.",
+        f"The key cache of {host.host} ended with its reboot (boot {host.boot}). "
+        f"{host.without_persistence}.",
         "STD-13",
     )
 

@@ -103,6 +103,8 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         crypto_state=own.crypto_state.value if own else None,
         host_key=await _host_key(session, host, own),
         persistence=own.key_persistence if own else None,
+        saves_hourly=session.lab.spec(host).knobs.get("config_save") == "hourly",
+        ended=machine.ended,
         tpm=own.tpm_present if own else None,
         mode=own.protection_mode.value if own else None,
         attestation=attestation,
@@ -114,6 +116,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         disconnected=listed is not None and listed.connection is HostConnectionState.DISCONNECTED,
         maintenance=own is not None and own.in_maintenance_mode,
         derives=own.kdks if own else (),
+        only_native=own is not None and _only_native(own),
         trusted=trust is not None,
         unattested=_unattested(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
@@ -122,6 +125,11 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         lost=lost_machine(session, host),
         vcenter_lost=lost_machine(session, session.vcenter),
     )
+
+
+def _only_native(own: HostSummary) -> bool:
+    kinds = {ref.management_type for ref in own.providers}
+    return kinds == {ManagementType.NATIVE_PROVIDER}
 
 
 async def _unmounted(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:

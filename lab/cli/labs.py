@@ -46,7 +46,7 @@ class Shape:
     pack: Annotated[int | None, Parameter(help="Hosts in one process.")] = None
     tpm: Annotated[
         Literal["none", "libtpms", "model"] | None,
-        Parameter(help="TPM under each host: libtpms (real), none; model is for simulations."),
+        Parameter(help="What plays the TPMs of the file: libtpms; none: its hosts have none."),
     ] = None
     kms: Annotated[
         int | None, Parameter(help="Key servers of the one provider: 1, or 2 that replicate.")

@@ -44,7 +44,7 @@ from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import health, is_on
 from services.vcenter.providers.registry import Providers
 from services.vcenter.providers.symkey import Symkey
-from services.vcenter.tables import ClusterRow, HostRow, Relocation, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, Relocation, VmRow
 from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.authority import Authority
@@ -200,6 +200,13 @@ class VCenter:
             raise NotFound(f"host {name} is not in the inventory")
         return row
 
+    def provider(self, name: ProviderId) -> ProviderRow:
+        """The key provider of that name; ``NotFound`` when there is none (any more)."""
+        row = self.inventory.providers.get(name)
+        if row is None:
+            raise NotFound(f"there is no key provider {name}")
+        return row
+
     def provider_for(
         self, asked: ProviderId | None, cluster: ClusterName | None = None
     ) -> ProviderId:
@@ -251,9 +258,7 @@ class VCenter:
 
     def provider_info(self, name: ProviderId) -> ProviderInfo:
         """The provider as a client sees it; ``NotFound`` when there is none."""
-        row = self.inventory.providers.get(name)
-        if row is None:
-            raise NotFound(f"there is no key provider {name}")
+        row = self.provider(name)
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
         if row.management_type is ManagementType.TRUST_AUTHORITY:

@@ -19,6 +19,7 @@ _DRIVERS = (
     "services/runtime/tpm/",
     "chaos/history",
     "chaos/report",
+    "containers/",  # programs that run while an image is built
     "lab/",
     "tests/",
 )

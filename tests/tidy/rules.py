@@ -19,7 +19,7 @@ FILE_LINES, FUNCTION_LINES, LINE_WIDTH = 700, 60, 100
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc"}
 _PRAGMA = re.compile(r"\s+# (noqa|type:|pragma:).*$")
 _ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNORECASE)
-_GENERATED = {"requirements.lock", "requirements-mutants.lock"}
+_GENERATED = {"requirements.lock", "requirements-dev.lock", "requirements-mutants.lock"}
 _DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
 _WORDS = {
     "a package registry's host": re.compile(
@@ -30,6 +30,16 @@ _WORDS = {
     "a file outside this tree": re.compile(r"\.\./share[d]|\bshare[d]/(design|spec|vectors)"),
     "the number of an issue": re.compile(r"\b[Ii]ssue[s]? #?\d|(?<![\w&#/])#\d{1,4}\b"),
     "work left for later": re.compile(r"\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b"),
+}
+
+
+_ENDINGS = frozenset(
+    "abort aclose cancel close disconnect end join kill release remove rmtree shutdown stop"
+    " terminate unlink".split()
+)
+_MAY_FINALISE = {
+    # Opened with ``check_same_thread=False``: any thread may close it.
+    "services/runtime/sim/database.py",
 }
 
 
@@ -107,6 +117,31 @@ def _named(name: str, text: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
+def finalisers_close_nothing(source: Source) -> list[str]:
+    """No ``__del__`` or ``weakref.finalize`` closes or ends a thing.
+
+    The garbage collector runs on any thread, inside whatever else happens there: a connection that
+    belongs to one thread refuses, and another test is blamed.
+    """
+    if not source.python or source.path in _MAY_FINALISE:
+        return []
+    found = []
+    for node in ast.walk(source.tree()):
+        if isinstance(node, ast.FunctionDef) and node.name == "__del__":
+            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+            names = {name for call in calls for name in _called(call) if name in _ENDINGS}
+            found += [source.at(node.lineno, f"__del__ calls {name}") for name in sorted(names)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "weakref.finalize":
+            found.append(source.at(node.lineno, "weakref.finalize runs on any thread"))
+    return found
+
+
+def _called(call: ast.Call) -> list[str]:
+    if isinstance(call.func, ast.Attribute):
+        return [call.func.attr]
+    return [call.func.id] if isinstance(call.func, ast.Name) else []
+
+
 def words_belong_here(source: Source) -> list[str]:
     """Nothing that only the machine, the registry or the plans of one day can explain."""
     return [
@@ -125,5 +160,6 @@ RULES: tuple[Rule, ...] = (
     named_for_a_noun,
     module_says_what_it_is,
     package_is_mapped,
+    finalisers_close_nothing,
     words_belong_here,
 )

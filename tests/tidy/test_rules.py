@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.tidy.around_ports import ways_around
+from tests.tidy.assumed_rows import assumes_a_row
 from tests.tidy.dangling import leads_nowhere
 from tests.tidy.rules import (
     Rule,
     file_is_short,
+    finalisers_close_nothing,
     functions_are_short,
     lines_are_narrow,
     module_says_what_it_is,
@@ -69,6 +71,21 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (module_says_what_it_is, "tests/lab/test_silent.py", "# a comment is no docstring\n"),
         (package_is_mapped, "lab/cli/__init__.py", DOC),
         (package_is_mapped, "services/kms/__init__.py", '"""``core`` and ``service`` only."""'),
+        (
+            finalisers_close_nothing,
+            "tests/services/kms/memory.py",
+            "class A:\n  def __del__(self):\n    self.close()\n",
+        ),
+        (
+            finalisers_close_nothing,
+            "lab/core.py",
+            "class A:\n  def __del__(self):\n    if self.fd:\n      os.close(self.fd)\n",
+        ),
+        (
+            finalisers_close_nothing,
+            "services/kms/store.py",
+            "weakref.finalize(self, self.connection.close)\n",
+        ),
         (words_belong_here, "README.md", "from https://" + "pypi" + ".org/simple"),
         (words_belong_here, "requirements.lock", "# files.python" + "hosted.org"),
         (words_belong_here, "lab/core.py", 'HOME = "/ro' + 'ot/labs"'),
@@ -93,6 +110,9 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
             '"""What is refused; nats' + '.md has the list."""',
         ),
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
+        (assumes_a_row, "services/vcenter/x.py", "f = lambda: self._inventory.providers[name]"),
+        (assumes_a_row, "services/vcenter/tasks/x.py", "kind = vc.inventory.hosts[name].cluster"),
+        (assumes_a_row, "services/vcenter/key_users.py", "row = inventory.vms[name]"),
         (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
         (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),
     ],
@@ -113,6 +133,20 @@ def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
         (named_for_a_noun, "lab/commonality.py", DOC),
         (package_is_mapped, "lab/core.py", DOC),
         (package_is_mapped, "lab/topology/shipped/__init__.py", '"""One file per lab."""'),
+        (assumes_a_row, "services/vcenter/x.py", "row = vc.inventory.providers.get(name)"),
+        (assumes_a_row, "services/vcenter/x.py", "row = vc.inventory.clusters[row.cluster]"),
+        (assumes_a_row, "services/vcenter/x.py", "users.hosts[0], page.vms[-1]"),
+        (assumes_a_row, "services/vcenter/inventory.py", "return self.inventory.hosts[name]"),
+        (
+            finalisers_close_nothing,
+            "tests/lab/test_loud.py",
+            "class A:\n  def __del__(self):\n    said.append('gone')\n",
+        ),
+        (
+            finalisers_close_nothing,
+            "services/runtime/sim/database.py",
+            "weakref.finalize(self, self.connection.close)\n",
+        ),
         (leads_nowhere, "lab/core.py", "# KMIP 1.4 section 3.22; docs/rules.md; TPM 2.0"),
         (leads_nowhere, "lab/core.py", "await clock.sleep(1.5)\nwait (2 s)"),
         (leads_nowhere, "README.md", "[ARCHITECTURE.md](ARCHITECTURE.md) names 3 files"),

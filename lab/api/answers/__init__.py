@@ -21,6 +21,7 @@
 - ``trust``      Trust Authority, as both vCenters tell of it
 - ``conformance``  assertions, played
 - ``kmip``       conversations of KMIP, played    - ``kmip_trust``  trust of KMIP servers
+- ``replay``     a verdict on a key server of anybody's
 - ``load``       figures of a load
 - ``sweep``      stores, struck at their storage calls
 """

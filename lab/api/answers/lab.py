@@ -18,8 +18,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A node and its machine.
 
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
-    lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended`` tells how
-    the last life ended, ``screen`` why it halted; ``rules`` are the link rules on what it sends.
+    lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
+    last life that is over ended; ``screen`` why it halted; ``rules``: link rules on what it sends.
     """
 
     node: NodeName

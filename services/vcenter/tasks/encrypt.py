@@ -260,13 +260,13 @@ async def give_key(
             return GivenKey(key, None, later, vc.sessions.moment())
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
             if maker is KeyMaker.DERIVATION:
-                check_backed_up(vc.inventory.providers[provider])
+                check_backed_up(vc.provider(provider))
                 await vc.remediation.hand_out_providers(session)
             await make_host_safe(vc, session, provider, caller=caller)
             await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:
-            raise not_asked(provider, vc.inventory.providers[provider].management_type)
+            raise not_asked(provider, vc.provider(provider).management_type)
         case _:
             assert_never(maker)
 

@@ -67,6 +67,7 @@ from protocol.messages.host import (
     ReconfigureVm,
     RemoveKeys,
     SessionOpened,
+    SetHaConfiguration,
     SetProviders,
     TpmAttestationReport,
     TpmCredentialActivated,
@@ -323,6 +324,10 @@ class ScriptedHost(Service):
     @serves(OpenSession)
     async def open(self, message: OpenSession, peer: Peer) -> SessionOpened:
         return SessionOpened(summary=self.summary())
+
+    @serves(SetHaConfiguration)
+    async def configure_ha(self, message: SetHaConfiguration, peer: Peer) -> Done:
+        return Done()
 
     @serves(CheckForUpdates)
     async def check(self, message: CheckForUpdates, peer: Peer) -> UpdateSet:
