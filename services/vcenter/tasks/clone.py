@@ -42,6 +42,7 @@ from services.vcenter.tasks.encrypt import (
     recorded,
 )
 from services.vcenter.tasks.migrate import bring_keys
+from services.vcenter.tasks.validity import check_valid
 from services.vcenter.tasks.vtpm import certify
 from services.vcenter.vcenter import VCenter
 
@@ -60,6 +61,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
         return VmCloned(vm=vc.vm_info(message.vm))
     vc.check_not_expected(message.vm)
     source = _source(vc, message)
+    await check_valid(vc, source.name)  # which a repeat has not been asked for yet
     if message.recrypt:
         caller.check((Privilege.RECRYPT,), "a clone with new keys")
     if before is not None and before.host in vc.inventory.hosts:
