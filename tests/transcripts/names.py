@@ -20,7 +20,8 @@ _BLOB = re.compile(r"(?<=/)[A-Za-z0-9_-]{60,}\b")  # a trusted key's id
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)", re.S)
 _ISO = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00)")
 _UNIX = re.compile(r"\b1[78]\d{8}(?:\.\d+)?\b")
-_GAP = re.compile(r"(?<=\b\d\.\d\d)\d(?= s\b)|(?<=\"gap_s\": \d\.\d\d)\d+")  # below 10 ms
+_GAP = re.compile(r"(?<=\b\d\.\d\d)\d(?= s\b)")  # of a switch-over: below 10 ms
+_JSON_GAP = re.compile(r"(?<=\"gap_s\": )[\d.]+")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -57,6 +58,7 @@ class Names:
         text = _BLOB.sub(self._blob, text)
         text = _PEM.sub(r"\1...\2", text)
         text = _GAP.sub("0", text)
+        text = _JSON_GAP.sub(lambda match: str(round(float(match[0]), 2)), text)
         text = _ISO.sub(self._moment, text)
         return _UNIX.sub(self._seconds, text)
 
