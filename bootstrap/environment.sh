@@ -70,6 +70,8 @@ install_packages() {
         lock_entries drop tpm2-pytss >"$wanted"
     fi
     step KS-SETUP-009 "$what" uv_install --require-hashes --build-constraints "$lock" -r "$wanted"
+    [ -z "$tools" ] || step KS-SETUP-009 'packages of requirements-dev.lock, for tests' \
+        uv_install --require-hashes --no-deps -r "$dev_lock"
     step KS-SETUP-010 'keystead in this environment' \
         uv_install --no-deps --no-build-isolation --reinstall-package keystead -e "$here"
     # Without bytecode, as in a checkout that cannot be written, each start is a little slower.
@@ -121,6 +123,8 @@ set_up() {
     started=$(date +%s)
     exec 8>&2
     trap interrupted INT TERM HUP
+    # An environment that has the tools of tests keeps them up to date.
+    case ${stamp_holds:-} in *+dev) tools=dev ;; esac
     rm -f "$venv/keystead-stamp"
     [ -n "${version:-}" ] || find_python
     settle_for_what_is_there
@@ -130,7 +134,7 @@ set_up() {
     install_uv
     install_packages
     rm -f "$venv/keystead-unfinished"
-    printf '%s %s\n' "$want" "$sum" >"$venv/keystead-stamp"
+    printf '%s%s %s\n' "$want" "${tools:++dev}" "$sum" >"$venv/keystead-stamp"
     say "environment ready after $(($(date +%s) - started)) s"
     leave
     trap - EXIT INT TERM HUP

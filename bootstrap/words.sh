@@ -17,11 +17,12 @@ TEXT
 
 setup_help() {
     cat <<TEXT
-Usage: ./keystead setup [--print | --tpm none] [--yes]
+Usage: ./keystead setup [--print | --runtime | --tpm none] [--yes]
 
 Builds the environment in .venv and stops; every other command does so when it needs it.
 
     --print     tell the steps, and do nothing
+    --runtime   without the tools that only tests need
     --tpm none  without TPM libraries, so that no Debian package but Python is needed
     --yes       do not ask before Debian packages are installed
 TEXT
@@ -56,6 +57,8 @@ $elsewhere
    configuration names (index-url, cert, or PIP_INDEX_URL, PIP_CERT, SSL_CERT_FILE).
 4. Installs what requirements.lock pins, by hash; tpm2-pytss is compiled once and cached by uv:
      uv pip install --require-hashes -r requirements.lock
+   \`test\` and \`setup\` add the tools that only tests need:
+     uv pip install --require-hashes --no-deps -r requirements-dev.lock
      uv pip install --no-deps -e .
 5. Writes the stamp .venv/keystead-stamp, so that later starts skip all of this.
 Removing it again: delete this checkout (or its .venv* folders).

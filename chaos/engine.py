@@ -34,7 +34,7 @@ from chaos.observe.remains import Opened
 from chaos.points import Strikes
 from chaos.progress import Phases, Progress, quiet
 from chaos.proving import never_begun, nothing_done
-from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
+from chaos.verdict import WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
 from chaos.watch import Watch
 from chaos.workload import Means, load_name, perform
 
@@ -347,7 +347,8 @@ class _Run:
             exit_code=int(code),
             seed=self.plan.seed,
             trace_hash=trace() if trace is not None else self.history.trace,
-            tpms=tuple(sorted(self.watch.tpms)),
+            tpms=tuple(sorted(set(self.watch.tpms.values()))),
+            tpm_hosts=hosts_by_tpm(self.watch.tpms),
             run=self.run_id,
             checks=(*self.judged, *self.recovery),
             reasons=tuple(self.harness) or reasons_of(code, self.judged + self.recovery),

@@ -52,6 +52,31 @@ _RANGE_LIMIT = 10_000
 _LONGEST = 500  # characters of a selector
 
 
+def in_short(names: Sequence[str]) -> list[str]:
+    """Names as ranges where they follow each other: ``esxi-[001-003]``; in their order."""
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and name == _successor(runs[-1][-1]):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return [run[0] if len(run) == 1 else _range(run[0], run[-1]) for run in runs]
+
+
+def _successor(name: str) -> str:
+    """The name with the next number of the same width; empty when there is none."""
+    head = name.rstrip("0123456789")
+    number = name.removeprefix(head)
+    if not 0 < len(number) < 10 or not number.strip("9"):
+        return ""
+    return f"{head}{int(number) + 1:0{len(number)}}"
+
+
+def _range(first: str, last: str) -> str:
+    head = first.rstrip("0123456789")
+    return f"{head}[{first.removeprefix(head)}-{last.removeprefix(head)}]"
+
+
 def select_nodes(selector: object, directory: Directory, draws: Draws) -> tuple[NodeName, ...]:
     """The nodes that ``selector`` names, at least one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -10,7 +10,9 @@ import msgspec
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.requirements import REQUIRES
 from chaos.keeper import StillThere
+from chaos.selectors import in_short
 from protocol.messages.agent import TpmBackend
+from protocol.terms import NodeName
 
 
 class Exit(IntEnum):
@@ -43,6 +45,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     ``checks`` are hypotheses, then checks; ``left`` what has no undo. ``began`` and ``ended`` in
     lab seconds. ``tpms`` are what lay under the hosts: a verdict on ``model`` is none on a TPM.
+    ``tpm_hosts`` are the hosts with each of them where they differ; else it is empty.
     """
 
     verdict: str
@@ -51,11 +54,35 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     trace_hash: str
     run: str
     tpms: tuple[TpmBackend, ...] = ()
+    tpm_hosts: dict[TpmBackend, tuple[NodeName, ...]] = {}
     checks: tuple[CheckResult, ...]
     reasons: tuple[str, ...] = ()
     left: tuple[StillThere, ...] = ()
     began: float = 0.0
     ended: float = 0.0
+
+    @property
+    def tpm_text(self) -> str:
+        """What lay under its hosts; with their names where they differ."""
+        return tpm_text(self.tpms, self.tpm_hosts)
+
+
+def hosts_by_tpm(
+    tpms: Mapping[NodeName, TpmBackend],
+) -> dict[TpmBackend, tuple[NodeName, ...]]:
+    """The hosts with each kind of TPM; empty where all have the same."""
+    kinds = sorted(set(tpms.values()))
+    if len(kinds) < 2:
+        return {}
+    return {kind: tuple(sorted(host for host in tpms if tpms[host] is kind)) for kind in kinds}
+
+
+def tpm_text(tpms: Sequence[str], hosts: Mapping[TpmBackend, Sequence[NodeName]]) -> str:
+    """What lies under the hosts of a lab: ``libtpms``, or ``libtpms under esxi-001, none under
+    esxi-[002-003]``."""
+    if not hosts:
+        return ", ".join(tpms)
+    return ", ".join(f"{kind} under {' '.join(in_short(hosts[kind]))}" for kind in hosts)
 
 
 def exit_of(

@@ -22,21 +22,21 @@ from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
 from chaos.observe.values import Values
 from protocol.messages.agent import TpmBackend
-from protocol.terms import PowerState, Role
+from protocol.terms import NodeName, PowerState, Role
 
 T = TypeVar("T")
 
 
 @dataclass
 class Watch:
-    """The looks of one run, which are records of its history. ``tpms`` are what was seen under the
-    hosts, ``since`` is when they began, in lab seconds."""
+    """The looks of one run, which are records of its history. ``tpms`` are what was seen under
+    each host, ``since`` is when they began, in lab seconds."""
 
     lab: Lab
     history: History
     seed: int
     opened: Opened | None
-    tpms: set[TpmBackend] = field(default_factory=set)
+    tpms: dict[NodeName, TpmBackend] = field(default_factory=dict)
     since: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Watch:
             about = {"boot": status.boot, "role": status.role.value}
             self.history.add("state", node, op="counters", **about, **status.counters)
             if status.role is Role.ESXI:
-                self.tpms.add(status.tpm)
+                self.tpms[node] = status.tpm
 
     async def begin(self) -> None:
         """The first looks, in the steady state."""

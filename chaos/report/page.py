@@ -87,7 +87,7 @@ def _facts(story: Story) -> dict[str, Any]:
         "mode": _MODES.get(story.mode, story.mode),
         "seed": story.plan.seed,
         "lab": f"{hosts} hosts, {len(story.directory.vms)} VMs",
-        "TPM": ", ".join(verdict.tpms) if verdict and verdict.tpms else story.tpm,
+        "TPM": verdict.tpm_text if verdict and verdict.tpms else story.tpm,
         "lab time": moment(round(story.seconds, 1)),
         "began": began,
         "code": story.code,

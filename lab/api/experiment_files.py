@@ -81,11 +81,10 @@ def prepared(
     given: Sequence[str] = (),
     pace: float | None = None,
 ) -> Prepared:
-    """The plan of an experiment with these parameters; ``tpm`` None: the model in virtual time,
-    else the file's own, as is ``pace``."""
-    changes = {"tpm": tpm or ("model" if mode == "sim" else None), "pace": pace}
+    """The plan of an experiment with these parameters, for a lab of its own in ``mode``; ``tpm``
+    and ``pace``: the file's own when they are None."""
     try:
-        made = prepare(experiment, seed, changes, parameters(given))
+        made = prepare(experiment, seed, {"tpm": tpm, "pace": pace}, parameters(given), mode)
         _playable(made.plan, mode)
         options = (
             *(("--tpm", tpm) if tpm else ()),

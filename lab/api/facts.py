@@ -6,9 +6,12 @@ None stands for what nobody could be asked of.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.releases import Feature
 from protocol.terms import ManagementType
+
+ADD_TPM: Final = "add a TPM"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class KeyFacts:
     there.
 
     ``kind``: of its provider, as vCenter, the host or else the lab file says. ``loaded``: the host
-    took it from its persisted store in this life.
+    took it from its persisted store in this life. ``not_granted``: the VM whose key it is, when
+    vCenter knows that from its host alone (C28).
     """
 
     key: str
@@ -30,6 +34,7 @@ class KeyFacts:
     stored_on_host: bool | None = None
     loaded: bool | None = None
     kind: ManagementType = ManagementType.VCENTER
+    not_granted: str = ""
 
     @property
     def native(self) -> bool:
@@ -87,8 +92,10 @@ class HostFacts:
     crypto_state: str | None = None
     host_key: KeyFacts | None = None
     persistence: bool | None = None
+    saves_hourly: bool = False  # its keys, by ``config_save``
+    ended: str = ""  # how its last life that is over ended; empty if nobody saw it
     tpm: bool | None = None
-    mode: str | None = None
+    mode: str | None = None  # what protects its configuration: TPM or NONE
     attestation: str = ""  # why vCenter does not accept its TPM
     stored: int = 0
     cached: int = 0
@@ -98,6 +105,7 @@ class HostFacts:
     disconnected: bool = False  # from vCenter, by an administrator
     maintenance: bool = False
     derives: tuple[str, ...] = ()  # native providers in its own list
+    only_native: bool = False  # its list has no other providers
     trusted: bool = False  # it asks a Trust Authority for its keys
     unattested: str = ""  # why no Attestation Service has attested it
     too_old: bool = False  # its release has no key persistence
@@ -107,25 +115,54 @@ class HostFacts:
     vcenter_lost: LostMachine | None = None
 
     @property
+    def stores_keys(self) -> bool | None:
+        """Whether it stores keys that it is given: by key persistence, under the seal of a TPM
+        (KP-01)."""
+        return None if self.persistence is None else self.persistence and not self.unsealed
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether no TPM seals its configuration."""
+        return self.mode == "NONE"
+
+    @property
+    def lost_unsaved_keys(self) -> bool:
+        """Whether its last boot may have come without keys that it had stored (DUR-02)."""
+        unsaved = self.saves_hourly and self.ended != "stop"
+        return self.boot > 1 and bool(self.stores_keys) and unsaved
+
+    @property
     def without_persistence(self) -> str:
-        """Why it is off, as the beginning of a sentence."""
-        no = f"Its release has no {Feature.KEY_PERSISTENCE}"
-        return no if self.too_old else "Key persistence is off"
+        """Why it stores no keys, as the beginning of a sentence."""
+        if self.too_old:
+            return f"Its release has no {Feature.KEY_PERSISTENCE}"
+        if self.persistence:
+            return "Key persistence is on, but no TPM seals the configuration to store keys in"
+        return "Key persistence is off"
 
     @property
     def persisting(self) -> str:
-        """What turns key persistence on, or comes before that."""
+        """What makes it store keys, or comes before that."""
+        if self.too_old:
+            return self.upgrade
         enable = f"keystead esx {self.host} system security keypersistence enable"
-        return self.upgrade if self.too_old else enable
+        if not self.unsealed:
+            return enable
+        seal = f"keystead esx {self.host} system settings encryption set --mode=TPM"
+        if not self.tpm:
+            return ADD_TPM
+        return seal if self.persistence else f"{seal}; then {enable}"
 
 
 @dataclass(frozen=True)
 class VmFacts:
     """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
-    ``vcenter`` is the state of vCenter's machine."""
+    ``vcenter`` is the state of vCenter's machine; ``orphaned``: vCenter lists it on its host, which
+    answers and does not."""
 
     vm: str
     power: str | None
     crypto: str | None  # unlocked, locked, None = not encrypted
     vcenter: str
     wanted_on: bool | None = None
+    orphaned: bool = False

@@ -6,14 +6,13 @@ import json
 import platform
 import secrets
 import time
-import tomllib
-from importlib import metadata
 from typing import Any
 
 import msgspec
 
 from lab.api.answers.local import Brokers, Lab, LabDown, Version
 from lab.brokers.program import find_server
+from lab.doctor.installed import keystead_version, version_of
 from lab.errors import KeysteadError
 from lab.machines.attached import attached, elsewhere
 from lab.supervise import launching
@@ -213,24 +212,8 @@ def version() -> Version:
     except KeysteadError:
         server = None
     return Version(
-        keystead=_installed("keystead") or _of_tree(),
+        keystead=keystead_version(),
         python=platform.python_version(),
         nats_server=server,
-        tpm2_pytss=_installed("tpm2-pytss"),
+        tpm2_pytss=version_of("tpm2-pytss"),
     )
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _of_tree() -> str | None:
-    """The version of a checkout that is not installed."""
-    try:
-        with (launching.ROOT / "pyproject.toml").open("rb") as file:
-            return str(tomllib.load(file)["project"]["version"])
-    except (OSError, KeyError):
-        return None

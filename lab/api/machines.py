@@ -59,7 +59,8 @@ def missing_of(nodes: Iterable[Node]) -> tuple[str, ...]:
     missing: list[str] = []
     for node in nodes:
         if node.state is not MachineState.RUNNING:
-            lines = [line for line in (node.screen or node.ended).splitlines() if line.strip()]
+            ended = node.ended if node.state is MachineState.OFF else ""
+            lines = [line for line in (node.screen or ended).splitlines() if line.strip()]
             more = f" ({lines[0]})" if lines else ""
             missing.append(f"{node.node}: {node.state.value}{more}")
     return tuple(missing)

@@ -32,15 +32,22 @@ def of_key(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
 
 
 def _why_gone(host: HostFacts) -> Reason:
-    if host.persistence or host.boot == 1:
+    if host.lost_unsaved_keys:
+        return Reason(
+            "The key is neither in the host's key cache nor in its sealed store. Keys are saved "
+            f"hourly (config_save), and {host.host} went down without saving: what came since "
+            "the last save is lost.",
+            "DUR-02",
+        )
+    if host.stores_keys or host.boot == 1:
         return Reason(
             "The key is neither in the host's key cache nor in its sealed store: this host never "
             "had it, or it was removed.",
             "KP-15",
         )
     return Reason(
-        f"The key cache of {host.host} ended with its reboot (boot {host.boot}), and key "
-        "persistence is off.",
+        f"The key cache of {host.host} ended with its reboot (boot {host.boot}). "
+        f"{host.without_persistence}.",
         "STD-13",
     )
 
@@ -124,6 +131,8 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
                 f"keystead provider add {key.provider} --server KMS",
             )
         ]
+    if key.not_granted:
+        return [not_granted(key)]
     if key.link_cut:
         return [
             Reason(
@@ -141,6 +150,16 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
             )
         ]
     return [_why_not_from_the_server(key)]
+
+
+def not_granted(key: KeyFacts) -> Reason:
+    """No task has given the key to the VM's cluster."""
+    return Reason(
+        f"vCenter knows from a host alone that {key.not_granted} needs {key.key}: it brings no "
+        "key on a host's word.",
+        "C28",
+        f"keystead vm unlock {key.not_granted}",
+    )
 
 
 def _why_not_from_the_server(key: KeyFacts) -> Reason:

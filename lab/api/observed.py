@@ -18,7 +18,7 @@ from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, TrustView
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import HostInfo, ProviderInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
 from protocol.releases import FEATURES, Feature, has, release_of, written
 from protocol.terms import (
     CryptoKeyId,
@@ -103,6 +103,8 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         crypto_state=own.crypto_state.value if own else None,
         host_key=await _host_key(session, host, own),
         persistence=own.key_persistence if own else None,
+        saves_hourly=session.lab.spec(host).knobs.get("config_save") == "hourly",
+        ended=machine.ended,
         tpm=own.tpm_present if own else None,
         mode=own.protection_mode.value if own else None,
         attestation=attestation,
@@ -114,6 +116,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         disconnected=listed is not None and listed.connection is HostConnectionState.DISCONNECTED,
         maintenance=own is not None and own.in_maintenance_mode,
         derives=own.kdks if own else (),
+        only_native=own is not None and _only_native(own),
         trusted=trust is not None,
         unattested=_unattested(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
@@ -122,6 +125,11 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         lost=lost_machine(session, host),
         vcenter_lost=lost_machine(session, session.vcenter),
     )
+
+
+def _only_native(own: HostSummary) -> bool:
+    kinds = {ref.management_type for ref in own.providers}
+    return kinds == {ManagementType.NATIVE_PROVIDER}
 
 
 async def _unmounted(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
@@ -158,9 +166,15 @@ async def _host_key(session: Session, host: NodeName, own: HostSummary | None) -
 
 
 async def key_facts(
-    session: Session, key: CryptoKeyId, host: NodeName, own: HostSummary | None
+    session: Session,
+    key: CryptoKeyId,
+    host: NodeName,
+    own: HostSummary | None,
+    *,
+    of: VmInfo | None = None,
 ) -> KeyFacts:
-    """What is seen of a key, and of the ways by which it comes to this host."""
+    """What is seen of a key, and of the ways by which it comes to this host. ``of``: the VM whose
+    key it is, as vCenter lists it."""
     lab = session.lab
     listed: bool | None = None
     mine: ProviderInfo | None = None
@@ -191,6 +205,7 @@ async def key_facts(
         stored_on_host=at_host.stored if at_host else None,
         loaded=at_host.loaded if at_host else None,
         kind=mine.management_type if mine else _kind(session, key.provider_id, own),
+        not_granted=of.vm if of is not None and key in (of.not_granted or ()) else "",
     )
 
 

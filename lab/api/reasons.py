@@ -7,8 +7,8 @@ is the headline. What is not observed (None) gives no reason.
 from __future__ import annotations
 
 from lab.api.answers import Reason
-from lab.api.facts import HostFacts, KeyFacts, VmFacts
-from lab.api.missing_keys import of_key, of_keys, unattested_cure
+from lab.api.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
+from lab.api.missing_keys import not_granted, of_key, of_keys, unattested_cure
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
@@ -16,7 +16,10 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     if host.machine != "running":
         return [_machine(host), *_vcenter(vm.vcenter, host)]
     found: list[Reason] = []
-    if vm.crypto == "locked":
+    if vm.orphaned:
+        text = f"It is orphaned: {host.host} does not have it registered, as after an installation."
+        found.append(Reason(text, "REG-01", f"keystead vm register {vm.vm} --host {host.host}"))
+    elif vm.crypto == "locked":
         found += of_keys(keys, vm.vcenter == "running", host)
     elif vm.crypto == "unlocked" and vm.power == "poweredOn":
         found += _runs(host, keys)
@@ -44,19 +47,20 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     if host.boot > 1 and keys and not any(key.native for key in keys):
         found += _came(host, keys)
     found += _without_provider(keys)
-    if host.persistence and any(key.stored_on_host for key in keys):
+    found += [not_granted(key) for key in keys if key.not_granted]
+    if host.stores_keys and any(key.stored_on_host for key in keys):
         text = (
             "Its key is in the host's sealed store: it will come back after a reboot "
             "without vCenter or key server."
         )
         return [*found, Reason(text, "KP-07")]
-    if host.persistence is False and any(key.trusted for key in keys):
+    if host.stores_keys is False and any(key.trusted for key in keys):
         text = (
             f"{host.without_persistence}: after a reboot this host has to be attested and asks a "
             "Key Provider Service for the key again. vCenter is not needed for it."
         )
         return [*found, Reason(text, "KPS-02", host.persisting)]
-    if host.persistence is False:
+    if host.stores_keys is False:
         text = (
             f"{host.without_persistence}: a reboot of this host needs vCenter and the key "
             "server to bring the key again."
@@ -115,26 +119,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
         return [_machine(host), *_vcenter(vcenter, host)]
     found: list[Reason] = []
     found += _mode(host, vcenter == "running")
-    if host.persistence:
-        found.append(
-            Reason(
-                f"Key persistence is on; {host.stored} keys lie in the configuration that the "
-                "TPM's policy seals.",
-                "KP-10",
-            )
-        )
-    elif host.tpm is False:
-        found.append(
-            Reason("It has no TPM, so key persistence cannot be enabled.", "KP-01", "add a TPM")
-        )
-    elif host.persistence is False and not _derives(host):
-        found.append(
-            Reason(
-                f"{host.without_persistence}: its keys end with the next reboot.",
-                "KP-01",
-                host.persisting,
-            )
-        )
+    found += _persistence(host)
     if host.derives:
         found.append(
             Reason(
@@ -153,6 +138,28 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
             )
         )
     return [*found, *_unmounted(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
+
+
+def _persistence(host: HostFacts) -> list[Reason]:
+    """What key persistence does for a host, or why nothing."""
+    if host.stores_keys:
+        text = (
+            f"Key persistence is on; {host.stored} keys lie in the configuration that the TPM's "
+            "policy seals."
+        )
+        return [Reason(text, "KP-10")]
+    if host.persistence:
+        text = (
+            f"{host.without_persistence}: keys of standard and trusted providers end with the "
+            "next reboot."
+        )
+        return [Reason(text, "KP-06", host.persisting)]
+    if host.tpm is False and not host.only_native:
+        return [Reason("It has no TPM, so key persistence cannot be enabled.", "KP-01", ADD_TPM)]
+    if host.persistence is False and not _derives(host):
+        text = f"{host.without_persistence}: its keys end with the next reboot."
+        return [Reason(text, "KP-01", host.persisting)]
+    return []
 
 
 def _unmounted(host: HostFacts) -> list[Reason]:

@@ -46,7 +46,7 @@ def story_of(run: str) -> Story:
         mode=record.mode,
         code=record.code,
         python=record.python,
-        tpm=record.tpm,
+        tpm=record.tpm_text,
         began=record.began,
         plan=folder.decoded("plan.json", load_plan),
         directory=directory_of(topology),

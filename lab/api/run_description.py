@@ -29,7 +29,7 @@ def description(
         title=title,
         mode=record.mode,
         seed=record.seed,
-        tpm=record.tpm,
+        tpm=record.tpm_text,
         code=record.code,
         python=record.python,
         began=record.began,

@@ -35,7 +35,10 @@ Given = Annotated[
 Pace = Annotated[
     float | None, Parameter(help="Lab seconds that pass in one second, for --mode lab.")
 ]
-Tpm = Annotated[Literal["libtpms", "model", "none"] | None, Parameter(help="TPM under every host.")]
+Tpm = Annotated[
+    Literal["libtpms", "model", "none"] | None,
+    Parameter(help="What plays the TPMs that the lab has; none: its hosts have none."),
+]
 
 
 def list_(*words: str, options: Options = DEFAULTS) -> None:
@@ -259,7 +262,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
         say(f"because: {reason}")
     plain(
         f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {folder.run}  "
-        f"seed {verdict.seed}  tpm {', '.join(verdict.tpms) or '-'}  "
+        f"seed {verdict.seed}  tpm {verdict.tpm_text or '-'}  "
         f"trace {verdict.trace_hash[:16]}"
     )
     if folder.record().mode == "sim":

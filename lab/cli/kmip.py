@@ -96,7 +96,7 @@ def serve(
     A folder that a passphrase seals asks for it at each start.
     """
     from lab.api.kmip import serve as run
-    from lab.kmip.replaying import wanted
+    from lab.kmip.addresses import required_login
     from lab.kmip.serving import Settings
     from services.kms.config import Auditing, KmsRole
 
@@ -114,7 +114,7 @@ def serve(
         scope=scope,
         audit=Auditing(audit),
         accept_rollback=accept_rollback,
-        login=wanted(username, password_file),
+        login=required_login(username, password_file),
         passphrase_file=passphrase_file,
         rotate_kek=rotate_kek,
     )

@@ -53,8 +53,8 @@ class Target:
 
     def known(self) -> Server:
         """Read its files; KS-USE-003, KS-KMIP-004."""
+        from lab.kmip.addresses import login, server_addresses
         from lab.kmip.certificates import certificates, pair
-        from lab.kmip.replaying import login, server_names
         from lab.load.offering import Server
         from services.runtime.streams import TlsIdentity
 
@@ -62,9 +62,9 @@ class Target:
         within_s = duration("--timeout", self.timeout)
         if not within_s:
             raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
-        [name] = server_names((self.server,))
+        [address] = server_addresses((self.server,))
         return Server(
-            address=name,
+            address=str(address),
             identity=TlsIdentity(*pair(self.cert, self.key), certificates(self.ca)),
             vcenters=self.vcenters,
             within_s=within_s,

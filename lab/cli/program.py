@@ -70,6 +70,6 @@ def build() -> App:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from lab.doctor.installed import keystead_version
 
-    return f"keystead {version('keystead')}"
+    return f"keystead {keystead_version()}"

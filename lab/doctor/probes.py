@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.doctor.findings import Finding, Health
+from lab.doctor.installed import version_of
 from lab.doctor.size import memory, open_files, processes, processors
 from lab.errors import KeysteadError, explanation_of
 from lab.machines.attached import attached
@@ -234,22 +235,12 @@ def _words(pid: int) -> list[str]:
 def python() -> Finding:
     """The interpreter and the packages that the lock names."""
     version = ".".join(map(str, sys.version_info[:3]))
-    missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not _there(p)]
+    missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not version_of(p)]
     if missing:
         return Finding(
             "python", Health.PROBLEM, f"not installed: {', '.join(missing)}", "./keystead setup"
         )
     return Finding("python", Health.OK, version)
-
-
-def _there(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 @contextmanager

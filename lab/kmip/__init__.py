@@ -8,8 +8,7 @@
 - ``told``     what answers say of one
 - ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
 - ``compared`` an answer beside the one that a conversation expects
-- ``replay``   vCenter's flow against any key server, step by step
-- ``consequences`` what vCenter would make of a step that failed
-- ``replaying``  from addresses and credentials to a report
+- ``replay``   vCenter's flow against any key server, step by step, and a verdict on it
+- ``addresses``  addresses and passwords that a person gives to reach a key server
 - ``standalone`` connections of who is no node of a lab
 """

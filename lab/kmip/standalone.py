@@ -32,7 +32,8 @@ def check(identity: TlsIdentity) -> None:
 
 
 class Standalone(NamedTuple):
-    """One life without a lab; its clock goes at the world's pace. Who has it closes ``streams``."""
+    """One life without a lab; its clock goes at the pace of the world, and a limit is
+    as long as it says. Who has it closes ``streams``."""
 
     life: Incarnation
     rng: LabRng
@@ -44,6 +45,6 @@ def standalone(name: NodeName, folder: Path | None = None) -> Standalone:
     """Under that name. ``folder``: of who lets others come."""
     life = Incarnation(name, 1)
     rng = LabRng(0, life)
-    clock = LabClock(life, rng, epoch=time.monotonic(), wall=time.time(), pace=1.0)
+    clock = LabClock(life, rng, epoch=time.monotonic(), wall=time.time(), floor_s=0.0)
     driver = LabStreams(folder or Path(), life, RULELESS, clock.monotonic, 1.0)
     return Standalone(life, rng, clock, StreamPort(life, RULELESS, clock, driver))

@@ -2,24 +2,26 @@
 
 Engines of containers do it every few seconds in each of many, so it imports next to nothing: it
 looks which labs and agents hold the lock of their folder, and asks each at its socket
-(``lab.machines.health``).
+(``lab.machines.health``). It believes only the user whose folder that is, and root.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 from typing import Final, NamedTuple
 
+from lab.supervise.peer import peer_of
 from lab.supervise.scratch import LOCK, state_home
 
 LIMIT_S: Final = 3.0  # real seconds for one answer
 AGENT: Final = "agent"
 SUPERVISOR: Final = "supervisor"
+LONGEST_ADDRESS: Final = 100  # bytes; the kernel takes 107
 _LONGEST: Final = 1 << 16
 
 
@@ -31,26 +33,41 @@ class Told(NamedTuple):
     processes: tuple[str, ...] = ()
 
 
-def where(folder: str, name: str) -> str:
-    """The address of who answers there for ``folder`` under ``name``. It is of no file: a socket in
-    the folder would outlive who listens, and stop who copies it."""
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()
-    return f"\0keystead/{digest[:32]}/{name}"
+def address_file(folder: str, name: str) -> str:
+    """Where the one that answers for ``folder`` under ``name`` keeps its address: the name of a
+    socket in the kernel's abstract space, drawn anew at each start."""
+    return os.path.join(folder, f"{name}.health")
 
 
 def asked(folder: str, name: str) -> Told:
-    """What is said there; not well when nobody answers."""
+    """What is said there; not well when nobody answers, or somebody else than the owner of the
+    address file: every user may take a name of the abstract space that is free."""
     try:
+        address, owner = _address(address_file(folder, name))
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(LIMIT_S)
-            line.connect(where(folder, name))
+            line.connect(b"\0" + address)
+            if not (peer := peer_of(line)).is_of(owner):
+                text = f"user {peer.user} answers in the place of {name}"
+                return Told(well=False, text=text)
             data = b""
             while part := line.recv(_LONGEST):
                 data += part
         told = json.loads(data)
         return Told(told["well"], told["text"], tuple(told["processes"]))
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         return Told(well=False, text=f"{name} does not answer")
+
+
+def _address(path: str) -> tuple[bytes, int]:
+    """The address in that file, and the user whose file it is; ``OSError`` or ``ValueError``."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        address = file.read(LONGEST_ADDRESS + 1)
+    if not stat.S_ISREG(status.st_mode) or not 0 < len(address) <= LONGEST_ADDRESS:
+        raise ValueError("it is no address")
+    return address, status.st_uid
 
 
 def look(machine: str) -> list[Told]:

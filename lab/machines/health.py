@@ -1,26 +1,26 @@
 """What a machine says of its health to who is on it: ``lab.machines.checkup`` asks.
 
 The supervisor of a lab, an agent of a machine, and each process that it holds, listen on a stream
-socket with an abstract name (``unix(7)``), made of their folder: it says one JSON document to
-whoever of the same user connects. A process says how its nodes are; one that stands still says
-nothing.
+socket with an abstract name (``unix(7)``). It sends one JSON document to each process of the same
+user that connects. A process reports how its nodes are; one that stands still sends nothing.
+
+The name is drawn at random at each start and kept in a file of the folder, so that no other user
+can take it first. A socket in the folder itself would outlive the process that listens.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import secrets
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from lab.machines.checkup import where
-
-_PEER: Final = struct.Struct("3i")  # process, user, group
+from lab.machines.checkup import address_file
+from lab.supervise.peer import peer_is_ours
+from services.runtime.real.files import replace_file
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,17 +37,21 @@ async def serve(folder: Path, name: str, tell: Callable[[], Awaitable[Health]]) 
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            sock = writer.get_extra_info("socket")
-            peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-            if _PEER.unpack(peer)[1] in (0, os.getuid()):
+            if peer_is_ours(writer.get_extra_info("socket")):
                 writer.write(msgspec.json.encode(await tell()))
                 await writer.drain()
         finally:
             writer.close()
 
+    address = f"keystead/{secrets.token_hex(16)}"
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(where(str(folder), name))
-    return await asyncio.start_unix_server(answer, sock=listening)
+    try:
+        listening.bind(f"\0{address}")
+        replace_file(Path(address_file(str(folder), name)), address.encode(), durable=False)
+        return await asyncio.start_unix_server(answer, sock=listening)
+    except BaseException:
+        listening.close()
+        raise
 
 
 class HealthList(msgspec.Struct, frozen=True):

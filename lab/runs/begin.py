@@ -7,6 +7,7 @@ import time
 import msgspec
 
 from chaos.experiment.plan import dump_plan
+from chaos.verdict import hosts_by_tpm
 from lab.runs.prepare import Prepared
 from lab.runs.store import (
     RunFolder,
@@ -16,6 +17,8 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
+from protocol.messages.agent import TpmBackend
+from protocol.terms import Role
 
 
 def begin(
@@ -25,7 +28,7 @@ def begin(
     with a search for every key, and ``bug`` is planted into it."""
     made = prepared.plan
     folder = new_run(made.name, mode, made.seed)
-    hosts = [s for s in prepared.topology.nodes if s.role.value == "esxi"]
+    tpms = {s.node: s.tpm for s in prepared.topology.nodes if s.role is Role.ESXI}
     record = RunRecord(
         run=folder.run,
         experiment=made.name,
@@ -35,7 +38,8 @@ def begin(
         python=python_version(),
         lock=lock_version(),
         began=time.time(),
-        tpm=hosts[0].tpm.value if hosts else "none",
+        tpm=", ".join(sorted(set(tpms.values()))) or TpmBackend.NONE,
+        tpm_hosts=hosts_by_tpm(tpms),
         replay_of=replay_of,
         bug=bug,
         scan=scan,

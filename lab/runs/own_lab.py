@@ -96,7 +96,7 @@ def searching(
         mode=record.mode,
         code=record.code,
         python=record.python,
-        tpm=record.tpm,
+        tpm=record.tpm_text,
         began=record.began,
         plan=prepared.plan,
         directory=directory_of(prepared.topology),

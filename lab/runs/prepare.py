@@ -22,6 +22,7 @@ from lab.topology.directory import directory_of
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
+from lab.topology.tpms import as_played
 from protocol.printable import told
 from protocol.terms import Role
 
@@ -65,12 +66,15 @@ def find(name: str) -> Path:
     raise KeysteadError("KS-USE-002", text, "`keystead chaos list` shows those that are shipped")
 
 
-def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:
-    """The lab that the experiment asks for, with changes from the command line."""
+def topology_of(experiment: Experiment, changes: dict[str, Any], mode: str = "lab") -> Topology:
+    """The lab that the experiment asks for, with changes from the command line; its TPMs are
+    played as ``mode`` does unless the changes say how."""
     wanted = experiment.topology or {"use": "default"}
     if "use" in wanted:
-        return plan_topology(load(wanted["use"], **{**wanted.get("with", {}), **changes}))
-    return plan_topology(load(wanted, **changes))
+        file = load(wanted["use"], **{**wanted.get("with", {}), **changes})
+    else:
+        file = load(wanted, **changes)
+    return plan_topology(file if changes.get("tpm") else as_played(file, mode))
 
 
 def seed_of(experiment: Experiment, seed: int | None) -> int:
@@ -85,12 +89,16 @@ def seed_of(experiment: Experiment, seed: int | None) -> int:
 
 
 def prepare(
-    name: str, seed: int | None, changes: dict[str, Any], given: Mapping[str, Any] | None = None
+    name: str,
+    seed: int | None,
+    changes: dict[str, Any],
+    given: Mapping[str, Any] | None = None,
+    mode: str = "lab",
 ) -> Prepared:
     """Read, check and resolve; raises ``BadExperiment`` with all errors of the file. ``given`` are
-    values of its parameters."""
+    values of its parameters; ``changes`` and ``mode`` as of ``topology_of``."""
     experiment = _whole(find(name), given)
-    topology = topology_of(experiment, changes)
+    topology = topology_of(experiment, changes, mode)
     made = plan(experiment, directory_of(topology), seed_of(experiment, seed))
     return Prepared(plan=made, topology=topology, text=experiment.text)
 

@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.verdict import Verdict
+from chaos.verdict import Verdict, tpm_text
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import runs_folder
 from protocol import names
+from protocol.messages.agent import TpmBackend
+from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
 T = TypeVar("T")
@@ -42,12 +44,18 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     lock: str
     began: float  # Unix seconds
     tpm: str = ""
+    tpm_hosts: dict[TpmBackend, tuple[NodeName, ...]] = {}  # where they differ
     replay_of: str = ""
     bug: str = ""  # that was planted, for a negative control
     scan: bool = False  # for every key, in all that the run has left
     options: tuple[str, ...] = ()  # see ``Prepared``
     knobs: dict[str, Any] = {}  # of the matrix, where they are not at their defaults
     door: str = "bus"  # of the matrix: that of its key servers
+
+    @property
+    def tpm_text(self) -> str:
+        """What lay under its hosts; with their names where they differ."""
+        return tpm_text((self.tpm,), self.tpm_hosts)
 
 
 def code_version() -> str:

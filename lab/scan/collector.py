@@ -13,7 +13,6 @@ import fcntl
 import os
 import secrets
 import socket
-import struct
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,9 +21,9 @@ from typing import Final
 import msgpack
 
 from lab.scan.ledger import address
+from lab.supervise.peer import peer_of
 
 _CHUNK: Final = 1 << 16
-_PEER: Final = struct.Struct("3i")  # pid, uid, gid
 _LOOK_S: Final = 0.01
 
 
@@ -40,12 +39,11 @@ class Collector:
     async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One process, until it ends; somebody else's is not listened to."""
         line = writer.get_extra_info("socket")
-        raw = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        pid, uid, _ = _PEER.unpack(raw)
+        peer = peer_of(line)
         try:
-            if uid != os.getuid():
+            if peer.user != os.getuid():
                 return
-            self.pids.add(pid)
+            self.pids.add(peer.process)
             self._readers[reader] = line
             unpacker = msgpack.Unpacker()
             while data := await reader.read(_CHUNK):

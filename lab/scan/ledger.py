@@ -6,6 +6,7 @@ the ``collector`` of its lab, before anybody can use it (decision 39).
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Final
 
 import msgpack
 
+from lab.supervise.peer import peer_of
 from protocol.secret import KeyMaterial
 
 seen: dict[bytes, str] = {}
@@ -30,9 +32,13 @@ def keep() -> None:
 
 def tell(collector: str) -> None:
     """Keep the ledger, and tell it to the collector of that name too. ``OSError`` when there is
-    none: a scan that does not know a process's keys would prove nothing."""
+    none: a scan that does not know a process's keys would prove nothing. ``PermissionError`` when
+    a process of another user has the name, which is free once the collector has ended."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     line.connect(address(collector))
+    if not (peer := peer_of(line)).is_of(os.getuid()):
+        line.close()
+        raise PermissionError(f"user {peer.user} listens in the place of the collector")
     _lines.append(line)
     keep()
 

@@ -38,9 +38,11 @@ def bus_url(value: str) -> str:
 
 
 def gate_address(value: str) -> str:
-    """HOST or HOST:PORT, the port 0 when there is none; empty stays empty."""
+    """HOST or HOST:PORT, the port 0 when there is none; empty stays empty, and so does what this
+    function has returned: a lab's folder keeps it in that form."""
     if not value:
         return ""
+    value = value.removesuffix(":0")
     alone = _NAME.fullmatch(value) or (value.startswith("[") and value.endswith("]"))
     host = _host_and_port(f"{value}:1" if alone else value, "HOST or HOST:PORT")
     return f"{host.rpartition(':')[0]}:0" if alone else host

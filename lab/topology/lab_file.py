@@ -22,6 +22,7 @@ from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
+from lab.topology.tpms import with_option
 from services import knobs
 
 FAULTS_SHOWN = 100  # of a file; nobody reads more
@@ -134,7 +135,7 @@ def _at(where: str, place: Place) -> str:
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
     ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` over what the file says; those about hosts and
-    clusters change every cluster."""
+    clusters change every cluster, but for ``tpm``, which gives no TPM to hosts without one."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     for name in ("name", "pace", "bus"):
@@ -149,12 +150,13 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         made.update(_with_key_servers(made, wanted.pop("kms")))
     if "providers" in wanted:
         made.update(_with_providers(made, wanted.pop("providers")))
+    if "tpm" in wanted:
+        made.update(with_option(made, wanted.pop("tpm")))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
             ("hosts", "count"),
             ("pack", "pack"),
-            ("tpm", "tpm"),
             ("key_persistence", "key_persistence"),
         )
         if name in wanted

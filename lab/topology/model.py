@@ -92,13 +92,16 @@ class ProviderModel(_Model):
 
 class HostsModel(_Model):
     count: Whole = Field(default=3, ge=0, le=2000)
-    version: Version = written(LATEST)
+    version: Version | None = None
+    """Of all hosts. None: the latest release, unless ``versions`` says otherwise."""
     versions: tuple[Version, ...] = Field(default=(), max_length=2000)
     """Of the first host, the second, and so on; the last one is that of all that follow."""
     tpm: TpmBackend = TpmBackend.LIBTPMS
+    """Of each host. In the simulation ``model`` plays ``libtpms``; a host with ``none`` has no TPM
+    in either mode."""
     without_tpm: Whole = Field(default=0, ge=0, le=2000)
-    """So many, the last ones, have no TPM, which a provider can require (NKP-12): none of the lab's
-    VMs is made there, and key persistence stays off."""
+    """So many hosts, the last ones, have no TPM, which a provider can require (NKP-12): no VM of
+    the lab begins there, and key persistence stays off."""
     secure_boot: bool = True
     key_persistence: bool = False
     pack: Whole = Field(default=1, ge=1, le=500)
@@ -107,7 +110,9 @@ class HostsModel(_Model):
 
     def version_of(self, place: int) -> str:
         """The version of the host at that place of the cluster, from 0 on."""
-        return self.versions[min(place, len(self.versions) - 1)] if self.versions else self.version
+        if self.versions:
+            return self.versions[min(place, len(self.versions) - 1)]
+        return self.version or written(LATEST)
 
 
 class VmsModel(_Model):
@@ -218,8 +223,8 @@ class BusModel(_Model):
     """Servers that somebody else runs: `nats://HOST:PORT`, `tls://HOST:PORT`, several with commas.
     What they have to know of the lab is printed by `keystead lab broker-config`."""
     authority: str = ""
-    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates;
-    empty: those that this machine trusts."""
+    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates,
+    which is read at each start of the lab; empty: those that this machine trusts."""
     account: str = ""
     """The account of this lab alone there; empty: `KEYSTEAD-` and the lab's name."""
 

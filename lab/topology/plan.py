@@ -15,6 +15,7 @@ from lab.topology.machine_plan import (
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
+from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
@@ -113,22 +114,16 @@ def plan(file: LabFile) -> Topology:
     specs += trust_services(file)
     groups += pairs_of_services(file)  # a host of the Trust Authority: power loss takes both
     vms: list[VmPlan] = []
+    persistent: list[NodeName] = []
     for cluster in file.clusters:
         first = sum(s.role is Role.ESXI for s in specs) + 1
         hosts = [host_spec(file, cluster, first + n) for n in range(cluster.hosts.count)]
-        last = len(hosts) - cluster.hosts.without_tpm
-        hosts[last:] = [msgspec.structs.replace(spec, tpm=TpmBackend.NONE) for spec in hosts[last:]]
         specs.extend(hosts)
         names, pack = [spec.node for spec in hosts], cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
-        vms.extend(planned_vms(cluster, names[: len(names) - cluster.hosts.without_tpm], len(vms)))
-    persistent = [
-        s.node
-        for c in file.clusters
-        if c.hosts.key_persistence
-        for s in specs
-        if s.cluster == c.name and s.tpm is c.hosts.tpm
-    ]
+        whole = names[: len(names) - cluster.hosts.without_tpm]
+        vms.extend(planned_vms(cluster, whole, len(vms)))
+        persistent.extend(whole if cluster.hosts.key_persistence else ())
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
     doors = {server.name: server.door for server in file.kms}
     return Topology(
@@ -298,17 +293,18 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
     """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
     vsan = cluster.vsan
     before = [one.hosts.count for one in file.clusters[: file.clusters.index(cluster)]]
+    place = number - sum(before) - 1
     return NodeSpec(
         node=host_name(number),
         role=Role.ESXI,
         site=cluster.site,
         cluster=ClusterName(cluster.name),
-        tpm=cluster.hosts.tpm,
+        tpm=backend_at(cluster.hosts, place),
         vtpm=_vtpm(file, cluster),
         firmware=Firmware(secure_boot=cluster.hosts.secure_boot),
         knobs=file.knobs,
         config={
-            "version": cluster.hosts.version_of(number - sum(before) - 1),
+            "version": cluster.hosts.version_of(place),
             "vcenter": cluster.vcenter,
             "datastore": array_of(cluster),
             **({} if cluster.hosts.aesni else {"aesni": False}),

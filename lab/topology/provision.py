@@ -279,10 +279,8 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
         ),
     )
     if plan.vtpm is not None:
-        await course.ask(
-            lab.vcenter,
-            AddVtpm(operation_id=_planned("vtpm", plan), vm=plan.vm, provider=plan.vtpm),
-        )
+        add = AddVtpm(operation_id=_planned("vtpm", plan), vm=plan.vm, provider=plan.vtpm)
+        await course.ask(vcenter, add)
     if plan.power_on:
         await course.ask(vcenter, PowerOnVm(vm=plan.vm))
 

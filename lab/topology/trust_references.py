@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.topology.model import LabFields, TrustAuthorityModel
+from lab.topology.model import HostsModel, LabFields, TrustAuthorityModel
 from protocol.messages.agent import TpmBackend
 
 _Found = Iterator[tuple[tuple[str | int, ...], str]]
@@ -51,8 +51,12 @@ def _cluster(file: LabFields, name: str) -> Iterator[str]:
     found = next((cluster for cluster in file.clusters if cluster.name == name), None)
     if found is None:
         yield f"there is no cluster {name}"
-    elif found.hosts.tpm is TpmBackend.NONE or not found.hosts.secure_boot:
-        yield f"cluster {name}: a trusted host has a TPM and Secure Boot on (TA-03)"
+    elif not _all_trustable(found.hosts):
+        yield f"cluster {name}: each trusted host has a TPM and Secure Boot on (TA-03)"
+
+
+def _all_trustable(hosts: HostsModel) -> bool:
+    return hosts.tpm is not TpmBackend.NONE and not hosts.without_tpm and hosts.secure_boot
 
 
 def _vcenters_of(file: LabFields, authority: TrustAuthorityModel) -> set[str]:

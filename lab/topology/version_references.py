@@ -22,7 +22,7 @@ def provider_misfits(file: LabFields) -> Iterator[Found]:
 def cluster_misfits(file: LabFields, cluster: ClusterModel) -> Iterator[Found]:
     """Hosts that are newer than their vCenter, or too old for what the file wants of them."""
     hosts = cluster.hosts
-    if hosts.versions and "version" in hosts.model_fields_set:
+    if hosts.versions and hosts.version is not None:
         yield ("hosts", "versions"), "version and versions are given: one of them is enough"
     named = "versions" if hosts.versions else "version"
     releases = [release_of(hosts.version_of(n)) for n in range(hosts.count)]

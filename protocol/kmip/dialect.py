@@ -168,8 +168,8 @@ def add_tags(uid: str, tags: Sequence[tuple[str, str]]) -> RequestMessage:
 def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...]:
     """The payload of each item of ``request``, in its order.
 
-    ``OperationFailed`` for the first that did not succeed; ``KmipError`` when the answer is none
-    to this request.
+    ``OperationFailed`` for the first that did not succeed, after which a server may have stopped
+    the batch (KMIP 1.1, 6.13); ``KmipError`` when the answer is none to this request.
     """
     items = answer.batch_item
     if len(items) == 1 and items[0].operation is None:
@@ -178,9 +178,10 @@ def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...
     if version.protocol_version_major != VERSION.protocol_version_major:
         of = f"{version.protocol_version_major}.{version.protocol_version_minor}"
         raise KmipError(f"it is of KMIP {of}")
+    payloads = tuple(_payload(*pair) for pair in zip(request.batch_item, items, strict=False))
     if len(items) != len(request.batch_item):
         raise KmipError(f"{len(items)} items answer {len(request.batch_item)}")
-    return tuple(_payload(*pair) for pair in zip(request.batch_item, items, strict=True))
+    return payloads
 
 
 def one(request: RequestMessage, answer: ResponseMessage, expected: type[P]) -> P:

@@ -74,7 +74,7 @@ async def _execute(host: Host, command: Command) -> Output | str:
     """What it gives; a text of its own, often none, where ``esxcli`` has no structure."""
     match command:
         case PersistenceEnable():
-            await _enable(host)
+            return await _enable(host)
         case PersistenceDisable(remove_all):
             await _disable(host, remove_all=remove_all)
         case EncryptionSet():
@@ -191,8 +191,11 @@ async def back_up(host: Host) -> str:
     return f"Saving current state in /{FOLDER}"
 
 
-async def _enable(host: Host) -> None:
-    """KP-02. The hourly knob concerns keys only: that it is enabled is saved at once."""
+async def _enable(host: Host) -> str:
+    """KP-02. Prints a warning where no TPM seals the configuration (KP-06), else nothing.
+
+    ``config_save: hourly`` concerns keys only: that persistence is enabled is saved at once.
+    """
     refusal = persistence.enable_refusal(
         tpm_present=host.tpm is not None,
         mode=host.archive.protection.mode,
@@ -208,18 +211,18 @@ async def _enable(host: Host) -> None:
     await host.archive.save(Section.PERSISTENCE | host.key_sections())
     if not was.persistence:
         host.node.record("persistence.enabled", stored=len(host.archive.now.store))
-        if host.archive.protection.mode is ProtectionMode.NONE:
+        if not host.sealed_by_tpm:
             host.node.record("persistence.unprotected", level="warning", mode="NONE")
+    return "" if host.sealed_by_tpm else persistence.UNSEALED_WARNING
 
 
-def _persistable(host: Host) -> tuple[StoredKey, ...]:
-    """The cache, and the host key in memory if it is not there any more."""
-    now, cached = host.archive.now, tuple(host.storable(host.keys.entries()))
-    if now.host_key is None or host.host_key is None or now.host_key in host.keys:
-        return cached
-    if now.host_key_check:  # it is derived
-        return cached
-    return (*cached, StoredKey(now.host_key, host.host_key, KeyKind.HOST))
+def _persistable(host: Host) -> persistence.Storable:
+    """What the store may hold of the cache, and the host key if only memory has it."""
+    now, held = host.archive.now, list(host.keys.entries())
+    if now.host_key is not None and host.host_key is not None and now.host_key not in host.keys:
+        derived = bool(now.host_key_check)
+        held += [] if derived else [StoredKey(now.host_key, host.host_key, KeyKind.HOST)]
+    return host.storable(held)
 
 
 async def _disable(host: Host, *, remove_all: bool) -> None:
@@ -239,7 +242,10 @@ async def _disable(host: Host, *, remove_all: bool) -> None:
 
 
 async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
-    """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy."""
+    """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy.
+
+    Leaving mode NONE while key persistence is on stores what is cached, as enabling does (C5).
+    """
     old = host.archive.protection
     secure_boot, exec_only = _policy(host, old, wish)
     if host.tpm is None:
@@ -265,6 +271,9 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     except TpmError as error:
         raise Refused(f"Error: The TPM cannot be used: {error.name}.") from None
     await _put(host, made, config_key, recovery)
+    if leaving_none and host.node.knobs.persist_on_enable:
+        host.archive.now = persistence.with_keys(host.archive.now, _persistable(host))
+        await host.archive.save(host.key_sections())
     for record in _audit(old, made):
         host.node.record("audit", record=record)
     host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))

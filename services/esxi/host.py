@@ -21,6 +21,7 @@ from protocol.terms import (
     KeyKind,
     ManagementType,
     PowerState,
+    ProtectionMode,
     ProviderId,
     VmName,
 )
@@ -30,6 +31,7 @@ from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.ha.folder import Protection
 from services.esxi.keys.cache import KeyCache
+from services.esxi.keys.persistence import Storable
 from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
@@ -130,10 +132,21 @@ class Host:
         kdks = self.archive.now.kdks
         return next((e.material for e in kdks if e.key.provider_id == provider), None)
 
-    def storable(self, entries: Iterable[StoredKey]) -> list[StoredKey]:
-        """Those that belong into the persisted store: what is derived has no place there, nor has
-        a KEK of vSAN before 7.0 U3 (KP-08)."""
-        return [e for e in entries if e.key not in self.derived and self._persists(e.kind)]
+    def storable(self, entries: Iterable[StoredKey]) -> Storable:
+        """Those of ``entries`` that the persisted store may hold.
+
+        None while no TPM seals the configuration, whatever enabled key persistence (KP-01, KP-06);
+        never a derived key (KP-05), nor a KEK of vSAN before 7.0 U3 (KP-08).
+        """
+        if not self.sealed_by_tpm:
+            return Storable(())
+        may = [e for e in entries if e.key not in self.derived and self._persists(e.kind)]
+        return Storable(tuple(may))
+
+    @property
+    def sealed_by_tpm(self) -> bool:
+        """Whether the TPM seals the configuration: mode TPM (CFG-01)."""
+        return self.archive.protection.mode is ProtectionMode.TPM
 
     def _persists(self, kind: KeyKind) -> bool:
         return kind is not KeyKind.VSAN or self.config.has(Feature.VSAN_PERSISTENCE)
@@ -194,11 +207,9 @@ class Host:
         return self.archive.now.ha
 
     def power_record(self, wanted: PowerState) -> PowerRecord:
-        """A power command accepted here: with HA, the VM is this host's from now on."""
-        ha = self.ha
-        if ha is None:
-            return PowerRecord(wanted)
-        return PowerRecord(wanted, self.node.name, ha.epoch)
+        """A power command accepted here: the VM is this host's from now on."""
+        epoch = "" if self.ha is None else self.ha.epoch
+        return PowerRecord(wanted, self.node.name, epoch)
 
     # ---- views ------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
     kp_native_without_tpm: Annotated[
         bool,
         knob(
-            "Key persistence may be enabled on a host without TPM for the native provider.",
+            "Key persistence may be enabled on a host without TPM if all providers are native.",
             rule="C19",
             instead="false: a host without TPM refuses it in any case.",
         ),

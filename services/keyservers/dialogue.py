@@ -30,7 +30,7 @@ from protocol.kmip.payloads import (
     QueryResponse,
 )
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, P, Session, Step
+from services.keyservers.session import Heard, P, Seen, Session, Step, unseen
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
@@ -55,7 +55,8 @@ class NotActivated(dialect.OperationFailed):
 
 
 class Dialogue:
-    """With one server. ``heard`` is told of each step, whether it went well or not."""
+    """With one server. ``heard`` is told of each step, whether it went well or not; ``seen`` is
+    shown each answer."""
 
     def __init__(
         self,
@@ -66,9 +67,10 @@ class Dialogue:
         login: dialect.Login | None = None,
         pooled: bool = False,
         heard: Heard = lambda step: None,
+        seen: Seen = unseen,
     ) -> None:
         self._connect, self._clock, self._within_s = connect, clock, within_s
-        self._login, self._pooled, self._heard = login, pooled, heard
+        self._login, self._pooled, self._heard, self._seen = login, pooled, heard, seen
         self._idle: list[tuple[Session, float]] = []
 
     def close(self) -> None:
@@ -223,7 +225,7 @@ class Dialogue:
             self._heard(Step(PROBE, self._clock.monotonic() - begun, _told(error)))
             raise
         self._heard(Step(PROBE, self._clock.monotonic() - begun))
-        return Session(stream, self._clock, self._within_s, self._heard)
+        return Session(stream, self._clock, self._within_s, self._heard, self._seen)
 
 
 def _told(error: ProductError) -> str:

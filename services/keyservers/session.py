@@ -36,6 +36,12 @@ class Step(NamedTuple):
 
 
 Heard = Callable[[Step], None]
+Seen = Callable[[str, RequestMessage, ResponseMessage], None]
+"""Shown each answer that can be read, under the name of its step and beside what was asked."""
+
+
+def unseen(step: str, request: RequestMessage, answer: ResponseMessage) -> None:
+    """Nobody looks at answers."""
 
 
 class Session:
@@ -45,8 +51,11 @@ class Session:
     One that was kept may have been ended by the server since: see ``used_again``.
     """
 
-    def __init__(self, stream: Stream, clock: Clock, within_s: float, heard: Heard) -> None:
-        self._stream, self._clock, self._within_s, self._heard = stream, clock, within_s, heard
+    def __init__(
+        self, stream: Stream, clock: Clock, within_s: float, heard: Heard, seen: Seen = unseen
+    ) -> None:
+        self._stream, self._clock, self._within_s = stream, clock, within_s
+        self._heard, self._seen = heard, seen
         self._anew: Callable[[], Awaitable[Session]] | None = None
 
     def used_again(self, anew: Callable[[], Awaitable[Session]]) -> None:
@@ -89,7 +98,9 @@ class Session:
     ) -> T:
         begun = self._clock.monotonic()
         try:
-            payloads = take(await self._answer(request))
+            answer = await self._answer(request)
+            self._seen(name, request, answer)
+            payloads = take(answer)
         except KmipError as error:
             failure = Disconnected(f"{name}: what came is no answer: {error}")
             self._tell(name, begun, failure)

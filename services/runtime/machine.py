@@ -151,7 +151,7 @@ class Machine:
             self._world.vtpms(life),
             streams,
         )
-        self.state, self.screen, self.ended = NodeRunState.BOOTING, "", ""
+        self.state, self.screen = NodeRunState.BOOTING, ""
         self._settled, self._over = asyncio.Event(), asyncio.Event()
         self._world.mark(self.spec.node, boot, "power-on")
         self._runner = NodeRunner(

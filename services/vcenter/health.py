@@ -71,7 +71,11 @@ class HealthChecks:
                 "inventory.save_failed", level="warning", provider=row.name, reason=str(error)
             )
         await self._tell_of_ends(row.name)
-        status = self._contacts.status(row.name, row.servers)
+        now = self._inventory.providers.get(row.name)
+        if now is None:  # it was deleted meanwhile
+            self._recorded.pop(row.name, None)
+            return
+        status = self._contacts.status(now.name, now.servers)
         if self._recorded.get(row.name) != status:
             self._recorded[row.name] = status
             self._node.record("provider.status", provider=row.name, status=status)

@@ -25,7 +25,7 @@ def hosts_of(inventory: Inventory, key: CryptoKeyId) -> tuple[NodeName, ...]:
         host
         for cluster in index.clusters_with.names(key)
         for host in index.hosts_of.names(cluster)
-        if inventory.hosts[host].host_key is None
+        if (row := inventory.hosts.get(host)) is not None and row.host_key is None
     ]
     vsan = [
         host

@@ -117,7 +117,9 @@ class Placement:
         session = self._sessions.connected_to(host)
         view = None if session is None else session.summary
         pending = view is not None and view.crypto_state is HostCryptoState.PENDING_INCAPABLE
-        return not pending and not (own and self._inventory.hosts[host].kept_off)
+        row = self._inventory.hosts.get(host)
+        kept_off = own and (row is None or row.kept_off)
+        return not pending and not kept_off
 
     def _load(self, host: NodeName) -> int:
         return self._inventory.index.vms_on.count(host) + self._being_made.get(host, 0)

@@ -108,7 +108,7 @@ class Machine:
         self.checkout, self.bin, self.state = folder / "my checkout", folder / "bin", folder / "st"
         for made in (self.checkout, self.bin, self.state):
             made.mkdir()
-        for name in ("keystead", "requirements.lock", "pyproject.toml"):
+        for name in ("keystead", "requirements.lock", "requirements-dev.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, self.checkout)
         shutil.copytree(ROOT / "bootstrap", self.checkout / "bootstrap")
         (self.checkout / "lab").mkdir()

@@ -56,7 +56,9 @@ def test_later_starts_call_nothing(machine: Machine) -> None:
     assert machine.calls.read_text() == ""
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "keystead"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "pyproject.toml", "keystead"]
+)
 def test_a_changed_file_is_installed_again(machine: Machine, name: str) -> None:
     machine.complete()
     machine.start("up")
@@ -97,6 +99,38 @@ def test_setup_builds_only(machine: Machine) -> None:
     assert (outcome.code, outcome.out) == (0, "")
     assert ".venv is complete" in outcome.err
     assert machine.start("setup", "everything").code == 64
+
+
+def _locks(steps: list[str]) -> list[str]:
+    """The locks that these steps install from."""
+    return [Path(step.split()[-1]).name for step in steps if step.endswith(".lock")]
+
+
+def test_tools_of_tests_are_installed_when_tests_run(machine: Machine) -> None:
+    machine.complete()
+    machine.start("up")
+    assert _locks(machine.told()) == ["requirements.lock"]
+    machine.start("test", "tests/tidy")
+    assert _locks(machine.told()) == ["requirements.lock", "requirements-dev.lock"]
+    machine.start("up")
+    assert machine.told() == []
+
+
+def test_an_environment_that_has_the_tools_of_tests_keeps_them(machine: Machine) -> None:
+    machine.complete()
+    machine.start("setup")
+    machine.told()
+    with (machine.checkout / "requirements.lock").open("a") as file:
+        file.write("\n# changed\n")
+    machine.start("up")
+    assert _locks(machine.told()) == ["requirements.lock", "requirements-dev.lock"]
+
+
+def test_setup_for_running_only_leaves_the_tools_out(machine: Machine) -> None:
+    machine.complete()
+    assert machine.start("setup", "--runtime", "--yes").code == 0
+    assert _locks(machine.told()) == ["requirements.lock"]
+    assert machine.start("up").err == ""
 
 
 def test_setup_print_tells_every_package_and_does_nothing(machine: Machine) -> None:

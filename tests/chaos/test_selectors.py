@@ -7,7 +7,7 @@ import pytest
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory, NodeEntry
-from chaos.selectors import select_nodes, select_vms
+from chaos.selectors import in_short, select_nodes, select_vms
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 HOSTS = tuple(f"esxi-{n:03d}" for n in range(1, 41))
@@ -142,3 +142,25 @@ def test_the_first_key_server_is_one_also_without_a_provider() -> None:
     assert select_nodes("primary:kms", bare, Draws(1, "x")) == ("k1",)
     with pytest.raises(ChaosError, match="KS-CHAOS-010"):
         select_nodes("primary:nothing", bare, Draws(1, "x"))
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        ((), []),
+        (("esxi-001",), ["esxi-001"]),
+        (HOSTS[:3], ["esxi-[001-003]"]),
+        ((*HOSTS[:2], HOSTS[3]), ["esxi-[001-002]", "esxi-004"]),
+        (("kms-9", "kms-10", "kms-11", "vcenter"), ["kms-9", "kms-[10-11]", "vcenter"]),
+        (("esxi-002", "esxi-001"), ["esxi-002", "esxi-001"]),
+    ],
+)
+def test_names_that_follow_each_other_are_one_range(
+    names: tuple[str, ...], short: list[str]
+) -> None:
+    assert in_short(names) == short
+
+
+def test_what_is_told_in_short_selects_the_same() -> None:
+    names = (*HOSTS[:9], *HOSTS[11:30], HOSTS[35])
+    assert chosen(in_short(names)) == names

@@ -93,18 +93,22 @@ class Engine:
 
     def build(self) -> None:
         """The image, from a base that is made of packages."""
-        base = self.folder / "base.tar"
-        if "debian:trixie-slim" not in self.podman(
-            "images", "--format", "{{.Repository}}:{{.Tag}}"
-        ):
+        base, name = self.folder / "base.tar", "localhost/keystead-base:trixie"
+        if name not in self.podman("images", "--format", "{{.Repository}}:{{.Tag}}"):
             made = ["mmdebstrap", "--quiet", "--variant=minbase", "trixie", str(base)]
             subprocess.run(made, check=True, capture_output=True, timeout=300)
-            self.podman("import", "-q", str(base), "debian:trixie-slim")
+            self.podman("import", "-q", str(base), name)
             base.unlink()
         trusted = "/etc/ssl/certs/ca-certificates.crt"
         secrets = ["--secret", f"id=certificates,src={trusted}"] if Path(trusted).exists() else []
         self.podman(
-            *("build", "--isolation=chroot", "--network=host", *secrets),
+            *(
+                "build",
+                "--isolation=chroot",
+                "--network=host",
+                f"--build-arg=BASE={name}",
+                *secrets,
+            ),
             *(word for limit in self._limits for word in ("--ulimit", limit)),
             *("-t", "keystead:latest", str(ROOT)),
             within_s=600,

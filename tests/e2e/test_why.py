@@ -10,6 +10,7 @@ from protocol.terms import ManagementType
 from protocol.trust import TrustItem
 
 HOST, VM = "esxi-001", "vm-01"
+ENABLE = "system security keypersistence enable"
 
 
 async def rules(lab: Lab, vm: str = VM) -> list[str]:
@@ -93,3 +94,25 @@ async def test_a_disk_group_that_is_not_mounted_is_told_with_what_mounts_it() ->
         await lab.heal()
         await lab.do(c.VsanMount(HOST))
         assert "VSAN-04" not in await of_host(lab)
+
+
+async def test_keys_lost_between_two_hourly_saves_are_not_said_to_have_never_come() -> None:
+    """SC-22: persistence was enabled, and the power went before the next save (DUR-02)."""
+    knobs = {"config_save": "hourly"}
+    async with Lab("sim", seed=7, hosts=1, vms=1, key_persistence=False, knobs=knobs) as lab:
+        await lab.esx(HOST, ENABLE)
+        await lab.do(c.HostPowerLoss(("vcenter",), stay_off=True))
+        await lab.power_loss(HOST)
+        await lab.sleep(60)
+        assert await rules(lab) == ["DUR-02", "R7"]
+        described = await lab.do(c.DescribeHost(HOST))
+        assert described.machine.ended == "power_loss"
+
+
+async def test_a_host_without_tpm_does_not_claim_that_one_seals_its_keys() -> None:
+    """KP-06: persistence came on with native providers alone, and a standard one was added."""
+    async with Lab("sim", topology="native", seed=7, hosts=1, vms=1, tpm="none") as lab:
+        await lab.esx(HOST, ENABLE)
+        described = await lab.do(c.DescribeHost(HOST))
+        assert [r.rule for r in described.reasons] == ["HEM-01", "KP-06", "NKP-11"]
+        assert described.reasons[1].cure == "add a TPM"

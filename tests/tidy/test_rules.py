@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tidy.around_ports import ways_around
+from tests.tidy.assumed_rows import assumes_a_row
 from tests.tidy.dangling import leads_nowhere
 from tests.tidy.rules import (
     Rule,
@@ -109,6 +110,9 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
             '"""What is refused; nats' + '.md has the list."""',
         ),
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
+        (assumes_a_row, "services/vcenter/x.py", "f = lambda: self._inventory.providers[name]"),
+        (assumes_a_row, "services/vcenter/tasks/x.py", "kind = vc.inventory.hosts[name].cluster"),
+        (assumes_a_row, "services/vcenter/key_users.py", "row = inventory.vms[name]"),
         (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
         (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),
     ],
@@ -129,6 +133,10 @@ def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
         (named_for_a_noun, "lab/commonality.py", DOC),
         (package_is_mapped, "lab/core.py", DOC),
         (package_is_mapped, "lab/topology/shipped/__init__.py", '"""One file per lab."""'),
+        (assumes_a_row, "services/vcenter/x.py", "row = vc.inventory.providers.get(name)"),
+        (assumes_a_row, "services/vcenter/x.py", "row = vc.inventory.clusters[row.cluster]"),
+        (assumes_a_row, "services/vcenter/x.py", "users.hosts[0], page.vms[-1]"),
+        (assumes_a_row, "services/vcenter/inventory.py", "return self.inventory.hosts[name]"),
         (
             finalisers_close_nothing,
             "tests/lab/test_loud.py",

@@ -13,6 +13,7 @@ import pytest
 
 from tests.tidy import tree
 from tests.tidy.around_ports import ways_around
+from tests.tidy.assumed_rows import assumes_a_row
 from tests.tidy.circles import circles, imports_of_packages
 from tests.tidy.dangling import leads_nowhere
 from tests.tidy.documented import told_sources, undocumented
@@ -31,7 +32,7 @@ def _given_back() -> Iterator[None]:
 def test_the_tree_keeps_every_rule() -> None:
     found = [
         f"{rule.__name__}: {finding}"
-        for rule in (*RULES, ways_around, leads_nowhere)
+        for rule in (*RULES, ways_around, leads_nowhere, assumes_a_row)
         for source in sources()
         for finding in rule(source)
     ]

@@ -68,9 +68,10 @@ class HostFacts:
         self.silent = bool(data.get("silent"))
         if self.silent:
             return
+        sealed_now = data["mode"] == "TPM" and not self.sealed and self.seen_boot > 0
         self.seen_boot = int(data["boot"])
         self.sealed = data["mode"] == "TPM"
-        self.has_persistence(YES if data["persistence"] else NO)
+        self.has_persistence(YES if data["persistence"] else NO, turned=sealed_now)
         self.maintained |= bool(data.get("maintenance"))
         self.maintains = self.said_maintenance = bool(data.get("maintenance"))
         self.crypto, key = str(data["crypto"]), data.get("key") or ""
@@ -86,17 +87,24 @@ class HostFacts:
     def has_persistence(self, known: Known, *, turned: bool = False) -> None:
         """It is on, off, or may be either: what is cached was written when it came on (C5), what
         is stored may have been removed when it went off (C9). ``turned``: just now, for sure."""
-        self.persisted |= known != NO
+        self.persisted |= known != NO and self.sealed
         if known == self.persists and not turned:
             return
         before, self.persists = self.persists, known
         self.moved += 1
         for key, places in self.places.items():
             if known == OPEN:
-                each = (_turned(places, self.settings, on=on) for on in known)
+                each = (self._turned(places, on=on) for on in known)
                 self._put(key, places.union(*each))
             elif turned or before != OPEN:  # else what comes of it is among its places already
-                self._put(key, frozenset(_turned(places, self.settings, on=known == YES)))
+                self._put(key, frozenset(self._turned(places, on=known == YES)))
+
+    def _turned(self, places: Places, *, on: bool) -> Iterator[Place]:
+        """Where a key is when persistence has gone on or off; unsealed hosts store none (KP-01)."""
+        if on and not self.sealed:
+            yield from places
+        else:
+            yield from _turned(places, self.settings, on=on)
 
     def derivation(self, key: str) -> Derivation | None:
         """What this host makes the key of; None for one that is brought to it."""
@@ -120,7 +128,9 @@ class HostFacts:
 
     @property
     def _written(self) -> frozenset[bool]:
-        """Whether a key that is in memory is in the store too."""
+        """Whether a key that is in memory is in the store too: never without a seal (KP-01)."""
+        if not self.sealed:
+            return NO
         return self.persists if self.settings.saves_at_once else self.persists | NO
 
     def booted(self, boot: int) -> None:

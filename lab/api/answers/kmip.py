@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from lab.api.answers.base import Answer
+from lab.api.answers.replay import ReplayReport
 from lab.kmip.told import KmipClient, PlayedCase
 
 
@@ -17,44 +16,6 @@ class KmipCases(Answer, frozen=True, kw_only=True):
     failed: int
     skipped: int
     cases: tuple[PlayedCase, ...]
-
-
-class ReplayStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of vCenter's, or a handshake: how often, how fast in milliseconds, how often it
-    went wrong."""
-
-    server: str
-    step: str
-    times: int
-    failed: int
-    p50_ms: float
-    p99_ms: float
-    worst_ms: float
-
-
-class ReplayFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong in a ``phase``, ``times``; ``weight``: degraded or fails; ``vcenter``:
-    what a vCenter makes of it."""
-
-    server: str
-    phase: str
-    step: str
-    weight: str
-    times: int
-    error: str
-    vcenter: str
-
-
-class ReplayReport(Answer, frozen=True, kw_only=True):
-    """``verdict``: ``works``, ``degraded`` (VMs come up) or ``fails``. ``keys`` were made and stay
-    at the server; ``items`` are the steps, in the order in which they were first taken."""
-
-    verdict: str
-    connection: str
-    keys: int
-    seconds: float
-    items: tuple[ReplayStep, ...]
-    findings: tuple[ReplayFinding, ...]
 
 
 class KmipRoot(Answer, frozen=True, kw_only=True):

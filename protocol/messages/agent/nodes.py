@@ -48,7 +48,10 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as its agent sees it. ``ended`` tells how the last life ended (WayDown value).
+    """A node as its agent sees it.
+
+    ``ended``: how its last life that is over ended (a ``WayDown`` value); empty before the first
+    end that this agent has seen.
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
     duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link

@@ -1,5 +1,7 @@
 """Key persistence (KP rules) as pure steps on the configuration.
 
+Which keys may be stored at all is decided in ``Host.storable``.
+
 | event | effect on the store |
 |---|---|
 | enable (KP-02) | cached keys are written too (``persist_on_enable``) |
@@ -7,6 +9,7 @@
 | key leaves the cache | leaves the store (``store_follows_cache``), enabled or not |
 | disable, no flag | kept, unused, until enabled again (``disable_keeps_store``) |
 | disable --remove-all-stored-keys (KP-03) | emptied |
+| the TPM seals the configuration while enabled (CFG-02) | as enable |
 | boot while enabled | all entries go into the cache (KP-07) |
 
 Persistence never fetches a key by itself (KP-09), and nobody tells it that a key was destroyed.
@@ -15,6 +18,7 @@ Persistence never fetches a key by itself (KP-09), and nobody tells it that a ke
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final, NewType
 
 import msgspec
 
@@ -23,6 +27,16 @@ from protocol.terms import CryptoKeyId, ProtectionMode
 from services.esxi.configuration.sections import Configuration
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.providers.capabilities import capability
+
+Storable = NewType("Storable", tuple[StoredKey, ...])
+"""Keys that a host's store may hold: only ``Host.storable`` makes them."""
+
+UNSEALED_WARNING: Final = (
+    "Warning: no TPM seals the configuration of this host. Keys of native key providers are "
+    "derived; keys of standard or trusted key providers are not stored."
+)
+"""What ``keypersistence enable`` prints where a native provider lets it succeed without a TPM
+(KP-06); the text is ours."""
 
 
 def enable_refusal(
@@ -48,9 +62,7 @@ def enable_refusal(
     )
 
 
-def enabled(
-    config: Configuration, cached: Sequence[StoredKey], *, persist_on_enable: bool
-) -> Configuration:
+def enabled(config: Configuration, cached: Storable, *, persist_on_enable: bool) -> Configuration:
     """Enabled; with what the cache holds, by the knob. ``config`` itself if it was enabled."""
     if config.persistence:
         return config
@@ -69,7 +81,7 @@ def disabled(
     return msgspec.structs.replace(config, persistence=False, store=store)
 
 
-def with_keys(config: Configuration, new: Sequence[StoredKey]) -> Configuration:
+def with_keys(config: Configuration, new: Storable) -> Configuration:
     """With these keys stored, if persistence is on; ``config`` itself when that changes nothing.
 
     A key of the same id replaces the older one, in its place.

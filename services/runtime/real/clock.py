@@ -24,7 +24,8 @@ class LabClock(Clock):
 
     ``epoch`` is ``time.monotonic()`` and ``wall`` is Unix time, both of the lab's beginning.
     ``now`` goes on from ``wall`` in lab seconds, so stamps and validity keep the product's time.
-    ``read`` is the clock that ``epoch`` is of.
+    ``read`` is the clock that ``epoch`` is of. ``floor_s``: real seconds that every limit gives at
+    least; 0 where a person chose the limit, who is told that it was kept.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class LabClock(Clock):
         pace: float = 1.0,
         skew_s: float = 0.0,
         read: Callable[[], float] = time.monotonic,
+        floor_s: float = FLOOR_S,
     ) -> None:
         if pace <= 0:
             raise ValueError(f"pace {pace:g} is not positive")
         self.skew_s = skew_s
         self._life, self._rng = life, rng
         self._epoch, self._wall, self._pace, self._read = epoch, wall, pace, read
+        self._floor_s = floor_s
 
     def now(self) -> float:
         return self._wall + self.monotonic() + self.skew_s
@@ -64,8 +67,8 @@ class LabClock(Clock):
         return Ticks(self, period_s, jitter_s, draw, slot_s=slot_s)
 
     def limit(self, seconds: float) -> float:
-        """``seconds``, but at least ``FLOOR_S`` real seconds."""
-        return max(seconds, FLOOR_S * self._pace)
+        """``seconds``, but at least ``floor_s`` real seconds."""
+        return max(seconds, self._floor_s * self._pace)
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()

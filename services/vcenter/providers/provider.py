@@ -93,3 +93,11 @@ class KeyProvider(Protocol):
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
         """Why each key is not available, None when it is (STD-20); never raises for lack of it."""
         ...
+
+    def retire(self) -> None:
+        """The provider was deleted, or has other servers.
+
+        No further server is asked, calls that are under way end with ``KeyProviderUnreachable``
+        when the server of the moment has answered, and no contact is noted any more.
+        """
+        ...

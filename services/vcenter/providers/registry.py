@@ -129,8 +129,30 @@ class Providers:
         """The provider was deleted, or has other servers: nothing of it stays in memory."""
         made = self._made.pop(provider, None)
         if made is not None:
+            made.provider.retire()
             made.keyservers.close()
         self._kept.forget_all_of(provider)
+
+    def _row(self, provider: ProviderId) -> ProviderRow:
+        """The row of now, for a connection that is made long after it was decided on.
+
+        ``InvalidState`` when the provider was deleted meanwhile.
+        """
+        row = self._inventory.providers.get(provider)
+        if row is None:
+            raise InvalidState(f"key provider {provider} was deleted")
+        return row
+
+    def _is_current(self, provider: ProviderId, asked: KeyProvider) -> bool:
+        """Whether ``asked`` is what ``asked(provider)`` gives now: not once the provider was
+        deleted, or has other servers."""
+        made, row = self._made.get(provider), self._inventory.providers.get(provider)
+        return (
+            made is not None
+            and made.provider is asked
+            and row is not None
+            and row.servers == made.row.servers
+        )
 
     def _standard(self, row: ProviderRow, keyservers: KeyServers) -> KeyProvider:
         return StandardProvider(
@@ -140,7 +162,7 @@ class Providers:
             self._contacts,
             within_s=self._knobs.request_timeout_s,
             failover_on_missing=self._knobs.failover_on_missing,
-            login=lambda one: self.logins.login(self._inventory.providers[row.name], one),
+            login=lambda one: self.logins.login(self._row(row.name), one),
             release=self._release,
         )
 
@@ -165,7 +187,7 @@ class Providers:
             ports.bus,
             ports.streams,
             ports.clock,
-            lambda: self.certificates.identity(self._inventory.providers[provider]),
+            lambda: self.certificates.identity(self._row(provider)),
             pooled=self._knobs.kmip_connection == "pooled",
         )
 
@@ -173,8 +195,10 @@ class Providers:
         self, provider: ProviderId, operation_id: str, use: KeyUse | None = None
     ) -> CreatedKey:
         """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
-        made = await self.asked(provider).create_key(operation_id, use)
-        self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
+        asked = self.asked(provider)
+        made = await asked.create_key(operation_id, use)
+        if self._is_current(provider, asked):
+            self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
         return made
 
     async def fetch(
@@ -184,8 +208,9 @@ class Providers:
 
         ``fresh``: ask in any case. Without it a provider that has just been silent on all its
         servers is not asked again so soon. What vCenter keeps (``vc_key_cache_s``) is not asked
-        for. A key that vCenter was told to forget is not asked
-        for. ``NotAvailable`` when vCenter has no values of providers of that type.
+        for, nor is a key that vCenter was told to forget. A provider that was deleted while its
+        servers were asked, or has other ones now, is looked up again. ``NotAvailable`` when
+        vCenter has no values of providers of that type.
         """
         forgotten = [key for key in keys if self._inventory.is_forgotten(key)]
         self._kept.forget(forgotten)
@@ -219,6 +244,10 @@ class Providers:
         try:
             fetched = await found.fetch_keys([key.key_id for key in keys])
         except KeyProviderUnreachable:
+            fetched = None
+        if not self._is_current(provider, found):
+            return await self._fetch(provider, keys, fresh=fresh)
+        if fetched is None:
             return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
         missing = KeyUnavailableReason.MISSING_IN_KMS
         values = tuple(

@@ -104,6 +104,10 @@ class StandardProvider:
         self._release, self._login = release, login
         self._failover_on_missing = failover_on_missing
         self._next = 0  # the server that is asked first
+        self._retired = False
+
+    def retire(self) -> None:
+        self._retired = True
 
     async def create_key(self, operation_id: str, use: KeyUse | None = None) -> CreatedKey:
         made, server = await self._ask(
@@ -229,7 +233,7 @@ class StandardProvider:
             if isinstance(reply, ServerVersions)
         }
         if not answers:
-            self._contacts.all_failed(self._name)
+            self._all_failed()
         return answers
 
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
@@ -268,10 +272,15 @@ class StandardProvider:
                 return await self._ask_one(server, message, tags), server
             except NO_ANSWER as error:
                 last = f"{server.name}: {error}"
-        self._contacts.all_failed(self._name)
+        self._all_failed()
         raise KeyProviderUnreachable(f"no server of key provider {self._name} answers ({last})")
 
+    def _all_failed(self) -> None:
+        if not self._retired:
+            self._contacts.all_failed(self._name)
+
     async def _ask_one(self, server: KmipServer, message: Request[R], tags: Tagging = ()) -> R:
+        self._check_in_use()
         try:
             reply = await self._keyservers.request(
                 self._addresses[server.name],
@@ -281,13 +290,25 @@ class StandardProvider:
                 tags=tags,
             )
         except NO_ANSWER as error:
+            self._check_in_use()
             await self._contacts.failed(self._name, server.name, str(error))
             raise
         except ProductError:
-            await self._contacts.worked(self._name, server.name)
+            await self._worked(server)
             raise
-        await self._contacts.worked(self._name, server.name)
+        await self._worked(server)
         return reply
+
+    async def _worked(self, server: KmipServer) -> None:
+        if not self._retired:
+            await self._contacts.worked(self._name, server.name)
+
+    def _check_in_use(self) -> None:
+        """``KeyProviderUnreachable`` once this provider was retired."""
+        if self._retired:
+            raise KeyProviderUnreachable(
+                f"key provider {self._name} was deleted, or has other servers now"
+            )
 
     def _limit_s(self, server: KmipServer) -> float:
         if server.timeout is UNSET or server.timeout == DEFAULT_TIMEOUT:

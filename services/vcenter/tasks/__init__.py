@@ -1,5 +1,6 @@
 """Tasks of vCenter, one flow each, in the order of the documents' numbered lists.
 
+- ``validity``      which of them are refused about a VM that is invalid (LOCK-02)
 - ``vm``            CreateVm
 - ``registration``  RegisterVm, UnregisterVm, DestroyVm
 - ``encrypt``       EncryptVm

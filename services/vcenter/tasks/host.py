@@ -117,13 +117,11 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     if row is None:
         return Done()
     session = vc.sessions.connected_to(message.host)
-    vms = vc.inventory.vms_on(message.host)
-    running = [vm.name for vm in vms if vm.power is PowerState.ON]
-    if running and session is not None:
-        raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
     if session is not None:
+        _check_idle(vc, message.host)
         await vc.availability.take_back(session)
-    keys = [key for vm in vms for key in vm.keys]
+        _check_idle(vc, message.host)  # a VM may have been started meanwhile
+    keys = [key for vm in vc.inventory.vms_on(message.host) for key in vm.keys]
     others = [host.name for host in vc.inventory.hosts_of(row.cluster) if host.name != row.name]
     await vc.inventory.commit(
         drop(Table.HOST, message.host),
@@ -136,6 +134,13 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     for other in others:
         vc.gathered.want(other, removing=True)
     return Done()
+
+
+def _check_idle(vc: VCenter, host: NodeName) -> None:
+    """``InvalidState`` when VMs run on the host."""
+    running = [vm.name for vm in vc.inventory.vms_on(host) if vm.power is PowerState.ON]
+    if running:
+        raise InvalidState(f"host {host} runs {', '.join(sorted(running))}")
 
 
 async def prepare_crypto(vc: VCenter, message: PrepareCrypto) -> Done:

@@ -14,7 +14,7 @@ from protocol import names
 from protocol.crypto.native import KDK_SIZE
 from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
 from protocol.crypto.transfer import OneTimeKey, closed
-from protocol.errors import AlreadyExists, CryptographicFailure, InvalidArgument, NotFound
+from protocol.errors import AlreadyExists, CryptographicFailure, InvalidArgument
 from protocol.messages.vcenter import (
     CreateNativeProvider,
     DownloadExport,
@@ -177,9 +177,7 @@ def _check_new(vc: VCenter, name: ProviderId) -> None:
 
 
 def _native(vc: VCenter, name: ProviderId) -> tuple[ProviderRow, NativeConfig]:
-    row = vc.inventory.providers.get(name)
-    if row is None:
-        raise NotFound(f"there is no key provider {name}")
+    row = vc.provider(name)
     if row.native is None:
         raise InvalidArgument(f"provider: {name} is no native key provider")
     return row, row.native

@@ -121,12 +121,10 @@ async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
 async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     """DEL-01: VMs do not block it. The default goes with it (STD-02); keys stay at the KMS."""
     name = message.provider
-    if name not in vc.inventory.providers:
-        if name in vc.inventory.deleted:
-            return Done()
-        raise NotFound(f"there is no key provider {name}")
-    kind = vc.inventory.providers[name].management_type
-    _check_vsan(vc, name)
+    if name in vc.inventory.deleted:
+        return Done()
+    kind = vc.provider(name).management_type
+    _check_vsan(vc, name, kind)
     gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
     without = [
         change_cluster(row.name, default_provider=None)
@@ -144,9 +142,9 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     return Done()
 
 
-def _check_vsan(vc: VCenter, name: ProviderId) -> None:
+def _check_vsan(vc: VCenter, name: ProviderId, kind: ManagementType) -> None:
     """C26: ``ResourceInUse`` while vSAN has a KMS profile of it, unless the knob removes that."""
-    if not CAPABILITIES[vc.inventory.providers[name].management_type].pushed:
+    if not CAPABILITIES[kind].pushed:
         return
     users = users_of({c.name: c.vsan for c in vc.inventory.clusters.values()}, name)
     if users and vc.node.knobs.vsan_provider_delete == "refuse":

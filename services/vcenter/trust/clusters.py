@@ -297,10 +297,12 @@ class Trust:
 
     async def see(self, session: HostSession) -> None:
         """In a pass of step B8: tell what is new of the host, and bring it up to date."""
-        row = self._inventory.hosts.get(session.host)
-        if row is None or session.summary is None:
+        if session.host not in self._inventory.hosts or session.summary is None:
             return
         await self._bring_up_to_date(session)
+        row = self._inventory.hosts.get(session.host)
+        if row is None:  # it was removed meanwhile
+            return
         drafts, edits = self._news(session, row)
         if drafts or edits:
             await self._inventory.commit(*edits, events=drafts)

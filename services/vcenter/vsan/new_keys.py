@@ -90,7 +90,11 @@ async def _group_keks(
 
 
 async def _make(vc: VCenter, provider: ProviderRow, operation: str) -> tuple[CryptoKeyId, str]:
-    """A key of that provider, and the check value of one that hosts derive."""
+    """A key of that provider, and the check value of one that hosts derive.
+
+    ``NotFound`` when it was deleted since it was named.
+    """
+    provider = vc.provider(provider.name)
     if provider.management_type is ManagementType.NATIVE_PROVIDER:
         check_backed_up(provider)
         key = vc.providers.native.new_key(provider)

@@ -41,6 +41,17 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R6",
         "running",
     ),
+    "loaded from a store that no TPM seals": (
+        lambda: (
+            dark(persistence=True, mode="NONE")
+            .host("esxi-001", "safe")
+            .vm("vm-01", "esxi-001", "running")
+            .passes(60)
+        ),
+        "esxi-001",
+        "R5",
+        "safe",
+    ),
     "unlocked though nobody has the key": (
         lambda: (
             dark(persistence=False)

@@ -6,6 +6,14 @@ from collections.abc import Callable
 
 from tests.chaos.oracle.histories import Story, dark, locked
 
+
+def sealed_later() -> Story:
+    """A host without a seal, with persistence on, that is given one by a person."""
+    story = Story(persistence=True, mode="NONE").cut()
+    story.mode = "TPM"
+    return story.host("esxi-001", "safe").passes(5)
+
+
 GOOD: dict[str, Callable[[], Story]] = {
     "persisted, and running again": lambda: (
         dark(persistence=True)
@@ -14,6 +22,16 @@ GOOD: dict[str, Callable[[], Story]] = {
         .passes(40)
     ),
     "not persisted, and locked": lambda: locked(dark(persistence=False)),
+    "persistence without a seal, and locked": lambda: locked(dark(persistence=True, mode="NONE")),
+    "stored since a TPM seals": lambda: (
+        sealed_later()
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(40)
+    ),
     "unlocked after the heal, and started by nobody": lambda: (
         locked(dark(persistence=False))
         .heal("wan")

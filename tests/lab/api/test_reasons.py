@@ -17,7 +17,9 @@ from lab.errors import EXPLANATIONS
 from protocol.terms import ManagementType
 
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
-STORES = replace(HOST, persistence=True)
+STORES = replace(HOST, persistence=True, mode="TPM")
+HOURLY = replace(STORES, saves_hourly=True)
+UNSEALED = replace(STORES, mode="NONE", tpm=False)
 VIOLATION = "PANIC: security violation was detected."
 KEY = KeyFacts(
     key="p/k",
@@ -54,6 +56,17 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, HOST, replace(KEY, state="Destroyed"), ["STD-13", "STD-18"]),
         (LOCKED, HOST, replace(KEY, state="Destroyed Compromised"), ["STD-13", "STD-18"]),
         (LOCKED, NEW, KEY, ["KP-15", "STD-10"]),
+        (LOCKED, UNSEALED, KEY, ["STD-13", "STD-10"]),
+        (LOCKED, replace(UNSEALED, boot=1), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="power_loss"), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="crash"), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended=""), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="stop"), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="power_loss", boot=1), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(STORES, ended="power_loss"), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="power_loss", mode="NONE"), KEY, ["STD-13", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended="power_loss", persistence=False), KEY, ["STD-13", "STD-10"]),
+        (RUNS, UNSEALED, KEY, ["LOCK-04", "STD-14", "STD-13"]),
         (RUNS, NEW, KEY, ["LOCK-04", "STD-13"]),
         (RUNS, NEW, replace(KEY, provider_listed=False), ["LOCK-04", "DEL-01", "STD-13"]),
         (RUNS, HOST, KEY, ["LOCK-04", "STD-14", "STD-13"]),
@@ -95,6 +108,7 @@ def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> 
     [
         (replace(KEY, link_cut=True, servers_up=False), "the link to the key server is cut"),
         (replace(KEY, servers_up=False), "no key server of p is up"),
+        (replace(KEY, not_granted="vm-01"), "vCenter knows from a host alone that vm-01 needs"),
         (replace(KEY, state=None), "does not know p/k"),
         (replace(KEY, state=None, asked_server=False), "Nothing stands in the way of p/k"),
     ],
@@ -103,6 +117,13 @@ def test_each_key_says_what_stands_in_its_own_way(key: KeyFacts, said: str) -> N
     other = replace(KEY, key="p/other", state="Deactivated")
     gone, mine, its = of_vm(LOCKED, HOST, (key, other))
     assert gone.rule == "STD-13" and said in mine.why and its.why.startswith("p/other is Deact")
+
+
+def test_a_key_that_vcenter_knows_from_a_host_alone_is_told_with_its_cure() -> None:
+    key = replace(KEY, not_granted="vm-01")
+    for vm in (LOCKED, RUNS):
+        [reason] = [r for r in of_vm(vm, HOST, (key,)) if r.rule == "C28"]
+        assert reason.cure == "keystead vm unlock vm-01"
 
 
 def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None:
@@ -122,6 +143,10 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
         (replace(HOST, crypto_state="prepared", host_key=DERIVED), ["B5", "NKP-15"]),
         (replace(HOST, crypto_state="incapable", connected=False), ["HEM-01", "KP-01", "B8"]),
         (replace(DERIVES, crypto_state="safe"), ["HEM-01", "NKP-11"]),
+        (replace(UNSEALED, crypto_state="safe"), ["HEM-01", "KP-06"]),
+        (replace(UNSEALED, derives=("p",), only_native=True), ["KP-06", "NKP-11"]),
+        (replace(DERIVES, tpm=False, mode="NONE", only_native=True), ["NKP-11"]),
+        (replace(DERIVES, tpm=False, mode="NONE"), ["KP-01", "NKP-11"]),
         (replace(HOST, persistence=None, connected=None), []),
         (replace(HOST, machine="off"), ["BOOT-01"]),
     ],
@@ -157,11 +182,18 @@ def test_what_stands_on_a_lost_machine_is_not_waited_for(silent: bool, pool: boo
 
 
 def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
-    def cure(tpm: bool) -> str:
-        [reason] = of_host(replace(HOST, tpm=tpm), vcenter="running")
+    def cure(tpm: bool, mode: str, *, persistence: bool = False) -> str:
+        host = replace(HOST, tpm=tpm, mode=mode, persistence=persistence)
+        [reason] = of_host(host, vcenter="running")
+        assert "policy seals" not in reason.why
         return reason.cure
 
-    assert cure(False) == "add a TPM" and "keypersistence enable" in cure(True)
+    assert cure(False, "NONE") == cure(False, "NONE", persistence=True) == "add a TPM"
+    assert cure(True, "TPM").endswith("keypersistence enable") and ";" not in cure(True, "TPM")
+    sealing, _, enabling = cure(True, "NONE").partition("; then ")
+    assert sealing.endswith("encryption set --mode=TPM")
+    assert enabling.endswith("keypersistence enable")
+    assert cure(True, "NONE", persistence=True) == sealing
 
 
 def test_a_cure_is_a_command_and_no_half_of_one() -> None:

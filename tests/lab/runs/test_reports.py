@@ -64,6 +64,40 @@ def test_a_run_is_one_file_named_after_it_or_as_is_wanted(
     assert "written: own.html" in capsys.readouterr().err
 
 
+MIXED = """
+apiVersion: keystead/v1
+kind: Experiment
+name: mixed
+title: Hosts with a TPM beside hosts without
+topology:
+  apiVersion: keystead/v1
+  kind: Lab
+  vcenters: [{name: vcenter}]
+  kms: [{name: kms}]
+  clusters:
+    - {name: a, hosts: {count: 3, without_tpm: 1}}
+    - {name: b, hosts: {count: 1, tpm: none}}
+hypothesis:
+  after: [{probe: host.connected, is: "== 100%"}]
+schedule: [{id: wan, at: 5s, for: 30s, fault: link.cut, between: [vcenter, kms]}]
+guards: {blast_radius: {kms: 1, vcenter: 1}}
+"""
+
+
+def test_the_tpm_of_each_host_is_named_where_they_differ(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mixed.yaml").write_text(MIXED)
+    line = "chaos run mixed.yaml --mode sim --seed 9 --report run.html --junit run.xml"
+    assert run(line.split()) == 0
+    told = "model under esxi-[001-002], none under esxi-[003-004]"
+    assert f"tpm {told}  trace" in capsys.readouterr().out
+    assert told in Path("run.html").read_text("utf-8") and told in Path("run.xml").read_text()
+    assert run(["describe", "run", "mixed-sim-9"]) == 0
+    assert f"tpm {told}" in capsys.readouterr().out
+    assert [row.tpm for row in runs().items] == ["model", "model, none"]
+
+
 def test_two_runs_are_laid_beside_each_other(folder: RunFolder) -> None:
     other = prepare("short.yaml", 6, {"tpm": "model"})
     play_sim(other, begin(other, "sim"))

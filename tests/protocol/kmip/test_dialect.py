@@ -10,12 +10,14 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
+from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import ResultReason, ResultStatus, State
 from protocol.kmip.errors import KmipError
 from protocol.kmip.message import RequestMessage, ResponseMessage, encode_request
 from protocol.kmip.payloads import (
     ActivateResponse,
     AddAttributeRequest,
+    AddAttributeResponse,
     CreateRequest,
     CreateResponse,
     GetAttributesRequest,
@@ -140,6 +142,46 @@ def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
     )
     with pytest.raises(dialect.OperationFailed, match="InvalidMessage"):
         dialect.taken(tags, no)
+
+
+def refused_at(number: int, answer: ResponseMessage) -> ResponseMessage:
+    """``answer`` of a server that stops its batch at the item of this number (from 0), which is
+    what KMIP does unless it is asked for something else (KMIP 1.1, 6.13)."""
+    refusal = msgspec.structs.replace(
+        answer.batch_item[number],
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=ResultReason.PERMISSION_DENIED,
+        result_message="no room",
+        response_payload=None,
+    )
+    items = (*answer.batch_item[:number], refusal)
+    header = msgspec.structs.replace(answer.response_header, batch_count=len(items))
+    return msgspec.structs.replace(answer, response_header=header, batch_item=items)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_batch_that_stops_at_a_refusal_is_refused_for_its_reason(number: int) -> None:
+    names = ("x-Vendor", "x-Product", "x-Name")
+    tags = dialect.add_tags(UID, [(name, "v") for name in names])
+    whole = response(
+        *[
+            AddAttributeResponse(
+                unique_identifier=UID,
+                attribute=Attribute(attribute_name=name, attribute_value="v"),
+            )
+            for name in names
+        ]
+    )
+    with pytest.raises(dialect.OperationFailed, match=r"^PermissionDenied: no room$"):
+        dialect.taken(tags, refused_at(number, whole))
+
+
+def test_a_batch_that_stops_without_a_refusal_is_no_answer() -> None:
+    tags = dialect.add_tags(UID, [("x-Vendor", "v"), ("x-Product", "p")])
+    attribute = Attribute(attribute_name="x-Vendor", attribute_value="v")
+    one = response(AddAttributeResponse(unique_identifier=UID, attribute=attribute))
+    with pytest.raises(KmipError, match="1 items answer 2"):
+        dialect.taken(tags, one)
 
 
 ACTIVATED = response(ActivateResponse(unique_identifier=UID))

@@ -18,16 +18,20 @@ ON = Configuration(persistence=True, store=StoredKeys((ONE,)))
 OFF = Configuration()
 
 
+def storable(*entries: StoredKey) -> persistence.Storable:
+    return persistence.Storable(entries)
+
+
 def test_enable_stores_the_cache_by_the_knob() -> None:
-    assert persistence.enabled(OFF, (ONE, TWO), persist_on_enable=True).store == StoredKeys(
+    assert persistence.enabled(OFF, storable(ONE, TWO), persist_on_enable=True).store == StoredKeys(
         (ONE, TWO)
     )
-    bare = persistence.enabled(OFF, (ONE, TWO), persist_on_enable=False)
+    bare = persistence.enabled(OFF, storable(ONE, TWO), persist_on_enable=False)
     assert (bare.persistence, bare.store) == (True, StoredKeys())
 
 
 def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
-    assert persistence.enabled(ON, (TWO,), persist_on_enable=True) is ON
+    assert persistence.enabled(ON, storable(TWO), persist_on_enable=True) is ON
     assert persistence.disabled(OFF, remove_all=False, disable_keeps_store=True) is OFF
     assert persistence.disabled(OFF, remove_all=True, disable_keeps_store=True) is OFF
 
@@ -36,7 +40,7 @@ def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
     kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
     assert (kept.persistence, kept.store) == (False, StoredKeys((ONE,)))
     assert persistence.usable(kept) == StoredKeys()
-    assert persistence.enabled(kept, (), persist_on_enable=True).store == StoredKeys((ONE,))
+    assert persistence.enabled(kept, storable(), persist_on_enable=True).store == StoredKeys((ONE,))
     assert (
         persistence.disabled(kept, remove_all=True, disable_keeps_store=True).store == StoredKeys()
     )
@@ -47,14 +51,14 @@ def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
 
 
 def test_new_keys_are_stored_only_while_enabled() -> None:
-    assert persistence.with_keys(ON, (TWO,)).store == StoredKeys((ONE, TWO))
-    assert persistence.with_keys(OFF, (TWO,)) is OFF
-    assert persistence.with_keys(ON, (ONE,)) is ON
+    assert persistence.with_keys(ON, storable(TWO)).store == StoredKeys((ONE, TWO))
+    assert persistence.with_keys(OFF, storable(TWO)) is OFF
+    assert persistence.with_keys(ON, storable(ONE)) is ON
 
 
 def test_another_key_under_a_stored_id_replaces_it() -> None:
     newer = StoredKey(ONE.key, KeyMaterial(b"3" * 32))
-    assert persistence.with_keys(ON, (newer,)).store == StoredKeys((newer,))
+    assert persistence.with_keys(ON, storable(newer)).store == StoredKeys((newer,))
 
 
 def test_removed_keys_leave_the_store_enabled_or_not() -> None:

@@ -23,6 +23,7 @@ from protocol.kmip.fields import Fields
 from protocol.kmip.header import ResponseHeader
 from protocol.kmip.message import (
     RequestItem,
+    RequestMessage,
     ResponseItem,
     ResponseMessage,
     decode_request,
@@ -44,6 +45,7 @@ from protocol.kmip.payloads import (
     GetResponse,
     QueryResponse,
 )
+from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
 
 
@@ -51,7 +53,8 @@ from protocol.secret import KeyMaterial
 class ScriptedServer:
     """``refuses``: what it says no to, by the name of the payload, and why.
 
-    ``mistaken``: it answers about another key; ``lives``: connections of an earlier one are over.
+    ``mistaken``: it answers about another key; ``lives``: connections of an earlier one are over;
+    ``offers``: versions that it lists. A subclass is wrong in another way.
     """
 
     keys: dict[str, State] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class ScriptedServer:
     silent: bool = False
     mistaken: bool = False
     lives: int = 1
+    offers: tuple[ProtocolVersion, ...] = (dialect.VERSION,)
     down: bool = False
     connections: list[list[str]] = field(default_factory=list)
     open: int = 0
@@ -74,6 +78,20 @@ class ScriptedServer:
         self.connections.append([])
         self.open += 1
         return ScriptedStream(self, self.connections[-1])
+
+    def respond(self, message: RequestMessage, seen: list[str]) -> ResponseMessage:
+        """What it says to a message; ``seen`` is what has come on the same connection."""
+        for item in message.batch_item:
+            asked = item.request_payload
+            name = type(asked).__name__.removesuffix("Request")
+            if isinstance(asked, GetAttributesRequest):
+                name += f"({','.join(asked.attribute_name)})"
+            seen.append(name)
+        answers = tuple(self.answer(item) for item in message.batch_item)
+        header = ResponseHeader(
+            protocol_version=dialect.VERSION, time_stamp=0, batch_count=len(answers)
+        )
+        return ResponseMessage(response_header=header, batch_item=answers)
 
     def answer(self, item: RequestItem) -> ResponseItem:
         """What it says to one item."""
@@ -100,7 +118,7 @@ class ScriptedServer:
     def _done(self, asked: object) -> Fields:
         match asked:
             case DiscoverVersionsRequest():
-                return DiscoverVersionsResponse(protocol_version=(dialect.VERSION,))
+                return DiscoverVersionsResponse(protocol_version=self.offers)
             case CreateRequest():
                 uid = f"key-{len(self.keys) + 1}"
                 self.keys[uid] = State.PRE_ACTIVE
@@ -160,17 +178,7 @@ class ScriptedStream:
         if self._life != self._server.lives:
             return
         message = decode_request(data)
-        for item in message.batch_item:
-            asked = item.request_payload
-            name = type(asked).__name__.removesuffix("Request")
-            if isinstance(asked, GetAttributesRequest):
-                name += f"({','.join(asked.attribute_name)})"
-            self._seen.append(name)
-        answers = tuple(self._server.answer(item) for item in message.batch_item)
-        header = ResponseHeader(
-            protocol_version=dialect.VERSION, time_stamp=0, batch_count=len(answers)
-        )
-        self._waiting = encode_response(ResponseMessage(response_header=header, batch_item=answers))
+        self._waiting = encode_response(self._server.respond(message, self._seen))
         if self._server.garbage:
             self._waiting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 

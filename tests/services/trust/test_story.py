@@ -16,7 +16,7 @@ from protocol.errors import (
     ProductError,
     SaveFailed,
 )
-from protocol.messages.agent import TpmBackend
+from protocol.messages.agent import Firmware, TpmBackend
 from protocol.messages.host import (
     AttestHost,
     CryptoManagerHostEnable,
@@ -36,6 +36,7 @@ from protocol.messages.kms import Destroy, Revoke
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
 from protocol.trust import HostTrustReport, ServiceRecord, TrustAttestationStatus
 from tests.services.esxi.rig import VCENTER, VM, A, B
+from tests.services.esxi.test_native import push
 from tests.services.trust.rig import AS1, AS2, BACKENDS, GROUP, KMS, KPS1, KPS2, TRUSTED, TrustRig
 
 ALL = (AS1, AS2, KPS1, KPS2)
@@ -412,3 +413,27 @@ def test_the_applied_configuration_outlives_a_power_loss(rig: TrustRig) -> None:
 
 def _reports(rig: TrustRig) -> tuple[HostTrustReport, ...]:
     return rig.console(QueryTrustedConfiguration()).reports
+
+
+def test_keys_of_a_service_are_not_stored_while_no_tpm_seals_the_configuration(
+    rig: TrustRig,
+) -> None:
+    """KP-06: persistence was enabled while only a native provider existed and the TPM was off."""
+    rig.authority()
+    rig.up(firmware=Firmware(secure_boot=True, tpm_enabled=False))
+    rig.command(push())
+    assert rig.esxcli("system security keypersistence enable").exit_code == 0
+    rig.set_firmware(tpm_enabled=True)
+    rig.reboot()
+    rig.connect()
+    rig.register()
+    rig.configure_services()
+    rig.apply()
+    rig.make_safe_trusted()
+    rig.trusted_vm(on=False)
+    summary = rig.summary()
+    assert (summary.key_persistence, summary.stored_keys) == (True, 0)
+    rig.stop_services(*ALL, KMS)
+    rig.reboot(A, "power_loss")
+    rig.sleep(60)
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED

@@ -41,6 +41,7 @@ from protocol.messages.host import (
     GetCryptoKeyStatus,
     HostCloneVm,
     HostCreateVm,
+    HostDecryptVm,
     HostDestroyVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
@@ -66,6 +67,7 @@ from protocol.messages.host import (
     ReconfigureVm,
     RemoveKeys,
     SessionOpened,
+    SetHaConfiguration,
     SetProviders,
     TpmAttestationReport,
     TpmCredentialActivated,
@@ -323,6 +325,10 @@ class ScriptedHost(Service):
     async def open(self, message: OpenSession, peer: Peer) -> SessionOpened:
         return SessionOpened(summary=self.summary())
 
+    @serves(SetHaConfiguration)
+    async def configure_ha(self, message: SetHaConfiguration, peer: Peer) -> Done:
+        return Done()
+
     @serves(CheckForUpdates)
     async def check(self, message: CheckForUpdates, peer: Peer) -> UpdateSet:
         view = self.summary()
@@ -543,6 +549,11 @@ class ScriptedHost(Service):
             raise InvalidState(f"{message.vm} is under {vm.keys}")
         if self.record.silent:
             raise TimedOut("the answer is lost")
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostDecryptVm)
+    async def decrypt(self, message: HostDecryptVm, peer: Peer) -> VmState:
+        self._vm(message.vm).keys = ()
         return VmState(summary=self.vm_summary(message.vm))
 
     @serves(HostPowerOnVm)

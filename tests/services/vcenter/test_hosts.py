@@ -18,6 +18,7 @@ from protocol.messages.vcenter import (
     ListHosts,
     ListVms,
     PowerOnVm,
+    ReconfigureComputeResource,
     ReconnectHost,
     RegisterVm,
     RemoveHost,
@@ -130,6 +131,30 @@ def test_until_it_has_answered_a_host_is_not_responding(rig: Rig) -> None:
     rig.power_off(A)
     rig.reboot(VCENTER)
     assert rig.host_info(A).connection is S.NOT_RESPONDING
+
+
+def test_a_host_whose_vm_was_started_while_it_was_removed_stays(rig: Rig) -> None:
+    """The host's agent of HA is told to rest before the removal, and takes two seconds to say so;
+    a VM's start is answered in that time."""
+    rig.up(A, B)
+    rig.vm()
+    rig.do(ReconfigureComputeResource(cluster=CLUSTER, das_enabled=True))
+    late = DelayRule(id="late", src=A, dst=VCENTER, base_s=2)
+    rig.world.rules.apply(rig.rules.put([late]))
+
+    async def start() -> None:
+        await rig.ask(PowerOnVm(vm=VM))
+
+    rig.world.spawn(None, "start", start())
+    for _ in range(200):
+        if rig.hosts[A].vms[VM].power is PowerState.ON:
+            break
+        rig.sleep(0.01)
+    rig.sleep(1)  # the start is not answered yet
+    error = rig.refused(RemoveHost(host=A))
+    assert isinstance(error, InvalidState)
+    assert f"runs {VM}" in str(error)
+    assert rig.vm_info().power is PowerState.ON
 
 
 def test_a_removed_host_takes_its_vms_and_its_marks_with_it(rig: Rig) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from protocol.errors import KeyProviderUnreachable, ProductError
+from protocol.events import EventTypeId
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
@@ -27,10 +29,10 @@ BUSY = VmName("vm-02")
 SLOW_S = 6.0
 
 
-def slow(rig: Rig, server: NodeName) -> None:
-    """Answers of this key server take ``SLOW_S`` from now on."""
-    rule = DelayRule(id="slow", src=server, dst=VCENTER, base_s=SLOW_S)
-    rig.world.rules.apply(rig.rules.put([rule]))
+def slow(rig: Rig, *servers: NodeName, by_s: float = SLOW_S) -> None:
+    """Answers of these key servers take so long from now on."""
+    rules = [DelayRule(id="slow", src=one, dst=VCENTER, base_s=by_s) for one in servers]
+    rig.world.rules.apply(rig.rules.put(rules))
 
 
 def beside(rig: Rig, work: Coroutine[Any, Any, Any]) -> None:
@@ -182,3 +184,76 @@ def test_two_hosts_that_need_a_host_key_at_once_get_one(rig: Rig) -> None:
     made = [message for message in rig.requests(before) if message == (VCENTER, KMS, "CreateKey")]
     assert len(made) == 3, "one for each VM, and one for the cluster"
     rig.healthy()
+
+
+def until_asked(rig: Rig, name: str, since: int) -> None:
+    """Until vCenter has sent this request to one of the two key servers."""
+    for _ in range(2_000):
+        if any(to in (KMS, KMS2) and said == name for _, to, said in rig.requests(since)):
+            return
+        rig.sleep(0.01)
+    raise AssertionError(f"{name} was never sent")
+
+
+def refused_beside(rig: Rig, message: Request[Any]) -> list[ProductError]:
+    """Ask vCenter meanwhile; filled with the error when it is refused."""
+    errors: list[ProductError] = []
+
+    async def ask() -> None:
+        try:
+            await rig.ask(message)
+        except ProductError as error:
+            errors.append(error)
+
+    beside(rig, ask())
+    return errors
+
+
+def two_servers(**knobs: Any) -> Rig:
+    """Host A with an encrypted VM under P, which has two key servers, and one that is not."""
+    rig = Rig(kms_health_interval_s=10_000.0, **knobs)
+    rig.provider(P, (KMS, KMS2))
+    rig.host(A)
+    rig.vm()
+    rig.vm(BUSY, encrypted=False)
+    return rig
+
+
+def test_no_second_server_is_asked_of_a_provider_that_was_deleted_meanwhile() -> None:
+    """A key is made, and the first of two key servers is silent when the provider is deleted."""
+    rig = two_servers()
+    slow(rig, KMS, KMS2, by_s=1_000.0)
+    mark, before = rig.mark(), len(rig.sent)
+    encrypt = EncryptVm(operation_id=rig.operation(), vm=BUSY, provider=P)
+    errors = refused_beside(rig, encrypt)
+    until_asked(rig, "CreateKey", before)
+    rig.do(UnregisterKmsCluster(provider=P))
+    since = len(rig.sent)
+    rig.sleep(120)
+    assert [type(error) for error in errors] == [KeyProviderUnreachable]
+    assert "deleted" in str(errors[0])
+    assert not [sent for sent in rig.requests(since) if sent[1] in (KMS, KMS2)]
+    assert EventTypeId.KMS_UNREACHABLE not in rig.ids(mark)
+    rig.healthy()
+    rig.close()
+
+
+def test_a_fetch_goes_on_at_the_servers_that_the_provider_has_now() -> None:
+    """A host boots and needs keys; the server that vCenter waits for is replaced meanwhile."""
+    rig = two_servers()
+    key = rig.key_of()
+    rig.power_off(A)
+    slow(rig, KMS, KMS2, by_s=1_000.0)
+    before = len(rig.sent)
+    rig.power_on(A)
+    until_asked(rig, "GetKeys", before)
+    kms3 = NodeName("kms3")
+    rig.servers[kms3] = rig.servers[KMS]
+    rig.servers[kms3].keys |= rig.servers[KMS2].keys
+    rig.add(kms3, Role.KMS)
+    rig.provider(P, (kms3,))
+    rig.sleep(12)  # one time-out of the old server; no reconciliation is due
+    assert (VCENTER, kms3, "GetKeys") in rig.requests(before)
+    assert key in rig.hosts[A].cache
+    rig.healthy()
+    rig.close()

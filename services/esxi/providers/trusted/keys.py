@@ -132,7 +132,7 @@ async def keep(host: Host, entry: StoredKey) -> None:
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
     before = host.archive.now
-    host.archive.now = persistence.with_keys(before, (entry,))
+    host.archive.now = persistence.with_keys(before, host.storable((entry,)))
     if host.archive.now is not before:
         try:
             await host.archive.save(host.key_sections())

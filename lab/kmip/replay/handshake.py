@@ -1,0 +1,202 @@
+"""One connection that is made to see what a server lets pass, and no more.
+
+vCenter's own client always shows its certificate and insists on TLS 1.2. Here a client shows
+another certificate or none, or an old version of TLS, and asks for a key all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from protocol.kmip import dialect
+from protocol.kmip.errors import KmipError
+from protocol.kmip.message import RequestMessage, ResponseMessage, decode_response, encode_request
+from protocol.kmip.payloads import DiscoverVersionsResponse, GetResponse
+from protocol.kmip.ttlv import HEAD, message_size
+
+LISTENS_S: Final = 1.0
+"""For so long it is waited whether a server refuses a client that says nothing."""
+_EVERYTHING: Final = "ALL:@SECLEVEL=0"
+"""Also the suites that OpenSSL does not use any more unless it is asked for them."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a client shows: its certificate and those above it, and the key, in PEM."""
+
+    certificates: bytes | Path
+    key: bytes | Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What came of it.
+
+    ``refused``  why the connection was not made, or ended before anything was answered
+    ``alert``    whether it was the other end that refused it, with words of TLS for why
+    ``heard``    whether Discover Versions was answered
+    ``served``   whether the value of the key was given out
+    ``why``      why it was not, in the server's words
+    """
+
+    refused: str = ""
+    alert: bool = False
+    version: str = ""
+    cipher: str = ""
+    certificate: bytes = b""
+    heard: bool = False
+    served: bool = False
+    why: str = ""
+
+
+class Attempts(Protocol):
+    """How a server is tried."""
+
+    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
+        """Connect, and ask for key ``uid``, if one is named. ``shown`` None: no certificate;
+        ``old``: TLS 1.0 and 1.1 only."""
+        ...
+
+
+@dataclass(frozen=True)
+class Door(Attempts):
+    """The server at ``host`` and ``port``; ``within_s`` for each handshake and each answer."""
+
+    host: str
+    port: int
+    within_s: float
+
+    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
+        """See ``Attempts``.
+
+        With TLS 1.3 a server judges the client after the client's part of the handshake. One that
+        closes at once may have its alert lost, together with what the client has sent meanwhile:
+        a second connection says nothing, and listens.
+        """
+        first = await self._attempt(_context(shown, old=old), uid)
+        if first.heard or first.alert or not (first.version and first.refused):
+            return first
+        second = await self._attempt(_context(shown, old=old), uid, listens=True)
+        return second if second.alert else first
+
+    async def _attempt(
+        self, context: ssl.SSLContext, uid: str, *, listens: bool = False
+    ) -> Attempt:
+        try:
+            async with asyncio.timeout(self.within_s):
+                reader, writer = await asyncio.open_connection(
+                    self.host, self.port, ssl=context, server_hostname=""
+                )
+        except TimeoutError:
+            return Attempt(refused=f"no handshake within {self.within_s:g} s")
+        except ssl.SSLError as error:
+            return Attempt(refused=_reason(error), alert="ALERT" in (error.reason or ""))
+        except OSError as error:
+            return Attempt(refused=_words(error))
+        try:
+            return await self._asked(reader, writer, uid, listens=listens)
+        finally:
+            writer.close()
+
+    async def _asked(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        uid: str,
+        *,
+        listens: bool,
+    ) -> Attempt:
+        over: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        suite = over.cipher()
+        version, cipher = over.version() or "", suite[0] if suite else ""
+        certificate = over.getpeercert(binary_form=True) or b""
+
+        def ended(**fields: str | bool) -> Attempt:
+            return Attempt(version=version, cipher=cipher, certificate=certificate, **fields)  # type: ignore[arg-type]
+
+        heard = False
+        try:
+            if listens:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LISTENS_S):
+                        await reader.readexactly(1)
+            answer = await self._exchange(reader, writer, dialect.discover_versions())
+            dialect.one(dialect.discover_versions(), answer, DiscoverVersionsResponse)
+            heard = True
+            if not uid:
+                return ended(heard=True)
+            asked = dialect.get(uid)
+            answer = await self._exchange(reader, writer, asked)
+            dialect.material(dialect.one(asked, answer, GetResponse))
+        except (dialect.OperationFailed, KmipError) as refused:
+            return ended(heard=heard, why=str(refused))
+        except ssl.SSLError as error:
+            return ended(heard=heard, refused=_reason(error), alert="ALERT" in (error.reason or ""))
+        except TimeoutError:
+            return ended(heard=heard, refused=f"no answer within {self.within_s:g} s")
+        except (OSError, EOFError) as error:
+            return ended(heard=heard, refused=_words(error))
+        return ended(heard=True, served=True)
+
+    async def _exchange(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        request: RequestMessage,
+    ) -> ResponseMessage:
+        async with asyncio.timeout(self.within_s):
+            writer.write(encode_request(request))
+            await writer.drain()
+            head = await reader.readexactly(HEAD)
+            return decode_response(head + await reader.readexactly(message_size(head) - HEAD))
+
+
+def _context(shown: Shown | None, *, old: bool) -> ssl.SSLContext:
+    """The other end's certificate is looked at, and not judged."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers(_EVERYTHING if old else "DEFAULT")
+    if old:
+        with warnings.catch_warnings():  # that these versions should not be used is the point
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if shown is not None:
+        with _file(shown.certificates) as certificates, _file(shown.key) as key:
+            context.load_cert_chain(certificates, key)
+    return context
+
+
+@contextmanager
+def _file(held: bytes | Path) -> Iterator[str]:
+    """A path at which OpenSSL reads it; what is in memory never gets to a disk."""
+    if isinstance(held, Path):
+        yield str(held)
+        return
+    number = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(number, held)
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def _words(error: OSError | EOFError) -> str:
+    if isinstance(error, EOFError) or isinstance(error, ConnectionResetError):
+        return "the server closed the connection"
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)

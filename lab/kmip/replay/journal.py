@@ -1,0 +1,192 @@
+"""What is written down of a replay while it is played: steps, findings, keys, servers, phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from lab.kmip.replay import kinds
+from lab.kmip.replay.certificates import CertificateFacts
+from lab.kmip.replay.exchanges import Inspector
+from lab.kmip.replay.findings import Check, Finding, Kind, Phase, Verdict, verdict_of
+from protocol.kmip.message import RequestMessage, ResponseMessage
+from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
+from protocol.printable import one_line
+from protocol.secret import KeyMaterial
+from services.keyservers.session import Heard, Seen, Step
+
+
+class Failed(NamedTuple):
+    """A step that failed; ``error`` begins with the kind of the failure."""
+
+    step: str
+    error: str
+
+
+@dataclass
+class Latency:
+    """Seconds that a step took, each time; ``failed`` counts what should have gone well."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    def quantile(self, share: float) -> float:
+        """The time within which that share of them ended."""
+        order = sorted(self.seconds)
+        return order[min(len(order) - 1, int(share * len(order)))] if order else 0.0
+
+
+@dataclass
+class ServerFacts:
+    """What a server is, as far as it has said so. ``down``: why it is not played against."""
+
+    vendor: str = ""
+    versions: tuple[str, ...] = ()
+    tls: str = ""
+    cipher: str = ""
+    certificate: CertificateFacts | None = None
+    down: str = ""
+
+
+@dataclass
+class Key:
+    """A key that the replay has made, and what for. ``value`` None: it was never fetched; ``tags``
+    that the server took; ``left``: why it is still there, empty when it was destroyed."""
+
+    uid: str
+    server: str
+    use: str
+    value: KeyMaterial | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    left: str = "made by this replay"
+
+
+@dataclass
+class Played:
+    """How far a phase came. ``skipped``: why it was not played; ``measures`` by their names."""
+
+    seconds: float = 0.0
+    skipped: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+_FAILURES: Final[ContextVar[list[Failed] | None]] = ContextVar("failures", default=None)
+
+
+@contextmanager
+def failures() -> Iterator[list[Failed]]:
+    """The steps that fail within the block, tasks that are begun in it included."""
+    found: list[Failed] = []
+    token = _FAILURES.set(found)
+    try:
+        yield found
+    finally:
+        _FAILURES.reset(token)
+
+
+class Journal:
+    """One replay, from its first step to its last."""
+
+    def __init__(self, servers: Sequence[str], now: Callable[[], float]) -> None:
+        self.now = now
+        self.servers = {name: ServerFacts() for name in servers}
+        self.steps: dict[tuple[str, str], Latency] = {}
+        self.keys: list[Key] = []
+        self.phases: dict[Phase, Played] = {}
+        self.checks: dict[tuple[Check, str], str] = {}  # why it was skipped; empty: it was played
+        self._findings: dict[tuple[str, str, str], Finding] = {}
+        self._inspector = Inspector()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, in the order of the kinds."""
+        order = {kind.id: number for number, kind in enumerate(kinds.KINDS)}
+        return tuple(sorted(self._findings.values(), key=lambda found: order[found.kind.id]))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the findings until now come to."""
+        return verdict_of(self._findings.values())
+
+    # ---- what dialogues tell ------------------------------------------------------------------
+
+    def heard(self, server: str) -> Heard:
+        """What a dialogue with ``server`` is to tell its steps to."""
+
+        def hear(step: Step) -> None:
+            self.steps.setdefault((server, step.name), Latency()).seconds.append(step.seconds)
+            found = _FAILURES.get()
+            if step.error and found is not None:
+                found.append(Failed(step.name, step.error))
+
+        return hear
+
+    def seen(self, server: str) -> Seen:
+        """What a dialogue with ``server`` is to show its answers to."""
+
+        def see(step: str, asked: RequestMessage, answer: ResponseMessage) -> None:
+            for found in self._inspector.inspect(asked, answer):
+                self.find(found.kind, server, step, found.text)
+            for item in answer.batch_item:
+                self._learn(self.servers[server], item.response_payload)
+
+        return see
+
+    def _learn(self, facts: ServerFacts, payload: object) -> None:
+        match payload:
+            case QueryResponse(vendor_identification=str(vendor)):
+                facts.vendor = one_line(vendor)
+            case DiscoverVersionsResponse(protocol_version=versions):
+                facts.versions = tuple(
+                    f"{one.protocol_version_major}.{one.protocol_version_minor}" for one in versions
+                )
+
+    # ---- findings -----------------------------------------------------------------------------
+
+    def find(self, kind: Kind, server: str, step: str, seen: str, *, vcenter: str = "") -> None:
+        """Write down a finding; at one server each kind counts once for all its steps."""
+        self._add(Finding(kind, server, step, seen, vcenter or kind.vcenter), "")
+
+    def fail(self, kind: Kind, server: str, failed: Sequence[Failed]) -> None:
+        """Write down that steps have failed which should go well; each step is a finding."""
+        for step, error in failed:
+            self.steps.setdefault((server, step), Latency()).failed += 1
+            vcenter = kinds.consequence(kind, error)
+            self._add(Finding(kind, server, step, error, vcenter), step)
+
+    def check(self, check: Check, server: str, *, skipped: str = "") -> None:
+        """Write down that something is judged, or why it cannot be."""
+        place = check, server
+        if not skipped or place not in self.checks:
+            self.checks[place] = skipped
+
+    def _add(self, found: Finding, step: str) -> None:
+        self.check(found.kind.check, found.server)
+        key = found.kind.id, found.server, step
+        known = self._findings.get(key)
+        self._findings[key] = found if known is None else known._replace(times=known.times + 1)
+
+    # ---- keys and phases ----------------------------------------------------------------------
+
+    def made(self, uid: str, server: str, use: str) -> Key:
+        """Write down a key that a server has made."""
+        key = Key(uid, server, use)
+        self.keys.append(key)
+        return key
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[Played]:
+        """The block is that phase, or more of it."""
+        played = self.phases.setdefault(phase, Played())
+        begun = self.now()
+        try:
+            yield played
+        finally:
+            played.seconds += self.now() - begun
+
+    def skip(self, phase: Phase, why: str) -> None:
+        """Write down why a phase is not played."""
+        self.phases[phase] = Played(skipped=why)

@@ -1,0 +1,397 @@
+"""Every kind of finding, and what a vCenter makes of a failed connection.
+
+Ids are part of the interface: pipelines name them. What vCenter makes of a finding is taken from
+sessions of real vCenters and from what its makers publish; where neither says anything, the text
+says so. Names of reasons are those of ``QueryCryptoKeyStatus`` (STD-20).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lab.kmip.replay.findings import Check, Kind, Level, Phase
+
+UNREACHABLE: Final = (
+    "the provider is not connected: keys have the reason KeyStateClusterUnreachable, and tasks "
+    "that need one fail until a server of the provider answers"
+)
+UNTRUSTED_SERVER: Final = (
+    "the provider is not connected until vCenter is told to trust what the server shows"
+)
+UNTRUSTED_CLIENT: Final = (
+    "the provider is not connected until the server is told to trust what vCenter shows"
+)
+_LOCKED: Final = "its VMs stay locked after a reboot of their hosts"
+_NOT_KNOWN: Final = "what vCenter does is not known"
+
+# ---- what is checked -----------------------------------------------------------------------------
+
+ADDED = Check(Phase.TRUST, "the server is added to a provider")
+CIPHER = Check(Phase.TRUST, "version and cipher of TLS")
+OLD = Check(Phase.TRUST, "old versions of TLS are refused")
+SERVER_CERTIFICATE = Check(Phase.TRUST, "the server's certificate")
+CLIENT_CERTIFICATE = Check(Phase.TRUST, "the client's certificate")
+OFFERED = Check(Phase.TRUST, "KMIP 1.1 is offered")
+NOBODY = Check(Phase.TRUST, "a client without a certificate is refused")
+UNKNOWN = Check(Phase.TRUST, "a client with an unknown certificate is refused")
+EXPIRED = Check(Phase.TRUST, "a client with an expired certificate is refused")
+HEALTH = Check(Phase.FLOW, "the periodic look")
+CREATED = Check(Phase.FLOW, "keys are made")
+TAGGED = Check(Phase.FLOW, "keys are tagged")
+USED = Check(Phase.FLOW, "keys are fetched and activated")
+VALUES = Check(Phase.FLOW, "values of keys")
+FETCHED = Check(Phase.FLOW, "keys are fetched again")
+STATUS = Check(Phase.FLOW, "states of keys")
+MISSING = Check(Phase.FLOW, "a key that is not there")
+ANSWERS = Check(Phase.FLOW, "answers are as KMIP 1.1 has them")
+REPLICATED = Check(Phase.FAILOVER, "keys of one server are at the others")
+
+# ---- trust ---------------------------------------------------------------------------------------
+
+SERVER_UNREACHABLE = Kind(
+    "server-unreachable",
+    ADDED,
+    Level.ERROR,
+    "No server of the provider answers",
+    UNREACHABLE,
+    "start the server, and check its address, its port and the firewalls between",
+    "STD-09",
+)
+SERVER_DOWN = Kind(
+    "server-down",
+    ADDED,
+    Level.NOTICE,
+    "One server of several does not answer",
+    "the provider works while another of its servers answers; an alarm tells of this one",
+    "start the server, and check its address, its port and the firewalls between",
+    "STD-08",
+)
+SERVER_NOT_TRUSTED = Kind(
+    "server-not-trusted",
+    ADDED,
+    Level.ERROR,
+    "The server's certificate does not lead to a trusted one",
+    UNTRUSTED_SERVER,
+    "give the certificate of its authority, or its own, with --ca; renew one that has expired",
+    "STD-03",
+)
+CLIENT_NOT_TRUSTED = Kind(
+    "client-not-trusted",
+    ADDED,
+    Level.ERROR,
+    "The server refuses the client's certificate",
+    UNTRUSTED_CLIENT,
+    "have the server trust the certificate of --cert, or the authority above it",
+    "STD-03",
+)
+SERVER_NOT_ADDED = Kind(
+    "server-not-added",
+    ADDED,
+    Level.ERROR,
+    "The server refuses what vCenter asks when it is added to a provider",
+    "the server cannot be added: no trust is established",
+    "answer Discover Versions and Query of Server Information, which have no user name",
+    "KMIP 1.1, 4.25 and 4.26",
+)
+VERSION_NOT_OFFERED = Kind(
+    "version-not-offered",
+    OFFERED,
+    Level.ERROR,
+    "Discover Versions does not offer KMIP 1.1",
+    "vCenter speaks KMIP 1.1 and no other version, whatever a server offers",
+    "support KMIP 1.1, and list it in the answer to Discover Versions",
+    "KMIP 1.1, 4.26; STD-05",
+)
+NO_CLIENT_CERTIFICATE = Kind(
+    "no-client-certificate",
+    NOBODY,
+    Level.ERROR,
+    "A client without a certificate is given a key",
+    "it works; so does everybody else who reaches the server, and reads every key",
+    "ask for a client certificate in the TLS handshake, and end the handshake without one",
+    "STD-03",
+)
+CLIENT_CERTIFICATE_OPTIONAL = Kind(
+    "client-certificate-optional",
+    NOBODY,
+    Level.NOTICE,
+    "A client without a certificate is answered, but not given a key",
+    "it works: the server tells clients apart by something else than their certificates",
+    "ask for a client certificate in the TLS handshake, and end the handshake without one",
+    "STD-03",
+)
+UNKNOWN_CLIENT_SERVED = Kind(
+    "unknown-client-served",
+    UNKNOWN,
+    Level.ERROR,
+    "A client with an unknown certificate is given a key",
+    "it works; so does everybody who makes a certificate with the name of the client",
+    "trust only certificates that were given to the server, or those under its authorities",
+    "STD-04",
+)
+EXPIRED_CLIENT_SERVED = Kind(
+    "expired-client-served",
+    EXPIRED,
+    Level.NOTICE,
+    "A client whose certificate has expired is given a key",
+    "it works, and a certificate that should be of no use any more still opens every key",
+    "refuse certificates before their beginning and after their end",
+    "STD-07",
+)
+OLD_TLS = Kind(
+    "old-tls",
+    OLD,
+    Level.NOTICE,
+    "The server accepts TLS 1.0 or 1.1",
+    "it works: vCenter uses TLS 1.2 or later",
+    "accept TLS 1.2 and 1.3 only (RFC 8996)",
+    "RFC 8996",
+)
+WEAK_CIPHER = Kind(
+    "weak-cipher",
+    CIPHER,
+    Level.NOTICE,
+    "The server chooses a cipher without forward secrecy or authenticated encryption",
+    "it works, and who has recorded the traffic can read keys once the server's key is known",
+    "prefer suites with ECDHE and GCM or ChaCha20-Poly1305 (RFC 9325)",
+    "RFC 9325",
+)
+CERTIFICATE_NAME = Kind(
+    "certificate-name",
+    SERVER_CERTIFICATE,
+    Level.NOTICE,
+    "The server's certificate is for another name",
+    f"vCenter trusts the certificate that a person accepted; {_NOT_KNOWN} with another name",
+    "issue a certificate whose Subject Alternative Names have every name and address of the server",
+    "RFC 9525",
+)
+CERTIFICATE_EXPIRING = Kind(
+    "certificate-expiring",
+    SERVER_CERTIFICATE,
+    Level.NOTICE,
+    "The server's certificate ends soon",
+    "it works, and an event warns of it; from that day on the provider is not connected",
+    "renew the certificate, and have vCenter trust the new one before the old one ends",
+    "STD-07",
+)
+CLIENT_CERTIFICATE_EXPIRING = Kind(
+    "client-certificate-expiring",
+    CLIENT_CERTIFICATE,
+    Level.NOTICE,
+    "The client's certificate ends soon",
+    "it works, and an event warns of it; from that day on the provider is not connected",
+    "renew the certificate, and have the server trust the new one before the old one ends",
+    "STD-07",
+)
+
+# ---- flow ----------------------------------------------------------------------------------------
+
+VERSION_CHANGED = Kind(
+    "version-changed",
+    ANSWERS,
+    Level.NOTICE,
+    "A message of KMIP 1.1 is answered under another version",
+    f"it may meet fields that KMIP 1.1 does not have; {_NOT_KNOWN}",
+    "answer under the Protocol Version of the request",
+    "KMIP 1.1, 6.1",
+)
+BATCH_ID_MISSING = Kind(
+    "batch-id-missing",
+    ANSWERS,
+    Level.NOTICE,
+    "An answer leaves out the Unique Batch Item ID of the request",
+    f"it numbers every item of every message but the first of a session; {_NOT_KNOWN}",
+    "repeat the Unique Batch Item ID of each item of a request",
+    "KMIP 1.1, 6.4",
+)
+HEALTH_FAILED = Kind(
+    "health-failed",
+    HEALTH,
+    Level.NOTICE,
+    "The periodic look at the server fails",
+    "the provider turns red and an alarm goes off; hosts go on with the keys that they have",
+    "answer two Discover Versions on one connection, the second with a Unique Batch Item ID",
+    "STD-09",
+)
+CREATE_FAILED = Kind(
+    "create-failed",
+    CREATED,
+    Level.ERROR,
+    "No key is made",
+    "encrypting a VM fails",
+    "let the client create AES-256 keys of which it says no name, group or date",
+    "KMIP 1.1, 4.1",
+)
+ID_REPEATED = Kind(
+    "id-repeated",
+    CREATED,
+    Level.ERROR,
+    "Two Creates are answered with the same Unique Identifier",
+    "two VMs have one key, or one of the two keys cannot be had any more",
+    "give each object an identifier of its own, on all servers of the provider together",
+    "KMIP 1.1, 3.1",
+)
+TAG_FAILED = Kind(
+    "tag-failed",
+    TAGGED,
+    Level.NOTICE,
+    "A key cannot be given the custom attributes that say what it is for",
+    "forgiven: the key is used without its attributes, and nobody sees at the server whose it is",
+    "support Add Attribute for names that begin with x-, three items to a message",
+    "KMIP 1.1, 4.14; STD-05",
+)
+TAGS_LOST = Kind(
+    "tags-lost",
+    TAGGED,
+    Level.NOTICE,
+    "Custom attributes that were accepted are not there",
+    "it does not look: the key is used, and nobody sees at the server whose it is",
+    "store custom attributes, and return them when they are asked for by name",
+    "KMIP 1.1, 3.37",
+)
+USE_FAILED = Kind(
+    "use-failed",
+    USED,
+    Level.ERROR,
+    "A new key cannot be fetched and activated",
+    "'Cannot get key from KMS server': encrypting a VM fails",
+    "let the client get a key that is Pre-Active, ask for its State and activate it",
+    "KMIP 1.1, 4.11 and 4.19; STD-18",
+)
+KEY_NOT_ACTIVE = Kind(
+    "key-not-active",
+    USED,
+    Level.ERROR,
+    "A new key is not Active after it was activated",
+    "KeyStateNotActiveOrEnabled: no VM is encrypted with such a key",
+    "make new keys Pre-Active or Active, and Active after Activate",
+    "KMIP 1.1, 3.22; STD-18",
+)
+KEY_CONSTANT = Kind(
+    "key-constant",
+    VALUES,
+    Level.ERROR,
+    "The value of a key is one byte, repeated",
+    "it works, and everybody can guess the key",
+    "draw keys from an approved random number generator",
+    "KMIP 1.1, 4.1",
+)
+KEY_REPEATED = Kind(
+    "key-repeated",
+    VALUES,
+    Level.ERROR,
+    "Different keys have the same value",
+    "it works, and who has one key has them all: a recrypt changes nothing",
+    "draw the value of each key anew",
+    "KMIP 1.1, 4.1",
+)
+KEY_LENGTH = Kind(
+    "key-length",
+    VALUES,
+    Level.ERROR,
+    "The Cryptographic Length of a key is not the length of its value",
+    f"it asks for AES-256 keys; {_NOT_KNOWN} with one that claims another length",
+    "let the Cryptographic Length of the Key Block be that of its Key Material, in bits",
+    "KMIP 1.1, 2.1.3 and 3.5",
+)
+KEY_ALGORITHM = Kind(
+    "key-algorithm",
+    VALUES,
+    Level.ERROR,
+    "A key is of another algorithm than AES",
+    f"it asks for AES-256 keys; {_NOT_KNOWN} with another algorithm",
+    "let the Cryptographic Algorithm of the Key Block be that which Create named",
+    "KMIP 1.1, 2.1.3 and 3.4",
+)
+KEY_CHANGED = Kind(
+    "key-changed",
+    VALUES,
+    Level.ERROR,
+    "A key has another value than before",
+    f"what was encrypted with the first value cannot be read with the second: {_LOCKED}",
+    "return the value of the key as it was made, whenever and wherever it is asked for",
+    "KMIP 1.1, 4.11",
+)
+FETCH_FAILED = Kind(
+    "fetch-failed",
+    FETCHED,
+    Level.ERROR,
+    "A key cannot be fetched again",
+    f"a host that has lost its cache does not get the key: {_LOCKED}",
+    "let the client get each of its keys at any time, by its Unique Identifier",
+    "KMIP 1.1, 4.11; STD-14",
+)
+STATUS_FAILED = Kind(
+    "status-failed",
+    STATUS,
+    Level.NOTICE,
+    "The State of a key cannot be asked for",
+    "the status of the key is not shown, and its VMs raise an alarm",
+    "answer Get Attributes of State",
+    "KMIP 1.1, 4.12; STD-20",
+)
+MISSING_KEY_HIDDEN = Kind(
+    "missing-key-hidden",
+    MISSING,
+    Level.NOTICE,
+    "A key that is not there is refused for another reason than Item Not Found",
+    "the key has the reason KeyStateClusterUnreachable instead of KeyStateMissingInKMS, so that "
+    "people look for a fault of the network",
+    "refuse Get of an unknown Unique Identifier with the Result Reason Item Not Found",
+    "KMIP 1.1, 11.12; STD-20",
+)
+MISSING_KEY_SERVED = Kind(
+    "missing-key-served",
+    MISSING,
+    Level.ERROR,
+    "An identifier that no key has is answered with a key",
+    f"a VM whose key is lost is given a wrong one: {_LOCKED}",
+    "refuse Get of an unknown Unique Identifier with the Result Reason Item Not Found",
+    "KMIP 1.1, 11.12",
+)
+
+# ---- failover ------------------------------------------------------------------------------------
+
+KEY_NOT_REPLICATED = Kind(
+    "key-not-replicated",
+    REPLICATED,
+    Level.ERROR,
+    "A key that one server made cannot be had at another one",
+    "vCenter asks the servers in turn: KeyStateMissingInKMS at every other request, and "
+    f"{_LOCKED} while the first server is down",
+    "have the servers of a provider replicate their keys, before a Create is answered if possible",
+    "STD-01 and STD-08",
+)
+
+KINDS: Final[tuple[Kind, ...]] = tuple(
+    found for found in list(globals().values()) if isinstance(found, Kind)
+)
+"""All of them, in the order in which a replay may find them."""
+
+_BROKEN: Final = ("Refused", "TimedOut", "Disconnected", "TlsFailure")
+_OF_CLIENT: Final = ("certificate", "unknown ca", "access denied")
+"""Words of the alerts by which a server says that it is the client's certificate."""
+
+
+def is_broken(error: str) -> bool:
+    """Whether it was the connection that failed: ``error`` begins with the kind of it."""
+    return error.partition(":")[0] in _BROKEN
+
+
+def unanswered(error: str) -> Kind:
+    """The kind of finding that a failed connection is: who does not trust whom, if it is that."""
+    kind, _, why = error.partition(": ")
+    if kind == "TlsFailure" and why.startswith("the certificate of the other end"):
+        return SERVER_NOT_TRUSTED
+    _, alert, said = why.partition("alert ")
+    if kind == "TlsFailure" and alert and any(word in said for word in _OF_CLIENT):
+        return CLIENT_NOT_TRUSTED
+    return SERVER_UNREACHABLE
+
+
+def consequence(kind: Kind, error: str) -> str:
+    """What a vCenter makes of a step that failed: of a broken connection it knows no more than
+    that; a refused tag is forgiven all the same."""
+    return (
+        unanswered(error).vcenter if is_broken(error) and kind is not TAG_FAILED else kind.vcenter
+    )

@@ -1,0 +1,141 @@
+"""The report of a replay, from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from lab.api.answers.replay import (
+    ReplayCertificate,
+    ReplayCheck,
+    ReplayFinding,
+    ReplayKey,
+    ReplayPhase,
+    ReplayReport,
+    ReplayServer,
+    ReplayStep,
+)
+from lab.kmip.replay.certificates import CertificateFacts
+from lab.kmip.replay.findings import Finding, Level, Phase
+from lab.kmip.replay.journal import Journal, Latency, Played, ServerFacts
+
+PASSED: Final = "passed"
+SKIPPED: Final = "skipped"
+_WORST: Final = (Level.ERROR.value, Level.NOTICE.value, PASSED)
+
+
+def reported(
+    journal: Journal, *, began: float, seconds: float, keystead: str, connection: str
+) -> ReplayReport:
+    """What there is until now; ``began`` in Unix seconds."""
+    findings = journal.findings
+    checks = tuple(_checks(journal, findings))
+    return ReplayReport(
+        verdict=journal.verdict.value,
+        date=datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        keystead=keystead,
+        connection=connection,
+        seconds=round(seconds, 3),
+        keys=len(journal.keys),
+        servers=tuple(_server(name, facts) for name, facts in journal.servers.items()),
+        phases=tuple(_phase(phase, journal.phases[phase], checks) for phase in _phases(journal)),
+        checks=checks,
+        findings=tuple(_finding(found) for found in findings),
+        left=tuple(
+            ReplayKey(id=key.uid, server=key.server, use=key.use, why=key.left)
+            for key in journal.keys
+            if key.left
+        ),
+        items=tuple(_step(*place, latency) for place, latency in journal.steps.items()),
+    )
+
+
+def _phases(journal: Journal) -> list[Phase]:
+    return [phase for phase in Phase if phase in journal.phases]
+
+
+def _checks(journal: Journal, findings: Iterable[Finding]) -> Iterator[ReplayCheck]:
+    found: dict[tuple[object, str], set[str]] = {}
+    for one in findings:
+        found.setdefault((one.kind.check, one.server), set()).add(one.kind.level.value)
+    order = list(Phase)
+    for (check, server), why in sorted(
+        journal.checks.items(), key=lambda entry: order.index(entry[0][0].phase)
+    ):
+        result = SKIPPED if why else _worst(found.get((check, server), set()))
+        yield ReplayCheck(
+            phase=check.phase.value, check=check.title, server=server, result=result, why=why
+        )
+
+
+def _worst(results: set[str]) -> str:
+    return next((word for word in _WORST if word in results), PASSED)
+
+
+def _phase(phase: Phase, played: Played, checks: Iterable[ReplayCheck]) -> ReplayPhase:
+    results = {check.result for check in checks if check.phase == phase}
+    return ReplayPhase(
+        phase=phase.value,
+        result=SKIPPED if played.skipped else _worst(results),
+        seconds=round(played.seconds, 3),
+        why=played.skipped,
+        measures={name: round(value, 3) for name, value in played.measures.items()},
+    )
+
+
+def _server(name: str, facts: ServerFacts) -> ReplayServer:
+    return ReplayServer(
+        address=name,
+        vendor=facts.vendor,
+        versions=facts.versions,
+        tls=facts.tls,
+        cipher=facts.cipher,
+        certificate=None if facts.certificate is None else _certificate(facts.certificate),
+        down=facts.down,
+    )
+
+
+def _certificate(facts: CertificateFacts) -> ReplayCertificate:
+    return ReplayCertificate(
+        subject=facts.subject,
+        issuer=facts.issuer,
+        names=facts.names,
+        start=facts.start,
+        end=facts.end,
+        key=facts.key,
+        sha256=facts.digest,
+    )
+
+
+def _finding(found: Finding) -> ReplayFinding:
+    kind = found.kind
+    return ReplayFinding(
+        id=kind.id,
+        level=kind.level.value,
+        phase=kind.check.phase.value,
+        check=kind.check.title,
+        title=kind.title,
+        server=found.server,
+        step=found.step,
+        times=found.times,
+        seen=found.seen,
+        vcenter=found.vcenter,
+        fix=kind.fix,
+        source=kind.source,
+    )
+
+
+def _step(server: str, step: str, latency: Latency) -> ReplayStep:
+    def ms(share: float) -> float:
+        return round(latency.quantile(share) * 1000, 3)
+
+    return ReplayStep(
+        server=server,
+        step=step,
+        times=len(latency.seconds),
+        failed=latency.failed,
+        p50_ms=ms(0.5),
+        p99_ms=ms(0.99),
+        worst_ms=ms(1.0),
+    )

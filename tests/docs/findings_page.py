@@ -1,0 +1,57 @@
+"""Makes ``docs/kmip-findings.md`` out of the table of kinds.
+
+.venv/bin/python -m tests.docs.findings_page     # writes the page anew
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.kmip.replay.findings import Kind, Phase
+from lab.kmip.replay.kinds import KINDS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "kmip-findings.md"
+HEAD = """\
+# Findings of `kmip replay`
+
+Every finding that [`keystead kmip replay`](kmip-replay.md) can make about a key server. The id of
+a finding does not change between versions: a pipeline can refer to it.
+
+An **error** means that encryption fails, that a virtual machine does not come back after a reboot
+of its hosts, or that keys are not secret. A **notice** is against the standard or against good
+practice, and as far as is known a vCenter works all the same.
+
+Sources are sections of *Key Management Interoperability Protocol Specification Version 1.1*,
+RFCs, and [rules of vSphere](rules.md). Where neither a recorded session of a vCenter nor its
+documentation says what it does, the text says so.
+
+This page is made from the table in `lab/kmip/replay/kinds.py`. Tests run a key server that is
+wrong in that one thing for each finding, and expect exactly that finding.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for phase in Phase:
+        kinds = [kind for kind in KINDS if kind.check.phase is phase]
+        if kinds:
+            parts.append(f"## {phase.value.capitalize()}\n")
+            parts += [section(kind) for kind in kinds]
+    return "\n".join(parts)
+
+
+def section(kind: Kind) -> str:
+    """A kind of finding."""
+    return (
+        f"### {kind.id}\n\n"
+        f"{kind.level.value.capitalize()}: {kind.title}.\n\n"
+        f"- Check: {kind.check.title}\n"
+        f"- vCenter: {kind.vcenter}.\n"
+        f"- Fix: {kind.fix}.\n"
+        f"- Source: {kind.source}\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,145 @@
+"""Replays against servers of this process: scripted ones in memory, and doors that are good."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from lab.kmip.replay import strangers
+from lab.kmip.replay.handshake import Attempt, Attempts, Shown
+from lab.kmip.replay.journal import Journal
+from lab.kmip.replay.playing import Plan, Replay
+from lab.kmip.replay.servers import Client, Server
+from protocol.crypto.certificates import SERIAL_SIZE, issued, public_key
+from protocol.kmip.enums import State
+from protocol.secret import KeyMaterial
+from services.keyservers.dialogue import Dialogue
+from services.runtime.ports import Clock
+from tests.lab.kmip.tls import Party, fresh_key
+from tests.services.keyservers.scripted import QuickClock, ScriptedServer
+
+DAY_S = 86_400.0
+AUTHORITY = Party.named("authority", authority=True)
+
+
+def certified(
+    name: str, *hosts: str, issuer: Party = AUTHORITY, days: float = 365, since: float = -1
+) -> Party:
+    """Somebody whose certificate is good for so many days more, at these hosts."""
+    key, now = fresh_key(), time.time()
+    made = issued(
+        name,
+        public_key(key),
+        os.urandom(SERIAL_SIZE),
+        now + since * DAY_S,
+        now + days * DAY_S,
+        issuer=issuer.certificate,
+        issuer_key=issuer.key,
+        hosts=hosts,
+    )
+    return Party(made, key)
+
+
+def pem(certificate: bytes) -> bytes:
+    return x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
+
+
+def key_pem(key: KeyMaterial) -> bytes:
+    private = load_der_private_key(key.reveal(), None)
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def shown(party: Party) -> Shown:
+    return Shown(pem(party.certificate), key_pem(party.key))
+
+
+KMS = certified("kms", "kms-1", "kms-2", "127.0.0.1")
+VCENTER = certified("vcenter")
+
+
+def client(party: Party = VCENTER, expired: Party | None = None) -> Client:
+    return Client(
+        party.certificate,
+        shown(party),
+        strangers.unknown(party.certificate),
+        None if expired is None else shown(expired),
+    )
+
+
+class GoodDoor(Attempts):
+    """Lets vCenter in by TLS 1.3, and nobody else."""
+
+    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
+        if shown != client_of_tests.shown or old:
+            return Attempt(refused="handshake failure", alert=True)
+        return Attempt(
+            version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", certificate=KMS.certificate
+        )
+
+
+client_of_tests = client()
+
+
+def tell(text: str, step: int, total: int) -> None:
+    """Nobody looks."""
+
+
+class Time:
+    """Seconds that pass when somebody sleeps: so many at least."""
+
+    def __init__(self, least: float = 0.0) -> None:
+        self.at, self._least = 0.0, least
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += max(seconds, self._least)
+
+
+async def played(
+    *servers: ScriptedServer, plan: Plan | None = None, at: Time | None = None
+) -> Journal:
+    """The journal of a replay against ``kms-1:5696``, ``kms-2:5696`` and so on."""
+    names = [f"kms-{number}:5696" for number, _ in enumerate(servers, 1)]
+    at = at or Time()
+    journal = Journal(names, at.now)
+    against = [
+        Server(name, name.partition(":")[0], GoodDoor(), dialogue(server, name, journal))
+        for name, server in zip(names, servers, strict=True)
+    ]
+    replay = Replay(against, client_of_tests, journal, wall=time.time, sleep=at.sleep, tell=tell)
+    await replay.run(plan or Plan(keys=2))
+    assert all(server.open == 0 for server in servers)
+    return journal
+
+
+def dialogue(server: ScriptedServer, name: str, journal: Journal) -> Dialogue:
+    return Dialogue(
+        server.connect,
+        cast(Clock, QuickClock()),
+        within_s=5,
+        heard=journal.heard(name),
+        seen=journal.seen(name),
+    )
+
+
+def found(journal: Journal) -> list[tuple[str, str]]:
+    """The ids of what was found, each with its server."""
+    return [(one.kind.id, one.server.partition(":")[0]) for one in journal.findings]
+
+
+def of_one_provider(count: int) -> Sequence[ScriptedServer]:
+    """Servers that have the same keys."""
+    keys: dict[str, State] = {}
+    return [ScriptedServer(keys=keys) for _ in range(count)]

@@ -1,0 +1,130 @@
+"""One misbehaving server for each kind of finding, each with exactly that finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lab.kmip.replay import kinds
+from lab.kmip.replay.findings import Level, Phase, Verdict
+from lab.kmip.replay.flow import NOBODYS
+from lab.kmip.replay.playing import HEALTH_EVERY_S, Plan
+from protocol.kmip.enums import ResultReason, State
+from tests.lab.kmip.replay import wrong
+from tests.lab.kmip.replay.rig import Time, found, of_one_provider, played
+from tests.services.keyservers.scripted import ScriptedServer
+
+NO = ResultReason.PERMISSION_DENIED
+WRONG: dict[str, Callable[[], ScriptedServer]] = {
+    "server-unreachable": lambda: ScriptedServer(down=True),
+    "server-not-added": lambda: ScriptedServer(refuses={"Query": NO}),
+    "version-not-offered": lambda: ScriptedServer(offers=(wrong.version(0), wrong.version(2))),
+    "version-changed": wrong.Newer,
+    "batch-id-missing": wrong.Numberless,
+    "health-failed": lambda: wrong.NoHealth(refuses={"DiscoverVersions": NO}),
+    "create-failed": lambda: ScriptedServer(refuses={"Create": NO}),
+    "id-repeated": wrong.Counter,
+    "tag-failed": lambda: wrong.Stopping(refuses={"AddAttribute": NO}),
+    "tags-lost": wrong.Forgetful,
+    "use-failed": wrong.NoActivate,
+    "key-not-active": wrong.Inactive,
+    "key-constant": wrong.AllZero,
+    "key-repeated": wrong.OneForAll,
+    "key-length": wrong.Shorter,
+    "key-algorithm": wrong.Older,
+    "key-changed": wrong.Changing,
+    "fetch-failed": wrong.GetsOnce,
+    "status-failed": lambda: wrong.NoStatus(refuses={"State": NO}),
+    "missing-key-hidden": wrong.Vague,
+    "missing-key-served": lambda: ScriptedServer(keys={NOBODYS: State.ACTIVE}),
+}
+LEVELS = {kind.id: kind.level for kind in kinds.KINDS}
+VERDICTS = {Level.ERROR: Verdict.FAILS, Level.NOTICE: Verdict.NOTICES}
+
+
+async def test_a_good_server_works() -> None:
+    server = ScriptedServer()
+    journal = await played(server, plan=Plan(keys=3))
+    assert (found(journal), journal.verdict) == ([], Verdict.WORKS)
+    assert set(server.keys.values()) == {State.ACTIVE}
+    assert not any(latency.failed for latency in journal.steps.values())
+
+
+@pytest.mark.parametrize("kind", WRONG)
+async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) -> None:
+    journal = await played(WRONG[kind]())
+    assert found(journal) == [(kind, "kms-1")]
+    assert journal.verdict is VERDICTS[LEVELS[kind]]
+
+
+@pytest.mark.parametrize("trouble", ["down", "silent", "garbage"])
+async def test_a_server_that_does_not_answer_is_unreachable(trouble: str) -> None:
+    server = ScriptedServer()
+    setattr(server, trouble, True)
+    journal = await played(server)
+    assert found(journal) == [("server-unreachable", "kms-1")]
+    assert journal.keys == []
+    assert journal.phases[Phase.FLOW].skipped
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("TlsFailure: the certificate of the other end was refused: expired", "server-not-trusted"),
+        (
+            "TlsFailure: the other end refused the handshake: tlsv1 alert unknown ca",
+            "client-not-trusted",
+        ),
+        ("TlsFailure: the handshake failed: tls alert certificate expired", "client-not-trusted"),
+        ("TlsFailure: the handshake failed: tlsv1 alert protocol version", "server-unreachable"),
+        ("TlsFailure: the handshake failed: wrong version number", "server-unreachable"),
+        ("Disconnected: the other end broke the connection", "server-unreachable"),
+    ],
+)
+def test_a_handshake_says_who_does_not_trust_whom(error: str, kind: str) -> None:
+    """STD-03: each way is reported by itself."""
+    assert kinds.unanswered(error).id == kind
+    assert kinds.consequence(kinds.CREATE_FAILED, error) == kinds.unanswered(error).vcenter
+    assert kinds.consequence(kinds.TAG_FAILED, error) == kinds.TAG_FAILED.vcenter
+
+
+async def test_a_refusal_is_told_in_the_words_of_the_server() -> None:
+    """Also where it stops the batch that it refuses a part of."""
+    journal = await played(wrong.Stopping(refuses={"AddAttribute": NO}), plan=Plan(keys=1))
+    [finding] = journal.findings
+    assert finding.seen == "OperationFailed: PermissionDenied"
+    assert finding.times == 2
+
+
+async def test_the_provider_goes_on_while_one_of_its_servers_answers() -> None:
+    one, other = of_one_provider(2)
+    one.down = True
+    journal = await played(one, other)
+    assert found(journal) == [("server-down", "kms-1")]
+    assert journal.verdict is Verdict.NOTICES
+    assert len(journal.keys) > 2 and {key.server for key in journal.keys} == {"kms-2:5696"}
+
+
+async def test_servers_of_one_provider_have_the_same_keys() -> None:
+    assert found(await played(*of_one_provider(2))) == []
+    journal = await played(ScriptedServer(), ScriptedServer())
+    assert ("key-not-replicated", "kms-2") in found(journal)
+    assert journal.verdict is Verdict.FAILS
+
+
+async def test_a_soak_makes_keys_and_looks_at_health() -> None:
+    server = ScriptedServer()
+    plan = Plan(keys=0, soak_s=4 * HEALTH_EVERY_S)
+    journal = await played(server, plan=plan, at=Time(least=50))
+    assert len(journal.keys) == 1 + 4 * HEALTH_EVERY_S / 50
+    looks = [messages for messages in server.connections if messages == ["DiscoverVersions"] * 2]
+    assert len(looks) >= 2 + 1 + 3
+
+
+def test_every_kind_has_a_server_that_is_so() -> None:
+    """Those of trust are in ``test_trust``, those of several servers above; one is the client's."""
+    from tests.lab.kmip.replay.test_trust import WRONG as UNTRUSTED
+
+    several = {"server-down", "key-not-replicated", "client-certificate-expiring"}
+    assert {kind.id for kind in kinds.KINDS} == {*WRONG, *UNTRUSTED, *several}

@@ -1,0 +1,114 @@
+"""The phase *trust*, over real TLS: one server for each thing that it may do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from OpenSSL import SSL
+
+from lab.kmip.replay.findings import Phase, Verdict
+from lab.kmip.replay.handshake import Door
+from lab.kmip.replay.journal import Journal
+from lab.kmip.replay.playing import Plan, Replay
+from lab.kmip.replay.servers import Server
+from lab.kmip.standalone import standalone
+from protocol.terms import NodeName
+from services.keyservers.dialogue import Dialogue
+from services.runtime.streams import TlsIdentity
+from tests.lab.kmip.replay.rig import AUTHORITY, KMS, VCENTER, certified, client, found, tell
+from tests.lab.kmip.replay.tls_server import NOT_ASKED, OPTIONAL, Tls, serving
+from tests.lab.kmip.tls import Party
+
+WITHIN_S = 20.0
+EXPIRED = certified("vcenter", days=-1, since=-9)
+Good = partial(Tls, KMS, (AUTHORITY,))
+
+
+def is_vcenter(certificate: bytes) -> bool:
+    return certificate == VCENTER.certificate
+
+
+def has_ended(certificate: bytes) -> bool:
+    return certificate == EXPIRED.certificate
+
+
+WRONG: dict[str, Callable[[], Tls]] = {
+    "server-not-trusted": lambda: Tls(
+        certified("kms", "127.0.0.1", issuer=Party.named("nobody", authority=True)), (AUTHORITY,)
+    ),
+    "client-not-trusted": lambda: Tls(KMS, (Party.named("another"),)),
+    "no-client-certificate": lambda: Good(asks=NOT_ASKED),
+    "client-certificate-optional": lambda: Good(asks=OPTIONAL, gives=is_vcenter),
+    "unknown-client-served": lambda: Good(admits=lambda certificate: True),
+    "expired-client-served": lambda: Good(admits=has_ended),
+    "old-tls": lambda: Good(
+        versions=(SSL.TLS1_VERSION, SSL.TLS1_3_VERSION), ciphers=b"ALL:@SECLEVEL=0"
+    ),
+    "weak-cipher": lambda: Good(
+        versions=(SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION), ciphers=b"ECDHE-ECDSA-AES256-SHA384"
+    ),
+    "certificate-name": lambda: Tls(certified("kms", "another.example"), (AUTHORITY,)),
+    "certificate-expiring": lambda: Tls(certified("kms", "127.0.0.1", days=3), (AUTHORITY,)),
+}
+
+
+async def played(
+    tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED, **plan: float
+) -> Journal:
+    """The journal of a replay against it, as vCenter with this certificate."""
+    streams = standalone(NodeName("replay"))
+    identity = TlsIdentity((vcenter.certificate,), vcenter.key, (AUTHORITY.certificate,))
+    with serving(tls) as port:
+        name = f"127.0.0.1:{port}"
+        journal = Journal([name], time.monotonic)
+        dialogue = Dialogue(
+            partial(streams.streams.connect, name, identity, within_s=WITHIN_S),
+            streams.clock,
+            within_s=WITHIN_S,
+            heard=journal.heard(name),
+            seen=journal.seen(name),
+        )
+        server = Server(name, "127.0.0.1", Door("127.0.0.1", port, WITHIN_S), dialogue)
+        replay = Replay(
+            [server],
+            client(vcenter, expired),
+            journal,
+            wall=time.time,
+            sleep=asyncio.sleep,
+            tell=tell,
+        )
+        await replay.run(Plan(keys=0, **plan))
+        streams.streams.abort()
+    return journal
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+async def test_a_good_server_works(version: int) -> None:
+    journal = await played(Good(versions=(version, version)))
+    assert (found(journal), journal.verdict) == ([], Verdict.WORKS)
+    [facts] = journal.servers.values()
+    assert facts.tls == {SSL.TLS1_2_VERSION: "TLSv1.2", SSL.TLS1_3_VERSION: "TLSv1.3"}[version]
+    assert facts.certificate is not None and facts.certificate.names[-1] == "127.0.0.1"
+    skipped = [why for (check, _), why in journal.checks.items() if check.phase is Phase.TRUST]
+    assert len(skipped) == 9 and not any(skipped)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) -> None:
+    assert found(await played(WRONG[kind]())) == [(kind, "127.0.0.1")]
+
+
+async def test_a_client_is_told_that_its_own_certificate_ends_soon() -> None:
+    soon = certified("vcenter", days=3)
+    assert found(await played(Good(), soon)) == [("client-certificate-expiring", "127.0.0.1")]
+
+
+async def test_without_an_expired_certificate_nothing_is_said_of_one() -> None:
+    journal = await played(Good(admits=has_ended), expired=None)
+    assert found(journal) == []
+    [why] = [why for why in journal.checks.values() if why]
+    assert "--expired-cert" in why

@@ -1,0 +1,223 @@
+"""Key servers that are wrong in one thing each, and right in all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.kmip.algorithms import CryptographicAlgorithm
+from protocol.kmip.enums import ResultReason, ResultStatus, State
+from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
+from protocol.kmip.objects import SymmetricKey
+from protocol.kmip.payloads import (
+    ActivateRequest,
+    CreateRequest,
+    CreateResponse,
+    GetRequest,
+    GetResponse,
+)
+from protocol.kmip.structures import ProtocolVersion
+from protocol.secret import KeyMaterial
+from tests.services.keyservers.scripted import ScriptedServer
+
+replace = msgspec.structs.replace
+
+
+def version(minor: int) -> ProtocolVersion:
+    return ProtocolVersion(protocol_version_major=1, protocol_version_minor=minor)
+
+
+def refused(item: ResponseItem, reason: ResultReason, message: str = "") -> ResponseItem:
+    return replace(
+        item,
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=reason,
+        result_message=message or None,
+        response_payload=None,
+    )
+
+
+class Newer(ScriptedServer):
+    """Answers under the newest version that it knows."""
+
+    def respond(self, message: RequestMessage, seen: list[str]) -> ResponseMessage:
+        answer = super().respond(message, seen)
+        header = replace(answer.response_header, protocol_version=version(4))
+        return replace(answer, response_header=header)
+
+
+class Numberless(ScriptedServer):
+    """Leaves out the ids of items."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        return replace(super().answer(item), unique_batch_item_id=None)
+
+
+class Stopping(ScriptedServer):
+    """Stops a batch at what it refuses, as KMIP has it unless something else is asked for."""
+
+    def respond(self, message: RequestMessage, seen: list[str]) -> ResponseMessage:
+        answer = super().respond(message, seen)
+        kept = list[ResponseItem]()
+        for item in answer.batch_item:
+            kept.append(item)
+            if item.result_status != ResultStatus.SUCCESS:
+                break
+        header = replace(answer.response_header, batch_count=len(kept))
+        return replace(answer, response_header=header, batch_item=tuple(kept))
+
+
+class Blocks(ScriptedServer):
+    """``wrong`` gives the Key Block of each Get, from the right one."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        raise NotImplementedError
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        got = answer.response_payload
+        if not isinstance(got, GetResponse) or not isinstance(got.object, SymmetricKey):
+            return answer
+        block = self.wrong(got.unique_identifier, got.object.key_block)
+        return replace(answer, response_payload=replace(got, object=SymmetricKey(key_block=block)))
+
+
+def with_value(block: Any, value: bytes) -> Any:
+    return replace(block, key_value=replace(block.key_value, key_material=KeyMaterial(value)))
+
+
+class AllZero(Blocks):
+    """One key of zeroes for all ids."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        return with_value(block, bytes(32))
+
+
+class OneForAll(Blocks):
+    """One good key for all ids."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        return with_value(block, bytes(range(32)))
+
+
+class Changing(Blocks):
+    """Another value at each Get."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        return with_value(block, len(self.connections).to_bytes(32))
+
+
+class Shorter(Blocks):
+    """A value of 256 bits that is called one of 128."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        return replace(block, cryptographic_length=128)
+
+
+class Older(Blocks):
+    """A key of another algorithm than was asked for."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        return replace(block, cryptographic_algorithm=CryptographicAlgorithm.DES3)
+
+
+class Counter(ScriptedServer):
+    """Its ids begin again."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        if isinstance(item.request_payload, CreateRequest):
+            self.keys["1"] = self.keys.pop(f"key-{len(self.keys)}")
+            payload = answer.response_payload
+            assert isinstance(payload, CreateResponse)
+            return replace(answer, response_payload=replace(payload, unique_identifier="1"))
+        return answer
+
+
+class Forgetful(ScriptedServer):
+    """Takes tags, and does not keep them."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        self.tags.clear()
+        return answer
+
+
+class Inactive(ScriptedServer):
+    """Activates nothing, and says that it has."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        if isinstance(item.request_payload, CreateRequest):
+            made = super().answer(item)
+            self.keys[f"key-{len(self.keys)}"] = State.DEACTIVATED
+            return made
+        return super().answer(item)
+
+
+class Sick(ScriptedServer):
+    """``refuses`` is in force from the first connection of which ``when`` says so; the messages
+    of that connection are given to it."""
+
+    def when(self, seen: list[str]) -> bool:
+        raise NotImplementedError
+
+    def respond(self, message: RequestMessage, seen: list[str]) -> ResponseMessage:
+        kept = self.refuses
+        if not self.when(seen):
+            self.refuses = {}
+        try:
+            return super().respond(message, seen)
+        finally:
+            self.refuses = kept
+
+
+class NoHealth(Sick):
+    """Once it is added, it answers no second Discover Versions on one connection."""
+
+    def when(self, seen: list[str]) -> bool:
+        looks = [
+            messages for messages in self.connections if messages.count("DiscoverVersions") > 1
+        ]
+        return len(looks) >= 2 and seen == ["DiscoverVersions"]
+
+
+class GetsOnce(ScriptedServer):
+    """Gives each key out once; later it is out of order."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        asked = item.request_payload
+        if isinstance(asked, GetRequest) and asked.unique_identifier in self.keys:
+            if (asked.unique_identifier, "given") in self.tags:
+                return refused(answer, ResultReason.CRYPTOGRAPHIC_FAILURE, "HSM is offline")
+            self.tags[asked.unique_identifier or "", "given"] = True
+        return answer
+
+
+class NoStatus(Sick):
+    """Says the State of a key to who has just got it, and to nobody else."""
+
+    def when(self, seen: list[str]) -> bool:
+        return "Get" not in seen
+
+
+class Vague(ScriptedServer):
+    """Has one reason for everything."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        if answer.result_reason == ResultReason.ITEM_NOT_FOUND:
+            return refused(answer, ResultReason.GENERAL_FAILURE)
+        return answer
+
+
+class NoActivate(ScriptedServer):
+    """Lets this client activate nothing."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        if isinstance(item.request_payload, ActivateRequest):
+            self.keys[item.request_payload.unique_identifier or ""] = State.PRE_ACTIVE
+            return refused(answer, ResultReason.PERMISSION_DENIED, "activate")
+        return answer
