@@ -218,9 +218,9 @@ def trust_flows(
     """Make what a vCenter hands to a key server in each of its four trust flows.
 
     keystead kmip trust-flows --folder vc
-    keystead kmip replay --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key --trust-flows vc
+    keystead kmip trust-flows --folder vc --common-name vc.example -o json
 
-    root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
+    `kmip replay --trust-flows FOLDER` plays what is ready. root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
     signed itself. signing-request: its authority signs a request. upload: it issues a certificate
     with a private key. The command tells what the owner of the server does in each, and again how
     far that is.
