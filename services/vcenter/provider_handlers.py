@@ -28,6 +28,8 @@ from protocol.messages.vcenter import (
     ImportProvider,
     KeyGenerated,
     KeyIdList,
+    KeyRemoved,
+    KmsClusterUnregistered,
     ListKeys,
     ListKmsClusters,
     MarkDefault,
@@ -131,7 +133,7 @@ class ProviderHandlers(Service):
         return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
-    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
+    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> KmsClusterUnregistered:
         work = provider.unregister(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
@@ -170,7 +172,7 @@ class ProviderHandlers(Service):
         return await self.task(peer, str(message.key), message, work)
 
     @serves(RemoveKey, turn=_key)
-    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
+    async def remove_key(self, message: RemoveKey, peer: Peer) -> KeyRemoved:
         work = keys.remove_key(self.vcenter, message)
         return await self.task(peer, str(message.key), message, work)
 
