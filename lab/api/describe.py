@@ -90,6 +90,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         crypto=crypto.value if crypto else None,
         vcenter=await _vcenter(session),
         wanted_on=mine.wanted is PowerState.ON if mine else None,
+        orphaned=listed is not None and own is not None and mine is None,
     )
     stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
     config = await _config(session, host, name)

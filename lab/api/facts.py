@@ -155,10 +155,12 @@ class HostFacts:
 @dataclass(frozen=True)
 class VmFacts:
     """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
-    ``vcenter`` is the state of vCenter's machine."""
+    ``vcenter`` is the state of vCenter's machine; ``orphaned``: vCenter lists it on its host, which
+    answers and does not."""
 
     vm: str
     power: str | None
     crypto: str | None  # unlocked, locked, None = not encrypted
     vcenter: str
     wanted_on: bool | None = None
+    orphaned: bool = False

@@ -16,7 +16,10 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     if host.machine != "running":
         return [_machine(host), *_vcenter(vm.vcenter, host)]
     found: list[Reason] = []
-    if vm.crypto == "locked":
+    if vm.orphaned:
+        text = f"It is orphaned: {host.host} does not have it registered, as after an installation."
+        found.append(Reason(text, "REG-01", f"keystead vm register {vm.vm} --host {host.host}"))
+    elif vm.crypto == "locked":
         found += of_keys(keys, vm.vcenter == "running", host)
     elif vm.crypto == "unlocked" and vm.power == "poweredOn":
         found += _runs(host, keys)

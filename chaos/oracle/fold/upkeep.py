@@ -195,6 +195,7 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
         "kms.restore": "key_servers_restored",
         "kms.backup": "nothing",
         "key.add": "nothing",
+        "provider.update-native": "nothing",
         "vm.add-disk": "disks",
         "vm.add-disk-at-host": "disks",
         "vm.remove-disk": "disks",

@@ -22,7 +22,6 @@ from protocol.errors import (
 from protocol.messages.host import (
     CheckRelocate,
     HostEndMigration,
-    HostPowerOffVm,
     HostPrepareMigration,
     HostRegisterVm,
     HostUnregisterVm,
@@ -173,12 +172,9 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
 
 
 async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
-    """Registered; one that was off stays so, also where a host that fell had not been told to stop
-    it, and would start it again. ``DatastoreFault``: a host runs it."""
-    summary = await session.command_vm(HostRegisterVm(vm=row.name))
-    if not row.running and summary.wanted is PowerState.ON:
-        summary = await session.command_vm(HostPowerOffVm(vm=row.name))
-    return summary
+    """Registered, with the power command that was accepted last: one that ran when its host fell
+    starts again at the next boot, here. ``DatastoreFault``: another host runs it."""
+    return await session.command_vm(HostRegisterVm(vm=row.name))
 
 
 def _arrived(vc: VCenter, row: RelocationRow) -> RelocationEnded:
