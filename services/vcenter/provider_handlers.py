@@ -100,7 +100,7 @@ class ProviderHandlers(Service):
             with self.vcenter.tasks.task(name, subject, peer.user or ADMINISTRATOR):
                 try:
                     self.check(peer, message)
-                    await self._check_valid(message)
+                    await self._check_vm(message)
                 except ProductError:
                     work.close()
                     raise
@@ -113,15 +113,12 @@ class ProviderHandlers(Service):
             self.node.record("task.end", task=name, subject=subject, outcome=outcome)
         return done
 
-    async def _check_valid(self, message: Request[Any]) -> None:
-        """See ``tasks.validity``. A repeat of an operation goes on: it may be done already."""
+    async def _check_vm(self, message: Request[Any]) -> None:
+        """``InvalidVmState``: see ``tasks.validity``."""
         vm = None if NEEDS[type(message)].on_invalid_vm else vm_of(message)
-        if vm is None:
-            return
-        operation = getattr(message, "operation_id", "")
-        if operation and await self.vcenter.inventory.operation(operation) is not None:
-            return
-        await check_valid(self.vcenter, vm)
+        if vm is not None:
+            operation = getattr(message, "operation_id", "")
+            await check_valid(self.vcenter, vm, operation=operation)
 
     # ---- key providers ----------------------------------------------------------------------
 

@@ -126,8 +126,8 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
     A provider that hosts know (NKP-09) has left those that are connected when this ends.
     """
     name = message.provider
-    if name in vc.inventory.deleted:
-        return await _left_hosts(vc, vc.inventory.deleted[name])
+    if (before := vc.inventory.deleted.get(name)) is not None:
+        return await _left_hosts(vc, before)
     kind = vc.provider(name).management_type
     _check_vsan(vc, name, kind)
     gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
