@@ -20,7 +20,8 @@ class KeyFacts:
     there.
 
     ``kind``: of its provider, as vCenter, the host or else the lab file says. ``loaded``: the host
-    took it from its persisted store in this life.
+    took it from its persisted store in this life. ``not_granted``: the VM whose key it is, when
+    vCenter knows that from its host alone (C28).
     """
 
     key: str
@@ -33,6 +34,7 @@ class KeyFacts:
     stored_on_host: bool | None = None
     loaded: bool | None = None
     kind: ManagementType = ManagementType.VCENTER
+    not_granted: str = ""
 
     @property
     def native(self) -> bool:

@@ -119,6 +119,7 @@ def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> 
     [
         (replace(KEY, link_cut=True, servers_up=False), "the link to the key server is cut"),
         (replace(KEY, servers_up=False), "no key server of p is up"),
+        (replace(KEY, not_granted="vm-01"), "vCenter knows from a host alone that vm-01 needs"),
         (replace(KEY, state=None), "does not know p/k"),
         (replace(KEY, state=None, asked_server=False), "Nothing stands in the way of p/k"),
     ],
@@ -127,6 +128,13 @@ def test_each_key_says_what_stands_in_its_own_way(key: KeyFacts, said: str) -> N
     other = replace(KEY, key="p/other", state="Deactivated")
     gone, mine, its = of_vm(LOCKED, HOST, (key, other))
     assert gone.rule == "STD-13" and said in mine.why and its.why.startswith("p/other is Deact")
+
+
+def test_a_key_that_vcenter_knows_from_a_host_alone_is_told_with_its_cure() -> None:
+    key = replace(KEY, not_granted="vm-01")
+    for vm in (LOCKED, RUNS):
+        [reason] = [r for r in of_vm(vm, HOST, (key,)) if r.rule == "C28"]
+        assert reason.cure == "keystead vm unlock vm-01"
 
 
 def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None:
