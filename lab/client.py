@@ -28,10 +28,11 @@ from chaos.keeper import FaultKeeper
 from lab.api import commands
 from lab.api.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
 from lab.api.commands import Command
+from lab.api.files import Files, carried
 from lab.api.following import all_events
 from lab.api.session import Session
 from lab.api.table import perform
-from lab.api.wire import RunCommand, decode_answer, encode_command
+from lab.api.wire import CommandDone, RunCommand, decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.scan.collector import collecting
@@ -42,6 +43,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from lab.topology.provision import provision
 from lab.topology.tpms import as_played
+from protocol.crypto.transfer import OneTimeKey
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 
@@ -79,8 +81,17 @@ class Simulated:
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
-        raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
-        return decode_answer(command, raw)
+        async with carried(command) as files:
+            mine = OneTimeKey()
+            if files:
+                public = await self._conversation.call("files", b"")
+                message = msgspec.structs.replace(
+                    message, files=files.sealed(public), recipient=mine.public
+                )
+            raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
+            done = msgspec.msgpack.decode(raw, type=CommandDone)
+            await files.fill(files.opened(mine, done.files))
+            return decode_answer(command, done.answer)
 
     async def sleep(self, seconds: float) -> None:
         await self._conversation.call("sleep", msgspec.msgpack.encode(float(seconds)))
@@ -110,7 +121,11 @@ class Owned:
         self._leases = asyncio.get_running_loop().create_task(leases)
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
-        return await perform(self.session, command, vcenter, user)
+        async with carried(command) as carrying:
+            files = Files(carrying.contents)
+            answer = await perform(self.session, command, vcenter, user, files)
+            await carrying.fill(files.written)
+            return answer
 
     async def sleep(self, seconds: float) -> None:
         await self.lab.sleep(seconds)

@@ -18,7 +18,7 @@ from lab.consoles.asking import Looking, opened
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
-from lab.topology.secret_files import typed_at
+from lab.topology.secret_files import first_line
 from protocol.codec import encode_message
 from protocol.errors import InvalidState, NotConnected, NotFound, ProductError
 from protocol.messages.agent import (
@@ -46,6 +46,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
+from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.runtime.each import try_each
 from services.runtime.links.desired import DesiredRules
 from services.runtime.wire import TapCallback
@@ -147,6 +148,11 @@ class LabCore(OfBus, ABC):
     async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
         """Put another content, durably, into a file of the disk of a node that is off: what it
         finds when a disk of another machine was built into it."""
+
+    @abstractmethod
+    async def named_file(self, path: str) -> bytes:
+        """The content of a regular file that the Lab file names; KS-USE-003 when it cannot be
+        read. A file that does not answer holds up nobody but the one who wants it."""
 
     @abstractmethod
     async def kill(self, node: NodeName) -> None: ...
@@ -264,12 +270,20 @@ class LabCore(OfBus, ABC):
         wait: bool = True,
         within_s: float = BOOT_LIMIT_S,
     ) -> NodeStatus:
-        typed = typed_at(node, self.topology.passphrases)
+        typed = await self._typed_at(node)
         message = PowerOn(node=node, options=typed | (options or {}), wait=wait)
         limit_s = max(within_s, self.in_lab_s(BOOT_LIMIT_REAL_S))
         reply = await self.tell(node, message, limit_s)
         await self._refuse(node, False)
         return self._heard(reply.status)
+
+    async def _typed_at(self, node: NodeName) -> dict[str, str]:
+        """Boot options that the Lab file has typed at each start of a node; KS-USE-003 when the
+        file that it names is not to be used."""
+        path = dict(self.topology.passphrases).get(node)
+        if path is None:
+            return {}
+        return {PASSPHRASE_OPTION: first_line(path, await self.named_file(path))}
 
     async def power_off(self, node: NodeName, way: str) -> NodeStatus:
         """A service that is stopped or has crashed leaves a live machine: it refuses calls.

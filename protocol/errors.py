@@ -141,7 +141,7 @@ class InvalidPowerState(ProductError):
 
 
 class InvalidVmState(ProductError):
-    """The VM is still locked."""
+    """The VM is locked, still (LOCK-05) or so that it is invalid (LOCK-02); ``keys`` it lacks."""
 
     code = 22
     fault = "InvalidVmState"

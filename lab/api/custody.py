@@ -7,7 +7,6 @@ from lab.api.answers import KeyServer
 from lab.api.look import key_server
 from lab.api.session import Session
 from lab.errors import KeysteadError
-from lab.topology.secret_files import secret_in
 from protocol.crypto.transfer import closed
 from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages.kms import ChangeRoot, OpenRootTransfer, QueryCustody, RotateKek
@@ -27,7 +26,7 @@ async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
     """See ``KmsSetRoot``."""
     server, box = _server(session, command.kms), b""
     if command.root is RootKind.PASSPHRASE:
-        passphrase = KeyMaterial(secret_in(command.passphrase_file).encode())
+        passphrase = KeyMaterial(session.files.secret(command.passphrase_file).encode())
         public = (await session.ask(server, OpenRootTransfer())).public_key
         box = closed(public, passphrase, "passphrase")
     try:

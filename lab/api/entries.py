@@ -14,7 +14,6 @@ from lab.api.commands.keys import Entry
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
-from lab.topology.secret_files import secret_in
 from protocol.crypto.transfer import closed
 from protocol.messages.vcenter import (
     KmipPasswords,
@@ -42,10 +41,10 @@ async def passwords(
     session: Session, servers: Iterable[KmipServer], entry: Entry
 ) -> KmipPasswords | UnsetType:
     """The password of the entry's file for these servers, sealed to vCenter; nothing without one.
-    KS-USE-003 for a file that cannot be read."""
+    KS-USE-003 for a file without a password."""
     if not entry.password_file:
         return UNSET
-    secret = KeyMaterial(secret_in(entry.password_file).encode())
+    secret = KeyMaterial(session.files.secret(entry.password_file).encode())
     opened = await session.ask(session.vcenter, OpenTransfer())
     return KmipPasswords(
         transfer=opened.transfer,

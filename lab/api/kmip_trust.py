@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from pathlib import Path
 
 from chaos.observe.listing import all_providers
 from lab.api import commands
@@ -17,7 +16,7 @@ from lab.api.answers.kmip_trust import (
 )
 from lab.api.session import Session
 from lab.errors import KeysteadError
-from lab.kmip.certificates import pem, private_key
+from lab.kmip.certificates import key_in, pem
 from lab.topology.kmip_trust import shown
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import closed
@@ -187,7 +186,7 @@ async def upload_certificate(
         signed = UpdateKmsSignedCsrClientCert(provider=provider, chain=command.chain)
         await session.ask(session.vcenter, signed)
         return await _trust(session, command.provider)
-    key = private_key(Path(command.key_file))
+    key = key_in(command.key_file, session.files.content(command.key_file).reveal())
     opened = await session.ask(session.vcenter, OpenTransfer())
     upload = UploadClientCert(
         provider=provider,

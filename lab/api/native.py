@@ -1,26 +1,20 @@
-"""Native key providers: made, exported to a file, imported from one."""
+"""Native key providers: made, changed, exported to a file, imported from one."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from chaos.native_backups import import_backup, take_backup
+from chaos.native_backups import import_backup, take_backup, updating
 from lab.api import commands
 from lab.api.answers import Provider, ProviderBackup
 from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
-from lab.topology.secret_files import read_file, secret_in, unusable
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import InvalidArgument
 from protocol.messages.vcenter import CreateNativeProvider
-from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
-
-_ROOM = 16 * 1024  # bytes that are kept free for one of ours, which has about 1 KiB
 
 
 @contextmanager
@@ -44,30 +38,21 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
+async def update(session: Session, command: commands.ProviderUpdate) -> Provider:
+    """See ``ProviderUpdate``."""
+    message = updating(command.provider, command.key_id, session.lab.operation_id())
+    with _corrected_by("name a native key provider, and a UUID that is not all zeros"):
+        return provider_view((await session.ask(session.vcenter, message)).provider)
+
+
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
-    """See ``ProviderExport``. The file and the room for it are there before vCenter is asked: what
-    it counts as a backup is then written, or the command fails before."""
-    password = _password(command.password_file)
-    try:
-        place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise unusable(command.file, error) from None
-    with os.fdopen(place, "wb") as file:
-        try:
-            os.posix_fallocate(place, 0, _ROOM)
-            lab, provider = session.lab, ProviderId(command.provider)
-            backup = await take_backup(lab, session.vcenter, provider, password)
-            file.write(backup.reveal())
-            file.truncate()
-            file.flush()
-            os.fsync(place)
-            _sync_folder(command.file)
-        except BaseException as error:
-            Path(command.file).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise unusable(command.file, error) from None
-            raise
+    """See ``ProviderExport``. Whoever gives the command has made the file, with room for the
+    backup, before: a download counts as a backup."""
+    password = _password(session, command.password_file)
+    provider = ProviderId(command.provider)
+    backup = await take_backup(session.lab, session.vcenter, provider, password)
     found = read_backup(backup.reveal(), password)
+    session.files.write(command.file, backup)
     return ProviderBackup(
         provider=found.provider,
         file=command.file,
@@ -79,8 +64,8 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
 
 async def import_(session: Session, command: commands.ProviderImport) -> ProviderBackup:
     """See ``ProviderImport``."""
-    password = _password(command.password_file)
-    backup = KeyMaterial(read_file(command.file))
+    password = _password(session, command.password_file)
+    backup = session.files.content(command.file)
     lab = session.lab
     given = "the password in --password-file" if password else "no password"
     with _corrected_by(f"{command.file} was read with {given}: give the one that it was made with"):
@@ -102,15 +87,7 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
     )
 
 
-def _sync_folder(path: str) -> None:
-    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _password(path: str) -> str:
+def _password(session: Session, path: str) -> str:
     """Empty without a file. A file has a password, or the backup would be in clear against what
     was asked for."""
-    return secret_in(path) if path else ""
+    return session.files.secret(path) if path else ""

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
+
 from lab.api.commands import Command, name_of
-from lab.api.wire import CommandDone, RunCommand, decode_answer, encode_command
+from lab.api.files import Carried, carried
+from lab.api.wire import CommandDone, OpenFiles, RunCommand, decode_answer, encode_command
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
@@ -17,6 +20,7 @@ from lab.machines.access import away, client_of
 from lab.machines.attached import Access, attached
 from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
 from protocol.messages.base import Event
 
@@ -95,15 +99,31 @@ class Remote:
         knows what became of it.
         """
         try:
-            done = await self._while_it_runs(ask(self.client, command, self._vcenter, self._user))
+            async with carried(command) as files:
+                return await self._do(command, files)
         except (NotSent, Refused):
             raise self._gone() from None
         except (Disconnected, TimedOut) as error:
             raise KeysteadError("KS-LAB-007", f"{name_of(command)}: {error}") from None
         except ProductError as error:
             raise KeysteadError("KS-INT-001", f"{name_of(command)}: {error}") from None
+
+    async def _do(self, command: Command[A], files: Carried) -> A:
+        message = RunCommand(
+            command=encode_command(command), vcenter=self._vcenter, user=self._user
+        )
+        mine: OneTimeKey | None = None
+        if files:
+            opening = self.client.request(SUPERVISOR, OpenFiles(), within_s=OPEN_LIMIT_S)
+            public, mine = (await self._while_it_runs(opening)).public_key, OneTimeKey()
+            message = msgspec.structs.replace(
+                message, files=files.sealed(public), recipient=mine.public
+            )
+        done = await self._while_it_runs(ask(self.client, message))
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
+        if mine is not None:
+            await files.fill(files.opened(mine, done.files))
         return decode_answer(command, done.answer)
 
     async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:
@@ -122,10 +142,7 @@ class Remote:
             task.cancel()
 
 
-async def ask(
-    client: ControlClient, command: Command[Any], vcenter: str = "", user: str = ""
-) -> CommandDone:
+async def ask(client: ControlClient, message: RunCommand) -> CommandDone:
     """Send a command to the supervisor and wait for what became of it; ``ProductError``s of the
     control plane are raised as they are."""
-    message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
     return await client.request(SUPERVISOR, message, within_s=COMMAND_LIMIT_S)

@@ -14,6 +14,7 @@ from chaos.draws import Draws
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
+from lab.api.files import Files
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Report
@@ -22,6 +23,7 @@ from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import told
 from protocol.terms import ClusterName, NodeName, Role, VmName
+from services.runtime.stands import Stands
 
 if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
     from lab.machines.roster import Roster
@@ -56,8 +58,10 @@ class Session:
     ``host_added`` is called for each host that a command is about to add, ``host_dropped`` when it
     was not, and ``installed`` for the releases that one leaves on a host, so that a lab which
     outlives its processes knows of it the next time.
+    ``files`` are those of one command.
     ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
-    ``warnings`` are the last things that went wrong with the lab itself, oldest first.
+    ``warnings`` are the last things that went wrong with the lab itself, oldest first; ``stands``
+    counts how often the event loop of this process stood still.
     """
 
     lab: LabCore
@@ -69,10 +73,16 @@ class Session:
     folder: Path | None = None
     roster: Roster | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
+    stands: Stands = field(default_factory=Stands)
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None
     user: str = ""
+    files: Files = field(default_factory=Files)
+
+    def beside(self, files: Files | None) -> Session:
+        """This session for one command, with the ``files`` that it names; itself without any."""
+        return self if files is None else replace(self, files=files)
 
     def by(self, user: str) -> Session:
         """This session for one command that ``user`` gives; itself when it names nobody."""

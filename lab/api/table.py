@@ -37,13 +37,17 @@ from lab.api import (
     several_machines,
     trust,
     upgrade,
+    vcenters,
     vms,
     vsan,
 )
 from lab.api.commands import Command, name_of
+from lab.api.files import Files, opened, sealed
 from lab.api.machines import way_out
 from lab.api.refusal import refusal
 from lab.api.session import Session
+from lab.api.wire import CommandDone, RunCommand, decode_command, encode_answer
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -129,6 +133,10 @@ _SERVED = (
     _changes(commands.HostDumpRemove, answers.DumpList, at_host.remove_dump),
     _changes(commands.HostUpgrade, answers.HostPowerList, upgrade.upgrade),
     _changes(commands.HostRollback, answers.HostPowerList, upgrade.rollback),
+    _changes(commands.HostReinstall, answers.HostPowerList, hosts.reinstall),
+    _changes(commands.VcenterBackup, answers.VcenterCopy, vcenters.backup),
+    _changes(commands.VcenterRestore, answers.VcenterCopy, vcenters.restore),
+    _changes(commands.VcenterRebuild, answers.HostPowerList, vcenters.rebuild),
     _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),
@@ -202,6 +210,7 @@ _SERVED = (
     _changes(commands.ProviderAdd, answers.Provider, keys.provider_add),
     _changes(commands.ProviderSet, answers.Provider, entries.provider_set),
     _changes(commands.ProviderCreate, answers.Provider, native.create),
+    _changes(commands.ProviderUpdate, answers.Provider, native.update),
     _changes(commands.ProviderExport, answers.ProviderBackup, native.export),
     _changes(commands.ProviderImport, answers.ProviderBackup, native.import_),
     _changes(commands.ProviderDefault, answers.Provider, keys.provider_default),
@@ -219,6 +228,7 @@ _SERVED = (
     _changes(commands.TrustRemove, answers.TrustAuthority, trust.remove),
     _changes(commands.TrustRemediate, answers.TrustedHostList, trust.remediate),
     _changes(commands.TrustRenewCertificate, answers.TrustedHostList, trust.renew),
+    _changes(commands.TrustRenewServices, answers.TrustAuthority, trust.renew_services),
     _looks(commands.GetTrustAuthority, answers.TrustAuthority, trust.authority),
     _looks(commands.GetTrustedHosts, answers.TrustedHostList, trust.trusted_hosts),
     _changes(commands.KmsKeyCreate, answers.Key, trust.key_create),
@@ -240,11 +250,16 @@ COMMANDS: dict[type[Command[Any]], Served] = {served.command: served for served 
 """Every command that a lab serves."""
 
 
-async def perform(session: Session, command: Command[B], vcenter: str = "", user: str = "") -> B:
-    """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator);
-    its answer. Every failure becomes a
-    ``KeysteadError``."""
-    session = session.at(vcenter).by(user)
+async def perform(
+    session: Session,
+    command: Command[B],
+    vcenter: str = "",
+    user: str = "",
+    files: Files | None = None,
+) -> B:
+    """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator),
+    with the ``files`` that came along; its answer. Every failure becomes a ``KeysteadError``."""
+    session = session.at(vcenter).by(user).beside(files)
     try:
         answer: Any = await COMMANDS[type(command)].run(session, command)
     except ChaosError as error:
@@ -253,3 +268,15 @@ async def perform(session: Session, command: Command[B], vcenter: str = "", user
         raise refusal(error, await way_out(session, error)) from None
     done: B = answer
     return done
+
+
+async def carry_out(session: Session, message: RunCommand, key: OneTimeKey) -> CommandDone:
+    """Do a command that came from elsewhere, its files sealed to ``key``. Raises
+    ``KeysteadError``, ``OSError``, and ``CryptographicFailure`` for files that do not open."""
+    command = decode_command(message.command)
+    files = Files(opened(name_of(command), key, message.files))
+    answer = await perform(session, command, message.vcenter, message.user, files)
+    written: dict[str, bytes] = {}
+    if files.written:
+        written = sealed(name_of(command), message.recipient, files.written)
+    return CommandDone(answer=encode_answer(answer), files=written)

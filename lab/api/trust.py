@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from chaos import installs
 from lab.api import commands
 from lab.api.answers import (
     Key,
@@ -29,6 +28,7 @@ from lab.topology.trust import TASK_S, enabling, image_of, primary_key, set_up
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
+from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
     BaseImage,
@@ -38,8 +38,6 @@ from protocol.trust import (
     TrustedEndorsementKey,
     TrustedPrincipal,
 )
-
-_LARGEST = 1 << 20  # bytes of a file
 
 
 class TrustItemFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,22 +129,9 @@ async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthor
 
 
 async def export(session: Session, command: commands.TrustExport) -> TrustFile:
-    """See ``TrustExport``. The file is there before anybody is asked."""
-    try:
-        place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise _unusable(command.file, error) from None
-    with os.fdopen(place, "wb") as file:
-        try:
-            found, of = await _exported(session, command)
-            file.write(msgspec.json.encode(found))
-            file.flush()
-            os.fsync(place)
-        except BaseException as error:
-            Path(command.file).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise _unusable(command.file, error) from None
-            raise
+    """See ``TrustExport``."""
+    found, of = await _exported(session, command)
+    session.files.write(command.file, KeyMaterial(msgspec.json.encode(found)))
     return TrustFile(item=command.item, of=of, file=command.file)
 
 
@@ -188,7 +173,7 @@ async def _endorsement(
 
 async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
     """See ``TrustImport``."""
-    found = _read(command.file)
+    found = _read(command.file, session.files.content(command.file).reveal())
     if found.services is not None:
         message = m.ImportServicesInformation(services=found.services)
         await session.ask(_workload(session), message, within_s=TASK_S)
@@ -201,25 +186,14 @@ async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
     return TrustFile(item=field.replace("_", "-"), of=str(name), file=command.file)
 
 
-def _read(path: str) -> TrustItemFile:
+def _read(path: str, raw: bytes) -> TrustItemFile:
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    try:
-        if len(raw) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
         found = msgspec.json.decode(raw, type=TrustItemFile)
         if sum(getattr(found, name) is not None for name in found.__struct_fields__) != 1:
             raise ValueError("it holds not exactly one item")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise KeysteadError("KS-USE-003", f"{path}: it is no export: {error}") from None
     return found
-
-
-def _unusable(path: str, error: OSError) -> KeysteadError:
-    return KeysteadError("KS-USE-003", f"{path}: {error.strerror or error}")
 
 
 async def settings(session: Session, command: commands.TrustSettings) -> TrustAuthority:
@@ -297,6 +271,12 @@ async def renew(session: Session, command: commands.TrustRenewCertificate) -> Tr
     message = m.RenewStsCertificate()
     await session.ask(_workload(session), message, within_s=TASK_S)
     return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def renew_services(session: Session, command: commands.TrustRenewServices) -> TrustAuthority:
+    """See ``TrustRenewServices``."""
+    await installs.renew_services(session.lab, session.nodes(command.services))
+    return await _ask_authority(session, m.QueryTrustAuthority())
 
 
 async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:

@@ -22,22 +22,39 @@ class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
     """A person's command to a lab, encoded by ``encode_command``.
 
     ``vcenter`` is the one it is meant for; empty: each command's own choice, the first of the lab
-    for most. ``user`` gives it there; empty: vCenter's administrator.
+    for most. ``user`` gives it there; empty: vCenter's administrator. ``files``: contents of the
+    files that it names, by path, each sealed to the key of ``OpenFiles``; ``recipient``: the public
+    key for the file that it writes (``lab.api.files``).
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     command: msgspec.Raw
     vcenter: str = ""
     user: str = ""
+    files: dict[str, bytes] = {}  # noqa: RUF012 - msgspec gives each struct a copy
+    recipient: bytes = b""
 
 
 class CommandDone(Reply, frozen=True, kw_only=True):
-    """The answer, encoded; or the failure: an error id, what happened, what to do."""
+    """The answer, encoded; or the failure: an error id, what happened, what to do. ``files``: what
+    is to be written, by path, each sealed to the ``recipient`` of the command."""
 
     answer: msgspec.Raw = NIL
+    files: dict[str, bytes] = {}  # noqa: RUF012 - msgspec gives each struct a copy
     error_id: str = ""
     error: str = ""
     fix: str = ""
+
+
+class OpenFiles(Request["FilesOpen"], frozen=True, kw_only=True):
+    """The key to which the files of a command are sealed."""
+
+
+class FilesOpen(Reply, frozen=True, kw_only=True):
+    """A public key of X25519 (32 bytes), the same for the life of the process that holds the
+    lab."""
+
+    public_key: bytes
 
 
 class Progress(Event, frozen=True, kw_only=True):

@@ -3,11 +3,9 @@ broker, on its own machine by a call. A folder that does not answer holds nobody
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -15,6 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 from lab.arrays.place import Place
 from lab.brokers.control_plane import Handler
 from lab.errors import KeysteadError
+from lab.supervise.in_thread import in_thread
 from protocol.messages.base import Request
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 
@@ -114,28 +113,12 @@ class Guest:
 
 
 async def _within(limit_s: float, work: Callable[[], T], path: Path) -> T:
-    """Do it in a thread that nobody waits for longer, also at the end of this process;
-    KS-ARRAY-007 when it takes longer."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=run, name="array-trial", daemon=True).start()
+    """Do it in a thread that nobody waits for longer; KS-ARRAY-007 when it takes longer."""
     try:
-        async with asyncio.timeout(limit_s):
-            await ended.wait()
+        return await in_thread(work, limit_s)
     except TimeoutError:
         text = f"{path} has not answered for {limit_s:g} s"
         raise KeysteadError("KS-ARRAY-007", text) from None
-    return result.result()
 
 
 class RemoteGuest:

@@ -48,12 +48,11 @@ class ForeignServers(DataBus):
     ) -> None:
         bus = topology.bus
         self._url = ",".join(bus.urls)
-        self._secured = ServersTls(bus.authority) if self._url.startswith("tls:") else None
         self.all: Sequence[Broker] = ()
         self._notice = notice
         self._nodes = tuple(spec.node for spec in topology.nodes)
         self._identities, self._kept = identities, kept
-        self._probing = Probing(topology.name, bus, identities, self._secured)
+        self._probing = Probing(topology.name, bus, identities)
         self._watches: list[BrokerConnection] = []
 
     @property
@@ -62,7 +61,7 @@ class ForeignServers(DataBus):
 
     @property
     def secured(self) -> ServersTls | None:
-        return self._secured
+        return self._probing.secured
 
     @property
     def answers(self) -> bool:

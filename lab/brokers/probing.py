@@ -19,6 +19,7 @@ from lab.brokers.looks import NoServer, greeted, turned_away
 from lab.brokers.program import MINIMUM
 from lab.errors import KeysteadError
 from lab.topology.plan import BusPlan
+from lab.topology.secret_files import read_soon
 from protocol.envelope import SIZE_LIMIT
 from protocol.errors import NotSent
 from protocol.subjects import own_subscription, reply_prefix
@@ -66,10 +67,9 @@ class Ear:
 class Probing:
     """``all`` before a lab starts, ``one`` for a node that comes later."""
 
-    def __init__(
-        self, lab: str, bus: BusPlan, identities: Identities, secured: ServersTls | None
-    ) -> None:
-        self._lab, self._bus, self._identities, self._secured = lab, bus, identities, secured
+    def __init__(self, lab: str, bus: BusPlan, identities: Identities) -> None:
+        self._lab, self._bus, self._identities = lab, bus, identities
+        self.secured: ServersTls | None = None  # how they are reached, once ``all`` has looked
         self._token = f"probe{os.urandom(6).hex()}"
         self._ears: dict[str, Ear] = {}
         self.there: list[str] = []  # the addresses that answered
@@ -80,7 +80,7 @@ class Probing:
         nobody answers, 005 TLS, 006 too old or too small, 007 our keys are not known, 008 more or
         less is permitted than should be, 009 they are not one bus of this lab alone, 010 they take
         fewer connections than the lab has, 011 a certificate is not valid at this time."""
-        self._authority_is_there()
+        self.secured = await self._trusted()
         self._count = len(nodes)
         self.there, away = await self._greeted()
         begun = asyncio.get_running_loop().time()
@@ -109,13 +109,20 @@ class Probing:
 
     # ---- greetings ----------------------------------------------------------------------------
 
-    def _authority_is_there(self) -> None:
+    async def _trusted(self) -> ServersTls | None:
+        """The authority of the Lab file, read once; None for servers without TLS."""
+        if not self._bus.urls[0].startswith("tls:"):
+            return None
+        path = self._bus.authority
         try:
-            _ = None if self._secured is None else self._secured.options
-        except OSError as error:
-            pem = "no certificate in PEM is in it"
-            why = pem if isinstance(error, ssl.SSLError) else error.strerror
-            raise KeysteadError("KS-BROKER-005", f"{self._bus.authority}: {why}") from None
+            secured = ServersTls((await read_soon(path)).decode() if path else "")
+            _ = secured.options
+        except KeysteadError as error:
+            raise KeysteadError("KS-BROKER-005", str(error)) from None
+        except (ssl.SSLError, UnicodeDecodeError):
+            text = f"{path}: no certificate in PEM is in it"
+            raise KeysteadError("KS-BROKER-005", text) from None
+        return secured
 
     async def _greeted(self) -> tuple[list[str], list[str]]:
         there, away = [], []
@@ -140,9 +147,9 @@ class Probing:
         if int(told.get("max_payload", 0)) < SIZE_LIMIT:
             text = f"{url} takes messages of {told.get('max_payload')} bytes at most (max_payload)"
             raise KeysteadError("KS-BROKER-006", f"{text}, and {SIZE_LIMIT} are needed")
-        if told.get("tls_required") and self._secured is None:
+        if told.get("tls_required") and self.secured is None:
             raise KeysteadError("KS-BROKER-005", f"{url} takes TLS only: its address is tls://")
-        if self._secured is not None and not told.get("tls_required"):
+        if self.secured is not None and not told.get("tls_required"):
             raise KeysteadError("KS-BROKER-005", f"{url} does not require TLS")
         if not told.get("nonce"):
             raise KeysteadError("KS-BROKER-007", f"{url} knows no nkeys: anybody may log in there")
@@ -173,7 +180,7 @@ class Probing:
             subjects=subjects,
             probe=probe,
             options=_OPTIONS,
-            secured=self._secured,
+            secured=self.secured,
         )
 
     async def _not_reached(self, url: str, made: BrokerConnection, why: Exception) -> NoReturn:

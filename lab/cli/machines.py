@@ -150,16 +150,21 @@ def attach(
     """
     from lab.machines.access import attach as keep
 
-    try:
-        data = sys.stdin.buffer.read() if file is None else file.read_bytes()
-    except OSError as error:
-        raise KeysteadError(
-            "KS-AGENT-002", f"{file or 'standard input'}: {error.strerror}"
-        ) from None
-    kept = keep(data, name)
+    kept = keep(_access(file), name)
     plain(f"the lab {kept.lab} at {kept.address}")
     sys.stdout.flush()
     say(f"try: keystead get machines --name {kept.lab}")
+
+
+def _access(file: Path | None) -> bytes:
+    from lab.topology.secret_files import read_file
+
+    try:
+        return sys.stdin.buffer.read() if file is None else read_file(str(file))
+    except OSError as error:
+        raise KeysteadError("KS-AGENT-002", f"standard input: {error.strerror}") from None
+    except KeysteadError as error:
+        raise KeysteadError("KS-AGENT-002", str(error)) from None
 
 
 def detach(

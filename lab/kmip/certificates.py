@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lab.errors import KeysteadError
+from lab.topology.secret_files import read_file
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
@@ -72,24 +73,33 @@ def made(folder: Path, *hosts: str) -> ServerFiles:
 
 def certificates(file: Path) -> tuple[bytes, ...]:
     """The certificates in a PEM file (DER), in their order; KS-KMIP-004."""
+    data = _content(file)
     try:
-        found = x509.load_pem_x509_certificates(file.read_bytes())
+        found = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise KeysteadError("KS-KMIP-004", f"{file}: there is no certificate in PEM") from None
-    except OSError as error:
-        raise KeysteadError("KS-KMIP-004", f"{file}: {error.strerror}") from None
     return tuple([one.public_bytes(Encoding.DER) for one in found])
 
 
 def private_key(file: Path) -> KeyMaterial:
     """The private key in a PEM file, as PKCS#8 DER; KS-KMIP-004."""
+    return key_in(str(file), _content(file))
+
+
+def _content(file: Path) -> bytes:
     try:
-        found = load_pem_private_key(file.read_bytes(), None)
+        return read_file(str(file))
+    except KeysteadError as error:
+        raise KeysteadError("KS-KMIP-004", str(error)) from None
+
+
+def key_in(path: str, data: bytes) -> KeyMaterial:
+    """The private key in ``data``, the content (PEM) of ``path``, as PKCS#8 DER; KS-KMIP-004."""
+    try:
+        found = load_pem_private_key(data, None)
     except (ValueError, TypeError):
-        text = f"{file}: there is no private key in PEM without a pass-phrase"
+        text = f"{path}: there is no private key in PEM without a pass-phrase"
         raise KeysteadError("KS-KMIP-004", text) from None
-    except OSError as error:
-        raise KeysteadError("KS-KMIP-004", f"{file}: {error.strerror}") from None
     raw = found.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return KeyMaterial(raw)
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ import msgspec
 from lab.errors import KeysteadError
 from services.kms import audit
 from services.kms.audit import TrailEnd
+from services.runtime.real.files import open_regular
 
 LINE: Final = 1 << 20
 """Bytes of a line at most."""
@@ -143,8 +145,15 @@ def _new(place: Path) -> int:
 def read(file: Path) -> Part:
     """The part in a file, each row of it checked; KS-USE-003 for a file that cannot be read or is
     none, KS-KMIP-005 for one that is not as it was written."""
-    with _refused(file), open(file, "rb") as opened:
+    with _refused(file), BufferedReader(_regular(file)) as opened:
         return _part(file, iter(partial(opened.readline, LINE), b""))
+
+
+def _regular(file: Path) -> FileIO:
+    try:
+        return open_regular(file)
+    except ValueError as error:
+        raise _named(file, str(error)) from None
 
 
 def _part(file: Path, lines: Iterator[bytes]) -> Part:

@@ -23,12 +23,13 @@ from lab.machines.listening import address
 from lab.topology.machine_plan import SharedArray
 from protocol import names
 from protocol.terms import NodeName
+from services.runtime.real.files import bytes_of, open_regular
 
 LAYOUT: Final = 3
 AUTHORITY: Final = "ca.pem"
 _MANIFEST: Final = "manifest.json"
 _NONE: Final = "it is no bundle, or is damaged"
-_LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
+LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,25 +86,26 @@ def peek(path: Path) -> Manifest:
     identities behind it comes into this process. KS-AGENT-002 when it is none."""
     why = _NONE
     try:
-        with path.open("rb", buffering=0) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             entry = archive.next()
             first = archive.extractfile(entry) if entry and entry.name == _MANIFEST else None
             if first is not None:
-                return msgspec.json.decode(first.read(_LARGEST), type=Manifest)
+                return msgspec.json.decode(first.read(LARGEST), type=Manifest)
     except OSError as error:
         why = error.strerror or str(error)
     except (tarfile.TarError, msgspec.DecodeError, ValueError, EOFError):
-        pass
+        pass  # a pipe is no bundle either
     raise KeysteadError("KS-AGENT-002", f"{path}: {why}")
 
 
 def read(path: Path) -> Bundle:
     """The bundle in the file ``path``; KS-AGENT-002 when it is none, or was damaged or edited."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = bytes_of(path, LARGEST)
     except OSError as error:
         raise KeysteadError("KS-AGENT-002", f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise KeysteadError("KS-AGENT-002", f"{path}: {_NONE}") from None
     try:
         found = _unpacked(data)
         manifest = msgspec.json.decode(found.pop(_MANIFEST), type=Manifest)

@@ -221,7 +221,7 @@ class Holding:
             control_url=self._url,
             data_url=message.bus or self._url,
             theirs=bool(message.bus),
-            tls=ServersTls(pem=message.authority) if message.bus.startswith("tls:") else None,
+            tls=ServersTls(message.authority) if message.bus.startswith("tls:") else None,
             epoch=message.epoch,
             wall=message.wall,
             pace=message.pace,

@@ -16,18 +16,21 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from lab.errors import KeysteadError
 from lab.machines.admission import stands
-from lab.machines.issuing import issue
+from lab.machines.bundle import LARGEST
+from lab.machines.issuing import issue, write_new
 from lab.machines.listening import kept
 from lab.machines.machine import Machine
 from lab.processes.process_lab import ProcessLab
+from lab.supervise.in_thread import in_thread
 from lab.supervise.notebook import Notebook
 from lab.supervise.state_folder import Invitations, LabFolder, Place
 from lab.topology.course import Course, unheard
@@ -39,11 +42,33 @@ from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.terms import NodeName
+from services.runtime.real.files import bytes_of
 
 LOOK_EVERY_S: Final = 0.2
 AGAIN_S: Final = 2.0  # after a failure
 GOOD_FOR_S: Final = 30 * 86_400.0
 BOOTS_AT_ONCE: Final = 8
+ANSWER_S: Final = 10.0  # real seconds for the folder that machines share
+
+T = TypeVar("T")
+
+
+def _asked_for(ask: Path, bundle: Path) -> bytes | None:
+    """What lies in the place of a bundle, nothing for what is no file: whoever asks may have put a
+    pipe there. None when nobody asks any more."""
+    if not ask.exists():
+        return None
+    try:
+        return bytes_of(bundle, LARGEST)
+    except (FileNotFoundError, ValueError):
+        return b""
+
+
+def _put(bundle: Path, data: bytes) -> None:
+    new = bundle.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    write_new(new, data)
+    os.replace(new, bundle)
 
 
 class Inviter:
@@ -95,24 +120,38 @@ class Inviter:
     # ---- bundles --------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Answer those that ask now."""
+        """Answer those that ask now. The folder is looked at in a thread: it may be on a mount
+        that does not answer."""
         if kept(self._folder.path) is None:
             return  # the door was never open yet
+        asking = await self._outside(self._asking)
         pools = {pool.pool for pool in self._lab.topology.pools}
         for machine in self._file.machines:
-            asks = sorted((self._at / machine.name).glob("*.ask"))
+            asks = asking.pop(machine.name, [])
             if machine.name in pools:
                 if asks and self._ready.is_set():
                     await self._give_places(machine.name, [ask.stem for ask in asks])
-                    self._answer(asks)
-            else:
-                self._answer([ask for ask in asks if ask.stem == machine.name])
-        self._tell_of_strangers()
+                    await self._answer(asks)
+            elif own := [ask for ask in asks if ask.stem == machine.name]:
+                await self._answer(own)
+        self._tell_of_strangers(asking)
 
-    def _tell_of_strangers(self) -> None:
+    async def _outside(self, work: Callable[[], T]) -> T:
+        """Work in the folder that machines share; ``OSError`` when it does not answer."""
+        try:
+            return await in_thread(work, ANSWER_S)
+        except TimeoutError:
+            raise OSError(f"the folder has not answered for {ANSWER_S:g} s") from None
+
+    def _asking(self) -> dict[str, list[Path]]:
+        """Those that ask, by the folder that they ask in."""
+        found: dict[str, list[Path]] = {}
+        for ask in sorted(self._at.glob("*/*.ask")):
+            found.setdefault(ask.parent.name, []).append(ask)
+        return found
+
+    def _tell_of_strangers(self, asking: Iterable[str]) -> None:
         """They wait, as one does whose lab is not there yet: the Lab file may be the wrong one."""
-        known = {machine.name for machine in self._file.machines}
-        asking = {ask.parent.name for ask in self._at.glob("*/*.ask")} - known
         if asking:
             names = ", ".join(repr(name[:60]) for name in sorted(asking))
             self._tell(f"asked for a bundle of {names}, and the Lab file has no such machine")
@@ -124,7 +163,8 @@ class Inviter:
         for name in asking:
             mine = next((place for place in given if place.machine == name), None)
             if names.MACHINE.fault(name) or name in there or (mine and mine.pool != pool):
-                (self._at / pool / f"{name}.ask").unlink(missing_ok=True)
+                refused = self._at / pool / f"{name}.ask"
+                await self._outside(partial(refused.unlink, missing_ok=True))
                 self._tell(f"a machine that calls itself {name[:60]!r} gets no place in {pool}")
             elif mine is None:
                 given.append(next_place(self._file, given, pool, name))
@@ -141,19 +181,26 @@ class Inviter:
             ]
         )
 
-    def _answer(self, asks: list[Path]) -> None:
+    async def _answer(self, asks: list[Path]) -> None:
         for ask in asks:
-            if not ask.exists():
-                continue  # it was refused
             bundle = ask.with_suffix(".bundle")
-            data = bundle.read_bytes() if bundle.exists() else b""
-            digest = hashlib.sha256(data).hexdigest()
+            content = await self._outside(partial(_asked_for, ask, bundle))
+            if content is None:
+                continue  # it was refused
+            digest = hashlib.sha256(content).hexdigest()
             if not stands(self._folder.path, ask.stem, digest, time.time()):
-                new = ask.with_suffix(".new")
-                new.unlink(missing_ok=True)
-                issue(self._folder.name, ask.stem, new, self._address, GOOD_FOR_S)
-                os.replace(new, bundle)
-            ask.unlink()
+                await self._outside(partial(_put, bundle, self._issued(ask.stem)))
+            await self._outside(partial(ask.unlink, missing_ok=True))
+
+    def _issued(self, machine: str) -> bytes:
+        """The bytes of a new bundle, which is written in the folder of the lab first."""
+        file = self._folder.path / f"{machine}.new"
+        file.unlink(missing_ok=True)
+        try:
+            issue(self._folder.name, machine, file, self._address, GOOD_FOR_S)
+            return file.read_bytes()
+        finally:
+            file.unlink(missing_ok=True)
 
     # ---- nodes ----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lab.brokers.control_plane import ControlClient
@@ -43,12 +42,6 @@ MARGIN_S: Final = BEAT_LIMIT_S + 1.0
 BUS_FROM_THERE: Final = (
     "the addresses of `bus:` in the Lab file have to lead to its servers from every machine"
 )
-
-
-def _authority(config: AgentConfig) -> str:
-    """Whose certificates the servers of the bus have: their file lies here."""
-    path = "" if config.tls is None else config.tls.authority
-    return Path(path).read_text() if path else ""
 
 
 class RemoteProcess:
@@ -262,7 +255,7 @@ class Machine:
             pace=config.pace,
             seed=config.seed,
             bus=config.data_url if config.theirs else "",
-            authority=_authority(config),
+            authority="" if config.tls is None else config.tls.authority,
         )
         try:
             started = await self.ask(message, START_LIMIT_S)

@@ -10,6 +10,7 @@ from typing import Final
 
 from lab.logs.read import NodeLogs
 from lab.machines.roster import Roster
+from lab.topology.secret_files import read_soon
 from protocol.errors import NotAvailable
 from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName, VmName
@@ -55,6 +56,9 @@ class LabFiles:
     async def at_rest(self) -> list[tuple[str, bytes]]:
         self._lies_here()
         return await asyncio.to_thread(lambda: list(_files(self.folder)))
+
+    async def named_file(self, path: str) -> bytes:
+        return await read_soon(path)
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:
         self._lies_here(node)

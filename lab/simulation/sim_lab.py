@@ -17,6 +17,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.plan import Topology
 from lab.topology.provision import provision
+from lab.topology.secret_files import read_regular
 from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import (
     AddNode,
@@ -245,6 +246,9 @@ class SimLab(LabCore):
         return one not in up or other not in up or self.broker.servers.reaches(one, other)
 
     # ---- what lies where, for scans -------------------------------------------------------------
+
+    async def named_file(self, path: str) -> bytes:
+        return read_regular(path)
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:
         self.spec(node)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from lab.api.table import perform
-from lab.api.wire import RunCommand, decode_command, encode_answer
+from lab.api.table import carry_out
+from lab.api.wire import RunCommand
 from lab.scan import ledger
 from lab.scan.watch import Watch
 from lab.simulation.sim_lab import make
 from lab.topology.plan import Topology
+from protocol.crypto.transfer import OneTimeKey
 from services.runtime.forking.child import resolve
 
 
@@ -25,9 +26,10 @@ def serve(
     imported before any node is made (``tests.mutations.bugs``). ``watched``: all that is said and
     every secret are kept for searches (``SimLab.watch``).
 
-    Calls are ``command`` (a ``RunCommand``), ``sleep`` (a float: lab seconds), ``trace`` (the hash)
-    and ``beside`` (the name of a function, and its plain arguments after the lab). A
-    ``KeysteadError`` reaches the caller as it is: the conversation carries exceptions.
+    Calls are ``command`` (a ``RunCommand``), ``files`` (the public key for files of commands),
+    ``sleep`` (a float: lab seconds), ``trace`` (the hash) and ``beside`` (the name of a function,
+    and its plain arguments after the lab). A ``KeysteadError`` reaches the caller as it is: the
+    conversation carries exceptions.
     """
     if patch:
         __import__(patch)
@@ -40,6 +42,8 @@ def serve(
 
     lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick_s))
 
+    key = OneTimeKey()
+
     def handle(call: str, payload: bytes) -> bytes:
         match call:
             case "trace":
@@ -49,9 +53,9 @@ def serve(
                 return msgspec.msgpack.encode(lab.monotonic())
             case "command":
                 message = msgspec.msgpack.decode(payload, type=RunCommand)
-                command = decode_command(message.command)
-                answer = lab.run(perform(session, command, message.vcenter, message.user))
-                return bytes(encode_answer(answer))
+                return msgspec.msgpack.encode(lab.run(carry_out(session, message, key)))
+            case "files":
+                return key.public
             case "beside":
                 name, values = msgspec.msgpack.decode(payload)
                 return msgspec.msgpack.encode(lab.run(resolve(name)(lab, *values)))

@@ -7,6 +7,7 @@
 - ``size``          what a Lab file comes to
 - ``state_folder``  the folder of a lab: its record, its lock, its supervisor
 - ``scratch``       folders that nobody shall find again, and who removes them after a kill
+- ``in_thread``     work that may block for ever, and is not waited for longer
 - ``peer``          whose process is at the other end of a Unix socket
 
 Leases of faults are the keeper's (``chaos.keeper``), which a simulated lab has too; the supervisor

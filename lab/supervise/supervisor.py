@@ -27,8 +27,8 @@ from chaos.keeper import FaultKeeper
 from chaos.observe.listing import all_vms
 from lab.api.machines import all_seen, missing_of
 from lab.api.session import Session
-from lab.api.table import perform
-from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
+from lab.api.table import carry_out
+from lab.api.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.machines.epoch import ended, going_on
@@ -43,10 +43,13 @@ from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
 from lab.topology.places import as_recorded
 from lab.topology.provision import provision, start_nodes, wait_ready
+from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
+from services.runtime.real.standing import described, run_watched
 from services.runtime.real.world import LabTime
+from services.runtime.stands import Stand
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
 CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived
@@ -106,6 +109,7 @@ class Supervisor:
         self.lab.warn, self.lab.on_lost = self.warn, self._lose
         self.lab.notice = self.notice
         self._notices: list[str] = []
+        self._files_key = OneTimeKey()  # for the files of commands, as long as this process lives
         self.session = Session(
             self.lab,
             self.keeper,
@@ -125,10 +129,15 @@ class Supervisor:
     def warn(self, text: str) -> None:
         """Tell of something that is wrong and that the lab goes on with: in the log, in
         ``status``, and to whoever follows a command now."""
-        with contextlib.suppress(OSError):  # the log may be on the disk that is full
-            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        _to_log(text)
         self.session.warnings.append(text)
         self._report(text, 0, 0)
+
+    def stood(self, stand: Stand) -> None:
+        """Tell of this process's own event loop, from another thread: in the log and in
+        ``status``."""
+        self.session.stands.add(stand)
+        _to_log(described(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""
@@ -201,7 +210,9 @@ class Supervisor:
                 raise self.lost or asked
             stop.cancel()
             starting.result()
-            await ControlServer(self.lab.client).serve({RunCommand: self._serve})
+            await ControlServer(self.lab.client).serve(
+                {RunCommand: self._serve, OpenFiles: self._open_files}
+            )
             self.folder.note_supervisor(serving=True)
             self.ready.set()
             missing = missing_of(await all_seen(self.session))
@@ -308,12 +319,18 @@ class Supervisor:
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
-            command = decode_command(message.command)
-            answer = await perform(self.session, command, message.vcenter, message.user)
+            return await carry_out(self.session, message, self._files_key)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
             return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
-        return CommandDone(answer=encode_answer(answer))
+
+    async def _open_files(self, message: OpenFiles, sender: str) -> FilesOpen:
+        return FilesOpen(public_key=self._files_key.public)
+
+
+def _to_log(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the disk that is full
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _failed(error: BaseException) -> ProgressLine:
@@ -342,7 +359,8 @@ def main() -> None:
             record = folder.record()
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-            asyncio.run(Supervisor(folder, record, lock).run(waiting))
+            supervisor = Supervisor(folder, record, lock)
+            run_watched(supervisor.run(waiting), supervisor.stood)
             folder.forget_supervisor()
     except BaseException as error:
         line = _failed(error)

@@ -223,8 +223,8 @@ class BusModel(_Model):
     """Servers that somebody else runs: `nats://HOST:PORT`, `tls://HOST:PORT`, several with commas.
     What they have to know of the lab is printed by `keystead lab broker-config`."""
     authority: str = ""
-    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates;
-    empty: those that this machine trusts."""
+    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates,
+    which is read at each start of the lab; empty: those that this machine trusts."""
     account: str = ""
     """The account of this lab alone there; empty: `KEYSTEAD-` and the lab's name."""
 

@@ -1,21 +1,36 @@
-"""Secrets that people keep in a file of their own and name: the first line is the secret."""
+"""Files that people name, and the secrets in them: the first line of a file is the secret.
+
+A command line reads the files of its own user, and waits for nobody: see ``read_file``. A lab reads
+by itself only what its Lab file names, in a thread with a deadline (``lab.core``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import select
+import stat
+import time
 from pathlib import Path
+from typing import Final
 
 from lab.errors import KeysteadError
-from protocol.terms import NodeName
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from lab.supervise.in_thread import in_thread
+from services.runtime.real.files import bytes_of
 
-LARGEST = 1 << 20  # bytes of a file that is read
+LARGEST: Final = 1 << 20  # bytes of a file that is read
+READ_LIMIT_S: Final = 5.0
+"""Real seconds that a lab waits for a file that its Lab file names, or a command for its own."""
 
 
 def secret_in(path: str) -> str:
     """The first line of a file; KS-USE-003 when it cannot be read, is no text, or is empty."""
+    return first_line(path, read_file(path))
+
+
+def first_line(path: str, data: bytes) -> str:
+    """The first line of ``data``, the content of ``path``; KS-USE-003 as for ``secret_in``."""
     try:
-        secret = read_file(path).decode().partition("\n")[0].rstrip("\r")
+        secret = data.decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         raise KeysteadError("KS-USE-003", f"{path}: it is no UTF-8 text") from None
     if not secret:
@@ -23,22 +38,59 @@ def secret_in(path: str) -> str:
     return secret
 
 
-def typed_at(node: NodeName, passphrases: Iterable[tuple[NodeName, str]]) -> dict[str, str]:
-    """What the lab file has typed at each start of this node: boot options."""
-    file = dict(passphrases).get(node)
-    return {} if file is None else {PASSPHRASE_OPTION: secret_in(file)}
-
-
 def read_file(path: str) -> bytes:
-    """A file that somebody named; KS-USE-003 when it cannot be read, or has too many bytes."""
+    """A file that somebody named; KS-USE-003 when it cannot be read, or has too many bytes.
+
+    It is a regular file, or a pipe (as of ``<(command)`` in a shell) that its writer closes within
+    ``READ_LIMIT_S``.
+    """
     try:
-        with Path(path).open("rb") as file:
-            found = file.read(LARGEST + 1)
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            return _drained(path)
+    except TimeoutError:
+        text = f"{path}: nobody has written into this pipe and closed it within {READ_LIMIT_S:g} s"
+        raise KeysteadError("KS-USE-003", text) from None
     except OSError as error:
         raise unusable(path, error) from None
-    if len(found) > LARGEST:
-        raise KeysteadError("KS-USE-003", f"{path}: it has more than {LARGEST} bytes")
-    return found
+    except ValueError as error:
+        raise KeysteadError("KS-USE-003", f"{path}: {error}") from None
+    return read_regular(path)
+
+
+def read_regular(path: str) -> bytes:
+    """As ``read_file``, and a pipe is refused at once."""
+    try:
+        return bytes_of(Path(path), LARGEST)
+    except OSError as error:
+        raise unusable(path, error) from None
+    except ValueError as error:
+        raise KeysteadError("KS-USE-003", f"{path}: {error}") from None
+
+
+async def read_soon(path: str) -> bytes:
+    """As ``read_regular``, for a process that must not stand still: KS-USE-003 also when the file
+    has not been read within ``READ_LIMIT_S``."""
+    try:
+        return await in_thread(lambda: read_regular(path), READ_LIMIT_S)
+    except TimeoutError:
+        text = f"{path}: it has not answered for {READ_LIMIT_S:g} s"
+        raise KeysteadError("KS-USE-003", text) from None
+
+
+def _drained(path: str) -> bytes:
+    until, data = time.monotonic() + READ_LIMIT_S, b""
+    # A pipe that nobody has opened for writing yet reads as one that has ended.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as pipe:
+        waiting = select.poll()
+        waiting.register(pipe, select.POLLIN)
+        while waiting.poll(max(until - time.monotonic(), 0) * 1000):
+            part = pipe.read(LARGEST)
+            if not part:
+                return data
+            data += part
+            if len(data) > LARGEST:
+                raise ValueError("it is larger than 1 MiB")
+    raise TimeoutError
 
 
 def unusable(path: str, error: OSError) -> KeysteadError:

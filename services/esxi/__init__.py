@@ -57,7 +57,8 @@ last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`
 ``vm.snapshot`` snapshot, files, memory · ``vm.snapshot_removed`` snapshot ·
 ``vm.reverted`` snapshot, power ·
 ``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
-``vm.powered`` power · ``vm.lock_kept`` reason · ``vm.vtpm`` present · ``vm.refused`` command,
+``vm.powered`` power · ``vm.left_alone`` owner · ``vm.lock_kept`` reason · ``vm.vtpm`` present ·
+``vm.refused`` command,
 error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
 ``vm.guest_fault`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·

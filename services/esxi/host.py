@@ -207,11 +207,9 @@ class Host:
         return self.archive.now.ha
 
     def power_record(self, wanted: PowerState) -> PowerRecord:
-        """A power command accepted here: with HA, the VM is this host's from now on."""
-        ha = self.ha
-        if ha is None:
-            return PowerRecord(wanted)
-        return PowerRecord(wanted, self.node.name, ha.epoch)
+        """A power command accepted here: the VM is this host's from now on."""
+        epoch = "" if self.ha is None else self.ha.epoch
+        return PowerRecord(wanted, self.node.name, epoch)
 
     # ---- views ------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from protocol.authorization import ADMINISTRATOR
-from protocol.errors import NoPermission, ProductError
+from protocol.errors import ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
@@ -28,6 +28,8 @@ from protocol.messages.vcenter import (
     ImportProvider,
     KeyGenerated,
     KeyIdList,
+    KeyRemoved,
+    KmsClusterUnregistered,
     ListKeys,
     ListKmsClusters,
     MarkDefault,
@@ -44,11 +46,12 @@ from protocol.messages.vcenter import (
     UpdateNativeProvider,
 )
 from services.runtime.service import Peer, Service, serves
-from services.vcenter.authorization.needs import needed
+from services.vcenter.authorization.needs import NEEDS, needed, vm_of
 from services.vcenter.authorization.roles import Caller, caller
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tasks import keys, native, provider
+from services.vcenter.tasks.validity import check_valid
 from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
@@ -85,8 +88,11 @@ class ProviderHandlers(Service):
     async def task(
         self, peer: Peer, subject: str, message: Request[Any], work: Coroutine[Any, Any, T]
     ) -> T:
-        """Run a task with a line at its begin and its end. One that its user may not give ends at
-        once: nothing of ``work`` is done."""
+        """Run a task with a line at its begin and its end.
+
+        One that its user may not give, or that may not be given about an invalid VM (LOCK-02),
+        ends at once: nothing of ``work`` is done.
+        """
         name = type(message).__name__
         self.node.record("task.begin", task=name, subject=subject)
         outcome = "failed"
@@ -94,7 +100,8 @@ class ProviderHandlers(Service):
             with self.vcenter.tasks.task(name, subject, peer.user or ADMINISTRATOR):
                 try:
                     self.check(peer, message)
-                except NoPermission:
+                    await self._check_vm(message)
+                except ProductError:
                     work.close()
                     raise
                 done = await work
@@ -106,6 +113,13 @@ class ProviderHandlers(Service):
             self.node.record("task.end", task=name, subject=subject, outcome=outcome)
         return done
 
+    async def _check_vm(self, message: Request[Any]) -> None:
+        """``InvalidVmState``: see ``tasks.validity``."""
+        vm = None if NEEDS[type(message)].on_invalid_vm else vm_of(message)
+        if vm is not None:
+            operation = getattr(message, "operation_id", "")
+            await check_valid(self.vcenter, vm, operation=operation)
+
     # ---- key providers ----------------------------------------------------------------------
 
     @serves(RegisterKmsCluster, turn=_providers)
@@ -116,7 +130,7 @@ class ProviderHandlers(Service):
         return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
-    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
+    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> KmsClusterUnregistered:
         work = provider.unregister(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
@@ -155,7 +169,7 @@ class ProviderHandlers(Service):
         return await self.task(peer, str(message.key), message, work)
 
     @serves(RemoveKey, turn=_key)
-    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
+    async def remove_key(self, message: RemoveKey, peer: Peer) -> KeyRemoved:
         work = keys.remove_key(self.vcenter, message)
         return await self.task(peer, str(message.key), message, work)
 

@@ -14,7 +14,7 @@ import pytest
 from lab.api.commands import VmCreate, VmEncrypt
 from lab.api.remote import ask
 from lab.api.table import perform
-from lab.api.wire import decode_answer
+from lab.api.wire import RunCommand, decode_answer, encode_command
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.simulation.sim_lab import make
@@ -75,10 +75,10 @@ async def test_from_the_command_line_to_the_agent(
     client = ControlClient(supervisor.lab.control.url, seed, CLI)
     try:
         await client.open()
-        await ask(client, VmCreate("vm-01"))
+        await ask(client, RunCommand(command=encode_command(VmCreate("vm-01"))))
         seen.clear()
         command = VmEncrypt("vm-01")
-        done = await ask(client, command)
+        done = await ask(client, RunCommand(command=encode_command(command)))
         on_its_way = list(seen)
     finally:
         await client.close()

@@ -189,9 +189,9 @@ def test_a_vcenter_that_has_not_heard_that_it_stayed_does_not_wait_for_ever(walk
     walk.world.run(story())
 
 
-def test_a_vm_that_was_started_where_it_was_waited_for_has_left(walk: Walk) -> None:
-    """Its host falls after it has said that it runs; the one that waits for it boots and starts it,
-    before the first vCenter could tell the second that the VM stays."""
+def test_a_host_that_only_waited_for_a_vm_does_not_start_it(walk: Walk) -> None:
+    """Both hosts fall before any memory has come; the one that waited boots first. The VM is still
+    the other one's, which starts it when it is back."""
 
     vm = FOUR  # in clear: a host that boots needs nobody
 
@@ -207,11 +207,12 @@ def test_a_vm_that_was_started_where_it_was_waited_for_has_left(walk: Walk) -> N
         await walk.lab.power_on(A)
         assert "ok" not in await asked
         await walk.lab.sleep(60)
-        assert walk.running_on(vm) == [A]
+        assert walk.listing(vm) == [A] and walk.running_on(vm) == []
         await walk.lab.drop_rules("cut")
         await walk.lab.power_on(D)
         await walk.lab.sleep(700)
-        assert place(walk, vm) == ([WEST], [A], [A])
+        assert place(walk, vm) == ([EAST], [D], [D])
+        assert walk.running_on(vm) == [D]
 
     walk.world.run(story())
 
@@ -297,3 +298,51 @@ def test_power_is_as_it_was(walk: Walk) -> None:
     assert inventory is not None
     rows = [inventory.vms[vm] for vm in (ONE, TWO, THREE)]
     assert [(row.host, row.power) for row in rows] == [(h, PowerState.ON) for h in (A, B, C)]
+
+
+def test_a_source_that_falls_at_the_switch_over_does_not_start_again_what_has_left(
+    walk: Walk,
+) -> None:
+    """It forgot that it had handed the VM over, and boots while the host that took it is down."""
+
+    vm = FOUR  # in clear: a host that boots needs nobody
+
+    async def story() -> None:
+        message = RelocateVm(vm=vm, service=ServiceLocator(vcenter=WEST), host=A)
+        asked = asyncio.ensure_future(said(walk, EAST, message))
+        while walk.running_on(vm) != [A, D]:
+            await asyncio.sleep(0)  # the memory is there, and its source has not heard so
+        await walk.lab.power_off(D, "power_loss")
+        await walk.lab.sleep(10)
+        await walk.lab.power_off(A, "power_loss")
+        await cut(walk, (D, EAST), (EAST, D))  # it boots, and its vCenter cannot tell it
+        await walk.lab.power_on(D)
+        await walk.lab.sleep(60)
+        assert walk.listing(vm) == [D] and walk.running_on(vm) == []
+        await walk.lab.power_on(A)
+        await walk.lab.drop_rules("cut")
+        await walk.lab.sleep(400)
+        await asked
+        assert place(walk, vm) == ([WEST], [A], [A])
+        assert walk.running_on(vm) == [A]
+
+    walk.world.run(story())
+
+
+def test_a_vm_that_ran_when_its_host_fell_starts_where_it_was_moved_to(walk: Walk) -> None:
+    """Nobody has powered it off: the power command that was accepted last still holds."""
+
+    async def story() -> None:
+        await walk.lab.power_off(D, "power_loss")
+        await walk.lab.sleep(60)
+        there = RegisterVm(vm=FOUR, cluster=ClusterName(f"cluster-{EAST}"), host=E)
+        assert await said(walk, EAST, there) == "ok"
+        move = RelocateVm(vm=FOUR, service=ServiceLocator(vcenter=WEST), host=A)
+        assert await said(walk, EAST, move) == "ok"
+        assert walk.running_on(FOUR) == []
+        await walk.lab.power_off(A, "power_loss")
+        await walk.lab.power_on(A)
+        await walk.lab.sleep(60)
+        assert walk.running_on(FOUR) == [A]
+
+    walk.world.run(story())

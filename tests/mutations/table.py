@@ -162,6 +162,11 @@ KILLED = (
         "exit_code=0",
     ),
     Killed(
+        "invalid_vm_cloned",
+        f"{_VC}/test_invalid_vms.py::test_no_other_task_is_done_on_it[CloneVm]",
+        "isinstance(error, InvalidVmState)",
+    ),
+    Killed(
         "stored_without_tpm",
         f"{_ESX}/test_without_tpm.py::test_keys_that_vcenter_brings_are_not_stored",
         "stored_keys",

@@ -142,9 +142,13 @@ class Fold(Upkeep):
         self.marked_at = record.seq
 
     def _vm(self, record: Record) -> None:
-        """What a host says of a VM; it may be registered still where it ran before (HA-01)."""
+        """What a host says of a VM; it may be registered still where it ran before (HA-01), or was
+        before it moved to a host that has not spoken of it yet, and is down (MOB-07)."""
         vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
-        if runs or record.data["host"] == vm.host or self.seen_vm(record.node) != RUNNING:
+        there = self.nodes.get(vm.host)
+        left = vm.seq > 0 and vm.boot < 0 and there is not None and there.state != RUNNING
+        elsewhere = self.seen_vm(record.node) == RUNNING or left
+        if runs or record.data["host"] == vm.host or not elsewhere:
             if vm.host not in ("", record.data["host"]):
                 self._forget_keys(vm, str(record.data["host"]))
             for key in record.data["keys"]:

@@ -23,7 +23,18 @@ class Command(
 
     Encoded, it is a map whose field ``command`` has the tag. Making one raises ``KeysteadError``
     KS-USE-003 when its values do not fit, on the side that asks as on the side that does it.
+
+    A path in it is of the side that gives the command, which reads and writes the file
+    (``lab.api.files``).
     """
+
+    def files_read(self) -> tuple[str, ...]:
+        """Paths of files whose content goes along with the command; empty ones are left out."""
+        return ()
+
+    def file_written(self) -> str:
+        """The path of the file that is written when it is done; empty: none."""
+        return ""
 
 
 def name_of(command: Command[Any] | type[Command[Any]]) -> str:

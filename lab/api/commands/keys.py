@@ -88,8 +88,8 @@ class KmsRotateKek(Command["KeyServer"], frozen=True, tag="kms.rotate_kek"):
 class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
     """Have a key server's key ring sealed by another root; its keys are not touched.
 
-    ``passphrase_file``: an absolute path on the machine where the lab runs; its first line is the
-    passphrase, which root ``passphrase`` needs and no other takes.
+    ``passphrase_file``: an absolute path; the first line of that file is the passphrase, which root
+    ``passphrase`` needs and no other takes.
     """
 
     kms: str
@@ -101,13 +101,15 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
         if (self.root is RootKind.PASSPHRASE) is not bool(self.passphrase_file):
             raise wrong("a passphrase file goes with the root passphrase, and with no other")
 
+    def files_read(self) -> tuple[str, ...]:
+        return (self.passphrase_file,)
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of the entry of a server [STD-01]; None and empty: nothing.
 
     ``timeout``: seconds, -1: those of the lab. ``user``: a user name, empty: none any more.
-    ``password_file``: an absolute path on the machine where the lab runs; its first line is the
-    password of that user.
+    ``password_file``: an absolute path; the first line of that file is the password of that user.
     """
 
     timeout: int | None = None
@@ -146,6 +148,9 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
 
+    def files_read(self) -> tuple[str, ...]:
+        return (self.entry.password_file,)
+
 
 class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
     """Change the entries of these ``servers`` of a standard provider, of all of them when none is
@@ -158,6 +163,9 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
     def __post_init__(self) -> None:
         if self.entry == Entry():
             raise wrong("say what to change: time-out, or user name with password")
+
+    def files_read(self) -> tuple[str, ...]:
+        return (self.entry.password_file,)
 
 
 class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
@@ -177,12 +185,19 @@ class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
         named(names.PROVIDER, self.provider)
 
 
+class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):
+    """Give the key derivation key of a native provider another id [NKP-01]: its backup is out of
+    date then, and a new one is advised [NKP-05]. ``key_id`` empty: a fresh UUID."""
+
+    provider: str
+    key_id: str = ""
+
+
 class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.export"):
     """Write the backup of a native provider, a PKCS#12 file [NKP-03]; it counts as backed up then.
 
-    ``file`` and ``password_file`` are absolute paths on the machine where the lab runs. Without a
-    password the file has the key derivation key in clear. A file that is there is not replaced:
-    KS-USE-003.
+    ``file`` and ``password_file`` are absolute paths. Without a password the file has the key
+    derivation key in clear. A file that is there is not replaced: KS-USE-003.
     """
 
     provider: str
@@ -191,6 +206,12 @@ class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.expor
 
     def __post_init__(self) -> None:
         absolute(self.file, self.password_file)
+
+    def files_read(self) -> tuple[str, ...]:
+        return (self.password_file,)
+
+    def file_written(self) -> str:
+        return self.file
 
 
 class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.import"):
@@ -206,6 +227,9 @@ class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.impor
 
     def __post_init__(self) -> None:
         absolute(self.file, self.password_file)
+
+    def files_read(self) -> tuple[str, ...]:
+        return (self.file, self.password_file)
 
 
 class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):

@@ -100,7 +100,7 @@ class ProviderUploadCertificate(
 ):
     """Have vCenter show a ``chain`` (DER, own certificate first) to the servers of a provider: one
     that was issued for its signing request, or one with its key in ``key_file``, an absolute path
-    on the machine where the lab runs (PEM) [STD-04]."""
+    (PEM) [STD-04]."""
 
     provider: str
     chain: tuple[bytes, ...]
@@ -110,6 +110,9 @@ class ProviderUploadCertificate(
         if not self.chain:
             raise wrong("a certificate is wanted")
         absolute(self.key_file)
+
+    def files_read(self) -> tuple[str, ...]:
+        return (self.key_file,)
 
 
 class ProviderTrustServers(Command["ProviderTrustList"], frozen=True, tag="provider.trust-servers"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lab.api.commands.base import Command, named, wrong
+from lab.api.commands.base import Command, absolute, named, wrong
 from protocol import names
 from protocol.authorization import ADMINISTRATOR
 from protocol.trust import TrustItem
@@ -43,8 +43,8 @@ class TrustEnable(Command["TrustAuthority"], frozen=True, tag="trust.enable"):
 class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
     """Steps 3, 4, 5 and 11: what is taken from a host or a vCenter, into a new file.
 
-    ``host`` for all but the principal and services information. KS-USE-003 for a file
-    that is there.
+    ``host`` for all but the principal and services information. ``file`` is an absolute path;
+    KS-USE-003 for a file that is there.
     """
 
     item: Exported
@@ -55,12 +55,25 @@ class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
         of_host = self.item not in ("principal", "services-information")
         if of_host != bool(self.host):
             raise wrong(f"{self.item}: " + ("of which host?" if of_host else "it is of no host"))
+        absolute(self.file)
+
+    def file_written(self) -> str:
+        return self.file
 
 
 class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
-    """Steps 6, 7, 8 and the first half of 12: what such a file holds, where it belongs."""
+    """Steps 6, 7, 8 and the first half of 12: what such a file holds, where it belongs.
+
+    ``file`` is an absolute path.
+    """
 
     file: str
+
+    def __post_init__(self) -> None:
+        absolute(self.file)
+
+    def files_read(self) -> tuple[str, ...]:
+        return (self.file,)
 
 
 class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"):
@@ -124,6 +137,18 @@ class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remedia
 
 class TrustRenewCertificate(Command["TrustedHostList"], frozen=True, tag="trust.renew-certificate"):
     """Renew the STS certificate of the workload vCenter: its principal is stale [HLT-05]."""
+
+
+class TrustRenewServices(Command["TrustAuthority"], frozen=True, tag="trust.renew-services"):
+    """Install ``services`` of the Trust Authority anew, one after another: each has another
+    certificate. Trusted hosts refuse them until their services information was exported, imported
+    and remediated [TA-08]. KS-USE-002 for a node that is no such service."""
+
+    services: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.services:
+            raise wrong("name at least one service")
 
 
 class GetTrustAuthority(Command["TrustAuthority"], frozen=True, tag="get.trust-authority"):

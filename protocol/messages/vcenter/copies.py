@@ -21,7 +21,8 @@ class CloneVm(Request["VmCloned"], frozen=True, kw_only=True):
     no VM, but for a clone that was made and does not get to ``host``, which the error says.
 
     ``AlreadyExists``; ``InvalidState`` to recrypt a VM in clear; ``InvalidArgument``: the host is
-    in another cluster; ``EncryptionKeyRequired`` when keys of the source cannot be had.
+    in another cluster; ``EncryptionKeyRequired`` when keys of the source cannot be had;
+    ``InvalidVmState`` of a source that is locked and invalid (LOCK-02).
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE

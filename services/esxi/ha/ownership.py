@@ -1,12 +1,13 @@
-"""Whose VM it is: a host that was away drops what another one has taken over.
+"""Whose VM it is: a host that was away leaves alone what another one has taken over.
 
-The owner stands with the VM's last power command. After an outage a host must not start again
-what was restarted elsewhere; its registration goes, and vCenter sees the VM where it is.
+The owner stands with the VM's last power command, with or without HA. A host that boots does not
+start a VM that was restarted elsewhere, or that went on elsewhere while this host lost power before
+it recorded the move. With HA it drops the registration too; without HA, vCenter has it dropped.
 """
 
 from __future__ import annotations
 
-from protocol.errors import NotFound, ProductError, SaveFailed
+from protocol.errors import DatastoreFault, NotFound, ProductError, SaveFailed
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.vms import power, registration
@@ -34,17 +35,25 @@ async def stays(host: Host, vm: VmName) -> bool:
 
 
 async def start(host: Host, vm: VmName) -> None:
-    """Power it on as after a boot; with HA only if it is this host's still, by what stands beside
-    it while its lock is held. ``NotFound``: another one has taken it over, or it is not to run."""
+    """Power it on as after a boot, if it is this host's still, by what stands beside it; with HA,
+    where primaries restart VMs by themselves, while its lock is held. ``NotFound``: another one has
+    taken it over, or it is not to run."""
     if host.ha is None:
+        await _check_mine(host, vm)
         await power.power_on(host, vm, ask=False)
         return
     async with lock_kept(host.datastore, vm):
-        record = await read_power(host.datastore, vm)
-        mine = record is not None and owner_in(record, host.ha.epoch) in (None, host.node.name)
-        if record is None or not mine or record.wanted is PowerState.OFF:
-            raise NotFound(f"{vm} is not to run on {host.node.name} any more")
+        await _check_mine(host, vm)
         await power.power_on(host, vm, ask=False)
+
+
+async def _check_mine(host: Host, vm: VmName) -> None:
+    record = await read_power(host.datastore, vm)
+    if record is not None and record.wanted is PowerState.ON:
+        if record.owner in (None, host.node.name):
+            return
+        host.node.record("vm.left_alone", vm=vm, owner=record.owner)
+    raise NotFound(f"{vm} is not to run on {host.node.name} any more")
 
 
 async def take_back(host: Host, names: tuple[VmName, ...]) -> None:
@@ -89,24 +98,27 @@ async def drop_taken(host: Host) -> None:
 
 
 async def arrives(host: Host, vm: VmName) -> None:
-    """A running VM is about to go on here, and its lock is held: it is protected as this host's.
-
-    No change without HA. ``DatastoreFault``: that could not be written.
-    """
+    """A running VM is about to go on here, and its lock is held: it is this host's, and protected
+    with HA. ``DatastoreFault``: that could not be written."""
     if host.ha is not None:
         await host.protection.add(host.datastore, vm)
-        await write_power(host.datastore, vm, host.power_record(PowerState.ON))
+    await write_power(host.datastore, vm, host.power_record(PowerState.ON))
 
 
 async def claim(host: Host, vm: RegisteredVm) -> None:
-    """It is registered here from now on: on whose word it was another's before is over.
+    """It is registered here from now on, and no longer the VM of the host that had it before.
 
-    No change without HA, or while another host runs it.
+    No change while another host runs it, which is ``DatastoreFault`` with HA.
     """
-    if host.ha is None or await stays(host, vm.name):
+    record = await read_power(host.datastore, vm.name)
+    if record is None or record.owner in (None, host.node.name):
         return
-    async with locked(host.datastore, vm.name):
-        await write_power(host.datastore, vm.name, host.power_record(vm.wanted))
+    try:
+        async with locked(host.datastore, vm.name):
+            await write_power(host.datastore, vm.name, host.power_record(vm.wanted))
+    except DatastoreFault:
+        if host.ha is not None:
+            raise
 
 
 async def _known_to_stay(host: Host, vm: RegisteredVm) -> bool:

@@ -1,5 +1,5 @@
-"""The file ``power`` beside a VM: its last accepted power command (step B9), and with HA the host
-whose VM it is. Pure."""
+"""The file ``power`` beside a VM: its last accepted power command (step B9), and the host whose VM
+it is. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from protocol.terms import NodeName, PowerState
 
 
 class PowerRecord(msgspec.Struct, frozen=True):
-    """The last accepted power command. ``owner``: the host whose VM it is since the HA ``epoch``;
-    None when HA was off there."""
+    """The last accepted power command. ``owner``: the host that accepted it, or that the VM has
+    moved to since; None in a file of a release that did not record it. ``epoch``: of the owner's
+    HA; empty when that was off."""
 
     wanted: PowerState
     owner: NodeName | None = None

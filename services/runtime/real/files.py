@@ -1,10 +1,39 @@
-"""Replacing plain files of the machine, outside of any node's disk."""
+"""Plain files of the machine, outside of any node's disk: read without a trap, and replaced."""
 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
+
+
+def bytes_of(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file; ``OSError`` or ``ValueError`` says why it cannot be read.
+
+    A named pipe or a device is refused at once. Never more than one byte over ``limit`` is read.
+    Only a mount that does not answer can still block.
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {_size(limit)}")
+    return data
+
+
+def open_regular(path: Path) -> FileIO:
+    """A regular file, open for reading; ``OSError``, or ``ValueError`` when it is none."""
+    # Without O_NONBLOCK, to open a named pipe would wait for somebody to write.
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is no regular file")
+    return file
+
+
+def _size(limit: int) -> str:
+    return f"{limit >> 20} MiB" if limit % (1 << 20) == 0 else f"{limit} bytes"
 
 
 def replace_file(

@@ -24,16 +24,15 @@ def _no_news(record: logging.LogRecord) -> bool:
 @dataclass(frozen=True)
 class ServersTls:
     """Servers that somebody else runs, reached by ``tls://``: TLS after their greeting, with the
-    name in their address. ``authority`` is a path (PEM), or ``pem`` is its content; neither: whom
-    this machine trusts."""
+    name in their address. ``authority`` is the text of a certificate authority (PEM); without one
+    those that this machine trusts count."""
 
     authority: str = ""
-    pem: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the broker's client has to be told. Raises ``OSError`` for no such file."""
-        context = ssl.create_default_context(cafile=self.authority or None, cadata=self.pem or None)
+        """What the broker's client has to be told. ``ssl.SSLError`` when there is no PEM in it."""
+        context = ssl.create_default_context(cadata=self.authority or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         logging.getLogger("asyncio").addFilter(_no_news)
         return {"tls": context}

@@ -1,10 +1,12 @@
-"""Which task needs which privileges: one table, asked before a task begins. Pure.
+"""What each task needs before it begins: privileges, and a valid VM. One table. Pure.
 
 ``always``     whoever gives the task has these
 ``encrypted``  and these, when the VM that it is about is encrypted, or is to be
 ``on_the_way`` asked for by the task itself, when it comes to that: turning on a host's encryption
                mode (HEM-01), new keys for a clone (CLN-01), fetching the keys of a VM that is
                registered (REG-01), the home of a VM without its virtual TPM (VTPM-03)
+
+``on_invalid_vm``  it may be given about a VM that is locked and invalid, as no other task (LOCK-02)
 
 A question that changes nothing is in the table when it needs more than to be a user.
 """
@@ -30,6 +32,7 @@ class Needs:
     always: tuple[P, ...]
     encrypted: tuple[P, ...] = ()
     on_the_way: tuple[P, ...] = ()
+    on_invalid_vm: bool = False
 
 
 _VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS, P.MANAGE_KEYS)
@@ -56,9 +59,9 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     vsan.ChangeVsanDisk: Needs((P.HOST_STORAGE,)),
     vsan.MountVsanDisks: Needs((P.HOST_STORAGE,)),
     # VMs
-    m.CreateVm: Needs((P.CREATE_VM,), (P.ENCRYPT_NEW,), (P.REGISTER_HOST,)),
-    m.RegisterVm: Needs((P.REGISTER,), on_the_way=(P.REGISTER_VM,)),
-    m.UnregisterVm: Needs((P.UNREGISTER,)),
+    m.CreateVm: Needs((P.CREATE_VM,), (P.ENCRYPT_NEW,), (P.REGISTER_HOST,), on_invalid_vm=True),
+    m.RegisterVm: Needs((P.REGISTER,), on_the_way=(P.REGISTER_VM,), on_invalid_vm=True),
+    m.UnregisterVm: Needs((P.UNREGISTER,), on_invalid_vm=True),
     m.DestroyVm: Needs((P.DELETE_VM,)),
     m.EncryptVm: Needs((P.ENCRYPT,), on_the_way=(P.REGISTER_HOST,)),
     m.RecryptVm: Needs((P.RECRYPT,), on_the_way=(P.REGISTER_HOST,)),
@@ -76,13 +79,16 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     m.CreateSnapshot: Needs((P.CREATE_SNAPSHOT,)),
     m.RemoveSnapshot: Needs((P.REMOVE_SNAPSHOT,)),
     m.RevertToSnapshot: Needs((P.REVERT_SNAPSHOT,)),
-    m.PowerOnVm: Needs((P.POWER_ON,)),
-    m.PowerOffVm: Needs((P.POWER_OFF,)),
-    m.CryptoUnlock: Needs((P.REGISTER_VM,)),
+    m.PowerOnVm: Needs((P.POWER_ON,), on_invalid_vm=True),
+    m.PowerOffVm: Needs((P.POWER_OFF,), on_invalid_vm=True),
+    m.CryptoUnlock: Needs((P.REGISTER_VM,), on_invalid_vm=True),
     m.MigrateVm: Needs((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,), (P.REGISTER_HOST,)),
     m.RelocateVm: Needs((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,)),
     m.PrepareRelocation: Needs(
-        (P.HOT_MIGRATE, P.COLD_MIGRATE, P.CREATE_FROM_EXISTING), (P.MIGRATE,), (P.REGISTER_HOST,)
+        (P.HOT_MIGRATE, P.COLD_MIGRATE, P.CREATE_FROM_EXISTING),
+        (P.MIGRATE,),
+        (P.REGISTER_HOST,),
+        on_invalid_vm=True,
     ),
     # key providers and their keys
     m.RegisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
@@ -141,8 +147,15 @@ def needed(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
     return needs.always
 
 
+def vm_of(message: Request[Any]) -> VmName | None:
+    """The VM that the task works on: of a clone its source. None for a task on none."""
+    named: VmName | None = getattr(message, "vm", None)
+    return message.source if isinstance(message, m.CloneVm) else named
+
+
 def _is_encrypted(message: Any, vms: Mapping[VmName, VmRow]) -> bool:
     if getattr(message, "encrypted", False):
         return True
-    row = vms.get(getattr(message, "source", message.vm))
+    name = vm_of(message)
+    row = None if name is None else vms.get(name)
     return row is not None and bool(row.keys)

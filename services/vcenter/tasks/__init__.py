@@ -1,5 +1,6 @@
 """Tasks of vCenter, one flow each, in the order of the documents' numbered lists.
 
+- ``validity``      which of them are refused about a VM that is invalid (LOCK-02)
 - ``vm``            CreateVm
 - ``registration``  RegisterVm, UnregisterVm, DestroyVm
 - ``encrypt``       EncryptVm
@@ -25,5 +26,6 @@
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
 - ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks
+- ``leaving_hosts``  passes that take something away from hosts, waited for
 - ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
 """

@@ -22,7 +22,6 @@ from protocol.errors import (
 from protocol.messages.host import (
     CheckRelocate,
     HostEndMigration,
-    HostPowerOffVm,
     HostPrepareMigration,
     HostRegisterVm,
     HostUnregisterVm,
@@ -36,6 +35,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.grants import granted
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.hosts.relocated_vms import arrival, arrived_by
 from services.vcenter.hosts.reported_vms import row_of
@@ -66,7 +66,8 @@ async def prepare(
     await _check_providers(vc, message)
     row = VmRow(name=message.vm, cluster=cluster, host=session.host, keys=message.keys)
     if row.keys:
-        await bring_keys(vc, session, row, caller=caller)
+        await vc.sessions.check_believed(session.host, row.name, row.keys)
+        await bring_keys(vc, session, row, caller=caller, vouched=True)
     await session.ask(CheckRelocate(vm=message.vm, datastore=message.datastore, keys=message.keys))
     expected = begun_after(
         before,
@@ -78,6 +79,7 @@ async def prepare(
             state=Relocation.EXPECTED,
             running=message.running,
             migrate_encryption=message.migrate_encryption,
+            keys=message.keys,
         ),
     )
     await vc.inventory.commit(put(Table.RELOCATION, message.vm, expected))
@@ -173,12 +175,9 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
 
 
 async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
-    """Registered; one that was off stays so, also where a host that fell had not been told to stop
-    it, and would start it again. ``DatastoreFault``: a host runs it."""
-    summary = await session.command_vm(HostRegisterVm(vm=row.name))
-    if not row.running and summary.wanted is PowerState.ON:
-        summary = await session.command_vm(HostPowerOffVm(vm=row.name))
-    return summary
+    """Registered, with the power command that was accepted last: one that ran when its host fell
+    starts again at the next boot, here. ``DatastoreFault``: another host runs it."""
+    return await session.command_vm(HostRegisterVm(vm=row.name))
 
 
 def _arrived(vc: VCenter, row: RelocationRow) -> RelocationEnded:
@@ -229,6 +228,7 @@ async def _take_in(
         new_vm(made),
         put(Table.RELOCATION, row.name, arrived_by(row)),
         *used_again(made.keys),
+        *granted(made.name, made.cluster, row.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],
     )
     if made.keys:

@@ -61,7 +61,31 @@ def for_a_moment(op: str) -> Story:
     return ended(story, op).passes(20)
 
 
+def moved_away(*, falls: bool) -> Story:
+    """It has moved to the host of another vCenter, which ``falls`` before it was heard, and the
+    host that it was on lists it still. Later it is started where it came to."""
+    story = ended_unheard(asked(Story(persistence=True, apart=True)))
+    if falls:
+        story.fault("dark", "host.power_loss", nodes=[TWO]).node(TWO, "off").passes(5)
+    story.vm("vm-01", ONE, "off", wanted=True).passes(5)
+    if falls:
+        story.boots[TWO] += 1
+        story.node(TWO, "running").heal("dark").host(TWO, "safe").passes(30)
+    return story.op("invoke", "vm-01", "vm.restart", n=4).passes(5)
+
+
+def ended_unheard(story: Story) -> Story:
+    return story.op("ok", "vm-01", "vm.migrate", n=3, host=TWO, ran=True)
+
+
+def restarted(story: Story) -> Story:
+    return story.op("ok", "vm-01", "vm.restart", n=4, host=TWO).passes(1)
+
+
 GOOD: dict[str, Callable[[], Story]] = {
+    "goes on: started where it had moved to, which fell before it was heard": lambda: restarted(
+        moved_away(falls=True)
+    ),
     "goes on: refused where no key can have come": lambda: (
         asked(cold())
         .op("fail", "vm-01", "vm.migrate", n=3, error="EncryptionKeyRequired")
@@ -109,6 +133,12 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         lambda: ended(asked(cold(), "vm.restart").passes(5), "vm.restart").passes(1),
         "vm-01",
         "R6",
+        "started",
+    ),
+    "goes on: started at another vCenter than that of the only host that lists it": (
+        lambda: restarted(moved_away(falls=False)),
+        "vm-01",
+        "",
         "started",
     ),
     "goes on: migrated to where nothing is derived any more": (

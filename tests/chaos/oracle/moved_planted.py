@@ -43,9 +43,15 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Fold._vm,
-        "or self.seen_vm(record.node) != RUNNING",
-        "or True",
+        "self.seen_vm(record.node) == RUNNING or left",
+        "left",
         "restarted elsewhere, and off there",
+    ),
+    (
+        Fold._vm,
+        "self.seen_vm(record.node) == RUNNING or left",
+        "self.seen_vm(record.node) == RUNNING",
+        "goes on: started where it had moved to, which fell before it was heard",
     ),
     (
         Operations._came,

@@ -101,14 +101,14 @@ async def test_what_fails_leaves_the_old_key_and_tells_of_it(lab: Lab) -> None:
 
 
 async def test_a_locked_vm_is_refused_with_the_keys_that_it_needs(lab: Lab) -> None:
-    """REK-05."""
+    """REK-05, LOCK-02."""
     old = (await lab.vm("one")).key
     assert old is not None
     await lab.fault("link.cut", between=["vcenter", "kms"])
     await lab.do(HostReboot((A,)))
     await lab.sleep(120)
     failed = await refused(lab, VmRecrypt("one", provider="kms-provider-2"))
-    assert "EncryptionKeyRequired" in str(failed) and old in str(failed)
+    assert "InvalidVmState" in str(failed) and old in str(failed)
     assert (await lab.vm("one")).key == old
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from protocol.errors import (
     DatastoreFault,
-    EncryptionKeyRequired,
     InvalidState,
+    InvalidVmState,
     NotConnected,
     NotFound,
     ProductError,
@@ -124,7 +124,7 @@ def test_a_vm_whose_key_was_removed_by_force_is_refused(ready: Rig) -> None:
     rig.sleep(5)
     made = len(rig.servers[SECOND_KMS].keys)
     refused = rig.refused(THERE)
-    assert isinstance(refused, EncryptionKeyRequired) and refused.keys == (old,)
+    assert isinstance(refused, InvalidVmState) and refused.keys == (old,)
     assert row(rig).keys == (old,) and len(rig.servers[SECOND_KMS].keys) == made
 
 

@@ -1,0 +1,59 @@
+"""LOCK-02: a VM that lacks the key of its home is invalid, and few tasks may be given about it.
+
+Which may is said in ``authorization.needs``. Every task on a VM comes through here before it
+begins, so that none has to think of it. As for a power-on, keys that can be had by now are brought
+to the VM's host first.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import InvalidVmState
+from protocol.terms import PowerState, VmConnectionState, VmName
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.locks import shows_invalid
+from services.vcenter.tables import VmRow
+from services.vcenter.vcenter import VCenter
+
+
+async def check_valid(vc: VCenter, name: VmName, *, operation: str = "") -> None:
+    """``InvalidVmState`` for a VM whose home key its host lacks and cannot be given.
+
+    No change to a VM that is valid, runs (LOCK-04), or is not in the inventory. Nor is a repeat of
+    a recorded ``operation`` refused: it may be done already.
+    """
+    row = vc.inventory.vms.get(name)
+    if row is None or not _lacks_home_key(row, vc.sessions.connected_to(row.host)):
+        return
+    if operation and await vc.inventory.operation(operation) is not None:
+        return
+    if (session := vc.sessions.connected_to(row.host)) is not None:
+        await vc.remediation.restore(session, name, may_unlock=vc.node.knobs.auto_unlock)
+        row = vc.inventory.vms.get(name)
+    if row is None or not _is_marked_invalid(row):
+        return
+    missing = ", ".join(str(key) for key in row.missing)
+    raise InvalidVmState(
+        f"{name} is locked and invalid: it can be unlocked once its keys can be had, removed from "
+        f"the inventory, and registered again; missing: {missing}",
+        row.missing,
+    )
+
+
+def _lacks_home_key(row: VmRow, session: HostSession | None) -> bool:
+    """By its mark, or by the word of its host where no pass has judged that yet."""
+    if not row.keys or row.power is PowerState.ON:
+        return False
+    if _is_marked_invalid(row):
+        return True
+    listed = () if session is None or session.summary is None else session.summary.vms
+    said = next((vm for vm in listed if vm.vm == row.name), None)
+    return (
+        said is not None
+        and said.crypto is not None
+        and (said.connection is VmConnectionState.INVALID)
+    )
+
+
+def _is_marked_invalid(row: VmRow) -> bool:
+    on = row.power is PowerState.ON
+    return not on and shows_invalid(row.keys, row.lock_event, row.missing)
