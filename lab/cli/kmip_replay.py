@@ -220,10 +220,10 @@ def trust_flows(
     keystead kmip trust-flows --folder vc
     keystead kmip trust-flows --folder vc --common-name vc.example -o json
 
-    `kmip replay --trust-flows FOLDER` plays what is ready. root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
+    root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
     signed itself. signing-request: its authority signs a request. upload: it issues a certificate
     with a private key. The command tells what the owner of the server does in each, and again how
-    far that is.
+    far that is. `kmip replay --trust-flows FOLDER` plays those that are ready.
     """
     from lab.api.answers.replay import TrustFlowList, TrustFlowPart
     from lab.kmip.replay.trust_flows import made
