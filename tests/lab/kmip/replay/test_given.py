@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -80,6 +81,22 @@ def test_what_the_owner_of_the_server_does_is_told(made: Path) -> None:
         TrustFlow.UPLOAD: False,
     }
     assert set(of_flows(made, trust_flows.parts(made))) == {"root-ca", "certificate"}
+
+
+def test_the_command_tells_them_as_a_document(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert keystead(["kmip", "trust-flows", "--folder", str(made), "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["kind"] == "TrustFlowList"
+    assert [(one["flow"], one["ready"]) for one in document["items"]] == [
+        ("root-ca", True),
+        ("certificate", True),
+        ("signing-request", False),
+        ("upload", False),
+    ]
+    assert document["items"][2]["give"] == str(made / "signing-request" / "request.csr")
+    assert "certificate.key" in document["items"][3]["then"]
 
 
 def test_what_is_there_stays(made: Path) -> None:
