@@ -70,6 +70,18 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Workers share the process from which commands are forked: it is there before them."""
+    option = session.config.option
+    if option.workers == "0" or option.collectonly:
+        return
+    if any(item.get_closest_marker("lab") is not None for item in session.items):
+        from tests.lab.cli import warm
+
+        warm.process()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     complaints = session.config.stash[_UNREACHED] = plugin.end(session)

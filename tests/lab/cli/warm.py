@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab.supervise.launching import ROOT
+from tests.lab.cli.posing import ROOM
 
 LIMIT_S = 100.0
 _LARGEST = 1 << 20  # bytes of an order
@@ -46,7 +47,7 @@ class Warm:
         ours, theirs = socket.socketpair()
         self._life = ours
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listening.fileno()), str(theirs.fileno())],
+            [sys.executable, "-m", __name__, *(str(s.fileno()) for s in (listening, theirs)), ROOM],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             pass_fds=(listening.fileno(), theirs.fileno()),
@@ -138,6 +139,8 @@ def _forked(line: socket.socket, others: tuple[socket.socket, ...]) -> int:
 def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
     """The child: what ``python -m lab.cli.main`` does, and nothing of its parent's at the end."""
     from lab.cli.main import main
+    from lab.supervise.launching import Start
+    from tests.lab.cli.warm_labs import spawned
 
     code: object = 70
     try:
@@ -149,6 +152,7 @@ def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[call-overload]
         sys.argv = ["keystead", *order["arguments"]]  # type: ignore[misc]
+        Start._spawn = spawned  # type: ignore[assignment,method-assign]
         try:
             main()
         except SystemExit as left:
@@ -170,9 +174,10 @@ def _main() -> None:
         package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{name}."):
             importlib.import_module(found.name)
+    importlib.import_module("tests.lab.cli.warm_labs").load()
     gc.collect()
     gc.freeze()
-    listening, life = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:])
+    listening, life = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:3])
     _serve(listening, life)
 
 
