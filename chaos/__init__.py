@@ -4,6 +4,7 @@
 - ``faults``       one file per fault, each with bite check and verified heal
 - ``backups``      of key servers, as their administrator takes and restores them;
                    ``native_backups`` of native providers
+- ``installs``     machines installed anew, vCenters restored
 - ``kmip_trust``   a vCenter and KMIP servers that come to trust each other
 - ``actions``      commands of the API that a schedule gives, with their outcomes
 - ``keeper``       active faults, leases, heal; ``kept`` the list of them as bytes

@@ -37,8 +37,10 @@ async def back_up(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
 
 
 async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
-    """Put a backup back, and start the nodes from it; ``NotFound`` when one of them has none of
-    that name: then those that ran are started as they were."""
+    """Put a backup back; nodes that ran are started from it, those that were off stay off.
+
+    ``NotFound`` when one of them has no backup of that name: then it is started as it was.
+    """
     await _while_off(lab, tuple(nodes), DiskAct.RESTORE, backup)
 
 

@@ -6,6 +6,8 @@ and is in clear in the caller's memory.
 
 from __future__ import annotations
 
+import uuid
+
 from msgspec import UNSET
 
 from chaos.lab import Lab
@@ -16,6 +18,7 @@ from protocol.messages.vcenter import (
     ImportProvider,
     OpenTransfer,
     ProviderImported,
+    UpdateNativeProvider,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId
@@ -72,3 +75,12 @@ async def import_backup(
         dry_run=dry_run,
     )
     return await lab.ask(vcenter, message)
+
+
+def updating(provider: str, key_id: str, name: str) -> UpdateNativeProvider:
+    """Give the KDK of a native provider another id (NKP-01), which its next backup is to have.
+
+    ``key_id`` empty: one that is made of ``name``, a name that nothing else has.
+    """
+    fresh = str(uuid.uuid5(uuid.NAMESPACE_URL, f"keystead:{name}"))
+    return UpdateNativeProvider(provider=ProviderId(provider), key_id=key_id or fresh)

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 from chaos.actions.base import About, Acting, Action, On
 from chaos.faults.base import Params
 from chaos.faults.tpms import RECOVERY_OPTION
+from chaos.installs import install_anew
 from chaos.naming import named
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import InvalidState
-from protocol.messages.agent import DiskAct, NodeRunState, TpmAct
+from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import DecryptDump, WriteDump
 from protocol.terms import NodeName
 
@@ -47,33 +48,22 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
         raise InvalidState(f"{host} runs: nobody stands at its screen")
     if status.state is not NodeRunState.OFF:
         await acting.lab.power_off(node, "power_loss")
-    after = await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY})
-    kind = "ok" if after.state is NodeRunState.RUNNING else "fail"
-    return Outcome(kind, {"screen": after.screen or ""})
+    return _started(await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY}))
 
 
 async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
     """A host's first boot makes a configuration anew."""
-    return await emptied(acting, NodeName(host), leftover=params.leftover)
+    return _started(await install_anew(acting.lab, NodeName(host), leftover=params.leftover))
 
 
 async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
     """A vCenter of the same name that knows nobody."""
-    return await emptied(acting, await acting.vcenter("", params))
+    return _started(await install_anew(acting.lab, await acting.vcenter("", params)))
 
 
-async def emptied(acting: Acting, node: NodeName, *, leftover: bool = False) -> Outcome:
-    """Off in whatever way, an empty disk, and on; see ``ReinstallParams``."""
-    status = await acting.lab.status(node)
-    if status.state is not NodeRunState.OFF:
-        orderly = status.state is NodeRunState.RUNNING
-        await acting.lab.power_off(node, "stop" if orderly else "power_loss")
-    await acting.lab.disk(node, DiskAct.WIPE, "")
-    if leftover:
-        await acting.lab.tpm(node, TpmAct.OCCUPY)
-    after = await acting.lab.power_on(node)
-    kind = "ok" if after.state is NodeRunState.RUNNING else "fail"
-    return Outcome(kind, {"screen": after.screen or ""})
+def _started(status: NodeStatus) -> Outcome:
+    kind = "ok" if status.state is NodeRunState.RUNNING else "fail"
+    return Outcome(kind, {"screen": status.screen or ""})
 
 
 async def _dump(acting: Acting, host: str, params: Any) -> Outcome:

@@ -1,4 +1,4 @@
-"""Native key providers: made, backed up, imported."""
+"""Native key providers: made, changed, backed up, imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from chaos.actions.base import About, Acting, Action
 from chaos.faults.base import Params
 from chaos.naming import named
-from chaos.native_backups import import_backup, take_backup
+from chaos.native_backups import import_backup, take_backup, updating
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import NotFound
@@ -28,6 +28,15 @@ class AddNativeParams(Params):
     provider: Provider
     tpm_required: bool = False
     default: bool = False
+    vcenter: Vcenter | None = None
+
+
+class UpdateParams(Params):
+    """Which provider; the id (a UUID) that its key derivation key gets, a fresh one when it is left
+    out."""
+
+    provider: Provider
+    key_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     vcenter: Vcenter | None = None
 
 
@@ -59,6 +68,12 @@ async def _add(acting: Acting, target: str, params: Any) -> Outcome:
     return Outcome("ok", {"made": params.provider})
 
 
+async def _update(acting: Acting, target: str, params: Any) -> Outcome:
+    message = updating(params.provider, params.key_id or "", acting.name)
+    await acting.ask(await acting.vcenter("", params), message)
+    return Outcome("ok", {"updated": params.provider})
+
+
 async def _export(acting: Acting, target: str, params: Any) -> Outcome:
     vcenter = await acting.vcenter("", params)
     acting.exports[params.backup] = await take_backup(
@@ -84,6 +99,14 @@ ACTIONS: Final = (
         _add,
         AddNativeParams,
         "provider: second, tpm_required: true",
+    ),
+    Action(
+        "provider.update-native",
+        About.NOTHING,
+        "give the key derivation key of a native key provider another id; a new backup is advised",
+        _update,
+        UpdateParams,
+        "provider: nkp",
     ),
     Action(
         "provider.export",

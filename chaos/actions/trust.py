@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from chaos.actions.base import About, Acting, Action, NoParams
-from chaos.actions.machines import emptied
 from chaos.faults.base import Params
+from chaos.installs import renew_services
 from chaos.naming import named
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
@@ -88,10 +88,7 @@ async def _renew(acting: Acting, target: str, params: Any) -> Outcome:
 
 
 async def _renew_services(acting: Acting, target: str, params: Any) -> Outcome:
-    """Their nodes are installed anew, one after another: each makes itself another certificate, and
-    is given its configuration by its vCenter."""
-    for name in params.services:
-        await emptied(acting, NodeName(name))
+    await renew_services(acting.lab, [NodeName(name) for name in params.services])
     return Outcome("ok", {})
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, On
-from chaos.backups import back_up, put_back
+from chaos.backups import back_up
 from chaos.faults.base import Params
+from chaos.installs import restore_vcenter
 from chaos.naming import named
-from chaos.observe.listing import all_providers, all_vms
+from chaos.observe.listing import all_vms
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import NotFound
@@ -67,10 +68,8 @@ async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
 async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
     """``gone`` of the outcome are the providers that are gone by it."""
     vcenter = await acting.vcenter("", params)
-    before = {str(one.provider) for one in await all_providers(acting.lab, vcenter)}
-    await put_back(acting.lab, (vcenter,), params.backup)
-    after = {str(one.provider) for one in await all_providers(acting.lab, vcenter)}
-    return Outcome("ok", {"vcenter": str(vcenter), "gone": sorted(before - after)})
+    gone = await restore_vcenter(acting.lab, vcenter, params.backup)
+    return Outcome("ok", {"vcenter": str(vcenter), "gone": list(map(str, gone))})
 
 
 ACTIONS: Final = (

@@ -8,8 +8,8 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``wire``      how both travel               - ``documents``  the document of an answer
 - ``table``     joins command, answer, function; ``perform`` does one on a ``session``
 - ``look``, ``hosts``, ``upgrade``, ``at_host``, ``vms``, ``copies``, ``mobility``, ``inventory``,
-  ``keys``, ``custody``, ``native``, ``crypto``, ``alarms``, ``roles``, ``trust``, ``faults``,
-  ``describe``, ``vsan``, and ``experiments``, by noun
+  ``keys``, ``custody``, ``native``, ``crypto``, ``alarms``, ``roles``, ``trust``, ``vcenters``,
+  ``faults``, ``describe``, ``vsan``, and ``experiments``, by noun
 - ``files``     files that a command names, read and written by whoever gives it
 - ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
 - ``whereabouts``  the vCenter that has a VM

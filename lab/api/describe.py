@@ -82,7 +82,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     own = await asked_itself(session, host)
     mine = next((v for v in own.vms if v.vm == name), None) if own else None
     keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()
-    of_keys = tuple([await key_facts(session, k, host, own) for k in keys])
+    of_keys = tuple([await key_facts(session, k, host, own, of=listed) for k in keys])
     crypto = mine.crypto if mine else listed.crypto if listed else None
     facts = VmFacts(
         vm=name,
@@ -90,6 +90,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         crypto=crypto.value if crypto else None,
         vcenter=await _vcenter(session),
         wanted_on=mine.wanted is PowerState.ON if mine else None,
+        orphaned=listed is not None and own is not None and mine is None,
     )
     stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
     config = await _config(session, host, name)

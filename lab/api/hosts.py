@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from itertools import groupby
 
 from chaos.faults.base import names
+from chaos.installs import install_anew
 from chaos.observe.listing import all_hosts, all_vms
 from lab.api import commands
 from lab.api.answers import (
@@ -58,6 +59,19 @@ async def power_off(session: Session, command: commands.HostPowerOff) -> HostPow
     """See ``HostPowerOff``."""
     nodes = session.nodes(command.hosts)
     return await one_by_one(session, nodes, "shut down", _by(session, "stop"))
+
+
+async def reinstall(session: Session, command: commands.HostReinstall) -> HostPowerList:
+    """See ``HostReinstall``."""
+    hosts = tuple(session.host(node) for node in session.nodes(command.hosts))
+    done = await one_by_one(
+        session,
+        hosts,
+        "install",
+        lambda host: install_anew(session.lab, host, leftover=command.leftover),
+    )
+    await settled(session, hosts)
+    return done
 
 
 async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:

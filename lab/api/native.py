@@ -1,11 +1,11 @@
-"""Native key providers: made, exported to a file, imported from one."""
+"""Native key providers: made, changed, exported to a file, imported from one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chaos.native_backups import import_backup, take_backup
+from chaos.native_backups import import_backup, take_backup, updating
 from lab.api import commands
 from lab.api.answers import Provider, ProviderBackup
 from lab.api.session import Session
@@ -35,6 +35,13 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         make_default=command.default,
     )
     with _corrected_by("give --key-id a UUID that is not all zeros, or leave it out"):
+        return provider_view((await session.ask(session.vcenter, message)).provider)
+
+
+async def update(session: Session, command: commands.ProviderUpdate) -> Provider:
+    """See ``ProviderUpdate``."""
+    message = updating(command.provider, command.key_id, session.lab.operation_id())
+    with _corrected_by("name a native key provider, and a UUID that is not all zeros"):
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from chaos import installs
 from lab.api import commands
 from lab.api.answers import (
     Key,
@@ -270,6 +271,12 @@ async def renew(session: Session, command: commands.TrustRenewCertificate) -> Tr
     message = m.RenewStsCertificate()
     await session.ask(_workload(session), message, within_s=TASK_S)
     return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def renew_services(session: Session, command: commands.TrustRenewServices) -> TrustAuthority:
+    """See ``TrustRenewServices``."""
+    await installs.renew_services(session.lab, session.nodes(command.services))
+    return await _ask_authority(session, m.QueryTrustAuthority())
 
 
 async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:

@@ -21,7 +21,7 @@
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``custody``   what seals a key server's keys
 - ``streams``   closed, full, read no more                - ``native``    native key providers
-- ``trust``     Trust Authority, its thirteen steps
+- ``trust``     Trust Authority, its thirteen steps        - ``vcenters``  backups, rebuild
 - ``copies``    clones, templates, snapshots
 - ``roles``     roles, and users who have them
 - ``conformance``  assertions, played

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lab.api.answers import MachineState
 from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.hosts import attestation
@@ -107,7 +106,7 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
             ("host", answer.host),
             ("machine", f"{machine.state}, boot {machine.boot}"),
             ("screen", machine.screen),
-            ("last end", machine.ended if machine.state is MachineState.OFF else None),
+            ("last end", machine.ended),
             ("vcenter says", _view(listed, "connection", "crypto_state")),
             ("crypto mode", own.crypto_state if own else None),
             ("version", own.version if own else None),

@@ -20,6 +20,7 @@ from lab.api.commands import (
     HostPowerOff,
     HostPowerOn,
     HostReboot,
+    HostReinstall,
     HostResume,
     HostRollback,
     HostUpgrade,
@@ -107,8 +108,9 @@ def get_tpm(*hosts: HostName, view: View = PLAIN, options: Options = DEFAULTS) -
     Listing(columns, wide, key="host").get(GetTpm(), hosts, view, options)
 
 
-def _power(options: Options, command: Command[HostPowerList]) -> int:
-    """1 when a machine that was to run does not: a purple screen is no success."""
+def power(options: Options, command: Command[HostPowerList]) -> int:
+    """Give the command and show what came of the machines; 1 when one that was to run does not:
+    a purple screen is no success."""
     answer = call(options, command)
     show(answer, options.output, POWER, key="host")
     halted = answer.halted
@@ -125,7 +127,7 @@ def reboot(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     keystead host reboot esxi-001
     keystead host reboot 'esxi-[001-003]'
     """
-    return _power(options, HostReboot(hosts))
+    return power(options, HostReboot(hosts))
 
 
 def upgrade(
@@ -138,7 +140,7 @@ def upgrade(
     keystead host upgrade esxi-001 --to 8.0U3
     keystead host upgrade 'esxi-[001-003]' --to 7.0U2 -o json
     """
-    return _power(options, HostUpgrade(hosts, to))
+    return power(options, HostUpgrade(hosts, to))
 
 
 def rollback(*hosts: HostName, options: Options = DEFAULTS) -> int:
@@ -147,7 +149,22 @@ def rollback(*hosts: HostName, options: Options = DEFAULTS) -> int:
     keystead host rollback esxi-001
     keystead host rollback 'esxi-[001-003]' -o json
     """
-    return _power(options, HostRollback(hosts))
+    return power(options, HostRollback(hosts))
+
+
+def reinstall(
+    *hosts: HostName,
+    leftover: Annotated[
+        bool, Parameter(negative="", help="Leave a key of the old installation in their TPMs.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Install hosts anew: their disks are wiped, their TPMs stay as they were.
+
+    keystead host reinstall esxi-001
+    keystead host reinstall esxi-001 --leftover
+    """
+    return power(options, HostReinstall(hosts, leftover))
 
 
 def crash(*hosts: NodeName, options: Options = DEFAULTS) -> int:
@@ -156,7 +173,7 @@ def crash(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     keystead host crash esxi-001
     keystead host crash vcenter
     """
-    return _power(options, HostCrash(hosts))
+    return power(options, HostCrash(hosts))
 
 
 def power_loss(*hosts: NodeName, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
@@ -165,7 +182,7 @@ def power_loss(*hosts: NodeName, stay_off: StayOff = False, options: Options = D
     keystead host power-loss esxi-001
     keystead host power-loss site:main --stay-off
     """
-    return _power(options, HostPowerLoss(hosts, stay_off))
+    return power(options, HostPowerLoss(hosts, stay_off))
 
 
 def power_on(
@@ -188,7 +205,7 @@ def power_on(
     keystead host power-on kms --accept-rollback
     """
     accepted = {"acceptRollback": "true"} if accept_rollback else {}
-    return _power(options, HostPowerOn(hosts, {**accepted, **boot_options(boot_option)}))
+    return power(options, HostPowerOn(hosts, {**accepted, **boot_options(boot_option)}))
 
 
 def power_off(*hosts: NodeName, options: Options = DEFAULTS) -> int:
@@ -197,7 +214,7 @@ def power_off(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     keystead host power-off esxi-001
     keystead host power-off kms
     """
-    return _power(options, HostPowerOff(hosts))
+    return power(options, HostPowerOff(hosts))
 
 
 def pause(*hosts: NodeName, options: Options = DEFAULTS) -> None:

@@ -43,3 +43,9 @@ HostName = Annotated[
     Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes if s.role.value == "esxi"])),
 ]
 NodeName = Annotated[str, Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes]))]
+SERVICES = ("attestation", "keyprovider")
+"""Roles of the services of a Trust Authority."""
+ServiceName = Annotated[
+    str,
+    Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes if s.role.value in SERVICES])),
+]

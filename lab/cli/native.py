@@ -1,4 +1,4 @@
-"""``provider create|export|import``, ``host remove-provider``: native key providers."""
+"""``provider create|update|export|import``, ``host remove-provider``: native key providers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lab.api.commands import (
     ProviderCreate,
     ProviderExport,
     ProviderImport,
+    ProviderUpdate,
 )
 from lab.cli.connect import call
 from lab.cli.keys import PROVIDERS
@@ -50,6 +51,21 @@ def create(
     keystead provider create nkp --tpm-required --default
     """
     answer = call(options, ProviderCreate(provider, key_id, tpm_required, default))
+    show_one(answer, options.output, NATIVE, key="provider")
+
+
+def update(
+    provider: str,
+    *,
+    key_id: Annotated[str, Parameter(help="A UUID; a fresh one when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Give the key derivation key of a native provider another id. Export the provider again.
+
+    keystead provider update nkp
+    keystead provider update nkp --key-id 6b29fc40-ca47-1067-b31d-00dd010662da
+    """
+    answer = call(options, ProviderUpdate(provider, key_id))
     show_one(answer, options.output, NATIVE, key="provider")
 
 

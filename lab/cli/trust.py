@@ -22,12 +22,14 @@ from lab.api.commands import (
     TrustRemediate,
     TrustRemove,
     TrustRenewCertificate,
+    TrustRenewServices,
     TrustServers,
     TrustSettings,
     TrustSetup,
 )
 from lab.cli.connect import call
 from lab.cli.keys import KEY, PROVIDERS
+from lab.cli.names import ServiceName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, is_document, say, show, show_one
 from protocol.authorization import ADMINISTRATOR
@@ -198,6 +200,17 @@ def renew_certificate(*, options: Options = DEFAULTS) -> None:
     keystead trust renew-certificate -o json
     """
     _hosts(call(options, TrustRenewCertificate()), options)
+
+
+def renew_services(*services: ServiceName, options: Options = DEFAULTS) -> None:
+    """Install services of the Trust Authority anew, so that they have other certificates.
+
+    keystead trust renew-services attestation-1 keyprovider-1
+    keystead trust renew-services attestation-2 -o json
+
+    Trusted hosts refuse them until you export their services information, import it and remediate.
+    """
+    _items(call(options, TrustRenewServices(services)), options)
 
 
 def get_authority(*, options: Options = DEFAULTS) -> None:

@@ -249,6 +249,7 @@ REFUSED = OF_TRUST | {
 FIRST = {
     "kms.restore": "kms.backup, backup: monday",
     "provider.export": "provider.add-native, provider: nkp",
+    "provider.update-native": "provider.add-native, provider: nkp",
     "vcenter.key.add": "vcenter.key.remove, on: vm-01, force: true",
     "vcenter.restore": "vcenter.backup, backup: monday",
     "host.reconnect": "host.disconnect, on: esxi-001",

@@ -21,6 +21,7 @@ _PRAGMA = re.compile(r"\s+# (noqa|type:|pragma:).*$")
 _ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNORECASE)
 _GENERATED = {"requirements.lock", "requirements-dev.lock", "requirements-mutants.lock"}
 _DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
+_WRITTEN = "tests/transcripts/played/"  # what commands said
 _WORDS = {
     "a package registry's host": re.compile(
         r"py[p]i\.org|pythonhoste[d]|debia[n]\.org|npmj[s]\.|crate[s]\.io|golan[g]\.org"
@@ -46,6 +47,8 @@ _MAY_FINALISE = {
 def file_is_short(source: Source) -> list[str]:
     """At most 700 lines. What is data, or written by a program, is exempt."""
     if source.path in _GENERATED or source.path.endswith((*_DATA, ".md")):
+        return []
+    if source.path.startswith(_WRITTEN):
         return []
     length = len(source.lines)
     if length <= FILE_LINES:

@@ -18,6 +18,7 @@
 - ``mobility``   what a VM's move came to
 - ``roles``      roles, and users who have them
 - ``vsan``       vSAN encryption, its objects and their health
+- ``vcenters``   backups of vCenters
 - ``trust``      Trust Authority, as both vCenters tell of it
 - ``conformance``  assertions, played
 - ``kmip``       conversations of KMIP, played    - ``kmip_trust``  trust of KMIP servers
@@ -114,6 +115,7 @@ from lab.api.answers.lab import (
     LinkState,
     LoggedEvent,
     LogLine,
+    LoopStood,
     Node,
     NodeList,
     Process,
@@ -138,6 +140,7 @@ from lab.api.answers.trust import (
     TrustedHostState,
     TrustFile,
 )
+from lab.api.answers.vcenters import VcenterCopy
 from lab.api.answers.vsan import Vsan, VsanHealthReport, VsanObjectContent
 
 __all__ = [
@@ -192,6 +195,7 @@ __all__ = [
     "LinkState",
     "LogLine",
     "LoggedEvent",
+    "LoopStood",
     "MachineBundle",
     "MachineList",
     "MachineStanding",
@@ -229,6 +233,7 @@ __all__ = [
     "TrustedHostState",
     "User",
     "UserList",
+    "VcenterCopy",
     "VirtualTpm",
     "Vm",
     "VmCounts",

@@ -12,6 +12,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``copies``       clones, templates, snapshots
 - ``mobility``     VMs that move between hosts
 - ``keys``         key servers and key providers    - ``kmip``  trust of KMIP servers
+- ``vcenters``     backups and new installations of vCenters
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``roles``        roles, and users who have them
 - ``trust``         Trust Authority, step by step
@@ -76,6 +77,7 @@ from lab.api.commands.hosts import (
     HostPowerOff,
     HostPowerOn,
     HostReboot,
+    HostReinstall,
     HostResume,
     HostRollback,
     HostUpgrade,
@@ -112,6 +114,7 @@ from lab.api.commands.keys import (
     ProviderExport,
     ProviderImport,
     ProviderSet,
+    ProviderUpdate,
 )
 from lab.api.commands.kmip import (
     KmsIdentities,
@@ -166,10 +169,12 @@ from lab.api.commands.trust import (
     TrustRemediate,
     TrustRemove,
     TrustRenewCertificate,
+    TrustRenewServices,
     TrustServers,
     TrustSettings,
     TrustSetup,
 )
+from lab.api.commands.vcenters import VcenterBackup, VcenterRebuild, VcenterRestore
 from lab.api.commands.vms import (
     VmAddDisk,
     VmAddTpm,
@@ -256,6 +261,7 @@ __all__ = [
     "HostPrepareCrypto",
     "HostReboot",
     "HostReconnect",
+    "HostReinstall",
     "HostRemove",
     "HostRemoveKeys",
     "HostRemoveProvider",
@@ -298,6 +304,7 @@ __all__ = [
     "ProviderSigningRequest",
     "ProviderTrust",
     "ProviderTrustServers",
+    "ProviderUpdate",
     "ProviderUploadCertificate",
     "RoleCreate",
     "RoleDelete",
@@ -317,11 +324,15 @@ __all__ = [
     "TrustRemediate",
     "TrustRemove",
     "TrustRenewCertificate",
+    "TrustRenewServices",
     "TrustServers",
     "TrustSettings",
     "TrustSetup",
     "UserDelete",
     "UserSet",
+    "VcenterBackup",
+    "VcenterRebuild",
+    "VcenterRestore",
     "VmAddDisk",
     "VmAddTpm",
     "VmClone",

@@ -78,6 +78,17 @@ class HostRollback(_OfHosts["HostPowerList"], frozen=True, tag="host.rollback"):
     """
 
 
+class HostReinstall(_OfHosts["HostPowerList"], frozen=True, tag="host.reinstall"):
+    """Install hosts anew, one after another: their disks are wiped, their TPMs stay as they were.
+
+    Configuration, persisted keys and the list of VMs are gone; files of VMs lie on the datastore:
+    register them again. ``leftover``: a key of the old installation stays in the TPM, which cannot
+    seal then [CFG-01].
+    """
+
+    leftover: bool = False
+
+
 class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off"):
     """Shut these nodes down in order: what they hold is saved first."""
 

@@ -185,6 +185,14 @@ class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
         named(names.PROVIDER, self.provider)
 
 
+class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):
+    """Give the key derivation key of a native provider another id [NKP-01]: its backup is out of
+    date then, and a new one is advised [NKP-05]. ``key_id`` empty: a fresh UUID."""
+
+    provider: str
+    key_id: str = ""
+
+
 class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.export"):
     """Write the backup of a native provider, a PKCS#12 file [NKP-03]; it counts as backed up then.
 

@@ -139,6 +139,18 @@ class TrustRenewCertificate(Command["TrustedHostList"], frozen=True, tag="trust.
     """Renew the STS certificate of the workload vCenter: its principal is stale [HLT-05]."""
 
 
+class TrustRenewServices(Command["TrustAuthority"], frozen=True, tag="trust.renew-services"):
+    """Install ``services`` of the Trust Authority anew, one after another: each has another
+    certificate. Trusted hosts refuse them until their services information was exported, imported
+    and remediated [TA-08]. KS-USE-002 for a node that is no such service."""
+
+    services: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.services:
+            raise wrong("name at least one service")
+
+
 class GetTrustAuthority(Command["TrustAuthority"], frozen=True, tag="get.trust-authority"):
     """Each item of a Trust Authority, compared over all its services [HLT-01]."""
 

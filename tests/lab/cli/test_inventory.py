@@ -99,3 +99,23 @@ def test_a_key_that_was_destroyed_is_restored_from_a_backup(lab: Cli) -> None:
     assert "Restore" in [row["operation"] for row in lab.ok("kms", "audit", "-o", "json").items()]
     never = lab("kms", "restore", "never")
     assert never.code == 64 and "'never'" in never.err
+
+
+def test_machines_are_installed_anew_and_a_vcenter_is_restored(lab: Cli, tmp_path: Path) -> None:
+    lab.ok("provider", "create", "nkp")
+    lab.ok("provider", "export", "nkp", str(tmp_path / "nkp.p12"))
+    assert "backup before of vcenter" in lab.ok("vcenter", "backup", "before").err
+    changed = lab.ok("provider", "update", "nkp", "-o", "json").json
+    assert (changed["health"], len(changed["key_id"])) == ("WARNING", 36)
+    lab.ok("provider", "add", "second", "--server", "kms")
+    restored = lab.ok("vcenter", "restore", "before").err
+    assert "restored before to vcenter" in restored
+    assert "warning: it does not know the key providers second any more" in restored
+    never = lab("vcenter", "restore", "never", "-o", "json")
+    assert never.code == 64 and "'never'" in never.err
+
+    row = lab.ok("host", "reinstall", "esxi-002", "-o", "json").items()[0]
+    assert (row["host"], row["machine"], row["boot"]) == ("esxi-002", "running", 2)
+    (row,) = lab.ok("vcenter", "rebuild", "-o", "json").items()
+    assert (row["host"], row["machine"]) == ("vcenter", "running")
+    assert names(lab, "hosts") == names(lab, "providers") == set()

@@ -19,7 +19,16 @@ from lab.kmip.standalone import standalone
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
 from services.runtime.streams import TlsIdentity
-from tests.lab.kmip.replay.rig import AUTHORITY, KMS, VCENTER, certified, client, found, tell
+from tests.lab.kmip.replay.rig import (
+    AUTHORITY,
+    KMS,
+    VCENTER,
+    certified,
+    client,
+    found,
+    no_command,
+    tell,
+)
 from tests.lab.kmip.replay.tls_server import NOT_ASKED, OPTIONAL, Tls, serving
 from tests.lab.kmip.tls import Party
 
@@ -56,9 +65,7 @@ WRONG: dict[str, Callable[[], Tls]] = {
 }
 
 
-async def played(
-    tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED, **plan: float
-) -> Journal:
+async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED) -> Journal:
     """The journal of a replay against it, as vCenter with this certificate."""
     streams = standalone(NodeName("replay"))
     identity = TlsIdentity((vcenter.certificate,), vcenter.key, (AUTHORITY.certificate,))
@@ -72,16 +79,18 @@ async def played(
             heard=journal.heard(name),
             seen=journal.seen(name),
         )
-        server = Server(name, "127.0.0.1", Door("127.0.0.1", port, WITHIN_S), dialogue)
+        door = Door("127.0.0.1", port, WITHIN_S)
+        server = Server(name, "127.0.0.1", door, lambda who: dialogue)
         replay = Replay(
             [server],
             client(vcenter, expired),
             journal,
             wall=time.time,
             sleep=asyncio.sleep,
+            run=no_command,
             tell=tell,
         )
-        await replay.run(Plan(keys=0, **plan))
+        await replay.run(Plan(phases=frozenset()))
         streams.streams.abort()
     return journal
 
@@ -111,4 +120,4 @@ async def test_without_an_expired_certificate_nothing_is_said_of_one() -> None:
     journal = await played(Good(admits=has_ended), expired=None)
     assert found(journal) == []
     [why] = [why for why in journal.checks.values() if why]
-    assert "--expired-cert" in why
+    assert "--identity expired=" in why
