@@ -59,8 +59,10 @@ _BOOTS: Final = World(
 _OUTAGES: Final = World(
     persistence=False,
     mix=Mix(
-        kinds=("link.cut", "proc.kill", "proc.pause", "host.reboot", "host.power_loss")
-        + ("vcenter.down",)
+        kinds=(
+            *("link.cut", "proc.kill", "proc.pause"),
+            *("host.reboot", "host.power_loss", "vcenter.down"),
+        )
     ),
 )
 _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
