@@ -158,10 +158,10 @@ WEAK_CIPHER = Kind(
     "weak-cipher",
     CIPHER,
     Level.NOTICE,
-    "The server chooses a cipher without forward secrecy or authenticated encryption",
+    "The server uses a cipher without forward secrecy or authenticated encryption",
     "it works; such suites have known attacks, or let who has recorded the traffic read keys once "
     "the server's private key is known",
-    "prefer suites with ECDHE and GCM or ChaCha20-Poly1305 (RFC 9325)",
+    "use suites with ECDHE and GCM or ChaCha20-Poly1305 only (RFC 9325)",
     "RFC 9325",
 )
 CERTIFICATE_NAME = Kind(

@@ -15,15 +15,17 @@ from protocol.kmip.dialect import OperationFailed
 from services.runtime.each import for_each
 
 MOST_HOSTS: Final = 4000
+MOST_KEYS: Final = 10
+"""A host fetches so many keys at most, however many were made."""
 _FILES: Final = 256
 """Open files of this process beside the connections of hosts."""
 
 
 async def storm(journal: Journal, servers: Sequence[Server], hosts: int, *, apart: bool) -> None:
-    """So many hosts at once fetch every key that can be had, one after the other: a session each,
-    as vCenter has it for a host, at the servers in turn. ``apart``: servers do not have the keys of
+    """So many hosts at once fetch keys that can be had, one after the other: a session each, as
+    vCenter has it for a host, at the servers in turn. ``apart``: servers do not have the keys of
     each other, so that each key is fetched where it was made."""
-    keys = [key for key in journal.known() if not key.lost]
+    keys = [key for key in journal.known() if not key.lost][:MOST_KEYS]
     made_at = {server.name: server for server in servers}
     fetches = Latency()
     failed: dict[str, list[Failed]] = {}

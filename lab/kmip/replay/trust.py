@@ -8,7 +8,7 @@ from typing import Final
 from lab.kmip.replay import kinds
 from lab.kmip.replay.certificates import client_certificate, facts, server_certificate
 from lab.kmip.replay.findings import Phase
-from lab.kmip.replay.handshake import Attempt
+from lab.kmip.replay.handshake import Attempt, Offer
 from lab.kmip.replay.journal import Failed, Journal, failures
 from lab.kmip.replay.servers import Client, Server
 from lab.kmip.replay.trust_flows import Part
@@ -60,6 +60,10 @@ class Trust:
         journal.check(kinds.CIPHER, name)
         if not _is_sound(seen):
             journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it chooses {seen.cipher}")
+        else:
+            weak = await server.door.attempt(self._client.shown, offer=Offer.WEAK)
+            if weak.version:
+                journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it accepts {weak.cipher}")
         try:
             told.certificate = facts(seen.certificate)
         except InvalidArgument:
@@ -72,7 +76,7 @@ class Trust:
         for found in client_certificate(self._client.certificate, self._now, self._warning_s):
             journal.find(found.kind, name, SHAKE, found.text)
         journal.check(kinds.OLD, name)
-        old = await server.door.attempt(self._client.shown, old=True)
+        old = await server.door.attempt(self._client.shown, offer=Offer.OLD)
         if old.version:
             journal.find(kinds.OLD_TLS, name, SHAKE, f"it accepts {old.version}")
 

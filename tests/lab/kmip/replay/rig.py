@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lab.kmip.replay import strangers
 from lab.kmip.replay.failover import Run
-from lab.kmip.replay.handshake import Attempt, Attempts, Shown
+from lab.kmip.replay.handshake import Attempt, Attempts, Offer, Shown
 from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay
 from lab.kmip.replay.servers import Client, Server
@@ -80,8 +80,10 @@ def client(party: Party = VCENTER, expired: Party | None = None) -> Client:
 class GoodDoor(Attempts):
     """Lets vCenter in by TLS 1.3, and nobody else."""
 
-    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
-        if shown != client_of_tests.shown or old:
+    async def attempt(
+        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+    ) -> Attempt:
+        if shown != client_of_tests.shown or offer is not Offer.USUAL:
             return Attempt(refused="handshake failure", alert=True)
         return Attempt(
             version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", certificate=KMS.certificate

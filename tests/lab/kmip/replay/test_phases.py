@@ -262,6 +262,12 @@ async def test_a_storm_is_so_many_hosts_with_every_key() -> None:
     assert len(server.connections) - before > 7 * known
 
 
+async def test_a_host_of_the_storm_fetches_ten_keys_at_most() -> None:
+    journal = await played(ScriptedServer(), plan=Plan(keys=12, hosts=2))
+    assert len(journal.known()) > 10
+    assert journal.phases[Phase.STORM].measures["fetches"] == 2 * 10
+
+
 # ---- releases, keys that stay -------------------------------------------------------------------
 
 

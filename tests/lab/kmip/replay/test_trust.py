@@ -5,9 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 from OpenSSL import SSL
 
 from lab.kmip.replay.findings import Phase, Verdict
@@ -16,6 +27,7 @@ from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay
 from lab.kmip.replay.servers import Server
 from lab.kmip.standalone import standalone
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
 from services.runtime.streams import TlsIdentity
@@ -109,6 +121,25 @@ async def test_a_good_server_works(version: int) -> None:
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) -> None:
     assert found(await played(WRONG[kind]())) == [(kind, "127.0.0.1")]
+
+
+async def test_a_server_that_also_takes_weak_suites_is_told_of_them() -> None:
+    """It chooses a good one as long as it is offered one."""
+    key = rsa.generate_private_key(65_537, 2048)
+    above = x509.load_der_x509_certificate(AUTHORITY.certificate)
+    own = load_der_private_key(AUTHORITY.key.reveal(), None)
+    assert isinstance(own, ec.EllipticCurvePrivateKey)
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(above.subject, name, key.public_key(), 5)
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=365))
+    places = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = builder.add_extension(places, critical=True).sign(own, SHA256())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    party = Party(made.public_bytes(Encoding.DER), KeyMaterial(der))
+    suites = b"ECDHE-RSA-AES256-GCM-SHA384:AES256-GCM-SHA384"
+    journal = await played(Tls(party, (AUTHORITY,), ciphers=suites))
+    assert found(journal) == [("weak-cipher", "127.0.0.1")]
+    assert journal.findings[0].seen == "it accepts AES256-GCM-SHA384"
 
 
 async def test_a_client_is_told_that_its_own_certificate_ends_soon() -> None:
