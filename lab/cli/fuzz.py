@@ -26,6 +26,10 @@ Mode = Literal["async", "forward"]
 Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
+_OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
+"""Options that say what the lab has: any of them fixes it for all seeds."""
+
+
 def fuzz(
     *,
     seeds: Annotated[int, Parameter(help="How many seeds.")] = 1000,
@@ -69,19 +73,10 @@ def fuzz(
     from lab.fuzz.world import World
 
     _known(kinds)
-    said = (lab, hosts, vms, kms, kms_mode, persistence)
-    world = World(
-        lab=lab or "default",
-        hosts=4 if hosts is None else hosts,
-        vms=8 if vms is None else vms,
-        kms=1 if kms is None else kms,
-        kms_mode=kms_mode or "",
-        tpm=tpm,
-        persistence=persistence is not False,
-        drawn=all(one is None for one in said),
-        patch=patch,
-        mix=Mix(kinds=kinds or RANDOM, rare=not kinds),
-    )
+    chosen = (lab, hosts, vms, kms, kms_mode, persistence)
+    said = {k: v for k, v in zip(_OF_LAB, chosen, strict=True) if v is not None}
+    mix = Mix(kinds=kinds or RANDOM, rare=not kinds)
+    world = World(**said, tpm=tpm, patch=patch, drawn=not said, mix=mix)  # type: ignore[arg-type]
     _whole(world)
     size = "drawn" if world.drawn else f"{world.hosts}x{world.vms}"
     name = campaign or f"{tpm}-{size}-{_digest(world)}"
