@@ -31,12 +31,6 @@ from tests.lab.cli.posing import pose
 _SERVER = f"{__name__}:fork_server"
 
 
-def load() -> None:
-    """What a supervisor and its fork server load."""
-    preload.real_tpms()
-    preload.agents()
-
-
 def spawned(start: Start, progress: int, lock: int) -> Copy:
     """In place of ``Start._spawn``."""
     start.log.parent.mkdir(parents=True, exist_ok=True)
