@@ -30,11 +30,14 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--slow | --sweeps | --mutants | --again | ARGUMENTS OF PYTEST]
+Usage: ./keystead test [--changed | --map | --slow | --sweeps | --mutants | --again]
+       ./keystead test ARGUMENTS OF PYTEST
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
 
+    --changed  tests that use what has changed since the last --map, and new ones
+    --map      all tests, noting which functions and files each of them uses
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
     --sweeps   kills at every step, every file damaged in every way
     --mutants  one changed place at a time, in the files that decide or bind

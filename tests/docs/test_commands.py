@@ -41,6 +41,8 @@ NOT_RUN = {
     "./keystead test --sweeps",
     "./keystead test --mutants",
     "./keystead test --again",
+    "./keystead test --changed",
+    "./keystead test --map",
     "./keystead test tests/services/esxi",
     "./keystead up",
     "./keystead bench",

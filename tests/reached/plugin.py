@@ -54,4 +54,5 @@ def _whole(session: pytest.Session) -> bool:
         and not config.option.keyword
         and config.option.markexpr == _MARK
         and not config.option.lf
+        and not config.option.changed
     )

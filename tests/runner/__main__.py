@@ -1,7 +1,7 @@
 """``./keystead test``: linters, types and contracts beside pytest, and one verdict.
 
-Also the other runs: ``--slow``, ``--sweeps``, ``--mutants``, and ``--again`` for what failed last.
-Everything else goes to pytest as it is.
+Also the other runs: ``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``,
+``--mutants``, and ``--again`` for what failed last. Everything else goes to pytest as it is.
 """
 
 from __future__ import annotations
@@ -127,6 +127,10 @@ def main(arguments: Sequence[str]) -> int:
             command = (*_PYTEST, *_SHARED, "-m", "slow")
         case ["--sweeps"]:
             command = (*_PYTEST, *_SHARED, "-m", "sweep")
+        case ["--map"]:
+            command = (*_PYTEST, *_SHARED, "-m", QUICK, "--map")
+        case ["--changed"]:
+            command = (*_PYTEST, *_SHARED, "-m", QUICK, "--changed")
         case ["--again"]:
             command = (*_PYTEST, "--lf", "--lfnf=none", "--name-flaky")
         case ["--mutants", *patterns]:
