@@ -80,7 +80,7 @@ async def test_both_brokers_of_a_lab_run_beside_each_other_on_loopback(tmp_path:
         "new\nline",
         "tab\t$HOME",
         "häuser",
-        "{ } # // ;",
+        "{ } # ;",
         "\udcff",
     ],
 )
