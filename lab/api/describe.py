@@ -82,7 +82,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     own = await asked_itself(session, host)
     mine = next((v for v in own.vms if v.vm == name), None) if own else None
     keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()
-    of_keys = tuple([await key_facts(session, k, host, own) for k in keys])
+    of_keys = tuple([await key_facts(session, k, host, own, of=listed) for k in keys])
     crypto = mine.crypto if mine else listed.crypto if listed else None
     facts = VmFacts(
         vm=name,

@@ -20,7 +20,8 @@ class KeyFacts:
     there.
 
     ``kind``: of its provider, as vCenter, the host or else the lab file says. ``loaded``: the host
-    took it from its persisted store in this life.
+    took it from its persisted store in this life. ``not_granted``: the VM whose key it is, when
+    vCenter knows that from its host alone (C28).
     """
 
     key: str
@@ -33,6 +34,7 @@ class KeyFacts:
     stored_on_host: bool | None = None
     loaded: bool | None = None
     kind: ManagementType = ManagementType.VCENTER
+    not_granted: str = ""
 
     @property
     def native(self) -> bool:
@@ -91,7 +93,7 @@ class HostFacts:
     host_key: KeyFacts | None = None
     persistence: bool | None = None
     saves_hourly: bool = False  # its keys, by ``config_save``
-    ended: str = ""  # how its last life that is over ended; empty if nobody saw it
+    ended_before: str = ""  # how the life before this one ended; empty if nobody saw it
     tpm: bool | None = None
     mode: str | None = None  # what protects its configuration: TPM or NONE
     attestation: str = ""  # why vCenter does not accept its TPM
@@ -126,7 +128,7 @@ class HostFacts:
     @property
     def lost_unsaved_keys(self) -> bool:
         """Whether its last boot may have come without keys that it had stored (DUR-02)."""
-        unsaved = self.saves_hourly and self.ended != "stop"
+        unsaved = self.saves_hourly and self.ended_before != "stop"
         return self.boot > 1 and bool(self.stores_keys) and unsaved
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -29,7 +30,9 @@ from lab.api.answers import (
     Link,
     LinkList,
     LinkState,
+    LoopStood,
     MachineState,
+    Node,
     NodeList,
     Process,
     ProviderList,
@@ -67,6 +70,7 @@ from protocol.messages.kms import (
     QueryRejections,
 )
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
+from services.runtime.stands import STOOD, STOOD_MS
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 
@@ -293,7 +297,25 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
         pids=_processes() if real else (),
         missing=missing_of(found),
         warnings=tuple(session.warnings),
+        stood=_stood(session, found),
     )
+
+
+def _stood(session: Session, nodes: Iterable[Node]) -> tuple[LoopStood, ...]:
+    own = session.stands
+    here = LoopStood(
+        process="supervisor", times=own.count, longest_s=round(own.longest_s, 3), where=own.where
+    )
+    found = [
+        LoopStood(
+            process=node.node,
+            times=node.counters[STOOD],
+            longest_s=node.counters[STOOD_MS] / 1000,
+        )
+        for node in nodes
+        if STOOD in node.counters
+    ]
+    return tuple(one for one in (here, *found) if one.times)
 
 
 async def _counts(session: Session) -> VmCounts:

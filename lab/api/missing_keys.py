@@ -131,6 +131,8 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
                 f"keystead provider add {key.provider} --server KMS",
             )
         ]
+    if key.not_granted:
+        return [not_granted(key)]
     if key.link_cut:
         return [
             Reason(
@@ -148,6 +150,16 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
             )
         ]
     return [_why_not_from_the_server(key)]
+
+
+def not_granted(key: KeyFacts) -> Reason:
+    """No task has given the key to the VM's cluster."""
+    return Reason(
+        f"vCenter knows from a host alone that {key.not_granted} needs {key.key}: it brings no "
+        "key on a host's word.",
+        "C28",
+        f"keystead vm unlock {key.not_granted}",
+    )
 
 
 def _why_not_from_the_server(key: KeyFacts) -> Reason:

@@ -18,7 +18,7 @@ from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, TrustView
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import HostInfo, ProviderInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
 from protocol.releases import FEATURES, Feature, has, release_of, written
 from protocol.terms import (
     CryptoKeyId,
@@ -104,7 +104,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         host_key=await _host_key(session, host, own),
         persistence=own.key_persistence if own else None,
         saves_hourly=session.lab.spec(host).knobs.get("config_save") == "hourly",
-        ended=machine.ended,
+        ended_before=machine.ended_before,
         tpm=own.tpm_present if own else None,
         mode=own.protection_mode.value if own else None,
         attestation=attestation,
@@ -166,9 +166,15 @@ async def _host_key(session: Session, host: NodeName, own: HostSummary | None) -
 
 
 async def key_facts(
-    session: Session, key: CryptoKeyId, host: NodeName, own: HostSummary | None
+    session: Session,
+    key: CryptoKeyId,
+    host: NodeName,
+    own: HostSummary | None,
+    *,
+    of: VmInfo | None = None,
 ) -> KeyFacts:
-    """What is seen of a key, and of the ways by which it comes to this host."""
+    """What is seen of a key, and of the ways by which it comes to this host. ``of``: the VM whose
+    key it is, as vCenter lists it."""
     lab = session.lab
     listed: bool | None = None
     mine: ProviderInfo | None = None
@@ -199,6 +205,7 @@ async def key_facts(
         stored_on_host=at_host.stored if at_host else None,
         loaded=at_host.loaded if at_host else None,
         kind=mine.management_type if mine else _kind(session, key.provider_id, own),
+        not_granted=of.vm if of is not None and key in (of.not_granted or ()) else "",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.api.answers import Reason
 from lab.api.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
-from lab.api.missing_keys import of_key, of_keys, unattested_cure
+from lab.api.missing_keys import not_granted, of_key, of_keys, unattested_cure
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
@@ -47,6 +47,7 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     if host.boot > 1 and keys and not any(key.native for key in keys):
         found += _came(host, keys)
     found += _without_provider(keys)
+    found += [not_granted(key) for key in keys if key.not_granted]
     if host.stores_keys and any(key.stored_on_host for key in keys):
         text = (
             "Its key is in the host's sealed store: it will come back after a reboot "

@@ -23,6 +23,7 @@ from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import told
 from protocol.terms import ClusterName, NodeName, Role, VmName
+from services.runtime.stands import Stands
 
 if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
     from lab.machines.roster import Roster
@@ -59,7 +60,8 @@ class Session:
     outlives its processes knows of it the next time.
     ``files`` are those of one command.
     ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
-    ``warnings`` are the last things that went wrong with the lab itself, oldest first.
+    ``warnings`` are the last things that went wrong with the lab itself, oldest first; ``stands``
+    counts how often the event loop of this process stood still.
     """
 
     lab: LabCore
@@ -71,6 +73,7 @@ class Session:
     folder: Path | None = None
     roster: Roster | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
+    stands: Stands = field(default_factory=Stands)
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None

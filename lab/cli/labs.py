@@ -31,7 +31,7 @@ from lab.supervise.state_folder import Invitations, LabFolder
 from lab.topology.demand import hint as machine_is_the_limit
 
 if TYPE_CHECKING:
-    from lab.api.answers import LabStatus
+    from lab.api.answers import LabStatus, LoopStood
     from lab.api.answers.local import Lab
     from lab.supervise.launching import Start
 
@@ -302,7 +302,7 @@ def _show_status(answer: LabStatus, options: Options) -> None:
     if options.output is Format.NAME:
         plain(answer.name)
         return
-    told = ("pids", "missing", "warnings")
+    told = ("pids", "missing", "warnings", "stood")
     shown = [(k, v) for k, v in fields_of(answer).items() if k not in told]
     if options.output is Format.WIDE:
         shown += [(f"pid {p.pid}", p.name) for p in answer.pids]
@@ -310,7 +310,14 @@ def _show_status(answer: LabStatus, options: Options) -> None:
         shown.append(("processes", len(answer.pids)))
     shown += [("missing", text) for text in answer.missing]
     shown += [("warning", text) for text in answer.warnings]
+    shown += [("stood still", _stood(one)) for one in answer.stood]
     pairs([(name.replace("_", " "), value) for name, value in shown])
+
+
+def _stood(one: LoopStood) -> str:
+    times = "once" if one.times == 1 else f"{one.times} times"
+    where = f", in {one.where}" if one.where else ""
+    return f"{one.process}: {times} over a second, at most {one.longest_s:.1f} s{where}"
 
 
 def list_labs(*, options: Options = DEFAULTS) -> None:

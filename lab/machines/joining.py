@@ -32,6 +32,7 @@ from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.forking.copied import CopiedServer
 from services.runtime.real.secured import Secured
+from services.runtime.real.standing import described, run_watched
 
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1
@@ -80,7 +81,8 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
         with contextlib.closing(JoinedFolder(bundle, home)) as folder:
             begin(server, folder.path)
             shared = folder.share(arrays)
-            asyncio.run(_joined(bundle, folder, shared, say, server))
+            joined = _joined(bundle, folder, shared, say, server)
+            run_watched(joined, lambda stand: say(described(stand)))
 
 
 def _fork_server(manifest: Manifest) -> CopiedServer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.real.secured import Secured, ServersTls, Way
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
+from services.runtime.real.standing import described, watched_loop
 from services.runtime.real.world import LabTime, LabWorld
+from services.runtime.stands import Stand, Stands
 
 READY = b"R"
 LEASE_LOOK_S = 0.5  # real seconds
@@ -72,8 +75,16 @@ def main(config: bytes, supervisor: socket.socket) -> None:
         tell(settings.ledger)
     if settings.patch:
         __import__(settings.patch)
+    stands = Stands()
+
+    def stood(stand: Stand) -> None:
+        stands.add(stand)
+        when = time.strftime("%Y-%m-%d %H:%M:%S")
+        print(f"{when} {described(stand)}", file=sys.stderr, flush=True)
+
     # Nothing is tidied up behind it: the process leaves at once when it is over.
-    asyncio.new_event_loop().run_until_complete(_serve(settings, supervisor))
+    with watched_loop(stood) as loop:
+        loop.run_until_complete(_serve(settings, supervisor, stands))
 
 
 def _errors_to(path: Path) -> None:
@@ -83,7 +94,7 @@ def _errors_to(path: Path) -> None:
     os.close(fd)
 
 
-async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
+async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stands) -> None:
     folder = Path(settings.folder)
     identities = Identities.load(folder)
     log = RecordLog(folder / "logs" / f"{settings.name}.jsonl")
@@ -118,7 +129,9 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
     await client.open()
 
     async def handle(message: Request[Reply], sender: str) -> Reply:
-        return await agent.handle(message)
+        reply = await agent.handle(message)
+        whole = isinstance(message, ListNodes) and message.counters and not message.node
+        return stands.told(reply) if whole and isinstance(reply, NodeList) else reply
 
     await ControlServer(client).serve({message: handle for message in agent.handlers})
     health = await _told(settings, agent) if settings.authority else None

@@ -33,7 +33,7 @@ from protocol.messages.agent import BootBanks
 from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
-LAYOUT = 1
+LAYOUT = 2
 LOG_LIMIT_BYTES = 1 << 20
 _PURGED = "purged"
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03

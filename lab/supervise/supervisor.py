@@ -47,7 +47,9 @@ from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
+from services.runtime.real.standing import described, run_watched
 from services.runtime.real.world import LabTime
+from services.runtime.stands import Stand
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
 CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived
@@ -127,10 +129,15 @@ class Supervisor:
     def warn(self, text: str) -> None:
         """Tell of something that is wrong and that the lab goes on with: in the log, in
         ``status``, and to whoever follows a command now."""
-        with contextlib.suppress(OSError):  # the log may be on the disk that is full
-            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        _to_log(text)
         self.session.warnings.append(text)
         self._report(text, 0, 0)
+
+    def stood(self, stand: Stand) -> None:
+        """Tell of this process's own event loop, from another thread: in the log and in
+        ``status``."""
+        self.session.stands.add(stand)
+        _to_log(described(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""
@@ -321,6 +328,11 @@ class Supervisor:
         return FilesOpen(public_key=self._files_key.public)
 
 
+def _to_log(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the disk that is full
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def _failed(error: BaseException) -> ProgressLine:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -347,7 +359,8 @@ def main() -> None:
             record = folder.record()
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-            asyncio.run(Supervisor(folder, record, lock).run(waiting))
+            supervisor = Supervisor(folder, record, lock)
+            run_watched(supervisor.run(waiting), supervisor.stood)
             folder.forget_supervisor()
     except BaseException as error:
         line = _failed(error)

@@ -20,6 +20,7 @@
 - ``virtual_tpm``  the other half of the Tpm port: TPMs of virtual machines
 - ``nv_counter``   a TPM's counter that numbers what is kept elsewhere
 - ``seeded``       the one seeded generator: streams, fates and tokens by purpose
+- ``stands``       event loops that stood still, counted
 - ``ticks``        a clock's periods, for both drivers
 - ``each``         the same for each of many hosts, with a bound
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers

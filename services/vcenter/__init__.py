@@ -15,6 +15,7 @@
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``trust``        Trust Authority: administered, and used by trusted clusters
 - ``index``        what follows from its rows, kept up row by row
+- ``grants``       which cluster was given which key, for which VM; pure
 - ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema

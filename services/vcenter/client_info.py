@@ -17,6 +17,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import (
     ClusterName,
+    CryptoKeyId,
     HostConnectionState,
     MigrateEncryption,
     PowerState,
@@ -89,7 +90,9 @@ def stream_policy(row: VmRow) -> MigrateEncryption:
     return MigrateEncryption.REQUIRED if row.keys else row.migrate_encryption
 
 
-def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
+def vm_info(
+    row: VmRow, *, host_connected: bool, listed: bool, not_granted: tuple[CryptoKeyId, ...] = ()
+) -> VmInfo:
     """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
 
     A mark on a VM that runs is void (LOCK-04), also before a pass has taken it back. ``listed``:
@@ -123,6 +126,7 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         snapshots=row.snapshots or msgspec.UNSET,
         with_memory=row.with_memory or msgspec.UNSET,
         template=True if row.template else msgspec.UNSET,
+        not_granted=not_granted or msgspec.UNSET,
         migrate_encryption=told if (told := stream_policy(row)) is not _USUAL else msgspec.UNSET,
     )
 

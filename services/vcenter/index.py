@@ -23,6 +23,7 @@ from protocol.terms import (
 from services.vcenter.ordered import Groups, Sorted
 from services.vcenter.tables import (
     ClusterRow,
+    GrantRow,
     HostRow,
     KeyRow,
     ProviderRow,
@@ -100,6 +101,7 @@ class Index:
         self.vsans_with = Groups[CryptoKeyId, ClusterName, ClusterRow](
             lambda row: () if row.vsan is None else row.vsan.named()
         )
+        self.grants_of = Groups[CryptoKeyId, str, GrantRow](lambda row: (row.key,))
         self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
             Table.CLUSTER: (self.clusters_with, self.vsans_with),
             Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
@@ -111,6 +113,7 @@ class Index:
                 self.vms_with,
             ),
             Table.RELEASED: (self.released_on,),
+            Table.GRANT: (self.grants_of,),
         }
         self._names: dict[Table, Sorted[Any]] = {
             Table.CLUSTER: self.clusters,

@@ -37,6 +37,7 @@ from services.vcenter.tables import (
     AuthorityRow,
     ClusterRow,
     DeletedRow,
+    GrantRow,
     HostRow,
     KeyRow,
     OperationRow,
@@ -134,6 +135,7 @@ class Inventory:
         self.roles: dict[str, RoleRow] = {}
         self.permissions: dict[str, PermissionRow] = {}
         self.relocations: dict[VmName, RelocationRow] = {}
+        self.grants: dict[str, GrantRow] = {}
         self.index = Index(self.vms)
 
     async def load(self) -> None:
@@ -207,6 +209,8 @@ class Inventory:
                 view = self.permissions
             case Table.RELOCATION:
                 view = self.relocations
+            case Table.GRANT:
+                view = self.grants
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)
@@ -301,13 +305,30 @@ class Inventory:
         """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""
         return self.index.keys_of(cluster)
 
-    def used_outside(self, cluster: ClusterName, key: CryptoKeyId) -> bool:
-        """Whether VMs or hosts of other clusters use the key."""
-        return (
-            any(self.vms[name].cluster != cluster for name in self.index.vms_with.names(key))
-            or any(self.hosts[name].cluster != cluster for name in self.index.hosts_with.names(key))
-            or any(name != cluster for name in self.index.clusters_with.names(key))
+    def is_granted(self, cluster: ClusterName, key: CryptoKeyId) -> bool:
+        """Whether the hosts of the cluster may be given the key (C28)."""
+        return any(row.cluster == cluster and not row.ended for row in self._grants_of(key))
+
+    def belongs_to_others(self, cluster: ClusterName, vm: VmName, key: CryptoKeyId) -> bool:
+        """Whether the key is known to be none of this VM, if that is in this cluster (C28).
+
+        It is a host key or a vSAN key of another cluster; or it was given to other VMs only, and
+        to none in this cluster that still has it.
+        """
+        index = self.index
+        if (
+            any(self.hosts[name].cluster != cluster for name in index.hosts_with.names(key))
+            or any(name != cluster for name in index.clusters_with.names(key))
+            or any(name != cluster for name in index.vsans_with.names(key))
+        ):
+            return True
+        rows = self._grants_of(key)
+        return bool(rows) and not any(
+            row.vm == vm or (row.cluster == cluster and not row.ended) for row in rows
         )
+
+    def _grants_of(self, key: CryptoKeyId) -> list[GrantRow]:
+        return [self.grants[name] for name in self.index.grants_of.names(key)]
 
 
 _Outcome = tuple[Table, str, Row | None]

@@ -113,8 +113,8 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
     believe_reports_of_other_clusters: Annotated[
         bool,
         knob(
-            "A host is believed that lists VMs, or names keys, of another cluster; the product "
-            "believes it.",
+            "A host is believed that lists VMs of another cluster, or names keys that its cluster "
+            "was not given; the product believes it.",
             rule="C28",
             instead="true: a host that an intruder holds can ask for any key whose id it knows.",
         ),

@@ -217,6 +217,30 @@ class ReleasedRow(Row, frozen=True, kw_only=True):
     hosts: tuple[NodeName, ...]
 
 
+class GrantRow(Row, frozen=True, kw_only=True):
+    """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.grants``).
+
+    ``ended``: hosts of the cluster get it no more for this VM. The row stays, since it says whose
+    key it is.
+    """
+
+    name: str
+    key: CryptoKeyId
+    vm: VmName
+    cluster: ClusterName
+    ended: bool = False
+
+    @classmethod
+    def of(cls, vm: VmName, cluster: ClusterName, key: CryptoKeyId) -> GrantRow:
+        """A grant that begins."""
+        return cls(name=cls.name_of(vm, key), key=key, vm=vm, cluster=cluster)
+
+    @staticmethod
+    def name_of(vm: VmName, key: CryptoKeyId) -> str:
+        """The name of the row: there is one for each VM and key."""
+        return f"{key} {vm}"
+
+
 class OperationKind(StrEnum):
     CREATE_VM = "CreateVm"
     ENCRYPT_VM = "EncryptVm"
@@ -263,7 +287,7 @@ class RelocationRow(Row, frozen=True, kw_only=True):
     ``migrate_encryption`` comes with a VM. ``listed_by``: hosts here that may list a VM still that
     has left. ``came``: the last migration by which it came from each other vCenter, of those before
     this one: a peer that has not heard may ask for long. ``before``: the row that is put back when
-    this move comes to nothing.
+    this move comes to nothing. ``keys``: of a VM that is expected, as the peer names them.
     """
 
     name: VmName
@@ -276,6 +300,7 @@ class RelocationRow(Row, frozen=True, kw_only=True):
     listed_by: tuple[NodeName, ...] = ()
     came: tuple[tuple[NodeName, str], ...] = ()
     before: RelocationRow | None = None
+    keys: tuple[CryptoKeyId, ...] = ()
 
     @property
     def happened(self) -> bool:
@@ -360,6 +385,7 @@ class Table(StrEnum):
     ROLE = "role"
     PERMISSION = "permission"
     RELOCATION = "relocation"
+    GRANT = "key_grant"
 
 
 ROW_OF: dict[Table, type[Row]] = {
@@ -376,6 +402,7 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.ROLE: RoleRow,
     Table.PERMISSION: PermissionRow,
     Table.RELOCATION: RelocationRow,
+    Table.GRANT: GrantRow,
 }
 
 SCHEMA: tuple[str, ...] = (

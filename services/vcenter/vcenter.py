@@ -9,6 +9,7 @@ from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInf
 from protocol.releases import Feature, check
 from protocol.terms import (
     ClusterName,
+    CryptoKeyId,
     HostConnectionState,
     ManagementType,
     NodeName,
@@ -20,6 +21,7 @@ from services.vcenter.client_info import cluster_info, host_info, provider_info,
 from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import Draft
+from services.vcenter.grants import delivered_by_vcenter
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.availability import HaConfigurations
@@ -196,6 +198,11 @@ class VCenter:
             raise NotFound(f"there is no virtual machine {name}")
         return row
 
+    def not_granted(self, row: VmRow) -> tuple[CryptoKeyId, ...]:
+        """Those of the VM's keys that vCenter would bring, and that no task gave its cluster."""
+        keys = delivered_by_vcenter(row.keys, self.inventory.lock_types())
+        return tuple(key for key in keys if not self.inventory.is_granted(row.cluster, key))
+
     def host(self, name: NodeName) -> HostRow:
         """The host of that name; ``NotFound`` when it is not in the inventory."""
         row = self.inventory.hosts.get(name)
@@ -253,7 +260,10 @@ class VCenter:
         session = self.sessions.get(row.host)
         connected = session is not None and session.state is HostConnectionState.CONNECTED
         return vm_info(
-            row, host_connected=connected, listed=self.sessions.lists(row.host, row.name)
+            row,
+            host_connected=connected,
+            listed=self.sessions.lists(row.host, row.name),
+            not_granted=self.not_granted(row),
         )
 
     def provider_info(self, name: ProviderId) -> ProviderInfo:

@@ -68,6 +68,9 @@ class Answers:
         self.sources_are_open = False  # key servers are being put back to what they were
         self.forgotten: dict[str, Known] = {}
         """Whether vCenter was made to forget keys, which it brings to nobody then."""
+        self.not_granted: dict[str, Known] = {}
+        """Whether keys are of VMs that vCenter knows from their hosts alone. It brings them to no
+        host before somebody unlocks or registers the VM (C28)."""
         self.default_is_open = False  # it may have none, or another one than at first
         self.nodes: dict[str, Node] = {}
         self.faults = Disturbances()
@@ -89,15 +92,16 @@ class Answers:
         self._asked.clear()
 
     def usable(self, key: str) -> Known:
-        """Whether the key is Active at its source, and vCenter knows it."""
-        changed = self.at_source or self.forgotten or self.sources_are_open
+        """Whether the key is Active at its source, and vCenter knows it and brings it."""
+        changed = self.at_source or self.forgotten or self.not_granted or self.sources_are_open
         if not changed and not any(self.faults.of("kms.key_state")):
             return YES
         users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
         here = self.at_source.get(key.partition("/")[2], YES)
         known = inverse(self.forgotten.get(key, NO))
+        granted = inverse(self.not_granted.get(key, NO))
         some = OPEN if self.sources_are_open else YES
-        return both((self.faults.usable(key, users), here, known, some))
+        return both((self.faults.usable(key, users), here, known, granted, some))
 
     def way_to(self, host: str, provider: str) -> Way:
         """The way of this provider's keys to this host, over the vCenter that leads it."""

@@ -127,6 +127,10 @@ class Providers(Availability):
             self.realms.at(host).ways.led[host] = NO if done else OPEN
         if record.type != "invoke":
             self.realms.first.listings.forget(record.t, surely=done)
+        servers = self.realms.first.ways.servers
+        for vm in self.vms.values():
+            of_servers = (key for key in vm.keys if key.partition("/")[0] in servers)
+            self.not_granted |= dict.fromkeys(of_servers, YES if done else OPEN)
 
     def led(self, record: Record) -> None:
         """A host is added, disconnected or reconnected."""

@@ -86,6 +86,14 @@ class Upkeep(Providers):
             elif key in self.forgotten:
                 self.forgotten[key] = OPEN
 
+    def key_granted(self, record: Record) -> None:
+        """A person unlocks or registers a VM, and so gives its cluster the VM's keys (C28)."""
+        for key in self.vms.get(record.node, VmFacts()).keys:
+            if record.type == "ok":
+                self.not_granted.pop(key, None)
+            elif key in self.not_granted:
+                self.not_granted[key] = OPEN
+
     # ---- disks ------------------------------------------------------------------------------
 
     def disks(self, record: Record) -> None:
@@ -199,7 +207,8 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
         "vm.add-disk": "disks",
         "vm.add-disk-at-host": "disks",
         "vm.remove-disk": "disks",
-        "vm.register": "nothing",
+        "vm.register": "key_granted",
+        "vm.unlock": "key_granted",
         "host.add": "led",
         "host.disconnect": "led",
         "host.reconnect": "led",

@@ -19,7 +19,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
     lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
-    last life that is over ended; ``screen`` why it halted; ``rules``: link rules on what it sends.
+    last life ended, and ``ended_before`` the one before this life, as far as that was seen.
+    ``screen``: why it halted; ``rules``: link rules on what it sends.
     """
 
     node: NodeName
@@ -30,6 +31,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     boot: int
     screen: str = ""
     ended: str = ""
+    ended_before: str = ""
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
@@ -148,6 +150,17 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class LoopStood(msgspec.Struct, frozen=True, kw_only=True):
+    """The event loop of a process has stood still for over a second, ``times`` times since it was
+    started. ``process`` is ``supervisor``, or the first node of an agent; ``longest_s`` in real
+    seconds, ``where`` in its code, as far as that is known."""
+
+    process: str
+    times: int
+    longest_s: float
+    where: str = ""
+
+
 class LabStatus(Answer, frozen=True, kw_only=True):
     """The lab in short.
 
@@ -155,7 +168,8 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     ``tpms``: hosts by what lies under them. ``vcenter`` is its machine's state, ``vms`` None while
     it does not answer. ``folder``, ``supervisor`` (a pid) and ``pids`` are those of a lab of real
     processes. ``missing`` tells of each node that does not run, and how it is instead;
-    ``warnings`` are the last things that went wrong with the lab itself.
+    ``warnings`` are the last things that went wrong with the lab itself, ``stood`` the processes
+    whose event loop has stood still.
     """
 
     name: str
@@ -172,3 +186,4 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     pids: tuple[Process, ...] = ()
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    stood: tuple[LoopStood, ...] = ()

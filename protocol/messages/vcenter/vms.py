@@ -217,7 +217,11 @@ class CryptoUnlock(Request["VmPowered"], frozen=True, kw_only=True):
 
 
 class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM in vCenter's inventory. ``lock_event`` is the event id that said why it is locked."""
+    """A VM in vCenter's inventory. ``lock_event`` is the event id that said why it is locked.
+
+    ``not_granted``: keys that vCenter knows from its host alone, and brings to no host before
+    somebody unlocks or registers the VM (C28).
+    """
 
     vm: VmName
     cluster: ClusterName
@@ -234,6 +238,7 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | msgspec.UnsetType = msgspec.UNSET  # only of one that is
     migrate_encryption: MigrateEncryption | msgspec.UnsetType = msgspec.UNSET  # if not as usual
     with_memory: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # only if some snapshots are
+    not_granted: tuple[CryptoKeyId, ...] | msgspec.UnsetType = msgspec.UNSET  # only if there are
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):

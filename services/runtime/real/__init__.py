@@ -8,6 +8,7 @@
 - ``disk`` (with ``trees``, ``ends``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
 - ``locks``                exclusive locks of files, which a killed process gives back
+- ``standing``             a watchdog of an event loop that stands still
 - ``gathering``            works of one step of the loop that go to a thread together
 - ``boots``                the number of a node's lives, kept twice
 - ``files``                replaces plain files of the machine

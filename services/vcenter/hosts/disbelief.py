@@ -1,15 +1,16 @@
 """What vCenter does not believe of what a host says of its VMs. Pure (C28).
 
-A host gets the keys of all VMs of its cluster. It says itself which VMs it has and which keys they
-need, so without a check a host in the hands of an intruder could have any key whose id it knows:
-it would only have to list a VM that needs it.
+A host says itself which VMs it has and which keys they need. What it says grants no key
+(``services.vcenter.grants``), but it fills the inventory, where somebody may unlock the VM.
 
 | the host lists | believed |
 |---|---|
-| a VM of its own cluster | yes |
+| a VM of its own cluster, or an unknown one | yes |
+| the same, with a key that belongs to other VMs, or to hosts of another cluster | no |
 | a VM of another cluster | no: it moves between clusters by a task only |
-| a VM that is not known, or is known without keys, with keys of no other cluster | yes |
-| the same, with a key that VMs or hosts of another cluster use | no |
+
+A VM that is believed with a key that its cluster was not given is in the inventory, and locked
+unless its host has the key.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, CryptoKeyId, VmName
 from services.vcenter.tables import VmRow
 
+BelongsToOthers = Callable[[ClusterName, VmName, CryptoKeyId], bool]
+"""Whether a key is known to be none of a VM in a cluster (``Inventory.belongs_to_others``)."""
+
 
 @dataclass(frozen=True)
 class Disbelief:
-    """What a host said of ``vm`` that is not believed, ``why``, and the keys it asked for so."""
+    """What a host said of ``vm`` that is not believed, ``why``, and the keys that it named."""
 
     vm: VmName
     keys: tuple[CryptoKeyId, ...]
@@ -33,37 +37,35 @@ class Disbelief:
 
 def disbelief(
     cluster: ClusterName,
-    vm: VmSummary,
+    vm: VmName,
+    keys: tuple[CryptoKeyId, ...],
     row: VmRow | None,
-    used_elsewhere: Callable[[CryptoKeyId], bool],
+    belongs_to_others: BelongsToOthers,
 ) -> Disbelief | None:
-    """Why the word of a host of ``cluster`` on ``vm`` is not believed; None when it is.
+    """Why a host of ``cluster`` that lists ``vm`` with ``keys`` is not believed; None when it is.
 
-    ``row``: what the inventory has of the VM. ``used_elsewhere``: whether VMs or hosts of other
-    clusters use a key.
+    ``row``: what the inventory has of the VM.
     """
     if row is not None and row.cluster != cluster:
-        why = f"it lists virtual machine {vm.vm}, which is in cluster {row.cluster}"
-        return Disbelief(vm.vm, vm.keys, why)
-    if not vm.keys or (row is not None and row.keys):
-        return None
-    theirs = tuple(key for key in vm.keys if used_elsewhere(key))
+        why = f"it lists virtual machine {vm}, which is in cluster {row.cluster}"
+        return Disbelief(vm, keys, why)
+    theirs = tuple(key for key in keys if belongs_to_others(cluster, vm, key))
     if not theirs:
         return None
-    return Disbelief(vm.vm, theirs, f"it names keys of another cluster for {vm.vm}")
+    return Disbelief(vm, theirs, f"it names keys for {vm} that belong to others")
 
 
 def believed(
     cluster: ClusterName,
     vms: Collection[VmSummary],
     rows: Mapping[VmName, VmRow],
-    used_elsewhere: Callable[[CryptoKeyId], bool],
+    belongs_to_others: BelongsToOthers,
 ) -> tuple[tuple[VmSummary, ...], tuple[Disbelief, ...]]:
-    """What a host of ``cluster`` says of its VMs, parted into what is believed and what is not."""
+    """What a host of ``cluster`` says of its VMs: what is believed, and what is not."""
     kept: list[VmSummary] = []
     refused: list[Disbelief] = []
     for vm in vms:
-        why = disbelief(cluster, vm, rows.get(vm.vm), used_elsewhere)
+        why = disbelief(cluster, vm.vm, vm.keys, rows.get(vm.vm), belongs_to_others)
         if why is None:
             kept.append(vm)
         else:

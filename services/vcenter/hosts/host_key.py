@@ -30,7 +30,7 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step
+from services.vcenter.hosts.mode import ModeStep, is_adoptable, may_renew, next_mode_step
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
@@ -96,7 +96,12 @@ class HostKeys:
             return None
         recorded = self.recorded(row)
         step = next_mode_step(
-            summary.crypto_state, summary.crypto_key_id, recorded, needed=needed, asked=asked
+            summary.crypto_state,
+            summary.crypto_key_id,
+            recorded,
+            needed=needed,
+            asked=asked,
+            adoptable=is_adoptable(summary, self._inventory.management_types()),
         )
         match step:
             case ModeStep.NONE:
@@ -260,6 +265,8 @@ class HostKeys:
             check = self._scope(row).host_key_check
             # without one it is of a provider that had this name before, and was another type
             return HostKey(key, None, check) if check else KeyUnavailableReason.MISSING_IN_KMS
+        if self._scope(row).host_key_check:
+            return KeyUnavailableReason.MISSING_IN_KMS  # hosts derived it: vCenter has no value
         bundle = await self._providers.fetch(key.provider_id, (key,), fresh=fresh)
         return HostKey(key, bundle.values[0][1]) if bundle.values else bundle.denied[key]
 

@@ -3,17 +3,19 @@
 | state            | its host key          | step |
 |---|---|---|
 | pendingIncapable | any                   | enable if an administrator asks, else none (HEM-03) |
-| safe             | none recorded         | record the host's own (vCenter was rebuilt) |
+| safe             | none recorded         | record its own if adoptable, else change it |
 | safe             | the same              | none |
 | safe             | another               | change it (the old one was renewed) |
 | prepared         | any                   | enable, if needed or it once was safe |
 | incapable        | any                   | prepare, then enable, if needed |
 
+*Adoptable*: hosts get the value by themselves. vCenter delivers no key on a host's word (C28).
 *Needed*: vCenter keeps it safe (``should_be_safe``), or a task on this host asks for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import assert_never
 
@@ -23,8 +25,10 @@ from protocol.terms import (
     CryptoMode,
     HostCryptoState,
     KeyUnavailableReason,
+    ManagementType,
     ProviderId,
 )
+from services.vcenter.providers.capabilities import of_provider
 
 
 class ModeStep(StrEnum):
@@ -44,17 +48,21 @@ def next_mode_step(
     *,
     needed: bool,
     asked: bool = False,
+    adoptable: bool = False,
 ) -> ModeStep:
     """``configured``: the key id the host names; ``recorded``: the one vCenter has for it.
 
     ``asked``: an administrator asks for the mode of this very host (``ConfigureCryptoKey``).
+    ``adoptable``: vCenter may record the key that the host names (``is_adoptable``).
     """
     match state:
         case HostCryptoState.PENDING_INCAPABLE:
             return ModeStep.ENABLE if asked else ModeStep.NONE
         case HostCryptoState.SAFE:
-            if recorded is None:
-                return ModeStep.NONE if configured is None else ModeStep.RECORD
+            if recorded is None and configured is not None and adoptable:
+                return ModeStep.RECORD
+            if recorded is None and configured is None:
+                return ModeStep.NONE
             return ModeStep.NONE if configured == recorded else ModeStep.CHANGE
         case HostCryptoState.PREPARED:
             return ModeStep.ENABLE if needed or configured is not None else ModeStep.NONE
@@ -62,6 +70,18 @@ def next_mode_step(
             return ModeStep.PREPARE if needed else ModeStep.NONE
         case _:
             assert_never(state)
+
+
+def is_adoptable(view: HostSummary, types: Mapping[ProviderId, ManagementType]) -> bool:
+    """Whether vCenter may record the host key that the host names: hosts derive or fetch such keys
+    by themselves, so that vCenter never delivers its value (C28).
+
+    A key with a check value is one that hosts derive, whatever providers there are now.
+    """
+    key = view.crypto_key_id
+    if key is None:
+        return False
+    return bool(view.crypto_key_check) or of_provider(types, key.provider_id).self_served
 
 
 def should_be_safe(policy: CryptoMode, *, holds_keys: bool, kept_off: bool) -> bool:

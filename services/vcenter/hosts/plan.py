@@ -5,7 +5,8 @@
 3. the host's encryption mode and host key, before any other key (STD-14); that it was disabled
 4. in a pass of the reconciliation: evict providers that were deleted long ago (DEL-02), once from
    each host, and take away keys that no VM uses any more (STD-17)
-5. keys of all encrypted VMs of the cluster that its cache lacks (STD-12), by who brings them
+5. keys of all encrypted VMs of the cluster that its cache lacks and that the cluster was given
+   (STD-12, C28), by who brings them
 
 1 to 3 are planned from the host's view; 4 and 5 when these are done, because a provider may be
 waited for in between. Locks are judged afterwards (``judgement``), by what came of it.
@@ -25,7 +26,7 @@ from protocol.terms import (
     ProtectionMode,
     ProviderId,
 )
-from services.vcenter.hosts.mode import ModeStep, next_mode_step
+from services.vcenter.hosts.mode import ModeStep, is_adoptable, next_mode_step
 from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.native import references
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
@@ -58,6 +59,7 @@ class KeyFacts:
     ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
     keys that it should not keep. ``types``: of the providers there are, by name. ``takes_keys``:
     its mode lets it take keys. ``forgotten``: removed by force, though VMs may use them.
+    ``granted``: those of ``keys`` that the host may be brought (C28).
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -67,6 +69,7 @@ class KeyFacts:
     types: Mapping[ProviderId, ManagementType]
     takes_keys: bool = True
     forgotten: frozenset[CryptoKeyId] = frozenset()
+    granted: frozenset[CryptoKeyId] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
         facts.host_key,
         needed=facts.needed,
         asked=facts.asked,
+        adoptable=is_adoptable(summary, {row.name: row.management_type for row in facts.providers}),
     )
     if step is not ModeStep.NONE:
         actions.append(ReachMode(facts.needed, facts.asked))
@@ -155,19 +159,32 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     leaving: list[CryptoKeyId] = []
     taken: tuple[CryptoKeyId, ...] = ()
     if facts.expired or facts.released:  # most hosts have nothing to give up
-        used, expired = frozenset(facts.keys), frozenset(facts.expired)
-        taken = tuple(key for key in facts.released if key not in used or key in facts.forgotten)
-        going = frozenset(taken)
-        present = [key for key in facts.keys if key not in facts.absent]
-        leaving = [key for key in present if key.provider_id in expired]
-        lost = [key for key in present if key in going and key.provider_id not in expired]
-        lacking += leaving + lost
+        taken = _taken(facts)
+        leaving, lost = _losing(facts, taken)
+        lacking += [key for key in leaving + lost if key in facts.granted]
     here = by_provider(leaving)
     return (
         *(Evict(provider, here.get(provider, ())) for provider in facts.expired),
         *((TakeAway(taken),) if taken else ()),
         *(supplies(lacking, facts.types) if facts.takes_keys else ()),
     )
+
+
+def _taken(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+    """Released keys that leave the host."""
+    used = frozenset(facts.keys)
+    return tuple(key for key in facts.released if key not in used or key in facts.forgotten)
+
+
+def _losing(
+    facts: KeyFacts, taken: tuple[CryptoKeyId, ...]
+) -> tuple[list[CryptoKeyId], list[CryptoKeyId]]:
+    """Keys in the cache that the plan removes although VMs use them: those of deleted providers,
+    and those of ``taken``."""
+    going, expired = frozenset(taken), frozenset(facts.expired)
+    present = [key for key in facts.keys if key not in facts.absent]
+    leaving = [key for key in present if key.provider_id in expired]
+    return leaving, [key for key in present if key in going and key.provider_id not in expired]
 
 
 def supplies(
@@ -192,9 +209,20 @@ def refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     return tuple(key for each in supplies(_lacking(facts), facts.types) for key in each.keys)
 
 
+def not_granted(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+    """Keys that the host lacks, or loses by the plan, and vCenter does not bring because no task
+    gave them to its cluster."""
+    leaving, lost = _losing(facts, _taken(facts))
+    gone = facts.absent.union(leaving, lost)
+    withheld = [key for key in facts.keys if key in gone and key not in facts.granted]
+    return tuple(key for each in supplies(withheld, facts.types) for key in each.keys)
+
+
 def _lacking(facts: KeyFacts) -> Iterable[CryptoKeyId]:
-    """Of the keys that the host should have, those that its cache lacks, in their order."""
-    return (key for key in facts.keys if key in facts.absent) if facts.absent else ()
+    """Keys that the host should have, may be brought, and its cache lacks, in their order."""
+    if not facts.absent:
+        return ()
+    return (key for key in facts.keys if key in facts.absent and key in facts.granted)
 
 
 def expired_providers(

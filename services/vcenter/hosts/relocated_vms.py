@@ -3,7 +3,8 @@
 | this vCenter | the VM, not in its inventory | is |
 |---|---|---|
 | expects it from another one | does not run on the host | no news: it waits for its memory there |
-| expects it | runs on the host | here: it has arrived |
+| expects it | runs on the host | here: it has arrived, with the keys that the other vCenter named |
+| expects it | runs on a host of another cluster | no news: it was to come to this one |
 | has seen it leave, and this host had it or was away | does not run | no news: it is to drop it |
 | anything else | | taken as any other |
 """
@@ -18,14 +19,16 @@ from protocol.events import EventTypeId
 from protocol.messages.host import VmSummary
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.events import Draft
+from services.vcenter.grants import granted
 from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import used_again
-from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tables import HostRow, Relocation, RelocationRow, Table, VmRow
 
 
 def of_relocations(
     relocations: Mapping[VmName, RelocationRow],
     known: Mapping[VmName, VmRow],
+    hosts: Mapping[NodeName, HostRow],
     host: NodeName,
     reported: Iterable[VmSummary],
 ) -> tuple[tuple[VmSummary, ...], list[Edit], list[Draft]]:
@@ -38,19 +41,28 @@ def of_relocations(
         row = relocations.get(vm.vm)
         if row is None or vm.vm in known:
             news.append(vm)
+        elif vm.power is PowerState.ON and row.state is Relocation.EXPECTED:
+            if not _is_expected_in(hosts, row.host, host):
+                continue
+            news.append(vm)
+            edits += (
+                put(Table.RELOCATION, row.name, arrived_by(row)),
+                change_vm(row.name, migrate_encryption=row.migrate_encryption),
+                *used_again(vm.keys),
+                *granted(row.name, hosts[host].cluster, row.keys),
+            )
+            events.append(arrival(row.name, host, row.peer, vm.keys))
         elif vm.power is PowerState.ON:
             news.append(vm)
-            if row.state is Relocation.EXPECTED:
-                policy = row.migrate_encryption
-                edits += (
-                    put(Table.RELOCATION, row.name, arrived_by(row)),
-                    change_vm(row.name, migrate_encryption=policy),
-                    *used_again(vm.keys),
-                )
-                events.append(arrival(row.name, host, row.peer, vm.keys))
         elif not row.is_past(host):
             news.append(vm)
     return tuple(news), edits, events
+
+
+def _is_expected_in(hosts: Mapping[NodeName, HostRow], expected: NodeName, host: NodeName) -> bool:
+    """Whether ``host`` is of the cluster of the host that the VM was to come to."""
+    there = hosts.get(expected)
+    return there is not None and there.cluster == hosts[host].cluster
 
 
 def arrived_by(row: RelocationRow) -> RelocationRow:

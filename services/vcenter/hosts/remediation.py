@@ -11,7 +11,7 @@ What is wrong with one key decides nothing for the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
@@ -45,6 +45,7 @@ from services.vcenter.hosts.plan import (
     Supply,
     TakeAway,
     expired_providers,
+    not_granted,
     plan_host,
     plan_keys,
     refused_by_mode,
@@ -155,6 +156,7 @@ class Remediation:
             key_facts = await self._look_for_keys(session, removing=removing)
             absent, actions = key_facts.absent, plan_keys(key_facts)
             result.refuse(refused_by_mode(key_facts))
+            result.withhold(not_granted(key_facts))
             await self._carry_out(session, name, actions, result, fresh=fresh)
             if removed(actions):
                 await session.look()  # what its VMs lack now
@@ -193,28 +195,52 @@ class Remediation:
                 )
 
     async def provide(
-        self, session: HostSession, keys: tuple[CryptoKeyId, ...]
+        self, session: HostSession, keys: tuple[CryptoKeyId, ...], *, vouched: bool = False
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
         """Have the host have ``keys``, which a VM brings with it; what cannot be had, and why.
 
-        What it has is not asked for anywhere, and nothing is judged or marked.
+        What it has is not asked for anywhere, and nothing is judged or marked. ``vouched``: another
+        vCenter gives the keys to this host's cluster (MOB-07); else they are granted already.
         """
         async with self._alone(session.host):
             name, result = session.name, PassResult()
             await self._hand_out_providers(session)
-            await self._bring(session, name, keys, result)
+            await self._bring(session, name, keys, result, vouched=vouched)
             return result.denied
 
     async def _bring(
-        self, session: HostSession, name: str, keys: tuple[CryptoKeyId, ...], result: PassResult
+        self,
+        session: HostSession,
+        name: str,
+        keys: tuple[CryptoKeyId, ...],
+        result: PassResult,
+        *,
+        vouched: bool = False,
     ) -> frozenset[CryptoKeyId]:
         """What the host lacks of ``keys`` is fetched and pushed; returns what it lacked."""
         absent = await self._delivery.absent(session, keys)
-        types = self._inventory.lock_types()
-        facts = KeyFacts(keys, absent, (), (), types, takes_keys=takes_keys(session.summary))
+        facts = KeyFacts(
+            keys,
+            absent,
+            (),
+            (),
+            self._inventory.lock_types(),
+            takes_keys=takes_keys(session.summary),
+            granted=frozenset(keys) if vouched else self._granted(session.host, absent),
+        )
         result.refuse(refused_by_mode(facts))
+        result.withhold(not_granted(facts))
         await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
         return absent
+
+    def _granted(self, host: NodeName, keys: Iterable[CryptoKeyId]) -> frozenset[CryptoKeyId]:
+        """Those of ``keys`` that the host may be brought (C28)."""
+        if self._node.knobs.believe_reports_of_other_clusters:
+            return frozenset(keys)
+        row = self._inventory.hosts.get(host)
+        if row is None:
+            return frozenset()
+        return frozenset(key for key in keys if self._inventory.is_granted(row.cluster, key))
 
     async def hand_out_providers(self, session: HostSession) -> None:
         """Have the host know the providers as they are now, for a task that needs one there."""
@@ -302,6 +328,7 @@ class Remediation:
             types,
             takes_keys=takes_keys(session.summary),
             forgotten=frozenset(self._inventory.index.forgotten),
+            granted=self._granted(session.host, keys if released or expired else absent),
         )
 
     # ---- carry out --------------------------------------------------------------------------

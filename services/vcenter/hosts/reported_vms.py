@@ -15,6 +15,7 @@ import msgspec
 
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
+from services.vcenter.grants import ended
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
 from services.vcenter.removals import released
@@ -49,7 +50,8 @@ def edits_of_report(
             if vm.keys != row.keys and (row.recrypting or not row.keys):
                 edits.append(change_vm(vm.vm, keys=vm.keys, recrypting=False))
                 there = [name for name, other in hosts.items() if other.cluster == row.cluster]
-                edits += released([key for key in row.keys if key not in vm.keys], there)
+                gone = [key for key in row.keys if key not in vm.keys]
+                edits += (*released(gone, there), *ended(vm.vm, gone))
             if vm.vtpm is True and not row.vtpm:
                 edits.append(change_vm(vm.vm, vtpm=True))
             copies = copies_of(vm)

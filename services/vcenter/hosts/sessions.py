@@ -7,11 +7,16 @@ session was opened, and when a look shows that there is something to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
 from protocol.messages.host import HostSummary, VmSummary
-from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    HostConnectionState,
+    NodeName,
+    VmName,
+)
 from services.runtime.ports import Ports
 from services.vcenter.beats import Beats
 from services.vcenter.events import Draft, host_send_error
@@ -130,10 +135,7 @@ class HostSessions:
         events = [*told]
         if not self.node.knobs.believe_reports_of_other_clusters:
             vms, refused = believed(
-                row.cluster,
-                vms,
-                self._inventory.vms,
-                partial(self._inventory.used_outside, row.cluster),
+                row.cluster, vms, self._inventory.vms, self._inventory.belongs_to_others
             )
             session = self._sessions.get(host)
             boot = 0 if session is None else session.boot
@@ -141,7 +143,11 @@ class HostSessions:
                 if self._once.first(host, boot, "disbelief", one.vm):
                     events.append(host_send_error(host, one.keys, one.why))
         vms, came, arrived = of_relocations(
-            self._inventory.relocations, self._inventory.vms, host, vms
+            self._inventory.relocations,
+            self._inventory.vms,
+            self._inventory.hosts,
+            host,
+            vms,
         )
         events += arrived
         edits = edits_of_report(
@@ -151,12 +157,15 @@ class HostSessions:
         if edits or events:
             await self._inventory.commit(*edits, events=events)
 
-    async def check_believed(self, host: NodeName, vm: VmSummary) -> None:
-        """``InvalidState``, with an event, for keys of a VM that its host may not name (C28)."""
+    async def check_believed(
+        self, host: NodeName, vm: VmName, keys: tuple[CryptoKeyId, ...]
+    ) -> None:
+        """``InvalidState``, with an event, when the host names keys of others for a VM that
+        somebody registers or unlocks (C28)."""
         row = self._inventory.hosts.get(host)
         if row is None or self.node.knobs.believe_reports_of_other_clusters:
             return
-        why = disbelief(row.cluster, vm, None, partial(self._inventory.used_outside, row.cluster))
+        why = disbelief(row.cluster, vm, keys, None, self._inventory.belongs_to_others)
         if why is not None:
             await self._inventory.commit(events=[host_send_error(host, why.keys, why.why)])
             raise InvalidState(f"{host} is not believed: {why.why}")

@@ -35,6 +35,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.grants import granted
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.hosts.relocated_vms import arrival, arrived_by
 from services.vcenter.hosts.reported_vms import row_of
@@ -65,7 +66,8 @@ async def prepare(
     await _check_providers(vc, message)
     row = VmRow(name=message.vm, cluster=cluster, host=session.host, keys=message.keys)
     if row.keys:
-        await bring_keys(vc, session, row, caller=caller)
+        await vc.sessions.check_believed(session.host, row.name, row.keys)
+        await bring_keys(vc, session, row, caller=caller, vouched=True)
     await session.ask(CheckRelocate(vm=message.vm, datastore=message.datastore, keys=message.keys))
     expected = begun_after(
         before,
@@ -77,6 +79,7 @@ async def prepare(
             state=Relocation.EXPECTED,
             running=message.running,
             migrate_encryption=message.migrate_encryption,
+            keys=message.keys,
         ),
     )
     await vc.inventory.commit(put(Table.RELOCATION, message.vm, expected))
@@ -225,6 +228,7 @@ async def _take_in(
         new_vm(made),
         put(Table.RELOCATION, row.name, arrived_by(row)),
         *used_again(made.keys),
+        *granted(made.name, made.cluster, row.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],
     )
     if made.keys:

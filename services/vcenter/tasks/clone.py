@@ -24,12 +24,13 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId
-from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy
+from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy, VmSummary
 from protocol.messages.vcenter import CloneVm, VmCloned
 from protocol.releases import Feature, has
-from protocol.terms import NodeName, PowerState, VmName
+from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.events import Draft
+from services.vcenter.grants import granted
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
@@ -124,10 +125,11 @@ async def _make(
         vm = await session.command_vm(command)
     except ProductError as error:
         if error.definite and given.key is not None:
-            await give_up(vc, cluster, (given.key,))
+            await give_up(vc, cluster, (given.key,), vm=message.vm)
         raise
     if vm.keys and host not in vc.inventory.hosts:  # it was removed, and the clone with it
-        await give_up(vc, cluster, tuple(key for key in vm.keys if key not in source.keys))
+        new = tuple(key for key in vm.keys if key not in source.keys)
+        await give_up(vc, cluster, new, vm=None)
     made = row_of(vm, host, cluster)
     now = await vc.inventory.operation(operation.name) or operation
     now = msgspec.structs.replace(now, ended=host == target.host)
@@ -136,6 +138,7 @@ async def _make(
         put(Table.OPERATION, now.name, now),
         *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),
         *used_again(vm.keys),
+        *granted(made.name, cluster, _kept(vc, source, vm)),
         events=[_cloned(source, made)],
     )
     if vm.keys:
@@ -144,6 +147,15 @@ async def _make(
     if not now.ended:
         await _send_on(vc, made.name, now, caller)
     return VmCloned(vm=vc.vm_info(vm.vm))
+
+
+def _kept(vc: VCenter, source: VmRow, clone: VmSummary) -> list[CryptoKeyId]:
+    """The keys of the source that the clone has too, as far as their cluster was given them."""
+    return [
+        key
+        for key in source.keys
+        if key in clone.keys and vc.inventory.is_granted(source.cluster, key)
+    ]
 
 
 async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: Caller) -> None:

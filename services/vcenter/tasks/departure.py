@@ -23,6 +23,7 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import EndRelocation, RelocationEnded
 from protocol.terms import PowerState
 from services.vcenter.events import Draft
+from services.vcenter.grants import ended
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
 from services.vcenter.removals import released
@@ -197,6 +198,7 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
         put(Table.RELOCATION, left.name, left),
         drop(Table.VM, row.name),
         *released(row.keys, hosts),
+        *ended(row.name, row.keys),
         events=[_relocated(leaving, row)],
     )
     if row.keys:

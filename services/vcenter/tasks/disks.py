@@ -19,6 +19,7 @@ from protocol.messages.vcenter import AddDisk, RemoveDisk, VmDisks
 from protocol.terms import PowerState
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.grants import ended
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
 from services.vcenter.removals import released, used_again
@@ -65,7 +66,8 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
     except ProductError as error:
         if error.definite:
             await vc.inventory.commit(change_vm(row.name, recrypting=False))
-            await give_up(vc, row.cluster, () if given.key is None else (given.key,))
+            new = () if given.key is None else (given.key,)
+            await give_up(vc, row.cluster, new, vm=row.name)
         raise
     disk, keys = made.disks[-1], made.summary.keys
     ended = msgspec.structs.replace(operation, key=disk.key, disk=disk.disk)
@@ -101,7 +103,9 @@ async def remove_disk(vc: VCenter, message: RemoveDisk) -> VmDisks:
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)] if gone else []
     vc.sharing.withdraw(gone)
     await vc.inventory.commit(
-        change_vm(row.name, keys=keys, recrypting=False), *released(gone, hosts)
+        change_vm(row.name, keys=keys, recrypting=False),
+        *released(gone, hosts),
+        *ended(row.name, gone),
     )
     for host in hosts:
         vc.gathered.want(host, removing=True)

@@ -42,9 +42,11 @@ from protocol.terms import (
     KeyUnavailableReason,
     PowerState,
     ProviderId,
+    VmName,
 )
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.grants import ended, granted
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
@@ -81,7 +83,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncry
     vm = await session.command_vm(command)
     keys = given.keys_of(vm)
     if row.name not in vc.inventory.vms:  # its host was removed, and the VM with it
-        await give_up(vc, row.cluster, keys)
+        await give_up(vc, row.cluster, keys, vm=None)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
         *modes_afterwards(vc, session, caller=caller),
@@ -248,10 +250,12 @@ async def give_key(
     match maker:
         case KeyMaker.VCENTER:
             await make_host_safe(vc, session, provider, caller=caller)
+            cluster = vc.host(session.host).cluster
             if operation.key is None:
-                key, material = await _new_key(vc, operation, provider)
+                key, material = await _new_key(vc, operation, provider, cluster)
             else:
                 key, material = operation.key, await _value_of(vc, operation.key)
+                await vc.inventory.commit(*granted(_vm_of(operation), cluster, (key,)))
             later = await _give(vc, session, key, material)
             return GivenKey(key, None, later, vc.sessions.moment())
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
@@ -267,10 +271,16 @@ async def give_key(
             assert_never(maker)
 
 
+def _vm_of(operation: OperationRow) -> VmName:
+    """The VM that the operation makes or changes."""
+    return VmName(operation.subject)
+
+
 async def _new_key(
-    vc: VCenter, operation: OperationRow, provider: ProviderId
+    vc: VCenter, operation: OperationRow, provider: ProviderId, cluster: ClusterName
 ) -> tuple[CryptoKeyId, KeyMaterial]:
-    """Step 2: made at the provider, recorded by id before any host hears of it."""
+    """Step 2: made at the provider, recorded by id before any host hears of it, and granted to the
+    cluster of its VM (C28)."""
     vc.providers.asked(provider)  # it makes keys for vCenter, or raises
     try:
         made = await vc.providers.create_key(
@@ -283,7 +293,9 @@ async def _new_key(
         raise
     key = CryptoKeyId(made.key_id, provider)
     row = msgspec.structs.replace(operation, key=key)
-    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
+    await vc.inventory.commit(
+        put(Table.OPERATION, row.name, row), *granted(_vm_of(operation), cluster, (key,))
+    )
     return key, made.material
 
 
@@ -329,11 +341,18 @@ async def _give(
     return tuple(later)
 
 
-async def give_up(vc: VCenter, cluster: ClusterName, keys: tuple[CryptoKeyId, ...]) -> None:
-    """There is no VM under these keys, so the cluster's hosts need not keep them (STD-17)."""
+async def give_up(
+    vc: VCenter, cluster: ClusterName, keys: tuple[CryptoKeyId, ...], *, vm: VmName | None
+) -> None:
+    """There is no VM under these keys, so the cluster's hosts need not keep them (STD-17).
+
+    ``vm``: for which they were made, so that the cluster may not have them any more (C28); None: it
+    has left the inventory with its host, and comes back with it.
+    """
     vc.sharing.withdraw(keys)
     hosts = [other.name for other in vc.inventory.hosts_of(cluster)]
-    await vc.inventory.commit(*released(keys, hosts))
+    over = () if vm is None else ended(vm, keys)
+    await vc.inventory.commit(*released(keys, hosts), *over)
 
 
 def _others(vc: VCenter, session: HostSession) -> list[HostSession]:

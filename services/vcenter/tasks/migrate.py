@@ -73,10 +73,13 @@ async def reconfigure(vc: VCenter, message: ReconfigVm) -> VmRelocated:
     return VmRelocated(vm=vc.vm_info(row.name))
 
 
-async def bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller) -> None:
-    """Step 2; ``EncryptionKeyRequired`` names what cannot be had."""
+async def bring_keys(
+    vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller, vouched: bool = False
+) -> None:
+    """Step 2; ``EncryptionKeyRequired`` names what cannot be had. ``vouched``: another vCenter
+    gives the keys to the host's cluster."""
     await make_host_safe(vc, session, row.keys[0].provider_id, caller=caller)
-    denied = await vc.remediation.provide(session, row.keys)
+    denied = await vc.remediation.provide(session, row.keys, vouched=vouched)
     if denied:
         reasons = ", ".join(f"{key} ({reason.value})" for key, reason in denied.items())
         raise EncryptionKeyRequired(

@@ -21,6 +21,7 @@ from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPow
 from protocol.terms import DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
 from services.vcenter.events import Draft
+from services.vcenter.grants import granted
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.tables import VmRow
 from services.vcenter.vcenter import VCenter
@@ -112,11 +113,17 @@ async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
 
 
 async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
-    """LOCK-05. ``InvalidState``: not encrypted, or its provider is not configured."""
+    """LOCK-05; keys that its cluster was not given are granted by it (C28). ``InvalidState``: not
+    encrypted, its provider is not configured, or its host names keys of others."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
     if not row.keys:
         raise InvalidState(f"{row.name} is not encrypted")
+    if new := vc.not_granted(row):
+        await vc.sessions.check_believed(session.host, row.name, row.keys)
+        await vc.inventory.commit(*granted(row.name, row.cluster, new))
+        for host in vc.inventory.hosts_of(row.cluster):
+            vc.gathered.want(host.name)  # STD-12
     await vc.remediation.restore(session, row.name, may_unlock=True)
     row = vc.vm(message.vm)
     if row.lock_event is not None:

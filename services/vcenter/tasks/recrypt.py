@@ -30,6 +30,7 @@ from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.client_info import stream_policy
+from services.vcenter.grants import ended
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import released, used_again
@@ -172,7 +173,7 @@ async def _commanded(
         edits = [change_vm(row.name, recrypting=False)] if error.definite else []
         await vc.inventory.commit(*edits, events=[_failed(row, error)])
         if error.definite and new:
-            await give_up(vc, row.cluster, new)
+            await give_up(vc, row.cluster, new, vm=row.name)
         raise
 
 
@@ -208,7 +209,8 @@ def _leaving(
 ) -> tuple[Edit, ...]:
     """Old keys leave the hosts of the cluster, but for one that another VM uses."""
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
-    return released([key for key in old if key not in new], hosts)
+    gone = [key for key in old if key not in new]
+    return (*released(gone, hosts), *ended(row.name, gone))
 
 
 def _failed(row: VmRow, error: ProductError) -> events.Draft:

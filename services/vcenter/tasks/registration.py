@@ -1,5 +1,8 @@
 """VMs that come into the inventory and leave it: registered, unregistered, destroyed.
 
+Somebody who registers a VM gives its keys to the cluster, whatever vCenter knew of them before,
+unless they belong to others (C28). Unregistering takes them back.
+
 Leaving: the hosts that list the VM first, then the inventory, with the release of its keys in the
 same transaction (STD-17). A crash in between leaves a VM that no host lists, which a repeat takes
 out. The keys leave the hosts soon afterwards, and a host that is away when it is back.
@@ -22,6 +25,7 @@ from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnre
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
 from services.vcenter.authorization.roles import Caller
+from services.vcenter.grants import delivered_by_vcenter, ended, granted
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
@@ -40,11 +44,12 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
     if known is not None and vc.sessions.listing(message.vm):
         if message.host not in (None, known.host):
             raise AlreadyExists(f"{message.vm} is registered on {known.host}")
+        await _register_listed(vc, known, caller)
         return VmRegistered(vm=vc.vm_info(message.vm))
     session = vc.sessions.usable(vc.placement.choose(message.cluster, message.host))
     vm = await session.command_vm(HostRegisterVm(vm=message.vm))
     try:
-        await vc.sessions.check_believed(session.host, vm)
+        await vc.sessions.check_believed(session.host, vm.vm, vm.keys)
         if vm.missing:
             caller.check((Privilege.REGISTER_VM,), f"fetching the keys of {vm.vm}")
     except (InvalidState, NoPermission):
@@ -56,11 +61,24 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
         hosts = tuple(dict.fromkeys((*known.moving, session.host)))
         row = msgspec.structs.replace(row, moving=hosts)
     await vc.inventory.commit(
-        Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)
+        Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host),
+        *used_again(vm.keys),
+        *granted(vm.vm, row.cluster, delivered_by_vcenter(vm.keys, vc.inventory.lock_types())),
     )
     if vm.keys:
         await _bring_keys(vc, session, vm.vm)
     return VmRegistered(vm=vc.vm_info(vm.vm))
+
+
+async def _register_listed(vc: VCenter, row: VmRow, caller: Caller) -> None:
+    """A VM that a host lists and nobody has registered gets its keys by this (C28)."""
+    if not vc.not_granted(row):
+        return
+    session = vc.sessions.usable(row.host)
+    await vc.sessions.check_believed(session.host, row.name, row.keys)
+    caller.check((Privilege.REGISTER_VM,), f"fetching the keys of {row.name}")
+    await vc.inventory.commit(*granted(row.name, row.cluster, vc.not_granted(row)))
+    await _bring_keys(vc, session, row.name)
 
 
 async def _bring_keys(vc: VCenter, session: HostSession, vm: VmName) -> None:
@@ -126,7 +144,9 @@ async def _leave(vc: VCenter, row: VmRow) -> None:
     vc.sessions.lists_no_more(row.host, row.name)
     vc.sharing.withdraw(row.keys)
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
-    await vc.inventory.commit(drop(Table.VM, row.name), *released(row.keys, hosts))
+    await vc.inventory.commit(
+        drop(Table.VM, row.name), *released(row.keys, hosts), *ended(row.name, row.keys)
+    )
     if row.keys:
         for host in hosts:
             vc.gathered.want(host, removing=True)

@@ -68,6 +68,11 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
     source = vc.sessions.usable(row.host)
     if not vc.sessions.lists(row.host, row.name):
         raise InvalidState(f"{row.name} is orphaned: {row.host} does not list it any more")
+    if unknown := vc.not_granted(row):
+        named = ", ".join(map(str, unknown))
+        raise InvalidState(
+            f"{row.name}: cluster {row.cluster} was not given {named}; unlock it before it moves"
+        )
     where = await source.ask(CheckRelocate(vm=row.name))
     stream, key = new_stream(vc, row) if row.power is PowerState.ON else (None, None)
     leaving = begun_after(

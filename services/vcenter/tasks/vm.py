@@ -71,12 +71,12 @@ async def _make(
         vm = await session.command_vm(command)
     except ProductError as error:
         if error.definite and given.key is not None:
-            await give_up(vc, cluster, (given.key,))
+            await give_up(vc, cluster, (given.key,), vm=message.vm)
         raise
     encrypted = operation.provider is not None
     keys = given.keys_of(vm) if encrypted else ()
     if keys and host not in vc.inventory.hosts:  # it was removed, and the VM with it
-        await give_up(vc, cluster, keys)
+        await give_up(vc, cluster, keys, vm=None)
     made = VmRow(
         name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys
     )

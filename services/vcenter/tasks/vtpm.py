@@ -32,6 +32,7 @@ from protocol.tpm.structures import PublicArea
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.client_info import stream_policy
+from services.vcenter.grants import ended
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
@@ -101,11 +102,11 @@ async def _with_a_key(
         vm = await session.command_vm(command)
     except ProductError as error:
         if error.definite and given.key is not None:
-            await give_up(vc, row.cluster, (given.key,))
+            await give_up(vc, row.cluster, (given.key,), vm=row.name)
         raise
     keys = given.keys_of(vm)
     if row.name not in vc.inventory.vms:  # its host was removed, and the VM with it
-        await give_up(vc, row.cluster, keys)
+        await give_up(vc, row.cluster, keys, vm=None)
     return keys, given
 
 
@@ -165,6 +166,7 @@ async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmRec
             if gone
             else change_vm(row.name, vtpm=False),
             *released(gone, hosts),
+            *ended(row.name, gone),
             events=[events.vtpm_removed(row.name, session.host)],
         )
         for host in hosts if gone else ():

@@ -38,6 +38,24 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "rebuilt: hosts that nobody has added keep what they have",
     ),
     (
+        Providers.vcenter_rebuilt,
+        "dict.fromkeys(of_servers, YES if done else OPEN)",
+        "{}",
+        "rebuilt: nobody unlocks, and its key comes",
+    ),
+    (
+        Upkeep.key_granted,
+        "self.not_granted.pop(key, None)",
+        "pass",
+        "rebuilt: unlocked, and its key does not come",
+    ),
+    (
+        Upkeep.key_granted,
+        "self.not_granted[key] = OPEN",
+        "pass",
+        "rebuilt: nobody knows whether it was unlocked, and it was",
+    ),
+    (
         Providers.led,
         'wanted if record.type == "ok" else OPEN',
         "OPEN",

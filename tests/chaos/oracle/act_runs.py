@@ -41,11 +41,14 @@ def rebuilt(story: Story | None = None, *hosts: str) -> Story:
     return story.passes(100)
 
 
-def added_again(seconds: int = 100) -> Story:
-    """And it gets its standard provider again, at the other key server."""
+def added_again(end: str = "ok") -> Story:
+    """And it gets its standard provider again, at the other key server. Somebody unlocks vm-01,
+    which ends so; empty: nobody does."""
     story = rebuilt(standard(), *BOTH).cut()
     act(story, "provider.add", 16, provider="p", servers=["kms-2"], default=True)
-    return again(story.passes(seconds))
+    if end:
+        act(story, "vm.unlock", 17, end, on="vm-01")
+    return again(story.passes(100))
 
 
 def left_alone(*, back: bool = False) -> Story:
@@ -173,7 +176,18 @@ GOOD: dict[str, Callable[[], Story]] = {
     "rebuilt: added to a vCenter without the provider": lambda: down_and_locked(
         again(rebuilt(None, *BOTH))
     ),
-    "rebuilt: its provider is added again": lambda: up_and_running(added_again(), 100),
+    "rebuilt: its provider is added again, and its VM unlocked": lambda: up_and_running(
+        added_again(), 100
+    ),
+    "rebuilt: its provider is added again, and nobody unlocks": lambda: safe_and_locked(
+        added_again("")
+    ),
+    "rebuilt: nobody knows whether it was unlocked, and it was": lambda: up_and_running(
+        added_again("info"), 100
+    ),
+    "rebuilt: nobody knows whether it was unlocked, and it was not": lambda: safe_and_locked(
+        added_again("info")
+    ),
     "left alone: nobody brings its keys": left_alone,
     "left alone: vCenter is back": lambda: safe_and_off(left_alone(back=True).passes(10)),
     "removed by force: what runs goes on": lambda: removed().passes(60),
@@ -261,6 +275,18 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         ONE,
         "R3",
         "prepared",
+    ),
+    "rebuilt: unlocked, and its key does not come": (
+        lambda: safe_and_locked(added_again()).passes(300),
+        "vm-01",
+        "R3",
+        "locked",
+    ),
+    "rebuilt: nobody unlocks, and its key comes": (
+        lambda: up_and_running(added_again("")),
+        "vm-01",
+        "R29",
+        "running",
     ),
     "left alone, and safe": (
         lambda: (
@@ -400,6 +426,7 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 
 OUTAGES = {
+    "rebuilt: unlocked, and its key does not come",
     "key servers restored, and another key does not come",
     "rebuilt: its provider is added again, and its keys do not come",
     "left alone: vCenter is back, and its keys do not come",

@@ -19,6 +19,7 @@ from protocol.terms import ManagementType
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
 STORES = replace(HOST, persistence=True, mode="TPM")
 HOURLY = replace(STORES, saves_hourly=True)
+DARK = replace(HOURLY, ended_before="power_loss")
 UNSEALED = replace(STORES, mode="NONE", tpm=False)
 VIOLATION = "PANIC: security violation was detected."
 KEY = KeyFacts(
@@ -58,14 +59,24 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, NEW, KEY, ["KP-15", "STD-10"]),
         (LOCKED, UNSEALED, KEY, ["STD-13", "STD-10"]),
         (LOCKED, replace(UNSEALED, boot=1), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss"), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="crash"), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended=""), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="stop"), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", boot=1), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(STORES, ended="power_loss"), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", mode="NONE"), KEY, ["STD-13", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", persistence=False), KEY, ["STD-13", "STD-10"]),
+        (LOCKED, DARK, KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before="crash"), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before=""), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before="stop"), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(DARK, boot=1), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(STORES, ended_before="power_loss"), KEY, ["KP-15", "STD-10"]),
+        (
+            LOCKED,
+            replace(DARK, mode="NONE"),
+            KEY,
+            ["STD-13", "STD-10"],
+        ),
+        (
+            LOCKED,
+            replace(DARK, persistence=False),
+            KEY,
+            ["STD-13", "STD-10"],
+        ),
         (RUNS, UNSEALED, KEY, ["LOCK-04", "STD-14", "STD-13"]),
         (RUNS, NEW, KEY, ["LOCK-04", "STD-13"]),
         (RUNS, NEW, replace(KEY, provider_listed=False), ["LOCK-04", "DEL-01", "STD-13"]),
@@ -108,6 +119,7 @@ def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> 
     [
         (replace(KEY, link_cut=True, servers_up=False), "the link to the key server is cut"),
         (replace(KEY, servers_up=False), "no key server of p is up"),
+        (replace(KEY, not_granted="vm-01"), "vCenter knows from a host alone that vm-01 needs"),
         (replace(KEY, state=None), "does not know p/k"),
         (replace(KEY, state=None, asked_server=False), "Nothing stands in the way of p/k"),
     ],
@@ -116,6 +128,13 @@ def test_each_key_says_what_stands_in_its_own_way(key: KeyFacts, said: str) -> N
     other = replace(KEY, key="p/other", state="Deactivated")
     gone, mine, its = of_vm(LOCKED, HOST, (key, other))
     assert gone.rule == "STD-13" and said in mine.why and its.why.startswith("p/other is Deact")
+
+
+def test_a_key_that_vcenter_knows_from_a_host_alone_is_told_with_its_cure() -> None:
+    key = replace(KEY, not_granted="vm-01")
+    for vm in (LOCKED, RUNS):
+        [reason] = [r for r in of_vm(vm, HOST, (key,)) if r.rule == "C28"]
+        assert reason.cure == "keystead vm unlock vm-01"
 
 
 def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None:

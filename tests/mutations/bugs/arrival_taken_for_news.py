@@ -5,4 +5,6 @@ from __future__ import annotations
 from services.vcenter.hosts import sessions
 from tests.mutations.bugs.planting import plant
 
-plant(sessions, "of_relocations", lambda original: lambda rows, known, host, vms: (vms, [], []))
+plant(
+    sessions, "of_relocations", lambda original: lambda rows, known, hosts, host, vms: (vms, [], [])
+)

@@ -74,14 +74,7 @@ def _check_clusters(inventory: Inventory) -> None:
         assert inventory.index.vms_of.count(cluster) == len(here)
         assert inventory.holds_keys(cluster) == any(vm.keys for vm in here)
         assert inventory.keys_of(cluster) == tuple(_once(key for vm in here for key in vm.keys))
-        outside = set(
-            _once(
-                [
-                    *(key for vm in vms if vm.cluster != cluster for key in vm.keys),
-                    *(c.host_key for c in inventory.clusters.values() if c.name != cluster),
-                    *(h.host_key for h in inventory.hosts.values() if h.cluster != cluster),
-                ]
-            )
-        )
-        for key in (*inventory.keys_of(cluster), *outside, NOWHERE[2]):
-            assert inventory.used_outside(cluster, key) == (key in outside)
+        grants = list(inventory.grants.values())
+        granted = {row.key for row in grants if row.cluster == cluster and not row.ended}
+        for key in {*inventory.keys_of(cluster), *(row.key for row in grants), NOWHERE[2]}:
+            assert inventory.is_granted(cluster, key) == (key in granted)

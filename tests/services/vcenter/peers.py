@@ -41,6 +41,7 @@ from protocol.messages.host import (
     GetCryptoKeyStatus,
     HostCloneVm,
     HostCreateVm,
+    HostDecryptVm,
     HostDestroyVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
@@ -548,6 +549,11 @@ class ScriptedHost(Service):
             raise InvalidState(f"{message.vm} is under {vm.keys}")
         if self.record.silent:
             raise TimedOut("the answer is lost")
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostDecryptVm)
+    async def decrypt(self, message: HostDecryptVm, peer: Peer) -> VmState:
+        self._vm(message.vm).keys = ()
         return VmState(summary=self.vm_summary(message.vm))
 
     @serves(HostPowerOnVm)

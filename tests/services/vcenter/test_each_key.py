@@ -28,9 +28,10 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from services.vcenter.grants import granted
 from services.vcenter.inventory import change_vm
 from tests.services.vcenter.peers import VCENTER
-from tests.services.vcenter.rig import KMS, VM, A, B, P, Q, Rig
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig
 
 VM2 = VmName("vm-02")
 OTHER = NodeName("other-kms")
@@ -53,7 +54,11 @@ def two_keys(rig: Rig) -> tuple[CryptoKeyId, CryptoKeyId]:
     disk = rig.do(GenerateKey(operation_id="disk", provider=Q)).key
     assert disk is not None
     rig.hosts[A].vms[VM].keys = (home, disk)
-    rig.run(rig.vcenter.inventory.commit(change_vm(VM, keys=(home, disk))))
+    rig.run(
+        rig.vcenter.inventory.commit(
+            change_vm(VM, keys=(home, disk)), *granted(VM, CLUSTER, (disk,))
+        )
+    )
     return home, disk
 
 

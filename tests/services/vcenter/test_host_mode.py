@@ -467,6 +467,6 @@ def test_a_host_whose_mode_takes_no_keys_gets_none(
 ) -> None:
     key = CryptoKeyId(KeyId("k"), P)
     lacking = frozenset({key} if absent else ())
-    facts = KeyFacts((key,), lacking, (), (), {}, takes_keys=takes_keys)
+    facts = KeyFacts((key,), lacking, (), (), {}, takes_keys=takes_keys, granted=frozenset({key}))
     assert plan_keys(facts) == ((Supply(P, (key,)),) if supplied else ())
     assert refused_by_mode(facts) == ((key,) if refused else ())

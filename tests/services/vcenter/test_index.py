@@ -21,6 +21,7 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Database
+from services.vcenter.grants import ended, granted
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -103,6 +104,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(released, SOME_KEYS, SOME_HOSTS).map(some),
     st.builds(dropped, KEYS, HOSTS).map(one),
     st.builds(used_again, SOME_KEYS).map(some),
+    st.builds(granted, VMS, CLUSTERS, SOME_KEYS).map(some),
+    st.builds(ended, VMS, SOME_KEYS).map(some),
 )
 
 
@@ -168,6 +171,7 @@ def test_after_any_commands_the_index_is_what_the_rows_say(commands: list[Comman
         check_index(loaded)
         assert loaded.vms == inventory.vms and list(loaded.vms) == list(inventory.vms)
         assert loaded.released == inventory.released
+        assert loaded.grants == inventory.grants
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.integers(-1, 21))

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from protocol.messages.host import HostSummary
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,
     HostCryptoState,
     KeyId,
     KeyUnavailableReason,
+    ManagementType,
+    NodeName,
     ProviderId,
 )
-from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step, should_be_safe
+from services.vcenter.hosts.mode import (
+    ModeStep,
+    is_adoptable,
+    may_renew,
+    next_mode_step,
+    should_be_safe,
+)
 
 P, Q = ProviderId("p"), ProviderId("q")
 OLD, NEW = CryptoKeyId(KeyId("old"), P), CryptoKeyId(KeyId("new"), P)
@@ -35,7 +45,8 @@ R = KeyUnavailableReason
         (S.SAFE, OLD, OLD, False, ModeStep.NONE),
         (S.SAFE, OLD, NEW, False, ModeStep.CHANGE),
         (S.SAFE, OLD, NEW, True, ModeStep.CHANGE),
-        (S.SAFE, OLD, None, True, ModeStep.RECORD),
+        (S.SAFE, OLD, None, True, ModeStep.CHANGE),  # C28: no key is delivered on its word
+        (S.SAFE, None, None, True, ModeStep.NONE),
         (S.PENDING_INCAPABLE, OLD, OLD, True, ModeStep.NONE),
         (S.PENDING_INCAPABLE, OLD, NEW, True, ModeStep.NONE),
     ],
@@ -48,6 +59,37 @@ def test_step(
     step: ModeStep,
 ) -> None:
     assert next_mode_step(state, configured, recorded, needed=needed) is step
+
+
+def test_a_host_key_is_adopted_where_hosts_get_its_value_by_themselves() -> None:
+    for recorded, step in ((None, ModeStep.RECORD), (OLD, ModeStep.NONE), (NEW, ModeStep.CHANGE)):
+        assert next_mode_step(S.SAFE, OLD, recorded, needed=True, adoptable=True) is step
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "adoptable"),
+    [
+        (ManagementType.VCENTER, "", False),
+        (None, "", False),
+        (ManagementType.TRUST_AUTHORITY, "", True),
+        (ManagementType.NATIVE_PROVIDER, "abc", True),
+        (None, "abc", True),  # its provider is not there yet, and is a native one by its check
+    ],
+)
+def test_which_host_keys_are_adoptable(
+    kind: ManagementType | None, check: str, adoptable: bool
+) -> None:
+    types = {} if kind is None else {P: kind}
+    view = HostSummary(
+        host=NodeName("esxi-001"),
+        boot=1,
+        version="8.0U3",
+        crypto_state=S.SAFE,
+        crypto_key_id=OLD,
+        crypto_key_check=check,
+    )
+    assert is_adoptable(view, types) is adoptable
+    assert not is_adoptable(msgspec.structs.replace(view, crypto_key_id=None), types)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from services.vcenter.hosts.plan import (
     Supply,
     TakeAway,
     expired_providers,
+    not_granted,
     plan_host,
     plan_keys,
     refused_by_mode,
@@ -114,6 +115,7 @@ def of_keys(**how: Any) -> KeyFacts:
         "expired": (),
         "released": (),
         "types": TYPES,
+        "granted": frozenset({K1, K2, OTHER}),
     }
     return KeyFacts(**(made | how))
 
@@ -151,10 +153,55 @@ def of_keys(**how: Any) -> KeyFacts:
             (Evict(Q, (OTHER,)), TakeAway((OTHER,)), Supply(Q, (OTHER,))),
         ),
         (of_keys(absent=frozenset({K2}), takes_keys=False), ()),
+        # No task gave it to the cluster (C28).
+        (of_keys(absent=frozenset({K1, K2}), granted=frozenset({K1})), (Supply(P, (K1,)),)),
+        (
+            of_keys(keys=(OTHER,), expired=(Q,), granted=frozenset()),
+            (Evict(Q, (OTHER,)),),
+        ),
+        (
+            of_keys(released=(K1,), forgotten=frozenset({K1}), granted=frozenset()),
+            (TakeAway((K1,)),),
+        ),
     ],
 )
 def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None:
     assert plan_keys(given) == planned
+
+
+@pytest.mark.parametrize(
+    ("given", "withheld"),
+    [
+        (of_keys(absent=frozenset({K1, K2})), ()),
+        (of_keys(absent=frozenset({K1, K2}), granted=frozenset({K1})), (K2,)),
+        (of_keys(granted=frozenset()), ()),  # its host has them
+        (of_keys(keys=(OTHER,), expired=(Q,), granted=frozenset()), (OTHER,)),  # it loses it
+        (of_keys(released=(K1,), forgotten=frozenset({K1}), granted=frozenset()), (K1,)),
+        (
+            of_keys(
+                absent=frozenset({K1}),
+                types={P: ManagementType.NATIVE_PROVIDER},
+                granted=frozenset(),
+            ),
+            (),
+        ),
+    ],
+)
+def test_what_is_withheld_from_a_host_is_named(
+    given: KeyFacts, withheld: tuple[CryptoKeyId, ...]
+) -> None:
+    assert not_granted(given) == withheld
+    if withheld:
+        assert not any(
+            set(withheld) & set(action.keys)
+            for action in plan_keys(given)
+            if isinstance(action, Supply)
+        )
+
+
+def test_nothing_is_granted_unless_it_is_said() -> None:
+    facts = KeyFacts((K1,), frozenset({K1}), (), (), TYPES)
+    assert (plan_keys(facts), not_granted(facts)) == ((), (K1,))
 
 
 def test_what_a_host_cannot_take_in_its_mode_is_named() -> None:

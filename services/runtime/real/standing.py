@@ -1,0 +1,172 @@
+"""A watchdog of an event loop: reports when it has stood still for over a second, and where.
+
+A loop stands when one step keeps it from its selector: a file on a mount that does not answer, a
+lock, a long calculation. Everything in its process waits then, and nothing in it can say so. A
+thread looks at the loop instead.
+
+Time in which the process itself did not run is not counted: it was stopped by a signal, or the
+machine had no processor for it. The thread knows of that by its own lateness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from selectors import EpollSelector, SelectorKey
+from types import FrameType
+from typing import Any, Final, NamedTuple, TypeVar
+
+from services.runtime.stands import Stand
+
+T = TypeVar("T")
+
+LIMIT_S: Final = 1.0
+"""Real seconds that one step of a loop may take before it is reported."""
+LOOK_S: Final = 0.5  # real seconds between two looks
+_FRAMES: Final = 3  # of the innermost functions that are shown
+_KEPT: Final = 64
+_ROOT: Final = Path(__file__).resolve().parents[3]
+_TREE: Final = ("protocol", "services", "chaos", "lab", "tests")
+
+
+class Absence(NamedTuple):
+    """Between two moments of the monotonic clock the process did not run for ``seconds``."""
+
+    began: float
+    ended: float
+    seconds: float
+
+
+def described(stand: Stand) -> str:
+    """The stand in words, for a log."""
+    where = f" in {stand.where}" if stand.where else ""
+    has = "stood still for" if stand.over else "has been standing still for"
+    return f"the event loop {has} {stand.seconds:.1f} s{where}"
+
+
+def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
+    """Seconds between two moments without those in which the process did not run."""
+    away = 0.0
+    for absence in absences:
+        overlap = min(ended, absence.ended) - max(began, absence.began)
+        away += max(min(overlap, absence.seconds), 0.0)
+    return ended - began - away
+
+
+class _WatchedSelector(EpollSelector):
+    """Knows since when its loop is away; ``steps`` are (begin, end) of those that took too long."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__()
+        self._limit_s = limit_s
+        self.left: float | None = time.monotonic()  # None: the loop waits here, or has ended
+        self.steps: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        left, now = self.left, time.monotonic()
+        self.left = None
+        if left is not None and now - left > self._limit_s:
+            self.steps.append((left, now))
+        found = super().select(timeout)
+        self.left = time.monotonic()
+        return found
+
+    def close(self) -> None:
+        self.left = None
+        super().close()
+
+
+class _Watchdog:
+    """Looks at a selector from a thread of its own, until ``end``."""
+
+    def __init__(
+        self,
+        selector: _WatchedSelector,
+        told: Callable[[Stand], None],
+        limit_s: float,
+        look_s: float,
+    ) -> None:
+        self._selector, self._told = selector, told
+        self._limit_s, self._look_s = limit_s, look_s
+        self._loop_thread = threading.get_ident()
+        self._absences: deque[Absence] = deque(maxlen=_KEPT)
+        self._seen: tuple[float, str] = (0.0, "")  # begin of a step that was reported, and where
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loop-watchdog", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._end.set()
+
+    def _watch(self) -> None:
+        while True:
+            begun, used = time.monotonic(), time.process_time()
+            if self._end.wait(self._look_s):
+                return
+            now = time.monotonic()
+            late = now - begun - self._look_s
+            # A calculation that kept this thread waiting too has used the processor meanwhile.
+            absent = late - (time.process_time() - used)
+            if absent > self._look_s / 2:
+                self._absences.append(Absence(begun, now, absent))
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        left = self._selector.left
+        while self._selector.steps:
+            began, ended = self._selector.steps.popleft()
+            where = self._seen[1] if self._seen[0] == began else ""
+            self._tell(began, ended, where, over=True)
+        if left is not None and left != self._seen[0] and now - left > self._limit_s:
+            where = _innermost(sys._current_frames().get(self._loop_thread))
+            if self._selector.left == left and self._tell(left, now, where, over=False):
+                self._seen = left, where
+
+    def _tell(self, began: float, ended: float, where: str, *, over: bool) -> bool:
+        seconds = ran(began, ended, self._absences)
+        if seconds <= self._limit_s:
+            return False
+        self._told(Stand(seconds, where, over))
+        return True
+
+
+def _innermost(frame: FrameType | None) -> str:
+    """The innermost functions of this tree, from the outside in; without any of their values."""
+    found: list[str] = []
+    while frame is not None and len(found) < _FRAMES:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[0] in _TREE:
+            place = path.relative_to(_ROOT)
+            found.append(f"{place}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back
+    return " > ".join(reversed(found))
+
+
+@contextmanager
+def watched_loop(
+    told: Callable[[Stand], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """A new event loop, to be run in this thread. ``told`` is called in another one: when a step
+    has taken more than ``limit_s`` real seconds so far, and again when it is over."""
+    selector = _WatchedSelector(limit_s)
+    watchdog = _Watchdog(selector, told, limit_s, look_s)
+    loop = asyncio.SelectorEventLoop(selector)
+    watchdog.begin()
+    try:
+        yield loop
+    finally:
+        watchdog.end()
+
+
+def run_watched(main: Coroutine[Any, Any, T], told: Callable[[Stand], None]) -> T:
+    """``asyncio.run(main)`` in a watched loop."""
+    with watched_loop(told) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(main)

@@ -1,0 +1,49 @@
+"""Event loops that stood still, counted (``services.runtime.real.standing`` sees them)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import msgspec
+
+from protocol.messages.agent import NodeList
+
+STOOD: Final = "loop_stood"
+STOOD_MS: Final = "loop_stood_ms"
+"""Counters of the first node of a process: how often its loop stood, and the longest time."""
+
+
+class Stand(NamedTuple):
+    """``seconds``: how long the loop has stood, so far when not ``over``. ``where``: the innermost
+    functions that it stood in, empty when nobody looked meanwhile."""
+
+    seconds: float
+    where: str
+    over: bool
+
+
+@dataclass
+class Stands:
+    """How often a loop has stood for over a second, and the longest time; for ``told``."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    where: str = ""
+    """Where it stood the longest, when that is known."""
+
+    def add(self, stand: Stand) -> None:
+        """Count a stand that is over."""
+        if stand.over:
+            self.count += 1
+            if stand.seconds > self.longest_s:
+                self.longest_s, self.where = stand.seconds, stand.where
+
+    def told(self, reply: NodeList) -> NodeList:
+        """A list of a process's nodes, with these counts at the first of them."""
+        if not self.count or not reply.nodes:
+            return reply
+        first, *others = reply.nodes
+        counts = {STOOD: self.count, STOOD_MS: round(1000 * self.longest_s)}
+        first = msgspec.structs.replace(first, counters={**first.counters, **counts})
+        return NodeList(nodes=(first, *others))
