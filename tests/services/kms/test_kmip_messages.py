@@ -383,7 +383,11 @@ async def test_query_tells_what_the_version_of_its_request_knows(
 ) -> None:
     client = Client(server, minor=minor)
     told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
-    later = {Operation.DISCOVER_VERSIONS: 1, Operation.ENCRYPT: 2, Operation.DECRYPT: 2}
+    later: dict[int, int] = {
+        Operation.DISCOVER_VERSIONS: 1,
+        Operation.ENCRYPT: 2,
+        Operation.DECRYPT: 2,
+    }
     assert set(told.operation) == {one for one in SPOKEN if later.get(one, 0) <= minor}
     assert told.server_information is not None
     assert len(told.rng_parameters) == (minor >= 3)
