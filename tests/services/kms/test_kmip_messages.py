@@ -31,6 +31,7 @@ from protocol.kmip.payloads import (
     DiscoverVersionsRequest,
     DiscoverVersionsResponse,
     GetAttributeListRequest,
+    GetAttributeListResponse,
     GetAttributesRequest,
     GetAttributesResponse,
     GetRequest,
@@ -397,6 +398,40 @@ async def test_query_tells_what_the_version_of_its_request_knows(
 
 async def test_query_without_a_function_is_no_message(server: Server) -> None:
     assert await Client(server).refused(QueryRequest()) is ResultReason.INVALID_MESSAGE
+
+
+async def test_a_key_says_how_far_its_material_may_leave(server: Server) -> None:
+    """Since KMIP 1.4, of every key; a name that is asked for is told alone."""
+    key = await Client(server).made()
+    told = {
+        "Sensitive": False,
+        "Always Sensitive": False,
+        "Extractable": True,
+        "Never Extractable": False,
+    }
+    for minor in (3, 4):
+        client = Client(server, minor=minor)
+        every = await client.ask(GetAttributesRequest(unique_identifier=key), GetAttributesResponse)
+        found = {one.attribute_name: one.attribute_value for one in every.attribute}
+        assert {name: found[name] for name in told if name in found} == (told if minor == 4 else {})
+        some = GetAttributesRequest(unique_identifier=key, attribute_name=("Extractable", "State"))
+        names = [
+            one.attribute_name for one in (await client.ask(some, GetAttributesResponse)).attribute
+        ]
+        assert names == (["State", "Extractable"] if minor == 4 else ["State"])
+        listed = GetAttributeListRequest(unique_identifier=key)
+        names = list((await client.ask(listed, GetAttributeListResponse)).attribute_name)
+        assert (set(told) <= set(names)) == (minor == 4)
+
+
+async def test_texts_that_are_kept_with_a_key(server: Server) -> None:
+    client = Client(server)
+    texts = {"Operation Policy Name": "default", "Comment": "c", "Description": "d"}
+    given = [Attribute(attribute_name=name, attribute_value=texts[name]) for name in texts]
+    key = await client.made(*given)
+    asked = GetAttributesRequest(unique_identifier=key, attribute_name=tuple(texts))
+    found = (await client.ask(asked, GetAttributesResponse)).attribute
+    assert {one.attribute_name: one.attribute_value for one in found} == texts
 
 
 async def test_who_may_not(server: Server) -> None:

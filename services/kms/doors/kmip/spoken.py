@@ -73,7 +73,10 @@ def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
-        attribute=values.written(one.attributes, asked.minor),
+        attribute=(
+            *values.written(one.attributes, asked.minor),
+            *values.exposure(asked.payload.attribute_name, asked.minor),
+        ),
     )
 
 
@@ -109,7 +112,8 @@ def _changed(
 
 
 def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
-    names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
+    every = (*found.names, *values.EXPOSURE)
+    names = [name for name in every if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
     )
