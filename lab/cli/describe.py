@@ -225,6 +225,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
         document(answer, options.output)
         return
     verdict = answer.verdict
+    ended = answer.state if verdict is None else f"{verdict.verdict} (exit {verdict.exit_code})"
     lasted = "" if answer.seconds is None else f", {answer.seconds:g} s"
     pairs(
         [
@@ -233,7 +234,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
             ("how", f"{answer.mode}, seed {answer.seed}, tpm {answer.tpm or '-'}{lasted}"),
             *([("lab", f"{answer.hosts} hosts, {answer.vms} VMs")] if answer.hosts else []),
             ("replay of", answer.replay_of),
-            ("verdict", f"{verdict.verdict} (exit {verdict.exit_code})" if verdict else "none"),
+            ("verdict", ended),
             ("problem", answer.problem),
             ("history", f"{answer.records} records in {answer.folder}"),
         ]

@@ -26,7 +26,7 @@ NOT_HERE = frozenset(
         "describe": "run",
         "explain": "knob rules fault action entry probe op check selector guard",
         "get": "runs",
-        "kmip": "serve set-root cut-trail verify-trail cases replay",
+        "kmip": "serve set-root cut-trail verify-trail cases replay trust-flows",
         "lab": "bundle access attach detach broker-config",
         "load": "run kmip rate compare",
         "matrix": "explain",
