@@ -163,7 +163,7 @@ KILLED = (
     ),
     Killed(
         "newer_keys_not_learned",
-        f"{_VC}/test_newer_keys.py::test_it_is_recorded_and_the_vm_is_locked_while_its_host_lacks_the_key",
+        f"{_VC}/test_newer_keys.py::test_it_is_recorded_and_locks_the_vm",
         "LOCKED",
     ),
     Killed(

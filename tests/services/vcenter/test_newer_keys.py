@@ -35,7 +35,7 @@ def newer_key(rig: Rig) -> CryptoKeyId:
     return made
 
 
-def test_it_is_recorded_and_the_vm_is_locked_while_its_host_lacks_the_key(rig: Rig) -> None:
+def test_it_is_recorded_and_locks_the_vm(rig: Rig) -> None:
     new = newer_key(rig)
     vm = rig.vm_info()
     assert (vm.key, vm.missing, vm.crypto) == (new, (new,), LOCKED)
