@@ -26,6 +26,7 @@
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``certificate_ends``  which certificates of KMIP are near their end
+- ``integrity``    whether what is kept encrypted opens, at each start
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``cluster_events``  those of vSphere HA and DRS
 - ``placement``    the host on which the next VM is made, or started by DRS
