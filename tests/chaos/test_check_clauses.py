@@ -39,7 +39,7 @@ def action(op: str, type: str, vm: str = "x") -> Row:
 
 TAKEN_OUT = Finding(UNKNOWN, "no VM was made in this run")
 VM_LOST = Finding(FAIL, "1 of 1 lost, or under another key: x", (1,))
-VMS = [
+VMS: list[tuple[str, list[Row], Finding]] = [
     ("acked_vm_known", rows, finding)
     for rows, finding in (
         ([encrypted("x"), vms(x="k1")], Finding(PASS, "all 1 acknowledged VMs are known")),
@@ -85,7 +85,7 @@ def busy(grown: float, *, seconds: int, hosts: int = 1) -> list[Row]:
 
 
 LEAST = round(LEAST_S)
-RATES = [
+RATES: list[tuple[str, list[Row], Finding]] = [
     ("no_livelock", rows, finding)
     for rows, finding in (
         (busy(MOST, seconds=60), Finding(PASS, "300 requests per host and minute")),
@@ -120,7 +120,7 @@ RATES = [
     )
 ]
 
-VM_ON = {"n": 1, "wanted": "poweredOn"}
+VM_ON: dict[str, Any] = {"n": 1, "wanted": "poweredOn"}
 ASKED: Row = ("vm-01", "invoke", "vm.off_on", {"n": 1})
 NO_PAIR = Finding(UNKNOWN, "no pair of commands was undisturbed")
 ORDERS: list[tuple[str, list[Row], Finding]] = [
@@ -180,7 +180,7 @@ def leak(place: int) -> dict[str, Any]:
     return {"kind": "log", "name": "kms", "secret": "key", "form": "hex", "offset": place}
 
 
-SCANS = [
+SCANS: list[tuple[str, list[Row], Finding]] = [
     ("no_plaintext_key", rows, finding)
     for rows, finding in (
         (scan(), Finding(PASS, "9 keys in none of 10 places of 2 sorts")),
@@ -212,7 +212,7 @@ SEEN_BOTH = Finding(FAIL, "vm-01 is on a and on b", (4, 5))
 ONCE = Finding(PASS, "5 keys, each for an operation of its own")
 HA: Row = ("", "state", "staging", {"ha": ["a", "b"]})
 MIGRATES: Row = ("vm-01", "invoke", "vm.migrate", {"n": 4})
-EFFECTS = [
+EFFECTS: list[tuple[str, list[Row], Finding]] = [
     ("one_effect", rows, finding)
     for rows, finding in (
         ([HA, known.LOOK, MIGRATES, on("a", "poweredOff"), on("b"), made()], ONCE),
@@ -241,7 +241,7 @@ EFFECTS = [
     )
 ]
 
-OTHER = [
+OTHER: list[tuple[str, list[Row], Finding]] = [
     (
         "replicas_agree",
         [breaches(("k1", "b"), node="a"), breaches(("k1", "a"), node="b")],
@@ -339,7 +339,7 @@ def given_up(*rows: Row, seconds: int, cache: str = "", type: str = "ok") -> lis
 
 HAS_IT = "esxi-001 has k1 in its cache"
 NOTHING_FOUND = Finding(PASS, "1 looks for keys that were given up found none")
-GIVEN = [
+GIVEN: list[tuple[str, list[Row], Finding]] = [
     ("given_up_keys_gone", rows, finding)
     for rows, finding in (
         (given_up(seconds=120, cache="k1"), Finding(FAIL, HAS_IT, (122,))),
@@ -358,7 +358,7 @@ GIVEN = [
 ]
 
 AFTER = "event 1: h cannot get its key before a provider is unreachable"
-TOLD = [
+TOLD: list[tuple[str, list[Row], Finding]] = [
     ("told_in_order", rows, finding)
     for rows, finding in (
         ([log("asks")], Finding(FAIL, AFTER, (1,))),
@@ -393,7 +393,7 @@ def boots(count: int) -> Finding:
 
 
 CLEARED: Row = ("", "fault", "tpm.clear", known.TPM_FAULT)
-PCRS = [
+PCRS: list[tuple[str, list[Row], Finding]] = [
     ("no_unseal_under_changed_pcr", [known.SEALED, known.boot(1), *rows], finding)
     for rows, finding in (
         ([known.boot(2, "bb")], unsealed(3)),
