@@ -13,6 +13,7 @@ import pytest
 from chaos.checks import CHECKS
 from chaos.checks.no_livelock import LEAST_S, MOST
 from chaos.checks.result import CheckOutcome, Finding
+from protocol.events import EventTypeId as Id
 from tests.chaos import test_checks as known
 from tests.chaos.acked_cases import ENDING, INJECT, KEYS, heal, state
 from tests.chaos.replica_rows import replicas
@@ -414,6 +415,139 @@ PCRS: list[tuple[str, list[Row], Finding]] = [
     )
 ]
 
+
+def said(*events: str) -> Row:
+    """vCenter's log of events on host h, of VM x, by their ids."""
+    return state(
+        "event_log", told=[(event, "h", "x" if ".vm." in event else "") for event in events]
+    )
+
+
+UNATTESTED, ASKS = Id.TA_HOST_ATTEST_FAIL.value, Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR.value
+LOCKS, UNLOCKED = Id.VM_LOCKED_KMS_CLUSTER_ERROR.value, Id.VM_UNLOCKED.value
+UNREACHABLE, UNSET = Id.KMS_UNREACHABLE.value, Id.TA_HOST_ATTEST_UNSET.value
+
+
+def in_turn(count: int) -> Finding:
+    return Finding(PASS, f"{count} events, each after its cause")
+
+
+TRUST: list[tuple[str, list[Row], Finding]] = [
+    ("told_in_order", rows, finding)
+    for rows, finding in (
+        ([said(UNATTESTED, ASKS)], in_turn(2)),
+        ([said(UNSET, ASKS)], in_turn(2)),
+        ([said(Id.KMS_TA_CLUSTER_NOT_AVAILABLE.value, ASKS)], in_turn(2)),
+        ([said(Id.KMS_TA_CLUSTER_UNHEALTHY.value, ASKS)], in_turn(2)),
+        ([said(Id.KMS_NOT_BACKED_UP_AFTER_UPDATE.value, Id.KMS_ALL_BACKED_UP.value)], in_turn(2)),
+        ([TRUSTED, said(ASKS)], in_turn(1)),
+        ([TRUSTED, said(LOCKS, ASKS, UNLOCKED)], in_turn(3)),
+        (
+            [said(UNREACHABLE, ASKS, LOCKS, UNLOCKED)],
+            Finding(FAIL, "event 4: x is unlocked before its host h is safe", (1,)),
+        ),
+        (
+            [said(UNATTESTED, LOCKS)],
+            Finding(FAIL, "event 2: x is locked before a provider is unreachable", (1,)),
+        ),
+        (
+            [said(Id.HOST_CRYPTO_ENABLED.value, UNLOCKED)],
+            Finding(FAIL, "event 2: x is unlocked, and was not locked", (1,)),
+        ),
+    )
+]
+
+
+def alarms(*, rings: bool, connection: str) -> Row:
+    name = ["alarm.HostConnectionFailure"] if rings else []
+    seen = {"alarms": name, "connection": connection, "crypto": "safe"}
+    return state("alarms", hosts={"h": seen}, vms={})
+
+
+def ran(host: str, power: str = "poweredOn") -> Row:
+    return on(host, power)
+
+
+def challenges(count: int) -> list[Row]:
+    return [("vm-01", "ok", "guest.challenge", {"wrong": f"w{n}"}) for n in range(count)]
+
+
+FIRST_FIVE = "; ".join(f"w{n}" for n in range(5))
+RINGS = "and alarm.HostConnectionFailure"
+MIGRATED: Row = ("vm-01", "ok", "vm.migrate", {"n": 4})
+HA_BOTH = Finding(FAIL, "vm-01 is on a and on b", (5, 6))
+MORE: list[tuple[str, list[Row], Finding]] = [
+    ("guests_read_back", challenges(5), Finding(FAIL, FIRST_FIVE, (1, 2, 3, 4, 5))),
+    ("guests_read_back", challenges(6), Finding(FAIL, FIRST_FIVE, (1, 2, 3, 4, 5, 6))),
+    (
+        "guests_read_back",
+        [("vm-01", "ok", "vm.on", {"wrong": "x"}), known.RIGHT],
+        Finding(PASS, "1 answers, all right"),
+    ),
+    (
+        "alarms_have_causes",
+        [alarms(rings=True, connection="connected")],
+        Finding(FAIL, f"h is connected, {RINGS} stands", (1,)),
+    ),
+    (
+        "alarms_have_causes",
+        [alarms(rings=False, connection="notResponding")],
+        Finding(FAIL, f"h is notResponding, {RINGS} does not stand", (1,)),
+    ),
+    (
+        "tpm_sane",
+        [known.boot(1), CLEARED, known.boot(2, lockout=True)],
+        Finding(FAIL, "in lockout: esxi-001", (3,)),
+    ),
+    # A migration is over when it has ended, and the next look begins.
+    ("one_effect", [MIGRATES, MIGRATED, known.LOOK, HA, on("a"), on("b"), made()], HA_BOTH),
+    ("one_effect", [MIGRATES, known.LOOK, MIGRATED, HA, on("a"), on("b"), made()], ONCE),
+    ("one_effect", [MIGRATES, known.LOOK, MIGRATED, known.LOOK, on("a"), on("b"), made()], HA_BOTH),
+    ("one_effect", [MIGRATES, known.LOOK, HA, on("a"), on("b"), MIGRATED, made()], ONCE),
+    (
+        "one_host_per_vm",
+        [ran("a"), ran("b", "poweredOff"), known.LOOK] * 2,
+        Finding(PASS, "each VM that ran had one host"),
+    ),
+    (
+        "one_host_per_vm",
+        [ran("a"), ran("b"), known.LOOK] * 2,
+        Finding(FAIL, "vm-01 runs on a and b at 6 s", (4, 5)),
+    ),
+    (
+        "lock_given_back",
+        [("vm-01", "info", "vm.on", {"kept": "x"})],
+        Finding(UNKNOWN, "no VM was started on another host"),
+    ),
+    (
+        "replicas_agree",
+        [*replicas(a={"k1": 1}, b={"k1": 1}), *replicas(c={"k2": 2}, d={})],
+        Finding(FAIL, "1 of 1 keys differ: k2 is not on d", (3, 4)),
+    ),
+    (
+        "given_up_keys_gone",
+        [
+            ("vm-01", "ok", "vm.come_and_go", {"gone": "k1"}),
+            *known.LATER,
+            *known.LATER,
+            *known.LATER,
+            held(cache="k1"),
+        ],
+        Finding(FAIL, HAS_IT, (362,)),
+    ),
+    (
+        "given_up_keys_gone",
+        [
+            ("vm-01", "ok", "vm.come_and_go", {"gone": "k1"}),
+            *known.LATER,
+            *known.LATER,
+            *known.LATER[:118],
+            held(cache="k1"),
+        ],
+        Finding(UNKNOWN, GIVEN_UP),
+    ),
+]
+
 CASES: list[tuple[str, list[Row], Finding]] = [
     *KEYS,
     *VMS,
@@ -425,6 +559,8 @@ CASES: list[tuple[str, list[Row], Finding]] = [
     *GIVEN,
     *TOLD,
     *PCRS,
+    *TRUST,
+    *MORE,
 ]
 
 
