@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 
 from protocol import terms
@@ -356,12 +358,45 @@ async def test_query_tells_what_is_so(server: Server) -> None:
     assert set(told.operation) == set(SPOKEN)
     assert told.object_type == (ObjectType.SYMMETRIC_KEY,)
     assert told.vendor_identification == "keystead"
-    assert len(told.capability_information) == 1
-    old = Client(server, minor=1)
-    told = await old.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
-    assert told.capability_information == ()
-    nothing = await client.ask(QueryRequest(query_function=()), QueryResponse)
-    assert nothing == QueryResponse()
+    assert told.server_information is not None
+    [named] = told.server_information.items()
+    assert named.value == f"keystead {metadata.version('keystead')}"
+    [generator] = told.rng_parameters
+    assert [(one.tag, one.value) for one in generator.items()] == [(Tag.RNG_ALGORITHM, 1)]
+    assert told.profile_information == ()
+    assert [(one.tag, one.value) for one in told.capability_information[0].items()] == [
+        (Tag.STREAMING_CAPABILITY, False),
+        (Tag.ASYNCHRONOUS_CAPABILITY, False),
+        (Tag.ATTESTATION_CAPABILITY, False),
+        (Tag.BATCH_UNDO_CAPABILITY, True),
+        (Tag.BATCH_CONTINUE_CAPABILITY, True),
+        (Tag.UNWRAP_MODE, 1),
+        (Tag.DESTROY_ACTION, 1),
+        (Tag.SHREDDING_ALGORITHM, 1),
+        (Tag.RNG_MODE, 1),
+    ]
+
+
+@pytest.mark.parametrize("minor", range(5))
+async def test_query_tells_what_the_version_of_its_request_knows(
+    server: Server, minor: int
+) -> None:
+    client = Client(server, minor=minor)
+    told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    later: dict[int, int] = {
+        Operation.DISCOVER_VERSIONS: 1,
+        Operation.ENCRYPT: 2,
+        Operation.DECRYPT: 2,
+    }
+    assert set(told.operation) == {one for one in SPOKEN if later.get(one, 0) <= minor}
+    assert told.server_information is not None
+    assert len(told.rng_parameters) == (minor >= 3)
+    fields = [len(one.items()) for one in told.capability_information]
+    assert fields == {3: [7], 4: [9]}.get(minor, [])
+
+
+async def test_query_without_a_function_is_no_message(server: Server) -> None:
+    assert await Client(server).refused(QueryRequest()) is ResultReason.INVALID_MESSAGE
 
 
 async def test_who_may_not(server: Server) -> None:
@@ -376,7 +411,7 @@ async def test_who_may_not(server: Server) -> None:
     ):
         assert await other.refused(payload) is ResultReason.ITEM_NOT_FOUND
         assert await Client(server, NOBODY).refused(payload) is ResultReason.PERMISSION_DENIED
-    for question in (DiscoverVersionsRequest(), QueryRequest()):
+    for question in (DiscoverVersionsRequest(), QueryRequest(query_function=(1,))):
         assert await Client(server, NOBODY).refused(question) is ResultReason.PERMISSION_DENIED
     assert (await Client(server, OWNER).refused(GetRequest(unique_identifier="?"))) is (
         ResultReason.ITEM_NOT_FOUND

@@ -297,7 +297,7 @@ def version_of(text: str) -> ProtocolVersion:
 SPOKEN: Final[dict[int, Spoken]] = {
     Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverVersions(), _versions),
     Operation.QUERY: Spoken(
-        lambda _: o.Query(),
+        querying.read,
         lambda asked, _: querying.answer(asked.payload.query_function, SPOKEN, asked.minor),
     ),
     Operation.CREATE: Spoken(keys.create, keys.created),
