@@ -44,7 +44,8 @@ reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (hos
 ``ha.not_configured`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
-``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
+``vm.unlocked`` (vm, host, event, keys), ``vm.keys_learned`` (vm, host, old, new),
+``provider.contact`` (provider, server, reachable),
 ``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
 (reason), ``vm.untidy`` / ``vm.relocation_open`` / ``vm.move_open`` (vm, reason).
 """
