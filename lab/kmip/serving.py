@@ -35,6 +35,7 @@ from services.kms.identities import Identity
 from services.kms.ids import IdScheme
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import CONNECTIONS, Listener
 
 SPARE_FILES: Final = 640
@@ -85,7 +86,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates,
     KS-USE-003 for a passphrase that lacks or is another one.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
+    withhold_memory()
     with locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or _made(settings)
@@ -169,12 +170,14 @@ async def _identified(
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
     local = caller_at(server.service.config, server.node.name, local=True)
-    trusted = [(file, settings.role) for file in settings.trust]
+    trusted = [(file, settings.role, settings.scope) for file in settings.trust]
     if files.client is not None and not admission.all():
-        trusted.insert(0, (files.client, KmsRole.OWNER))
-    for file, role in trusted:
+        # With --trust, the scope is that of its clients only.
+        scope = DEFAULT_SCOPE if settings.trust else settings.scope
+        trusted.insert(0, (files.client, KmsRole.OWNER, scope))
+    for file, role, scope in trusted:
         [certificate, *_] = certificates.certificates(file)
-        await admission.trust(local, certificate, role, settings.scope)
+        await admission.trust(local, certificate, role, scope)
     for file in settings.revoke:
         [certificate, *_] = certificates.certificates(file)
         try:

@@ -162,6 +162,11 @@ KILLED = (
         "exit_code=0",
     ),
     Killed(
+        "newer_keys_not_learned",
+        f"{_VC}/test_newer_keys.py::test_it_is_recorded_and_locks_the_vm",
+        "LOCKED",
+    ),
+    Killed(
         "invalid_vm_cloned",
         f"{_VC}/test_invalid_vms.py::test_no_other_task_is_done_on_it[CloneVm]",
         "isinstance(error, InvalidVmState)",
@@ -190,11 +195,6 @@ KILLED = (
         "waits_for_vcenter",
         f"{_ESX}/test_autostart.py::test_a_running_vm_comes_back_with_persistence_and_nobody_else",
         "poweredO",
-    ),
-    Killed(
-        "datastore_lock_ignored",
-        f"{_ESX}/test_autostart.py::test_a_vm_that_runs_elsewhere_meanwhile_is_left_alone",
-        "poweredOn",
     ),
     Killed(
         "guest_answers_from_memory",
