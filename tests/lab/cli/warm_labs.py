@@ -39,8 +39,9 @@ def spawned(start: Start, progress: int, lock: int) -> Copy:
     assert threads() == 1, threads()
     pid = os.fork()
     if pid == 0:
-        os.environ["KEYSTEAD_STATE_HOME"] = str(state_home())
-        _live([start.folder.name, str(progress), str(lock)], output, {progress, lock})
+        home = str(state_home())
+        os.environ["KEYSTEAD_STATE_HOME"] = home
+        _live([start.folder.name, str(progress), str(lock), home], output, {progress, lock})
     os.close(output)
     return Copy(pid)
 

@@ -22,6 +22,7 @@ from services.runtime.forking.child import be_seen_as
 from services.runtime.forking.connection import Connection, ForkFailed, Line
 from services.runtime.forking.packets import MARK
 from services.runtime.forking.torn import descriptors
+from services.runtime.forking.withheld import withhold_memory
 from tests.lab.cli.posing import pose
 
 _LIMIT_S = 60.0
@@ -130,6 +131,7 @@ def serve(order: dict[str, Any], control: int, log: int) -> NoReturn:
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["environment"])
+        withhold_memory()
         pose([sys.executable, "-c", "", MARK], os.environ)
         be_seen_as("keystead-fork")
 
