@@ -30,12 +30,13 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--changed | --map | --slow | --sweeps | --mutants | --again]
+Usage: ./keystead test [--all | --changed | --map | --slow | --sweeps | --mutants | --again]
        ./keystead test ARGUMENTS OF PYTEST
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
 
+    --all      the same with the slow tests among the others, as continuous integration does
     --changed  tests that use what has changed since the last --map, and new ones
     --map      all tests, noting which functions and files each of them uses
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
