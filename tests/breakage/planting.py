@@ -22,7 +22,7 @@ _CALL = f"__import__({__name__!r}, fromlist=['reached']).reached.add"
 
 def plant(bug: Bug) -> None:
     """Put it in. ``LookupError`` when the process has no such function."""
-    _exchange(bug.path, broken(bug), {bug.function})
+    exchange(bug.path, broken(bug), {bug.function})
 
 
 def probe(bugs: Sequence[Bug]) -> None:
@@ -30,10 +30,12 @@ def probe(bugs: Sequence[Bug]) -> None:
     numbered = sorted(enumerate(bugs), key=lambda one: one[1].path)
     for path, group in groupby(numbered, key=lambda one: one[1].path):
         some = list(group)
-        _exchange(path, probed(path, some, _CALL), {bug.function for _, bug in some})
+        exchange(path, probed(path, some, _CALL), {bug.function for _, bug in some})
 
 
-def _exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
+def exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
+    """From now on these functions of the file are as they are in the tree. ``LookupError`` when the
+    process does not have one of them."""
     importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     file = str(ROOT / path)
     new = {
