@@ -1,8 +1,8 @@
 """The clauses of a judge, read from its code, and which of them its tests have seen both ways.
 
-A clause is what can turn a decision: a comparison, an operand of ``and`` and ``or``, the condition of a
-branch or a filter. Its tests must have it come out true and come out false; of a ``case`` it is
-enough that it was taken. A judge that is never lied to about a clause may as well not have it.
+A clause is what can turn a decision: a comparison, an operand of ``and`` and ``or``, the condition
+of a branch or a filter. Its tests must have it come out true and come out false; of a ``case`` it
+is enough that it was taken. A judge that is never lied to about a clause may as well not have it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from tests.breakage.bugs import ROOT
 from tests.breakage.planting import exchange
 
-_CALL: Final = f"__import__({__name__!r}, fromlist=['seen']).seen"
+_CALL: Final = "_of_a_clause"  # a global of each judge
 _seen: dict[tuple[str, int], set[bool]] = defaultdict(set)
 
 
@@ -36,7 +36,8 @@ def unseen(paths: Sequence[str], tests: Sequence[str]) -> list[str]:
         marker = _Marker(path)
         marker.visit(tree)
         clauses[path] = marker.clauses
-        exchange(path, ast.fix_missing_locations(tree), marker.functions)
+        module = exchange(path, ast.fix_missing_locations(tree), marker.functions)
+        vars(module)[_CALL] = seen
     failed = [outcome for outcome in run_tests("", tuple(tests)) if not outcome.passed]
     assert not failed, failed[0].told
     return [

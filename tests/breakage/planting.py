@@ -11,7 +11,7 @@ import gc
 import importlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 from tests.breakage.bugs import ROOT, Bug, broken, probed
 
@@ -33,10 +33,12 @@ def probe(bugs: Sequence[Bug]) -> None:
         exchange(path, probed(path, some, _CALL), {bug.function for _, bug in some})
 
 
-def exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
-    """From now on these functions of the file are as they are in the tree. ``LookupError`` when the
-    process does not have one of them."""
-    importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+def exchange(path: str, tree: ast.Module, functions: set[str]) -> ModuleType:
+    """From now on these functions of the file's module are as they are in the tree. ``LookupError``
+    when the process does not have one of them."""
+    module = importlib.import_module(
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    )
     file = str(ROOT / path)
     new = {
         (code.co_qualname, code.co_firstlineno): code
@@ -53,6 +55,7 @@ def exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
                 left.discard(code.co_qualname)
     if left:
         raise LookupError(f"{path} has no function {', '.join(sorted(left))} to be broken")
+    return module
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -489,6 +489,7 @@ MORE: list[tuple[str, list[Row], Finding]] = [
         "accepted_order_kept",
         [
             ASKED,
+            ("vm-01", "invoke", "guest.challenge", {"n": 2}),
             ("vm-01", "ok", "guest.challenge", {"n": 1}),
             ("vm-01", "ok", "vm.off_on", {**VM_ON, "left": "poweredOn"}),
         ],

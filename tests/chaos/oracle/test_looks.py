@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import GRACE_S, Breach, last_look
+from chaos.checks.states import GRACE_S, REFUSED, Breach, last_look
 from chaos.checks.truth_table import NOT_REASONED, truth_table
 from chaos.history import Record
 from chaos.oracle.fold.answers import Allowed
+from tests.chaos.oracle.acts import act
 from tests.chaos.oracle.histories import Row, Story, dark, locked
 from tests.chaos.oracle.lying_runs import NO_GUEST
 from tests.chaos.oracle.test_truth_table_check import held, records
@@ -28,7 +31,7 @@ def at_first(story: Story, *rows: Row) -> Story:
 
 def test_a_guest_and_a_power_on_of_a_vm_that_nobody_has_are_held_against_nobody() -> None:
     story = Story(persistence=True).cut().challenge("ghost", NO_GUEST)
-    story.op("invoke", "ghost", "vm.on", n=7).op("info", "ghost", "vm.on", n=7, error=NO_KEY)
+    story.op("info", "ghost", "vm.on", n=7, error=NO_KEY)
     assert held(story.passes(40)).result is PASS
 
 
@@ -70,9 +73,9 @@ def test_a_guest_that_answers_has_the_grace_after_its_key_was_gone(
     assert held(story.passes(40)).result is result
 
 
-def back_again() -> Story:
+def back_again(**lab: Any) -> Story:
     """The key server is there again, and so are host and VM."""
-    story = locked(dark(persistence=False)).heal("wan").passes(5).host("esxi-001", "safe")
+    story = locked(dark(persistence=False, **lab)).heal("wan").passes(5).host("esxi-001", "safe")
     return story.vm("vm-01", "esxi-001", "off").passes(1)
 
 
@@ -84,7 +87,21 @@ def test_a_mark_and_a_power_on_without_a_key_have_the_grace_after_the_lock(
     assert held(marked).result is result, held(marked).text
     refused = back_again().passes(seconds).op("invoke", "vm-01", "vm.on", n=8)
     refused.op("info", "vm-01", "vm.on", n=8, error=NO_KEY).passes(2)
-    assert held(refused).result is result, held(refused).text
+    assert (REFUSED in held(refused).text) is (result is FAIL), held(refused).text
+
+
+def test_where_drs_chooses_the_host_a_lack_of_a_key_says_nothing_of_the_one_before() -> None:
+    story = back_again(drs=True).passes(GRACE + 10).op("invoke", "vm-01", "vm.on", n=8)
+    story.op("info", "vm-01", "vm.on", n=8, error=NO_KEY).passes(2)
+    assert REFUSED not in held(story).text
+
+
+def test_acts_of_administrators_are_something_to_hold_a_run_against() -> None:
+    story = act(Story(persistence=True), "vcenter.backup", 11, backup="monday").passes(5)
+    found = held(story)
+    assert found.result is PASS
+    assert found.text == "45 looks under 0 faults and 1 acts of administrators"
+    assert no_needless_outage(records(story)).result is UNKNOWN, "nothing was wrong"
 
 
 def test_more_of_the_same_history_is_judged_anew() -> None:
