@@ -125,8 +125,9 @@ def migrated(
 
 
 GOOD["migrated, and restarted by HA where it was"] = migrated()
+CYCLED_AT = 10.2
 CYCLED = [
-    {"t": 9.2 + on, "vm": "vm-01", "host": HOST, "boot": 1, "power": power}
+    {"t": CYCLED_AT - 1 + on, "vm": "vm-01", "host": HOST, "boot": 1, "power": power}
     for on, power in enumerate((OFF, ON))
 ]
 GOOD["migrated just after a cycle, and restarted by HA"] = [
@@ -149,7 +150,6 @@ def found_there(at: float, *changes: dict[str, Any]) -> list[Event]:
     ]
 
 
-CYCLED_AT = CYCLED[1]["t"]
 GOOD["found on another host, and restarted by HA"] = found_there(20.0)
 GOOD["found there as long after a change as a look takes"] = found_there(
     CYCLED_AT + LATE_S, *CYCLED

@@ -156,9 +156,15 @@ def test_without_a_vm_there_was_no_outage_to_judge() -> None:
 
 @pytest.mark.parametrize("knob", NOT_REASONED)
 def test_a_lab_with_an_answer_that_is_not_reasoned_about_is_unknown(knob: str) -> None:
+    def lab(value: Any) -> Story:
+        knobs: dict[str, Any] = {knob: value}
+        return Story(persistence=True, **knobs)
+
     usual = NOT_REASONED[knob]
-    assert held(Story(persistence=True, **{knob: usual}).cut().passes(10)).result is PASS
-    other = not usual if isinstance(usual, bool) else 5.0 if isinstance(usual, float) else "all"
-    found = held(Story(persistence=True, **{knob: other}).cut().passes(10))
+    assert held(lab(usual).cut().passes(10)).result is PASS
+    other: Any = (
+        not usual if isinstance(usual, bool) else 5.0 if isinstance(usual, float) else "all"
+    )
+    found = held(lab(other).cut().passes(10))
     text = f"the oracle does not reason about {knob} at another value than usual"
     assert found == Finding(UNKNOWN, text)
