@@ -94,6 +94,11 @@ class BusPort(Bus, WireSink):
         """How often the broker refused this life a subject: it spoke or listened as another."""
         return self._wire.violations
 
+    @property
+    def overruns(self) -> int:
+        """Requests that this life has dropped unread; see ``Wire.overruns``."""
+        return self._wire.overruns
+
     # ---- life ---------------------------------------------------------------------------
 
     async def open(self) -> bool:

@@ -111,6 +111,7 @@ class Machine:
             for name, value in (
                 *self._runner.bus.counters.items(),
                 *(() if streams is None else streams.counters.items()),
+                *((("overruns", overruns),) if (overruns := self._runner.bus.overruns) else ()),
                 ("internal_errors", self._runner.internal_errors),
                 ("violations", self._runner.bus.violations),
             ):

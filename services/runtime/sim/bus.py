@@ -264,7 +264,7 @@ class SimWire:
         self.life = life
         self.context = context_of(life)
         self.closed = False
-        self.violations = 0
+        self.violations = self.overruns = 0
         self.losses = 0
         self.sink_errors = 0
         self._broker = broker
