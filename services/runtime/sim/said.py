@@ -126,7 +126,7 @@ def difference(first: bytes, second: bytes) -> str:
 def parting(first: Any, second: Any) -> str:
     """The first place at which two different values (plain data) part, in words."""
     path, mine, other = _parting(first, second, "")
-    return f"{path or 'it'} is {_shown(mine)} in one run and {_shown(other)} in the other"
+    return f"{path or 'it'} is {_format_value(mine)} in one run and {_format_value(other)} in the other"
 
 
 def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
@@ -143,6 +143,6 @@ def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
     return path, first, second
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     found = msgspec.json.encode(value).decode()
     return found if len(found) <= 200 else f"{found[:200]} ..."
