@@ -126,7 +126,8 @@ def difference(first: bytes, second: bytes) -> str:
 def parting(first: Any, second: Any) -> str:
     """The first place at which two different values (plain data) part, in words."""
     path, mine, other = _parting(first, second, "")
-    return f"{path or 'it'} is {_format_value(mine)} in one run and {_format_value(other)} in the other"
+    one, two = _format_value(mine), _format_value(other)
+    return f"{path or 'it'} is {one} in one run and {two} in the other"
 
 
 def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
