@@ -11,8 +11,7 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
-from chaos.keeper import FaultKeeper, HealReport
-from chaos.kept import FaultState
+from chaos.keeper import FaultKeeper, FaultState, HealReport
 from chaos.lab import Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
