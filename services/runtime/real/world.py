@@ -188,7 +188,7 @@ class LabWorld(World):
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         """The lab keeps no trace; its log has the same."""
 
-    async def ended(self, life: Incarnation, way: WayDown) -> None:
+    async def end_life(self, life: Incarnation, way: WayDown) -> None:
         device = self._devices.get(life.node)
         if device is not None and device.powered:
             device.cut_power()
