@@ -1,8 +1,8 @@
 """``./keystead test``: linters, types and contracts beside pytest, and one verdict.
 
 ``--all`` does the same with the slow tests among the others. The other runs have tests only:
-``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``, and
-``--again`` for what failed last. Everything else goes to pytest as it is.
+``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
+``--breakage``, and ``--again`` for what failed last. Everything else goes to pytest as it is.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ def main(arguments: Sequence[str]) -> int:
             command = (*_PYTEST, "--lf", "--lfnf=none", "--name-flaky")
         case ["--mutants", *patterns]:
             command = (sys.executable, "-m", "tests.mutations.mutants", *patterns)
+        case ["--breakage", *options]:
+            command = (sys.executable, "-m", "tests.breakage", *options)
         case _:
             command = (*_PYTEST, *arguments)
     os.execv(command[0], command)  # noqa: S606
