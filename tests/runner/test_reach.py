@@ -38,7 +38,7 @@ TESTS = """
     def test_one(): assert product.one() == 1
     def test_two(): assert product.two() == 5
     def test_area(): assert product.Shape().area() == [1, 2]
-    def test_page(): assert (HERE / "page.md").read_text()
+    def test_page(): assert (HERE / "page.txt").read_text()
     def test_pages(): assert len([*HERE.joinpath("pages").iterdir()]) >= 0
     def test_in_another_process():
         program = "from lab import product; product.one()"
@@ -58,8 +58,8 @@ class Project:
         self.write("lab/__init__.py", "")
         self.write("lab/product.py", PRODUCT)
         self.write("tests/test_product.py", TESTS)
-        self.write("page.md", "a page")
-        self.write("pages/first.md", "the first")
+        self.write("page.txt", "a page")
+        self.write("pages/first.txt", "the first")
         self.write(".gitignore", "__pycache__\n.pytest_cache\n")
         self.suite = Suite(folder)
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
@@ -118,7 +118,7 @@ def copied(project: Project, tmp_path: Path) -> Project:
             {"one", "two", "area", "in_another_process", "page", "pages"},
             id="module",
         ),
-        pytest.param("page.md", "page", "text", {"page"}, id="file"),
+        pytest.param("page.txt", "page", "text", {"page"}, id="file"),
         pytest.param(
             "tests/test_product.py", "product.one() == 1", "product.one() > 0", {"one"}, id="test"
         ),
@@ -133,7 +133,7 @@ def test_what_uses_a_change_is_run(
 
 def test_new_tests_and_new_files_are_run(copied: Project) -> None:
     copied.write("tests/test_more.py", "def test_new(): pass\n")
-    copied.write("pages/second.md", "the second")
+    copied.write("pages/second.txt", "the second")
     assert copied.run("--changed") == {"test_new", "test_pages"}
 
 
