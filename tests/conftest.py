@@ -80,8 +80,8 @@ def pytest_collection_finish() -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Workers share the process from which commands are forked: it is there before them."""
     option = session.config.option
-    if option.workers == "0" or option.collectonly:
-        return
+    if option.workers == "0" or option.collectonly or option.map:
+        return  # each worker has its own when it notes what its tests use
     if any(item.get_closest_marker("lab") is not None for item in session.items):
         from tests.lab.cli import warm
 

@@ -9,11 +9,13 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.reached.site import tracing
 from tests.runner import reach
 from tests.runner.durations import CACHE_KEY, Durations, stored
 from tests.runner.pool import Pool
@@ -80,6 +82,9 @@ class Runner:
         self._cache: pytest.Cache | None = getattr(config, "cache", None)  # no:cacheprovider
         measured = self._cache.get(CACHE_KEY, {}) if self._cache is not None else {}
         self._durations = Durations(measured, stored())
+        self._map = reach.new() if config.getoption("--map") else None
+        if self._map is not None:
+            tracing.begin()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -93,13 +98,26 @@ class Runner:
         units = units_of(session.items, self._durations.expected)
         self._say_forecast(forecast(units, workers))
         self._prepare(session)
-        mapped = reach.new() if option.map else None
+        mapped = self._map
         self._pool = Pool(session, units, workers, mapped)
         self._pool.run()
         if mapped is not None and self._cache is not None:
-            mapped.share({module_of(i.nodeid) for i in session.items if shares_fixtures(i)})
+            shared = {module_of(item.nodeid) for item in session.items if shares_fixtures(item)}
+            mapped.finish(shared, self._failed)
             mapped.write(self._map_file(self._cache))
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        if self._map is None or not isinstance(collector, pytest.Module):
+            return (yield)
+        self._map.note_collection("", tracing.take())
+        try:
+            return (yield)
+        finally:
+            self._map.note_collection(module_of(collector.nodeid), tracing.take())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(

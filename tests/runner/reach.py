@@ -4,20 +4,31 @@
 and open (``tests.reached.site.tracing``). It lies in pytest's cache, not in git: it is of this
 checkout. A change is compared with the tree as it was then, function by function.
 
-What a process does that several tests share is counted for all tests of that module.
+What a process or a fixture does that several tests share is counted for all tests of that module;
+what lasts longer, for all tests. A test that failed while the map was made is not in it, so that it
+runs again. Where it cannot be known which tests use what has changed, all run.
 """
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
 import msgspec
 
-from tests.runner.sources import EVERYTHING, Change, Tree, difference, importers, tree_of
+from tests.reached.site.tracing import ALWAYS, ANY_FOLDER, BY
+from tests.runner.sources import (
+    Change,
+    Tree,
+    concerns_all,
+    difference,
+    folders_of,
+    importers,
+    module_name,
+    tree_of,
+)
 from tests.runner.units import module_of
 
 NAME = "reach.map"
@@ -29,44 +40,77 @@ class Stored(msgspec.Struct):
     tree: Tree
     tests: list[str]
     reach: dict[str, list[int]]
-    made: float
+    lasting: dict[str, list[str]]
+    always: list[str]
 
 
 class Reach:
-    """A map while it is made, or as it was read."""
+    """A map while it is made, or as it was read.
 
-    def __init__(self, tree: Tree, made: float) -> None:
-        self.tree, self.made = tree, made
+    ``lasting``: by key, the modules that use it for all who use them. ``always``: keys that every
+    test may use.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
         self.tests: set[str] = set()
+        self.lasting: dict[str, set[str]] = defaultdict(set)
+        self.always: set[str] = set()
         self._reaching: dict[str, set[str]] = defaultdict(set)
+        self._of_modules: dict[str, set[str]] = {}
 
     def note(self, test: str, keys: Iterable[str]) -> None:
         """The test used all of these."""
         self.tests.add(test)
-        for key in keys:
+        for key in self._without_lasting(keys):
             self._reaching[key].add(test)
+
+    def note_collection(self, module: str, keys: Iterable[str]) -> None:
+        """Collecting the tests of this module used all of these; of no module when it is empty."""
+        used = self._without_lasting(keys)
+        if module:
+            self._of_modules[module] = used
+        else:  # pytest itself lists the folders of tests
+            self.always |= {key for key in used if not key.startswith("list ")}
+
+    def _without_lasting(self, keys: Iterable[str]) -> set[str]:
+        left = set()
+        for key in keys:
+            if key.startswith(BY):
+                module, _, used = key.removeprefix(BY).partition(" ")
+                self.lasting[used].add(module)
+            elif key.startswith(ALWAYS):
+                self.always.add(key.removeprefix(ALWAYS))
+            else:
+                left.add(key)
+        return left
 
     def reaching(self, key: str) -> set[str]:
         """Tests that used it."""
         return self._reaching.get(key, set())
 
-    def used_of(self, path: str) -> set[str]:
-        """Tests that called any function of this file."""
-        prefix = f"{path}::"
-        return {
-            test for key, all_ in self._reaching.items() if key.startswith(prefix) for test in all_
-        }
+    def used_of(self, paths: Set[str]) -> set[str]:
+        """Tests that called any function of these files."""
+        found: set[str] = set()
+        for key, tests in self._reaching.items():
+            if key.partition("::")[0] in paths:
+                found |= tests
+        return found
 
-    def share(self, modules: Iterable[str]) -> None:
-        """In these modules each test counts as using what any of them used."""
-        shared = set(modules)
+    def finish(self, shared: Set[str], failed: Set[str]) -> None:
+        """``shared``: modules of which each test counts as using what any of them used."""
         by_module: dict[str, set[str]] = defaultdict(set)
         for test in self.tests:
-            if module_of(test) in shared:
-                by_module[module_of(test)].add(test)
+            by_module[module_of(test)].add(test)
         for tests in self._reaching.values():
             for module in {module_of(test) for test in tests} & shared:
                 tests |= by_module[module]
+        for module, keys in self._of_modules.items():
+            for key in keys:
+                self._reaching[key] |= by_module[module]
+        self.tests -= failed
+        for tests in self._reaching.values():
+            tests -= failed
 
     def write(self, path: Path) -> None:
         order = sorted(self.tests)
@@ -74,7 +118,9 @@ class Reach:
         reach = {
             key: _steps(sorted(place[t] for t in all_)) for key, all_ in self._reaching.items()
         }
-        data = msgspec.msgpack.encode(Stored(self.tree, order, reach, self.made))
+        lasting = {key: sorted(modules) for key, modules in self.lasting.items()}
+        stored = Stored(self.tree, order, reach, lasting, sorted(self.always))
+        data = msgspec.msgpack.encode(stored)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(zlib.compress(data, 6))
 
@@ -85,8 +131,9 @@ def read(path: Path) -> Reach | None:
         stored = msgspec.msgpack.decode(zlib.decompress(path.read_bytes()), type=Stored)
     except (OSError, zlib.error, msgspec.DecodeError):
         return None
-    made = Reach(stored.tree, stored.made)
-    made.tests = set(stored.tests)
+    made = Reach(stored.tree)
+    made.tests, made.always = set(stored.tests), set(stored.always)
+    made.lasting.update({key: set(modules) for key, modules in stored.lasting.items()})
     for key, steps in stored.reach.items():
         last = 0
         for step in steps:
@@ -97,7 +144,7 @@ def read(path: Path) -> Reach | None:
 
 def new() -> Reach:
     """An empty map of the tree as it is now."""
-    return Reach(tree_of({}), time.time())
+    return Reach(tree_of({}))
 
 
 def _steps(places: list[int]) -> list[int]:
@@ -122,16 +169,34 @@ def selection(reach: Reach, tree: Callable[[Tree], Tree] = tree_of) -> Selection
     now = tree(reach.tree)
     change = difference(reach.tree, now)
     known = frozenset(reach.tests)
-    for path in sorted(change.paths):
-        if path.startswith(EVERYTHING):
-            return Selection(change, known, known, f"{path} has changed")
-    wanted: set[str] = set()
-    for key in change.functions:
-        wanted |= reach.reaching(key)
-    for path in change.modules | importers(now, change.modules):
-        wanted |= reach.used_of(path)
-    for path in change.paths:
-        wanted |= reach.reaching(f"file {path}")
+    keys = _keys_of(change)
+    modules = change.modules.union(*(reach.lasting.get(key, ()) for key in keys))
+    modules |= importers((reach.tree, now), modules)
+    keys |= {f"import {module_name(path)}" for path in modules}
+    wanted = reach.used_of(modules).union(*map(reach.reaching, keys))
+    why = _why_all(reach, change)
+    return Selection(change, known, known if why else frozenset(wanted), why)
+
+
+def _keys_of(change: Change) -> set[str]:
+    """What tests note that use something that has changed."""
+    keys = {*change.functions, *(f"file {path}" for path in change.paths)}
     for path in change.came_or_went:
-        wanted |= reach.reaching(f"list {path.rpartition('/')[0]}")
-    return Selection(change, known, frozenset(wanted))
+        keys |= {f"list {folder}" for folder in folders_of(path)} | {ANY_FOLDER}
+    return keys
+
+
+def _why_all(reach: Reach, change: Change) -> str:
+    """Why all tests must run; empty when those suffice that are known to use what has changed."""
+    for path in sorted(change.paths):
+        if concerns_all(path):
+            return f"{path} has changed"
+    for key in sorted(_keys_of(change) & reach.always):
+        return f"{key} has changed, which is used for more than one test"
+    for path in sorted(path for path in change.paths if not path.endswith(".py")):
+        seen = {f"file {path}"}
+        if path in change.came_or_went:
+            seen |= {f"list {folder}" for folder in folders_of(path)[:1]}
+        if not any(reach.reaching(key) or key in reach.lasting for key in seen):
+            return f"it is not known which tests use {path}"
+    return ""

@@ -10,14 +10,25 @@ from __future__ import annotations
 import ast
 import hashlib
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERYTHING = ("pyproject.toml", "requirements.lock", "tests/conftest.py", "tests/runner/")
-"""A change of one of these may change any test."""
+_FOR_ALL = ("pyproject.toml", "requirements", "keystead", "bootstrap/", ".ci/", "tests/runner/")
+"""A change of what begins so may change any test; programs of the shell note nothing."""
+
+
+def concerns_all(path: str) -> bool:
+    """Whether a change of this file may change any test."""
+    return path.startswith(_FOR_ALL) or path.rpartition("/")[2] == "conftest.py"
+
+
+def folders_of(path: str) -> list[str]:
+    """Its folder, and those above, up to the root, which is empty."""
+    return [str(folder) if str(folder) != "." else "" for folder in PurePath(path).parents]
 
 
 class File(msgspec.Struct, frozen=True):
@@ -145,7 +156,17 @@ def module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def importers(tree: Tree, modules: frozenset[str]) -> frozenset[str]:
-    """Paths of files that import one of these modules, given by path."""
-    names = {module_name(path) for path in modules}
-    return frozenset(path for path, file in tree.items() if names.intersection(file.imports))
+def importers(trees: Iterable[Tree], modules: Iterable[str]) -> frozenset[str]:
+    """Paths of files that import one of these modules, given by path, themselves or by others."""
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for tree in trees:
+        for path, file in tree.items():
+            for name in file.imports:
+                by_name[name].add(path)
+    found: set[str] = set()
+    left = [*modules]
+    while left:
+        new = by_name.get(module_name(left.pop()), set()) - found
+        found |= new
+        left += new
+    return frozenset(found)

@@ -14,6 +14,7 @@ import atexit
 import os
 import signal
 import traceback
+from collections.abc import Generator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,11 +64,29 @@ class _Tracing:
         log.touch()
         os.environ[tracing.LOG] = str(log)
         self._log = log.open()
+        self._taken: set[str] = set()
         tracing.begin()
 
     def take(self) -> set[str]:
         """What was used since the last time."""
-        return tracing.take() | set(self._log.read().splitlines())
+        self._collect()
+        taken, self._taken = self._taken, set()
+        return taken
+
+    def _collect(self, prefix: str = "") -> None:
+        used = tracing.take() | set(self._log.read().splitlines())
+        self._taken |= {key if key.startswith(tracing.BY) else prefix + key for key in used}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        """What lives as long as the session is made for the first test that asks, and for all."""
+        if fixturedef.scope != "session":
+            return (yield)
+        self._collect()
+        try:
+            return (yield)
+        finally:
+            self._collect(tracing.ALWAYS)
 
 
 def live(
@@ -80,6 +99,8 @@ def live(
         session.config.pluginmanager.register(_Telling(session.config, line))
         factory: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
         used = _Tracing(factory.getbasetemp() / "used") if traced else None
+        if used is not None:
+            session.config.pluginmanager.register(used)
         try:
             _serve(session, line, used)
         except (EOFError, BrokenPipeError):
