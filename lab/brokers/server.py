@@ -36,7 +36,7 @@ from lab.brokers.configuration import (
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.looks import clients_at, routes_at, server_name
 from lab.brokers.program import find_server
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from services.runtime.real.files import replace_file
 
 _START_LIMIT_S = 15.0  # far above the usual 0.05 s: a loaded machine is not an error

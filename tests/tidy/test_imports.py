@@ -32,7 +32,7 @@ BUDGET = {
     # Asked in every container every few seconds.
     "lab.machines.checkup": (*_PEOPLE, "asyncio", "msgspec", "nats", "ssl", "services"),
     # Thirty containers begin with it on two cores.
-    "lab.machines.joining": (*_PEOPLE, "chaos.faults", "lab.topology.lab_file"),
+    "lab.members.joining": (*_PEOPLE, "chaos.faults", "lab.topology.lab_file"),
     # Alone in a container, a host's process has its own service only.
     "services.esxi.service": (*_PEOPLE, "chaos", "lab", "nats", "services.kms.service"),
     "protocol": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "lab"),

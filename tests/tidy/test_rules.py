@@ -210,7 +210,7 @@ def test_a_service_does_not_reach_around_its_ports(line: str) -> None:
         (SERVICE, "group.create_task(work)"),
         (RUNTIME, "import asyncio\nasyncio.get_running_loop()"),
         ("services/runtime/real/clock.py", "import time\ntime.monotonic()"),
-        ("lab/supervise/state_folder.py", "open('x')"),
+        ("lab/state/state_folder.py", "open('x')"),
     ],
 )
 def test_what_is_allowed_is_let_pass(path: str, line: str) -> None:
