@@ -191,7 +191,7 @@ class FaultKeeper:
             state=kept.state,
             seen=kept.seen,
             cure="" if kept.fault.reversible else kept.fault.cure_text(),
-            found=kept.fault.found(kept.notes),
+            found=kept.fault.history_fields(kept.notes),
             ending=kept.ending,
         )
 
@@ -254,7 +254,7 @@ class FaultKeeper:
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
             await self._heal(kept)
-        elif await self._until_empty(1, lambda: kept.fault.healed(self._lab, kept.notes)):
+        elif await self._until_empty(1, lambda: kept.fault.verify_heal(self._lab, kept.notes)):
             kept.state, kept.seen = FaultState.STAYS, seen
             await self._keep()
         else:
@@ -348,7 +348,9 @@ class FaultKeeper:
             if not fault.reversible:
                 await fault.cure(lab, notes)
             floor_s = lab.in_lab_s(HEAL_FLOOR_S)
-            seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes), floor_s)
+            seen = await self._until_empty(
+                HEAL_TRIES, lambda: fault.verify_heal(lab, notes), floor_s
+            )
         except (*REFUSALS, ChaosError) as error:
             seen = _one_line(error)
         if not seen:

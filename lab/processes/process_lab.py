@@ -214,6 +214,9 @@ class ProcessLab(LabFiles, LabGrowth):
                 lambda text: self.warn(text),
             )
 
+    def kept_off(self, node: NodeName) -> str:
+        return self.data.kept_off.get(node, "")
+
     def away(self) -> list[NodeName]:
         """Nodes whose machine is not there."""
         return [node for node, process in self._of.items() if not process.reached]

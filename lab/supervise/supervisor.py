@@ -50,7 +50,7 @@ from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.standing import described, run_watched
+from services.runtime.real.standing import describe_stand, run_watched
 from services.runtime.real.world import LabTime
 from services.runtime.stands import Stand
 
@@ -140,7 +140,7 @@ class Supervisor:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)
-        _to_log(described(stand))
+        _to_log(describe_stand(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""
