@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
+from lab.supervise.launching import ROOT
 from tests.kills.labs import KINDS, Ended, Kind, Told
 
 SHOWN_EVERY_S = 10.0
 LOST_SHOWN = 20
-_SHARES = sum(kind.share for kind in KINDS)
 
 
 def say(text: str) -> None:
@@ -24,11 +27,11 @@ def say(text: str) -> None:
 
 
 def shared_out(rounds: int, kinds: Sequence[Kind]) -> dict[str, int]:
-    """How many rounds each lab plays; every one plays at least one when there are enough."""
+    """How many rounds each lab plays: those that are over go to the first ones."""
     whole = sum(kind.share for kind in kinds)
-    found = {kind.name: max(1, rounds * kind.share // whole) for kind in kinds}
-    first = kinds[0].name
-    found[first] = max(0, found[first] + rounds - sum(found.values()))
+    found = {kind.name: rounds * kind.share // whole for kind in kinds}
+    for kind in kinds[: rounds - sum(found.values())]:
+        found[kind.name] += 1
     return found
 
 
@@ -73,11 +76,17 @@ class Tally:
         return not (self.lost or self.violations or self.undecided or self.failed)
 
 
-def play(kind: Kind, rounds: int, seed: int, patch: str, tally: Tally) -> None:
-    """One lab, from its start to its end."""
-    command = [sys.executable, "-m", "tests.kills.player", kind.name, str(seed), patch]
+def play(kind: Kind, rounds: int, seed: int, patch: str, tally: Tally, home: Path) -> None:
+    """One lab, from its start to its end; ``home``: a folder for its files."""
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.kills.player", kind.name, str(seed), patch],
+        cwd=ROOT,
+        env={**os.environ, "KEYSTEAD_STATE_HOME": str(home)},
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
     ) as player:
         assert player.stdin is not None and player.stdout is not None
         errors: list[str] = []
@@ -134,16 +143,15 @@ def run(rounds: int, seed: int, kinds: Sequence[Kind], patch: str = "") -> Tally
     """Play ``rounds`` in labs of these kinds, side by side, and show how far it is."""
     began, tally = time.monotonic(), Tally()
     shares = shared_out(rounds, kinds)
-    threads = [
-        threading.Thread(target=play, args=(kind, shares[kind.name], seed + n, patch, tally))
-        for n, kind in enumerate(kinds)
-        if shares[kind.name]
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(SHOWN_EVERY_S)
+    with tempfile.TemporaryDirectory(prefix="keystead-kills-") as folder:
+        threads = []
+        for number, kind in enumerate(kinds):
+            (home := Path(folder) / kind.name).mkdir()
+            asked = (kind, shares[kind.name], seed + number, patch, tally, home)
+            threads.append(threading.Thread(target=play, args=asked))
+            threads[-1].start()
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(SHOWN_EVERY_S)
             taken_s = time.monotonic() - began
             say(f"{tally.rounds} of {rounds} rounds, {len(tally.lost)} lost, {taken_s:.0f} s")
     print(table(tally, time.monotonic() - began))

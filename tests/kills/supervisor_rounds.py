@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -16,8 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lab.supervise.launching import ROOT
 from tests.kills.labs import SUPERVISOR, Ended, Told
+from tests.lab.cli import warm
 
 _UP = ("up", "--hosts", "1", "--vms", "1", "--tpm", "none", "--pace", "100")
 
@@ -32,16 +30,9 @@ class SupervisorRounds:
 
     def command(self, *words: str) -> Any:
         """The JSON that a command prints; None when it fails."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "lab.cli.main", *words, "-o", "json"],
-            cwd=ROOT,
-            env={**os.environ, "KEYSTEAD_STATE_HOME": str(self._home)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return json.loads(ran.stdout) if ran.returncode == 0 else None
+        environment = {**os.environ, "KEYSTEAD_STATE_HOME": str(self._home)}
+        code, out, _ = warm.process().run([*words, "-o", "json"], environment)
+        return json.loads(out) if code == 0 and out else None
 
     async def play(self) -> Told:
         """Generate keys, kill the supervisor meanwhile, and start the lab again."""
