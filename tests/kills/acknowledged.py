@@ -9,10 +9,10 @@ from typing import Final
 
 from chaos.observe.listing import all_known_keys, all_vms
 from chaos.observe.look import Look, nodes_of
-from lab.api.commands import TrustSettings
 from lab.client import Lab
 from lab.core import LabCore
-from lab.errors import KeysteadError
+from lab.schema.commands import TrustSettings
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError, TimedOut
 from protocol.messages.attestation import QueryAttestationConfiguration
 from protocol.messages.keyprovider import GenerateServiceClientCert, QueryKeyProviderService

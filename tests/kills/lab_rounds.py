@@ -20,7 +20,7 @@ from chaos.linear.clients import Clients
 from chaos.linear.judge import judge
 from chaos.observe.look import nodes_of
 from lab.client import Lab, Owned
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
