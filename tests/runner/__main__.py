@@ -2,7 +2,8 @@
 
 ``--all`` does the same with the slow tests among the others. The other runs have tests only:
 ``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
-``--breakage``, and ``--again`` for what failed last. Everything else goes to pytest as it is.
+``--kills``, ``--breakage``, and ``--again`` for what failed last. Everything else goes to pytest as
+it is.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ def main(arguments: Sequence[str]) -> int:
             command = (*_PYTEST, "--lf", "--lfnf=none", "--name-flaky")
         case ["--mutants", *patterns]:
             command = (sys.executable, "-m", "tests.mutations.mutants", *patterns)
+        case ["--kills", *options]:
+            command = (sys.executable, "-m", "tests.kills", *options)
         case ["--breakage", *options]:
             command = (sys.executable, "-m", "tests.breakage", *options)
         case _:
