@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 
 from lab.processes import agents, preload
 from lab.processes.process_lab import ProcessLab
+from lab.state.scratch import state_home
+from lab.state.state_folder import put_aside
 from lab.supervise import supervisor
 from lab.supervise.launching import ROOT, Start
-from lab.supervise.scratch import state_home
-from lab.supervise.state_folder import put_aside
 from services.runtime.forking.copied import CopiedServer
 from services.runtime.forking.packets import MARK
 from services.runtime.forking.torn import descriptors, threads
