@@ -10,6 +10,7 @@ from lab.api.refusal import refusal
 from lab.api.session import Session
 from lab.api.views import disk_views, vm_view
 from lab.api.whereabouts import at_vm, listed_vms
+from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -68,9 +69,14 @@ async def _chosen(
     names = set(session.vms(command.vms))
     if command.on_host and host is not None:
         return [(session.vcenter_of(host), v, host) for v in sorted(names)]
+    listed = await listed_vms(session)
+    spelled = names & {*command.vms}  # a selector chooses among the host's VMs, a name is meant
+    elsewhere = [f"{v.vm} is on {v.host}" for _, v in listed if v.vm in spelled and v.host != host]
+    if host is not None and elsewhere:
+        raise KeysteadError("KS-USE-002", f"not on {host}: {', '.join(elsewhere)}")
     return [
         (vcenter, v.vm, v.host)
-        for vcenter, v in await listed_vms(session)
+        for vcenter, v in listed
         if (not names or v.vm in names) and (host is None or v.host == host)
     ]
 
