@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.api.answers import FaultLeft
-from lab.api.commands import (
+from lab.cli.faults import _healed
+from lab.cli.options import Options
+from lab.client import Lab
+from lab.schema.answers import FaultLeft
+from lab.schema.commands import (
     DescribeProvider,
     GetProviders,
     GetTrustedHosts,
@@ -20,10 +23,7 @@ from lab.api.commands import (
     VmOff,
     VmOn,
 )
-from lab.cli.faults import _healed
-from lab.cli.options import Options
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from tests.lab.api.refusals import refused
 
 pytestmark = pytest.mark.sim
