@@ -22,6 +22,7 @@ NOT_HERE = frozenset(
         "": "bench completion doctor explain schema version",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
+        "kmip": "trust-flows",
         "lab": "bundle access attach detach broker-config",
         "load": "kmip rate",
     }.items()
