@@ -18,7 +18,7 @@ _SHORT = re.compile(r"\b[0-9a-f]{8}(?=…)")
 _HEX = re.compile(r"(?<![.\w])(?!(.)\1+\b)[0-9a-f]{16,}\b")  # 00…00 is no digest
 _BLOB = re.compile(r"(?<=/)[A-Za-z0-9_-]{60,}\b")  # a trusted key's id
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)", re.S)
-_ISO = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00| UTC)")
+_ISO = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00| UTC|\")")
 _UNIX = re.compile(r"\b1[78]\d{8}(?:\.\d+)?\b")
 _FINE = re.compile(r"(?<![\w.])\d+\.\d{3,}(?![\w.])")  # moments of a run, below 100 ms
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -75,7 +75,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 @pytest.mark.sim
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", transcripts())
 def test_what_commands_say(name: str, stage: Stage, snapshot: SnapshotAssertion) -> None:
     assert stage.played(transcripts()[name].read_text()) == snapshot(extension_class=Transcript)
