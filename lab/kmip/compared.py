@@ -111,6 +111,10 @@ class Known:
             if name not in self.variables and (value := self._earlier(name)) is not None:
                 self.variables[name] = value
         node = self._replaced(message.node(self.variables))
+        given = self._answered.get(Tag.DATA.name, [])
+        self._decrypting = any(
+            one.tag == Tag.DATA and one.value.hex() in given for one in _walk(node)
+        )
         self._sent(node)
         return node
 
@@ -148,9 +152,6 @@ class Known:
                 self._unbound[name.encode().hex()] = name
         marks = {name: mark for mark, name in self._unbound.items()}
         node = message.node({**marks, **self.variables})
-        self._decrypting = any(
-            one.tag == Tag.OPERATION and one.value == Operation.DECRYPT for one in _walk(node)
-        )
         self._drawn = self._drawn or any(
             one.tag == Tag.IV_COUNTER_NONCE and one.value not in self._bytes for one in _walk(node)
         )
@@ -167,7 +168,10 @@ class Known:
         return self.variables.setdefault(name, value) == value
 
     def is_drawn(self, node: Node) -> bool:
-        """Whether these bytes may follow from what the server has drawn; plaintext does not."""
+        """Whether these bytes may follow from what the server has drawn.
+
+        The plaintext of what it has encrypted itself does not.
+        """
         if node.tag == Tag.DATA and self._decrypting:
             return False
         return self._drawn and node.value not in self._bytes
