@@ -29,8 +29,8 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.intervals import Intervals
 from chaos.keeper import Keeping
 from chaos.lab import Lab
-from chaos.load.coming import Coming, Door, closed
-from chaos.load.outcome import BEGUN, judged
+from chaos.load.coming import Coming, Door, keep_closed
+from chaos.load.outcome import BEGUN, judge_load
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.remains import Opened
@@ -61,7 +61,7 @@ async def run(
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
-    door: Door = closed,
+    door: Door = keep_closed,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
@@ -85,7 +85,7 @@ async def run(
             await playing.conclude()
     except asyncio.CancelledError:
         interrupted = True
-        _uncancelled()
+        _clear_cancellation()
         await through(playing.heal_all())
     except BaseException as error:
         history.add("note", op="aborted")
@@ -121,13 +121,13 @@ async def through(work: Coroutine[Any, Any, None]) -> bool:
                 await over.wait()
             except asyncio.CancelledError:
                 cancelled = True
-                _uncancelled()
+                _clear_cancellation()
     for error in raised:
         raise error
     return cancelled
 
 
-def _uncancelled() -> None:
+def _clear_cancellation() -> None:
     """Whoever is running now goes on, and can be cancelled again."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():
@@ -144,7 +144,7 @@ class _Run:
     watch: Watch
     run_id: str
     scan: Scan | None = None
-    door: Door = closed
+    door: Door = keep_closed
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -325,7 +325,7 @@ class _Run:
                 self.judged += results
             else:
                 self.recovery += results
-        await self.watch.recovered()
+        await self.watch.end_recoveries()
         if not self.harness:
             for probe in after:
                 if not PROBES[probe.probe].live:
@@ -335,7 +335,7 @@ class _Run:
         await self.watch.last()
         if self.scan is not None:
             await self.scan(self.history)
-        self.judged += judged(self.plan, self.history.records)
+        self.judged += judge_load(self.plan, self.history.records)
         self.judged += judge(self.plan.checks, self.history.records)
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
@@ -491,7 +491,7 @@ class Core:
                 self.intervals.heal(lambda fault: hurts(fault, core))
             )
             left = self.intervals.there()
-            results = [] if problems else await self._demanded(core)
+            results = [] if problems else await self._measure_core(core)
             renew.cancel()
         if not left:
             text = "no fault was left outside of it, so that nothing is shown"
@@ -501,7 +501,7 @@ class Core:
             results.append(CheckResult(name="core", result=CheckOutcome.UNKNOWN, text=text))
         return results, problems
 
-    async def _demanded(self, core: frozenset[NodeName]) -> list[CheckResult]:
+    async def _measure_core(self, core: frozenset[NodeName]) -> list[CheckResult]:
         """The hypotheses about the core, until they hold or their time is over."""
         vms = await self._vms(core)
         probes = [

@@ -46,7 +46,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     placed = Timeline(experiment, directory, seed).placed()
     faults = [one.planned for one in placed if isinstance(one.planned, PlannedFault)]
     actions = [one.planned for one in placed if isinstance(one.planned, PlannedAction)]
-    load = _offered(experiment, directory, seed)
+    load = _plan_load(experiment, directory, seed)
     loads = [one.until for one in experiment.workload if one.until is not None]
     loads += [] if load is None else [load.until_s]
     duration_s = experiment.heading.duration or max(_ends(faults, actions), *loads, 0.0)
@@ -171,7 +171,7 @@ def _arrivals(
     )
 
 
-def _offered(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:
+def _plan_load(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:
     """The load with the VMs that its selector chooses; None when none is offered."""
     offered = experiment.load
     if offered is None:

@@ -88,7 +88,7 @@ class Acts:
     groups: list[Group] = field(default_factory=list)
     apart: list[tuple[frozenset[str], float, float]] = field(default_factory=list)
 
-    def separated(self, one: str, other: str) -> Iterable[tuple[float, float]]:
+    def times_apart(self, one: str, other: str) -> Iterable[tuple[float, float]]:
         """When the two could not reach each other."""
         pair = {one, other}
         return [(begin, end) for nodes, begin, end in self.apart if _parts(nodes, pair)]

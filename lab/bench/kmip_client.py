@@ -71,7 +71,7 @@ class Server(NamedTuple):
     port: int
     context: ssl.SSLContext
 
-    def connected(self) -> ssl.SSLSocket:
+    def connect(self) -> ssl.SSLSocket:
         """A connection whose handshake is done, as far as this end is concerned."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +90,7 @@ def ask(end: ssl.SSLSocket, request: bytes) -> bytes:
     return data
 
 
-def asked(
+def measure_requests(
     server: Server,
     request: bytes,
     others: Sequence[tuple[Tag, Type]],

@@ -20,7 +20,7 @@ from lab.brokers.floods import (
     Amount,
     Counts,
     FloodMeter,
-    described,
+    describe_flood,
 )
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
@@ -206,7 +206,7 @@ class BusServers(DataBus):
             if flood is not None:
                 node = self._nodes[flood.nkey]
                 until[node] = now + KEPT_OFF_S
-                self.kept_off[node] = described(node, flood.rate, self._limits[flood.nkey])
+                self.kept_off[node] = describe_flood(node, flood.rate, self._limits[flood.nkey])
                 self._notice(str(KeysteadError("KS-BROKER-012", self.kept_off[node])))
             over = [node for node, end in until.items() if end <= now]
             for node in over:

@@ -35,7 +35,7 @@ class Offer(Protocol):
     offered_s: float
 
 
-def reported(
+def build_report(
     asked: Asked,
     arrivals: Arrivals,
     offer: Offer,

@@ -15,7 +15,7 @@ def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
     known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
     begun = [(machine, machine.losses, machine.watched()) for machine in machines]
 
-    def found() -> list[str]:
+    def collect_doubts() -> list[str]:
         lost = [
             f"KS-AGENT-008: machine {machine.name} was lost during the run"
             for machine, losses, _ in begun
@@ -29,4 +29,4 @@ def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
         ]
         return lost + unknown
 
-    return found
+    return collect_doubts

@@ -139,7 +139,7 @@ async def heal(session: Session, command: commands.Heal) -> HealReport:
     """See ``Heal``."""
     if command.all:
         return _report([await session.keeper.heal_all(with_cure=command.with_cure)])
-    return await _healed(session, command.ids, command.with_cure)
+    return await _heal(session, command.ids, command.with_cure)
 
 
 async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
@@ -153,10 +153,10 @@ async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
     if not ids:
         text = f"no link fault between {command.a} and {command.b} is in force"
         raise KeysteadError("KS-USE-002", text)
-    return await _healed(session, ids, False)
+    return await _heal(session, ids, False)
 
 
-async def _healed(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
+async def _heal(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
     return _report([await session.keeper.heal(i, with_cure=with_cure) for i in ids])
 
 

@@ -9,7 +9,7 @@ from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.schema.refusal import refusal
 from lab.serve.session import Session
 from lab.serve.views import disk_views, vm_view
-from lab.serve.whereabouts import at_vm, listed_vms
+from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -48,10 +48,10 @@ async def _power(
 ) -> VmPowerList:
     """Ask for each; one refusal does not keep the others from being asked."""
     items: list[VmPower] = []
-    for vcenter, vm, host in await _chosen(session, command):
+    for vcenter, vm, host in await _select_vms(session, command):
         there = session.at(vcenter)
         try:
-            power, at = await _asked(there, vm, host if command.on_host else None, wanted)
+            power, at = await _set_power(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -60,7 +60,7 @@ async def _power(
     return VmPowerList(wanted=wanted, items=tuple(items))
 
 
-async def _chosen(
+async def _select_vms(
     session: Session, command: commands.VmOn | commands.VmOff
 ) -> list[tuple[NodeName, VmName, NodeName]]:
     """The VMs meant, each with its vCenter and its host, in the inventory's order."""
@@ -70,12 +70,12 @@ async def _chosen(
         return [(session.vcenter_of(host), v, host) for v in sorted(names)]
     return [
         (vcenter, v.vm, v.host)
-        for vcenter, v in await listed_vms(session)
+        for vcenter, v in await list_all_vms(session)
         if (not names or v.vm in names) and (host is None or v.host == host)
     ]
 
 
-async def _asked(
+async def _set_power(
     session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
 ) -> tuple[PowerState, NodeName]:
     """The VM's power afterwards, and its host, which DRS may have chosen; as the host says when it
@@ -224,7 +224,7 @@ async def guest_challenge(session: Session, command: commands.VmGuestChallenge) 
 async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
-    host = next(v.host for _, v in await listed_vms(session) if v.vm == vm)
+    host = next(v.host for _, v in await list_all_vms(session) if v.vm == vm)
     answer = await session.ask(host, message)
     return GuestAnswer(
         digest=answer.digest,

@@ -58,7 +58,7 @@ class KeyServerCustody(KeyServer):
         scene.notes.setdefault("rings", {}).setdefault(now.root, set()).update(_rings(scene))
         return {**keys, "root": now.root.value, "kek": str(now.kek)}
 
-    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+    async def find_remains(self, scene: Scene, gone: State, now: State) -> list[str]:
         """Neither the file of a root that is no more, nor a ring that it opens, is anywhere."""
         if gone["root"] == now["root"]:
             return []

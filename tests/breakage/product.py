@@ -22,7 +22,7 @@ from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_o
 from chaos.matrix.terms import Agreement
 from chaos.oracle.terms import Block, Event, Fault
 from lab.fuzz.finding import failures, of_exception
-from lab.fuzz.labs import drawn as lab_of
+from lab.fuzz.labs import draw_lab as lab_of
 from lab.fuzz.labs import number_of
 from lab.fuzz.play import Played, _play
 from lab.fuzz.world import World
@@ -159,7 +159,7 @@ class Sweep:
             except ForkFailed:
                 raise
             except Exception as error:
-                outcome = Outcome.lost(staging, f"{type(error).__name__}: {error}")
+                outcome = Outcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
             wrong = _wrong_in(staging, outcome)
             new = [f"{name}: {why}" for name, why in wrong.items() if name not in right]
             if new:

@@ -38,7 +38,7 @@ class Trust:
         with self._journal.phase(Phase.TRUST):
             for server in servers:
                 await self._look(server)
-            usable = await self._added(servers)
+            usable = await self._add_servers(servers)
             for server in usable:
                 await self._others(server)
                 for flow in flows:
@@ -82,7 +82,7 @@ class Trust:
 
     # ---- adding -------------------------------------------------------------------------------
 
-    async def _added(self, servers: Sequence[Server]) -> list[Server]:
+    async def _add_servers(self, servers: Sequence[Server]) -> list[Server]:
         """Those that were added. Whether a silent one is an error is known after the last."""
         journal = self._journal
         silent: dict[str, Failed] = {}
@@ -105,7 +105,7 @@ class Trust:
             else:
                 journal.fail(kinds.SERVER_NOT_ADDED, server.name, failed)
         for name, one in silent.items():
-            kind = kinds.SERVER_DOWN if usable else kinds.unanswered(one.error)
+            kind = kinds.SERVER_DOWN if usable else kinds.kind_of_failure(one.error)
             journal.fail(kind, name, [one])
         return usable
 

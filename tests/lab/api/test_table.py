@@ -39,7 +39,7 @@ from lab.schema.wire import (
     decode_command,
     encode_answer,
     encode_command,
-    known_commands,
+    commands_by_name,
 )
 from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
@@ -48,7 +48,7 @@ ALL = [pytest.param(served, id=served.name) for served in COMMANDS.values()]
 
 
 def test_every_command_is_served() -> None:
-    assert set(COMMANDS) == set(known_commands().values())
+    assert set(COMMANDS) == set(commands_by_name().values())
     assert len({served.run for served in COMMANDS.values()}) == len(COMMANDS)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import halted, typed
+from lab.kmip.keeping import screen_error, passphrase_options
 from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
@@ -30,12 +30,12 @@ OWNER = Caller("app", KmsRole.OWNER, "default")
 async def served(folder: Path, words: Path | None, key: KeyId | None = None) -> KeyId:
     """A life of the server: it gives a key, or makes one first. Its refusal when it is halted."""
     root = RootKind.KEYFILE if words is None else RootKind.PASSPHRASE
-    server = Alone(folder / "disk", KmsConfig(root=root), options=typed(words))
+    server = Alone(folder / "disk", KmsConfig(root=root), options=passphrase_options(words))
     try:
         await server.start()
     except Halted as end:
         await server.close()
-        raise halted(end.screen) from None
+        raise screen_error(end.screen) from None
     core = server.service.core
     key = key or (await core.execute(OWNER, Create())).unique_identifier
     assert (await core.execute(OWNER, Get(unique_identifiers=(key,)))).keys[0].material
