@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 
 PLANTED = {
     "Dependencies point downwards": ("protocol/secret.py", "import services.runtime.ports"),
+    "The folders of lab are layers": ("lab/topology/plan.py", "import lab.brokers.server"),
     "Services never import each other": ("services/kms/core.py", "import services.esxi.keys"),
     "Services know nothing of chaos": ("services/runtime/bus.py", "import chaos.selectors"),
     "The runtime knows no service": ("services/runtime/node.py", "import services.catalog"),
