@@ -330,7 +330,7 @@ class _Run:
             for probe in after:
                 if not PROBES[probe.probe].live:
                     found = await self.hypotheses.measure(probe, Look(self.lab))
-                    self.judged.append(self.hypotheses.judged(probe, found))
+                    self.judged.append(self.hypotheses.judge(probe, found))
         self.phases.begin("checks", f"{len(self.plan.checks)} checks")
         await self.watch.last()
         if self.scan is not None:
@@ -421,7 +421,7 @@ class Acts:
                 for place in range(len(planned.targets))
             ]
         outcomes = [task.result() for task in tasks]
-        self.cues.ended(planned)
+        self.cues.mark_ended(planned)
         for target, outcome in zip(planned.targets, outcomes, strict=True):
             if planned.must and outcome.kind != planned.must:
                 text = f"{planned.id}: {planned.do} {target}".rstrip()

@@ -64,7 +64,7 @@ class Intervals:
             return
         await self.sleep_to(until)
         await self._end(planned)
-        self.cues.ended(planned)
+        self.cues.mark_ended(planned)
 
     async def _inject(self, planned: PlannedFault, at: float) -> bool:
         """Whether it has begun, which was to be ``at``."""

@@ -86,11 +86,11 @@ class Simulated:
             if files:
                 public = await self._conversation.call("files", b"")
                 message = msgspec.structs.replace(
-                    message, files=files.sealed(public), recipient=mine.public
+                    message, files=files.seal(public), recipient=mine.public
                 )
             raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
             done = msgspec.msgpack.decode(raw, type=CommandDone)
-            await files.fill(files.opened(mine, done.files))
+            await files.fill(files.open_boxes(mine, done.files))
             return decode_answer(command, done.answer)
 
     async def sleep(self, seconds: float) -> None:

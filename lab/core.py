@@ -225,7 +225,9 @@ class LabCore(OfBus, ABC):
         ]
         return self._sort_statuses(found, counters)
 
-    def _sort_statuses(self, heard: Iterable[NodeStatus], whole: bool) -> dict[NodeName, NodeStatus]:
+    def _sort_statuses(
+        self, heard: Iterable[NodeStatus], whole: bool
+    ) -> dict[NodeName, NodeStatus]:
         """Those that can be asked, in order of the directory; ``whole`` ones are remembered."""
         found = {status.node: status for status in heard}
         if whole:

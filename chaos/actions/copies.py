@@ -59,7 +59,7 @@ async def _clone(acting: Acting, target: str, params: Any) -> Outcome:
     async with _leave_alone(acting, vm):
         made = (await acting.ask(await acting.vcenter(target), message)).vm
         if acting.guests is not None:
-            acting.guests.cloned(vm, clone)
+            acting.guests.record_clone(vm, clone)
     about = {"vm": str(made.vm)}
     if params.recrypt:
         about |= {"key": str(made.key.key_id), "provider": str(made.key.provider_id)}
@@ -72,7 +72,7 @@ async def _snapshot(acting: Acting, target: str, params: Any) -> Outcome:
     async with _leave_alone(acting, vm):
         await acting.ask(await acting.vcenter(target), message)
         if acting.guests is not None:
-            acting.guests.kept(vm, params.name)
+            acting.guests.record_snapshot(vm, params.name)
     return Outcome("ok", {})
 
 

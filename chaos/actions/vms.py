@@ -8,7 +8,7 @@ from chaos.actions.base import About, Acting, Action, On, asks_vcenter
 from chaos.faults.base import Params
 from chaos.naming import name_validator
 from chaos.workload import Outcome
-from chaos.workload.moves import hosts_of_vcenter, fetch_vm, migration_outcome, other_hosts
+from chaos.workload.moves import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import (

@@ -190,7 +190,9 @@ class _Swarm:
                 return made
         return None
 
-    def _make_fault(self, type: type[Fault], fields: Mapping[str, Any], draws: Draws) -> Fault | None:
+    def _make_fault(
+        self, type: type[Fault], fields: Mapping[str, Any], draws: Draws
+    ) -> Fault | None:
         id = f"{re.sub('[._]', '-', type.kind)}-{self._number}"
         try:
             params = type.params.model_validate(fields)

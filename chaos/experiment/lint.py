@@ -106,7 +106,7 @@ class _Linter(ScheduleLinter):
         data = self.fields((), self.document.data)
         if not isinstance(self.document.data, dict):
             return None
-        data = self.document.data = Parameters(self.document).filled(data, given)
+        data = self.document.data = Parameters(self.document).fill(data, given)
         top = {k: v for k, v in data.items() if k not in SECTIONS}
         heading = self.section(Heading, (), top, also=SECTIONS)
         topology = self._topology(data.get("topology"))

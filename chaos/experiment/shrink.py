@@ -89,13 +89,17 @@ class Shrinker:
             self._try(msgspec.structs.replace(self.best, unattended=()))
 
         def tried(kept: Sequence[PlannedFault]) -> bool:
-            return self._try(_free_from_cues(msgspec.structs.replace(self.best, faults=tuple(kept))))
+            return self._try(
+                _free_from_cues(msgspec.structs.replace(self.best, faults=tuple(kept)))
+            )
 
         reduce_items(self.best.faults, tried)
 
     def _actions(self) -> None:
         def tried(kept: Sequence[PlannedAction]) -> bool:
-            return self._try(_free_from_cues(msgspec.structs.replace(self.best, actions=tuple(kept))))
+            return self._try(
+                _free_from_cues(msgspec.structs.replace(self.best, actions=tuple(kept)))
+            )
 
         reduce_items(self.best.actions, tried)
 

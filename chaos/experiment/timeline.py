@@ -258,7 +258,9 @@ class Timeline:
 
     # Swarms --------------------------------------------------------------------------------
 
-    def _draw_faults(self, swarm: ScheduledSwarm, written: list[PlannedFault]) -> list[PlannedFault]:
+    def _draw_faults(
+        self, swarm: ScheduledSwarm, written: list[PlannedFault]
+    ) -> list[PlannedFault]:
         """The faults of a random entry that fit beside those that are written, and into the
         budgets of the file."""
         asked = swarm.random

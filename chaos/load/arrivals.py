@@ -101,7 +101,7 @@ def _times(profile: Profile, gap: Callable[[], float], left: float) -> array[flo
     for step in profile:
         count = left
         while count < step.expected:
-            times.append(begin + step.reached(count))
+            times.append(begin + step.time_of_s(count))
             count += gap()
         left = count - step.expected
         begin += step.seconds

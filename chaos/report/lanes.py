@@ -164,14 +164,14 @@ def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, 
             continue
         match record.op:
             case "node" if record.node in fold.hosts:
-                rows.seen((record.node, *rows.of(record.node)), record)
+                rows.note_seen((record.node, *rows.of(record.node)), record)
             case "host" | "vm" if record.node in fold.hosts or record.node in fold.vms:
                 # What a host says of its VMs follows what it says of itself.
-                rows.listed(record)
-                rows.seen((record.node,), record)
+                rows.note_listed(record)
+                rows.note_seen((record.node,), record)
             case "look":
-                rows.seen(fold.vms, record)
-                rows.held(record.t)
+                rows.note_seen(fold.vms, record)
+                rows.note_allowed(record.t)
     last = records[-1].t if records else 0.0
     end = last if until is None else until
     names = [(name, host) for host in fold.hosts for name in (host, *sorted(rows.of(host)))]
@@ -180,8 +180,8 @@ def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, 
         Lane(
             name=name,
             host="" if name == host else host,
-            actual=rows.actual[name].closed(end),
-            expected=rows.expected.get(name, empty).closed(end),
+            actual=rows.actual[name].close(end),
+            expected=rows.expected.get(name, empty).close(end),
         )
         for name, host in names
         if name in rows.actual

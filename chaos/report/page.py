@@ -139,7 +139,9 @@ def _interval(at: float, until: float | None) -> str:
     return f"{moment(at)} to {'the end' if until is None else moment(until)}"
 
 
-def select_records(records: Sequence[Record], found: Sequence[Outcome]) -> tuple[tuple[Record, ...], int]:
+def select_records(
+    records: Sequence[Record], found: Sequence[Outcome]
+) -> tuple[tuple[Record, ...], int]:
     """The records that a page shows, in order, and how many it leaves out."""
     if len(records) <= MOST_RECORDS:
         return tuple(records), 0

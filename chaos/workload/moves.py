@@ -98,7 +98,9 @@ async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -
     message = RelocateVm(
         vm=vm, service=ServiceLocator(vcenter=vcenter), host=hosts[draws.below(len(hosts))]
     )
-    return migration_outcome(await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S))
+    return migration_outcome(
+        await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S)
+    )
 
 
 async def _move(means: Means, arrival: Arrival) -> Outcome:

@@ -44,7 +44,9 @@ class Meeting:
         when it does not answer, ``OSError`` when the lab cannot remember."""
         for array in arrays:
             async with contextlib.AsyncExitStack() as turn:
-                if not self.read_known(array).made:  # of two that make it at once, both would have one
+                if not self.read_known(
+                    array
+                ).made:  # of two that make it at once, both would have one
                     making = self._making.setdefault(array, asyncio.Lock())
                     await turn.enter_async_context(making)
                 await self._comes(guest, run, array)

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from lab.arrays.trial import TRIALS, clear, trial, convert_write_errors
+from lab.arrays.trial import TRIALS, clear, convert_write_errors, trial
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from protocol.printable import told

@@ -99,7 +99,7 @@ def measure_requests(
 ) -> Took:
     """Have so many connections ask this, each again when it was answered. Blocks."""
     with ExitStack() as stack:
-        ends = [stack.enter_context(server.connected()) for _ in range(clients)]
+        ends = [stack.enter_context(server.connect()) for _ in range(clients)]
         [answer, *_] = [Answer(ask(end, request), others) for end in ends]
         poll = stack.enter_context(select.epoll())
         by_number = {end.fileno(): end for end in ends}

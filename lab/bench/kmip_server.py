@@ -88,7 +88,9 @@ class KmipServing(Benchmark):
         seconds = 0.3 if self.quick else 5.0
         with folder() as where:
             async with serving(where, "durable") as process:
-                durable = await _measure_server(process, seconds, report, "get", "create", "versions")
+                durable = await _measure_server(
+                    process, seconds, report, "get", "create", "versions"
+                )
                 durable["handshake_per_s"] = await _handshakes(process.server, seconds)
             async with serving(where, "buffered") as process:
                 ours = await _measure_server(process, seconds, report, "get", "create")
@@ -122,7 +124,7 @@ async def _measure_server(
 ) -> dict[str, float]:
     """These figures of a server."""
     server = process.server
-    with server.connected() as end:
+    with server.connect() as end:
         made = decode_response(ask(end, _create())).batch_item[0]
     if not isinstance(made.response_payload, CreateResponse):
         raise CannotRun(f"no key was made: {made.result_message}")

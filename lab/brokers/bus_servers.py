@@ -131,7 +131,7 @@ class BusServers(DataBus):
         not reach one to which the route is cut."""
         server, others = self.all[number - 1], [self.all[n - 1] for n in self._others(number)]
         there = {other.server_name for other in others if other.alive()}
-        return not server.alive() or not there or there <= await server.routed()
+        return not server.alive() or not there or there <= await server.fetch_routes()
 
     async def up(self, number: int) -> bool:
         """Whether that server runs, and reaches all others that run."""
@@ -167,7 +167,7 @@ class BusServers(DataBus):
         ends = self.all[one - 1], self.all[other - 1]
         if not all(end.alive() for end in ends):
             return True
-        return any([b.server_name in await a.routed() for a, b in (ends, ends[::-1])])
+        return any([b.server_name in await a.fetch_routes() for a, b in (ends, ends[::-1])])
 
     async def kill(self) -> None:
         """SIGKILL of all, until ``start``."""

@@ -114,11 +114,15 @@ class Broker:
 
     async def fetch_routes(self) -> frozenset[str]:
         """The names of the servers that it has routes to, by its own word; none when it is down."""
-        return await self._system().routes(self._load_endpoint().port) if self._hears else frozenset()
+        return (
+            await self._system().routes(self._load_endpoint().port) if self._hears else frozenset()
+        )
 
     async def clients(self) -> frozenset[str]:
         """The names of its clients, by its own word; none when it is down."""
-        return await self._system().clients(self._load_endpoint().port) if self._hears else frozenset()
+        return (
+            await self._system().clients(self._load_endpoint().port) if self._hears else frozenset()
+        )
 
     async def traffic(self) -> tuple[str, tuple[Connection, ...]]:
         """What each connection of a node has sent; see ``SystemAccount.traffic``."""

@@ -108,7 +108,9 @@ class Course:
 
     async def ask(self, node: NodeName, message: Request[R]) -> R:
         """Ask until there is an answer; what nobody answers, until the work has stalled."""
-        return await self.try_until_stalled(lambda: self._lab.ask(node, message, within_s=self.stall_s))
+        return await self.try_until_stalled(
+            lambda: self._lab.ask(node, message, within_s=self.stall_s)
+        )
 
     async def try_until_stalled(self, work: Callable[[], Awaitable[V]]) -> V:
         """What ``work`` brings, which may be done twice; what nobody answers, as by a machine that

@@ -180,7 +180,7 @@ async def start_nodes(
 
 async def _start(lab: LabCore, course: Course, node: NodeName, strict: bool) -> None:
     within_s = max(BOOT_LIMIT_S, course.stall_s)
-    status = await course.tried(lambda: lab.power_on(node, within_s=within_s))
+    status = await course.try_until_stalled(lambda: lab.power_on(node, within_s=within_s))
     if strict and status.state is not NodeRunState.RUNNING:
         raise KeysteadError(
             "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
@@ -197,7 +197,7 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
 
 async def _persist_keys(lab: LabCore, course: Course, host: NodeName) -> None:
     command = "system security keypersistence enable"
-    await course.tried(lambda: esxcli(lab, host, command))
+    await course.try_until_stalled(lambda: esxcli(lab, host, command))
 
 
 async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
@@ -213,14 +213,16 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
         await course.ask(plan.vcenter, register)
         if plan.kmip:
             trust = trust_each_other
-            await course.tried(lambda: trust(lab, plan.vcenter, plan.provider, plan.kmip))
+            await course.try_until_stalled(
+                lambda: trust(lab, plan.vcenter, plan.provider, plan.kmip)
+            )
         return
     create = CreateNativeProvider(
         provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default
     )
     with suppress(AlreadyExists):  # an earlier try
         await course.ask(plan.vcenter, create)
-    await course.tried(lambda: take_backup(lab, plan.vcenter, plan.provider))
+    await course.try_until_stalled(lambda: take_backup(lab, plan.vcenter, plan.provider))
 
 
 async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:
@@ -313,7 +315,9 @@ async def wait_ready(
             off = [v for v in wanted if v not in running]
             if not away and not off:
                 return
-            missing = f"hosts not connected: {format_names(away)}; VMs not running: {format_names(off)}"
+            missing = (
+                f"hosts not connected: {format_names(away)}; VMs not running: {format_names(off)}"
+            )
             if fewest < 0 or len(away) + len(off) < fewest:
                 fewest = len(away) + len(off)
                 course.note_progress()

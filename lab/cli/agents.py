@@ -40,8 +40,8 @@ def join(
     folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
     With -o json each line is a document. Folders of shared datastores are tried before it is taken.
     """
-    from lab.members.joining import request_bundle
     from lab.members.joining import join as run
+    from lab.members.joining import request_bundle
 
     def tell(text: str) -> None:
         if options.output is Format.JSON:

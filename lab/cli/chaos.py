@@ -137,7 +137,9 @@ def run(
         from lab.cli.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return play_experiment(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
+            return play_experiment(
+                name, mode, seed, tpm, pace, on, scan, given=given or (), control=False
+            )
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):

@@ -157,8 +157,8 @@ def kmip(
     from lab.schema.answers.load import EXIT_CODES
 
     files.check()
-    asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
-    server = target.known()
+    asked, profile = offer.read_offer(target.server, OPERATIONS, DEFAULT_MIX)
+    server = target.load_server()
     fits(server, asked)
     folder = begin(asked.seed)
     say(f"run {folder.run}: {asked.rate} at {server.address}")

@@ -109,7 +109,9 @@ def create(
     keystead role create no-host --like Admin --without Cryptographer.RegisterHost
     keystead role create cloner --like NoCryptoAdmin --with Cryptographer.Clone
     """
-    answer = call(options, RoleCreate(role, like, _parse_privileges(with_), _parse_privileges(without)))
+    answer = call(
+        options, RoleCreate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 
@@ -126,7 +128,9 @@ def update(
     keystead role update no-host --with Cryptographer.RegisterHost
     keystead role update no-host --like ReadOnly
     """
-    answer = call(options, RoleUpdate(role, like, _parse_privileges(with_), _parse_privileges(without)))
+    answer = call(
+        options, RoleUpdate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 

@@ -96,7 +96,9 @@ ASSERTIONS: Final = (
     _row("A26", "an encrypted VM moves to a host that is safe only", vms.moves_to_safe_hosts),
     _row("A27", "no key travels in clear", searches.bus_carries_none),
     _row("A28", "32 key providers, and no 33rd", providers.as_many_as_allowed),
-    _row("A29", "a trusted host that is not attested starts no encrypted VM", trusted.keep_unattested),
+    _row(
+        "A29", "a trusted host that is not attested starts no encrypted VM", trusted.keep_unattested
+    ),
     _row("A30", "what an attestation must refuse, it refuses", trusted.evidence_refused),
 )
 """All thirty, in their order."""

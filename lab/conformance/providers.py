@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.client import Lab
-from lab.conformance.bench import Bench, all_run, holds, expect_refusal, start_refused, starts
+from lab.conformance.bench import Bench, all_run, expect_refusal, holds, start_refused, starts
 from lab.conformance.standard import HOSTS
 from lab.schema import commands as c
 from lab.schema.answers import Vm
@@ -24,7 +24,9 @@ async def name_is_identity(bench: Bench) -> str:
         await lab.do(c.ProviderAdd(OTHER, (SERVER,), default=True))
         for vm in vms:
             unlock = c.VmUnlock(vm.vm)
-            await expect_refusal(lab, unlock, PROVIDER, f"{vm.vm} with its key servers under another name")
+            await expect_refusal(
+                lab, unlock, PROVIDER, f"{vm.vm} with its key servers under another name"
+            )
         await lab.sleep(900)
         for vm in await lab.vms():
             holds(bool(vm.missing), f"{vm.vm} is not locked with the servers under another name")

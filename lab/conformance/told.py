@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lab.client import Lab
-from lab.conformance.bench import Bench, holds, expect_refusal
+from lab.conformance.bench import Bench, expect_refusal, holds
 from lab.conformance.standard import HOSTS, PASS_S
 from lab.conformance.trusted import ATTESTERS, KEY_SERVICES, LAB
 from lab.schema import commands as c
@@ -44,7 +44,9 @@ async def _server_lost_and_back(bench: Bench) -> str:
         for vm in vms:
             steps = (Id.KMS_UNREACHABLE, Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR)
             wanted = (*steps, Id.VM_LOCKED_KMS_CLUSTER_ERROR)
-            _check_order(told, [{one} for one in wanted], vm, "its key server lost, its host rebooted")
+            _check_order(
+                told, [{one} for one in wanted], vm, "its key server lost, its host rebooted"
+            )
         after = await _last(lab)
         await lab.heal(lost)
         await lab.sleep(3 * PASS_S)
@@ -103,7 +105,9 @@ async def _authority_lost(bench: Bench) -> str:
             {Id.TA_HOST_ATTEST_UNSET, Id.TA_HOST_ATTEST_FAIL},
             {Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE},
         ]
-        _check_order(await lab.events(after), wanted, vm, "its Trust Authority lost, its host rebooted")
+        _check_order(
+            await lab.events(after), wanted, vm, "its Trust Authority lost, its host rebooted"
+        )
     return "a Trust Authority lost"
 
 

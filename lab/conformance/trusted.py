@@ -8,8 +8,8 @@ from lab.conformance.attesting import Evidence
 from lab.conformance.bench import (
     Bench,
     all_run,
-    holds,
     expect_refusal,
+    holds,
     start_refused,
     starts,
     stays,

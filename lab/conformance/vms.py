@@ -6,8 +6,8 @@ from lab.client import Lab
 from lab.conformance.bench import (
     Bench,
     all_run,
-    holds,
     expect_refusal,
+    holds,
     start_refused,
     starts,
     stays,
@@ -132,12 +132,18 @@ async def moves_to_safe_hosts(bench: Bench) -> str:
         off = next(one for one in await lab.vms() if one.vm != vm.vm)
         await lab.vm_off(off.vm)
         clone = c.VmClone(off.vm, "copy", host=target)
-        await expect_refusal(lab, clone, "until it reboots", f"a clone on a host that is {pending.value}")
-        await expect_refusal(lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover)
+        await expect_refusal(
+            lab, clone, "until it reboots", f"a clone on a host that is {pending.value}"
+        )
+        await expect_refusal(
+            lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover
+        )
         await lab.reboot(target)
         incapable = HostCryptoState.INCAPABLE
         await stays(lab, (target,), incapable, 10, "after it was turned off and booted")
-        await expect_refusal(lab, move, "NoPermission", f"{vm.vm} to a {incapable.value} host", mover)
+        await expect_refusal(
+            lab, move, "NoPermission", f"{vm.vm} to a {incapable.value} host", mover
+        )
         now = await lab.vm(vm.vm)
         holds(str(now.host) == source, f"{vm.vm} was refused, and is on {now.host}")
         await all_run(lab, (now,), "after its moves were refused")

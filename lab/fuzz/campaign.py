@@ -200,14 +200,14 @@ class Campaign:
         except ForkFailed:  # there is no lab to play in: no seed could be played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
-            return Seed(seed=number, failures=(of_exception(error),), lab=world.told())
+            return Seed(seed=number, failures=(of_exception(error),), lab=world.describe_lab())
         return Seed(
             seed=number,
             failures=failed,
             trace=played.verdict.trace_hash,
             cpu_s=round(played.cpu_s, 4),
             twice=twice,
-            lab=world.told(),
+            lab=world.describe_lab(),
             coverage=played.coverage,
         )
 

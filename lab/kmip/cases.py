@@ -117,8 +117,8 @@ async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: 
             known.at(clock.now())
         before = request
         answer = parse(await messages.answer(OWNER, request))
-        known.answered(answer)
-        expected = known.expected(exchange.response)
+        known.record_answer(answer)
+        expected = known.build_expected(exchange.response)
         try:
             compare(expected, answer, known)
         except Differs as difference:

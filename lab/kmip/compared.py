@@ -125,7 +125,9 @@ class Known:
 
     def _replace_drawn(self, node: Node) -> Node:
         if node.type is Type.STRUCTURE:
-            return Node(node.tag, node.type, tuple([self._replace_drawn(one) for one in node.items()]))
+            return Node(
+                node.tag, node.type, tuple([self._replace_drawn(one) for one in node.items()])
+            )
         if node.type is Type.BYTE_STRING:
             return Node(node.tag, node.type, self._in_place_of.get(node.value, node.value))
         return node
@@ -224,7 +226,7 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
             return
         if len(expected.value) != len(found.value):
             raise Differs(f"{where}: {len(expected.value)} bytes are expected")
-        known.drawn(expected, found)
+        known.record_drawn(expected, found)
     elif expected.value != found.value:
         if not known.bind(expected, found):
             raise Differs(f"{where}: {expected!r} is expected, {found!r} is there")

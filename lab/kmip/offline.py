@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import OPTION, running, passphrase_options
+from lab.kmip.keeping import OPTION, passphrase_options, running
 from lab.kmip.serving import lock_folder
 from lab.schema.errors import KeysteadError
 from services.kms.config import KmsConfig

@@ -21,7 +21,7 @@ from typing import Any, Final
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
-from lab.kmip.keeping import keep, running, passphrase_options
+from lab.kmip.keeping import keep, passphrase_options, running
 from lab.schema.answers.kmip import KmipClient
 from lab.schema.errors import KeysteadError
 from protocol.crypto.certificates import key_digest

@@ -198,7 +198,9 @@ def _check_link(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: Keystea
 def check_follows(file: Path, part: Part, before: Part) -> None:
     """KS-KMIP-005 unless the part in ``file`` begins where ``before`` ends."""
     if (part.first, part.before) != (before.last + 1, before.digest):
-        raise _tamper_error(file, f"it does not begin behind row {before.last} of the file before it")
+        raise _tamper_error(
+            file, f"it does not begin behind row {before.last} of the file before it"
+        )
 
 
 def check_cut(file: Path, part: Part, ends: Collection[TrailEnd]) -> None:

@@ -77,7 +77,7 @@ async def _write_rows(server: Alone, out: Writer, after: int, last: int) -> Trai
         rows = await server.service.core.look(partial(_page, after=after, until=last))
         out.rows(rows)
         after = rows[-1][0]
-    return out.done()
+    return out.finish()
 
 
 def _page(connection: Any, _: object, *, after: int, until: int) -> Any:

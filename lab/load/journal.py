@@ -178,7 +178,7 @@ class _Again:
     """A load as far as its journal has it; see ``Offer``."""
 
     def __init__(self, begun: Begun) -> None:
-        self.asked, self.arrivals = begun.asked(), begun.arrivals()
+        self.asked, self.arrivals = begun.to_request(), begun.arrivals()
         self.record = Record(len(self.arrivals))
         self.begun = 0
         self.offered_s = self.at = self.cpu_s = 0.0

@@ -14,7 +14,7 @@ from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.load.profile import LONGEST_S
 from chaos.load.threshold import ALL
 from chaos.verdict import Verdict
-from lab.load.journal import recover_report, forget
+from lab.load.journal import forget, recover_report
 from lab.runs.door import runs
 from lab.runs.store import (
     RunFolder,
@@ -96,7 +96,9 @@ def write(folder: RunFolder, report: LoadReport) -> None:
     folder.write(FILE, _json(report))
     for item in report.items:
         if item.p50_ms is not None:
-            folder.write(f"{item.operation}.hgrm", percentile_file(decode_histogram(item.histogram)))
+            folder.write(
+                f"{item.operation}.hgrm", percentile_file(decode_histogram(item.histogram))
+            )
 
 
 def of_run(folder: RunFolder) -> LoadReport | None:

@@ -33,7 +33,9 @@ def page(report: LoadReport) -> str:
     if own.cpu_share is not None:
         facts["own CPU"] = f"{own.cpu_share * 100:.0f} % of a core"
     values = {"report": report, "facts": facts, "load": parts(report)}
-    return fill_template("load.html", values, title=f"{report.run or report.target}: {report.verdict}")
+    return fill_template(
+        "load.html", values, title=f"{report.run or report.target}: {report.verdict}"
+    )
 
 
 def parts(report: LoadReport) -> dict[str, Any]:

@@ -83,7 +83,9 @@ def lines(reports: Mapping[str, LoadReport]) -> list[tuple[str, str, str]]:
 
 def percentiles(reports: Mapping[str, LoadReport]) -> Picture:
     """Latency by percentile, each further nine as far as the one before."""
-    curves = [Curve(name, look, _curve(decode_histogram(text))) for name, look, text in lines(reports)]
+    curves = [
+        Curve(name, look, _curve(decode_histogram(text))) for name, look, text in lines(reports)
+    ]
     picture = Picture(WIDTH, TOP + HEIGHT + 18.0, "latency by percentile")
     scale = _scale(picture, curves)
     far = max([x for curve in curves for x, _ in curve.points], default=1.0)

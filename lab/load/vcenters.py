@@ -86,7 +86,9 @@ class Vcenters:
         KS-LOAD-002 when the server does not do it: there is nothing to measure then.
         """
         standing = STANDING_KEYS if {"get", "locate"} & set(self._arrivals.operations) else 0
-        await self._make(standing, self._count_changing(self._arrivals), "before the load began", tell)
+        await self._make(
+            standing, self._count_changing(self._arrivals), "before the load began", tell
+        )
 
     def missing(self, rest: Arrivals, due: int) -> int:
         """How many keys are not there that ``rest`` needs, when it is offered after the first

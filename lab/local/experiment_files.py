@@ -16,7 +16,7 @@ from chaos.experiment.resolve import plan as make_plan
 from chaos.experiment.skeleton import skeleton
 from chaos.yaml_file import read_yaml
 from lab.play.begin import begin
-from lab.play.prepare import Prepared, find, prepare, problems, seed_of, list_shipped
+from lab.play.prepare import Prepared, find, list_shipped, prepare, problems, seed_of
 from lab.runs.store import RunFolder
 from lab.schema.answers.local import ExperimentList, LintReport, NewExperiment, ShippedExperiment
 from lab.schema.commands import GetDirectory

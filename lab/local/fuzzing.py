@@ -115,7 +115,7 @@ class Fuzzing:
             faults=len(small.plan.faults),
             runs=small.runs,
             file=str(path),
-            lab=small.world.told(),
+            lab=small.world.describe_lab(),
         )
 
     def _report(
@@ -139,7 +139,7 @@ class Fuzzing:
             twice=sum(seed.twice for seed in campaign.played.values()),
             items=found,
             tried=msgspec.structs.asdict(coverage),
-            untried=coverage.untried(),
+            untried=coverage.list_untried(),
             undrawn={kind: why for kind, why in UNDRAWN.items() if kind not in coverage.faults},
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lab.brokers.program import find_server
-from lab.machines.attached import find_access, elsewhere
+from lab.machines.attached import elsewhere, find_access
 from lab.schema.answers.local import Brokers, Lab, LabDown, Version
 from lab.schema.errors import KeysteadError
 from lab.state.installed import keystead_version, version_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaos.history import until_cut
-from lab.load.kept import LOAD_MODE, is_load, find_report, nothing_of
+from lab.load.kept import LOAD_MODE, find_report, is_load, nothing_of
 from lab.local.run_description import description
 from lab.runs.store import RunFolder, RunRecord
 from lab.schema.answers.load import LoadReport

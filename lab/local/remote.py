@@ -117,13 +117,13 @@ class Remote:
             opening = self.client.request(SUPERVISOR, OpenFiles(), within_s=OPEN_LIMIT_S)
             public, mine = (await self._while_it_runs(opening)).public_key, OneTimeKey()
             message = msgspec.structs.replace(
-                message, files=files.sealed(public), recipient=mine.public
+                message, files=files.seal(public), recipient=mine.public
             )
         done = await self._while_it_runs(ask(self.client, message))
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
         if mine is not None:
-            await files.fill(files.opened(mine, done.files))
+            await files.fill(files.open_boxes(mine, done.files))
         return decode_answer(command, done.answer)
 
     async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:

@@ -11,7 +11,7 @@ import msgspec
 from chaos.experiment.plan import load_plan
 from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.report.story import Story
-from lab.load.kept import LOAD, compare_loads, is_load, load_of, find_report, of_run
+from lab.load.kept import LOAD, compare_loads, find_report, is_load, load_of, of_run
 from lab.local.checking import reproduce
 from lab.local.explain import all_rules
 from lab.matrix.outside import OUTSIDE

@@ -79,7 +79,10 @@ def look(machine: str) -> list[Told]:
     agents = _list_locked_folders(os.path.join(own if alone else home, "agents"))
     found = [_agent(folder) for folder in agents if _is_there(folder, "joined.json")]
     if not alone:
-        found += [ask_health(folder, SUPERVISOR) for folder in _list_locked_folders(os.path.join(home, "labs"))]
+        found += [
+            ask_health(folder, SUPERVISOR)
+            for folder in _list_locked_folders(os.path.join(home, "labs"))
+        ]
     return found or [Told(well=False, text=f"nothing of a lab runs here, as {home} tells")]
 
 

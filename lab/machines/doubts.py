@@ -13,7 +13,7 @@ CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limi
 def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
     """Tells why nothing counts of what was measured since this was called: a clock that was not
     known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
-    begun = [(machine, machine.losses, machine.watched()) for machine in machines]
+    begun = [(machine, machine.losses, machine.watch_clock_error()) for machine in machines]
 
     def collect_doubts() -> list[str]:
         lost = [

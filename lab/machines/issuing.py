@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from lab.brokers.identities import Identities, agent_name, machine_agent
-from lab.machines.admission import Issued, read_issued, keep
+from lab.machines.admission import Issued, keep, read_issued
 from lab.machines.attached import no_lab
 from lab.machines.bundle import AUTHORITY, Manifest, pack_bundle
 from lab.machines.listening import LISTENING, authority, find_address, reachable_address
@@ -100,8 +100,8 @@ def _identities(
     if first:
         return identities.files(nodes, agents)
     if topology.bus.urls:
-        return identities.files(nodes, ()) | identities.renewed((), agents)
-    return identities.renewed(nodes, agents)
+        return identities.files(nodes, ()) | identities.renew_keys((), agents)
+    return identities.renew_keys(nodes, agents)
 
 
 def _machine(topology: Topology, machine: str) -> MachinePlan:

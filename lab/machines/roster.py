@@ -19,7 +19,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
 from lab.logs.write import RecordLog
-from lab.machines.admission import read_issued, last_run, note_run, use
+from lab.machines.admission import last_run, note_run, read_issued, use
 from lab.machines.listening import Door, address, find_address
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.machines.part import part_of

@@ -244,7 +244,7 @@ async def _seek(
                     holder=folder.holder,
                     run=holding.run,
                     ended=holding.ended,
-                    held=holding.held(),
+                    held=holding.list_processes(),
                     epoch=holding.epoch,
                     key=holding.key,
                     gate=holding.gate,

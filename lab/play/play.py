@@ -224,7 +224,9 @@ def _first_difference(a: RunFolder, b: RunFolder) -> str:
 
 def _parting_record(a: Path, b: Path) -> str:
     with a.open("rb") as first, b.open("rb") as second:
-        for number, (mine, other) in enumerate(zip_longest(read_packed(first), read_packed(second)), 1):
+        for number, (mine, other) in enumerate(
+            zip_longest(read_packed(first), read_packed(second)), 1
+        ):
             if mine is None or other is None:
                 return f"record {number}: one history has ended, the other goes on"
             if mine != other:

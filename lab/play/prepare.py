@@ -59,7 +59,9 @@ def find(name: str) -> Path:
     begun = [path for path in list_shipped() if path.stem.startswith(f"{str(name).lower()}-")]
     if len(begun) == 1:
         return begun[0]
-    near = difflib.get_close_matches(str(name)[:80], [p.stem for p in list_shipped()], n=2, cutoff=0.5)
+    near = difflib.get_close_matches(
+        str(name)[:80], [p.stem for p in list_shipped()], n=2, cutoff=0.5
+    )
     text = f"there is no experiment {told(name)}"
     if near:
         text += f"; did you mean {' or '.join(near)}?"

@@ -81,13 +81,13 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stand
         page.live()
     read = time.monotonic if page is None else page.supervisor_time  # the supervisor's clock
     clock = LabTime(settings.epoch, settings.wall, settings.pace, read)
-    way = settings.secured(BrokerKind.DATA)
+    way = settings.way_to(BrokerKind.DATA)
     world = LabWorld(folder, settings.data_url, keys, clock, settings.seed, way)
     client = ControlClient(
         settings.control_url,
         identities.control(settings.name).seed,
         settings.name,
-        secured=settings.secured(BrokerKind.CONTROL),
+        secured=settings.way_to(BrokerKind.CONTROL),
         now=read,
     )
 

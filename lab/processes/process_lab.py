@@ -300,7 +300,7 @@ class ProcessLab(LabFiles, LabGrowth):
             if node in self._skew:
                 await self._tell(process, self._skew[node], START_LIMIT_S)
         if self._desired.epoch:
-            await self._tell(process, self.desired(), START_LIMIT_S)
+            await self._tell(process, self.next_rules(), START_LIMIT_S)
         process.up.set()
 
     def _fork_server_ended(self) -> None:

@@ -61,7 +61,7 @@ class LabStrikes(LabCore):
         child = process.child
         while process.listens and process.child is child:
             try:
-                await self._tell(process, self.desired(), CONTROL_FLOOR_S)
+                await self._tell(process, self.next_rules(), CONTROL_FLOOR_S)
             except ProductError:
                 await asyncio.sleep(AGAIN_S)
             else:
@@ -105,7 +105,7 @@ class LabStrikes(LabCore):
             return
         child.signal(signal.SIGCONT)
         child.stopped = False
-        await self._tell(self._of[node], self.desired(), CONTROL_FLOOR_S)
+        await self._tell(self._of[node], self.next_rules(), CONTROL_FLOOR_S)
 
     async def paused(self, node: NodeName) -> bool:
         self.spec(node)

@@ -92,5 +92,5 @@ async def collecting() -> AsyncIterator[Collector]:
         yield made
     finally:
         server.close()
-        await made.ended()
+        await made.wait_for_end()
         made.secrets.clear()

@@ -78,7 +78,9 @@ def encode_command(command: Command[Any]) -> msgspec.Raw:
     try:
         return msgspec.Raw(_encoder.encode(command))
     except (UnicodeEncodeError, OverflowError, RecursionError, TypeError) as error:
-        raise KeysteadError("KS-USE-003", f"{name_of(command)}: {_make_printable(str(error))}") from None
+        raise KeysteadError(
+            "KS-USE-003", f"{name_of(command)}: {_make_printable(str(error))}"
+        ) from None
 
 
 def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:

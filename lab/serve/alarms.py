@@ -25,7 +25,7 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
     found = [
-        replace(alarm, vcenter=session.told(vcenter))
+        replace(alarm, vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for alarm in await _alarms_at(session, vcenter)
     ]

@@ -79,7 +79,7 @@ async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
 async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
     """See ``GetClusters``."""
     found = [
-        replace(cluster_view(cluster), vcenter=session.told(vcenter))
+        replace(cluster_view(cluster), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for cluster in await all_clusters(session, vcenter)
     ]

@@ -137,7 +137,9 @@ async def carry_files(command: Command[Any]) -> AsyncIterator[Carried]:
         files._drop()
 
 
-def seal_contents(name: str, public: bytes, contents: Mapping[str, KeyMaterial]) -> dict[str, bytes]:
+def seal_contents(
+    name: str, public: bytes, contents: Mapping[str, KeyMaterial]
+) -> dict[str, bytes]:
     """Contents of files by path, beside the command ``name``, each for who has that key."""
     return {path: closed(public, data, _purpose(name, path)) for path, data in contents.items()}
 

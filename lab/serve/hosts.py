@@ -150,7 +150,9 @@ async def wait_for_inventory(session: Session, nodes: tuple[NodeName, ...]) -> N
         await _wait_for_inventory_of(session, vcenter, mine)
 
 
-async def _wait_for_inventory_of(session: Session, vcenter: NodeName, hosts: list[NodeName]) -> None:
+async def _wait_for_inventory_of(
+    session: Session, vcenter: NodeName, hosts: list[NodeName]
+) -> None:
     lab = session.lab
     away = {n for r in lab.rules() if vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
     waiting = [n for n in hosts if n not in away - {vcenter}]

@@ -20,7 +20,7 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
-from lab.serve.machines import node_view, fetch_node
+from lab.serve.machines import fetch_node, node_view
 from lab.serve.session import Session
 from lab.serve.views import host_view, vm_at, vm_view
 from lab.serve.whereabouts import list_all_vms
@@ -192,7 +192,9 @@ async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> H
     vcenters = dict.fromkeys(session.vcenter_of(host) for host in hosts)
     listed = {host.host: host for v in vcenters for host in await all_hosts(session, v)}
     return HostList(
-        items=tuple([host_view(listed[h], await fetch_node(session, h)) for h in hosts if h in listed])
+        items=tuple(
+            [host_view(listed[h], await fetch_node(session, h)) for h in hosts if h in listed]
+        )
     )
 
 

@@ -144,7 +144,9 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
-    servers = tuple(apply_entry(_parse_server(session, one), command.entry) for one in command.servers)
+    servers = tuple(
+        apply_entry(_parse_server(session, one), command.entry) for one in command.servers
+    )
     message = RegisterKmsCluster(
         provider=name,
         servers=servers,

@@ -134,7 +134,11 @@ async def trust_servers(
 ) -> ProviderTrustList:
     """See ``ProviderTrustServers``."""
     provider = ProviderId(command.provider)
-    found = [command.certificate] if command.certificate else await _fetch_certificates(session, provider)
+    found = (
+        [command.certificate]
+        if command.certificate
+        else await _fetch_certificates(session, provider)
+    )
     for certificate in found:
         upload = UploadKmipServerCert(provider=provider, certificate=certificate)
         await session.ask(session.vcenter, upload)

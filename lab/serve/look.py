@@ -44,7 +44,7 @@ from lab.schema.answers import (
     VmList,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.machines import all_seen, missing_of, fetch_node
+from lab.serve.machines import all_seen, fetch_node, missing_of
 from lab.serve.replication import peers_text
 from lab.serve.session import Session
 from lab.serve.views import (
@@ -84,7 +84,7 @@ async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
     machines = {node.node: node for node in await all_seen(session)}
     found = [
-        replace(host_view(host, machines[host.host]), vcenter=session.told(vcenter))
+        replace(host_view(host, machines[host.host]), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for host in await all_hosts(session, vcenter)
     ]
@@ -98,7 +98,10 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
         heard = await list_connected_hosts(session, vcenter)
         for vm in await all_vms(session, vcenter):
             found.append(
-                replace(vm_view(vm, stale=vm.host not in heard), vcenter=session.told(vcenter))
+                replace(
+                    vm_view(vm, stale=vm.host not in heard),
+                    vcenter=session.vcenter_to_show(vcenter),
+                )
             )
     return VmList(items=tuple(sorted(found, key=lambda vm: vm.vm)))
 
@@ -114,7 +117,7 @@ async def list_connected_hosts(session: Session, vcenter: NodeName) -> frozenset
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
     found = [
-        replace(provider_view(provider), vcenter=session.told(vcenter))
+        replace(provider_view(provider), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for provider in await all_providers(session, vcenter)
     ]
@@ -131,7 +134,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     return KeyList(
         items=tuple(
             KeyStatus(
-                vcenter=session.told(vcenter),
+                vcenter=session.vcenter_to_show(vcenter),
                 key=key_ref(k.key),
                 available=k.available,
                 reason=k.reason,

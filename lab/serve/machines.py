@@ -38,7 +38,7 @@ async def fetch_node(session: Session, node: NodeName) -> Node:
             return node_view(await lab.status(node))
         except NotConnected:
             pass
-    return node_view(lab.known(node), MachineState.PAUSED if paused else MachineState.GONE)
+    return node_view(lab.last_status(node), MachineState.PAUSED if paused else MachineState.GONE)
 
 
 async def all_seen(session: Session) -> tuple[Node, ...]:
@@ -50,7 +50,7 @@ async def all_seen(session: Session) -> tuple[Node, ...]:
         paused = await lab.paused(entry.node)
         away = MachineState.PAUSED if paused else MachineState.GONE
         state = away if paused or entry.node not in heard else None
-        items.append(node_view(heard.get(entry.node, lab.known(entry.node)), state))
+        items.append(node_view(heard.get(entry.node, lab.last_status(entry.node)), state))
     return tuple(items)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.schema.answers import Reason
 from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
-from lab.serve.missing_keys import not_granted, of_key, of_keys, cure_for_unattested
+from lab.serve.missing_keys import cure_for_unattested, not_granted, of_key, of_keys
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:

@@ -135,7 +135,9 @@ async def export(session: Session, command: commands.TrustExport) -> TrustFile:
     return TrustFile(item=command.item, of=of, file=command.file)
 
 
-async def _export_item(session: Session, command: commands.TrustExport) -> tuple[TrustItemFile, str]:
+async def _export_item(
+    session: Session, command: commands.TrustExport
+) -> tuple[TrustItemFile, str]:
     lab = session.lab
     match command.item:
         case "principal":
@@ -284,7 +286,9 @@ async def authority(session: Session, command: commands.GetTrustAuthority) -> Tr
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
-async def list_trusted_hosts(session: Session, command: commands.GetTrustedHosts) -> TrustedHostList:
+async def list_trusted_hosts(
+    session: Session, command: commands.GetTrustedHosts
+) -> TrustedHostList:
     """See ``GetTrustedHosts``."""
     return await _ask_workload(session, m.QueryTrustedClusters())
 

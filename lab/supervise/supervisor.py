@@ -30,7 +30,7 @@ from lab.brokers.control_plane import ControlServer
 from lab.building.course import Course
 from lab.building.provision import provision, start_nodes, wait_ready
 from lab.machines.checkup import SUPERVISOR
-from lab.machines.epoch import remove_clock, going_on
+from lab.machines.epoch import going_on, remove_clock
 from lab.machines.health import Health, serve
 from lab.machines.listening import DEFAULT
 from lab.members.inviting import Inviter
@@ -363,7 +363,7 @@ def main() -> None:
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
             supervisor = Supervisor(folder, record, lock)
-            run_watched(supervisor.run(waiting), supervisor.stood)
+            run_watched(supervisor.run(waiting), supervisor.report_stall)
             folder.forget_supervisor()
     except BaseException as error:
         line = _failure_line(error)

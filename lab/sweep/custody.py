@@ -39,7 +39,7 @@ class KeyServerCustody(KeyServer):
         await scene.lab.add_node(msgspec.structs.replace(spec, node=SERVER, tpm=tpm))
         await scene.lab.power_on(SERVER)
         for number in range(_KEYS):
-            await self._made_key(scene, f"key-{number}", True)
+            await self._make_key(scene, f"key-{number}", True)
 
     def steps(self) -> tuple[Step, ...]:
         file, sealed = RootKind.KEYFILE, RootKind.TPM

@@ -96,7 +96,7 @@ def strike(
         played = Played(step=play.step, violations=(f"{type(error).__name__}: {error}",))
     if forks.passage is not None:
         forks.tell(played)
-    return [*forks.struck, *forks.missed()]
+    return [*forks.struck, *forks.list_missed()]
 
 
 class _Forks:

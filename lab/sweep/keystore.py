@@ -92,7 +92,7 @@ class KeyStore(Story):
         """The disk of each new guest is filled, encrypted with a key that its VM's key wraps."""
         guests: Guests = scene.notes["guests"]
         for vm in await _vms(scene):
-            if vm.vm not in guests.planted():
+            if vm.vm not in guests.list_planted():
                 async with _running(scene, vm):
                     await guests.plant(vm.vm, HOST)
 
@@ -103,7 +103,7 @@ class KeyStore(Story):
             return []
         found = []
         for vm in await _vms(scene):
-            if vm.vm in guests.planted() and state["stored"].issuperset(map(str, vm.keys)):
+            if vm.vm in guests.list_planted() and state["stored"].issuperset(map(str, vm.keys)):
                 try:
                     async with _running(scene, vm):
                         asked = await guests.challenge(vm.vm, HOST)

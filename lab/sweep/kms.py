@@ -39,9 +39,15 @@ class KeyServer(Story):
         return (
             Step("create a key", self._create("first"), _becomes_made(KmipState.PRE_ACTIVE)),
             Step("activate it", self._move("first", Activate), _becomes_moved(KmipState.ACTIVE)),
-            Step("create an active key", self._create("second", True), _becomes_made(KmipState.ACTIVE)),
             Step(
-                "deactivate the first", self._move("first", Revoke), _becomes_moved(KmipState.DEACTIVATED)
+                "create an active key",
+                self._create("second", True),
+                _becomes_made(KmipState.ACTIVE),
+            ),
+            Step(
+                "deactivate the first",
+                self._move("first", Revoke),
+                _becomes_moved(KmipState.DEACTIVATED),
             ),
             Step("reboot", self._reboot, lambda old, new: old == new),
             Step(

@@ -108,7 +108,7 @@ class Play:
             )
             return struck
         await self._note_removal(step, old, new)
-        await story.taken(scene)
+        await story.after_step(scene)
         return struck
 
     async def _do_step(self, step: Step, attempt: int) -> str:
@@ -191,7 +191,7 @@ class Play:
             await scene.settle()
         try:
             state = await story.look(scene)
-            self._violations += await story.proved(scene, state)
+            self._violations += await story.find_unusable(scene, state)
         except (KeysteadError, ProductError) as error:
             self._violations.append(f"{node} cannot be looked at: {error}")
             return None
@@ -204,7 +204,7 @@ class Play:
 
     async def _still_gone(self, now: State) -> None:
         if self._gone is not None:
-            self._violations += await self._story.left(self._scene, self._gone, now)
+            self._violations += await self._story.find_remains(self._scene, self._gone, now)
 
     # ---- the end ----------------------------------------------------------------------------
 

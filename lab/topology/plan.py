@@ -9,9 +9,9 @@ from lab.topology.machine_plan import (
     MachinePlan,
     PoolPlan,
     SharedArray,
+    list_shared_here,
     machine_plan,
     pool_plan,
-    list_shared_here,
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups

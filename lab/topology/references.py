@@ -111,7 +111,9 @@ def _twice(file: LabFields) -> Iterator[Misfit]:
     yield from _find_repeated("site", [(("sites", n), site) for n, site in enumerate(file.sites)])
 
 
-def _find_repeated(what: str, named: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Misfit]:
+def _find_repeated(
+    what: str, named: Iterable[tuple[tuple[str | int, ...], str]]
+) -> Iterator[Misfit]:
     seen: set[str] = set()
     for path, name in named:
         if name in seen:

@@ -93,7 +93,7 @@ class Sweep:
         for lab in labs:
             seeds = [seed for seed in range(40 * runs) if number_of(seed) == lab][:runs]
             world = msgspec.structs.replace(lab_of(World(drawn=True), lab), patch=PROBES)
-            where = world.told()
+            where = world.describe_lab()
             with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:
                 for seed in seeds:
                     if self.over():
@@ -178,7 +178,7 @@ class Sweep:
         seed = next(seed for seed in range(4000) if number_of(seed) == lab)
         world = lab_of(World(drawn=True, patch=f"{EARLY}{number}"), lab)
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
-        where = f"seed {seed}, {world.told()}, from its building on"
+        where = f"seed {seed}, {world.describe_lab()}, from its building on"
         self.sights[number].runs += 1
         try:
             with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:

@@ -10,7 +10,7 @@ from chaos.faults import FAULTS, OTHER_NAMES, fault_type
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 from chaos.reference import example_of
-from chaos.units import seconds, format_s
+from chaos.units import format_s, seconds
 from chaos.yaml_file import read_yaml
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load

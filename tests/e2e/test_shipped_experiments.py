@@ -28,7 +28,9 @@ BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-witho
 """Files whose negative control is another lab: ``tests/e2e/test_experiments.py`` plays it."""
 
 FILES: Final = {path.stem: path for path in list_shipped()}
-HEADS: Final = {name: read_heading(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+HEADS: Final = {
+    name: read_heading(path.read_text(encoding="utf-8")) for name, path in FILES.items()
+}
 _RULE: Final = re.compile(r"\b[A-Z]{2,5}-\d\d[a-z]?\b")
 _NUMBERED: Final = re.compile(r"sc-(?P<number>\d\d)(?:-[a-z0-9]+)+")
 

@@ -17,7 +17,7 @@ from lab.scan.search import Find, Place, search
 from lab.schema.commands import Command
 from lab.serve.session import Session
 from lab.serve.table import perform
-from lab.simulation.scan import at_rest, bus_place, log_places, summary, history_places
+from lab.simulation.scan import at_rest, bus_place, history_places, log_places, summary
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

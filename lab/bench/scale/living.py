@@ -15,7 +15,7 @@ from chaos.observe.listing import all_hosts
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.building import CLUSTER
 from lab.bench.scale.shapes import lab_of
-from lab.bench.scale.spent import memory_of_all, cpu_s_of_all, cpu_s_of_each
+from lab.bench.scale.spent import cpu_s_of_all, cpu_s_of_each, memory_of_all
 from lab.bench.staging import folder, lab_for, make_lab, need_tpm
 from lab.building.course import unheard
 from lab.building.provision import provision

@@ -62,12 +62,14 @@ class Failover:
 
     # ---- keys at other servers ------------------------------------------------------------------
 
-    async def _probe_replication(self, maker: Server, usable: Sequence[Server], played: Played) -> None:
+    async def _probe_replication(
+        self, maker: Server, usable: Sequence[Server], played: Played
+    ) -> None:
         """Keys of the flow that ``maker`` has made, and a new one, are at each other server."""
         others = [server for server in usable if server is not maker]
         if not others:
             return
-        earlier = [key for key in self._journal.known() if key.server == maker.name]
+        earlier = [key for key in self._journal.keys_with_value() if key.server == maker.name]
         primary = [
             key for key in self._journal.keys if key.use == PRIMARY_KEY and key.server == maker.name
         ]
@@ -130,19 +132,19 @@ class Failover:
         with failures():
             try:
                 uid = await down.vcenter.create()
-                journal.made(uid, down.name, VIRTUAL_MACHINE)
+                journal.record_key(uid, down.name, VIRTUAL_MACHINE)
             except (ProductError, OperationFailed):
                 pass
         with failures() as failed:
             try:
                 uid = await up.vcenter.create()
                 played.measures["failover_s"] = journal.now() - begun
-                key = journal.made(uid, up.name, VIRTUAL_MACHINE)
+                key = journal.record_key(uid, up.name, VIRTUAL_MACHINE)
                 key.value = (await up.vcenter.use(uid)).material
             except (ProductError, OperationFailed):
                 journal.fail(kinds.TAKEOVER_FAILED, up.name, failed)
                 return None
-        for earlier in self._journal.known():
+        for earlier in self._journal.keys_with_value():
             if earlier.server == down.name:
                 await self._flow.attempt(
                     kinds.TAKEOVER_FAILED, up, up.vcenter.use(earlier.uid, activate=False)

@@ -136,7 +136,7 @@ class Flow:
         if uid is None:
             return None
         self._journal.check(kinds.ANSWERS, server.name)
-        return self._journal.made(uid, server.name, use)
+        return self._journal.record_key(uid, server.name, use)
 
     async def _create_active_key(self, server: Server, use: str, tags: Tags) -> Key | None:
         """A new key that is Active, and whose value nobody has fetched yet."""

@@ -157,7 +157,9 @@ class Door(Attempts):
         except (dialect.OperationFailed, KmipError) as refused:
             return build_attempt(heard=heard, why=str(refused))
         except ssl.SSLError as error:
-            return build_attempt(heard=heard, refused=_reason(error), alert="ALERT" in (error.reason or ""))
+            return build_attempt(
+                heard=heard, refused=_reason(error), alert="ALERT" in (error.reason or "")
+            )
         except TimeoutError:
             return build_attempt(heard=heard, refused=f"no answer within {self.within_s:g} s")
         except (OSError, EOFError) as error:

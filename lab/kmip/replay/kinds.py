@@ -511,5 +511,7 @@ def consequence(kind: Kind, error: str) -> str:
     """What a vCenter makes of a step that failed: of a broken connection it knows no more than
     that; a refused tag is forgiven all the same."""
     return (
-        kind_of_failure(error).vcenter if is_broken(error) and kind is not TAG_FAILED else kind.vcenter
+        kind_of_failure(error).vcenter
+        if is_broken(error) and kind is not TAG_FAILED
+        else kind.vcenter
     )

@@ -125,7 +125,7 @@ class Replay:
             return _ONE_SERVER
         if phase is Phase.ISOLATION and not plan.isolation:
             return _NO_OTHER
-        if phase is Phase.STORM and not self._journal.known():
+        if phase is Phase.STORM and not self._journal.keys_with_value():
             return _NO_KEYS
         return ""
 
@@ -153,8 +153,8 @@ class Replay:
         else:
             await flow.primary(first)
         self._tell("flow: keys are fetched again", 0, 0)
-        await flow.fetch(first, self._journal.known(), kinds.FETCH_FAILED)
-        for key in self._journal.known()[:1]:
+        await flow.fetch(first, self._journal.keys_with_value(), kinds.FETCH_FAILED)
+        for key in self._journal.keys_with_value()[:1]:
             await flow.status(first, key)
         for key in [key for key in journal.keys if key.tags][-1:]:
             await flow.verify_tag(first, key)

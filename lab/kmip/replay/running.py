@@ -140,8 +140,8 @@ async def _play(
                 within_s=within_s,
                 login=None if who == Role.OTHER else settings.login,
                 pooled=settings.connection == "pooled",
-                heard=journal.heard(name),
-                seen=journal.seen(name),
+                heard=journal.step_recorder(name),
+                seen=journal.answer_recorder(name),
             )
         return known
 

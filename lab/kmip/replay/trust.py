@@ -154,7 +154,7 @@ class Trust:
             except (ProductError, OperationFailed):
                 self._journal.fail(kinds.CREATE_FAILED, server.name, failed)
                 return None
-        self._journal.made(uid, server.name, "trust")
+        self._journal.record_key(uid, server.name, "trust")
         with failures() as failed:
             try:
                 await server.vcenter.use(uid)
@@ -176,7 +176,7 @@ class Trust:
         with failures() as failed:
             try:
                 await talk.add_server()
-                key = journal.made(await talk.create(), name, f"trust flow {flow}", by=flow)
+                key = journal.record_key(await talk.create(), name, f"trust flow {flow}", by=flow)
                 await talk.use(key.uid)
             except (ProductError, OperationFailed):
                 journal.fail(kinds.TRUST_FLOW_REFUSED._replace(check=check), name, failed[:1])

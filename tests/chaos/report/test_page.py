@@ -10,7 +10,7 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.report.compare import parting
 from chaos.report.outcomes import outcomes
-from chaos.report.page import MOST_RECORDS, select_records, page, pair
+from chaos.report.page import MOST_RECORDS, page, pair, select_records
 from chaos.report.story import Story
 from tests.chaos.report.tales import CUT, Tale, plan, result, story, verdict
 

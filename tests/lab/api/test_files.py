@@ -30,7 +30,7 @@ from lab.schema.commands import (
 )
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
-from lab.schema.wire import CommandDone, RunCommand, encode_answer, commands_by_name
+from lab.schema.wire import CommandDone, RunCommand, commands_by_name, encode_answer
 from lab.serve.files import Files, carry_files, open_contents, seal_contents
 from lab.state import in_thread as threads
 from lab.state.in_thread import in_thread

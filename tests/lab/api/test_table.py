@@ -35,11 +35,11 @@ from lab.schema.commands import (
 )
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import (
+    commands_by_name,
     decode_answer,
     decode_command,
     encode_answer,
     encode_command,
-    commands_by_name,
 )
 from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName

@@ -19,7 +19,7 @@ from lab.schema.commands import (
     LinkLoss,
 )
 from lab.schema.errors import KeysteadError
-from lab.schema.wire import decode_command, encode_command, commands_by_name
+from lab.schema.wire import commands_by_name, decode_command, encode_command
 
 SCALARS: st.SearchStrategy[Any] = (
     st.none()

@@ -219,7 +219,7 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
     whole.add(one)
     whole.add(one)
     assert whole.faults == {"link.cut": 2}
-    untried = whole.untried()
+    untried = whole.list_untried()
     assert "link.cut" not in untried["faults"] and "host.reboot" in untried["faults"]
     tried = {"key.create", "vm.encrypt"}
     assert untried["operations"] == tuple(op for op in OPERATIONS if op not in tried)

@@ -25,7 +25,7 @@ def test_every_lab_can_be_made_and_they_differ_in_all_that_is_drawn() -> None:
     labs = [draw_lab(DRAWN, number) for number in range(LABS)]
     for one in labs:
         one.topology()
-    assert len({one.told() for one in labs}) > LABS * 3 // 4
+    assert len({one.describe_lab() for one in labs}) > LABS * 3 // 4
     for field in ("lab", "hosts", "vms", "kms", "kms_mode", "providers", "clusters"):
         assert len({getattr(one, field) for one in labs}) > 1, field
     for field in ("without_tpm", "bus", "persistence"):
@@ -39,14 +39,16 @@ def test_what_a_lab_is_told_to_have_it_has() -> None:
     assert len(hosts) == 6 and len({spec.cluster for spec in hosts}) == 2
     assert sum(not entry.tpm for entry in made.directory().nodes if entry.role == "esxi") == 2
     assert len(topology.providers) == 2 and topology.bus.servers == 3
-    assert made.told() == (
+    assert made.describe_lab() == (
         "default, 2 clusters, 3 hosts, 3 VMs, 2 providers, 1 without TPM, 3 bus servers"
     )
 
 
 def test_the_mix_and_the_patch_of_a_campaign_hold_in_every_lab() -> None:
     world = msgspec.structs.replace(DRAWN, patch="a.module", knobs={})
-    assert {(one.patch, tuple(one.knobs), one.mix) for one in (draw_lab(world, n) for n in range(9))}
+    assert {
+        (one.patch, tuple(one.knobs), one.mix) for one in (draw_lab(world, n) for n in range(9))
+    }
     assert draw_lab(world, 3).patch == "a.module" and not draw_lab(world, 3).drawn
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import screen_error, passphrase_options
+from lab.kmip.keeping import passphrase_options, screen_error
 from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind

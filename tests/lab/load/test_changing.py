@@ -126,7 +126,7 @@ class Played:
     def report(self) -> LoadReport:
         told = [LoadChange(at=at, rate=rate) for at, rate, _ in self.changes]
         return build_report(
-            self.of.asked(),
+            self.of.to_request(),
             self.arrivals,
             self.generator,
             ended_s=self.ended,

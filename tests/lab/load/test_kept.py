@@ -148,7 +148,9 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
     monkeypatch.setattr(store, "replace_file", full)
     files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
     with pytest.raises(KeysteadError) as both:
-        _keep_report(report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html"))
+        _keep_report(
+            report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html")
+        )
     assert both.value.id == "KS-LAB-005"
     assert "KS-OUT-001" in capsys.readouterr().err, "what is not written is told as well"
     with pytest.raises(KeysteadError) as caught:
