@@ -166,8 +166,9 @@ _held: list[tuple[SimLab, Session]] = []
 
 def hold(argument: bytes) -> None:
     """What the process of a build loads: the lab, and with the argument the code of its runs."""
+    origin: Origin
     origin, number, _ = pickle.loads(argument)  # noqa: S301
-    _held.append(origin.built(number))
+    _held.append(origin.build_lab(number))
 
 
 def _play(
