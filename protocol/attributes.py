@@ -174,7 +174,7 @@ class Stamped(msgspec.Struct, frozen=True, array_like=True):
     instances: tuple[tuple[int, Value], ...] = ()
 
 
-def shown(value: Value) -> str:
+def format_value(value: Value) -> str:
     """The value as text for people; bytes in hex."""
     match value:
         case ObjectName():

@@ -12,7 +12,7 @@ from lab.conformance.run import play_assertions
 from lab.conformance.standing import Standing
 from lab.errors import KeysteadError
 from lab.topology.course import Report
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 
 def conformance(
@@ -34,7 +34,7 @@ def conformance(
     for name in names:
         if name.lower() not in known:
             first, last = ASSERTIONS[0].id, ASSERTIONS[-1].id
-            text = f"there is no assertion {told(name)}; there are {first} to {last}"
+            text = f"there is no assertion {quote_if_needed(name)}; there are {first} to {last}"
             raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
     asked = {name.lower() for name in names}
     chosen = [one for key, one in known.items() if not asked or key in asked]

@@ -16,7 +16,7 @@ from lab.api.commands.keys import Entry
 from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.kmip.certificates import certificates, private_key
-from protocol.crypto.certificates import SERIAL_SIZE, issued
+from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate
 from tests.lab.kmip.test_serve import serving
 
 PROVIDER = "outside"
@@ -53,7 +53,7 @@ def signed_by(folder: Path, request: str) -> str:
     found = x509.load_pem_x509_csr(request.encode())
     public = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     now = time.time()
-    made = issued(
+    made = issue_certificate(
         "vcenter of the lab",
         public,
         os.urandom(SERIAL_SIZE),
