@@ -11,7 +11,7 @@ import gc
 import importlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 from tests.breakage.bugs import ROOT, Bug, broken, probed
 
@@ -22,7 +22,7 @@ _CALL = f"__import__({__name__!r}, fromlist=['reached']).reached.add"
 
 def plant(bug: Bug) -> None:
     """Put it in. ``LookupError`` when the process has no such function."""
-    _exchange(bug.path, broken(bug), {bug.function})
+    exchange(bug.path, broken(bug), {bug.function})
 
 
 def probe(bugs: Sequence[Bug]) -> None:
@@ -30,11 +30,15 @@ def probe(bugs: Sequence[Bug]) -> None:
     numbered = sorted(enumerate(bugs), key=lambda one: one[1].path)
     for path, group in groupby(numbered, key=lambda one: one[1].path):
         some = list(group)
-        _exchange(path, probed(path, some, _CALL), {bug.function for _, bug in some})
+        exchange(path, probed(path, some, _CALL), {bug.function for _, bug in some})
 
 
-def _exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
-    importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+def exchange(path: str, tree: ast.Module, functions: set[str]) -> ModuleType:
+    """From now on these functions of the file's module are as they are in the tree. ``LookupError``
+    when the process does not have one of them."""
+    module = importlib.import_module(
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    )
     file = str(ROOT / path)
     new = {
         (code.co_qualname, code.co_firstlineno): code
@@ -51,6 +55,7 @@ def _exchange(path: str, tree: ast.Module, functions: set[str]) -> None:
                 left.discard(code.co_qualname)
     if left:
         raise LookupError(f"{path} has no function {', '.join(sorted(left))} to be broken")
+    return module
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

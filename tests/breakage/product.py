@@ -124,7 +124,7 @@ class Sweep:
     def _broken_run(self, snapshot: Snapshot, seed: int, number: int, plan: bytes) -> str:
         try:
             played = _verdict(snapshot.run(seed, run_broken, self.bugs[number], plan))
-        except ForkFailed:
+        except (ForkFailed, LookupError):
             raise
         except Exception as error:
             return str(of_exception(error))
