@@ -248,7 +248,9 @@ def format_value(value: Value) -> str:
             told = [f"{name}={given[name]}" for name in given if name != "kind"]
             return ", ".join(told) or RandomNumberGenerator().rng_algorithm
         case Structure():
-            return ", ".join(f"0x{field.tag:06X}={format_value(field.value)}" for field in value.fields)
+            return ", ".join(
+                f"0x{field.tag:06X}={format_value(field.value)}" for field in value.fields
+            )
         case UsageLimits():
             return f"{value.left} of {value.total} ({value.unit})"
         case Typed():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import sys
 from importlib.abc import Loader
@@ -102,9 +103,9 @@ def _checks(module: Any) -> None:
 
 _WATCHED = {
     "protocol.errors": _protocol_errors,
-    "lab.errors": _lab_errors,
+    "lab.schema.errors": _lab_errors,
     "chaos.errors": _chaos_errors,
-    "lab.api.table": _table,
+    "lab.serve.table": _table,
     "services.vcenter.inventory": _inventory,
     "chaos.keeper": _keeper,
     "chaos.checks": _checks,
@@ -151,3 +152,5 @@ def install() -> None:
 
 if REACHED in os.environ:
     install()
+if "KEYSTEAD_TRACE" in os.environ:  # what reaches what is mapped, see tests.runner.reach
+    importlib.import_module("tracing")  # beside this file; it begins by itself
