@@ -14,8 +14,8 @@ from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.model import SEEDS, Experiment
 from chaos.experiment.parse import Document, Problem
 from chaos.experiment.plan import Plan
-from chaos.experiment.requirements import TPMS
 from chaos.experiment.resolve import plan
+from chaos.playing.requirements import TPMS
 from lab.play.planted import known
 from lab.schema.errors import KeysteadError
 from lab.topology.directory import directory_of
