@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 
 from chaos.conversation import BusRecording
-from chaos.engine import run as play_plan
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
 from chaos.observe.sessions import Sessions
+from chaos.playing.engine import run as play_plan
 from chaos.progress import Progress, Step
 from chaos.recording import read_packed
 from chaos.verdict import Exit, Verdict

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chaos.conversation import BusRecording
-from chaos.engine import Scan
-from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
+from chaos.playing.engine import Scan
+from chaos.playing.engine import run as play_plan
 from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore

@@ -132,6 +132,7 @@ _INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.va
 """Of those, what stands in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_name = msgspec.msgpack.Decoder(ObjectName)
 _decoder = msgspec.msgpack.Decoder(tuple[Stamped, ...])
 
 
@@ -426,6 +427,11 @@ def raw_index(packed: bytes) -> list[tuple[str, bytes]]:
 def key_of(value: Value) -> bytes:
     """A value as it stands in the index of attributes."""
     return _encode(value)
+
+
+def name_of(key: bytes) -> str:
+    """The text of a Name that stands so in the index."""
+    return _name.decode(key).value
 
 
 def is_indexed(name: str) -> bool:

@@ -255,7 +255,8 @@ class Core:
             written = work.write()
             if also is not None:
                 also(connection, taken)
-            return Done(Replicated(tuple(refused), trail.end(), intact), written)
+            shared = tuple([one for key in taken for one in key.shared])
+            return Done(Replicated(tuple(refused), trail.end(), intact, shared), written)
 
         touches = [replica.row.key_id for replica in replicas]
         return await self._commit(caller, run, touches)

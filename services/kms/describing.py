@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
 from protocol.terms import KeyId, ResultReason
-from services.kms import attributes, dating, locating, operations, store
+from services.kms import attributes, dating, locating, operations, shared_names, store
 from services.kms.access import absent
 from services.kms.attribute_operations import (
     AddAttribute,
@@ -124,16 +124,7 @@ def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
     """
     if not isinstance(attribute.value, ObjectName):
         return
-    sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
-    key = attributes.key_of(attribute.value)
-    drafts = work.drafts()
-    stored, _ = locating.stored(work.connection, sought, 0, 2)
-    others = [key_id for key_id in stored if key_id not in drafts] + [
-        key_id
-        for key_id, draft in drafts.items()
-        if key in draft.attributes and locating.matches(draft, sought)
-    ]
-    others = [key_id for key_id in others if key_id != row.key_id]
+    others = shared_names.others(work, row, attribute)
     if others:
         raise IllegalOperation(f"key {others[0]} has the name {attribute.value.value}")
 

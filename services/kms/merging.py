@@ -8,7 +8,7 @@ Attributes are the last writer's, name by name: the one with the greater stamp; 
 what each server has given counts whoever wrote last. So is a date that has yet to change the state;
 one that has is the earliest of those that have, and the dates of a compromise and of destruction
 are the earliest there are. A Name that two servers have given to two keys while they were apart
-stays with both: each was told so.
+stays with both, and is told (``shared_names``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import msgspec
 from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason
-from services.kms import attributes, implied, states, store, usage
+from services.kms import attributes, implied, shared_names, states, store, usage
 from services.kms.audit import TrailEnd
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation
+from services.kms.shared_names import SharedName
 from services.kms.work import Work
 
 _NEVER_CHANGE: Final = (
@@ -54,12 +55,14 @@ class Replica(NamedTuple):
 
 class Taken(NamedTuple):
     """What became of a key of the peer: it was merged into ``mine`` (None: there was none), or
-    ``refused``, because its id has another material here."""
+    ``refused``, because its id has another material here. ``shared``: Names that it got with this,
+    and that another key has too."""
 
     theirs: KeyRow
     mine: KeyRow | None
     merged: KeyRow
     refused: bool = False
+    shared: tuple[SharedName, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -93,12 +96,14 @@ class Taken(NamedTuple):
 class Replicated(NamedTuple):
     """Keys of a replication that have another material here, and where the trail now ends.
 
-    ``intact``: it has all that the peer saw of it.
+    ``intact``: it has all that the peer saw of it. ``shared``: Names that keys got with it, and
+    that other keys have too.
     """
 
     refused: tuple[KeyId, ...]
     end: TrailEnd
     intact: bool
+    shared: tuple[SharedName, ...] = ()
 
 
 def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
@@ -110,7 +115,7 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
     theirs, mine = replica.row, work.stored(replica.row.key_id)
     if mine is None:
         work.take(_wrapped(work, replica, nonce), Operation.REPLICATE, new=True)
-        return Taken(theirs, None, theirs)
+        return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
     if not _same_key(work, mine, replica):
         work.note(Operation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE)
         return Taken(theirs, mine, mine, refused=True)
@@ -119,7 +124,7 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
         work.take(merged, Operation.REPLICATE)
     if told(merged) != told(theirs):
         work.tell(merged)
-    return Taken(theirs, mine, merged)
+    return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
 
 
 def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:

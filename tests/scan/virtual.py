@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from chaos.engine import run as play
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.resolve import plan as plan_experiment
 from chaos.history import History
 from chaos.keeper import FaultKeeper
+from chaos.playing.engine import run as play
 from lab.building.provision import provision
 from lab.scan import ledger
 from lab.scan.search import Find, Place, search

@@ -196,7 +196,7 @@ class Flow:
         name, value = list(key.tags.items())[-1]
         step = f"Get Attributes ({name})"
         asked = GetAttributesRequest(unique_identifier=key.uid, attribute_name=(name,))
-        look = server.vcenter.said(step, asked, GetAttributesResponse)
+        look = server.vcenter.run_operation(step, asked, GetAttributesResponse)
         kept = await self.attempt(kinds.TAG_FAILED, server, look)
         if kept is None:
             return
@@ -224,7 +224,7 @@ class Flow:
 
 
 def _state(state: State | None) -> str:
-    return state.label if state else "none that KMIP has"
+    return state.title if state else "none that KMIP has"
 
 
 def use_tags(component: str, name: str) -> Tags:

@@ -64,7 +64,7 @@ class Isolation:
                 pass
             try:
                 state = await other.state(key.uid)
-                named = "no State" if state is None else f"State {state.label}"
+                named = "no State" if state is None else f"State {state.title}"
                 seen = f"the other client was told of key {key.uid}: {named}"
                 step = "Get Attributes (State)"
                 journal.find(kinds.FOREIGN_KEY_DESCRIBED, server.name, step, seen)
@@ -82,7 +82,7 @@ class Isolation:
         attribute = Attribute(attribute_name=_NAME, attribute_value=name)
         asked = LocateRequest(maximum_items=_LOCATED, attribute=(attribute,))
         try:
-            found = await other.said("Locate", asked, LocateResponse)
+            found = await other.run_operation("Locate", asked, LocateResponse)
         except (ProductError, OperationFailed):
             return False
         return key.uid in found.unique_identifier

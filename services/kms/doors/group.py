@@ -28,6 +28,7 @@ from services.kms.doors import replicas, standing
 from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.doors.learning import Learning
 from services.kms.doors.lines import Line
+from services.kms.doors.names import record_names
 from services.kms.doors.standing import Heard
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
@@ -318,6 +319,7 @@ class Group:
             line.looked = peer.boot
         self.learning.news()
         self._say(peer.node, said, heard, news)
+        record_names(self._node, done.shared)
         told, _ = await self._database.query(partial(self._told, peer.node, total=bool(said.total)))
         return m.ChangesTaken(refused=done.refused, standing=told)
 

@@ -25,6 +25,7 @@ from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors import replicas
+from services.kms.doors.names import names_told, record_names
 from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
@@ -293,6 +294,7 @@ class Pair:
             self._core.caught_up.set()
         for key_id in done.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
+        record_names(self._node, done.shared)
         return done
 
 
@@ -335,9 +337,12 @@ class PairDoor(Service):
         if self.pair is None or self.config.peer is None:
             return m.PairStatus()
         view = await self.pair.view()
+        names, names_shared = await self.core.look(lambda connection, _: names_told(connection))
         return m.PairStatus(
             peer=self.config.peer,
             down_since=view.down_since,
             why=view.why,
             waiting=view.waiting,
+            names_shared=names_shared,
+            shared_names=names,
         )

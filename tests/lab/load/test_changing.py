@@ -18,10 +18,10 @@ import pytest
 
 from chaos.experiment.plan import Plan
 from chaos.history import History
-from chaos.load import coming as of_runs
 from chaos.load.arrivals import Spread
-from chaos.load.coming import Coming, Unchangeable, arrivals_of_run, changes
 from chaos.load.profile import read_rate
+from chaos.playing import coming as of_runs
+from chaos.playing.coming import Coming, Unchangeable, arrivals_of_run, changes
 from chaos.workload import Arrival
 from lab.cli.main import run
 from lab.load.generator import Generator

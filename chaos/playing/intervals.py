@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault
 from chaos.faults import to_plain
@@ -17,6 +16,7 @@ from chaos.faults.points import PointFault
 from chaos.history import History
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
+from chaos.playing.cues import Cues
 from chaos.progress import Phases
 
 GONE: Final = "KS-CHAOS-104"

@@ -18,27 +18,28 @@ import msgspec
 from chaos.actions.base import Acting, Action
 from chaos.checks import excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, Planned, PlannedAction, PlannedFault, PlannedProbe
-from chaos.experiment.requirements import REQUIRES, unmet
 from chaos.faults.base import Fault
 from chaos.history import History
-from chaos.hypotheses.measure import Hypotheses
-from chaos.hypotheses.probes import PROBES, Operations, Sources
-from chaos.intervals import Intervals
+from chaos.hypotheses.probes import PROBES, Sources
 from chaos.keeper import Keeping
 from chaos.lab import Lab
-from chaos.load.coming import Coming, Door, keep_closed
-from chaos.load.outcome import BEGUN, judge_load
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.remains import Opened
+from chaos.playing.coming import Coming, Door, keep_closed
+from chaos.playing.cues import Cues
+from chaos.playing.intervals import Intervals
+from chaos.playing.measure import Hypotheses
+from chaos.playing.outcome import BEGUN, judge_load
+from chaos.playing.requirements import unmet
+from chaos.playing.watch import Watch
 from chaos.points import Strikes
 from chaos.progress import Phases, Progress, quiet
-from chaos.verdict import WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
-from chaos.watch import Watch
+from chaos.verdict import REQUIRES, WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
 from chaos.workload import Means, Outcome, load_name, perform
+from chaos.workload.base import Operations
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, Role, VmName

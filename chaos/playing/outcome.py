@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan
 from chaos.history import Record
-from chaos.load.coming import arrivals_of_run
 from chaos.load.planned import PlannedLoad
 from chaos.load.threshold import ALL, Threshold, check_of
+from chaos.playing.coming import arrivals_of_run
 from chaos.workload import Arrival
 from protocol.errors import REGISTRY
 
