@@ -41,7 +41,7 @@ from chaos.load.threshold import check_of
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
-from protocol.printable import quoted
+from protocol.printable import quote
 
 SECTIONS: Final = (
     "topology",
@@ -188,7 +188,7 @@ class _Linter(ScheduleLinter):
             whole = re.fullmatch("([0-9]{1,9})(%?)", text)
             share = whole is not None and whole[2] == "%"
             if whole is None or (share and (key not in BUDGETS or int(whole[1]) > 100)):
-                self.document.add(path, "KS-CHAOS-004", f"{quoted(text)} is no number, nor a share")
+                self.document.add(path, "KS-CHAOS-004", f"{quote(text)} is no number, nor a share")
         return guards
 
     def _probes(self, when: str, value: Any) -> list[Probed]:

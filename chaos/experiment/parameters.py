@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chaos.experiment.sections import Sections
 from chaos.yaml_file import Path
-from protocol.printable import quoted
+from protocol.printable import quote
 
 FIELD: Final = "with"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -31,7 +31,7 @@ class Parameters(Sections):
         values: dict[str, Any] = {}
         for name, value in self.fields((FIELD,), data.get(FIELD, {})).items():
             if not _NAME.fullmatch(name):
-                text = f"{quoted(name)} is no name: letters, digits, _ and -, from a letter on"
+                text = f"{quote(name)} is no name: letters, digits, _ and -, from a letter on"
                 self.document.add((FIELD, name), "KS-CHAOS-004", text)
             if not isinstance(value, Value):
                 text = f"{name}: a parameter is a text, a number, true or false"

@@ -24,7 +24,7 @@ import msgspec
 from lab.arrays.trial import TRIALS, clear, trial, written
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file
 
@@ -139,7 +139,11 @@ class Place:
 
     def _not_ours(self) -> KeysteadError:
         owner = self._owner()
-        whose = f"the lab {told(owner.lab)}" if owner else "a lab that it does not name any more"
+        whose = (
+            f"the lab {quote_if_needed(owner.lab)}"
+            if owner
+            else "a lab that it does not name any more"
+        )
         return KeysteadError("KS-ARRAY-006", f"{self.path} has the datastore of {whose}, another")
 
     def _another(self, what: str) -> KeysteadError:

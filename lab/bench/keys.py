@@ -13,7 +13,7 @@ from lab.bench.staging import SEED
 from protocol.crypto.native import KDK_SIZE, derive_kek
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, VmName
-from services.esxi.vms.vmx import FIRST_DISK, new_config, open_disk, wrapped_dek
+from services.esxi.vms.vmx import FIRST_DISK, new_config, open_disk, wrap_dek
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.rng import LabRng
 
@@ -47,7 +47,7 @@ class KeyDerivation(Benchmark):
         keks, derive_us = timed(lambda: [derive_kek(kdk, key.key_id) for key in keys])
         wrapped, wrap_us = timed(
             lambda: [
-                wrapped_dek(VM, FIRST_DISK, dek, key, kek, rng)
+                wrap_dek(VM, FIRST_DISK, dek, key, kek, rng)
                 for key, kek, dek in zip(keys, keks, deks, strict=True)
             ]
         )

@@ -14,7 +14,7 @@ from lab.cli.output import document, field, is_document, moment, plain, say, sho
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
 from protocol import names
-from protocol.printable import one_line, told
+from protocol.printable import one_line, quote_if_needed
 from protocol.terms import RootKind
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _time(text: str) -> float:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        shown = f"--before {told(text)}: a date, or a date and time, as 2026-08-30T12:00"
+        shown = f"--before {quote_if_needed(text)}: a date, or a date and time, as 2026-08-30T12:00"
         raise KeysteadError("KS-USE-003", shown) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
@@ -230,7 +230,9 @@ def _place(listen: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     plain_host = bare and (bare != host or ":" not in host) and not set(bare) & set("[]")
     if not plain_host or not port.isdecimal() or int(port[:6]) > 65_535:
-        text = f"--listen {told(listen)}: an address and a port, as host:port or [::1]:port"
+        text = (
+            f"--listen {quote_if_needed(listen)}: an address and a port, as host:port or [::1]:port"
+        )
         raise KeysteadError("KS-USE-003", text)
     return bare, int(port)
 

@@ -22,7 +22,7 @@ from lab.schema.commands import (
 )
 from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 if TYPE_CHECKING:
     from lab.schema.answers import Role
@@ -50,7 +50,9 @@ def _named(texts: tuple[str, ...]) -> tuple[Privilege, ...]:
         if text not in known:
             near = difflib.get_close_matches(text[:80], known, n=1, cutoff=0.3)
             also = f"; did you mean {near[0]}?" if near else ""
-            raise KeysteadError("KS-USE-003", f"there is no privilege {told(text)}{also}")
+            raise KeysteadError(
+                "KS-USE-003", f"there is no privilege {quote_if_needed(text)}{also}"
+            )
     return tuple(Privilege(text) for text in texts)
 
 

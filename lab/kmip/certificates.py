@@ -29,7 +29,7 @@ from lab.topology.secret_files import read_file
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -145,7 +145,7 @@ def _own(
         certificate = self_signed(_NAMES[name], key, serial, start, end, authority=True)
     else:
         above, above_key = issuer
-        certificate = issued(
+        certificate = issue_certificate(
             _NAMES[name],
             public_key(key),
             serial,

@@ -169,9 +169,9 @@ class Vcenters:
         await server.activate(await self._next())
 
     async def _locate(self, server: Dialogue, _: int) -> None:
-        await server.said("Locate", _LOCATE, LocateResponse)
+        await server.run_operation("Locate", _LOCATE, LocateResponse)
 
     async def _destroy(self, server: Dialogue, _: int) -> None:
         asked = DestroyRequest(unique_identifier=await self._next())
-        await server.said("Destroy", asked, DestroyResponse)
+        await server.run_operation("Destroy", asked, DestroyResponse)
         self.destroyed += 1

@@ -12,7 +12,7 @@ from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from protocol.messages.base import registry
-from protocol.printable import told as printed
+from protocol.printable import quote_if_needed
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     if wanted.node and wanted.node not in nodes:
         near = difflib.get_close_matches(wanted.node[:100], sorted(nodes), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        text = f"no node {printed(wanted.node)} spoke or heard in this run{hint}"
+        text = f"no node {quote_if_needed(wanted.node)} spoke or heard in this run{hint}"
         raise KeysteadError("KS-USE-002", text)
 
 

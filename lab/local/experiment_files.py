@@ -27,7 +27,7 @@ from lab.supervise.launching import not_running
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
 from protocol import names
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 
 def experiments(words: Sequence[str] = ()) -> ExperimentList:
@@ -54,7 +54,7 @@ def parameters(given: Sequence[str]) -> dict[str, Any]:
         name, equals, text = one.partition("=")
         read = read_yaml(text)
         if not equals or read.problems or isinstance(read.data, dict | list | None):
-            raise KeysteadError("KS-USE-003", f"--with {told(one)}: write NAME=VALUE")
+            raise KeysteadError("KS-USE-003", f"--with {quote_if_needed(one)}: write NAME=VALUE")
         found[name] = read.data
     return found
 

@@ -25,7 +25,7 @@ from lab.runs.store import RunFolder, all_runs
 from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.kms.config import Door
 from services.knobs import faults as faults_of_knobs
 
@@ -100,7 +100,7 @@ def _check(jobs: int, knobs: Mapping[str, Any]) -> None:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
     for name, wrong in faults_of_knobs(knobs).items():
         fix = "`keystead explain knob` lists all, with their values"
-        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
+        raise KeysteadError("KS-USE-003", f"knob {quote_if_needed(name)}: {wrong}", fix)
 
 
 def story(block: str, fault: str, event: str, *, run: str, report: Report) -> CellStory:
@@ -163,7 +163,7 @@ def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
     known = {member.value.lower(): member for member in kind}
     for name in names:
         if name.lower() not in known:
-            text = f"there is no {kind.__name__.lower()} {told(name)}; there are"
+            text = f"there is no {kind.__name__.lower()} {quote_if_needed(name)}; there are"
             fix = "give one of these, in capitals or not"
             raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}

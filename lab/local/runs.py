@@ -23,7 +23,7 @@ from lab.runs.store import BROKEN_OFF, RUNNING, RunFolder, all_runs, history_of
 from lab.schema.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import Topology
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 VERDICTS: Final = (*dict.fromkeys(WORDS.values()), "none", RUNNING, BROKEN_OFF)
@@ -36,7 +36,9 @@ def runs(
     """Stored runs, oldest first or ``newest`` first: of one experiment, with one verdict, the
     ``last`` so many of these. KS-USE-003 for a verdict that no run can have."""
     if verdict and verdict not in VERDICTS:
-        raise KeysteadError("KS-USE-003", f"--verdict {told(verdict)}: {', '.join(VERDICTS)}")
+        raise KeysteadError(
+            "KS-USE-003", f"--verdict {quote_if_needed(verdict)}: {', '.join(VERDICTS)}"
+        )
     if last is not None and last < 1:
         raise KeysteadError("KS-USE-003", f"--last {last}: 1 or more")
     found = _all()

@@ -23,7 +23,7 @@ from lab.topology.machine_plan import MachinePlan
 from lab.topology.places import as_recorded
 from lab.topology.plan import Topology
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName
 
 
@@ -109,7 +109,7 @@ def _machine(topology: Topology, machine: str) -> MachinePlan:
         if found.machine == machine:
             return found
     there = ", ".join(m.machine for m in topology.machines) or "none: its file has no `machines:`"
-    text = f"the lab {topology.name} has no machine {told(machine)}; there are: {there}"
+    text = f"the lab {topology.name} has no machine {quote_if_needed(machine)}; there are: {there}"
     raise KeysteadError("KS-AGENT-003", text)
 
 

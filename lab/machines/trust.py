@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -45,7 +45,7 @@ def made(folder: Path, lab: str) -> tuple[Path, Path]:
             f"keystead lab {lab}", above, os.urandom(SERIAL_SIZE), *times, authority=True
         )
         own = new_key(KeyMaterial(os.urandom(SEED_SIZE)))
-        door = issued(
+        door = issue_certificate(
             DOOR_NAME,
             public_key(own),
             os.urandom(SERIAL_SIZE),

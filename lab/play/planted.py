@@ -8,7 +8,7 @@ import sys
 
 from lab.runs.store import ROOT
 from lab.schema.errors import KeysteadError
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 BUGS = "tests.mutations.bugs"
 
@@ -22,7 +22,7 @@ def known(bug: str) -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        raise KeysteadError("KS-CHAOS-018", f"there is no bug {told(bug)} in {BUGS}")
+        raise KeysteadError("KS-CHAOS-018", f"there is no bug {quote_if_needed(bug)} in {BUGS}")
 
 
 def plant(bug: str) -> None:

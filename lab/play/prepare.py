@@ -23,7 +23,7 @@ from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
 from lab.topology.tpms import as_played
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"
@@ -60,7 +60,7 @@ def find(name: str) -> Path:
     if len(begun) == 1:
         return begun[0]
     near = difflib.get_close_matches(str(name)[:80], [p.stem for p in shipped()], n=2, cutoff=0.5)
-    text = f"there is no experiment {told(name)}"
+    text = f"there is no experiment {quote_if_needed(name)}"
     if near:
         text += f"; did you mean {' or '.join(near)}?"
     raise KeysteadError("KS-USE-002", text, "`keystead chaos list` shows those that are shipped")

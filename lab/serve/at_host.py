@@ -27,7 +27,7 @@ from protocol.messages.host import (
     WriteDump,
 )
 from protocol.messages.host import Dump as DumpOnHost
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName, ProviderId, VmName
 
 
@@ -58,7 +58,7 @@ async def remove_provider(session: Session, command: commands.HostRemoveProvider
     names = [ref.provider_id for ref in listed]
     if command.provider not in names:
         there = ", ".join(sorted(names)) or "none"
-        text = f"{host} has no key provider {told(command.provider)}; it has {there}"
+        text = f"{host} has no key provider {quote_if_needed(command.provider)}; it has {there}"
         raise KeysteadError("KS-USE-002", text, "name one of these: what is not there cannot leave")
     await session.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
     return await host_own_view(session, commands.GetHostView(host))

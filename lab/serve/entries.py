@@ -14,7 +14,7 @@ from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.messages.vcenter import (
     KmipPasswords,
     KmipServer,
@@ -48,7 +48,7 @@ async def passwords(
     opened = await session.ask(session.vcenter, OpenTransfer())
     return KmipPasswords(
         transfer=opened.transfer,
-        passwords={one.name: closed(opened.public_key, secret, "password") for one in servers},
+        passwords={one.name: seal_secret(opened.public_key, secret, "password") for one in servers},
     )
 
 

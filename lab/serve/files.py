@@ -18,7 +18,7 @@ from lab.schema.commands import Command, name_of
 from lab.schema.errors import KeysteadError
 from lab.state.in_thread import in_thread
 from lab.topology.secret_files import READ_LIMIT_S, first_line, read_file, unusable
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.secret import KeyMaterial
 from services.runtime.real.files import sync_folder
 
@@ -139,12 +139,14 @@ async def carried(command: Command[Any]) -> AsyncIterator[Carried]:
 
 def sealed(name: str, public: bytes, contents: Mapping[str, KeyMaterial]) -> dict[str, bytes]:
     """Contents of files by path, beside the command ``name``, each for who has that key."""
-    return {path: closed(public, data, _purpose(name, path)) for path, data in contents.items()}
+    return {
+        path: seal_secret(public, data, _purpose(name, path)) for path, data in contents.items()
+    }
 
 
 def opened(name: str, key: OneTimeKey, boxes: Mapping[str, bytes]) -> dict[str, KeyMaterial]:
     """``CryptographicFailure`` for a box of another command, path or key."""
-    return {path: key.opened(box, _purpose(name, path)) for path, box in boxes.items()}
+    return {path: key.open_box(box, _purpose(name, path)) for path, box in boxes.items()}
 
 
 def _purpose(name: str, path: str) -> str:

@@ -15,7 +15,7 @@ from lab.serve.entries import entered, passwords
 from lab.serve.faults import begin
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.attributes import ObjectName, shown
+from protocol.attributes import ObjectName, format_value
 from protocol.errors import InvalidArgument
 from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
@@ -100,7 +100,7 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
         last_change_date=found.last_change_date,
         names=tuple(names),
         attributes=tuple(
-            [KeyAttribute(name=o.name, index=o.index, value=shown(o.value)) for o in others]
+            [KeyAttribute(name=o.name, index=o.index, value=format_value(o.value)) for o in others]
         ),
     )
 

@@ -19,7 +19,7 @@ from lab.schema.answers.kmip_trust import (
 from lab.schema.errors import KeysteadError
 from lab.serve.session import Session
 from protocol.crypto.certificates import key_digest, validity
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages import kms as m
 from protocol.messages.vcenter import KmipServer, OpenTransfer
@@ -192,7 +192,7 @@ async def upload_certificate(
         provider=provider,
         chain=command.chain,
         transfer=opened.transfer,
-        private_key=closed(opened.public_key, key, "private key"),
+        private_key=seal_secret(opened.public_key, key, "private key"),
     )
     await session.ask(session.vcenter, upload)
     return await _trust(session, command.provider)

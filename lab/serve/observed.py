@@ -19,7 +19,7 @@ from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, T
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
-from protocol.releases import FEATURES, Feature, has, release_of, written
+from protocol.releases import FEATURES, Feature, format_release, has, release_of
 from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,
@@ -154,7 +154,7 @@ def _unattested(trust: TrustView | None) -> str:
 def _upgrade(session: Session, host: NodeName) -> str:
     """The command that brings a release with key persistence; empty if vCenter has none of it."""
     wanted = FEATURES[Feature.KEY_PERSISTENCE].release
-    to = f"keystead host upgrade {host} --to {written(wanted)}"
+    to = f"keystead host upgrade {host} --to {format_release(wanted)}"
     return to if newest_of(session, host) >= wanted else ""
 
 

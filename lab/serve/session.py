@@ -21,7 +21,7 @@ from lab.serve.files import Files
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import ClusterName, NodeName, Role, VmName
 from services.runtime.stands import Stands
 
@@ -195,4 +195,4 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
         return name
     near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise KeysteadError("KS-USE-002", f"there is no {what} {told(name)}{hint}")
+    raise KeysteadError("KS-USE-002", f"there is no {what} {quote_if_needed(name)}{hint}")

@@ -29,7 +29,7 @@ from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
@@ -259,7 +259,9 @@ async def _check_made(session: Session, provider: str) -> None:
     made = [item.name for item in state.items if item.kind == TrustItem.PROVIDER]
     if provider not in made:
         there = ", ".join(made) or "none"
-        text = f"the Trust Authority has no key provider {told(provider)}; it has {there}"
+        text = (
+            f"the Trust Authority has no key provider {quote_if_needed(provider)}; it has {there}"
+        )
         raise KeysteadError("KS-USE-002", text)
 
 

@@ -16,7 +16,7 @@ from lab.serve.whereabouts import listed_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost
-from protocol.releases import Release, release_of, written
+from protocol.releases import Release, format_release, release_of
 from protocol.terms import NodeName, Role
 
 
@@ -31,10 +31,10 @@ async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerL
         if node in there:
             return status
         had = (await session.lab.firmware_of(node)).banks
-        other, until = written(await _release(session, node)), status.boot
+        other, until = format_release(await _release(session, node)), status.boot
         if had.other and had.until == status.boot:  # what was installed last has never booted
             other, until = had.other, had.until
-        banks = BootBanks(release=written(release), other=other, until=until)
+        banks = BootBanks(release=format_release(release), other=other, until=until)
         return await _booted(session, status, banks)
 
     return await _each(session, nodes, f"install {release} on", install)

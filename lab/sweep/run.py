@@ -21,7 +21,7 @@ from lab.sweep.stories import STORIES
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 LIMIT_S: Final = 1800.0  # real seconds that the plays of one share of a story may take
 SHARE: Final = 24  # blows of one play
@@ -63,7 +63,7 @@ def sweep(
             else:
                 shares += [(name, share) for share in _shares(name, seen, only)]
         if not shares and not struck:
-            raise KeysteadError("KS-USE-005", f"no point has a name like {told(only)}")
+            raise KeysteadError("KS-USE-005", f"no point has a name like {quote_if_needed(only)}")
         total = sum(len(blows) for _, share in shares for blows in share.values())
         going = [
             pool.submit(snapshots[name].run, seed, strike, name, share) for name, share in shares

@@ -13,7 +13,7 @@ from lab.topology.bus_url import bus_url, gate_address
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
-from protocol.releases import LATEST, release_of, written
+from protocol.releases import LATEST, format_release, release_of
 from protocol.terms import DrsBehavior, RootKind
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, machines: so many of each
@@ -40,7 +40,7 @@ def _as_text(value: object) -> object:
 
 def _a_release(value: str) -> str:
     try:
-        return written(release_of(value))
+        return format_release(release_of(value))
     except InvalidArgument as error:
         raise PydanticCustomError("version", "{text}", {"text": str(error)}) from None
 
@@ -54,7 +54,7 @@ class _Named(_Model):
 
 
 class VcenterModel(_Named):
-    version: Version = written(LATEST)
+    version: Version = format_release(LATEST)
 
 
 class KmsModel(_Named):
@@ -112,7 +112,7 @@ class HostsModel(_Model):
         """The version of the host at that place of the cluster, from 0 on."""
         if self.versions:
             return self.versions[min(place, len(self.versions) - 1)]
-        return self.version or written(LATEST)
+        return self.version or format_release(LATEST)
 
 
 class VmsModel(_Model):

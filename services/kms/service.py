@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, NotAvailable, ProductError
 from protocol.kmip.dialect import Login
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
@@ -234,7 +234,7 @@ class KmsService(
         except RolledBack as error:
             seen = str(error)
         if RESTORED_OPTION in options:
-            backup = told(options[RESTORED_OPTION])
+            backup = quote_if_needed(options[RESTORED_OPTION])
             self.node.record("kms.restored", level="warning", backup=backup, text=seen)
             return Operation.RESTORE
         if not seen:

@@ -59,8 +59,8 @@ async def _destroy(key: Key, server: Server) -> None:
     with failures():
         revoke = RevokeRequest(unique_identifier=key.uid, revocation_reason=_WHY)
         try:
-            await talk.said("Revoke", revoke, RevokeResponse)
+            await talk.run_operation("Revoke", revoke, RevokeResponse)
         except OperationFailed:
             pass
         destroy = DestroyRequest(unique_identifier=key.uid)
-        await talk.said("Destroy", destroy, DestroyResponse)
+        await talk.run_operation("Destroy", destroy, DestroyResponse)

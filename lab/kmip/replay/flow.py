@@ -196,7 +196,7 @@ class Flow:
         name, value = list(key.tags.items())[-1]
         step = f"Get Attributes ({name})"
         asked = GetAttributesRequest(unique_identifier=key.uid, attribute_name=(name,))
-        look = server.vcenter.said(step, asked, GetAttributesResponse)
+        look = server.vcenter.run_operation(step, asked, GetAttributesResponse)
         kept = await self.attempt(kinds.TAG_FAILED, server, look)
         if kept is None:
             return

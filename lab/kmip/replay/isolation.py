@@ -82,7 +82,7 @@ class Isolation:
         attribute = Attribute(attribute_name=_NAME, attribute_value=name)
         asked = LocateRequest(maximum_items=_LOCATED, attribute=(attribute,))
         try:
-            found = await other.said("Locate", asked, LocateResponse)
+            found = await other.run_operation("Locate", asked, LocateResponse)
         except (ProductError, OperationFailed):
             return False
         return key.uid in found.unique_identifier

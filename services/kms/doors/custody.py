@@ -59,7 +59,7 @@ class CustodyDoor(Service):
         transfer, self.transfer = self.transfer, None
         if transfer is None:
             raise InvalidState("no transfer of a passphrase is open")
-        passphrase = transfer.opened(message.passphrase, "passphrase")
+        passphrase = transfer.open_box(message.passphrase, "passphrase")
         if (flaw := flaw_of(passphrase)) is not None:
             raise InvalidArgument(f"passphrase: {flaw}")
         return passphrase

@@ -257,6 +257,6 @@ async def test_what_is_private_of_a_host_that_came_later_is_there_before_its_pro
     await machine.spawn("ks", later)
     kept, started = agent.asked[-2:]
     assert isinstance(kept, KeepIdentities) and isinstance(started, StartProcess)
-    assert key.opened(kept.box, "part of a bundle for run r1").reveal() == msgspec.msgpack.encode(
+    assert key.open_box(kept.box, "part of a bundle for run r1").reveal() == msgspec.msgpack.encode(
         part
     )

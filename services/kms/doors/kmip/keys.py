@@ -179,7 +179,7 @@ def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue 
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
     else:
         inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure so
-    return KeyMaterial(keywrap.wrapped(key.wrapping_key, inner))
+    return KeyMaterial(keywrap.wrap_key(key.wrapping_key, inner))
 
 
 def _said(asked: KeyWrappingSpecification | None) -> KeyWrappingData | None:
