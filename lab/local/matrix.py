@@ -57,11 +57,7 @@ def matrix(
     """
     _check(jobs, knobs or {})
     began = time.monotonic()
-    chosen = (
-        _parse_members(Block, blocks),
-        _parse_members(Fault, faults),
-        _parse_members(Event, events),
-    )
+    chosen = (_members(Block, blocks), _members(Fault, faults), _members(Event, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
     if not cells:
         raise KeysteadError("KS-USE-004", "the table says that none of these cells applies")
@@ -112,11 +108,7 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
 
     KS-USE-002 for a name that the table has not; KS-RUN-001 when ``run`` has no such cell.
     """
-    places = (
-        _parse_members(Block, [block])[0],
-        _parse_members(Fault, [fault])[0],
-        _parse_members(Event, [event])[0],
-    )
+    places = (_members(Block, [block])[0], _members(Fault, [fault])[0], _members(Event, [event])[0])
     found = _load_cell(places, run) if run else _latest(places)
     if found is None:
         one = [[str(place)] for place in places]
@@ -166,7 +158,7 @@ def _load_cell(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder,
     return folder, row
 
 
-def _parse_members(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
+def _members(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
     """The members of these names, in the table's order, whatever case they are written in."""
     known = {member.value.lower(): member for member in kind}
     for name in names:
