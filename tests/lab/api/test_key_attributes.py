@@ -57,6 +57,11 @@ def test_names_and_attributes_are_shown(key: Key) -> None:
         KeyAttribute(name="Fresh", index=0, value="True"),
         KeyAttribute(name="Original Creation Date", index=0, value=format_value(key.initial_date)),
         KeyAttribute(name="Lease Time", index=0, value="3600"),
+        KeyAttribute(name="Random Number Generator", index=0, value="Unspecified"),
+        KeyAttribute(name="Sensitive", index=0, value="False"),
+        KeyAttribute(name="Always Sensitive", index=0, value="False"),
+        KeyAttribute(name="Extractable", index=0, value="True"),
+        KeyAttribute(name="Never Extractable", index=0, value="False"),
         KeyAttribute(name="x-Name", index=0, value="vm-01"),
         KeyAttribute(name="x-Name", index=1, value="vm-02"),
     )
