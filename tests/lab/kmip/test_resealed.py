@@ -169,7 +169,7 @@ async def test_an_end_at_any_moment_leaves_one_of_both(
         if at == "within":
             struck.setattr(store, "write_ring", dies_after(store.write_ring))
         else:
-            struck.setattr(AnchorKeeper, "settled", _dies)
+            struck.setattr(AnchorKeeper, "confirm", _dies)
         await reseal(Reseal(folder, root, wanted, old), lambda kind, fields: None)
     left = [old] if at == "within" else [wanted]
     tried = (old, wanted) if wanted else (old if at == "within" else None,)
