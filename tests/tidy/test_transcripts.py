@@ -19,7 +19,7 @@ OF_LISTS = frozenset({"--watch", "--sort-by", "--no-headers"})
 NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "": "bench completion doctor explain schema version",
+        "": "bench completion doctor down explain healthcheck list logs schema up version",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",
@@ -33,7 +33,7 @@ stands in the code."""
 IN_PART = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "": "conformance healthcheck logs matrix up",
+        "": "conformance matrix",
         "chaos": "fuzz run shrink stop sweep tap",
         "kmip": "cases cut-trail replay serve set-root verify-trail",
         "load": "compare run",
@@ -42,7 +42,7 @@ IN_PART = frozenset(
     for name in names.split()
 )
 """Their examples last, or need what is not there: smaller ones are played, without every option."""
-NEVER_REFUSED = frozenset({"describe provider", "get runs", "key ids", "list"})
+NEVER_REFUSED = frozenset({"describe provider", "get runs", "key ids"})
 """They have no argument that could be wrong, or tell in what they print that it is."""
 NEVER_DONE = frozenset({"host remove-keys", "trust enable"})
 

@@ -44,7 +44,6 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.crypto.transfer import OneTimeKey
 from tests.lab.api.json_schema import misfits
-from tests.lab.cli import warm
 from tests.lab.cli.conftest import Cli
 from tests.tidy.tree import ROOT
 from tests.transcripts.files import certificate, sign
@@ -159,7 +158,6 @@ class Stage:
     Lines with ``@`` are directions:
 
     ``lab TOPOLOGY [CHANGE=VALUE ...]``  a new simulated lab, ``default`` unless ``name=`` is given
-    ``processes``                        each command is a process of its own, for real labs
     ``wait TIME``                        lab time that passes
     ``call NAME OF``                     NAME in a command is what was shown as OF
     ``file NAME TEXT``                   a file of one line
@@ -184,7 +182,6 @@ class Stage:
         self._looks: dict[int, str] = {}
         self._typed = ""
         self._differs: list[re.Pattern[str]] = []
-        self._cli: Cli | None = None
         self._server: subprocess.Popen[str] | None = None
 
     def played(self, text: str) -> str:
@@ -216,8 +213,6 @@ class Stage:
         if self._server is not None:
             self._server.kill()
             self._server.communicate()
-        if self._cli is not None:
-            self._cli.end()
 
     # ---- directions ---------------------------------------------------------------------------
 
@@ -237,8 +232,6 @@ class Stage:
                 certificate(self.here, rest)
             case "sign":
                 sign(self.here / first, self.here / more)
-            case "processes":
-                self._cli = Cli(self.home, NO_COLOR="1", COLUMNS="100")
             case "start":
                 self._start(first, more)
             case "stop":
@@ -309,9 +302,6 @@ class Stage:
                 raise ValueError(f"$ {line}: there is no such program here")
 
     def _run(self, line: str) -> Said:
-        if self._cli is not None:
-            words = shlex.split(line)[1:]
-            return Said(*warm.process().run(words, self._cli.env, self.here))
         out, err = io.StringIO(), io.StringIO()
         typed, self._typed = io.StringIO(self._typed), ""
         with (

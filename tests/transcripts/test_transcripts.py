@@ -66,7 +66,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr("lab.local.remote.Remote", made.way)
     for module in ("journal", "listing", "waiting"):
         monkeypatch.setattr(f"lab.cli.{module}.LOOK_EVERY_S", 0.0)
-    for module in ("playing", "progress"):
+    for module in ("chaos", "progress"):
         monkeypatch.setattr(f"lab.cli.{module}.LINE_EVERY_S", inf)
     monkeypatch.setattr("lab.cli.waiting.time", SimpleNamespace(monotonic=made.lab_time))
     monkeypatch.setattr("lab.cli.program.build", built)

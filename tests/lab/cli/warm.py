@@ -56,13 +56,10 @@ class Warm:
         listening.close()
         theirs.close()
 
-    def run(
-        self, arguments: list[str], environment: dict[str, str], folder: Path = ROOT
-    ) -> tuple[int, str, str]:
-        """Exit code, negative for a signal, of ``keystead ARGUMENTS`` in ``folder``, and what it
-        has said; from any thread. After ``LIMIT_S`` a ``TimeoutError``, and the command's end."""
-        asked = {"arguments": arguments, "environment": environment, "folder": str(folder)}
-        order = json.dumps(asked).encode()
+    def run(self, arguments: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+        """Exit code, negative for a signal, of ``keystead ARGUMENTS``, and what it has said; from
+        any thread. After ``LIMIT_S`` a ``TimeoutError``, and the command's end."""
+        order = json.dumps({"arguments": arguments, "environment": environment}).encode()
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line,
             tempfile.TemporaryFile() as out,
@@ -167,7 +164,6 @@ def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
         os.dup2(err, 2)
         for fd in (out, err):
             os.close(fd)
-        os.chdir(order["folder"])  # type: ignore[arg-type]
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[call-overload]
         sys.argv = ["keystead", *order["arguments"]]  # type: ignore[misc]
