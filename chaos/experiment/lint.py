@@ -106,7 +106,7 @@ class _Linter(ScheduleLinter):
         data = self.fields((), self.document.data)
         if not isinstance(self.document.data, dict):
             return None
-        data = self.document.data = Parameters(self.document).filled(data, given)
+        data = self.document.data = Parameters(self.document).fill(data, given)
         top = {k: v for k, v in data.items() if k not in SECTIONS}
         heading = self.section(Heading, (), top, also=SECTIONS)
         topology = self._topology(data.get("topology"))
@@ -134,7 +134,7 @@ class _Linter(ScheduleLinter):
         if "schedule" not in data:
             self.document.add((), "KS-CHAOS-003", "an experiment has a schedule")
         scheduled, swarms = self.schedule(data.get("schedule", []), guards)
-        self._followed(probes["during"], data.get("schedule", []))
+        self._check_followed(probes["during"], data.get("schedule", []))
         if self.document.problems or heading is None or requires is None:
             return None
         if guards is None or final is None:
@@ -208,7 +208,7 @@ class _Linter(ScheduleLinter):
             found.append(made)
         return found
 
-    def _followed(self, probes: list[Probed], schedule: Any) -> None:
+    def _check_followed(self, probes: list[Probed], schedule: Any) -> None:
         """Entries that probes wait for are there."""
         items = schedule if isinstance(schedule, list) else []
         ids = {str(item["id"]) for item in items if isinstance(item, dict) and "id" in item}

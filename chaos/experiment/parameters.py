@@ -23,7 +23,7 @@ Value = str | int | float | bool
 class Parameters(Sections):
     """Puts the parameters of one document into its values; problems go into the document."""
 
-    def filled(self, data: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def fill(self, data: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """``data`` without ``with``, its uses replaced; ``given`` replaces defaults.
 
         A name that is given and not declared is a problem of the file's ``with``.

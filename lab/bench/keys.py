@@ -44,15 +44,15 @@ class KeyDerivation(Benchmark):
         config = new_config(VM, 1, rng)
         [disk] = config.disks
 
-        keks, derive_us = timed(lambda: [derive_kek(kdk, key.key_id) for key in keys])
-        wrapped, wrap_us = timed(
+        keks, derive_us = time_call(lambda: [derive_kek(kdk, key.key_id) for key in keys])
+        wrapped, wrap_us = time_call(
             lambda: [
                 wrap_dek(VM, FIRST_DISK, dek, key, kek, rng)
                 for key, kek, dek in zip(keys, keks, deks, strict=True)
             ]
         )
         disks = [type(disk)(blocks=disk.blocks, dek=one) for one in wrapped]
-        opened, unwrap_us = timed(
+        opened, unwrap_us = time_call(
             lambda: [
                 open_disk(config, one, {key: kek})
                 for one, key, kek in zip(disks, keys, keks, strict=True)
@@ -65,7 +65,7 @@ class KeyDerivation(Benchmark):
         return Figures(sum(each.values()), each)
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
+def time_call(work: Callable[[], T]) -> tuple[T, float]:
     """What ``work`` returns, and its CPU time in microseconds."""
     begun = time.thread_time()
     done = work()

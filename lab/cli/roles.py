@@ -43,7 +43,7 @@ def _lacks(row: Role) -> str:
     return ", ".join(lacking[:_FEW]) + more
 
 
-def _named(texts: tuple[str, ...]) -> tuple[Privilege, ...]:
+def _parse_privileges(texts: tuple[str, ...]) -> tuple[Privilege, ...]:
     """Privileges by their ids; KS-USE-003 with the nearest one for what is none."""
     known = [str(one) for one in Privilege]
     for text in texts:
@@ -111,7 +111,9 @@ def create(
     keystead role create no-host --like Admin --without Cryptographer.RegisterHost
     keystead role create cloner --like NoCryptoAdmin --with Cryptographer.Clone
     """
-    answer = call(options, RoleCreate(role, like, _named(with_), _named(without)))
+    answer = call(
+        options, RoleCreate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 
@@ -128,7 +130,9 @@ def update(
     keystead role update no-host --with Cryptographer.RegisterHost
     keystead role update no-host --like ReadOnly
     """
-    answer = call(options, RoleUpdate(role, like, _named(with_), _named(without)))
+    answer = call(
+        options, RoleUpdate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 

@@ -52,7 +52,7 @@ class ServerFiles(NamedTuple):
     client_key: Path | None = None
 
 
-def made(folder: Path, *hosts: str) -> ServerFiles:
+def ensure_certificates(folder: Path, *hosts: str) -> ServerFiles:
     """The files in ``folder``; those that are missing are made.
 
     A client that looks at the name of a server finds it at ``hosts``, names or addresses, and at

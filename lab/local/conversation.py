@@ -25,7 +25,7 @@ class Wanted:
     until_s: float = float("inf")
 
 
-def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
+def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | End]:
     """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
 
     KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
@@ -38,10 +38,10 @@ def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
     folder.record()
     if not folder.bus.is_file():
         raise KeysteadError("KS-RUN-001", f"{run} has no recording of its bus")
-    return _chosen(folder, wanted)
+    return _filter_messages(folder, wanted)
 
 
-def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
+def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
     nodes: set[str] = set()
     try:

@@ -124,7 +124,7 @@ def _knob(row: KnobRow) -> Knob:
     return Knob(**msgspec.structs.asdict(row))
 
 
-def explained(id: str) -> Error | Rule:
+def explain_id(id: str) -> Error | Rule:
     """The rule or the error of that id, whatever its case; KS-USE-002 with near ones."""
     rule = rule_of(id)
     if rule is not None:

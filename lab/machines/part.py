@@ -36,13 +36,13 @@ def part_of(
     return Part(lab=lab, machine=machine, agent=agent, nodes=nodes, files=files)
 
 
-def sealed(part: Part, run: str, key: bytes) -> bytes:
+def seal_part(part: Part, run: str, key: bytes) -> bytes:
     """The box for the agent of that ``run``, whose public key it is; ``InvalidArgument`` when it is
     none."""
     return seal_secret(key, KeyMaterial(msgspec.msgpack.encode(part)), _purpose(run))
 
 
-def unsealed(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> Part:
+def unseal_part(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> Part:
     """What is in it, when it is for that machine and names nothing but what it is for.
 
     ``CryptographicFailure`` for a box of another run, ``Malformed`` for any other.

@@ -32,7 +32,7 @@ AUTHORITY: Final = "ca.pem"
 _LIFE_S: Final = 20 * 366 * 86_400.0
 
 
-def made(folder: Path, lab: str) -> tuple[Path, Path]:
+def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
     """The door's certificate and its private key, PEM files in ``folder``, with ``ca.pem`` beside
     them; made when they are not there. The authority's own key is not kept: there is one door."""
     certificate, key = folder / "door.pem", folder / "door.key"

@@ -21,7 +21,7 @@ async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
     return await lab.datastore_file(_store(event), vm, file)
 
 
-async def wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
+async def read_wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
     """Keys and wrapped DEKs of the VM, as its configuration on the datastore has them."""
     config = await _config(lab, event, vm)
     parts = (config.home, *(disk.dek for disk in config.disks))

@@ -13,7 +13,7 @@ from protocol.printable import quote_if_needed
 BUGS = "tests.mutations.bugs"
 
 
-def known(bug: str) -> None:
+def check_bug(bug: str) -> None:
     """KS-CHAOS-018 when there is no bug of that name, or this is no checkout."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
@@ -27,5 +27,5 @@ def known(bug: str) -> None:
 
 def plant(bug: str) -> None:
     """Change this process's code as the bug does; before any node is made."""
-    known(bug)
+    check_bug(bug)
     importlib.import_module(f"{BUGS}.{bug}")

@@ -44,7 +44,7 @@ def real_tpms() -> None:
     available()
 
 
-def copied(log: bytes) -> None:
+def set_up_copy(log: bytes) -> None:
     """In a copy of a process that has all loaded, and did without a collector: what it and its
     agents print goes to the file ``log``."""
     gc.enable()

@@ -71,7 +71,7 @@ async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
     vm = VmName(command.vm) if command.vm else None
-    dump = command.dump or _next_name(await _listed(session, host), _PROCESS if vm else _NAMED)
+    dump = command.dump or _next_name(await _list_dumps(session, host), _PROCESS if vm else _NAMED)
     done = await session.ask(host, WriteDump(dump=dump, marker=command.marker, vm=vm))
     return _view(host, done.dump)
 
@@ -89,10 +89,10 @@ _NAMED, _PROCESS = "hostd-zdump", "vmx-zdump"
 async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
     """See ``HostDumpList``."""
     host = session.host(command.host)
-    return DumpList(items=tuple(_view(host, dump) for dump in await _listed(session, host)))
+    return DumpList(items=tuple(_view(host, dump) for dump in await _list_dumps(session, host)))
 
 
-async def _listed(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
+async def _list_dumps(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
     return (await session.ask(host, ListDumps())).dumps
 
 
@@ -111,7 +111,7 @@ async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> D
 async def remove_dump(session: Session, command: commands.HostDumpRemove) -> DumpList:
     """See ``HostDumpRemove``; KS-USE-002 when there is no such dump."""
     host = session.host(command.host)
-    if command.dump not in [dump.dump for dump in await _listed(session, host)]:
+    if command.dump not in [dump.dump for dump in await _list_dumps(session, host)]:
         raise KeysteadError("KS-USE-002", f"{host} has no dump {command.dump}")
     await session.ask(host, RemoveDump(dump=command.dump))
     return await dumps(session, commands.HostDumpList(host))

@@ -87,7 +87,7 @@ def _snapshot(name: str, tpm: TpmBackend, patch: str) -> Snapshot:
 def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
     wanted = [
         (passage, blow)
-        for passage in struck_passages(seen)
+        for passage in passages_to_strike(seen)
         for blow in blows_at(passage.point.call)
         if _fits(name_of(name, passage, blow), only)
     ]
@@ -99,7 +99,7 @@ def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
         yield chosen
 
 
-def struck_passages(seen: Iterable[Seen]) -> list[Passage]:
+def passages_to_strike(seen: Iterable[Seen]) -> list[Passage]:
     """The first, second and last passage of each point within each step, in order."""
     by_place: dict[tuple[str, object], list[Passage]] = {}
     for each in seen:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from chaos.naming import named
+from chaos.naming import name_validator
 from lab.topology.bus_url import bus_url, gate_address
 from protocol import names
 from protocol.errors import InvalidArgument
@@ -24,11 +24,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-LabName = Annotated[str, named(names.LAB)]
-NodeText = Annotated[str, named(names.NODE)]
-SiteName = Annotated[str, named(names.SITE)]
-ClusterText = Annotated[str, named(names.CLUSTER)]
-ProviderText = Annotated[str, named(names.PROVIDER)]
+LabName = Annotated[str, name_validator(names.LAB)]
+NodeText = Annotated[str, name_validator(names.NODE)]
+SiteName = Annotated[str, name_validator(names.SITE)]
+ClusterText = Annotated[str, name_validator(names.CLUSTER)]
+ProviderText = Annotated[str, name_validator(names.PROVIDER)]
 Whole = Annotated[int, Field(strict=True)]
 """A number as it is written: ``true`` is no 1, and a text is none."""
 
@@ -145,7 +145,7 @@ class ClusterModel(_Model):
     name: ClusterText
     vcenter: str = "vcenter"
     site: SiteName = "main"
-    datastore: Annotated[str, named(names.DATASTORE)] | None = None
+    datastore: Annotated[str, name_validator(names.DATASTORE)] | None = None
     """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
     can move between their vCenters. None: one of its own."""
     ha: bool = False
@@ -174,7 +174,7 @@ class MachineModel(_Model):
     Its agent is started there, with a file from here: `keystead lab bundle`, `keystead agent join`.
     """
 
-    name: Annotated[str, named(names.MACHINE)]
+    name: Annotated[str, name_validator(names.MACHINE)]
     clusters: tuple[str, ...] = ()
     """Whole clusters, with the files of their VMs, or that of a Trust Authority; a lab in the
     simulation has all in one place."""
@@ -198,7 +198,7 @@ class DatastoreModel(_Model):
     Each lies below that folder under its own name. A lab in the simulation has all in one place.
     """
 
-    name: Annotated[str, named(names.DATASTORE)]
+    name: Annotated[str, name_validator(names.DATASTORE)]
     folder: str
     """An absolute path, the same on all machines; ``agent join --arrays`` names another one."""
 

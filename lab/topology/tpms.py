@@ -59,13 +59,13 @@ def as_played(file: _File, mode: str) -> _File:
     if mode != "sim":
         return file
     clusters = tuple(
-        cluster.model_copy(update={"hosts": _modelled(cluster.hosts)}) for cluster in file.clusters
+        cluster.model_copy(update={"hosts": _use_model(cluster.hosts)}) for cluster in file.clusters
     )
-    servers = tuple(_modelled(server) for server in file.kms)
+    servers = tuple(_use_model(server) for server in file.kms)
     return file.model_copy(update={"clusters": clusters, "kms": servers})
 
 
-def _modelled(node: _Node) -> _Node:
+def _use_model(node: _Node) -> _Node:
     real = node.tpm is TpmBackend.LIBTPMS
     return node.model_copy(update={"tpm": TpmBackend.MODEL}) if real else node
 

@@ -78,7 +78,11 @@ class Taken(NamedTuple):
         """
         if self.mine is None or self.refused:
             return False
-        if not told(self.mine) != told(self.merged) != told(self.theirs):
+        if (
+            not comparable_part(self.mine)
+            != comparable_part(self.merged)
+            != comparable_part(self.theirs)
+        ):
             return False
         return _without_gift(self.mine) != _without_gift(self.merged) != _without_gift(self.theirs)
 
@@ -112,9 +116,9 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
     it in turn.
     """
-    theirs, mine = replica.row, work.stored(replica.row.key_id)
+    theirs, mine = replica.row, work.find_stored(replica.row.key_id)
     if mine is None:
-        work.take(_wrapped(work, replica, nonce), Operation.REPLICATE, new=True)
+        work.take(_wrap_material(work, replica, nonce), Operation.REPLICATE, new=True)
         return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
     if not _same_key(work, mine, replica):
         work.note(Operation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE)
@@ -122,14 +126,14 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
     merged = merge(mine, theirs)
     if merged != mine:
         work.take(merged, Operation.REPLICATE)
-    if told(merged) != told(theirs):
+    if comparable_part(merged) != comparable_part(theirs):
         work.tell(merged)
     return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
 
 
 def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
     """My row with what theirs adds to it."""
-    state = states.joined(mine.state, theirs.state)
+    state = states.join_states(mine.state, theirs.state)
     return msgspec.structs.replace(
         mine,
         state=state,
@@ -151,7 +155,9 @@ def _latest(mine: KeyRow, theirs: KeyRow) -> bytes:
         if mine_of_it is None or _stamp(other) > _stamp(mine_of_it):
             held[name] = other
         if name == attributes.LIMITS and mine_of_it is not None:
-            held[name] = usage.joined(held[name], other if held[name] is mine_of_it else mine_of_it)
+            held[name] = usage.join_limits(
+                held[name], other if held[name] is mine_of_it else mine_of_it
+            )
     return attributes.pack(held)
 
 
@@ -177,7 +183,7 @@ def _ahead(mine: KeyRow, theirs: KeyRow, name: str, column: str, past: KmipState
     return latest
 
 
-def _wrapped(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
+def _wrap_material(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
     row = replica.row
     if replica.secret is None:
         return msgspec.structs.replace(row, wrapped=None)
@@ -193,7 +199,7 @@ def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
     return material is None or replica.secret is None or material == replica.secret
 
 
-def told(row: KeyRow) -> KeyRow:
+def comparable_part(row: KeyRow) -> KeyRow:
     """What two servers compare: all but how each of them keeps it."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
 
@@ -203,7 +209,7 @@ def _without_gift(row: KeyRow) -> KeyRow:
     held = attributes.unpack(row.attributes)
     held.pop(implied.FRESH, None)
     packed = attributes.pack(held)
-    return msgspec.structs.replace(told(row), attributes=packed, last_change_date=0.0)
+    return msgspec.structs.replace(comparable_part(row), attributes=packed, last_change_date=0.0)
 
 
 def _earliest(*dates: float | None) -> float | None:

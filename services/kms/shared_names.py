@@ -38,7 +38,7 @@ def others(work: Work, row: KeyRow, attribute: Attribute) -> list[KeyId]:
     sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
     key = attributes.key_of(attribute.value)
     drafts = work.drafts()
-    stored, _ = locating.stored(work.connection, sought, 0, 2)
+    stored, _ = locating.find_matching(work.connection, sought, 0, 2)
     found = [key_id for key_id in stored if key_id not in drafts] + [
         key_id
         for key_id, draft in drafts.items()

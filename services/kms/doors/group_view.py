@@ -33,7 +33,7 @@ def view(
         at_risk=at_risk,
         conflicts=counted.get(CONFLICTS, 0),
         stale_serves=counted.get(STALE_SERVES, 0),
-        keys_breached=tallies.breached(connection),
+        keys_breached=tallies.count_breaches(connection),
         breaches=tuple(
             m.Breach(key_id=key_id, peer=peer, at=at)
             for key_id, peer, at in tallies.breaches(connection, LISTED)

@@ -116,7 +116,7 @@ class HostKeys:
                 await self._prepare(session)
             case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
-        if (name := self._trusted_provider_of(row, fallback)) is not None:
+        if (name := self._find_trusted_provider(row, fallback)) is not None:
             return await self._let_host_fetch(session, row, name, change=step is ModeStep.CHANGE)
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
@@ -141,7 +141,9 @@ class HostKeys:
             self._node.record("host.safe", host=session.host, key=str(key))
             await self._inventory.commit(events=[events.host_enabled(session.host, key)])
 
-    def _trusted_provider_of(self, row: HostRow, fallback: ProviderId | None) -> ProviderId | None:
+    def _find_trusted_provider(
+        self, row: HostRow, fallback: ProviderId | None
+    ) -> ProviderId | None:
         """The trusted provider whose services give hosts their key; None when it is another way."""
         recorded = self.find_host_key(row)
         name = self._inventory.host_key_provider(row.cluster, fallback)

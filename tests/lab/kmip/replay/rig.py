@@ -123,8 +123,8 @@ def reached(
             (views or {}).get(who, server).connect,
             cast(Clock, QuickClock()),
             within_s=5,
-            heard=journal.heard(name),
-            seen=journal.seen(name),
+            heard=journal.step_recorder(name),
+            seen=journal.answer_recorder(name),
         )
 
     return Server(name, name.partition(":")[0], GoodDoor(), talk)
