@@ -16,7 +16,13 @@ from chaos.lab import Lab
 from chaos.observe.look import Look
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.messages.vcenter import HostInfo, VmInfo
-from protocol.terms import AttestationStatus, HostConnectionState, NodeName, VmConnectionState
+from protocol.terms import (
+    AttestationStatus,
+    HostConnectionState,
+    NodeName,
+    VmConnectionState,
+    VmName,
+)
 
 SETTLE_S: Final = 60.0
 """Lab seconds within which vCenter shows what has changed on a host that it is connected to."""
