@@ -16,8 +16,8 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, to_plain
-from chaos.faults.base import REFUSALS, Fault, Notes, names
-from chaos.lab import Lab
+from chaos.faults.base import Fault, Notes, names
+from chaos.lab import REFUSALS, Lab
 from protocol.terms import NodeName
 
 # ---- kept ----------------------------------------------------------------------------------------

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
 from chaos.draws import Draws
-from chaos.faults.base import REFUSALS
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.look import Look
 from chaos.observe.vtpms import GuestTpm, GuestTpms
 from protocol.errors import NotConnected, NotFound, ProductError

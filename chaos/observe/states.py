@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos.faults.base import REFUSALS
 from chaos.history import History
-from chaos.lab import Directory, Lab
+from chaos.lab import REFUSALS, Directory, Lab
 from chaos.observe.listing import all_providers
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.vcenters import leaders

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.names import VmName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, say, show, show_one
+from lab.schema.commands import (
     Command,
     GetVms,
     VmAddDisk,
@@ -22,14 +27,9 @@ from lab.api.commands import (
     VmRemoveTpm,
     VmUnlock,
 )
-from lab.cli.connect import call
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.names import VmName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, say, show, show_one
 
 if TYPE_CHECKING:
-    from lab.api.answers import Vm, VmPowerList
+    from lab.schema.answers import Vm, VmPowerList
 
 
 def snapshots_of(row: Vm) -> list[str] | None:
@@ -74,11 +74,17 @@ DISKS = (
 POWER = (field("vm"), field("host"), field("power"), field("error", "REFUSED"))
 
 
+UUID_LENGTH = 36
+
+
 def _short(key: str | None) -> str | None:
-    """``provider/1234abcd…``: enough to tell keys apart in a table."""
+    """``provider/1234abcd…``: enough to tell keys apart in a table. The id of a trusted provider's
+    key is a ciphertext; all begin alike, so its end is shown: ``provider/…9f3kQ2xA``."""
     if not key or "/" not in key:
         return key
     provider, _, rest = key.rpartition("/")
+    if len(rest) > UUID_LENGTH:
+        return f"{provider}/…{rest.rstrip('=')[-8:]}"
     return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
 
 

@@ -14,10 +14,11 @@ import pytest
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Needs, Plan, PlannedProbe
 from chaos.history import History
-from chaos.hypotheses.measure import Hypotheses
-from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
 from chaos.observe.look import Look
+from chaos.playing.measure import Hypotheses
+from chaos.workload.base import Operations
 from protocol.terms import NodeName, VmName
 
 NAN, INF = math.nan, math.inf

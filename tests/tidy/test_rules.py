@@ -16,6 +16,7 @@ from tests.tidy.rules import (
     module_says_what_it_is,
     named_for_a_noun,
     package_is_mapped,
+    starts_at_the_end,
     words_belong_here,
 )
 from tests.tidy.tree import PACKAGES, Source, package_sources, sources
@@ -39,10 +40,10 @@ def _at_the_root(package: str, paths: list[str]) -> list[str]:
 
 
 def test_what_is_of_the_lab_lies_in_a_room_of_it() -> None:
-    """At its root are the ways in and the errors; a fifth module wants a package."""
+    """At its root are Python's way in and what both kinds of lab share."""
     root = _at_the_root("lab", [source.path for source in package_sources()])
-    assert root == ["client.py", "core.py", "errors.py"]
-    assert _at_the_root("lab", ["lab/x.py", "lab/api/y.py", "lab/__init__.py"]) == ["x.py"]
+    assert root == ["client.py", "core.py"]
+    assert _at_the_root("lab", ["lab/x.py", "lab/serve/y.py", "lab/__init__.py"]) == ["x.py"]
 
 
 def test_tree_without_git_is_walked_to_the_same_packages() -> None:
@@ -64,6 +65,11 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (functions_are_short, "lab/deep.py", "def deep() -> None:\n" + "    x = 1\n" * 60),
         (functions_are_short, "lab/deep.py", "async def deep() -> None:\n" + "    x = 1\n" * 60),
         (functions_are_short, "lab/deep.py", "class A:\n  def deep():\n" + "    x = 1\n" * 60),
+        (
+            starts_at_the_end,
+            "lab/supervise/supervisor.py",
+            'if __name__ == "__main__":\n    main()\n\n\ndef main() -> None: ...\n',
+        ),
         (named_for_a_noun, "services/kms/utils.py", DOC),
         (named_for_a_noun, "lab/common/paths.py", DOC),
         (named_for_a_noun, "tests/lab/helpers.py", DOC),
@@ -210,7 +216,7 @@ def test_a_service_does_not_reach_around_its_ports(line: str) -> None:
         (SERVICE, "group.create_task(work)"),
         (RUNTIME, "import asyncio\nasyncio.get_running_loop()"),
         ("services/runtime/real/clock.py", "import time\ntime.monotonic()"),
-        ("lab/supervise/state_folder.py", "open('x')"),
+        ("lab/state/state_folder.py", "open('x')"),
     ],
 )
 def test_what_is_allowed_is_let_pass(path: str, line: str) -> None:

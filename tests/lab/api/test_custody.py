@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.answers import KeyServer
-from lab.api.commands import (
+from lab.client import Lab
+from lab.conformance import behind
+from lab.schema.answers import KeyServer
+from lab.schema.commands import (
     Command,
     GetAudit,
     GetKms,
     HostPowerLoss,
-    HostPowerOff,
     HostPowerOn,
     HostReboot,
     KmsRotateKek,
     KmsSetRoot,
 )
-from lab.client import Lab
-from lab.conformance import behind
 from protocol.terms import RootKind
 from tests.lab.api.refusals import refused
 
@@ -105,9 +104,10 @@ async def test_another_root_by_a_command(lab: Lab, words: Path) -> None:
     assert told.root is RootKind.PASSPHRASE
     (down,) = (await lab.do(HostPowerLoss(kms))).items
     assert down.machine.value == "halted" and "kmsPassphrase=-" in down.screen
-    await lab.do(HostPowerOff(kms))
     (back,) = (await lab.do(HostPowerOn(kms, {"kmsPassphrase": WORDS}))).items
-    assert back.machine.value == "running"
+    assert back.machine.value == "running" and back.boot == down.boot + 1, "it was restarted"
+    late = await refused(lab, HostPowerOn(kms, {"kmsPassphrase": WORDS}))
+    assert "kms-3 is running: boot options are typed at its next start" in str(late)
     assert (await lab.do(KmsSetRoot("kms-3", RootKind.KEYFILE))).root is RootKind.KEYFILE
     await lab.do(HostReboot(kms))
     assert await custody(lab, "kms-3") == ["Change Root", "Change Root"]
@@ -141,7 +141,7 @@ async def test_a_passphrase_that_is_too_short_is_told_with_its_file(lab: Lab, wo
 
 
 def test_a_passphrase_file_goes_with_the_root_passphrase() -> None:
-    from lab.errors import KeysteadError
+    from lab.schema.errors import KeysteadError
 
     for root, file in ((RootKind.TPM, "/a"), (RootKind.PASSPHRASE, ""), (RootKind.PASSPHRASE, "a")):
         with pytest.raises(KeysteadError) as raised:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.answers import ActiveFault, LinkState, MachineState
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import ActiveFault, LinkState, MachineState
+from lab.schema.commands import (
     Command,
     DescribeHost,
     DescribeProvider,
@@ -41,9 +42,8 @@ from lab.api.commands import (
     VmOff,
     VmOn,
 )
-from lab.api.table import perform
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -170,6 +170,21 @@ async def test_a_host_is_added_to_the_cluster_named_under_the_next_number(lab: L
     with pytest.raises(KeysteadError, match="no cluster elsewhere") as caught:
         await lab.do(HostAdd(cluster="elsewhere"))
     assert caught.value.id == "KS-USE-002"
+
+
+async def test_a_host_that_is_added_has_the_last_of_several_versions() -> None:
+    hosts = {"count": 2, "versions": ["7.0U3", "8.0U2"]}
+    file = {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "vcenters": [{"name": "vcenter"}],
+        "kms": [{"name": "kms"}],
+        "providers": [{"name": "kms-provider", "servers": ["kms"]}],
+        "clusters": [{"name": "cluster-a", "hosts": hosts}],
+    }
+    async with Lab(topology=file, seed=3) as lab:
+        await lab.do(HostAdd())
+        assert [host.version for host in await lab.hosts()] == ["7.0U3", "8.0U2", "8.0U2"]
 
 
 async def test_a_vm_is_made_where_and_as_it_is_asked_for(lab: Lab) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import Measured
+from chaos.playing.measure import Hypotheses
 from tests.mutations.bugs.planting import plant
 
 

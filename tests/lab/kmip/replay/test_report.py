@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from lab.api.answers.replay import ReplayReport
-from lab.api.documents import document_of
 from lab.kmip.replay.junit import replay_junit
 from lab.kmip.replay.page import page
 from lab.kmip.replay.playing import Plan
 from lab.kmip.replay.reporting import reported
+from lab.schema.answers.replay import ReplayReport
+from lab.schema.documents import document_of
 from protocol.kmip.enums import ResultReason
 from tests.chaos.report.test_page import HOSTILE, Read
 from tests.lab.kmip.replay.rig import played
@@ -97,7 +97,7 @@ async def test_each_check_is_a_case_for_pipelines() -> None:
     [failure] = found["kmip.replay.flow: keys are tagged [kms-1:5696]"]
     assert (failure.tag, failure.get("type")) == ("failure", "notice")
     assert "tag-failed" in (failure.get("message") or "")
-    assert "PermissionDenied" in (failure.text or "") and "fix: " in (failure.text or "")
+    assert "Permission Denied" in (failure.text or "") and "fix: " in (failure.text or "")
     [why] = found["kmip.replay: failover"]
     assert (why.tag, "--server" in (why.get("message") or "")) == ("skipped", True)
     assert len(found["kmip.replay.flow: keys are made [kms-1:5696]"]) == 0
