@@ -167,7 +167,7 @@ def kms_backup(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -
     keystead kms backup before-the-change
     keystead kms backup nightly --kms kms-1
     """
-    _copied(KmsBackup(backup, kms), "backup {} of {}", options)
+    _call_and_report(KmsBackup(backup, kms), "backup {} of {}", options)
 
 
 def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -> None:
@@ -176,10 +176,10 @@ def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) 
     keystead kms restore before-the-change
     keystead kms restore nightly --kms kms-1
     """
-    _copied(KmsRestore(backup, kms), "restored {} to {}", options)
+    _call_and_report(KmsRestore(backup, kms), "restored {} to {}", options)
 
 
-def _copied(command: Command[KeyBackup], said: str, options: Options) -> None:
+def _call_and_report(command: Command[KeyBackup], said: str, options: Options) -> None:
     answer = call(options, command)
     if is_document(options.output):
         document(answer, options.output)

@@ -138,7 +138,7 @@ def test_a_measurement_is_judged_and_written_into_the_history(
     look = Look(lab)
     found = asyncio.run(hypotheses.measure(probe, look))
     assert script.asked == [(0.0, probe.scope(), bench.sources, look)]
-    assert hypotheses.judged(probe, found) == result(*judged)
+    assert hypotheses.judge(probe, found) == result(*judged)
     [record] = bench.history.records
     assert (record.type, record.node, record.op) == ("probe", "", "vm.running")
     told = {"when": "during", "value": written, "holds": holds, "detail": detail}
