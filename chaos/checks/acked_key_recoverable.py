@@ -73,7 +73,7 @@ class _Keys:
         if record.op in (_BACKUP, _RESTORE):
             self._of_backup(record)
         if record.op == _ADDED and record.type == "invoke":
-            self._added(str(data.get("provider")), data.get("servers", ()))
+            self._add_servers(str(data.get("provider")), data.get("servers", ()))
         match record.type:
             case "state":
                 self._state(record)
@@ -90,7 +90,7 @@ class _Keys:
             for found in record.data.get("providers", ()):
                 self.servers[str(found["name"])] = frozenset(map(str, found["servers"]))
 
-    def _added(self, provider: str, servers: Sequence[str]) -> None:
+    def _add_servers(self, provider: str, servers: Sequence[str]) -> None:
         """It is there, or may be, under its name."""
         self.servers[provider] = frozenset(map(str, servers))
         self.deleted = {by: name for by, name in self.deleted.items() if name != provider}
@@ -123,9 +123,9 @@ class _Keys:
         elif record.op == "ending" and record.data.get("cure"):
             self._curing.add(id)
         elif record.type == "heal" and fault is not None:
-            self._ended(id, fault, record)
+            self._end_fault(id, fault, record)
 
-    def _ended(self, id: str, fault: Record, heal: Record) -> None:
+    def _end_fault(self, id: str, fault: Record, heal: Record) -> None:
         """Of a restore that did not go well nobody knows how far it went, unless it was refused."""
         if fault.op == _DELETED and heal.data.get("verified"):
             self.deleted.pop(f"{id}{fault.seq}", None)
@@ -137,7 +137,7 @@ class _Keys:
             servers = frozenset(map(str, fault.data.get("restores", ())))
             self.restored.append(_Restored(since, heal.seq, servers))
 
-    def told(self, key: str) -> str:
+    def explain_loss(self, key: str) -> str:
         """Why its loss is what somebody wanted, or was told of; empty when it is not."""
         seq, provider = self.acked[key]
         if key in self.struck:
@@ -168,9 +168,9 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     for record in records:
         keys.take(record)
     gone = [key for key in keys.acked if key not in keys.available]
-    told = {key: why for key in gone if (why := keys.told(key))}
+    told = {key: why for key in gone if (why := keys.explain_loss(key))}
     kept = [key for key in keys.acked if key not in told and key not in keys.struck]
-    excused = _excused([*told.values()])
+    excused = _format_excused([*told.values()])
     lost = [key for key in kept if key in keys.asked and key not in keys.available]
     silent = [key for key in kept if key not in keys.asked]
     if lost:
@@ -188,7 +188,7 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"{text}{excused}")
 
 
-def _excused(reasons: Sequence[str]) -> str:
+def _format_excused(reasons: Sequence[str]) -> str:
     """How many are gone for which reason, as the end of a sentence."""
     counted = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return "".join(f"; {count} gone as told: {why}" for why, count in counted.items())
