@@ -104,7 +104,7 @@ ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)
 OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy)
 
 
-def excused(*, faulted: bool) -> frozenset[str]:
+def checks_excused(*, faulted: bool) -> frozenset[str]:
     """What may be unknown without making a run so; ``faulted``: faults were planned in it."""
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
 
