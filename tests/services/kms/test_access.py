@@ -201,9 +201,24 @@ async def test_refusals_are_written_down_and_read_by_scope(server: Server) -> No
 
 
 def row_in(scope: str) -> KeyRow:
-    at = (0.0, None, None, None, None, 0.0)
-    mask = ("AES", 256, 12)
-    return KeyRow(KeyId("k"), scope, "", NodeName("kms"), *mask, KmipState.ACTIVE, *at, None, 0)
+    return KeyRow(
+        key_id=KeyId("k"),
+        scope=scope,
+        operation_id="",
+        origin=NodeName("kms"),
+        algorithm="AES",
+        length=256,
+        usage_mask=12,
+        state=KmipState.ACTIVE,
+        initial_date=0.0,
+        activation_date=None,
+        deactivation_date=None,
+        compromise_date=None,
+        destroy_date=None,
+        last_change_date=0.0,
+        wrapped=None,
+        changed=0,
+    )
 
 
 @pytest.mark.parametrize(
