@@ -16,7 +16,8 @@ make_environment() {
         step KS-SETUP-007 "environment ${venv#"$here/"} (Python $version)" \
             "$python" -m venv --clear "$venv"
     fi
-    : >"$venv/keystead-unfinished"
+    true >"$venv/keystead-unfinished" ||
+        fail KS-SETUP-011 "$venv/keystead-unfinished cannot be written" 'make room, start again'
 }
 
 # Prints what pip's configuration files say of a setting, of `install` or of all commands. It is
@@ -91,9 +92,11 @@ settle_for_what_is_there() {
 }
 
 # Stops early where nothing can be written, and names what moves the folder.
+# `true`, not `:`: dash ends without a word at a redirection of a special builtin that fails.
 check_folders() {
-    if ! { mkdir -p "${venv%/*}" && : >>"$venv-lock" && { [ ! -e "$venv" ] || [ -w "$venv" ]; }; } \
-        2>/dev/null; then
+    if ! {
+        mkdir -p "${venv%/*}" && true >>"$venv-lock" && { [ ! -e "$venv" ] || [ -w "$venv" ]; }
+    } 2>/dev/null; then
         fail KS-SETUP-011 "${venv%/*} cannot be written, and the environment is built there" \
             "build it elsewhere: KEYSTEAD_VENV=FOLDER ./keystead ..."
     fi

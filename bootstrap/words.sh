@@ -30,14 +30,23 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--slow | --sweeps | --mutants | ARGUMENTS OF PYTEST]
+Usage: ./keystead test [--slow | --sweeps | --mutants | --again | ARGUMENTS OF PYTEST]
 
-Linters, types, import contracts, and the tests that are neither slow nor sweeps.
+Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
+the start about how long it takes, and names the ten slowest tests at the end.
 
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
     --sweeps   kills at every step, every file damaged in every way
     --mutants  one changed place at a time, in the files that decide or bind
-    tests/services/esxi -k boot    these tests alone: all else goes to pytest
+    --again    what failed in the last run; what passes now is named as flaky
+
+All else goes to pytest, which then runs one test after another in its own process:
+
+    tests/services/esxi -k boot              these tests alone
+    --workers auto tests/lab                 these, shared out to workers: one a core for tests
+                                             that compute, three for those that wait for processes
+    -x --lf                                  what failed last, up to the first failure
+    -p no:randomly                           in the order of the files
 TEXT
 }
 

@@ -27,6 +27,8 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
+pytest_plugins = ("tests.runner.plugin",)
+
 ALLOCATIONS = 20_000
 """Between two looks of the garbage collector; what a simulated lab holds is alive until its end."""
 

@@ -16,6 +16,7 @@ from chaos.history import Record
 
 SEALING_PCRS: Final = ("7",)  # of the default policy, knob seal_pcrs
 LOST: Final = ("tpm.clear", "tpm.swap")  # after these no TPM has what unseals it
+DEAD: Final = "tpm.dead"
 INSTALLS: Final = "host.reinstall"
 
 
@@ -23,13 +24,15 @@ def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
     """Pass when each boot that serves had the TPM and PCRs of the sealing; unknown when no host
     with a sealed configuration booted again.
 
-    ``protection`` states say which hosts are sealed, ``tpm`` states what each boot had.
+    ``protection`` states say which hosts are sealed, ``tpm`` states what each boot had. A TPM that
+    died while its host ran shows no PCRs, and says nothing of the boot that came before.
     """
     sealed: dict[str, tuple[Any, ...]] = {}  # host -> TPM and PCRs at the sealing
     wanted: set[str] = set()
     cured: set[str] = set()  # hosts whose next boot may have been given the recovery key
     curing: dict[str, set[str]] = {}  # cure that is under way -> its hosts that did not boot yet
     touched: dict[str, tuple[str, ...]] = {}  # fault -> hosts
+    dead: dict[str, bool] = {}  # hosts whose TPM has died, and whether they were off since
     boots, bad = 0, list[tuple[int, str]]()
     for record in records:
         data = record.data
@@ -41,12 +44,18 @@ def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
             touched[str(data.get("id"))] = tuple(data.get("nodes", ()))
             if record.op in LOST:
                 sealed |= {host: () for host in data.get("nodes", ()) if host in sealed}
+            if record.op == DEAD:
+                dead |= dict.fromkeys(data.get("nodes", ()), False)
+        elif record.type == "state" and record.op == "node" and record.node in dead:
+            dead[record.node] |= data.get("state") == "off"
         elif record.type == "note" and record.op == "ending" and data.get("cure"):
             curing[str(data.get("id"))] = set(touched.get(str(data.get("id")), ()))
         elif record.type == "heal" and data.get("cured") and data.get("verified"):
             id = str(data.get("id"))
             cured.update(curing.pop(id, touched.get(id, ())))
         elif record.type == "state" and record.op == "tpm" and record.node in wanted:
+            if not data.get("pcrs") and dead.get(record.node) is False:
+                continue
             now = _identity(data)
             before = sealed.get(record.node, now)
             boots += record.node in sealed

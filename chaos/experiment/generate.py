@@ -25,11 +25,13 @@ from chaos.lab import Directory
 OF_KMIP: Final = ("kms.certificate",)
 """Kinds that are drawn where key servers are behind KMIP, beside all others, and end with their
 cure."""
-_NO_LAB: Final = ("kms.failover", "broker.down", "broker.route_cut", *OF_KMIP)
-"""Few labs of random runs have an active key server, or a bus of several servers; these are drawn
-when they are named."""
+OF_A_CLUSTERED_BUS: Final = ("broker.down", "broker.route_cut")
+"""Kinds that are drawn where the bus has several servers, beside all others."""
+OF_AN_ACTIVE_SERVER: Final = ("kms.failover",)
+"""Kinds that are drawn where one key server of several takes the changes, beside all others."""
+_NO_LAB: Final = (*OF_AN_ACTIVE_SERVER, *OF_A_CLUSTERED_BUS, *OF_KMIP)
 _ON_REQUEST: Final = ("kms.reject",)
-"""Drawn when they are named: what they leave of a key server is not known for sure."""
+"""Drawn when they are named, and as an unusual kind of a run (``unusual``)."""
 RANDOM: Final = tuple(
     f.kind
     for f in FAULTS
@@ -44,6 +46,7 @@ RARE: Final = tuple(
     if not fault.reversible and fault.kind not in (*_ROLLED_BACK, *_NO_LAB)
 )
 """Kinds of which a random run has one at times: they end with their cure."""
+_MENDED: Final = "tpm.dead"
 _TRIES: Final = 4  # targets that are drawn for one interval before it is given up
 _COMPOSITE: Final = 0.15  # share of the intervals that a composite fills
 _CURE_S: Final = 120.0  # what the cure of a TPM takes, with its boots
@@ -211,9 +214,9 @@ class _Swarm:
         )
 
     def _same_host(self, first: Fault, second: Fault) -> bool:
-        """Whether one that only a cure undoes would share a host with another: the cure boots it,
-        and needs it as it was."""
-        if first.reversible and second.reversible:
+        """Whether one that only a cure undoes, or a TPM that has to be mended, would share a host
+        with another: the host is booted at its end, and needed as it was."""
+        if not any(not one.reversible or one.kind == _MENDED for one in (first, second)):
             return False
         both = set(first.touches()) & set(second.touches())
         return any(entry.node in both for entry in self._directory.nodes if entry.cluster)

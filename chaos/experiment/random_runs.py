@@ -15,8 +15,17 @@ import msgspec
 
 from chaos.checks import ALWAYS
 from chaos.draws import Draws
-from chaos.experiment.generate import OF_KMIP, RARE, Mix, clash, schedule
+from chaos.experiment.generate import (
+    OF_A_CLUSTERED_BUS,
+    OF_AN_ACTIVE_SERVER,
+    OF_KMIP,
+    RARE,
+    Mix,
+    clash,
+    schedule,
+)
 from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
+from chaos.experiment.unusual import CALLS, plus, unusual
 from chaos.faults import to_plain
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
@@ -65,6 +74,7 @@ WORKLOAD: Final = (
     Stream("vm.migrate", 0.06, kept=0.3),
     Stream("vm.recrypt", 0.03, kept=0.25),
     Stream("vm.recrypt_deep", 0.02, kept=0.15),
+    Stream("vm.unlock", 0.03, kept=0.25),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 
@@ -105,14 +115,6 @@ def random_plan(
 _READS: Final = ("guest.challenge",)
 _INTERRUPTS: Final = "host.reconnect"
 _UNDER_WAY_S: Final = 2.0  # seconds in which an operation has commands under way, on slow links
-_CALLS: Final = {
-    Role.VCENTER: ("db.commit",),
-    Role.KMS: ("db.commit",),
-    Role.ATTESTATION: ("db.commit",),
-    Role.KEYPROVIDER: ("disk.append", "disk.sync", "disk.replace"),
-    Role.ESXI: ("disk.append", "disk.sync", "disk.replace"),
-}
-"""Storage calls in which nodes go down: those after which something was promised."""
 
 
 def _slow_span(until_s: float, seed: int) -> tuple[float, float] | None:
@@ -165,7 +167,7 @@ def _crashes(mix: Mix, directory: Directory, seed: int) -> tuple[PlannedFault, .
 
 
 def _crash(id: str, entry: NodeEntry, at: float, draws: Draws) -> PlannedFault:
-    calls = _CALLS[entry.role]
+    calls = CALLS[entry.role]
     call, nth = calls[draws.below(len(calls))], 1 + draws.below(3)
     blows = [blow for blow in blows_at(call) if blow.happening not in REFUSALS]
     blow = blows[draws.below(len(blows))]
@@ -191,19 +193,23 @@ def _faults(
     moments: Sequence[float],
     unattended: tuple[tuple[float, float], ...],
 ) -> tuple[PlannedFault, ...]:
-    """Those of the mix, with one more kind at times; where the controller goes away, a fault of
-    its mix that is there then lasts longer than the lease."""
+    """Those of the mix, with kinds for which the lab has what they need, and one more kind at
+    times; where the controller goes away, a fault that is there then outlasts its lease."""
     draws = Draws(seed, "run/rare")
     rare, which = draws.unit() < _RARE, draws.below(len(RARE))
     if rare and mix.rare:
         mix = msgspec.structs.replace(mix, kinds=(*mix.kinds, RARE[which]))
     if mix.rare and any(entry.by_kmip for entry in directory.nodes):
         certificates = Draws(seed, "run/certificates").unit() < _CERTIFICATES
-        kinds = (*mix.kinds, *(OF_KMIP if certificates else ()))
-        mix = msgspec.structs.replace(mix, kinds=kinds)
+        mix = plus(mix, *(OF_KMIP if certificates else ()))
+    if mix.rare and directory.bus_servers > 1:
+        mix = plus(mix, *OF_A_CLUSTERED_BUS)
+    if mix.rare and any(entry.replication == "forward" for entry in directory.nodes):
+        mix = plus(mix, *OF_AN_ACTIVE_SERVER)
     faults = schedule(mix, directory, seed, moments)
     if mix.rare:
         faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)
+        faults += unusual(mix, directory, seed, faults)
     for begin, end in unattended:
         there = [
             f for f in faults if f.at <= begin + SHORT_LEASE_S / 2 and begin < (f.until or 0.0)

@@ -30,6 +30,7 @@ from chaos.experiment.schedule_model import OF_ACTIONS, OF_FAULTS, RandomEntry, 
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES
+from chaos.units import written_s
 from chaos.workload import OPERATIONS
 
 _SCALARS: Final = ("string", "number", "boolean")
@@ -86,12 +87,26 @@ def shape_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
-    """``value`` with what each ``$ref`` leads to in its place."""
+    """``value`` with what each ``$ref`` leads to in its place, and defaults as a file has them."""
     if isinstance(value, dict):
         if "$ref" in value:
             return _inlined(definitions[value["$ref"].rsplit("/", 1)[-1]], definitions)
-        return {key: _inlined(item, definitions) for key, item in value.items()}
+        made = {key: _inlined(item, definitions) for key, item in value.items()}
+        if made.get("type") == "string" and "default" in made:
+            made["default"] = _written(made["default"])
+        return made
     return [_inlined(item, definitions) for item in value] if isinstance(value, list) else value
+
+
+def _written(default: Any) -> Any:
+    """The default of a text: a model has a time in seconds, a file with its unit."""
+    match default:
+        case float():
+            return written_s(default)
+        case {"mean": float(mean), "drawn": drawn}:
+            return f"exp({written_s(mean)})" if drawn else written_s(mean)
+        case _:
+            return default
 
 
 def _naming(model: type[BaseModel], field: str, names: list[str]) -> dict[str, Any]:

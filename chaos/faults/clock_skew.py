@@ -1,22 +1,23 @@
 """``clock.skew``: the wall clocks of nodes go wrong, ahead or behind.
 
 What is stamped and what is valid until a time is judged by them: tokens of a Trust Authority,
-certificates. What a node waits for takes as long as ever. It is not drawn at random: in most labs
-nothing is judged by a wall clock.
+certificates. What a node waits for takes as long as ever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import model_validator
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
-from chaos.faults.power import NodesFault, NodesParams
-from chaos.lab import Lab
+from chaos.faults.power import NodesFault, NodesParams, some_of
+from chaos.lab import Directory, Lab
 from chaos.units import Seconds, written_s
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 
 
 class ClockSkewParams(NodesParams):
@@ -43,6 +44,14 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: ClockSkewParams, targets: Targets) -> Fault:
         return cls(id=id, skew_s=params.ahead - params.behind, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        """Of one node, from ten seconds to three hours."""
+        there = some_of(draws, directory, tuple(Role))
+        by_s = round(10 ** (1 + 3 * draws.unit()), 1)
+        way = "ahead" if draws.unit() < 0.5 else "behind"
+        return None if there is None else there | {way: written_s(by_s)}
 
     def written(self) -> dict[str, Any]:
         way = "ahead" if self.skew_s > 0 else "behind"

@@ -6,11 +6,13 @@ are two for a while.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, running
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.kms import MakeActive, QueryGroup
 from protocol.terms import NodeName, Role
 
@@ -35,6 +37,11 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
         if len(found) != 1:
             raise ChaosError("KS-CHAOS-004", f"{params.to} is not one key server")
         return cls(id=id, to=found[0])
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        there = [entry.node for entry in directory.nodes if entry.replication == "forward"]
+        return {"to": str(there[draws.below(len(there))])} if there else None
 
     def written(self) -> dict[str, Any]:
         return {"to": str(self.to)}

@@ -35,6 +35,7 @@ from protocol.terms import (
 )
 
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
+NOT_CONFIRMED_BY: Final = "not_confirmed_by"
 NOT_AVAILABLE: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotAvailable"
 
 
@@ -49,7 +50,9 @@ class ProviderParams(Params):
 class ProviderDelete(Fault, frozen=True, kw_only=True):
     """A key provider is removed from vCenter, with the passwords of its servers' entries.
 
-    Hosts evict its keys after the grace period; its keys stay on the key servers.
+    Hosts evict its keys after the grace period; its keys stay on the key servers. A native or
+    trusted provider has left the hosts when the deletion ends, but for hosts that did not confirm
+    it within ``request_timeout_s``, which are named.
     """
 
     kind: ClassVar[str] = "provider.delete"
@@ -101,7 +104,13 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         return notes
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
-        await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
+        deleted = await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
+        notes[NOT_CONFIRMED_BY] = list(deleted.hosts)
+
+    def found(self, notes: Notes) -> dict[str, Any]:
+        """Hosts that have not confirmed that they dropped the provider, when it was deleted."""
+        hosts = notes.get(NOT_CONFIRMED_BY)
+        return {NOT_CONFIRMED_BY: hosts} if hosts else {}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         return "it is still listed" if await self._listed(lab) is not None else ""

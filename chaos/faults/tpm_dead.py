@@ -6,12 +6,14 @@ its screen at the next boot. What the TPM holds is there again when it is mended
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.terms import NodeName, Role
 
@@ -26,6 +28,11 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        there = [e.node for e in directory.nodes if e.role is Role.ESXI and e.tpm]
+        return {"on": list(map(str, draws.pick(there, 1)))} if there else None
 
     def summary(self) -> str:
         return f"TPM of {names(self.nodes)} dead"

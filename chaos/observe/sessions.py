@@ -1,8 +1,10 @@
 """Which session of vCenter's each host obeys, heard on the data bus.
 
-``OpenSession`` says that every earlier session is over when it is answered. A command that the
-broker lets in after that answer, under another session than that of the answer, is refused; one
-that the host does all the same is written down.
+``OpenSession`` says that every earlier session is over when it is answered. Sessions follow one
+another in the order in which the broker let their ``OpenSession`` in, which is that in which the
+host takes them: answers may come in another one. A command that the broker lets in under another
+session than the latest that was answered is refused; one that the host does all the same is
+written down.
 """
 
 from __future__ import annotations
@@ -39,11 +41,17 @@ class _Session(msgspec.Struct):
 @dataclass
 class Sessions:
     """What was asked of hosts and is not answered, by the subject of the answer: the host, the
-    message, its session, and whether that was over when the broker let it in."""
+    message, its session, and whether that was over when the broker let it in.
+
+    ``_places``: of each session that a host was asked to open, its place in their order.
+    ``_opened``: those that the host has answered; ``_latest``: of each host, by that order.
+    """
 
     history: History
     _asked: dict[str, tuple[str, str, str, bool]] = field(default_factory=dict)
-    _opened: dict[str, str] = field(default_factory=dict)
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+    _opened: set[tuple[str, str]] = field(default_factory=set)
+    _latest: dict[str, str] = field(default_factory=dict)
 
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
         """Every message that the broker lets in, in its order."""
@@ -61,7 +69,9 @@ class Sessions:
             session = msgspec.msgpack.decode(body, type=_Session).session
         except (Malformed, msgspec.DecodeError):  # no message of ours: the host refuses it
             return
-        over = self._opened.get(link.dst, session) != session
+        if name == OpenSession.__name__:
+            self._places.setdefault((link.dst, session), len(self._places))
+        over = self._latest.get(link.dst, session) != session
         self._asked[reply] = link.dst, name, session, over
 
     def _answered(self, asked: tuple[str, str, str, bool], payload: bytes) -> None:
@@ -73,8 +83,15 @@ class Sessions:
         if refused:
             return
         if name == OpenSession.__name__:
-            if self._opened.get(host) != session:
-                self._opened[host] = session
-                self.history.add("state", host, op=OPENED, session=session)
+            self._was_opened(host, session)
         elif over:
             self.history.add("state", host, op=OBEYED, command=name, session=session)
+
+    def _was_opened(self, host: str, session: str) -> None:
+        if (host, session) in self._opened:
+            return  # a copy of the answer
+        self._opened.add((host, session))
+        latest = self._latest.get(host)
+        if latest is None or self._places[host, session] > self._places[host, latest]:
+            self._latest[host] = session
+        self.history.add("state", host, op=OPENED, session=session)

@@ -22,7 +22,7 @@ class Story:
     ``python`` and ``tpm`` what they ran on; ``reproduce`` the command that shows the same again.
 
     ``titles`` are those of the rules, by id, for people.
-    ``verdict`` is None of a run that was killed before it had one.
+    ``verdict`` is None of a run that was broken off before it had one.
     """
 
     run: str
@@ -41,8 +41,8 @@ class Story:
 
     @property
     def word(self) -> str:
-        """The verdict in a word; ``none`` when there is none."""
-        return "none" if self.verdict is None else self.verdict.verdict
+        """The verdict in a word; ``broken off`` when there is none."""
+        return "broken off" if self.verdict is None else self.verdict.verdict
 
     @property
     def seconds(self) -> float:

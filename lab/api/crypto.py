@@ -181,5 +181,6 @@ async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
 async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
     """See ``KeyRemove``."""
     key = key_id(command.key)
-    await session.ask(session.vcenter, RemoveKey(key=key, force=command.force))
-    return KnownKey(key=key_ref(key), known=False)
+    message = RemoveKey(key=key, force=command.force)
+    removed = await session.ask(session.vcenter, message, within_s=TASK_S)
+    return KnownKey(key=key_ref(key), known=False, not_confirmed_by=removed.hosts)

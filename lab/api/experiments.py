@@ -39,7 +39,8 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     task = asyncio.get_running_loop().create_task(work, name=f"chaos:{command.run}")
     session.playing[command.run] = task
     try:
-        return await task
+        with folder.held():  # also when the terminal that began it has gone
+            return await task
     finally:
         session.playing.pop(command.run, None)
 

@@ -95,7 +95,7 @@ class HostFacts:
     host_key: KeyFacts | None = None
     persistence: bool | None = None
     saves_hourly: bool = False  # its keys, by ``config_save``
-    ended: str = ""  # how its last life that is over ended; empty if nobody saw it
+    ended_before: str = ""  # how the life before this one ended; empty if nobody saw it
     tpm: bool | None = None
     mode: str | None = None  # what protects its configuration: TPM or NONE
     attestation: str = ""  # why vCenter does not accept its TPM
@@ -130,7 +130,7 @@ class HostFacts:
     @property
     def lost_unsaved_keys(self) -> bool:
         """Whether its last boot may have come without keys that it had stored (DUR-02)."""
-        unsaved = self.saves_hourly and self.ended != "stop"
+        unsaved = self.saves_hourly and self.ended_before != "stop"
         return self.boot > 1 and bool(self.stores_keys) and unsaved
 
     @property

@@ -13,6 +13,7 @@ import msgspec
 
 from chaos.experiment.plan import Plan
 from chaos.experiment.shrink import size
+from chaos.experiment.unusual import UNDRAWN
 from lab.api.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
 from lab.errors import KeysteadError
 from lab.fuzz import files
@@ -68,7 +69,7 @@ class Fuzzing:
             now.append(seed)
             if seed.failures:
                 red += 1
-                self.say(f"seed {seed.seed}: {', '.join(map(str, seed.failures))}")
+                self.say(f"seed {seed.seed} ({seed.lab}): {', '.join(map(str, seed.failures))}")
             if self.enough and red >= self.enough:
                 campaign.enough = True
         taken = time.monotonic() - begun
@@ -83,7 +84,9 @@ class Fuzzing:
         return tuple(
             self._smallest(campaign, failure, tuple(numbers))
             if shrink and failure.kind not in ("replay", "slow") and not self.stop.is_set()
-            else FoundFailure(failure=str(failure), seeds=tuple(numbers))
+            else FoundFailure(
+                failure=str(failure), seeds=tuple(numbers), lab=campaign.played[numbers[0]].lab
+            )
             for failure, numbers in sorted(seeds.items())
         )
 
@@ -91,18 +94,18 @@ class Fuzzing:
         self, campaign: Campaign, failure: Failure, seeds: tuple[int, ...]
     ) -> FoundFailure:
         """The smallest of what some of the seeds shrink to, in its file."""
-        directory = self.world.directory()
-        shrinking = Shrinking(self.world, self.budget, self.say, self.stop.is_set)
         best: tuple[int, Small] | None = None
         for number in seeds[:SHRUNK_OF_EACH]:
             self.say(f"shrink seed {number}: {failure}")
-            small = shrinking.shrink(campaign.plan(directory, number), failure)
+            world = campaign.world_of(number)
+            shrinking = Shrinking(world, self.budget, self.say, self.stop.is_set)
+            small = shrinking.shrink(campaign.plan(number), failure)
             if best is None or _weight(small.plan) < _weight(best[1].plan):
                 best = number, small
         if best is None:
             return FoundFailure(failure=str(failure), seeds=seeds)
         seed, small = best
-        before = size(campaign.plan(directory, seed))
+        before = size(campaign.plan(seed))
         path = files.write(campaign.folder / "found", small, seed, before)
         self.say(told(small, seed))
         return FoundFailure(
@@ -112,6 +115,7 @@ class Fuzzing:
             faults=len(small.plan.faults),
             runs=small.runs,
             file=str(path),
+            lab=small.world.told(),
         )
 
     def _report(
@@ -127,6 +131,7 @@ class Fuzzing:
             campaign=self.name,
             folder=str(campaign.folder),
             tpm=self.world.tpm,
+            labs=campaign.labs(),
             played=len(campaign.played),
             now=len(now),
             seconds=round(taken, 3),
@@ -135,6 +140,7 @@ class Fuzzing:
             items=found,
             tried=msgspec.structs.asdict(coverage),
             untried=coverage.untried(),
+            undrawn={kind: why for kind, why in UNDRAWN.items() if kind not in coverage.faults},
         )
 
 

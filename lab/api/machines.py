@@ -59,8 +59,7 @@ def missing_of(nodes: Iterable[Node]) -> tuple[str, ...]:
     missing: list[str] = []
     for node in nodes:
         if node.state is not MachineState.RUNNING:
-            ended = node.ended if node.state is MachineState.OFF else ""
-            lines = [line for line in (node.screen or ended).splitlines() if line.strip()]
+            lines = [line for line in (node.screen or node.ended).splitlines() if line.strip()]
             more = f" ({lines[0]})" if lines else ""
             missing.append(f"{node.node}: {node.state.value}{more}")
     return tuple(missing)
@@ -94,6 +93,7 @@ def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:
         boot=status.boot,
         screen=status.screen,
         ended=status.ended,
+        ended_before=status.ended_before,
         tpm=status.tpm,
         counters=status.counters,
         rules=status.rules,

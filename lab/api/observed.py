@@ -105,7 +105,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         host_key=await _host_key(session, host, own),
         persistence=own.key_persistence if own else None,
         saves_hourly=session.lab.spec(host).knobs.get("config_save") == "hourly",
-        ended=machine.ended,
+        ended_before=machine.ended_before,
         tpm=own.tpm_present if own else None,
         mode=own.protection_mode.value if own else None,
         attestation=attestation,

@@ -83,7 +83,7 @@ def matrix_of(run: str) -> MatrixStory | None:
     again = f"keystead matrix{outside} --mode {record.mode} --tpm {record.tpm}"
     return MatrixStory(
         run=record.run,
-        word="none" if verdict is None else verdict.verdict,
+        word=folder.word() if verdict is None else verdict.verdict,
         facts={
             "mode": record.mode,
             "seed": record.seed,

@@ -6,6 +6,8 @@ from chaos.verdict import Verdict
 from lab.api.answers.local import FaultInterval, RunDescription
 from lab.runs.store import RunFolder, RunRecord
 
+ENDED = "ended"
+
 
 def description(
     folder: RunFolder,
@@ -39,6 +41,7 @@ def description(
         seconds=seconds,
         faults=faults,
         verdict=verdict,
+        state=ENDED if verdict is not None else folder.word(),
         problem=problem,
         records=records,
         folder=str(folder.path),

@@ -21,12 +21,13 @@ from lab.errors import KeysteadError
 from lab.load.kept import LOAD
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
-from lab.runs.store import RunFolder, all_runs
+from lab.runs.store import BROKEN_OFF, RUNNING, RunFolder, all_runs
 from lab.topology.plan import Topology
 from protocol.printable import told
 from protocol.terms import Role
 
-VERDICTS: Final = (*dict.fromkeys(WORDS.values()), "none")
+VERDICTS: Final = (*dict.fromkeys(WORDS.values()), "none", RUNNING, BROKEN_OFF)
+"""``none`` is of a load without a threshold."""
 
 
 def runs(
@@ -67,7 +68,7 @@ def _stored(folder: RunFolder) -> StoredRun:
         mode=record.mode,
         tpm=record.tpm,
         seed=record.seed,
-        verdict="none" if verdict is None else verdict.verdict,
+        verdict=folder.word() if verdict is None else verdict.verdict,
         exit_code=None if verdict is None else verdict.exit_code,
         began=record.began,
         trace="" if verdict is None else verdict.trace_hash,

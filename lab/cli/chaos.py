@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lab.runs.store import RunFolder
 
 BAD_FILE = 4  # exit code
+UNKNOWN = "KS-LAB-007"  # the lab has gone: nobody knows what became of a command
 Seed = Annotated[int | None, Parameter(help="Seed; the file's own when it is left out.")]
 Given = Annotated[
     list[str] | None,
@@ -235,7 +236,12 @@ async def _on_running(
             loop = asyncio.get_running_loop()
             task = loop.create_task(lab.do(ChaosPlay(folder.run)))
             stopped_by_signals(lambda: loop.create_task(lab.do(ChaosStop(folder.run))))
-            return folder, await task
+            try:
+                return folder, await task
+            except KeysteadError as error:
+                if error.id != UNKNOWN and not folder.history.exists():
+                    folder.remove()  # it was refused: nothing of it was played
+                raise
 
 
 def _progress(event: Any, show: ShowProgress) -> None:

@@ -248,3 +248,6 @@ def _key(command: Command[KnownKey], options: Options) -> None:
         plain(answer.key)
     else:
         say(f"vCenter does not know {answer.key} any more")
+        if answer.not_confirmed_by:
+            hosts = ", ".join(answer.not_confirmed_by)
+            say(f"not confirmed by {hosts}: each drops it when vCenter reaches it")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lab.api.answers import MachineState
 from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.hosts import attestation
@@ -107,7 +106,7 @@ def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
             ("host", answer.host),
             ("machine", f"{machine.state}, boot {machine.boot}"),
             ("screen", machine.screen),
-            ("last end", machine.ended if machine.state is MachineState.OFF else None),
+            ("last end", machine.ended),
             ("vcenter says", _view(listed, "connection", "crypto_state")),
             ("crypto mode", own.crypto_state if own else None),
             ("version", own.version if own else None),
@@ -226,6 +225,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
         document(answer, options.output)
         return
     verdict = answer.verdict
+    ended = answer.state if verdict is None else f"{verdict.verdict} (exit {verdict.exit_code})"
     lasted = "" if answer.seconds is None else f", {answer.seconds:g} s"
     pairs(
         [
@@ -234,7 +234,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
             ("how", f"{answer.mode}, seed {answer.seed}, tpm {answer.tpm or '-'}{lasted}"),
             *([("lab", f"{answer.hosts} hosts, {answer.vms} VMs")] if answer.hosts else []),
             ("replay of", answer.replay_of),
-            ("verdict", f"{verdict.verdict} (exit {verdict.exit_code})" if verdict else "none"),
+            ("verdict", ended),
             ("problem", answer.problem),
             ("history", f"{answer.records} records in {answer.folder}"),
         ]

@@ -65,7 +65,7 @@ def began(answer: Fault, options: Options) -> None:
         return
     show({"items": [fault]}, options.output, (field("id"), field("summary")), key="id")
     for name, value in fault.found.items():
-        say(f"{name}: {_words(value)}")
+        say(f"{name.replace('_', ' ')}: {_words(value)}")
     if fault.cure:
         say(f"it has no undo; its cure: {fault.cure}")
 

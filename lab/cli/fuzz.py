@@ -26,6 +26,10 @@ Mode = Literal["async", "forward"]
 Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
+_OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
+"""Options that say what the lab has: any of them fixes it for all seeds."""
+
+
 def fuzz(
     *,
     seeds: Annotated[int, Parameter(help="How many seeds.")] = 1000,
@@ -33,12 +37,14 @@ def fuzz(
     jobs: Annotated[int | None, Parameter(help="Runs at once; as many as there are cores.")] = None,
     time: Annotated[str, Parameter(help="No seed begins after so long.")] = "",
     tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM under every host.")] = "model",
-    hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
-    vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
-    kms: Annotated[int, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")] = 1,
+    hosts: Annotated[int | None, Parameter(help="Hosts of the lab; 4.")] = None,
+    vms: Annotated[int | None, Parameter(help="VMs of the lab; 8.")] = None,
+    kms: Annotated[
+        int | None, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")
+    ] = None,
     kms_mode: Annotated[Mode | None, Parameter(help="How a group of them replicates.")] = None,
-    lab: Annotated[Shipped, Parameter(help="The lab.")] = "default",
-    persistence: Annotated[bool, Parameter(help="Hosts keep keys over a reboot.")] = True,
+    lab: Annotated[Shipped | None, Parameter(help="The lab; drawn for each seed.")] = None,
+    persistence: Annotated[bool | None, Parameter(help="Hosts keep keys over a reboot.")] = None,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
     patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",
     campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
@@ -51,9 +57,11 @@ def fuzz(
     """Play random faults in the simulation, seed after seed, and keep what fails.
 
     keystead chaos fuzz --seeds 500 --time 2m
-    keystead chaos fuzz --seeds 200 --tpm libtpms --kinds host.power_loss --kinds link.cut
+    keystead chaos fuzz --lab default --seeds 200 --kinds host.power_loss --kinds link.cut
     keystead chaos fuzz --lab kmip --kms 3 --kms-mode forward
 
+    Each seed has a lab of its own. --lab, or an option that says what the lab has, fixes one lab
+    for all: the default lab, unless --lab names another one.
     Every run is judged by all checks that judge every run. A finding is shrunk to an experiment
     file that plays it again. A campaign of the same name and options goes on where it was. Exit
     codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
@@ -65,19 +73,13 @@ def fuzz(
     from lab.fuzz.world import World
 
     _known(kinds)
-    world = World(
-        lab=lab,
-        hosts=hosts,
-        vms=vms,
-        kms=kms,
-        kms_mode=kms_mode or "",
-        tpm=tpm,
-        persistence=persistence,
-        patch=patch,
-        mix=Mix(kinds=kinds or RANDOM, rare=not kinds),
-    )
+    chosen = (lab, hosts, vms, kms, kms_mode, persistence)
+    said = {k: v for k, v in zip(_OF_LAB, chosen, strict=True) if v is not None}
+    mix = Mix(kinds=kinds or RANDOM, rare=not kinds)
+    world = World(**said, tpm=tpm, patch=patch, drawn=not said, mix=mix)  # type: ignore[arg-type]
     _whole(world)
-    name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"
+    size = "drawn" if world.drawn else f"{world.hosts}x{world.vms}"
+    name = campaign or f"{tpm}-{size}-{_digest(world)}"
     with telling(progress, "random schedules") as tell:
         fuzzing = Fuzzing(name, world, _jobs(jobs), budget, enough, say, tell)
         with suppress(ValueError):  # only the main thread of a program has signals
@@ -158,13 +160,18 @@ def _show(report: FuzzReport, options: Options) -> None:
         field("failure"),
         ("SEEDS", lambda item: _few(item.seeds)),
         field("smallest"),
+        field("lab"),
         field("file"),
     )
     if report.items:
         show(report, options.output, columns, key="failure")
+    if len(report.labs) > 1:
+        plain(f"labs: {len(report.labs)}; most seeds in {_few(tuple(report.labs), 2)}")
     for what, names in report.untried.items():
         if names:
             plain(f"never tried, {what}: {_few(names, 12)}")
+    for kind, why in report.undrawn.items():
+        plain(f"not drawn, {kind}: {why}")
     rate = f", {60 * report.now / report.seconds:.0f} a minute" if report.now else ""
     plain(
         f"{report.played} seeds ({report.now} now{rate}; {report.cpu_ms:.0f} ms of CPU each, "

@@ -145,6 +145,7 @@ COMMANDS: Mapping[str, str] = {
     "kmip verify-trail": "kmip:verify_trail",
     "kmip cases": "kmip:cases",
     "kmip replay": "kmip_replay:replay",
+    "kmip trust-flows": "kmip_replay:trust_flows",
     "load run": "load_run:run",
     "load kmip": "load:kmip",
     "load rate": "load_rate:rate",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import field, plain, show, table
+from lab.cli.options import PRINTED, Format, Printed
+from lab.cli.output import field, plain, say, show, table
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
 from lab.errors import KeysteadError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lab.kmip.replay.running import Settings
 
 MOST_KEYS = 1_000_000
+_FLOWS = Path("keystead-trust-flows")
 
 
 @Parameter(name="*")
@@ -28,13 +29,18 @@ class Reached:
     """How the servers are reached, and what they are shown."""
 
     server: Annotated[tuple[str, ...], Parameter(help="HOST:PORT; again: others of one provider.")]
-    cert: Annotated[Path, Parameter(help="PEM: the client's certificate, and those above it.")]
+    cert: Annotated[Path, Parameter(help="PEM: vCenter's certificate, and those above it.")]
     key: Annotated[Path, Parameter(help="PEM: its private key, not encrypted.")]
     ca: Annotated[Path, Parameter(help="PEM: what the server's certificate must lead to.")]
-    expired_cert: Annotated[
-        Path | None, Parameter(help="PEM: a certificate of the client that has ended.")
+    identity: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="ROLE=CERT,KEY for others: expired, other, vsan-host, key-provider-service."
+        ),
+    ] = ()
+    trust_flows: Annotated[
+        Path | None, Parameter(help="A folder of `kmip trust-flows`: rehearse them.")
     ] = None
-    expired_key: Annotated[Path | None, Parameter(help="PEM: its private key.")] = None
     connection: Annotated[
         Literal["faithful", "pooled"], Parameter(help="One for each task, or kept ones.")
     ] = "faithful"
@@ -47,16 +53,22 @@ class Reached:
     def settings(self) -> Settings:
         """The same, read and checked; KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
-        from lab.kmip.replay.running import Pair, Settings, pair_of
+        from lab.kmip.replay.identities import EXPIRED, Pair, identities, of_flows
+        from lab.kmip.replay.running import Settings
+        from lab.kmip.replay.trust_flows import parts
 
         within_s = duration("--timeout", self.timeout)
         if not within_s:
             raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
+        given = identities(self.identity)
+        flows = self.trust_flows
         return Settings(
             servers=server_addresses(self.server),
             client=Pair(certificate=self.cert, key=self.key),
             ca=self.ca,
-            expired=pair_of("--expired", self.expired_cert, self.expired_key),
+            expired=given.get(EXPIRED),
+            others={name: pair for name, pair in given.items() if name != EXPIRED},
+            flows={} if flows is None else of_flows(flows, parts(flows)),
             within_s=within_s,
             connection=self.connection,
             login=login(self.username, self.password_file),
@@ -68,64 +80,173 @@ class Reached:
 class Asked:
     """What is played."""
 
+    vcenter: Annotated[
+        Literal["7.0", "8.0", "9.0"], Parameter(help="The release that is played.")
+    ] = "8.0"
+    phase: Annotated[
+        tuple[Literal["flow", "failover", "isolation", "storm"], ...],
+        Parameter(help="Play this one after trust; again: more. Left out: all."),
+    ] = ()
     keys: Annotated[int, Parameter(help="How many VMs are encrypted.")] = 3
+    hosts: Annotated[int, Parameter(help="How many hosts fetch their keys at once.")] = 32
+    primary_key: Annotated[
+        str, Parameter(help="Identifier of a trusted provider's primary key; left out: made.")
+    ] = ""
+    visible: Annotated[str, Parameter(help="How long a key may take to the other servers.")] = "30s"
+    outage: Annotated[str, Parameter(help="A command that ends the first server.")] = ""
+    recovery: Annotated[str, Parameter(help="A command that starts it again.")] = ""
     soak: Annotated[str, Parameter(help="Go on for so long, a key at a time.")] = ""
     expiry_days: Annotated[
         float, Parameter(help="A certificate with fewer days left ends soon.")
     ] = 30.0
+    cleanup: Annotated[
+        bool, Parameter(negative="", help="Destroy the keys at the end; vCenter does not.")
+    ] = False
 
-    def plan(self) -> Plan:
+    def plan(self, reached: Reached) -> Plan:
         """The same, checked; KS-USE-003."""
-        from lab.kmip.replay.playing import Plan
+        from lab.kmip.replay.commands import split
+        from lab.kmip.replay.failover import Outage
+        from lab.kmip.replay.findings import Phase
+        from lab.kmip.replay.playing import PHASES, Plan
+        from lab.kmip.replay.storm import MOST_HOSTS
+        from lab.kmip.replay.trust_flows import parts
 
-        if not 0 <= self.keys <= MOST_KEYS:
-            raise KeysteadError("KS-USE-003", f"--keys {self.keys}: 0 to {MOST_KEYS}")
+        _between("--keys", self.keys, 0, MOST_KEYS)
+        _between("--hosts", self.hosts, 1, MOST_HOSTS)
         if not self.expiry_days >= 0:
             raise KeysteadError("KS-USE-003", f"--expiry-days {self.expiry_days:g}: 0 or more")
+        if bool(self.outage) is not bool(self.recovery):
+            raise KeysteadError("KS-USE-003", "--outage and --recovery: give both, or none")
+        for option, command in (("--outage", self.outage), ("--recovery", self.recovery)):
+            if command:
+                split(option, command)
+        flows = reached.trust_flows
         return Plan(
-            keys=self.keys, soak_s=duration("--soak", self.soak), expiry_days=self.expiry_days
+            vcenter=self.vcenter,
+            phases=frozenset(map(Phase, self.phase or PHASES)),
+            keys=self.keys,
+            hosts=self.hosts,
+            soak_s=duration("--soak", self.soak),
+            expiry_days=self.expiry_days,
+            visible_s=duration("--visible", self.visible),
+            primary_key=self.primary_key,
+            flows=() if flows is None else parts(flows),
+            outage=Outage(self.outage, self.recovery) if self.outage else None,
+            isolation=any(text.startswith("other=") for text in reached.identity),
+            cleanup=self.cleanup,
         )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files that the report is written to."""
+
+    html: Annotated[Path | None, Parameter(help="The report as one HTML file.")] = None
+    junit: Annotated[Path | None, Parameter(help="The report as JUnit XML.")] = None
+
+    def check(self) -> None:
+        """KS-USE-003 where no file can be written, before anything is played."""
+        from lab.api.reports import place_for
+
+        place_for("--html", self.html)
+        place_for("--junit", self.junit)
+
+    def write(self, report: ReplayReport) -> None:
+        """KS-OUT-001 where that is refused."""
+        from lab.api.reports import write
+        from lab.kmip.replay.junit import replay_junit
+        from lab.kmip.replay.page import page
+
+        if self.html is not None:
+            write(self.html, page(report).encode())
+        if self.junit is not None:
+            write(self.junit, replay_junit(report))
+        for file in filter(None, (self.html, self.junit)):
+            say(f"written: {file}")
+
+
 USUAL: Final = Asked()
+NO_FILES: Final = Files()
 
 
 def replay(
     *,
     reached: Reached,
     asked: Asked = USUAL,
+    files: Files = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: Printed = PRINTED,
 ) -> int:
     """Play vCenter's flow against a key server, and judge whether a vCenter can work with it.
 
     keystead kmip replay --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key
     keystead kmip replay --server a:5696 --server b:5696 --ca ca.pem --cert vc.pem --key vc.key
+    keystead kmip replay --server kms --ca ca.pem --cert vc.pem --key vc.key --html report.html
 
-    The server is added to a provider, others than the client are kept out, keys are made, tagged,
-    used, and fetched again from each server. The keys stay there, as vCenter destroys none. Exit
-    codes: 0 it works, 1 it works with notices, 2 it does not work, 64 what is given here cannot be
-    used. Ctrl-C ends it with the report of what was played.
+    Phases: trust (who trusts whom), flow (keys as vCenter, vSAN hosts and a Key Provider Service
+    use them), failover (several servers), isolation (another client), storm (many hosts at once).
+    The keys stay at the server, as vCenter destroys none, unless --cleanup is given. Exit codes:
+    0 it works, 1 it works with notices, 2 it does not work, 64 what is given here cannot be used.
+    Ctrl-C ends it with the report of what was played.
     """
     from lab.kmip.replay.findings import EXIT_CODES, Verdict
     from lab.kmip.replay.running import replayed
 
-    settings, plan = reached.settings(), asked.plan()
-    with telling(progress, "vCenter's flow") as tell:
-        report = replayed(
-            settings, plan, tell=tell, interrupted=lambda until_then: _show(until_then, options)
-        )
-    _show(report, options)
+    settings, plan = reached.settings(), asked.plan(reached)
+    files.check()
+
+    def told(report: ReplayReport) -> None:
+        files.write(report)
+        _show(report, options)
+
+    with telling(Style.NONE if options.quiet else progress, "vCenter's flow") as tell:
+        report = replayed(settings, plan, tell=tell, interrupted=told)
+    told(report)
     return EXIT_CODES[Verdict(report.verdict)]
 
 
-def _show(report: ReplayReport, options: Options) -> None:
+def trust_flows(
+    *,
+    folder: Annotated[Path, Parameter(help="Where the files are; those that exist stay.")] = _FLOWS,
+    common_name: Annotated[
+        str, Parameter(help="Name of vCenter in its certificates.")
+    ] = "vcenter.keystead.test",
+    options: Printed = PRINTED,
+) -> None:
+    """Make what a vCenter hands to a key server in each of its four trust flows.
+
+    keystead kmip trust-flows --folder vc
+    keystead kmip trust-flows --folder vc --common-name vc.example -o json
+
+    root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
+    signed itself. signing-request: its authority signs a request. upload: it issues a certificate
+    with a private key. The command tells what the owner of the server does in each, and again how
+    far that is. `kmip replay --trust-flows FOLDER` plays those that are ready.
+    """
+    from lab.api.answers.replay import TrustFlowList, TrustFlowPart
+    from lab.kmip.replay.trust_flows import made
+
+    parts = made(folder, common_name)
+    answer = TrustFlowList(items=tuple(TrustFlowPart(**part._asdict()) for part in parts))
+    columns = (field("flow"), field("ready"), field("give"), field("then", "THEN"))
+    show(answer, options.output, columns, key="flow")
+
+
+def _between(option: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise KeysteadError("KS-USE-003", f"{option} {value}: {least} to {most}")
+
+
+def _show(report: ReplayReport, options: Printed) -> None:
     if options.output not in (Format.TABLE, Format.WIDE):
         show(report, options.output, (), key="step")
         return
     table(_PHASES, report.phases)
     plain("")
-    table(_STEPS, report.items)
+    wide = options.output is Format.WIDE
+    table(_STEPS, [step for step in report.items if wide or step.phase in ("flow", "storm")])
     for found in report.findings:
         often = "once" if found.times == 1 else f"{found.times} times"
         plain(f"\n{found.level}: {found.title} ({found.id})")
@@ -137,11 +258,18 @@ def _show(report: ReplayReport, options: Options) -> None:
         if check.why:
             plain(f"\nskipped: {check.check} ({check.phase}, {check.server})")
             plain(f"  {check.why}")
-    plain(f"\n{report.verdict}: {report.keys} keys made, {report.seconds:.1f} s")
+    left = f", {len(report.left)} of them left" if report.left else ""
+    plain(f"\n{report.verdict}: {report.keys} keys made{left}, {report.seconds:.1f} s")
 
 
-_PHASES: Final = (field("phase"), field("result"), field("seconds"), field("why"))
+_PHASES: Final = (
+    field("phase"),
+    field("result"),
+    field("seconds"),
+    ("MEASURED OR WHY NOT PLAYED", lambda row: row.why or row.measures or ""),
+)
 _STEPS: Final = (
+    field("phase"),
     field("server"),
     field("step"),
     field("times"),

@@ -1,4 +1,4 @@
-"""Options that every command has."""
+"""Options that commands share: those that ask a lab, and those that ask none."""
 
 from __future__ import annotations
 
@@ -18,14 +18,10 @@ class Format(StrEnum):
 
 
 @Parameter(name="*")
-@dataclass(frozen=True)
-class Options:
-    """``name`` is the lab; ``output`` how results are printed; ``vcenter`` who is asked,
-    ``user`` who asks there."""
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """How results are printed: all options of a command that asks no lab."""
 
-    name: Annotated[
-        str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
-    ] = "default"
     output: Annotated[
         Format,
         Parameter(
@@ -34,6 +30,24 @@ class Options:
             help="table, wide, json, yaml or name.",
         ),
     ] = Format.TABLE
+    quiet: Annotated[
+        bool,
+        Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.output in (Format.TABLE, Format.WIDE):
+            object.__setattr__(self, "output", Format.NAME)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(Printed):
+    """``name`` is the lab; ``vcenter`` who is asked, ``user`` who asks there."""
+
+    name: Annotated[
+        str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
+    ] = "default"
     vcenter: Annotated[
         str,
         Parameter(
@@ -50,14 +64,7 @@ class Options:
             help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
         ),
     ] = ""
-    quiet: Annotated[
-        bool,
-        Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),
-    ] = False
-
-    def __post_init__(self) -> None:
-        if self.quiet and self.output in (Format.TABLE, Format.WIDE):
-            object.__setattr__(self, "output", Format.NAME)
 
 
+PRINTED = Printed()
 DEFAULTS = Options()

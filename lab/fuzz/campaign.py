@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from chaos.recording import pack, packed
 from lab.errors import KeysteadError
 from lab.fuzz.coverage import Coverage
 from lab.fuzz.finding import LEAK, Failure, failures, of_exception
+from lab.fuzz.labs import by_lab, drawn, number_of
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
@@ -45,13 +47,15 @@ Twice = tuple[Snapshot, Snapshot]
 
 
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
-    """A seed that was played: how it failed (nothing when it passed), its trace, what it cost."""
+    """A seed that was played: how it failed (nothing when it passed), its trace, what it cost, and
+    its ``lab`` in words."""
 
     seed: int
     failures: tuple[Failure, ...] = ()
     trace: str = ""
     cpu_s: float = 0.0
     twice: bool = False
+    lab: str = ""
     coverage: Coverage = msgspec.field(default_factory=Coverage)
 
 
@@ -129,23 +133,42 @@ class Campaign:
         when there is no room to write one down.
         """
         wanted = [seed for seed in seeds if seed not in self.played]
-        directory, done = self.world.directory(), 0
+        done = 0
+        with self._log.open("ab", buffering=0) as log:
+            for world, some in self._worlds(wanted):
+                if self._over(until):
+                    break
+                for seed in self._in_one_lab(world, some, until):
+                    _write(log, pack(msgspec.to_builtins(seed)))
+                    self.played[seed.seed] = seed
+                    done += 1
+                    tell(self._line(), done, len(wanted))
+                    yield seed
+
+    def world_of(self, seed: int) -> World:
+        """The lab of a seed, and what its faults are drawn from."""
+        return drawn(self.world, number_of(seed)) if self.world.drawn else self.world
+
+    def _worlds(self, wanted: list[int]) -> Iterator[tuple[World, list[int]]]:
+        """The seeds by their labs."""
+        if not self.world.drawn:
+            yield self.world, wanted
+            return
+        for number, some in by_lab(wanted):
+            yield drawn(self.world, number), some
+
+    def _in_one_lab(self, world: World, wanted: list[int], until: float) -> Iterator[Seed]:
         with (
-            Snapshot(self.world.origin()) as snapshot,
-            Snapshot(self.world.origin(ledger=True)) as again,
-            self._log.open("ab", buffering=0) as log,
+            Snapshot(world.origin()) as snapshot,
+            Snapshot(world.origin(ledger=True)) as again,
         ):
-            for seed in self._ended((snapshot, again), directory, wanted, until):
-                _write(log, pack(msgspec.to_builtins(seed)))
-                self.played[seed.seed] = seed
-                done += 1
-                tell(self._line(), done, len(wanted))
-                yield seed
+            yield from self._ended((snapshot, again), world, wanted, until)
 
     def _ended(
-        self, snapshots: Twice, directory: Directory, wanted: list[int], until: float
+        self, snapshots: Twice, world: World, wanted: list[int], until: float
     ) -> Iterator[Seed]:
         """As many at once as there are jobs, none begun after ``until``."""
+        directory = world.directory()
         waiting = iter(wanted)
         with ThreadPoolExecutor(self.jobs, thread_name_prefix="fuzz") as pool:
             going: set[Future[Seed]] = set()
@@ -154,7 +177,7 @@ class Campaign:
                     seed = next(waiting, None)
                     if seed is None:
                         break
-                    going.add(pool.submit(self._one, snapshots, directory, seed))
+                    going.add(pool.submit(self._one, snapshots, world, directory, seed))
                 if not going:
                     return
                 ended, going = wait(going, return_when=FIRST_COMPLETED)
@@ -163,8 +186,8 @@ class Campaign:
     def _over(self, until: float) -> bool:
         return self.enough or self.stop.is_set() or time.monotonic() >= until
 
-    def _one(self, snapshots: Twice, directory: Directory, number: int) -> Seed:
-        plan = self.plan(directory, number)
+    def _one(self, snapshots: Twice, world: World, directory: Directory, number: int) -> Seed:
+        plan = random_plan(directory, number, world.mix, topology=world.use)
         snapshot, again = snapshots
         try:
             played = play(snapshot, plan)
@@ -177,19 +200,25 @@ class Campaign:
         except ForkFailed:  # there is no lab to play in: no seed could be played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
-            return Seed(seed=number, failures=(of_exception(error),))
+            return Seed(seed=number, failures=(of_exception(error),), lab=world.told())
         return Seed(
             seed=number,
             failures=failed,
             trace=played.verdict.trace_hash,
             cpu_s=round(played.cpu_s, 4),
             twice=twice,
+            lab=world.told(),
             coverage=played.coverage,
         )
 
-    def plan(self, directory: Directory, seed: int) -> Plan:
+    def plan(self, seed: int) -> Plan:
         """What is played for a seed."""
-        return random_plan(directory, seed, self.world.mix, topology=self.world.use)
+        world = self.world_of(seed)
+        return random_plan(world.directory(), seed, world.mix, topology=world.use)
+
+    def labs(self) -> dict[str, int]:
+        """The labs in words, and how many seeds were played in each."""
+        return dict(Counter(seed.lab for seed in self.played.values()).most_common())
 
     def coverage(self) -> Coverage:
         """Of all seeds that were played."""

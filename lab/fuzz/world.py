@@ -17,21 +17,32 @@ QUICK: Final = {"remediation_interval_s": 60.0, "provider_delete_grace_s": 30.0}
 """Repairs and evictions come within a run, and not only after its end."""
 
 
+Flavour = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
+
+
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
     ``patch``, a module that is imported before any node is made (empty: none). ``lab`` is a shipped
     one: with a native key provider there is no key server, whatever ``kms`` says; ``kmip`` has one
     as well unless it says two. ``kms_mode``: that of a group of them. ``persistence``:
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
-    ``knobs`` are those of the lab."""
+    ``providers``: standard ones, the others with a key server each. ``clusters`` are like the first
+    one; ``hosts`` and ``vms`` are those of each. ``without_tpm``: the last hosts of a cluster.
+    ``bus``: its servers. ``knobs`` are those of the lab. ``drawn``: each seed has a lab of its own
+    (``lab.fuzz.labs``), and what is said here of labs does not matter."""
 
-    lab: Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"] = "default"
+    lab: Flavour = "default"
     hosts: int = 4
     vms: int = 8
     kms: int = 1
     kms_mode: Literal["", "async", "forward"] = ""
     tpm: str = "model"
     persistence: bool = True
+    providers: int = 1
+    clusters: int = 1
+    without_tpm: int = 0
+    bus: int = 1
+    drawn: bool = False
     mix: Mix = Mix(rare=True)
     knobs: dict[str, Any] = msgspec.field(default_factory=lambda: dict(QUICK))
     patch: str = ""
@@ -44,9 +55,30 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             mode = self.kms_mode
             fields["kms"] = {"replicas": self.kms, "mode": mode} if mode else self.kms
         fields["key_persistence"] = self.persistence
+        several = {"providers": self.providers, "clusters": self.clusters}
+        fields |= {name: count for name, count in several.items() if count > 1}
+        if self.without_tpm:
+            fields["without_tpm"] = self.without_tpm
+        if self.bus > 1:
+            fields["bus"] = {"servers": self.bus}
         if self.knobs:
             fields["knobs"] = dict(self.knobs)
         return {"use": self.lab, "with": fields}
+
+    def told(self) -> str:
+        """The lab in words: ``kmip, 3 hosts, 5 VMs, 3 key servers (forward), no persistence``."""
+        mode = f" ({self.kms_mode})" if self.kms_mode else ""
+        parts = [
+            (self.clusters > 1, f"{self.clusters} clusters"),
+            (True, f"{self.hosts} hosts"),
+            (True, f"{self.vms} VMs"),
+            (self.kms > 1, f"{self.kms} key servers{mode}"),
+            (self.providers > 1, f"{self.providers} providers"),
+            (self.without_tpm > 0, f"{self.without_tpm} without TPM"),
+            (self.bus > 1, f"{self.bus} bus servers"),
+            (not self.persistence, "no persistence"),
+        ]
+        return ", ".join((self.lab, *(text for there, text in parts if there)))
 
     def topology(self) -> Topology:
         return plan(load(self.lab, **self.use["with"]))

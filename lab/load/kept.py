@@ -86,7 +86,7 @@ def keep(report: LoadReport, folder: RunFolder) -> LoadReport:
         ended=made.warmup + made.seconds,
     )
     write(folder, made)
-    folder.write("result.json", _json(verdict))
+    folder.end(verdict)
     forget(folder)
     return made
 

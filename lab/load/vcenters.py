@@ -48,19 +48,15 @@ STANDING_KEYS: Final = 200
 """Active keys that are fetched under load, made before it."""
 AT_ONCE: Final = 16
 _LOCATED: Final = 10
-_LOCATE: Final = dialect.request(
-    (
-        LocateRequest(
-            maximum_items=_LOCATED,
-            attribute=(
-                Attribute(
-                    attribute_name="Cryptographic Algorithm",
-                    attribute_value=CryptographicAlgorithm.AES,
-                ),
-                Attribute(attribute_name="State", attribute_value=State.ACTIVE),
-            ),
+_LOCATE: Final = LocateRequest(
+    maximum_items=_LOCATED,
+    attribute=(
+        Attribute(
+            attribute_name="Cryptographic Algorithm",
+            attribute_value=CryptographicAlgorithm.AES,
         ),
-    )
+        Attribute(attribute_name="State", attribute_value=State.ACTIVE),
+    ),
 )
 
 
@@ -176,6 +172,6 @@ class Vcenters:
         await server.said("Locate", _LOCATE, LocateResponse)
 
     async def _destroy(self, server: Dialogue, _: int) -> None:
-        asked = dialect.request((DestroyRequest(unique_identifier=await self._next()),))
+        asked = DestroyRequest(unique_identifier=await self._next())
         await server.said("Destroy", asked, DestroyResponse)
         self.destroyed += 1

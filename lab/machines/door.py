@@ -9,8 +9,8 @@ supervisor holds a message.
 A broker of several servers is given to connections in turn, each the next server that is there: who
 comes again after the loss of one finds another.
 
-Strangers may knock as often as they like: a connection has memory for TLS only once it has its
-turn, and so many have it at once.
+Strangers may knock as often as they like: so many connections are in their handshake at once, and
+the oldest of these gives way to the next one that comes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Final
 
 _CHUNK: Final = 1 << 16
-_HANDSHAKE_S: Final = 5.0  # from its turn on
-_TURN_S: Final = 10.0  # until it has a turn
-_TURNS: Final = 512
+_HANDSHAKE_S: Final = 5.0
+_HANDSHAKES: Final = 512
+"""Connections that are in their handshake at once; each has memory for TLS."""
 _DIAL_S: Final = 2.0
 _TLS_BUFFER: Final = 1 << 16  # of each connection; it would be four times that
 
@@ -66,20 +66,25 @@ async def serve(
     port: int,
     secure: ssl.SSLContext,
     brokers: Mapping[str, Sequence[int]],
-    turns: int = _TURNS,
+    handshakes: int = _HANDSHAKES,
 ) -> asyncio.Server:
     """Listen; ``brokers`` are the ports of their servers on loopback by name. ``OSError``."""
     servers = {name: Servers(ports) for name, ports in brokers.items()}
     SSLProtocol.max_size = _TLS_BUFFER
-    waiting, tasks = asyncio.Semaphore(turns), set[asyncio.Task[None]]()
+    shaking, tasks = dict[asyncio.Transport, None](), set[asyncio.Task[None]]()
 
     class Knock(asyncio.Protocol):
-        """Nothing is read from a connection before its turn."""
+        """A connection that has just come; nothing is read from it before TLS is."""
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             if isinstance(transport, asyncio.Transport):
                 transport.pause_reading()
-                tasks.add(task := asyncio.create_task(_enter(transport, secure, servers, waiting)))
+                if len(shaking) >= handshakes:
+                    oldest = next(iter(shaking))
+                    del shaking[oldest]
+                    oldest.abort()
+                shaking[transport] = None
+                tasks.add(task := asyncio.create_task(_enter(transport, secure, servers, shaking)))
                 task.add_done_callback(tasks.discard)
 
     return await asyncio.get_running_loop().create_server(Knock, host, port)
@@ -89,23 +94,20 @@ async def _enter(
     plain: asyncio.Transport,
     secure: ssl.SSLContext,
     brokers: Mapping[str, Servers],
-    waiting: asyncio.Semaphore,
+    shaking: dict[asyncio.Transport, None],
 ) -> None:
-    """From a knock to the end of the connection."""
+    """From a knock to the end of the connection; it leaves ``shaking`` after its handshake."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(_CHUNK)
     protocol = asyncio.StreamReaderProtocol(reader)
     try:
-        async with asyncio.timeout(_TURN_S):
-            await waiting.acquire()
-        try:
-            taken = await loop.start_tls(
-                plain, protocol, secure, server_side=True, ssl_handshake_timeout=_HANDSHAKE_S
-            )
-        finally:
-            waiting.release()
+        taken = await loop.start_tls(
+            plain, protocol, secure, server_side=True, ssl_handshake_timeout=_HANDSHAKE_S
+        )
     except (OSError, TimeoutError):  # of TLS, too
         taken = None
+    finally:
+        shaking.pop(plain, None)
     if taken is None:
         plain.abort()
         return

@@ -4,6 +4,9 @@ Unix sockets (``services.runtime.real.streams``).
 Who comes names a node, is told in one byte whether its door is open, and is connected with it from
 then on. What follows is as on one machine: each end applies the link rules of its own process, and
 TLS from one node to the other says who is who. So a gate knows nobody, and sees no plain byte.
+
+Nobody can fill it: a connection is new until it is older than the time in which the node behind it
+ends whoever has not proved itself. A full gate ends its oldest new connection for the next one.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ from services.runtime.real.streams import FOLDER, DoorPath
 from services.runtime.real.whereabouts import LET_IN
 
 MOST: Final = 4096
-"""Connections at a time; the next ones are not let in."""
+"""Connections at a time. The next one takes the place of the oldest new one; if there is none, it
+is not let in."""
+NEW_S: Final = 20.0
+"""Real seconds until a connection that is still open has proved itself to its node: it has at most
+``NAMED_S`` for its name here, as much at the node's door, and ``HANDSHAKE_S`` for TLS."""
 NAMED_S: Final = 5.0  # real seconds until a node is named
 LINGER_S: Final = 10.0  # until the other end has taken what was written before the end
 _LONGEST: Final = 80
@@ -40,6 +47,7 @@ class Gate:
         self._folder = folder / FOLDER
         self._server: asyncio.Server | None = None
         self._open = 0
+        self._new: dict[asyncio.StreamWriter, asyncio.TimerHandle] = {}  # the oldest first
         self.port = 0
 
     async def listen(self, host: str, port: int) -> None:
@@ -56,7 +64,10 @@ class Gate:
         self._open += 1
         inner: Ends | None = None
         try:
-            inner = await self._named(reader) if self._open <= MOST else None
+            has_room = self._open <= MOST or self._end_oldest_new()
+            loop = asyncio.get_running_loop()
+            self._new[writer] = loop.call_later(NEW_S, self._new.pop, writer, None)
+            inner = await self._named(reader) if has_room else None
             writer.write(_SHUT if inner is None else LET_IN)
             if inner is not None:
                 await _joined((reader, writer), inner)
@@ -66,9 +77,20 @@ class Gate:
             return
         finally:
             self._open -= 1
+            if (timer := self._new.pop(writer, None)) is not None:
+                timer.cancel()
             writer.close()
             if inner is not None:
                 inner[1].close()
+
+    def _end_oldest_new(self) -> bool:
+        """End the oldest connection that is new; false when there is none."""
+        if not self._new:
+            return False
+        writer = next(iter(self._new))
+        self._new.pop(writer).cancel()
+        writer.transport.abort()
+        return True
 
     async def _named(self, reader: asyncio.StreamReader) -> Ends | None:
         """The door of the node that is named; None when there is none behind which somebody lives,

@@ -56,7 +56,7 @@ def play_outside(
     folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
     folder.write(FILE, msgspec.json.format(msgspec.json.encode(Rows(played))))
     verdict = verdict_of(result, folder.run, wanted, time.time() - began)
-    folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+    folder.end(verdict)
     return folder, result, played
 
 

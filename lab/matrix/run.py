@@ -89,7 +89,7 @@ def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
     collect()  # what labs have left that were ended in the middle
     folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
     verdict = verdict_of(result, folder.run, wanted, time.time() - began)
-    folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+    folder.end(verdict)
     return folder, result
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
-
 from chaos.conversation import BusRecording
 from chaos.engine import Scan
 from chaos.engine import run as play_plan
@@ -69,7 +67,7 @@ def unheard(recording: BusRecording, gaps: int) -> str:
 def finish(folder: RunFolder, verdict: Verdict) -> Verdict:
     """Store the verdict with its run; KS-CHAOS-206 when it finds no room."""
     try:
-        folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+        folder.end(verdict)
     except KeysteadError as error:
         raise KeysteadError("KS-CHAOS-206", str(error)) from None
     return verdict

@@ -2,26 +2,30 @@
 
 ``runs/<run>/``: ``run.json`` (how it was started), ``plan.json``, ``topology.msgpack``,
 ``experiment.yaml``, ``history.msgpack`` (hash-chained), ``bus.msgpack`` (what was said),
-``result.json``.
+``result.json``, and ``lock``, which is held by whoever plays it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
+import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from chaos.errors import ChaosError
 from chaos.verdict import Verdict, tpm_text
 from lab.errors import KeysteadError
-from lab.supervise.scratch import no_room
+from lab.supervise.scratch import LOCK, no_room
 from lab.supervise.state_folder import runs_folder
 from protocol import names
 from protocol.messages.agent import TpmBackend
@@ -29,6 +33,12 @@ from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
 T = TypeVar("T")
+RESULT: Final = "result.json"
+RUNNING: Final = "running"
+"""In the place of a verdict: it is being played."""
+BROKEN_OFF: Final = "broken off"
+"""In the place of a verdict: the process that played it has ended without one."""
+_LOOKS, _LOOK_AGAIN_S = 4, 0.005
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -102,6 +112,7 @@ class RunFolder:
             raise KeysteadError("KS-RUN-001", wrong)
         self.run = run
         self.path = (root or runs_folder()) / run
+        self._lock = -1
 
     def make(self) -> bool:
         """Create it; whether there was none. KS-LAB-005 when that is refused."""
@@ -112,6 +123,61 @@ class RunFolder:
         except OSError as error:
             raise no_room(error) from None
         return True
+
+    def hold(self) -> None:
+        """Say that this process plays it, until ``release`` or the end of the process. The process
+        that begins a run and the lab that plays it may both hold it. KS-LAB-005 when its folder
+        cannot be written."""
+        try:
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_SH)  # somebody who looks has it for a moment only
+        except OSError as error:
+            raise no_room(error) from None
+        self.release()
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let go of what ``hold`` has taken; no change without it."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Held for the length of a block."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    @property
+    def is_played(self) -> bool:
+        """Whether a process holds it now."""
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_LOOK_AGAIN_S)
+            try:
+                with (self.path / LOCK).open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # perhaps it is somebody who looks too
+            except OSError:
+                return False
+            return False
+        return True
+
+    def word(self) -> str:
+        """Its verdict in a word, ``RUNNING`` or ``BROKEN_OFF``; KS-RUN-004 as ``verdict``."""
+        if self.verdict() is None and self.is_played:
+            return RUNNING
+        # It may have come to its end between the two looks.
+        return BROKEN_OFF if (ended := self.verdict()) is None else ended.verdict
+
+    def end(self, verdict: Verdict) -> None:
+        """Store how it ended; KS-LAB-005 when there is no room for that."""
+        self.write(RESULT, msgspec.json.format(msgspec.json.encode(verdict)))
+        self.release()
 
     def write(self, name: str, data: bytes) -> None:
         """Whole or not at all: a kill or a full disk leaves no half of it."""
@@ -145,10 +211,10 @@ class RunFolder:
         return self.decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
 
     def verdict(self) -> Verdict | None:
-        """None while it runs or when it was killed; KS-RUN-004 when its file is damaged."""
-        if not (self.path / "result.json").is_file():
+        """None while it runs or when it was broken off; KS-RUN-004 when its file is damaged."""
+        if not (self.path / RESULT).is_file():
             return None
-        return self.decoded("result.json", msgspec.json.Decoder(Verdict).decode)
+        return self.decoded(RESULT, msgspec.json.Decoder(Verdict).decode)
 
     @property
     def history(self) -> Path:
@@ -159,15 +225,21 @@ class RunFolder:
         return self.path / "bus.msgpack"
 
     def remove(self) -> None:
+        self.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def new_run(experiment: str, mode: str, seed: int) -> RunFolder:
-    """A new folder ``<experiment>-<mode>-<seed>[-n]``."""
+    """A new folder ``<experiment>-<mode>-<seed>[-n]``, which this process holds."""
     stem = f"{experiment}-{mode}-{seed}"
     for number in range(1, 10_000):
         folder = RunFolder(stem if number == 1 else f"{stem}-{number}")
         if folder.make():  # else it is there, or another process has just taken the name
+            try:
+                folder.hold()
+            except KeysteadError:
+                folder.remove()
+                raise
             return folder
     raise KeysteadError("KS-LAB-005", f"there are too many runs named {stem}")
 

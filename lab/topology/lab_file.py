@@ -133,9 +133,10 @@ def _at(where: str, place: Place) -> str:
 
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
-    ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` over what the file says; those about hosts and
-    clusters change every cluster, but for ``tpm``, which gives no TPM to hosts without one."""
+    """``hosts``, ``vms``, ``pack``, ``tpm``, ``without_tpm``, ``kms``, ``providers``, ``clusters``,
+    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` over what the file
+    says; those about hosts and clusters change every cluster, but for ``tpm``, which gives no TPM
+    to hosts without one."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     for name in ("name", "pace", "bus"):
@@ -152,11 +153,14 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         made.update(_with_providers(made, wanted.pop("providers")))
     if "tpm" in wanted:
         made.update(with_option(made, wanted.pop("tpm")))
+    if "clusters" in wanted:
+        made["clusters"] = _with_clusters(made, wanted.pop("clusters"))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
             ("hosts", "count"),
             ("pack", "pack"),
+            ("without_tpm", "without_tpm"),
             ("key_persistence", "key_persistence"),
         )
         if name in wanted
@@ -231,6 +235,20 @@ def _with_providers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
         servers.append({**servers[0], "name": server})
         providers.append({**providers[0], "name": provider, "servers": [server], "default": False})
     return {"kms": servers, "providers": providers}
+
+
+def _with_clusters(data: Mapping[str, Any], wanted: object) -> list[Any]:
+    """The clusters, and others like the first one until there are ``wanted``: ``cluster-a-2``."""
+    clusters = list(data.get("clusters") or [])
+    there = len(clusters)
+    if type(wanted) is not int or not there <= wanted <= GROUPS_LIMIT or not there:
+        text = f"clusters: {there} to {GROUPS_LIMIT} of this lab, which has {there} already"
+        raise KeysteadError("KS-USE-003", text)
+    named = {cluster["name"] for cluster in clusters}
+    for _ in range(wanted - there):
+        name = _free(str(clusters[0]["name"]), len(clusters) + 1, named)
+        clusters.append({**clusters[0], "name": name})
+    return clusters
 
 
 def _free(head: str, number: int, taken: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""A file of DER (X.690) that is not trusted, as elements, and the counts of iterations in it.
+"""DER (X.690): a file that is not trusted as elements, the counts of iterations in it, and writing.
 
 A PKCS#12 file names how often its password is hashed, and a reader does that before it can know
 whether the password is right. In the parameters of PBKDF2 (RFC 8018), of PKCS#12's own scheme and
@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 INTEGER: Final = 0x02
+NULL: Final = b"\x05\x00"
 OCTETS: Final = 0x04
 OID: Final = 0x06
 SEQUENCE: Final = 0x30
@@ -36,6 +37,21 @@ class Element(NamedTuple):
     tag: int
     content: bytes
     parts: tuple[Element, ...] = ()
+
+
+def encoded(tag: int, *parts: bytes) -> bytes:
+    """One element, whose content are ``parts`` one after another."""
+    content = b"".join(parts)
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(digits))) + digits + content
+
+
+def integer(value: int) -> bytes:
+    """An INTEGER that is not negative."""
+    return encoded(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def elements(data: bytes, *, depth: int = _DEPTH) -> tuple[Element, ...]:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
-from protocol.kmip.message import RequestMessage
+from protocol.kmip.fields import Fields
 from protocol.kmip.payloads import (
     ActivateResponse,
     CreateResponse,
@@ -151,10 +151,11 @@ class Dialogue:
         async with self._session() as session:
             return await self._state(session, uid)
 
-    async def said(self, name: str, request: RequestMessage, expected: type[P]) -> P:
-        """The payload that answers a message which vCenter has no task for, in a session."""
+    async def said(self, name: str, asked: Fields, expected: type[P]) -> P:
+        """The payload that answers an operation which vCenter has no task for, in a session; with
+        the user name, if there is one."""
         async with self._session() as session:
-            return await session.ask(name, request, expected)
+            return await session.ask(name, dialect.request((asked,), self._login), expected)
 
     # ---- sessions ---------------------------------------------------------------------------
 

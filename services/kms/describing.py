@@ -126,10 +126,14 @@ def _changed(
 
 
 def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
-    """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2)."""
+    """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2).
+
+    A destroyed object keeps its Name as a record, but does not keep it from others.
+    """
     if not isinstance(attribute.value, ObjectName):
         return
-    sought, key = Sought(row.scope, (attribute,), work.at), attributes.key_of(attribute.value)
+    sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
+    key = attributes.key_of(attribute.value)
     drafts = work.drafts()
     stored, _ = locating.stored(work.connection, sought, 0, 2)
     others = [key_id for key_id in stored if key_id not in drafts] + [
@@ -153,7 +157,7 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
         start = store.ordinal(work.connection, request.after, scope)
     if start is None:
         raise Refusal(absent(work.caller), work.caller.scope)
-    sought = Sought(scope, request.attributes, work.at)
+    sought = Sought(scope, request.attributes, work.at, request.destroyed)
     if locating.tells_states(request.attributes):
         dating.reach(work, scope)
     found, total = _found(work, sought, start, request.offset_items + request.maximum_items)

@@ -17,6 +17,7 @@ from protocol.errors import InvalidField
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied
 from services.kms.keyrow import KeyRow, as_at
+from services.kms.states import DESTROYED
 
 STATE, MASK = "State", "Cryptographic Usage Mask"
 LENGTH, LAST_CHANGE = "Cryptographic Length", "Last Change Date"
@@ -56,11 +57,15 @@ _FROM_INDEX: Final = (
 
 
 class Sought(NamedTuple):
-    """What is looked for: keys of ``scope`` (None: of all), as they are at the time ``at``."""
+    """What is looked for: keys of ``scope`` (None: of all), as they are at the time ``at``.
+
+    ``destroyed``: whether destroyed keys are looked for too.
+    """
 
     scope: str | None
     wanted: tuple[Attribute, ...]
     at: float
+    destroyed: bool = True
 
 
 class _Term(NamedTuple):
@@ -74,6 +79,19 @@ class _Term(NamedTuple):
 def tells_states(wanted: Sequence[Attribute]) -> bool:
     """Whether what is found, and what is not, says in which state keys are, or since when."""
     return any(one.name in (STATE, LAST_CHANGE) for one in wanted)
+
+
+def asks_for_destroyed(wanted: Sequence[Attribute]) -> bool:
+    """Whether a client that asks for these attributes means destroyed keys too.
+
+    It does when it names a key, a date of destruction or a destroyed state; else a destroyed key,
+    of which only the attributes are left, is no answer to "which keys are there?".
+    """
+    return any(
+        one.name in ("Unique Identifier", "Destroy Date")
+        or (one.name == STATE and one.value in DESTROYED)
+        for one in wanted
+    )
 
 
 def check(wanted: Sequence[Attribute]) -> None:
@@ -125,6 +143,8 @@ def matches(row: KeyRow, sought: Sought) -> bool:
     if sought.scope not in (None, row.scope):
         return False
     row = as_at(row, sought.at)
+    if not sought.destroyed and row.state in DESTROYED:
+        return False
     for name in dict.fromkeys(one.name for one in sought.wanted):
         has = [one.value for one in attributes.of(row, (name,))]
         asked = _asked(sought.wanted, name)
@@ -149,6 +169,8 @@ def _number(value: Value) -> int:
 
 def _terms(sought: Sought) -> list[_Term]:
     terms = [] if sought.scope is None else [_Term("scope = ?", (sought.scope,))]
+    if not sought.destroyed:
+        terms.append(_Term("state NOT IN (?, ?)", DESTROYED))
     for name in dict.fromkeys(one.name for one in sought.wanted):
         asked = _asked(sought.wanted, name)
         if name in _DATES:

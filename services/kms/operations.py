@@ -297,11 +297,12 @@ class Located(Response, frozen=True, kw_only=True):
 class Locate(Request[Located], frozen=True, kw_only=True):
     """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
     (empty: from the first), without the first ``offset_items`` of them. ``maximum_items`` is 1 to
-    10,000.
+    10,000. ``destroyed``: destroyed objects too.
     """
 
     operation: ClassVar[Operation] = Operation.LOCATE
     attributes: tuple[Attribute, ...] = ()
+    destroyed: bool = True
     after: KeyId = KeyId("")
     offset_items: int = 0
     maximum_items: int = 1000

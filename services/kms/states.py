@@ -49,6 +49,9 @@ _COMP, _GONE, _GONE_COMP = (
     KmipState.DESTROYED_COMPROMISED,
 )
 
+DESTROYED: Final = (_GONE, _GONE_COMP)
+"""States of a key whose material is gone."""
+
 _TABLE: Final[dict[Transition, dict[KmipState, KmipState]]] = {
     Transition.ACTIVATE: {_PRE: _ACTIVE, _ACTIVE: _ACTIVE},
     Transition.DEACTIVATE: {_ACTIVE: _OFF, _OFF: _OFF},

@@ -39,7 +39,7 @@ class Machine:
         self.skew_s = 0.0
         self.state = NodeRunState.OFF
         self.screen = ""
-        self.ended = ""
+        self.ended = self.ended_before = ""
         self._world, self._recipe, self._observe = world, recipe, observe
         self._runner: NodeRunner | None = None
         self._clock: MachineClock | None = None
@@ -87,6 +87,7 @@ class Machine:
                 boot=boot,
                 screen=self.screen,
                 ended=self.ended,
+                ended_before=self.ended_before,
                 tpm=self.spec.tpm,
                 skew_s=self._skewed(),
             )
@@ -152,6 +153,7 @@ class Machine:
             streams,
         )
         self.state, self.screen = NodeRunState.BOOTING, ""
+        self.ended, self.ended_before = "", self.ended
         self._settled, self._over = asyncio.Event(), asyncio.Event()
         self._world.mark(self.spec.node, boot, "power-on")
         self._runner = NodeRunner(

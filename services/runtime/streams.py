@@ -123,7 +123,8 @@ class Streams(Protocol):
 
         ``identity`` is asked at each handshake. ``outside`` is an address and a port (0: any) for
         clients that are no nodes of the lab; the simulation has none. ``refused`` is told of each
-        handshake that failed. Beyond ``most`` connections at a time the next ones are refused. The
+        handshake that failed. With ``most`` connections the oldest one that is still in its
+        handshake gives way to the next one, which is refused where all have proved themselves. A
         connection is closed when ``serve`` returns; an error of a connection that leaves ``serve``
         ends just that one. ``InvalidState`` when this life listens already, ``InvalidArgument``
         when the identity of now is of no use, ``OSError`` when the outside port cannot be had.

@@ -28,6 +28,8 @@ from protocol.messages.vcenter import (
     ImportProvider,
     KeyGenerated,
     KeyIdList,
+    KeyRemoved,
+    KmsClusterUnregistered,
     ListKeys,
     ListKmsClusters,
     MarkDefault,
@@ -98,7 +100,7 @@ class ProviderHandlers(Service):
             with self.vcenter.tasks.task(name, subject, peer.user or ADMINISTRATOR):
                 try:
                     self.check(peer, message)
-                    await self._check_valid(message)
+                    await self._check_vm(message)
                 except ProductError:
                     work.close()
                     raise
@@ -111,15 +113,12 @@ class ProviderHandlers(Service):
             self.node.record("task.end", task=name, subject=subject, outcome=outcome)
         return done
 
-    async def _check_valid(self, message: Request[Any]) -> None:
-        """See ``tasks.validity``. A repeat of an operation goes on: it may be done already."""
+    async def _check_vm(self, message: Request[Any]) -> None:
+        """``InvalidVmState``: see ``tasks.validity``."""
         vm = None if NEEDS[type(message)].on_invalid_vm else vm_of(message)
-        if vm is None:
-            return
-        operation = getattr(message, "operation_id", "")
-        if operation and await self.vcenter.inventory.operation(operation) is not None:
-            return
-        await check_valid(self.vcenter, vm)
+        if vm is not None:
+            operation = getattr(message, "operation_id", "")
+            await check_valid(self.vcenter, vm, operation=operation)
 
     # ---- key providers ----------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class ProviderHandlers(Service):
         return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
-    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
+    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> KmsClusterUnregistered:
         work = provider.unregister(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
@@ -170,7 +169,7 @@ class ProviderHandlers(Service):
         return await self.task(peer, str(message.key), message, work)
 
     @serves(RemoveKey, turn=_key)
-    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
+    async def remove_key(self, message: RemoveKey, peer: Peer) -> KeyRemoved:
         work = keys.remove_key(self.vcenter, message)
         return await self.task(peer, str(message.key), message, work)
 

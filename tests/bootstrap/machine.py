@@ -45,10 +45,14 @@ case $* in
         echo "pip sees cert ${PIP_CERT:-none}" >>"$STATE/certificates"
         cp "$STATE/uv" "$STATE/keystead" "$STATE/lint-imports" "${0%/python}/"
         ;;
-    '-m mypy') [ "${RED:-}" != '-m mypy' ] || exit 1 ;;
-    '-m pytest'*)
-        echo "pytest$(echo "$*" | sed 's/^-m pytest//')"
-        case $* in *"${RED:-of nothing}" | *"${STILL:-of nothing}") exit 1 ;; esac
+    '-m tests.runner'*)
+        echo "tests$(echo "$*" | sed 's/^-m tests.runner//')"
+        case $* in
+            "-m tests.runner${RED- of nothing}" | "-m tests.runner${STILL- of nothing}")
+                echo "keystead: failed: ${FAILED:-pytest}" >&2
+                exit 1
+                ;;
+        esac
         ;;
 esac
 """

@@ -103,6 +103,30 @@ def test_a_checkout_that_cannot_be_written_is_named_with_what_moves_the_build(
     assert machine.start("list", KEYSTEAD_VENV=str(elsewhere)).out == "cli list\n"
 
 
+def test_a_checkout_on_a_read_only_file_system_is_named(machine: Machine) -> None:
+    """The folder is there, and nothing can be made in it: dash ends without a word at a
+    redirection that fails, when the command is one of its special builtins."""
+    said = machine.start("up", KEYSTEAD_VENV="/proc/venv")
+    assert said.code == 78, said
+    assert "error KS-SETUP-011: /proc cannot be written" in said.err
+    assert "KEYSTEAD_VENV=FOLDER" in said.err
+
+
+PARTS = (ROOT / "keystead", *sorted((ROOT / "bootstrap").glob("*.sh")))
+MAKES_A_FILE = r"(^|[;&|({])\s*(:|eval|export|readonly|set|unset|trap) *[0-9]*>"
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_no_special_builtin_makes_a_file(part: Path) -> None:
+    """POSIX lets a shell end when the redirection of one fails (section 2.8.1), and dash does."""
+    assert not re.search(MAKES_A_FILE, part.read_text(), re.M)
+
+
+def test_a_special_builtin_that_makes_a_file_is_found() -> None:
+    for line in (": >file", 'a && : >>"$venv-lock"', "{ :>file; }"):
+        assert re.search(MAKES_A_FILE, line, re.M), line
+
+
 def test_a_home_that_cannot_be_written_only_costs_uvs_cache(machine: Machine) -> None:
     said = machine.start("up", HOME=UNWRITABLE)
     assert said.out == "cli up\n"

@@ -13,8 +13,8 @@ import pytest
 
 from tests.bootstrap.machine import ROOT, Machine, Outcome, end, outcome_of
 
-WHOLE = "pytest -n 3 --dist worksteal -m not slow and not sweep"
-"""The command of the tests that are run by default."""
+WHOLE, SLOW, AGAIN = "tests", "tests --slow", "tests --again"
+"""What the stand-in for ``tests.runner`` says when it runs."""
 
 ALL_PACKAGES = "libtpms0 libtss2-dev libc6-dev"
 
@@ -351,54 +351,28 @@ def test_no_python_is_one_more_package(machine: Machine) -> None:
 # ---- test and .ci/run ----------------------------------------------------------------------
 
 
-def test_arguments_of_test_are_pytests_alone(machine: Machine) -> None:
+@pytest.mark.parametrize("words", [(), ("--slow",), ("-k", "a and b", "tests/tidy")])
+def test_the_runner_of_the_tests_gets_all_arguments_and_its_end_is_the_scripts(
+    machine: Machine, words: tuple[str, ...]
+) -> None:
     machine.complete()
-    outcome = machine.start("test", "-k", "a and b", "tests/tidy")
-    assert (outcome.code, outcome.out) == (0, "pytest -k a and b tests/tidy\n")
-
-
-def test_all_checks_run_though_one_fails(machine: Machine) -> None:
-    machine.complete()
-    machine.start("setup")
-    venv = machine.checkout / ".venv" / "bin"
-    machine.program("lint-imports", "#!/bin/sh\necho broken && exit 1\n", venv)
-    machine.told()
-    outcome = machine.start("test")
-    assert (outcome.code, outcome.out) == (
-        1,
-        f"{WHOLE}\n",
-    )
-    assert "broken\n" in outcome.err
-    assert outcome.err.endswith("keystead: failed: import-contracts\n")
-    assert machine.told() == [
-        "python -m ruff check .",
-        "python -m ruff format --check .",
-        "python -m mypy",
-        f"python -m {WHOLE}",
-    ]
-
-
-def test_slow_tests_are_a_run_of_their_own(machine: Machine) -> None:
-    machine.complete()
-    outcome = machine.start("test", "--slow")
-    assert (outcome.code, outcome.out) == (0, "pytest -n 2 --dist loadfile -m slow\n")
-
-
-SLOW = "pytest -n 2 --dist loadfile -m slow"
-AGAIN = "pytest --lf --lfnf=none"
-UNFIT = "-m not slow and not sweep"  # how the call of the whole tests ends
+    outcome = machine.start("test", *words)
+    assert (outcome.code, outcome.out) == (0, " ".join(("tests", *words)) + "\n")
+    red = machine.start("test", *words, RED=" ".join(("", *words)).rstrip())
+    assert red.code == 1
 
 
 @pytest.mark.parametrize(
     ("trouble", "calls", "code"),
     [
         pytest.param({}, [SLOW, WHOLE], 0, id="none"),
-        pytest.param({"RED": "-m slow"}, [SLOW, AGAIN, WHOLE], 0, id="flaky slow"),
-        pytest.param({"RED": "-m slow", "STILL": AGAIN[7:]}, [SLOW, AGAIN, WHOLE], 1, id="slow"),
-        pytest.param({"RED": UNFIT}, [SLOW, WHOLE, AGAIN], 0, id="flaky"),
-        pytest.param({"RED": UNFIT, "STILL": AGAIN[7:]}, [SLOW, WHOLE, AGAIN], 1, id="red"),
-        pytest.param({"RED": "-m slow", "STILL": UNFIT}, [SLOW, AGAIN, WHOLE, AGAIN], 0, id="both"),
-        pytest.param({"RED": "-m mypy"}, [SLOW, WHOLE], 1, id="types"),
+        pytest.param({"RED": " --slow"}, [SLOW, AGAIN, WHOLE], 0, id="flaky slow"),
+        pytest.param({"RED": " --slow", "STILL": " --again"}, [SLOW, AGAIN, WHOLE], 1, id="slow"),
+        pytest.param({"RED": ""}, [SLOW, WHOLE, AGAIN], 0, id="flaky"),
+        pytest.param({"RED": "", "STILL": " --again"}, [SLOW, WHOLE, AGAIN], 1, id="red"),
+        pytest.param({"RED": " --slow", "STILL": ""}, [SLOW, AGAIN, WHOLE, AGAIN], 0, id="both"),
+        pytest.param({"RED": "", "FAILED": "mypy"}, [SLOW, WHOLE], 1, id="types"),
+        pytest.param({"RED": "", "FAILED": "mypy pytest"}, [SLOW, WHOLE], 1, id="types and tests"),
     ],
 )
 def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(
@@ -418,7 +392,7 @@ def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(
         text=True,
     )
     said = ended.stdout.splitlines()
-    assert [line for line in said if line.startswith("pytest")] == calls, ended.stderr
+    assert [line for line in said if line.startswith("tests")] == calls, ended.stderr
     assert ended.returncode == code
-    assert any("is flaky" in line for line in said) == (AGAIN in calls)
+    assert any("flaky" in line for line in said) == (AGAIN in calls)
     assert "apt-get update" in machine.told()

@@ -111,6 +111,8 @@ RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 SEALED: Row = ("esxi-001", "state", "protection", {"sealed": True})
 UNSEALED: Row = ("esxi-001", "state", "protection", {"sealed": False})
 TPM_FAULT = {"id": "clear", "nodes": ["esxi-001"]}
+TPM_DEAD: Row = ("", "fault", "tpm.dead", {"id": "dead", "nodes": ["esxi-001"]})
+HOST_OFF: Row = ("esxi-001", "state", "node", {"state": "off", "boot": 1})
 CURING: Row = ("", "note", "ending", {"id": "clear", "cure": True})
 CURED: Row = ("", "heal", "heal", {"id": "clear", "verified": True, "cured": True})
 
@@ -359,6 +361,22 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         "no_unseal_under_changed_pcr",
         CheckOutcome.PASS,
         [SEALED, boot(1), ("", "fault", "tpm.clear", {**TPM_FAULT, "error": "x"}), boot(2)],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.PASS,
+        [SEALED, boot(1), TPM_DEAD, boot(2, pcrs={}), boot(3)],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.FAIL,
+        [SEALED, boot(1), TPM_DEAD, HOST_OFF, boot(2, pcrs={})],
+    ),
+    ("no_unseal_under_changed_pcr", CheckOutcome.FAIL, [SEALED, boot(1), boot(2, pcrs={})]),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.FAIL,
+        [SEALED, boot(1), TPM_DEAD, boot(2, pcrs={}), boot(3, "bb")],
     ),
     ("tpm_sane", CheckOutcome.PASS, [boot(1), boot(2, tries=3)]),
     ("tpm_sane", CheckOutcome.FAIL, [boot(1), boot(2, tries=32)]),

@@ -83,6 +83,43 @@ def test_one_that_is_refused_or_was_asked_before_or_is_of_the_new_session_is_wel
     assert bus.verdict() == "pass"
 
 
+def test_answers_that_come_in_another_order_do_not_bring_a_session_back() -> None:
+    """Seed 96 of vsan: the host opened s1, then s2, and the link delayed the answer of s1."""
+    bus = Bus()
+    bus.asks(1, OPEN[0])
+    bus.asks(2, OPEN[1])
+    bus.answers(2)
+    bus.answers(1)
+    bus.asks(3, NEW)
+    bus.answers(3)
+    assert (bus.heard(OPENED), bus.heard(OBEYED)) == (2, 0)
+    assert bus.verdict() == "pass"
+    bus.asks(4, OLD)
+    bus.answers(4)
+    assert (bus.heard(OBEYED), bus.verdict()) == (1, "fail")
+
+
+def test_a_copy_of_an_older_opening_does_not_bring_a_session_back() -> None:
+    """The broker lets it in once more, and the host answers it as the first time."""
+    bus = Bus()
+    bus.opens(1, 2)
+    bus.opens(1)
+    bus.asks(3, NEW)
+    bus.answers(3)
+    assert (bus.heard(OPENED), bus.verdict()) == (2, "pass")
+    bus.asks(4, OLD)
+    bus.answers(4)
+    assert bus.verdict() == "fail"
+
+
+def test_a_command_of_a_session_that_was_never_opened_is_told_too() -> None:
+    bus = Bus()
+    bus.opens(1)
+    bus.asks(3, NEW)
+    bus.answers(3)
+    assert bus.verdict() == "fail"
+
+
 def test_a_session_that_the_host_refused_is_not_opened() -> None:
     bus = Bus()
     bus.asks(2, OPEN[1])

@@ -215,7 +215,8 @@ async def as_many_as_it_may(bench: Bench) -> None:
     """One more is refused; when one has gone there is room again."""
     two = await pair(bench)
     await two.listen(most=2)
-    first, _second = await two.connect(), await two.connect()
+    first, second = await two.connect(), await two.connect()
+    assert await asked(first) == await asked(second) == b"HELLO"
     with pytest.raises(Refused, match="as many connections as it may"):
         await two.connect()
     first.close()

@@ -40,6 +40,7 @@ NOT_RUN = {
     "./keystead test --slow",
     "./keystead test --sweeps",
     "./keystead test --mutants",
+    "./keystead test --again",
     "./keystead test tests/services/esxi",
     "./keystead up",
     "./keystead bench",

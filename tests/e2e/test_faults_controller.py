@@ -78,7 +78,7 @@ def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> No
     assert cli.labs() == [] and result(cli) is None
     assert len(scratch(cli)) == 1, "nobody was left to remove it, with the identities in it"
     ran = cli.ok("get", "runs", "-o", "json").items()
-    assert [r["verdict"] for r in ran] == ["none"]
+    assert [r["verdict"] for r in ran] == ["broken off"]
     assert scratch(cli) == [], "the next command does not collect it"
 
 

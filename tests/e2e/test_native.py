@@ -246,3 +246,16 @@ async def test_files_of_backups_are_not_replaced_and_say_what_is_wrong(tmp_path:
             await lab.do(c.ProviderImport(str(file), dry_run=True))
         with pytest.raises(KeysteadError, match="absolute"):
             c.ProviderExport("nkp", "relative.p12")
+
+
+async def test_a_deleted_provider_has_left_the_hosts_and_the_rest_are_named() -> None:
+    """NKP-17: docs/native.md says so."""
+    async with Lab("sim", topology="native", seed=7, hosts=3, vms=3, tpm="model") as lab:
+        await lab.fault("link.cut", between=["vcenter", "esxi-003"])
+        deleted = await lab.do(c.ProviderDelete("nkp"))
+        assert deleted.fault.found == {"not_confirmed_by": ["esxi-003"]}
+        derives = {
+            host: any(r.rule == "NKP-11" for r in (await lab.do(c.DescribeHost(host))).reasons)
+            for host in (A, B, "esxi-003")
+        }
+        assert derives == {A: False, B: False, "esxi-003": True}

@@ -106,7 +106,7 @@ async def test_keys_lost_between_two_hourly_saves_are_not_said_to_have_never_com
         await lab.sleep(60)
         assert await rules(lab) == ["DUR-02", "R7"]
         described = await lab.do(c.DescribeHost(HOST))
-        assert described.machine.ended == "power_loss"
+        assert described.machine.ended_before == "power_loss"
 
 
 async def test_a_host_without_tpm_does_not_claim_that_one_seals_its_keys() -> None:

@@ -56,13 +56,22 @@ _OFF: Final = World(persistence=False)
 _BOOTS: Final = World(
     persistence=False, mix=Mix(kinds=("host.reboot", "host.power_loss", "link.cut"))
 )
+_OUTAGES: Final = World(
+    persistence=False,
+    mix=Mix(
+        kinds=(
+            *("link.cut", "proc.kill", "proc.pause"),
+            *("host.reboot", "host.power_loss", "vcenter.down"),
+        )
+    ),
+)
 _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
 _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
 _NATIVE: Final = World(lab="native")
 _TWO: Final = World(lab="two-vcenters", persistence=False)
 _LEFT: Final = "services.kms.mint:_key (repr) in the database"
 FOUND: Final = (
-    Found("persistence_unsynced", 2, "recovery_bound", "vm-04 had to run by"),
+    Found("persistence_unsynced", 15, "recovery_bound", "vm-04 had to run by"),
     Found("kms_answers_early", 6, "acked_key_recoverable", "1 of 1 lost"),
     Found("vcenter_answers_early", 6, "acked_key_recoverable", "1 of 1 lost"),
     Found("no_autostart", 0, "truth_table", "vm-04 is off at"),
@@ -73,9 +82,9 @@ FOUND: Final = (
     Found("cut_stays", 0, "acked_key_recoverable", "1 of 1 lost", _CUT),
     Found("keys_sent_elsewhere", 0, "truth_table", "vm-02 is locked at", _BOOTS),
     Found("cache_survives_reboot", 17, "truth_table", "esxi-001 is safe at", _OFF),
-    Found("lock_untold", 10, "lock_told", "was locked, and no event told of it", _OFF),
-    Found("outage_untold", 10, "told_in_order", "before a provider is unreachable", _OFF),
-    Found("alarm_never_clears", 10, "alarms_have_causes", "alarm.VmLocked stands", _OFF),
+    Found("lock_untold", 17, "lock_told", "was locked, and no event told of it", _OFF),
+    Found("outage_untold", 0, "told_in_order", "before a provider is unreachable", _OUTAGES),
+    Found("alarm_never_clears", 0, "alarms_have_causes", "alarm.VmLocked stands", _OUTAGES),
     Found("lock_kept_after_failed_start", 8, "lock_given_back", "runs nowhere", _OFF),
     Found("lease_never_lapses", 9, "KS-CHAOS-202", "s after the end of its lease"),
     Found("power_turn_gone", 6, "accepted_order_kept", " is powered"),

@@ -34,6 +34,7 @@ _ALLOWED = {
     # A nonce must not come from a stream that two processes could share; the library that draws
     # the keys asks the operating system too.
     "protocol/crypto/contexts.py": {"os.urandom"},
+    "protocol/crypto/provider_backup.py": {"os.urandom"},
     # The one place that speaks TLS: bytes in, bytes out.
     "services/runtime/tls/endpoint.py": {"OpenSSL"},
     # The one generator of what a seed fixes; every stream of choices begins here.

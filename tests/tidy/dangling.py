@@ -8,6 +8,7 @@ rows of a table that nobody has lead nowhere.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import PurePosixPath
 
 from tests.tidy.tree import Source, sources
@@ -33,6 +34,7 @@ _PLACES = {
     ),
 }
 _SECTION = re.compile(r"(?<!\w)(?:[Ss]ections? |§ ?)\d")
+_MAY_REFER = re.compile(r"\d|\.md")
 _FILE = re.compile(r"[\w./-]*\w\.md\b")
 _EXAMPLES = ("tests/docs/", "tests/tidy/")
 """Where tests of references have bad ones to find."""
@@ -45,6 +47,8 @@ def leads_nowhere(source: Source) -> list[str]:
         return []
     found = []
     for number, line in enumerate(source.lines, 1):
+        if not _MAY_REFER.search(line):
+            continue
         for what, pattern in _PLACES.items():
             if match := pattern.search(line):
                 found.append(source.at(number, f"{what}: {match.group().strip()}"))
@@ -62,5 +66,9 @@ def _public(source: Source, number: int) -> bool:
 
 
 def _is_here(name: str) -> bool:
-    tail = PurePosixPath(name).name
-    return any(PurePosixPath(source.path).name == tail for source in sources())
+    return PurePosixPath(name).name in _names()
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(PurePosixPath(source.path).name for source in sources())

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.tidy.tree import Source, python_sources
+from tests.tidy.tree import Source, python_sources, statements
 
 TOLD = ("protocol/", "services/runtime/ports.py", "chaos/", "lab/api/")
 """Where everything public has a docstring."""
@@ -81,7 +81,7 @@ def _inherited(name: str, owner: str, classes: dict[str, list[_Class]], seen: se
 def _classes(known: Iterable[Source]) -> dict[str, list[_Class]]:
     found: dict[str, list[_Class]] = {}
     for source in known:
-        for node in ast.walk(source.tree()):
+        for node in statements(source.tree()):
             if isinstance(node, ast.ClassDef):
                 made = _Class([_base(base) for base in node.bases])
                 made.told = {

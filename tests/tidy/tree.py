@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,18 @@ _OWN_DOTS = {".ci", ".gitignore", ".github"}
 def parsed(text: str, path: str) -> ast.Module:
     """Kept: who has read the whole tree gives back what is kept (``cache_clear``)."""
     return ast.parse(text, path)
+
+
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements at any depth; what they consist of, which is most of a tree, is left out."""
+    inside = [tree]
+    while inside:
+        node = inside.pop()
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            parts = getattr(node, name, None)
+            if isinstance(parts, list):
+                yield from parts
+                inside += parts
 
 
 @dataclass(frozen=True)

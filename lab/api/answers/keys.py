@@ -83,10 +83,14 @@ class KeyList(Answer, frozen=True, kw_only=True):
 
 
 class KnownKey(Answer, frozen=True, kw_only=True):
-    """A key, and whether vCenter knows it now."""
+    """A key, and whether vCenter knows it now.
+
+    ``not_confirmed_by``: hosts that were to drop it, and have not said that they did.
+    """
 
     key: KeyRef
     known: bool
+    not_confirmed_by: tuple[NodeName, ...] = ()
 
 
 class KnownKeyList(Answer, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab.api.answers.base import Answer
-from lab.api.answers.replay import ReplayReport
+from lab.api.answers.replay import ReplayReport, TrustFlowList
 from lab.kmip.told import KmipClient, PlayedCase
 
 
@@ -55,5 +55,5 @@ class KmipServer(Answer, frozen=True, kw_only=True):
     pid: int
 
 
-KMIP: Final = (KmipCases, ReplayReport, KmipServer, KmipRoot, KmipTrail)
+KMIP: Final = (KmipCases, ReplayReport, TrustFlowList, KmipServer, KmipRoot, KmipTrail)
 """What is answered without a lab."""

@@ -19,7 +19,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
     lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
-    last life that is over ended; ``screen`` why it halted; ``rules``: link rules on what it sends.
+    last life ended, and ``ended_before`` the one before this life, as far as that was seen.
+    ``screen``: why it halted; ``rules``: link rules on what it sends.
     """
 
     node: NodeName
@@ -30,6 +31,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     boot: int
     screen: str = ""
     ended: str = ""
+    ended_before: str = ""
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()

@@ -203,8 +203,8 @@ class FaultInterval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run on disk; ``verdict`` is "none" while it runs, or when it was killed. ``began`` is in
-    Unix seconds."""
+    """A run on disk; ``verdict`` is "running" while it is played, and "broken off" when the process
+    that played it has ended without one. ``began`` is in Unix seconds."""
 
     run: str
     experiment: str
@@ -223,7 +223,8 @@ class RunDescription(Answer, frozen=True, kw_only=True):
 
     ``title`` is its experiment's, ``began`` Unix seconds; ``faults`` are lines of what was done,
     with the seconds of the run at which it began and was seen gone; ``verdict`` is None while it
-    runs, or when it was killed, and ``problem`` says what is wrong with its history.
+    runs, or when it was broken off: ``state`` says which (running, broken off, ended). ``problem``
+    says what is wrong with its history.
     ``examples`` (in documents: ``try``) are commands that go on from here.
     """
 
@@ -242,6 +243,7 @@ class RunDescription(Answer, frozen=True, kw_only=True):
     seconds: float | None
     faults: tuple[FaultInterval, ...]
     verdict: Verdict | None
+    state: str
     problem: str
     records: int
     folder: str

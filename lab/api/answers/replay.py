@@ -37,6 +37,7 @@ class ReplayStep(msgspec.Struct, frozen=True, kw_only=True):
     """A message of vCenter, or a handshake: how often, how fast in milliseconds, and how often it
     failed where it should not."""
 
+    phase: str
     server: str
     step: str
     times: int
@@ -97,12 +98,14 @@ class ReplayKey(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReplayReport(Answer, frozen=True, kw_only=True):
     """``verdict``: works, works with notices, or does not work. ``date``: when it began, UTC;
-    ``keystead``: the version that played it. ``keys`` were made; those in ``left`` are still at the
-    servers. ``items`` are the steps, in the order in which they were first taken."""
+    ``keystead``: the version that played it; ``vcenter``: the release that was played. ``keys``
+    were made; those in ``left`` are still at the servers. ``items`` are the steps, in the order in
+    which they were first taken."""
 
     verdict: str
     date: str
     keystead: str
+    vcenter: str
     connection: str
     seconds: float
     keys: int
@@ -112,3 +115,19 @@ class ReplayReport(Answer, frozen=True, kw_only=True):
     findings: tuple[ReplayFinding, ...]
     left: tuple[ReplayKey, ...]
     items: tuple[ReplayStep, ...]
+
+
+class TrustFlowPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A way in which a key server comes to trust vCenter. ``give``: the file to hand over, empty
+    when there is none; ``then``: what the owner of the server does; ``ready``: it can be played."""
+
+    flow: str
+    give: str
+    then: str
+    ready: bool
+
+
+class TrustFlowList(Answer, frozen=True, kw_only=True):
+    """vCenter's part of each trust flow, in files."""
+
+    items: tuple[TrustFlowPart, ...]

@@ -138,7 +138,8 @@ class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):
 class KeyRemove(Command["KnownKey"], frozen=True, tag="key.remove"):
     """RemoveKey: let vCenter forget a key; the key server keeps it.
 
-    ``force``: also one in use, and on the hosts too: its VMs lock at the next need [SC-16].
+    ``force``: also one in use, and on the hosts too: its VMs lock at the next need [SC-16]. Hosts
+    that did not confirm within ``request_timeout_s`` that they dropped it are named.
     """
 
     key: str

@@ -43,6 +43,7 @@ class Phase(StrEnum):
     ISOLATION = "isolation"
     STORM = "storm"
     SOAK = "soak"
+    CLEANUP = "cleanup"
 
 
 class Check(NamedTuple):

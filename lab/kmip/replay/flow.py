@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 from uuid import uuid4
@@ -9,31 +10,35 @@ from uuid import uuid4
 from lab.kmip.replay import kinds
 from lab.kmip.replay.findings import Kind
 from lab.kmip.replay.journal import Failed, Journal, Key, failures
-from lab.kmip.replay.servers import Server
+from lab.kmip.replay.releases import VcenterRelease
+from lab.kmip.replay.servers import Role, Server
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import ResultReason, State
-from protocol.kmip.payloads import GetAttributesResponse
+from protocol.kmip.payloads import GetAttributesRequest, GetAttributesResponse
 from services.keyservers.dialogue import Tags
+from services.runtime.each import for_each
 
 R = TypeVar("R")
 
 NOBODYS: Final = "00000000-0000-4000-8000-000000000000"
 """An identifier that no server has given to a key."""
 VIRTUAL_MACHINE: Final = "Virtual Machine"
+HOST: Final = "ESXi Server"
+VSAN_KEY: Final = "vSAN"
+PRIMARY_KEY: Final = "primary key"
+GENERATED: Final = "generated"
+WRAPPING_KEY: Final = "wrapping key"
+VSAN_HOSTS: Final = 3
 _STATE: Final = "Get Attributes (State)"
-
-PRODUCT_TAGS: Final[Tags] = tuple(
-    zip(dialect.PRODUCT, ("8.0.1 build-21560480", "VMware, Inc.", "VMware vSphere"), strict=True)
-)
 
 
 class Flow:
-    """What vCenter does with one server at a time."""
+    """What vCenter of that release does with one server at a time."""
 
-    def __init__(self, journal: Journal, product: Tags = PRODUCT_TAGS) -> None:
-        self._journal, self._product = journal, product
+    def __init__(self, journal: Journal, release: VcenterRelease) -> None:
+        self._journal, self._product = journal, release.tags
 
     async def attempt(self, kind: Kind, server: Server, act: Awaitable[R]) -> R | None:
         """What ``act`` gives; None when it failed, which is a finding of that kind."""
@@ -50,8 +55,28 @@ class Flow:
         """The periodic look at its health."""
         await self.attempt(kinds.HEALTH_FAILED, server, server.vcenter.health())
 
+    # ---- tasks --------------------------------------------------------------------------------
+
+    async def encrypt_first(self, server: Server, number: int) -> None:
+        """The first encrypted VM of a host: the host gets a key of its own, for core dumps, in the
+        midst of it. Eight sessions, in the order of a recorded vCenter."""
+        vm = await self.create(server, VIRTUAL_MACHINE)
+        if vm is None:
+            return
+        _, host = await asyncio.gather(
+            self.tag(server, vm, self._product), self.create(server, HOST)
+        )
+        if host is not None:
+            used, _ = await asyncio.gather(
+                self.use(server, host), self.tag(server, host, self._product)
+            )
+            if used:
+                await self.tag(server, host, use_tags(HOST, f"replay-host-{number}"))
+        if await self.use(server, vm):
+            await self.tag(server, vm, use_tags(VIRTUAL_MACHINE, f"replay-vm-{number}"))
+
     async def encrypt(self, server: Server, number: int) -> Key | None:
-        """A key as the encryption of a VM has it made, tagged and used; None when none came."""
+        """A key as the encryption of another VM has it made, tagged and used; None without one."""
         key = await self.create(server, VIRTUAL_MACHINE)
         if key is None:
             return None
@@ -59,6 +84,49 @@ class Flow:
         if await self.use(server, key):
             await self.tag(server, key, use_tags(VIRTUAL_MACHINE, f"replay-vm-{number}"))
         return key
+
+    async def generate(self, server: Server) -> None:
+        """A key that an administrator has made, with attributes, and that nobody uses yet."""
+        key = await self.create(server, GENERATED)
+        if key is not None:
+            await self.tag(server, key, self._product)
+            await self.tag(server, key, (("x-Replay", "made by an administrator"),))
+            await self.status(server, key)
+
+    async def wrap(self, server: Server) -> None:
+        """A key under which vCenter wraps those of VMs, which stay with the VMs."""
+        key = await self.create(server, WRAPPING_KEY)
+        if key is not None:
+            await self.tag(server, key, self._product)
+            await self.use(server, key)
+
+    async def vsan(self, server: Server) -> None:
+        """vCenter makes the KEK and the host key of a vSAN cluster, and its hosts fetch them, all
+        at once. A host shows what vCenter shows, or a certificate of its own."""
+        keys = [await self._activated(server, VSAN_KEY, self._product) for _ in range(2)]
+        ids = [key.uid for key in keys if key is not None]
+
+        async def host(_: int) -> None:
+            for uid in ids:
+                fetch = server.talk(Role.VSAN).use(uid, activate=False)
+                used = await self.attempt(kinds.VSAN_FETCH_FAILED, server, fetch)
+                if used is not None and used.state is not State.ACTIVE:
+                    seen = f"the State of key {uid}: {_state(used.state)}"
+                    self._journal.find(kinds.VSAN_KEY_NOT_ACTIVE, server.name, _STATE, seen)
+
+        await for_each(range(VSAN_HOSTS), host, name="vsan-host")
+
+    async def primary(self, server: Server) -> None:
+        """The owner of the key server makes the primary key of a trusted provider, and a Key
+        Provider Service fetches it."""
+        key = await self._activated(server, PRIMARY_KEY, ())
+        if key is not None:
+            await self.fetch_primary(server, key.uid)
+
+    async def fetch_primary(self, server: Server, uid: str) -> None:
+        """A Key Provider Service fetches its primary key, by its identifier."""
+        fetch = server.talk(Role.KPS).use(uid, activate=False)
+        await self.attempt(kinds.PRIMARY_KEY_FAILED, server, fetch)
 
     # ---- steps --------------------------------------------------------------------------------
 
@@ -69,6 +137,25 @@ class Flow:
             return None
         self._journal.check(kinds.ANSWERS, server.name)
         return self._journal.made(uid, server.name, use)
+
+    async def _activated(self, server: Server, use: str, tags: Tags) -> Key | None:
+        """A new key that is Active, and whose value nobody has fetched yet."""
+        key = await self.create(server, use)
+        if key is None:
+            return None
+        if tags:
+            await self.tag(server, key, tags)
+        with failures() as failed:
+            try:
+                state = await server.vcenter.activate(key.uid)
+            except (ProductError, OperationFailed):
+                self._journal.fail(kinds.USE_FAILED, server.name, failed)
+                return None
+        if state is not State.ACTIVE:
+            seen = f"the State of key {key.uid}: {_state(state)}"
+            self._journal.find(kinds.KEY_NOT_ACTIVE, server.name, _STATE, seen)
+            return None
+        return key
 
     async def tag(self, server: Server, key: Key, tags: Tags) -> bool:
         """Three attributes of a key; whether it has them."""
@@ -88,10 +175,8 @@ class Flow:
         self._journal.check(kinds.VALUES, server.name)
         key.value = used.material
         if used.state is not State.ACTIVE:
-            named = used.state.label if used.state else "none that KMIP knows"
-            self._journal.find(
-                kinds.KEY_NOT_ACTIVE, server.name, _STATE, f"the State of key {key.uid}: {named}"
-            )
+            seen = f"the State of key {key.uid}: {_state(used.state)}"
+            self._journal.find(kinds.KEY_NOT_ACTIVE, server.name, _STATE, seen)
             return False
         return True
 
@@ -99,7 +184,8 @@ class Flow:
         """Each of these keys again, as hosts that have rebooted need it. Whether it has the value
         of before is seen where answers are inspected."""
         for key in keys:
-            await self.attempt(kind, server, server.vcenter.use(key.uid))
+            used = await self.attempt(kind, server, server.vcenter.use(key.uid))
+            key.lost = used is None
 
     async def status(self, server: Server, key: Key) -> None:
         """The State of a key, as its status asks for it."""
@@ -109,7 +195,7 @@ class Flow:
         """Whether a tag that the server took is there, which vCenter does not ask."""
         name, value = list(key.tags.items())[-1]
         step = f"Get Attributes ({name})"
-        asked = dialect.get_tag(key.uid, name)
+        asked = GetAttributesRequest(unique_identifier=key.uid, attribute_name=(name,))
         look = server.vcenter.said(step, asked, GetAttributesResponse)
         kept = await self.attempt(kinds.TAG_FAILED, server, look)
         if kept is None:
@@ -135,6 +221,10 @@ class Flow:
                 journal.find(kinds.MISSING_KEY_SERVED, name, "Get", f"a key, for {NOBODYS}")
                 return
         journal.fail(kinds.MISSING_KEY_HIDDEN, name, failed)
+
+
+def _state(state: State | None) -> str:
+    return state.label if state else "none that KMIP has"
 
 
 def use_tags(component: str, name: str) -> Tags:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,8 +25,22 @@ from protocol.kmip.ttlv import HEAD, message_size
 
 LISTENS_S: Final = 1.0
 """For so long it is waited whether a server refuses a client that says nothing."""
-_EVERYTHING: Final = "ALL:@SECLEVEL=0"
-"""Also the suites that OpenSSL does not use any more unless it is asked for them."""
+
+
+class Offer(StrEnum):
+    """What a client offers of TLS: as vCenter; TLS 1.0 and 1.1 only; TLS 1.2 with suites that have
+    no forward secrecy, no authentication or a broken cipher."""
+
+    USUAL = "usual"
+    OLD = "old"
+    WEAK = "weak"
+
+
+_SUITES: Final = {
+    Offer.USUAL: "DEFAULT",
+    Offer.OLD: "ALL:@SECLEVEL=0",  # OpenSSL does not use them unless it is asked to
+    Offer.WEAK: "kRSA:3DES:RC4:aNULL:eNULL:@SECLEVEL=0",
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +75,10 @@ class Attempt:
 class Attempts(Protocol):
     """How a server is tried."""
 
-    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
-        """Connect, and ask for key ``uid``, if one is named. ``shown`` None: no certificate;
-        ``old``: TLS 1.0 and 1.1 only."""
+    async def attempt(
+        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+    ) -> Attempt:
+        """Connect, and ask for key ``uid``, if one is named. ``shown`` None: no certificate."""
         ...
 
 
@@ -74,17 +90,19 @@ class Door(Attempts):
     port: int
     within_s: float
 
-    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
+    async def attempt(
+        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+    ) -> Attempt:
         """See ``Attempts``.
 
         With TLS 1.3 a server judges the client after the client's part of the handshake. One that
         closes at once may have its alert lost, together with what the client has sent meanwhile:
         a second connection says nothing, and listens.
         """
-        first = await self._attempt(_context(shown, old=old), uid)
+        first = await self._attempt(_context(shown, offer=offer), uid)
         if first.heard or first.alert or not (first.version and first.refused):
             return first
-        second = await self._attempt(_context(shown, old=old), uid, listens=True)
+        second = await self._attempt(_context(shown, offer=offer), uid, listens=True)
         return second if second.alert else first
 
     async def _attempt(
@@ -159,18 +177,20 @@ class Door(Attempts):
             return decode_response(head + await reader.readexactly(message_size(head) - HEAD))
 
 
-def _context(shown: Shown | None, *, old: bool) -> ssl.SSLContext:
+def _context(shown: Shown | None, *, offer: Offer) -> ssl.SSLContext:
     """The other end's certificate is looked at, and not judged."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers(_EVERYTHING if old else "DEFAULT")
-    if old:
+    context.set_ciphers(_SUITES[offer])
+    if offer is Offer.OLD:
         with warnings.catch_warnings():  # that these versions should not be used is the point
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1
             context.maximum_version = ssl.TLSVersion.TLSv1_1
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if offer is Offer.WEAK:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     if shown is not None:
         with _file(shown.certificates) as certificates, _file(shown.key) as key:
             context.load_cert_chain(certificates, key)

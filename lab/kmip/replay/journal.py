@@ -12,6 +12,7 @@ from lab.kmip.replay import kinds
 from lab.kmip.replay.certificates import CertificateFacts
 from lab.kmip.replay.exchanges import Inspector
 from lab.kmip.replay.findings import Check, Finding, Kind, Phase, Verdict, verdict_of
+from lab.kmip.replay.servers import Role
 from protocol.kmip.message import RequestMessage, ResponseMessage
 from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
 from protocol.printable import one_line
@@ -53,13 +54,16 @@ class ServerFacts:
 
 @dataclass
 class Key:
-    """A key that the replay has made, and what for. ``value`` None: it was never fetched; ``tags``
-    that the server took; ``left``: why it is still there, empty when it was destroyed."""
+    """A key that the replay has made, and what for. ``by``: whose it is; ``value`` None: it was
+    never fetched; ``lost``: it could not be fetched again; ``tags`` that the server took; ``left``:
+    why it is still there, empty when it was destroyed."""
 
     uid: str
     server: str
     use: str
+    by: str = Role.VCENTER
     value: KeyMaterial | None = None
+    lost: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     left: str = "made by this replay"
 
@@ -93,11 +97,12 @@ class Journal:
     def __init__(self, servers: Sequence[str], now: Callable[[], float]) -> None:
         self.now = now
         self.servers = {name: ServerFacts() for name in servers}
-        self.steps: dict[tuple[str, str], Latency] = {}
+        self.steps: dict[tuple[Phase, str, str], Latency] = {}
         self.keys: list[Key] = []
         self.phases: dict[Phase, Played] = {}
         self.checks: dict[tuple[Check, str], str] = {}  # why it was skipped; empty: it was played
-        self._findings: dict[tuple[str, str, str], Finding] = {}
+        self._findings: dict[tuple[Kind, str, str], Finding] = {}
+        self._phase = Phase.TRUST
         self._inspector = Inspector()
 
     @property
@@ -117,7 +122,7 @@ class Journal:
         """What a dialogue with ``server`` is to tell its steps to."""
 
         def hear(step: Step) -> None:
-            self.steps.setdefault((server, step.name), Latency()).seconds.append(step.seconds)
+            self._latency(server, step.name).seconds.append(step.seconds)
             found = _FAILURES.get()
             if step.error and found is not None:
                 found.append(Failed(step.name, step.error))
@@ -144,6 +149,9 @@ class Journal:
                     f"{one.protocol_version_major}.{one.protocol_version_minor}" for one in versions
                 )
 
+    def _latency(self, server: str, step: str) -> Latency:
+        return self.steps.setdefault((self._phase, server, step), Latency())
+
     # ---- findings -----------------------------------------------------------------------------
 
     def find(self, kind: Kind, server: str, step: str, seen: str, *, vcenter: str = "") -> None:
@@ -153,9 +161,16 @@ class Journal:
     def fail(self, kind: Kind, server: str, failed: Sequence[Failed]) -> None:
         """Write down that steps have failed which should go well; each step is a finding."""
         for step, error in failed:
-            self.steps.setdefault((server, step), Latency()).failed += 1
+            self._latency(server, step).failed += 1
             vcenter = kinds.consequence(kind, error)
             self._add(Finding(kind, server, step, error, vcenter), step)
+
+    def has_found(self, kind: Kind, server: str = "") -> bool:
+        """Whether there is such a finding, at that server if one is named."""
+        return any(
+            found.kind.id == kind.id and server in ("", found.server)
+            for found in self._findings.values()
+        )
 
     def check(self, check: Check, server: str, *, skipped: str = "") -> None:
         """Write down that something is judged, or why it cannot be."""
@@ -165,15 +180,19 @@ class Journal:
 
     def _add(self, found: Finding, step: str) -> None:
         self.check(found.kind.check, found.server)
-        key = found.kind.id, found.server, step
+        key = found.kind, found.server, step
         known = self._findings.get(key)
         self._findings[key] = found if known is None else known._replace(times=known.times + 1)
 
     # ---- keys and phases ----------------------------------------------------------------------
 
-    def made(self, uid: str, server: str, use: str) -> Key:
+    def known(self) -> list[Key]:
+        """Keys of which a value is known."""
+        return [key for key in self.keys if key.value is not None]
+
+    def made(self, uid: str, server: str, use: str, by: str = Role.VCENTER) -> Key:
         """Write down a key that a server has made."""
-        key = Key(uid, server, use)
+        key = Key(uid, server, use, by)
         self.keys.append(key)
         return key
 
@@ -181,6 +200,7 @@ class Journal:
     def phase(self, phase: Phase) -> Iterator[Played]:
         """The block is that phase, or more of it."""
         played = self.phases.setdefault(phase, Played())
+        self._phase = phase
         begun = self.now()
         try:
             yield played

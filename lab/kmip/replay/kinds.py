@@ -35,6 +35,7 @@ OFFERED = Check(Phase.TRUST, "KMIP 1.1 is offered")
 NOBODY = Check(Phase.TRUST, "a client without a certificate is refused")
 UNKNOWN = Check(Phase.TRUST, "a client with an unknown certificate is refused")
 EXPIRED = Check(Phase.TRUST, "a client with an expired certificate is refused")
+TRUST_FLOW = Check(Phase.TRUST, "an identity of a trust flow is accepted")
 HEALTH = Check(Phase.FLOW, "the periodic look")
 CREATED = Check(Phase.FLOW, "keys are made")
 TAGGED = Check(Phase.FLOW, "keys are tagged")
@@ -44,7 +45,13 @@ FETCHED = Check(Phase.FLOW, "keys are fetched again")
 STATUS = Check(Phase.FLOW, "states of keys")
 MISSING = Check(Phase.FLOW, "a key that is not there")
 ANSWERS = Check(Phase.FLOW, "answers are as KMIP 1.1 has them")
+VSAN = Check(Phase.FLOW, "hosts of an encrypted vSAN fetch their keys")
+PRIMARY = Check(Phase.FLOW, "a Key Provider Service fetches its primary key")
 REPLICATED = Check(Phase.FAILOVER, "keys of one server are at the others")
+TAKEN_OVER = Check(Phase.FAILOVER, "another server goes on when one is down")
+CAUGHT_UP = Check(Phase.FAILOVER, "a server that comes back has what was made meanwhile")
+SEPARATE = Check(Phase.ISOLATION, "clients do not see the keys of each other")
+STORM = Check(Phase.STORM, "many hosts fetch their keys at once")
 
 # ---- trust ---------------------------------------------------------------------------------------
 
@@ -151,9 +158,10 @@ WEAK_CIPHER = Kind(
     "weak-cipher",
     CIPHER,
     Level.NOTICE,
-    "The server chooses a cipher without forward secrecy or authenticated encryption",
-    "it works, and who has recorded the traffic can read keys once the server's key is known",
-    "prefer suites with ECDHE and GCM or ChaCha20-Poly1305 (RFC 9325)",
+    "The server uses a cipher without forward secrecy or authenticated encryption",
+    "it works; such suites have known attacks, or let who has recorded the traffic read keys once "
+    "the server's private key is known",
+    "use suites with ECDHE and GCM or ChaCha20-Poly1305 only (RFC 9325)",
     "RFC 9325",
 )
 CERTIFICATE_NAME = Kind(
@@ -182,6 +190,16 @@ CLIENT_CERTIFICATE_EXPIRING = Kind(
     "it works, and an event warns of it; from that day on the provider is not connected",
     "renew the certificate, and have the server trust the new one before the old one ends",
     "STD-07",
+)
+
+TRUST_FLOW_REFUSED = Kind(
+    "trust-flow-refused",
+    TRUST_FLOW,
+    Level.ERROR,
+    "The server does not accept the identity of a trust flow",
+    "trust cannot be established in this way; an administrator has to choose another one",
+    "do the server's part of the flow, and let that client make and get keys",
+    "STD-04",
 )
 
 # ---- flow ----------------------------------------------------------------------------------------
@@ -350,6 +368,35 @@ MISSING_KEY_SERVED = Kind(
     "KMIP 1.1, 11.12",
 )
 
+VSAN_FETCH_FAILED = Kind(
+    "vsan-fetch-failed",
+    VSAN,
+    Level.ERROR,
+    "A host of an encrypted vSAN does not get a key that vCenter made",
+    "vCenter gives hosts no more than identifiers: after a reboot the host mounts no disk group",
+    "let hosts get the keys that vCenter makes: the same owner, whichever certificate they show",
+    "VSAN-03 and STD-06",
+)
+VSAN_KEY_NOT_ACTIVE = Kind(
+    "vsan-key-not-active",
+    VSAN,
+    Level.ERROR,
+    "A host of an encrypted vSAN is told that its key is not Active",
+    "hosts activate no key: the host does not use it, and mounts no disk group",
+    "return the State Active for a key that vCenter has activated before it was fetched",
+    "VSAN-03 and STD-18",
+)
+PRIMARY_KEY_FAILED = Kind(
+    "primary-key-failed",
+    PRIMARY,
+    Level.ERROR,
+    "A Key Provider Service does not get the primary key of its trusted provider",
+    "no key of the trusted provider is made or unwrapped: VMs do not start after a reboot of their "
+    "hosts",
+    "let the service get the primary key by its identifier at every server of the provider",
+    "TA-05 and KPS-04",
+)
+
 # ---- failover ------------------------------------------------------------------------------------
 
 KEY_NOT_REPLICATED = Kind(
@@ -361,6 +408,77 @@ KEY_NOT_REPLICATED = Kind(
     f"{_LOCKED} while the first server is down",
     "have the servers of a provider replicate their keys, before a Create is answered if possible",
     "STD-01 and STD-08",
+)
+
+KEY_LATE = Kind(
+    "key-late",
+    REPLICATED,
+    Level.NOTICE,
+    "A key that one server made is not at another one at once",
+    "vCenter asks the servers in turn: a task that meets the other server meanwhile fails with "
+    "KeyStateMissingInKMS",
+    "answer a Create when the other servers have the key too",
+    "STD-01 and STD-08",
+)
+TAKEOVER_FAILED = Kind(
+    "takeover-failed",
+    TAKEN_OVER,
+    Level.ERROR,
+    "With one server down, no other one makes keys and gives them out",
+    "the provider is down although one of its servers is up: no VM is encrypted or unlocked",
+    "let each server make keys and give them out by itself",
+    "STD-08",
+)
+CATCH_UP_FAILED = Kind(
+    "catch-up-failed",
+    CAUGHT_UP,
+    Level.ERROR,
+    "A server that was down does not get the keys that were made meanwhile",
+    "vCenter asks the servers in turn: KeyStateMissingInKMS at every other request",
+    "have a server that comes back catch up before it answers",
+    "STD-01 and STD-08",
+)
+
+# ---- isolation -----------------------------------------------------------------------------------
+
+FOREIGN_KEY_SERVED = Kind(
+    "foreign-key-served",
+    SEPARATE,
+    Level.ERROR,
+    "A client is given a key that another client made",
+    "it works, and every client of the server reads the keys of this vCenter",
+    "give each client, or each group of clients, objects of its own",
+    "KMIP 1.1, 3.11; STD-06",
+)
+FOREIGN_KEY_DESCRIBED = Kind(
+    "foreign-key-described",
+    SEPARATE,
+    Level.NOTICE,
+    "A client is told attributes of a key that another client made",
+    "it works, and every client of the server sees names and states of this vCenter's keys",
+    "answer for the keys of others as for keys that are not there: Item Not Found",
+    "KMIP 1.1, 3.11; STD-06",
+)
+FOREIGN_KEY_LOCATED = Kind(
+    "foreign-key-located",
+    SEPARATE,
+    Level.NOTICE,
+    "A client finds a key that another client made",
+    "it works, and every client of the server learns which keys this vCenter has",
+    "let Locate find the keys of the client that asks, and no others",
+    "KMIP 1.1, 4.9; STD-06",
+)
+
+# ---- storm ---------------------------------------------------------------------------------------
+
+STORM_FAILED = Kind(
+    "storm-failed",
+    STORM,
+    Level.ERROR,
+    "Keys cannot be fetched when many hosts ask at once",
+    "after a power failure all hosts start together; the VMs of those that get no key stay locked",
+    "raise the limits of connections and of requests, or add servers",
+    "STD-14 and STD-16",
 )
 
 KINDS: Final[tuple[Kind, ...]] = tuple(

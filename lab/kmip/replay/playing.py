@@ -7,33 +7,63 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.kmip.replay import kinds
+from lab.kmip.replay.cleanup import cleanup
+from lab.kmip.replay.failover import Failover, Outage, Run
 from lab.kmip.replay.findings import Phase
 from lab.kmip.replay.flow import Flow, Sleep
-from lab.kmip.replay.journal import Journal, Key
+from lab.kmip.replay.isolation import Isolation
+from lab.kmip.replay.journal import Journal
+from lab.kmip.replay.releases import RELEASES, USUAL
 from lab.kmip.replay.servers import Client, Server
+from lab.kmip.replay.storm import storm
 from lab.kmip.replay.trust import Trust
+from lab.kmip.replay.trust_flows import Part
 
 HEALTH_EVERY_S: Final = 300.0
 DAY_S: Final = 86_400.0
+PHASES: Final = (Phase.FLOW, Phase.FAILOVER, Phase.ISOLATION, Phase.STORM)
+"""Phases that a person can choose; trust is always played, since the others stand on it."""
 _NO_SERVER: Final = "no server can be added to a provider"
 _ONE_SERVER: Final = "one --server was given; name each server of the provider"
-_ONE_LEFT: Final = "only one server of the provider answers"
+_NO_OTHER: Final = "there is no other client: give one with --identity other=CERT,KEY"
+_NO_KEYS: Final = "there is no key to fetch"
+_NOT_ASKED: Final = "it was not asked for"
 
 Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is played. ``keys``: of VMs; ``soak_s``: for how long it goes on afterwards;
-    ``expiry_days``: how many days before its end a certificate ends soon."""
+    """What is played.
 
+    ``keys``         of VMs
+    ``hosts``        that fetch at once in the storm
+    ``soak_s``       for how long it goes on afterwards
+    ``expiry_days``  how many days before its end a certificate ends soon
+    ``visible_s``    for how long a key of one server is waited for at another one
+    ``primary_key``  identifier of the primary key of a trusted provider; empty: one is made
+    ``flows``        trust flows that are rehearsed
+    ``outage``       commands that end the first server and start it again
+    ``isolation``    whether there is another client
+    ``cleanup``      whether keys are destroyed at the end
+    """
+
+    vcenter: str = USUAL
+    phases: frozenset[Phase] = frozenset(PHASES)
     keys: int = 3
+    hosts: int = 32
     soak_s: float = 0.0
     expiry_days: float = 30.0
+    visible_s: float = 30.0
+    primary_key: str = ""
+    flows: Sequence[Part] = ()
+    outage: Outage | None = None
+    isolation: bool = False
+    cleanup: bool = False
 
 
 class Replay:
-    """``wall``: Unix seconds, by which certificates are judged."""
+    """``wall``: Unix seconds, by which certificates are judged; ``run`` runs a person's command."""
 
     def __init__(
         self,
@@ -43,59 +73,95 @@ class Replay:
         *,
         wall: Callable[[], float],
         sleep: Sleep,
+        run: Run,
         tell: Tell,
     ) -> None:
         self._servers, self._client, self._journal = servers, client, journal
-        self._wall, self._sleep, self._tell = wall, sleep, tell
-        self._flow = Flow(journal)
+        self._wall, self._sleep, self._run, self._tell = wall, sleep, run, tell
 
     async def run(self, plan: Plan) -> None:
-        """Play it to its end."""
-        journal = self._journal
-        self._tell("trust: added to a provider", 0, 0)
-        trust = Trust(journal, self._client, self._wall(), plan.expiry_days * DAY_S)
-        usable = await trust.play(self._servers)
-        if not usable:
-            for phase in (Phase.FLOW, Phase.FAILOVER):
-                journal.skip(phase, _NO_SERVER)
-            return
-        with journal.phase(Phase.FLOW):
-            await self._flow_of(usable, plan.keys)
-        if len(self._servers) == 1:
-            journal.skip(Phase.FAILOVER, _ONE_SERVER)
-        elif len(usable) == 1:
-            journal.skip(Phase.FAILOVER, _ONE_LEFT)
-        else:
-            with journal.phase(Phase.FAILOVER):
-                await self._failover(usable)
-        if plan.soak_s:
-            with journal.phase(Phase.SOAK):
-                await self._soak(usable, plan.soak_s)
+        """Play it to its end; a person who ends it before has the keys destroyed all the same, if
+        that is wanted."""
+        try:
+            await self._phases(plan)
+        finally:
+            if plan.cleanup and self._journal.keys:
+                self._tell("cleanup: keys are destroyed", 0, 0)
+                await cleanup(self._journal, self._servers)
 
-    async def _flow_of(self, servers: Sequence[Server], keys: int) -> None:
+    async def _phases(self, plan: Plan) -> None:
+        journal, flow = self._journal, Flow(self._journal, RELEASES[plan.vcenter])
+        self._tell("trust: the servers are added", 0, 0)
+        trust = Trust(journal, self._client, self._wall(), plan.expiry_days * DAY_S)
+        usable = await trust.play(self._servers, plan.flows)
+        for phase in PHASES:
+            if why := self._left_out(phase, plan, usable):
+                journal.skip(phase, why)
+                continue
+            self._tell(f"{phase}: begun", 0, 0)
+            match phase:
+                case Phase.FLOW:
+                    with journal.phase(phase):
+                        await self._flow(flow, usable, plan)
+                case Phase.FAILOVER:
+                    failover = Failover(journal, flow, plan.visible_s, self._sleep, self._run)
+                    await failover.play(self._servers, usable, plan.outage)
+                case Phase.ISOLATION:
+                    await Isolation(journal, flow).play(usable)
+                case _:
+                    apart = journal.has_found(kinds.KEY_NOT_REPLICATED)
+                    await storm(journal, usable, plan.hosts, apart=apart)
+        if plan.soak_s and usable:
+            with journal.phase(Phase.SOAK):
+                await self._soak(flow, usable, plan.soak_s)
+
+    def _left_out(self, phase: Phase, plan: Plan, usable: Sequence[Server]) -> str:
+        """Why a phase is not played; empty when it is."""
+        if phase not in plan.phases:
+            return _NOT_ASKED
+        if not usable:
+            return _NO_SERVER
+        if phase is Phase.FAILOVER and len(self._servers) == 1:
+            return _ONE_SERVER
+        if phase is Phase.ISOLATION and not plan.isolation:
+            return _NO_OTHER
+        if phase is Phase.STORM and not self._journal.known():
+            return _NO_KEYS
+        return ""
+
+    async def _flow(self, flow: Flow, servers: Sequence[Server], plan: Plan) -> None:
         """Keys are made at the first server; what is no matter of keys is asked of each."""
-        flow, first, journal = self._flow, servers[0], self._journal
+        first, journal, keys = servers[0], self._journal, plan.keys
         for server in servers:
             await flow.look(server)
         for number in range(1, keys + 1):
             self._tell(f"flow: key {number} of {keys}", number, keys)
-            await flow.encrypt(first, number)
-        self._tell("flow: keys are fetched again", keys, keys)
-        await flow.fetch(first, self._known(), kinds.FETCH_FAILED)
-        for key in self._known()[:1]:
+            if number == 1:
+                await flow.encrypt_first(first, number)
+            else:
+                await flow.encrypt(first, number)
+        release = RELEASES[plan.vcenter]
+        if release.attributes:
+            await flow.generate(first)
+        if release.wrapping:
+            await flow.wrap(first)
+        self._tell("flow: hosts of a vSAN and a Key Provider Service", 0, 0)
+        await flow.vsan(first)
+        if plan.primary_key:
+            for server in servers:
+                await flow.fetch_primary(server, plan.primary_key)
+        else:
+            await flow.primary(first)
+        self._tell("flow: keys are fetched again", 0, 0)
+        await flow.fetch(first, self._journal.known(), kinds.FETCH_FAILED)
+        for key in self._journal.known()[:1]:
             await flow.status(first, key)
         for key in [key for key in journal.keys if key.tags][-1:]:
             await flow.tagged(first, key)
         for server in servers:
             await flow.missing(server)
 
-    async def _failover(self, servers: Sequence[Server]) -> None:
-        for server in servers:
-            self._tell(f"failover: keys at {server.name}", 0, 0)
-            others = [key for key in self._known() if key.server != server.name]
-            await self._flow.fetch(server, others, kinds.KEY_NOT_REPLICATED)
-
-    async def _soak(self, servers: Sequence[Server], soak_s: float) -> None:
+    async def _soak(self, flow: Flow, servers: Sequence[Server], soak_s: float) -> None:
         journal, now = self._journal, self._journal.now
         begun = looked = now()
         while (at := now()) - begun < soak_s:
@@ -103,12 +169,8 @@ class Replay:
             if at - looked >= HEALTH_EVERY_S:
                 looked = at
                 for server in servers:
-                    await self._flow.look(server)
-            key = await self._flow.encrypt(servers[0], len(journal.keys) + 1)
+                    await flow.look(server)
+            key = await flow.encrypt(servers[0], len(journal.keys) + 1)
             if key is not None and key.value is not None:
-                await self._flow.fetch(servers[0], [key], kinds.FETCH_FAILED)
+                await flow.fetch(servers[0], [key], kinds.FETCH_FAILED)
             await self._sleep(min(1.0, max(0.0, soak_s - (now() - begun))))
-
-    def _known(self) -> list[Key]:
-        """Keys of which a value is known."""
-        return [key for key in self._journal.keys if key.value is not None]

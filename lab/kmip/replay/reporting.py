@@ -26,7 +26,7 @@ _WORST: Final = (Level.ERROR.value, Level.NOTICE.value, PASSED)
 
 
 def reported(
-    journal: Journal, *, began: float, seconds: float, keystead: str, connection: str
+    journal: Journal, *, began: float, seconds: float, keystead: str, connection: str, vcenter: str
 ) -> ReplayReport:
     """What there is until now; ``began`` in Unix seconds."""
     findings = journal.findings
@@ -35,6 +35,7 @@ def reported(
         verdict=journal.verdict.value,
         date=datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         keystead=keystead,
+        vcenter=vcenter,
         connection=connection,
         seconds=round(seconds, 3),
         keys=len(journal.keys),
@@ -126,11 +127,12 @@ def _finding(found: Finding) -> ReplayFinding:
     )
 
 
-def _step(server: str, step: str, latency: Latency) -> ReplayStep:
+def _step(phase: Phase, server: str, step: str, latency: Latency) -> ReplayStep:
     def ms(share: float) -> float:
         return round(latency.quantile(share) * 1000, 3)
 
     return ReplayStep(
+        phase=phase.value,
         server=server,
         step=step,
         times=len(latency.seconds),

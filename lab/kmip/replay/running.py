@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -16,12 +16,14 @@ from lab.doctor.installed import keystead_version
 from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.addresses import ServerAddress
-from lab.kmip.replay import strangers
-from lab.kmip.replay.handshake import Door, Shown
+from lab.kmip.replay import commands, strangers
+from lab.kmip.replay.handshake import Door
+from lab.kmip.replay.identities import Pair
 from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay, Tell
 from lab.kmip.replay.reporting import reported
-from lab.kmip.replay.servers import Client, Server
+from lab.kmip.replay.servers import Client, Role, Server
+from lab.kmip.replay.storm import room_for
 from lab.kmip.standalone import check, standalone
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
@@ -33,36 +35,23 @@ Connection = Literal["faithful", "pooled"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """PEM files of a certificate, with those above it, and of its private key."""
-
-    certificate: Path
-    key: Path
-
-    @property
-    def shown(self) -> Shown:
-        """As a client shows it."""
-        return Shown(self.certificate, self.key)
-
-
-def pair_of(option: str, certificate: Path | None, key: Path | None) -> Pair | None:
-    """Both or none; KS-USE-003 for one without the other. ``option`` is what both begin with."""
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise KeysteadError("KS-USE-003", f"{option}-cert and {option}-key: give both, or none")
-    return Pair(certificate=certificate, key=key)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the servers are, and what a client shows them. ``ca``: what their certificates must
-    lead to; ``expired``: a certificate of the client that has ended."""
+    """Where the servers are, and what clients show them.
+
+    ``client``     what vCenter shows
+    ``ca``         what the servers' certificates must lead to
+    ``expired``    a certificate of vCenter that has ended
+    ``others``     what roles show; vSAN hosts and a Key Provider Service show what vCenter does
+                   unless they are here
+    ``flows``      what each trust flow shows that is rehearsed
+    """
 
     servers: Sequence[ServerAddress]
     client: Pair
     ca: Path
     expired: Pair | None = None
+    others: Mapping[str, Pair] = field(default_factory=dict)
+    flows: Mapping[str, Pair] = field(default_factory=dict)
     within_s: float = 30.0
     connection: Connection = "faithful"
     login: Login | None = None
@@ -73,17 +62,15 @@ def replayed(
 ) -> ReplayReport:
     """Play it to its end; ``interrupted`` gets what there is when a person ends it before.
 
-    KS-KMIP-004 for certificates and keys that are of no use.
+    KS-KMIP-004 for certificates and keys that are of no use, KS-USE-003 for more hosts than this
+    process may have connections.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
-    chain, key = certificates.pair(settings.client.certificate, settings.client.key)
-    identity = TlsIdentity(chain, key, certificates.certificates(settings.ca))
-    check(identity)
-    expired = strangers.expired(chain[0], key, settings.client.key)
-    if settings.expired is not None:
-        certificates.pair(settings.expired.certificate, settings.expired.key)
-        expired = settings.expired.shown
-    client = Client(chain[0], settings.client.shown, strangers.unknown(chain[0]), expired)
+    if not room_for(plan.hosts):
+        text = f"--hosts {plan.hosts}: this process may not open so many files (ulimit -n)"
+        raise KeysteadError("KS-USE-003", text)
+    identities = _identities(settings)
+    client = _client(settings, identities[Role.VCENTER])
     journal = Journal([str(address) for address in settings.servers], time.monotonic)
     began, begun = time.time(), time.monotonic()
 
@@ -94,44 +81,91 @@ def replayed(
             seconds=time.monotonic() - begun,
             keystead=keystead_version() or "",
             connection=settings.connection,
+            vcenter=plan.vcenter,
         )
 
     try:
-        asyncio.run(_play(settings, plan, identity, client, journal, tell))
+        asyncio.run(_play(settings, plan, identities, client, journal, tell))
     except KeyboardInterrupt:
         interrupted(report())
         raise
     return report()
 
 
+def _identities(settings: Settings) -> dict[str, TlsIdentity]:
+    """By role, and by trust flow."""
+    trusted = certificates.certificates(settings.ca)
+    pairs: dict[str, Pair] = {
+        Role.VCENTER: settings.client,
+        Role.VSAN: settings.client,
+        Role.KPS: settings.client,
+        **settings.others,
+        **settings.flows,
+    }
+    read: dict[Pair, TlsIdentity] = {}
+    for pair in pairs.values():
+        if pair not in read:
+            read[pair] = TlsIdentity(*certificates.pair(pair.certificate, pair.key), trusted)
+            check(read[pair])
+    return {name: read[pair] for name, pair in pairs.items()}
+
+
+def _client(settings: Settings, identity: TlsIdentity) -> Client:
+    own = identity.chain[0]
+    expired = strangers.expired(own, identity.key, settings.client.key)
+    if settings.expired is not None:
+        certificates.pair(settings.expired.certificate, settings.expired.key)
+        expired = settings.expired.shown
+    return Client(own, settings.client.shown, strangers.unknown(own), expired)
+
+
 async def _play(
     settings: Settings,
     plan: Plan,
-    identity: TlsIdentity,
+    identities: Mapping[str, TlsIdentity],
     client: Client,
     journal: Journal,
     tell: Tell,
 ) -> None:
     _, _, clock, streams = standalone(ME)
+    dialogues: dict[tuple[str, str], Dialogue] = {}
 
-    def server(address: ServerAddress) -> Server:
-        name, within_s = str(address), settings.within_s
-        dialogue = Dialogue(
-            partial(streams.connect, name, identity, within_s=within_s),
-            clock,
-            within_s=within_s,
-            login=settings.login,
-            pooled=settings.connection == "pooled",
-            heard=journal.heard(name),
-            seen=journal.seen(name),
+    def talk(name: str, who: str) -> Dialogue:
+        known = dialogues.get((name, who))
+        if known is None:
+            within_s = settings.within_s
+            known = dialogues[name, who] = Dialogue(
+                partial(streams.connect, name, identities[who], within_s=within_s),
+                clock,
+                within_s=within_s,
+                login=None if who == Role.OTHER else settings.login,
+                pooled=settings.connection == "pooled",
+                heard=journal.heard(name),
+                seen=journal.seen(name),
+            )
+        return known
+
+    servers = [
+        Server(
+            str(address),
+            address.host,
+            Door(address.host, address.port, settings.within_s),
+            partial(talk, str(address)),
         )
-        return Server(name, address.host, Door(address.host, address.port, within_s), dialogue)
-
-    servers = [server(address) for address in settings.servers]
-    replay = Replay(servers, client, journal, wall=time.time, sleep=asyncio.sleep, tell=tell)
+        for address in settings.servers
+    ]
+    replay = Replay(
+        servers,
+        client,
+        journal,
+        wall=time.time,
+        sleep=asyncio.sleep,
+        run=commands.run,
+        tell=tell,
+    )
     try:
         await replay.run(plan)
     finally:
-        for one in servers:
-            one.vcenter.close()
+        for dialogue in dialogues.values():
+            dialogue.close()
         streams.close()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from lab.kmip.replay.handshake import Attempts, Shown
 from services.keyservers.dialogue import Dialogue
+
+
+class Role(StrEnum):
+    """Who asks a key server. All but ``OTHER`` have the keys of one owner."""
+
+    VCENTER = "vcenter"
+    VSAN = "vsan-host"
+    KPS = "key-provider-service"
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -21,9 +32,15 @@ class Client:
 
 @dataclass(frozen=True)
 class Server:
-    """One key server, ``host:port``: how it is tried, and vCenter's dialogue with it."""
+    """One key server, ``host:port``: how it is tried, and the dialogue that each role has with it;
+    by its name also for who rehearses a trust flow."""
 
     name: str
     host: str
     door: Attempts
-    vcenter: Dialogue
+    talk: Callable[[str], Dialogue]
+
+    @property
+    def vcenter(self) -> Dialogue:
+        """vCenter's dialogue with it."""
+        return self.talk(Role.VCENTER)

@@ -8,9 +8,10 @@ from typing import Final
 from lab.kmip.replay import kinds
 from lab.kmip.replay.certificates import client_certificate, facts, server_certificate
 from lab.kmip.replay.findings import Phase
-from lab.kmip.replay.handshake import Attempt
+from lab.kmip.replay.handshake import Attempt, Offer
 from lab.kmip.replay.journal import Failed, Journal, failures
 from lab.kmip.replay.servers import Client, Server
+from lab.kmip.replay.trust_flows import Part
 from protocol.errors import InvalidArgument, ProductError
 from protocol.kmip.dialect import OperationFailed
 
@@ -19,7 +20,7 @@ _SOUND: Final = ("GCM", "CCM", "CHACHA20")
 _NO_KEY: Final = "no key could be made that it might have been given"
 _NO_EXPIRED: Final = (
     "there is no expired certificate that the server would trust otherwise: "
-    "give one with --expired-cert and --expired-key"
+    "give one with --identity expired=CERT,KEY"
 )
 
 
@@ -32,7 +33,7 @@ class Trust:
         self._now, self._warning_s = now, warning_s
         self._refused: dict[str, str] = {}  # by which alert a server refused vCenter
 
-    async def play(self, servers: Sequence[Server]) -> list[Server]:
+    async def play(self, servers: Sequence[Server], flows: Sequence[Part] = ()) -> list[Server]:
         """The servers against which the other phases can be played."""
         with self._journal.phase(Phase.TRUST):
             for server in servers:
@@ -40,6 +41,8 @@ class Trust:
             usable = await self._added(servers)
             for server in usable:
                 await self._others(server)
+                for flow in flows:
+                    await self._rehearse(server, flow)
         return usable
 
     # ---- TLS ----------------------------------------------------------------------------------
@@ -57,6 +60,10 @@ class Trust:
         journal.check(kinds.CIPHER, name)
         if not _is_sound(seen):
             journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it chooses {seen.cipher}")
+        else:
+            weak = await server.door.attempt(self._client.shown, offer=Offer.WEAK)
+            if weak.version:
+                journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it accepts {weak.cipher}")
         try:
             told.certificate = facts(seen.certificate)
         except InvalidArgument:
@@ -69,7 +76,7 @@ class Trust:
         for found in client_certificate(self._client.certificate, self._now, self._warning_s):
             journal.find(found.kind, name, SHAKE, found.text)
         journal.check(kinds.OLD, name)
-        old = await server.door.attempt(self._client.shown, old=True)
+        old = await server.door.attempt(self._client.shown, offer=Offer.OLD)
         if old.version:
             journal.find(kinds.OLD_TLS, name, SHAKE, f"it accepts {old.version}")
 
@@ -154,6 +161,25 @@ class Trust:
             except (ProductError, OperationFailed):
                 self._journal.fail(kinds.USE_FAILED, server.name, failed)
         return uid
+
+    # ---- trust flows --------------------------------------------------------------------------
+
+    async def _rehearse(self, server: Server, part: Part) -> None:
+        """Add the server with the identity of that flow, and make and get a key with it."""
+        journal, name, flow = self._journal, server.name, part.flow
+        check = kinds.TRUST_FLOW._replace(title=f"the trust flow {flow}")
+        if not part.ready:
+            journal.check(check, name, skipped=part.then)
+            return
+        journal.check(check, name)
+        talk = server.talk(flow)
+        with failures() as failed:
+            try:
+                await talk.add_server()
+                key = journal.made(await talk.create(), name, f"trust flow {flow}", by=flow)
+                await talk.use(key.uid)
+            except (ProductError, OperationFailed):
+                journal.fail(kinds.TRUST_FLOW_REFUSED._replace(check=check), name, failed[:1])
 
 
 def _is_sound(seen: Attempt) -> bool:

@@ -50,8 +50,8 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A node as its agent sees it.
 
-    ``ended``: how its last life that is over ended (a ``WayDown`` value); empty before the first
-    end that this agent has seen.
+    ``ended``: how the last life ended (a ``WayDown`` value), empty while there is one;
+    ``ended_before``: how the one before this life ended, as far as this agent has seen it.
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
     duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link
@@ -66,6 +66,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     boot: int
     screen: str = ""
     ended: str = ""
+    ended_before: str = ""
     tpm: TpmBackend = TpmBackend.NONE
     skew_s: float = 0.0
     counters: dict[str, int] = {}

@@ -42,7 +42,7 @@ class AddKey(Request[Done], frozen=True, kw_only=True):
     key: CryptoKeyId
 
 
-class RemoveKey(Request[Done], frozen=True, kw_only=True):
+class RemoveKey(Request["KeyRemoved"], frozen=True, kw_only=True):
     """CryptoManager.RemoveKey: vCenter forgets a key; the key server keeps it (KEY-03).
 
     ``ResourceInUse`` while VMs or hosts use it, unless ``force``: then it leaves the hosts too, and
@@ -53,6 +53,13 @@ class RemoveKey(Request[Done], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     key: CryptoKeyId
     force: bool = False
+
+
+class KeyRemoved(Reply, frozen=True, kw_only=True):
+    """``hosts`` have not confirmed within ``request_timeout_s`` that they dropped the key; each
+    drops it when vCenter reaches it."""
+
+    hosts: tuple[NodeName, ...] = ()
 
 
 class ListKeys(Request["KeyIdList"], frozen=True, kw_only=True):

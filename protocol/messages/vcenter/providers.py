@@ -54,11 +54,19 @@ class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     passwords: KmipPasswords | msgspec.UnsetType = msgspec.UNSET
 
 
-class UnregisterKmsCluster(Request[Done], frozen=True, kw_only=True):
-    """Delete a provider; use does not block it (DEL-01). Its keys stay on the key servers."""
+class UnregisterKmsCluster(Request["KmsClusterUnregistered"], frozen=True, kw_only=True):
+    """Delete a provider; use does not block it (DEL-01). Its keys stay on the key servers, and in
+    the caches of hosts for ``provider_delete_grace_s`` (C4)."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId
+
+
+class KmsClusterUnregistered(Reply, frozen=True, kw_only=True):
+    """``hosts`` have not confirmed within ``request_timeout_s`` that they dropped a native or
+    trusted provider (NKP-02); each drops it when vCenter reaches it."""
+
+    hosts: tuple[NodeName, ...] = ()
 
 
 class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):

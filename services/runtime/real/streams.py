@@ -35,6 +35,8 @@ ASK_AGAIN_S: Final = 1.0
 """Lab seconds after which who found no door looks again, as TCP asks again."""
 LISTEN_AGAIN_S: Final = 0.2
 """Lab seconds after which somebody is heard whom a rule kept away, or for whom nobody had time."""
+NAMED_S: Final = 5.0
+"""Real seconds in which whoever comes to a node's door says its name."""
 QUEUE: Final = 512
 LONGEST_NAME: Final = 64
 HIGH_WATER: Final = 256 * 1024
@@ -348,6 +350,11 @@ class _Visitor(_Line):
     def __init__(self, driver: LabStreams) -> None:
         super().__init__(driver, None)
         self._said = bytearray()
+        self._late = asyncio.get_running_loop().call_later(NAMED_S, self.stop)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(error)
 
     def put(self, part: Part) -> None:
         if part.kind is Kind.OPENING:
@@ -363,6 +370,7 @@ class _Visitor(_Line):
         name, _, said = word.partition(b" ")
         node = name.decode(errors="replace")
         if line and not rest and not names.NODE.fault(node):
+            self._late.cancel()
             self._hear(NodeName(node), said)
         elif line or len(self._said) > LONGEST_NAME:
             self.stop()

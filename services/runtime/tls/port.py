@@ -260,6 +260,7 @@ class StreamListener(Listener):
         self._port, self._identity, self._serve = port, identity, serve
         self._refused, self._most = refused, most
         self._taken: dict[Connection, None] = {}
+        self._newcomers: dict[Connection, Timer] = {}  # in their handshake, the oldest first
         self._credentials: Credentials | None = None
         self._emptied: asyncio.Event | None = None
 
@@ -279,6 +280,8 @@ class StreamListener(Listener):
     def left(self, connection: Connection) -> None:
         """A connection is over."""
         self._taken.pop(connection, None)
+        if (late := self._newcomers.pop(connection, None)) is not None:
+            late.cancel()
         if not self._taken and self._emptied is not None:
             self._emptied.set()
 
@@ -306,7 +309,9 @@ class StreamListener(Listener):
         counters = self._port.counters
         if len(self._taken) >= self._most:
             counters["streams_refused"] += 1
-            return f"{self._port.me} has as many connections as it may"
+            if not self._newcomers:
+                return f"{self._port.me} has as many connections as it may"
+            next(iter(self._newcomers)).drop()
         try:
             known = self.ready()
         except ProductError as error:  # it has no identity to show
@@ -318,8 +323,10 @@ class StreamListener(Listener):
         self._taken[connection] = None
         counters["streams_taken"] += 1
         late = self._port.alarm(HANDSHAKE_S, lambda: connection.fail(TimedOut(_SLOW)))
+        self._newcomers[connection] = late
 
         def shaken(connection: Connection) -> None:
+            self._newcomers.pop(connection, None)
             late.cancel()
             if connection.failure is None:
                 self._port.begin("stream", self._served(connection))

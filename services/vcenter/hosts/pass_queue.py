@@ -29,18 +29,25 @@ class PassQueue:
 
     def __init__(self) -> None:
         self._waiting: dict[NodeName, PassOrder] = {}
-        self._running: dict[NodeName, asyncio.Event] = {}
+        self._running: dict[NodeName, tuple[asyncio.Event, asyncio.Event]] = {}
         self._unfinished: set[NodeName] = set()
         self._whole: dict[NodeName, asyncio.Event] = {}  # set when a pass of it ended whole
+        self._over: dict[NodeName, asyncio.Event] = {}  # set at the end of the pass that waits
         self._change = asyncio.Event()
 
-    def want(self, host: NodeName, *, looked: bool = False, removing: bool = False) -> None:
-        """Ask for a pass soon. ``looked``: the host's view has just come, nobody need ask again."""
+    def want(
+        self, host: NodeName, *, looked: bool = False, removing: bool = False
+    ) -> asyncio.Event:
+        """Ask for a pass soon; what is returned is set when that pass has ended, whole or not.
+
+        ``looked``: the host's view has just come, nobody need ask again.
+        """
         before = self._waiting.get(host)
         look = not looked or (before is not None and before.look)
         removing = removing or (before is not None and before.removing)
         self._waiting[host] = PassOrder(host, look, removing)
         self._change.set()
+        return self._over.setdefault(host, asyncio.Event())
 
     async def take(self) -> PassOrder:
         """The next host that wants a pass and has none; ``ended`` must be called for it."""
@@ -48,7 +55,8 @@ class PassQueue:
             for host, order in self._waiting.items():
                 if host not in self._running:
                     del self._waiting[host]
-                    self._running[host] = self._whole.setdefault(host, asyncio.Event())
+                    over = self._over.pop(host)
+                    self._running[host] = self._whole.setdefault(host, asyncio.Event()), over
                     return order
             self._change.clear()
             await self._change.wait()
@@ -67,9 +75,10 @@ class PassQueue:
 
     def ended(self, host: NodeName, *, whole: bool) -> None:
         """The pass that was taken has come to its end."""
-        event = self._running.pop(host)
+        all_whole, over = self._running.pop(host)
         if whole and host not in self._unfinished:
-            event.set()
+            all_whole.set()
+        over.set()
         if host in self._waiting:
             self._change.set()
 
@@ -80,5 +89,7 @@ class PassQueue:
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""
         self._waiting.pop(host, None)
+        if (over := self._over.pop(host, None)) is not None:
+            over.set()
         self._unfinished.discard(host)
         self._whole.pop(host, None)

@@ -26,5 +26,6 @@
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
 - ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks
+- ``leaving_hosts``  passes that take something away from hosts, waited for
 - ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
 """

@@ -19,6 +19,7 @@ from protocol.messages.vcenter import (
     GenerateKey,
     KeyGenerated,
     KeyIdList,
+    KeyRemoved,
     ListKeys,
     RemoveKey,
 )
@@ -30,6 +31,7 @@ from services.vcenter.key_users import hosts_of, note_key, vms_of
 from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.tasks.encrypt import recorded
+from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
 
 
@@ -84,8 +86,9 @@ async def add_key(vc: VCenter, message: AddKey) -> Done:
     return Done()
 
 
-async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
-    """Forget a key; with force also on the hosts, at once where they are connected (SC-16)."""
+async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
+    """Forget a key; with force it leaves the hosts too, the connected ones before this ends
+    (SC-16)."""
     key = message.key
     if key not in vc.inventory.index.known_keys:
         raise InvalidArgument(f"key: vCenter knows no key {key}")
@@ -96,12 +99,14 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
         forget = note_key(key, listed=False, forgotten=True)
     else:
         raise ResourceInUse(f"the key {key} is used by {_users(vms, hosts)}")
-    everywhere = released((key,), tuple(vc.inventory.hosts)) if message.force else ()
-    await vc.inventory.commit(forget, *everywhere)
-    if message.force:
-        vc.sharing.withdraw((key,))
-        _look_at_hosts(vc)
-    return Done()
+    if not message.force:
+        await vc.inventory.commit(forget)
+        return KeyRemoved()
+    await vc.inventory.commit(forget, *released((key,), tuple(vc.inventory.hosts)))
+    vc.sharing.withdraw((key,))
+    await passes_over(vc, tuple(vc.inventory.hosts))
+    left = vc.inventory.released.get(str(key))
+    return KeyRemoved(hosts=() if left is None else left.hosts)
 
 
 def list_keys(vc: VCenter, message: ListKeys) -> KeyIdList:

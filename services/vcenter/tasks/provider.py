@@ -18,6 +18,7 @@ from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     DefaultKmsCluster,
     GetDefaultKmsCluster,
+    KmsClusterUnregistered,
     MarkDefault,
     ProviderState,
     RegisterKmsCluster,
@@ -25,7 +26,7 @@ from protocol.messages.vcenter import (
     UnregisterKmsCluster,
 )
 from protocol.releases import Feature
-from protocol.terms import ManagementType, ProviderId
+from protocol.terms import ManagementType, NodeName, ProviderId
 from services.keyservers.address import Kmip
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
@@ -33,6 +34,7 @@ from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import DeletedRow, ProviderRow, Table
 from services.vcenter.tasks.kmip_entries import check_entry, passwords
+from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.handed import users_of
 from services.vcenter.wrapped import ClientCertificate
@@ -118,11 +120,14 @@ async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
         await vc.inventory.commit(events=[events.vendor(name, server, versions)])
 
 
-async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
-    """DEL-01: VMs do not block it. The default goes with it (STD-02); keys stay at the KMS."""
+async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUnregistered:
+    """DEL-01: VMs do not block it. The default goes with it (STD-02); keys stay at the KMS.
+
+    A provider that hosts know (NKP-09) has left those that are connected when this ends.
+    """
     name = message.provider
-    if name in vc.inventory.deleted:
-        return Done()
+    if (before := vc.inventory.deleted.get(name)) is not None:
+        return await _left_hosts(vc, before)
     kind = vc.provider(name).management_type
     _check_vsan(vc, name, kind)
     gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
@@ -137,9 +142,27 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     vc.sharing.withdraw_all_of(name)
     if kind is ManagementType.TRUST_AUTHORITY:
         await vc.trust.providers_changed()
-    if not CAPABILITIES[kind].pushed:
-        vc.reconciliation.soon()  # it has a presence on hosts, which ends (NKP-02)
-    return Done()
+    return await _left_hosts(vc, gone)
+
+
+async def _left_hosts(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
+    """NKP-02: its presence on hosts ends, which a standard provider does not have."""
+    if CAPABILITIES[gone.management_type].pushed:
+        return KmsClusterUnregistered()
+    await passes_over(vc, tuple(vc.inventory.hosts))
+    if gone.name in vc.inventory.providers:  # it was made again meanwhile
+        return KmsClusterUnregistered()
+    left = tuple(host for host in vc.inventory.hosts if not _has_dropped(vc, host, gone.name))
+    return KmsClusterUnregistered(hosts=left)
+
+
+def _has_dropped(vc: VCenter, host: NodeName, provider: ProviderId) -> bool:
+    """Whether a connected host's last word is that it does not know the provider."""
+    session = vc.sessions.connected_to(host)
+    view = None if session is None else session.summary
+    if view is None:
+        return False
+    return provider not in view.kdks and all(r.provider_id != provider for r in view.providers)
 
 
 def _check_vsan(vc: VCenter, name: ProviderId, kind: ManagementType) -> None:

@@ -15,13 +15,16 @@ from services.vcenter.tables import VmRow
 from services.vcenter.vcenter import VCenter
 
 
-async def check_valid(vc: VCenter, name: VmName) -> None:
+async def check_valid(vc: VCenter, name: VmName, *, operation: str = "") -> None:
     """``InvalidVmState`` for a VM whose home key its host lacks and cannot be given.
 
-    No change to a VM that is valid, runs (LOCK-04), or is not in the inventory.
+    No change to a VM that is valid, runs (LOCK-04), or is not in the inventory. Nor is a repeat of
+    a recorded ``operation`` refused: it may be done already.
     """
     row = vc.inventory.vms.get(name)
     if row is None or not _lacks_home_key(row, vc.sessions.connected_to(row.host)):
+        return
+    if operation and await vc.inventory.operation(operation) is not None:
         return
     if (session := vc.sessions.connected_to(row.host)) is not None:
         await vc.remediation.restore(session, name, may_unlock=vc.node.knobs.auto_unlock)

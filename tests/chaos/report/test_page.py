@@ -139,9 +139,9 @@ def test_a_failed_hypothesis_has_the_measurements_that_show_it() -> None:
     assert [one.scene.first for one in found if one.scene] == [1, 5]
 
 
-@pytest.mark.parametrize("word", ["none", "error", "interrupted", "not steady", "unknown"])
+@pytest.mark.parametrize("word", ["broken off", "error", "interrupted", "not steady", "unknown"])
 def test_a_run_that_ended_otherwise_says_so(word: str) -> None:
-    run = story((), None if word == "none" else verdict(word=word, code=3))
+    run = story((), None if word == "broken off" else verdict(word=word, code=3))
     assert f"{word} " in " ".join(Read(page(run)).said.split())
 
 

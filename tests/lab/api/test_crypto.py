@@ -196,3 +196,18 @@ async def test_a_revoked_key_leaves_an_event_that_a_person_finds(lab: Lab) -> No
     await lab.sleep(70)
     (event,) = [e for e in await lab.events() if e.event.startswith("keystead.")]
     assert made.key in event.text and event.keys == (made.key,) and event.vm == "one"
+
+
+async def test_hosts_that_did_not_confirm_a_removal_are_named(lab: Lab) -> None:
+    """The rest have dropped it when the command returns."""
+    key = (await lab.do(VmCreate("one", encrypted=True))).key
+    assert key is not None
+    await lab.sleep(10)  # each host has it by then (STD-12)
+    await lab.fault("link.cut", between=["vcenter", B])
+    removed = await lab.do(KeyRemove(key, force=True))
+    assert removed.not_confirmed_by == (B,)
+    cached = {
+        host: any(one.key == key for one in (await lab.do(DescribeHost(host))).keys)
+        for host in (A, B, C)
+    }
+    assert cached == {A: False, B: True, C: False}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -15,53 +13,11 @@ from chaos.yaml_file import read_yaml
 from lab.api import schema
 from lab.runs.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED
+from tests.lab.api.json_schema import faults_of, misfits
+from tests.tidy.tree import ROOT
 
 file_schema = cache(schema.file_schema)  # each takes half a second to make
-
-TYPES: dict[str, Any] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "null": type(None),
-    "integer": int,
-    "number": (int, float),
-}
-
-
-def fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a value is as the schema says, as far as these schemas go."""
-    kind = schema.get("type")
-    if kind and (
-        not isinstance(value, TYPES[kind])
-        or (isinstance(value, bool) and kind in ("integer", "number"))
-    ):
-        return False
-    if "const" in schema and value != schema["const"]:
-        return False
-    if "enum" in schema and value not in schema["enum"]:
-        return False
-    if "anyOf" in schema and not any(fits(value, option) for option in schema["anyOf"]):
-        return False
-    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
-        return False
-    if isinstance(value, int | float) and not (
-        schema.get("minimum", value) <= value <= schema.get("maximum", value)
-    ):
-        return False
-    if isinstance(value, list):
-        return all(fits(item, schema.get("items", {})) for item in value)
-    return not isinstance(value, dict) or _map_fits(value, schema)
-
-
-def _map_fits(value: dict[str, Any], schema: Mapping[str, Any]) -> bool:
-    known = schema.get("properties", {})
-    more = schema.get("additionalProperties", True)
-    return (
-        {*schema.get("required", ())} <= {*value}
-        and (more is not False or {*value} <= {*known})
-        and all(fits(item, known.get(name, {})) for name, item in value.items())
-    )
+KINDS: tuple[Literal["lab", "experiment"], ...] = ("lab", "experiment")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -70,14 +26,25 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_labs_fit(path: Path) -> None:
-    assert fits(read(path), file_schema("lab"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_schema_is_one_and_its_defaults_fit_it(kind: Literal["lab", "experiment"]) -> None:
+    """An editor that writes a default writes what the reader takes: ``600s``, not 600."""
+    assert faults_of(file_schema(kind)) == []
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_experiments_fit(path: Path) -> None:
-    assert fits(read(path), file_schema("experiment"))
+@pytest.mark.parametrize(
+    ("kind", "folder"), [("lab", SHIPPED), ("experiment", EXPERIMENTS)], ids=KINDS
+)
+def test_shipped_files_fit(kind: Literal["lab", "experiment"], folder: Path) -> None:
+    """Labs, and experiments with their loads and knobs."""
+    files = sorted(folder.glob("*.yaml"))
+    found = {path.stem: misfits(read(path), file_schema(kind)) for path in files}
+    assert len(found) > 5 and {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_the_lab_of_the_containers_fits() -> None:
+    files = sorted((ROOT / "containers").glob("*.yaml"))
+    assert [misfits(read(path), file_schema("lab")) for path in files] == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -99,11 +66,11 @@ def test_shipped_experiments_fit(path: Path) -> None:
 )
 def test_what_the_linter_refuses_an_editor_underlines(section: str, value: Any) -> None:
     good = read(EXPERIMENTS / "edge-outage-reboot.yaml")
-    assert not fits({**good, section: value}, file_schema("experiment"))
+    assert misfits({**good, section: value}, file_schema("experiment"))
 
 
 @pytest.mark.parametrize("wrong", [{"knobs": {"colour": 1}}, {"pace": "x"}, {"kms": 5}, {"x": 1}])
 def test_a_wrong_lab_file_is_underlined(wrong: dict[str, Any]) -> None:
     good = read(SHIPPED / "default.yaml")
-    assert not fits({**good, **wrong}, file_schema("lab"))
-    assert not fits({key: good[key] for key in good if key != "kind"}, file_schema("lab"))
+    assert misfits({**good, **wrong}, file_schema("lab"))
+    assert misfits({key: good[key] for key in good if key != "kind"}, file_schema("lab"))

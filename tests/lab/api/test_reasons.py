@@ -19,6 +19,7 @@ from protocol.terms import ManagementType
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
 STORES = replace(HOST, persistence=True, mode="TPM")
 HOURLY = replace(STORES, saves_hourly=True)
+DARK = replace(HOURLY, ended_before="power_loss")
 UNSEALED = replace(STORES, mode="NONE", tpm=False)
 VIOLATION = "PANIC: security violation was detected."
 KEY = KeyFacts(
@@ -58,14 +59,24 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, NEW, KEY, ["KP-15", "STD-10"]),
         (LOCKED, UNSEALED, KEY, ["STD-13", "STD-10"]),
         (LOCKED, replace(UNSEALED, boot=1), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss"), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="crash"), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended=""), KEY, ["DUR-02", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="stop"), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", boot=1), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(STORES, ended="power_loss"), KEY, ["KP-15", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", mode="NONE"), KEY, ["STD-13", "STD-10"]),
-        (LOCKED, replace(HOURLY, ended="power_loss", persistence=False), KEY, ["STD-13", "STD-10"]),
+        (LOCKED, DARK, KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before="crash"), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before=""), KEY, ["DUR-02", "STD-10"]),
+        (LOCKED, replace(HOURLY, ended_before="stop"), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(DARK, boot=1), KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(STORES, ended_before="power_loss"), KEY, ["KP-15", "STD-10"]),
+        (
+            LOCKED,
+            replace(DARK, mode="NONE"),
+            KEY,
+            ["STD-13", "STD-10"],
+        ),
+        (
+            LOCKED,
+            replace(DARK, persistence=False),
+            KEY,
+            ["STD-13", "STD-10"],
+        ),
         (RUNS, UNSEALED, KEY, ["LOCK-04", "STD-14", "STD-13"]),
         (RUNS, NEW, KEY, ["LOCK-04", "STD-13"]),
         (RUNS, NEW, replace(KEY, provider_listed=False), ["LOCK-04", "DEL-01", "STD-13"]),

@@ -17,6 +17,7 @@ from lab.api.answers.base import Answer
 from lab.api.schema import schema
 from lab.api.table import COMMANDS
 from lab.cli.main import run
+from tests.lab.api.json_schema import faults_of
 
 RENEW = (
     "the public shape of commands or answers changed; if that is meant, renew the golden file: "
@@ -61,21 +62,30 @@ def test_every_kind_of_answer_is_in_it() -> None:
     assert len(told) > 50 and told - {*schema()["answers"]} == set()
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_it_is_a_schema_whose_references_lead_somewhere_and_whose_defaults_fit() -> None:
     made = schema()
+    assert faults_of(made, more=("apiVersion", "commands", "answers")) == []
+    for answer in made["answers"].values():
+        assert faults_of(answer, made) == []
+    for command in made["commands"].values():
+        assert faults_of({"oneOf": [command["command"], command["answer"]]}, made) == []
 
-    def references(value: Any) -> list[str]:
-        if isinstance(value, dict):
-            own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
-            return own + [r for v in value.values() for r in references(v)]
-        return [r for v in value for r in references(v)] if isinstance(value, list) else []
 
-    found = references(made)
-    assert len(found) > 2 * len(COMMANDS)
-    for reference in found:
-        place = made
-        for step in reference.removeprefix("#/").split("/"):
-            place = place[step]
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ({"$ref": "#/$defs/Nothing"}, "#/$defs/Nothing leads nowhere"),
+        ({"type": "text"}, "'text' is no value for it"),
+        ({"type": "string", "default": 1.0}, "1.0 is no string"),
+        ({"pattern": "("}, "unterminated subpattern"),
+        ({"properties": {"a": {}}, "required": ["b"]}, "b is no property"),
+        ({"items": {"minimum": "1"}}, "'1' is no value for it"),
+        ({"colour": "red"}, "an unknown keyword"),
+    ],
+)
+def test_what_is_wrong_in_a_schema_is_noticed(planted: dict[str, Any], said: str) -> None:
+    (fault,) = faults_of({"$defs": {"A": planted}, "$ref": "#/$defs/A"})
+    assert said in fault
 
 
 def test_every_struct_says_what_it_is() -> None:

@@ -409,3 +409,18 @@ async def test_calls_of_a_client_that_closes_end(connect: Connect) -> None:
 
 def test_a_slow_machine_is_given_half_a_minute() -> None:
     assert CONTROL_OPTIONS.ping_interval_s * CONTROL_OPTIONS.max_outstanding_pings == 30
+
+
+async def test_connections_that_prove_nothing_keep_nobody_out(
+    broker: Broker, connect: Connect
+) -> None:
+    """The broker ends whoever has not signed within two seconds (docs/listeners.md)."""
+    port = int(broker.url.rsplit(":", 1)[1])
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1500)]
+    async with asyncio.timeout(20):
+        supervisor, agent = await connect(SUPERVISOR), await connect(AGENT)
+        await ControlServer(agent).serve({ListNodes: nodes})
+        assert await supervisor.request(AGENT, ListNodes(), within_s=LONG) == NodeList(nodes=())
+        for reader, writer in silent:
+            assert b"Authentication Timeout" in await reader.read()
+            writer.close()

@@ -149,13 +149,15 @@ def test_a_run_whose_terminal_has_gone_is_stopped_from_another(cli: Cli, file: s
     read_until(client.stderr, "dark: power loss of")
     client.kill()
     client.communicate()
-    assert "KS-CHAOS-102" in cli("chaos", "run", file, "--mode", "lab", "--on", "default").err
-    assert cli.ok("chaos", "stop", "-o", "json").json["run"] == "long-lab-1"
 
     def verdicts() -> list[str | None]:
         return [row["verdict"] for row in cli.ok("runs", "-o", "json").items()]
 
-    assert until(lambda: "interrupted" in verdicts(), 60)
+    assert verdicts() == ["running"]
+    assert "KS-CHAOS-102" in cli("chaos", "run", file, "--mode", "lab", "--on", "default").err
+    assert verdicts() == ["running"], "one that was refused is no run"
+    assert cli.ok("chaos", "stop", "-o", "json").json["run"] == "long-lab-1"
+    assert until(lambda: verdicts() == ["interrupted"], 60)
     assert cli.ok("get", "faults", "-o", "json").items() == []
     cli.ok("down")
     assert cli.alone()

@@ -153,9 +153,8 @@ def test_a_planted_bug_is_found_and_what_dies_is_too(
 
 
 def test_a_run_that_is_another_the_second_time_is_found(played: Campaign) -> None:
-    directory = WORLD.directory()
     with Snapshot(WORLD.origin()) as snapshot:
-        plan = played.plan(directory, 1)
+        plan = played.plan(1)
         first = play(snapshot, plan)
         assert differs(snapshot, plan, first)[0] == ()
         verdict = msgspec.structs.replace(first.verdict, trace_hash="0")

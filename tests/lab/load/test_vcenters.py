@@ -43,8 +43,7 @@ class Told:
         assert not activate
         self._done("use", uid)
 
-    async def said(self, name: str, request: Any, expected: type[Any]) -> None:
-        asked = request.batch_item[0].request_payload
+    async def said(self, name: str, asked: Any, expected: type[Any]) -> None:
         self._done(name, getattr(asked, "unique_identifier", ""))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,17 +72,55 @@ async def test_who_names_no_door_is_not_let_in(gate: Gate, node: str) -> None:
         await through(f"127.0.0.1:{gate.port}", NodeName(node))
 
 
-async def test_who_says_nothing_or_is_one_too_many_is_not_kept(
+async def test_a_connection_that_names_no_node_in_time_is_closed(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "NAMED_S", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     assert await asyncio.wait_for(reader.read(), 5) == b"-"
     writer.close()
+
+
+async def test_a_full_gate_ends_its_oldest_new_connection_for_the_next_one(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEW_S", 0.0)
+    monkeypatch.setattr(module, "MOST", 4)
+    old_reader, old = await ends(gate)
+    async with asyncio.timeout(5):
+        while gate._new:  # the first one is not new any more
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(module, "NEW_S", 60.0)
+    strangers = [await ends(gate) for _ in range(6)]
+    strangers += [await asyncio.open_connection("127.0.0.1", gate.port) for _ in range(6)]
+    reader, writer = await ends(gate)
+    for end, said in ((writer, reader), (old, old_reader)):
+        end.write(b"hello")
+        assert await asyncio.wait_for(said.readexactly(5), 5) == b"hello"
+    for silent, _ in strangers[:6]:
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(silent.read(), 5) == b""
+    for _, end in [*strangers, (reader, writer), (old_reader, old)]:
+        end.close()
+    async with asyncio.timeout(5):
+        while gate._open:
+            await asyncio.sleep(0.01)
+    assert not gate._new
+
+
+async def test_a_gate_full_of_proven_connections_lets_nobody_else_in(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEW_S", 0.0)
     monkeypatch.setattr(module, "MOST", 1)
-    _, first = await ends(gate)
+    reader, first = await ends(gate)
+    async with asyncio.timeout(5):
+        while gate._new:
+            await asyncio.sleep(0.01)
     with pytest.raises(OSError):
         await ends(gate)
+    first.write(b"hello")
+    assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
     first.close()
 
 

@@ -102,3 +102,19 @@ async def test_an_answer_that_is_none_is_not_well(tmp_path: Path, answer: str) -
     ear.bind(f"\0{name}")
     async with await asyncio.start_unix_server(say, sock=ear):
         assert await heard(tmp_path) == (False, "supervisor does not answer")
+
+
+async def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Each is answered and closed at once, so none is held."""
+    before = abstract_names()
+    async with await serve(tmp_path, SUPERVISOR, well):
+        (name,) = abstract_names() - before
+        silent = []
+        for _ in range(500):
+            line = socket.socket(socket.AF_UNIX)
+            line.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(line, f"\0{name}")
+            silent.append(line)
+        assert await heard(tmp_path) == (True, "all is well")
+        for line in silent:
+            line.close()

@@ -116,7 +116,7 @@ def test_a_run_writes_its_reports_at_once(folder: RunFolder) -> None:
 def test_runs_are_listed_as_they_are_looked_for(folder: RunFolder) -> None:
     other = prepare("short.yaml", 6, {"tpm": "model"})
     play_sim(other, begin(other, "sim"))
-    begin(other, "sim")  # one that was killed
+    begin(other, "sim").release()  # one whose process was killed
 
     def names(**wanted: Any) -> list[str]:
         return [item.run for item in runs(**wanted).items]
@@ -125,7 +125,7 @@ def test_runs_are_listed_as_they_are_looked_for(folder: RunFolder) -> None:
     assert names(newest=True, last=2) == ["short-sim-6-2", "short-sim-6"]
     assert names(last=1) == ["short-sim-6-2"]
     assert names(verdict="pass", newest=True) == ["short-sim-6", "short-sim-5"]
-    assert names(verdict="none") == ["short-sim-6-2"]
+    assert names(verdict="broken off") == ["short-sim-6-2"]
     assert names(verdict="fail") == names(experiment="long") == []
     assert names(experiment="short", verdict="pass", last=1) == ["short-sim-6"]
     assert runs().items[0].began == folder.record().began

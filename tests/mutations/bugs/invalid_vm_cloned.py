@@ -9,7 +9,7 @@ from services.vcenter.tasks import clone
 from tests.mutations.bugs.planting import plant
 
 
-async def _check_nothing(*_: Any) -> None:
+async def _check_nothing(*_: Any, **__: Any) -> None:
     """In the place of ``check_valid``."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 import shutil
 import subprocess
 import uuid
@@ -13,14 +14,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, pkcs12
 
+from protocol.crypto import provider_backup
+from protocol.crypto.der import elements, iterations
 from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
 from protocol.crypto.transfer import OneTimeKey, closed
 from protocol.errors import CryptographicFailure, InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
+_PBMAC1 = bytes.fromhex("2a864886f70d01050e")
 BACKUP = ProviderBackup(
     provider=ProviderId("nkp ä"),
     key_id=str(uuid.UUID(int=0x0123456789ABCDEF0123456789ABCDEF)),
@@ -30,6 +35,39 @@ BACKUP = ProviderBackup(
 )
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rounds, where what they cost is not what a test is about."""
+    monkeypatch.setattr(provider_backup, "_ROUNDS", 1)
+
+
+def test_a_password_is_hashed_as_often_as_it_must_be_today() -> None:
+    """For the certificate, the key and the MAC: whoever guesses takes the cheapest of them. The MAC
+    that libraries make by themselves has 2,048 rounds."""
+    data = write_backup(BACKUP, "secret")
+    assert list(iterations(elements(data))) == [600_000] * 3
+    assert _PBMAC1 in data
+    assert read_backup(data, "secret") == BACKUP
+    changed = data.replace(b"\x02\x03\x09\x27\xc0", b"\x02\x03\x09\x27\xc1")  # the counts
+    with pytest.raises(InvalidArgument):
+        read_backup(changed, "secret")
+
+
+def test_a_backup_of_an_earlier_version_is_read() -> None:
+    key, certificate, _ = pkcs12.load_key_and_certificates(write_backup(BACKUP, ""), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    earlier = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(20_000)
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(SHA256())
+        .build(b"secret")
+    )
+    data = pkcs12.serialize_key_and_certificates(b"nkp", key, certificate, None, earlier)
+    assert _PBMAC1 not in data and read_backup(data, "secret") == BACKUP
+
+
+@pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("password", ["", "secret", "pä ss"])
 def test_what_is_written_is_read(password: str) -> None:
     assert read_backup(write_backup(BACKUP, password), password) == BACKUP
@@ -42,6 +80,7 @@ def test_names_of_every_length_are_written(size: int) -> None:
     assert read_backup(write_backup(backup, ""), "") == backup
 
 
+@pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize(("written", "read"), [("secret", ""), ("secret", "Secret"), ("", "x")])
 def test_a_wrong_password_is_told(written: str, read: str) -> None:
     with pytest.raises(InvalidArgument, match="password"):
@@ -69,6 +108,7 @@ def test_another_key_under_its_certificate_is_noticed() -> None:
         pkcs12.serialize_key_and_certificates(b"n", other, certificate, None, NoEncryption())
 
 
+@pytest.mark.usefixtures("cheap")
 def test_openssl_shows_what_it_is_of(tmp_path: Path) -> None:
     tool = shutil.which("openssl")
     if tool is None:
@@ -76,13 +116,40 @@ def test_openssl_shows_what_it_is_of(tmp_path: Path) -> None:
     file = tmp_path / "nkp.p12"
     file.write_bytes(write_backup(BACKUP, "secret"))
     shown = subprocess.run(
-        [tool, "pkcs12", "-in", file, "-passin", "pass:secret", "-nokeys"],
+        [tool, "pkcs12", "-in", str(file), "-passin", "pass:secret", "-nokeys"],
         capture_output=True,
         check=True,
     ).stdout.decode(errors="replace")
     assert "subject" in shown and "BEGIN CERTIFICATE" in shown
 
 
+@pytest.mark.usefixtures("cheap")
+def test_openssl_knows_its_mac(tmp_path: Path) -> None:
+    tool = shutil.which("openssl")
+    told = tool and subprocess.run([tool, "version"], capture_output=True, text=True).stdout
+    found = re.match(r"OpenSSL (\d+)\.(\d+)", told or "")
+    if found is None or (int(found[1]), int(found[2])) < (3, 4):
+        pytest.skip("there is no openssl here that knows PBMAC1")
+    assert tool is not None
+    file = tmp_path / "nkp.p12"
+    file.write_bytes(write_backup(BACKUP, "secret"))
+    for password, code in (("secret", 0), ("Secret", 1)):
+        command = [
+            tool,
+            "pkcs12",
+            "-in",
+            str(file),
+            "-passin",
+            f"pass:{password}",
+            "-noout",
+            "-info",
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert ran.returncode == code, ran.stderr
+        assert "MAC: PBMAC1 using PBKDF2" in ran.stderr
+
+
+@pytest.mark.usefixtures("cheap")
 def test_the_kdk_is_in_clear_only_without_a_password() -> None:
     assert BACKUP.kdk.reveal() in write_backup(BACKUP, "")
     assert BACKUP.kdk.reveal() not in write_backup(BACKUP, "secret")

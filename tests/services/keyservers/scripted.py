@@ -37,13 +37,19 @@ from protocol.kmip.payloads import (
     AddAttributeResponse,
     CreateRequest,
     CreateResponse,
+    DestroyRequest,
+    DestroyResponse,
     DiscoverVersionsRequest,
     DiscoverVersionsResponse,
     GetAttributesRequest,
     GetAttributesResponse,
     GetRequest,
     GetResponse,
+    LocateRequest,
+    LocateResponse,
     QueryResponse,
+    RevokeRequest,
+    RevokeResponse,
 )
 from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
@@ -54,7 +60,7 @@ class ScriptedServer:
     """``refuses``: what it says no to, by the name of the payload, and why.
 
     ``mistaken``: it answers about another key; ``lives``: connections of an earlier one are over;
-    ``offers``: versions that it lists. A subclass is wrong in another way.
+    ``offers``: versions that it lists; ``prefix`` of its ids. A subclass is wrong in another way.
     """
 
     keys: dict[str, State] = field(default_factory=dict)
@@ -66,6 +72,7 @@ class ScriptedServer:
     mistaken: bool = False
     lives: int = 1
     offers: tuple[ProtocolVersion, ...] = (dialect.VERSION,)
+    prefix: str = "key"
     down: bool = False
     connections: list[list[str]] = field(default_factory=list)
     open: int = 0
@@ -120,7 +127,7 @@ class ScriptedServer:
             case DiscoverVersionsRequest():
                 return DiscoverVersionsResponse(protocol_version=self.offers)
             case CreateRequest():
-                uid = f"key-{len(self.keys) + 1}"
+                uid = f"{self.prefix}-{len(self.keys) + 1}"
                 self.keys[uid] = State.PRE_ACTIVE
                 return CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=uid)
             case GetRequest(unique_identifier=str(uid)):
@@ -143,6 +150,16 @@ class ScriptedServer:
             case ActivateRequest(unique_identifier=str(uid)):
                 self.keys[uid] = State.ACTIVE
                 return ActivateResponse(unique_identifier=uid)
+            case LocateRequest(attribute=(wanted,)):
+                name, value = wanted.attribute_name, wanted.attribute_value
+                with_it = (uid for uid in self.keys if self.tags.get((uid, name)) == value)
+                return LocateResponse(unique_identifier=tuple(with_it))
+            case RevokeRequest(unique_identifier=str(uid)):
+                self.keys[uid] = State.DEACTIVATED
+                return RevokeResponse(unique_identifier=uid)
+            case DestroyRequest(unique_identifier=str(uid)):
+                del self.keys[uid]
+                return DestroyResponse(unique_identifier=uid)
         return QueryResponse(vendor_identification="scripted")
 
 

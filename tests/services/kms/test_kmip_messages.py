@@ -14,6 +14,7 @@ from protocol.kmip.enums import (
     QueryFunction,
     ResultReason,
     ResultStatus,
+    State,
 )
 from protocol.kmip.fields import Unread
 from protocol.kmip.header import Authentication, Credential, MessageExtension
@@ -22,7 +23,9 @@ from protocol.kmip.payloads import (
     PAYLOADS,
     ActivateRequest,
     AddAttributeRequest,
+    CreateResponse,
     DestroyRequest,
+    DestroyResponse,
     DiscoverVersionsRequest,
     DiscoverVersionsResponse,
     GetAttributeListRequest,
@@ -119,6 +122,41 @@ async def test_headers_that_are_refused(
     assert reason(item) is wanted
     found = await Client(server).ask(LocateRequest(), LocateResponse)
     assert found.located_items == 0
+
+
+async def test_a_destroyed_key_gives_its_name_free_and_is_found_only_as_destroyed(
+    server: Server,
+) -> None:
+    client = Client(server)
+    first = await client.made(NAME)
+    await client.ask(DestroyRequest(unique_identifier=first), DestroyResponse)
+
+    async def located(*wanted: Attribute) -> tuple[str, ...]:
+        return (await client.ask(LocateRequest(attribute=wanted), LocateResponse)).unique_identifier
+
+    assert await located() == await located(NAME) == ()
+    second = await client.made(NAME)
+    assert await located() == await located(NAME) == (second,)
+    destroyed = Attribute(attribute_name="State", attribute_value=State.DESTROYED)
+    assert await located(destroyed) == await located(NAME, destroyed) == (first,)
+    since = [Attribute(attribute_name="Destroy Date", attribute_value=date) for date in (0, 2**40)]
+    assert await located(*since) == (first,)
+    identifier = Attribute(attribute_name="Unique Identifier", attribute_value=first)
+    assert await located(identifier) == (first,)
+    active = Attribute(attribute_name="State", attribute_value=State.PRE_ACTIVE)
+    assert await located(active) == (second,)
+
+
+async def test_a_name_is_free_within_the_message_that_destroys_its_key(server: Server) -> None:
+    client = Client(server)
+    first = await client.made(NAME)
+    destroyed, made, found = await client.items(
+        DestroyRequest(unique_identifier=first), new_key(NAME), LocateRequest(attribute=(NAME,))
+    )
+    assert destroyed.result_status is made.result_status is ResultStatus.SUCCESS
+    assert isinstance(made.response_payload, CreateResponse)
+    assert isinstance(found.response_payload, LocateResponse)
+    assert found.response_payload.unique_identifier == (made.response_payload.unique_identifier,)
 
 
 async def test_a_message_without_items_is_refused(server: Server) -> None:

@@ -181,11 +181,12 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
         p.LocateRequest(attribute=(NAME,), maximum_items=5, offset_items=1),
         o.Locate(
             attributes=(Attribute(name="Name", value=ObjectName(value="k", type="URI")),),
+            destroyed=False,
             maximum_items=5,
             offset_items=1,
         ),
     ),
-    (p.LocateRequest(), o.Locate(maximum_items=10_000)),
+    (p.LocateRequest(), o.Locate(destroyed=False, maximum_items=10_000)),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("Usage Limits", LIMITS)),
         a.AddAttribute(
@@ -213,6 +214,7 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
                 Attribute(name="Initial Date", value=7.0),
                 Attribute(name="Initial Date", value=8 - 1e-6),
             ),
+            destroyed=False,
             maximum_items=10_000,
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -263,8 +264,8 @@ def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute
         database.execute(statement)
     for row in there:
         store.insert(database, vault, row)
-    for scope in ("default", None):
-        sought = Sought(scope, tuple(asked), 10.0)
+    for scope, destroyed in product(("default", None), (True, False)):
+        sought = Sought(scope, tuple(asked), 10.0, destroyed)
         matching = [row.key_id for row in there if locating.matches(row, sought)]
         assert locating.stored(database, sought, 0, 10) == (tuple(matching), len(matching))
     database.close()

@@ -526,7 +526,7 @@ def test_as_many_as_may_be_are_known() -> None:
 async def test_answers_are_those_that_are_written(way: Way) -> None:
     """Ids of all lengths, and some that look like what stands around them."""
     rng = random.Random(5)
-    for more in ({}, {"minor": 0}, {"maximum_response_size": 150}):
+    for more in ({}, {"minor": 0}, {"maximum_response_size": 400}):
         for batch in (None, b"1"):
             found = way.messages._plain_create(create(batch, **more))
             assert found is not None

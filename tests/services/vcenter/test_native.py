@@ -277,9 +277,9 @@ def test_a_file_that_hurts_is_refused_and_vcenter_goes_on(rig: Rig) -> None:
     create(rig)
     backup = export(rig, "secret")
     rig.do(UnregisterKmsCluster(provider=NKP))
-    rounds = (20_000).to_bytes(2, "big")
-    assert b"\x02\x02" + rounds in backup
-    hurts = backup.replace(b"\x02\x02" + rounds, b"\x02\x02\x7f\xff", 1)
+    rounds = b"\x02\x03" + (600_000).to_bytes(3, "big")
+    assert rounds in backup
+    hurts = backup.replace(rounds, b"\x02\x03\x7f\xff\xff", 1)
     for config in (hurts, backup[:-1], b"", b"x" * 4096, bytes(reversed(backup))):
         for dry_run in (True, False):
             refused = rig.refused(importing(rig, config, "secret", dry_run=dry_run))

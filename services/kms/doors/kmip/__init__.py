@@ -3,6 +3,7 @@
 - ``door``      connections: bytes to messages, one after another, and who sends them
 - ``messages``  one message: its header, its batch, its answer
 - ``items``     of that each item, to a request and back
+- ``room``      how much the answers to changes take, before they are done
 - ``forms``     Gets that are like an earlier one, and their answers
 - ``plain_keys``  the same of Creates
 - ``credentials``  user name and password, where they are wanted

@@ -48,6 +48,7 @@ from services.kms.doors.kmip.items import (
 )
 from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.doors.kmip.reasons import reason_of
+from services.kms.doors.kmip.room import ANSWER_MORE, CHANGES, least
 from services.kms.doors.kmip.spoken import version_of
 from services.kms.operations import Create, Created, Get, Got, GotKey, Request
 from services.kms.operations import Operation as Asking
@@ -100,6 +101,11 @@ class Messages:
         except RefusedMessage as refusal:
             return self.refused(refusal)
         requests = [request_of(item) for item in message.batch_item]
+        if size := self._oversize(message, requests, data):
+            text = _too_large(size, self._most(message.request_header))
+            reason = ResultReason.RESPONSE_TOO_LARGE
+            items = [failed(item, reason, text) for item in message.batch_item]
+            return self._encoded(message.request_header, items)
         try:
             handed = await self._handed_on(caller, requests, data)
             if handed is not None:
@@ -211,6 +217,8 @@ class Messages:
         batch_id = message.batch_item[0].unique_batch_item_id
         if batch_id == b"":
             return None
+        if self._oversize(message, (request,), data):
+            return None
         return Pattern(message, request, self._written), batch_id or b""
 
     def _written(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
@@ -272,20 +280,31 @@ class Messages:
             data = encode_response(self._message(version, items, stamp))
         return data if 0 < len(data) <= most else self._reduced(version, items, most)
 
+    def _oversize(
+        self, message: RequestMessage, requests: Sequence[Request[Any]], data: bytes
+    ) -> int:
+        """Bytes of the answer, when changes would be done and it would be too large; else 0."""
+        most = self._most(message.request_header)
+        if len(data) + ANSWER_MORE * len(requests) <= most:
+            return 0
+        size = least(message, requests, lambda items: _size(*items))
+        return size if size > most else 0
+
     def _most(self, header: RequestHeader) -> int:
         """Bytes that an answer has at most."""
         return min(header.maximum_response_size or self._limit, self._limit)
 
     def _reduced(self, version: ProtocolVersion, items: list[ResponseItem], most: int) -> bytes:
-        """The largest answers give way until the rest is no larger than the client takes."""
+        """The largest answers give way until the rest is no larger than the client takes; those to
+        changes do not: what was done is said."""
         none = _size()
         sizes = [_size(item) - none for item in items]
         size = none + sum(sizes)
-        said = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
-        text = f"the answer has {said}; at most {most} are taken"
+        text = _too_large(size, most)
         left = list(items)
         for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
-            if size > most and items[place].response_payload is not None:
+            gives_way = items[place].operation not in CHANGES
+            if size > most and gives_way and items[place].response_payload is not None:
                 left[place] = failed(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
                 size += _size(left[place]) - none - sizes[place]
         if size > SIZE_LIMIT:
@@ -315,6 +334,11 @@ def _size(*items: ResponseItem) -> int:
         return len(encode_response(ResponseMessage(response_header=header, batch_item=items)))
     except KmipError:
         return SIZE_LIMIT + 1
+
+
+def _too_large(size: int, most: int) -> str:
+    said = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
+    return f"the answer has {said}; at most {most} are taken"
 
 
 def _given(message: RequestMessage, key: GotKey) -> list[ResponseItem]:

@@ -25,6 +25,7 @@ from protocol.kmip.structures import ProtocolVersion
 from protocol.terms import KeyId
 from services.kms import attribute_operations as a
 from services.kms import cipher_operations as c
+from services.kms import locating
 from services.kms import operations as o
 from services.kms import usage_operations as u
 from services.kms.checking import LOCATE_LIMIT
@@ -177,6 +178,7 @@ def _locate(payload: p.LocateRequest) -> o.Locate:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
     return o.Locate(
         attributes=wanted,
+        destroyed=locating.asks_for_destroyed(wanted),
         offset_items=payload.offset_items or 0,
         maximum_items=min(most, LOCATE_LIMIT),
     )

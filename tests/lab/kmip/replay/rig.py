@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from cryptography import x509
@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lab.kmip.replay import strangers
-from lab.kmip.replay.handshake import Attempt, Attempts, Shown
+from lab.kmip.replay.failover import Run
+from lab.kmip.replay.handshake import Attempt, Attempts, Offer, Shown
 from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay
 from lab.kmip.replay.servers import Client, Server
@@ -79,8 +80,10 @@ def client(party: Party = VCENTER, expired: Party | None = None) -> Client:
 class GoodDoor(Attempts):
     """Lets vCenter in by TLS 1.3, and nobody else."""
 
-    async def attempt(self, shown: Shown | None, uid: str = "", *, old: bool = False) -> Attempt:
-        if shown != client_of_tests.shown or old:
+    async def attempt(
+        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+    ) -> Attempt:
+        if shown != client_of_tests.shown or offer is not Offer.USUAL:
             return Attempt(refused="handshake failure", alert=True)
         return Attempt(
             version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", certificate=KMS.certificate
@@ -107,31 +110,60 @@ class Time:
         self.at += max(seconds, self._least)
 
 
+def reached(
+    server: ScriptedServer,
+    journal: Journal,
+    name: str = "kms-1:5696",
+    views: Mapping[str, ScriptedServer] | None = None,
+) -> Server:
+    """A scripted server as a replay has it; ``views`` are what it is to others than vCenter."""
+
+    def talk(who: str) -> Dialogue:
+        return Dialogue(
+            (views or {}).get(who, server).connect,
+            cast(Clock, QuickClock()),
+            within_s=5,
+            heard=journal.heard(name),
+            seen=journal.seen(name),
+        )
+
+    return Server(name, name.partition(":")[0], GoodDoor(), talk)
+
+
+async def no_command(command: str) -> str:
+    """There is nobody who would run one."""
+    return "no command can be run here"
+
+
 async def played(
-    *servers: ScriptedServer, plan: Plan | None = None, at: Time | None = None
+    *servers: ScriptedServer,
+    plan: Plan | None = None,
+    at: Time | None = None,
+    views: Mapping[str, Sequence[ScriptedServer]] | None = None,
+    run: Run = no_command,
 ) -> Journal:
-    """The journal of a replay against ``kms-1:5696``, ``kms-2:5696`` and so on."""
+    """The journal of a replay against ``kms-1:5696``, ``kms-2:5696`` and so on; ``views`` are what
+    these servers are to others than vCenter, by role."""
     names = [f"kms-{number}:5696" for number, _ in enumerate(servers, 1)]
     at = at or Time()
     journal = Journal(names, at.now)
+
     against = [
-        Server(name, name.partition(":")[0], GoodDoor(), dialogue(server, name, journal))
-        for name, server in zip(names, servers, strict=True)
+        reached(server, journal, name, {who: seen[n] for who, seen in (views or {}).items()})
+        for n, (server, name) in enumerate(zip(servers, names, strict=True))
     ]
-    replay = Replay(against, client_of_tests, journal, wall=time.time, sleep=at.sleep, tell=tell)
-    await replay.run(plan or Plan(keys=2))
+    replay = Replay(
+        against,
+        client_of_tests,
+        journal,
+        wall=time.time,
+        sleep=at.sleep,
+        run=run,
+        tell=tell,
+    )
+    await replay.run(plan or Plan(keys=2, hosts=3))
     assert all(server.open == 0 for server in servers)
     return journal
-
-
-def dialogue(server: ScriptedServer, name: str, journal: Journal) -> Dialogue:
-    return Dialogue(
-        server.connect,
-        cast(Clock, QuickClock()),
-        within_s=5,
-        heard=journal.heard(name),
-        seen=journal.seen(name),
-    )
 
 
 def found(journal: Journal) -> list[tuple[str, str]]:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 from OpenSSL import SSL
 
 from lab.kmip.replay.findings import Phase, Verdict
@@ -16,10 +27,20 @@ from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay
 from lab.kmip.replay.servers import Server
 from lab.kmip.standalone import standalone
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
 from services.runtime.streams import TlsIdentity
-from tests.lab.kmip.replay.rig import AUTHORITY, KMS, VCENTER, certified, client, found, tell
+from tests.lab.kmip.replay.rig import (
+    AUTHORITY,
+    KMS,
+    VCENTER,
+    certified,
+    client,
+    found,
+    no_command,
+    tell,
+)
 from tests.lab.kmip.replay.tls_server import NOT_ASKED, OPTIONAL, Tls, serving
 from tests.lab.kmip.tls import Party
 
@@ -56,9 +77,7 @@ WRONG: dict[str, Callable[[], Tls]] = {
 }
 
 
-async def played(
-    tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED, **plan: float
-) -> Journal:
+async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED) -> Journal:
     """The journal of a replay against it, as vCenter with this certificate."""
     streams = standalone(NodeName("replay"))
     identity = TlsIdentity((vcenter.certificate,), vcenter.key, (AUTHORITY.certificate,))
@@ -72,16 +91,18 @@ async def played(
             heard=journal.heard(name),
             seen=journal.seen(name),
         )
-        server = Server(name, "127.0.0.1", Door("127.0.0.1", port, WITHIN_S), dialogue)
+        door = Door("127.0.0.1", port, WITHIN_S)
+        server = Server(name, "127.0.0.1", door, lambda who: dialogue)
         replay = Replay(
             [server],
             client(vcenter, expired),
             journal,
             wall=time.time,
             sleep=asyncio.sleep,
+            run=no_command,
             tell=tell,
         )
-        await replay.run(Plan(keys=0, **plan))
+        await replay.run(Plan(phases=frozenset()))
         streams.streams.abort()
     return journal
 
@@ -102,6 +123,25 @@ async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) ->
     assert found(await played(WRONG[kind]())) == [(kind, "127.0.0.1")]
 
 
+async def test_a_server_that_also_takes_weak_suites_is_told_of_them() -> None:
+    """It chooses a good one as long as it is offered one."""
+    key = rsa.generate_private_key(65_537, 2048)
+    above = x509.load_der_x509_certificate(AUTHORITY.certificate)
+    own = load_der_private_key(AUTHORITY.key.reveal(), None)
+    assert isinstance(own, ec.EllipticCurvePrivateKey)
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(above.subject, name, key.public_key(), 5)
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=365))
+    places = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = builder.add_extension(places, critical=True).sign(own, SHA256())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    party = Party(made.public_bytes(Encoding.DER), KeyMaterial(der))
+    suites = b"ECDHE-RSA-AES256-GCM-SHA384:AES256-GCM-SHA384"
+    journal = await played(Tls(party, (AUTHORITY,), ciphers=suites))
+    assert found(journal) == [("weak-cipher", "127.0.0.1")]
+    assert journal.findings[0].seen == "it accepts AES256-GCM-SHA384"
+
+
 async def test_a_client_is_told_that_its_own_certificate_ends_soon() -> None:
     soon = certified("vcenter", days=3)
     assert found(await played(Good(), soon)) == [("client-certificate-expiring", "127.0.0.1")]
@@ -111,4 +151,4 @@ async def test_without_an_expired_certificate_nothing_is_said_of_one() -> None:
     journal = await played(Good(admits=has_ended), expired=None)
     assert found(journal) == []
     [why] = [why for why in journal.checks.values() if why]
-    assert "--expired-cert" in why
+    assert "--identity expired=" in why

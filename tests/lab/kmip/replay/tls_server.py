@@ -94,7 +94,7 @@ def _one(tls: Tls, context: SSL.Context, taken: socket.socket) -> None:
     stream = SSL.Connection(context, taken)
     stream.set_accept_state()
     seen: list[str] = []
-    with suppress(SSL.Error), taken:
+    with suppress(SSL.Error, OSError), taken:
         stream.do_handshake()
         shown = stream.get_peer_certificate(as_cryptography=True)
         given = tls.gives(b"" if shown is None else shown.public_bytes(Encoding.DER))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.errors import Refused
 from protocol.kmip.algorithms import CryptographicAlgorithm
 from protocol.kmip.enums import ResultReason, ResultStatus, State
 from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
@@ -14,12 +15,13 @@ from protocol.kmip.payloads import (
     ActivateRequest,
     CreateRequest,
     CreateResponse,
+    GetAttributesResponse,
     GetRequest,
     GetResponse,
 )
 from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
-from tests.services.keyservers.scripted import ScriptedServer
+from tests.services.keyservers.scripted import ScriptedServer, ScriptedStream
 
 replace = msgspec.structs.replace
 
@@ -156,15 +158,15 @@ class Inactive(ScriptedServer):
 
 
 class Sick(ScriptedServer):
-    """``refuses`` is in force from the first connection of which ``when`` says so; the messages
-    of that connection are given to it."""
+    """``refuses`` is in force for those messages of which ``when`` says so; it is given what has
+    come before on the same connection, too."""
 
-    def when(self, seen: list[str]) -> bool:
+    def when(self, message: RequestMessage, seen: list[str]) -> bool:
         raise NotImplementedError
 
     def respond(self, message: RequestMessage, seen: list[str]) -> ResponseMessage:
         kept = self.refuses
-        if not self.when(seen):
+        if not self.when(message, seen):
             self.refuses = {}
         try:
             return super().respond(message, seen)
@@ -175,7 +177,7 @@ class Sick(ScriptedServer):
 class NoHealth(Sick):
     """Once it is added, it answers no second Discover Versions on one connection."""
 
-    def when(self, seen: list[str]) -> bool:
+    def when(self, message: RequestMessage, seen: list[str]) -> bool:
         looks = [
             messages for messages in self.connections if messages.count("DiscoverVersions") > 1
         ]
@@ -183,23 +185,22 @@ class NoHealth(Sick):
 
 
 class GetsOnce(ScriptedServer):
-    """Gives each key out once; later it is out of order."""
+    """Gives the key of a VM out once; later it is out of order."""
 
     def answer(self, item: RequestItem) -> ResponseItem:
         answer = super().answer(item)
         asked = item.request_payload
-        if isinstance(asked, GetRequest) and asked.unique_identifier in self.keys:
-            if (asked.unique_identifier, "given") in self.tags:
-                return refused(answer, ResultReason.CRYPTOGRAPHIC_FAILURE, "HSM is offline")
-            self.tags[asked.unique_identifier or "", "given"] = True
+        if isinstance(asked, GetRequest) and (asked.unique_identifier, "x-Name") in self.tags:
+            return refused(answer, ResultReason.CRYPTOGRAPHIC_FAILURE, "HSM is offline")
         return answer
 
 
 class NoStatus(Sick):
-    """Says the State of a key to who has just got it, and to nobody else."""
+    """Says the State of a VM's key to who has just got it, and to nobody else."""
 
-    def when(self, seen: list[str]) -> bool:
-        return "Get" not in seen
+    def when(self, message: RequestMessage, seen: list[str]) -> bool:
+        uid = getattr(message.batch_item[0].request_payload, "unique_identifier", "")
+        return (uid, "x-Name") in self.tags and "Get" not in seen
 
 
 class Vague(ScriptedServer):
@@ -220,4 +221,45 @@ class NoActivate(ScriptedServer):
         if isinstance(item.request_payload, ActivateRequest):
             self.keys[item.request_payload.unique_identifier or ""] = State.PRE_ACTIVE
             return refused(answer, ResultReason.PERMISSION_DENIED, "activate")
+        return answer
+
+
+class Stale(ScriptedServer):
+    """Says that every key is Pre-Active."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        payload = answer.response_payload
+        if isinstance(payload, GetAttributesResponse) and payload.attribute:
+            state = replace(payload.attribute[0], attribute_value=State.PRE_ACTIVE)
+            return replace(answer, response_payload=replace(payload, attribute=(state,)))
+        return answer
+
+
+class Crowded(ScriptedServer):
+    """Has room for a few connections."""
+
+    async def connect(self, *_: object, within_s: float = 0) -> ScriptedStream:
+        if self.open > 4:
+            raise Refused("too many connections")
+        return await super().connect()
+
+
+class Late(ScriptedServer):
+    """Gets the keys of ``first`` when it was asked so often for what it has not; what it makes
+    itself is there at once."""
+
+    def __init__(self, first: ScriptedServer, late: int) -> None:
+        super().__init__(prefix="late", tags=first.tags)
+        self.first, self.late, self.missed = first, late, 0
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        uid = getattr(item.request_payload, "unique_identifier", None)
+        if answer.result_reason == ResultReason.ITEM_NOT_FOUND and uid in self.first.keys:
+            self.missed += 1
+            if self.missed % self.late == 0:
+                self.keys.update(self.first.keys)
+        for uid in self.keys:
+            self.first.keys.setdefault(uid, self.keys[uid])
         return answer

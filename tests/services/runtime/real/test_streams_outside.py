@@ -32,6 +32,7 @@ from protocol.errors import (
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.links.table import RuleTable
+from services.runtime.real import streams as streams_module
 from services.runtime.real.clock import LabClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import FOLDER, LabStreams
@@ -194,15 +195,39 @@ async def test_who_says_nothing_is_not_waited_for(place: Place) -> None:
     assert isinstance(place.refused[0], TimedOut)
 
 
-async def test_beyond_the_limit_connections_are_closed_at_once(place: Place) -> None:
+async def test_silent_connections_give_way_to_a_client_that_proves_itself(place: Place) -> None:
+    """A full listener ends the oldest handshake for a newcomer; clients it knows stay."""
     port = await place.serving(most=3)
-    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    client = await place.port("a")
+    identity = A_CARD.trusting(B_CARD)
+    known = await client.connect(f"127.0.0.1:{port}", identity, within_s=20)
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+    second = await client.connect(f"127.0.0.1:{port}", identity, within_s=20)
+    assert await asked(known) == await asked(second) == b"HELLO"
+    async with asyncio.timeout(5):
+        for reader, _ in silent[:-1]:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+    for stream in (known, second):
+        stream.close()
+    for _, writer in silent:
+        writer.close()
+    assert not place.refused, "a connection that gives way is no failed handshake"
+
+
+async def test_beyond_the_limit_of_known_clients_connections_are_closed_at_once(
+    place: Place,
+) -> None:
+    port = await place.serving(most=2)
+    client = await place.port("a")
+    identity = A_CARD.trusting(B_CARD)
+    known = [await client.connect(f"127.0.0.1:{port}", identity, within_s=20) for _ in range(2)]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(1):
         with suppress(ConnectionError):
             assert await reader.read() == b""
-    for _, open_one in [*held, (reader, writer)]:
-        open_one.close()
+    writer.close()
+    assert [await asked(stream) for stream in known] == [b"HELLO"] * 2
 
 
 async def test_a_node_reaches_what_is_outside(place: Place) -> None:
@@ -320,3 +345,16 @@ async def test_any_port_is_one_port(
     port = await streams._driver.listen_outside("several.example", 0, lambda: None)
     [bound] = cast(Any, streams._driver)._outside.sockets
     assert bound.getsockname() == ("127.0.0.1" if first == "127.0.0.1" else "127.0.0.2", port)
+
+
+async def test_a_visitor_who_says_no_name_is_not_waited_for(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams_module, "NAMED_S", 0.1)
+    await place.serving()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / FOLDER / B))
+    writer.write(b"a")
+    async with asyncio.timeout(5):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()

@@ -1,0 +1,138 @@
+"""pytest's side: options, the loop over the tests, what is said before and after.
+
+Without ``--workers`` pytest runs tests in its own process, one after another, as always.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from tests.runner.durations import CACHE_KEY, Durations, stored
+from tests.runner.pool import Pool
+from tests.runner.units import Kind, forecast, units_of
+
+WAITING_PER_CORE = 3
+SLOWEST = 10
+_KNOWN = 0.5
+"""The part of the tests that was measured before, below which no forecast is made."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("keystead")
+    group.addoption(
+        "--workers",
+        metavar="N",
+        default="0",
+        help="share the tests out to N forked processes for those that compute, and 3 N for those"
+        " that mostly wait for real processes; `auto`: N is the number of cores",
+    )
+    group.addoption(
+        "--name-flaky",
+        action="store_true",
+        help="name each test that passes as flaky: it has failed before, with the same code",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they began
+    config.pluginmanager.register(Runner(config), "keystead-runner")
+
+
+class Runner:
+    """One run of pytest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._cores = cores(config.getoption("--workers"))
+        self._spent: dict[str, float] = defaultdict(float)
+        self._collected: list[str] = []
+        self._pool: Pool | None = None
+        self._failed: set[str] = set()
+        self._began = time.monotonic()
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # no:cacheprovider
+        measured = self._cache.get(CACHE_KEY, {}) if self._cache is not None else {}
+        self._durations = Durations(measured, stored())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        option = session.config.option
+        self._collected = [item.nodeid for item in session.items]
+        if not self._cores or option.collectonly or not session.items:
+            return None
+        if session.testsfailed and not option.continue_on_collection_errors:
+            return None  # pytest says so
+        workers = {Kind.WAIT: self._cores * WAITING_PER_CORE, Kind.COMPUTE: self._cores}
+        units = units_of(session.items, self._durations.expected)
+        self._say_forecast(forecast(units, workers))
+        self._prepare(session)
+        self._pool = Pool(session, units, workers)
+        self._pool.run()
+        return True
+
+    def _prepare(self, session: pytest.Session) -> None:
+        """What all workers share is there before the first of them."""
+        capture: Any = self._config.pluginmanager.getplugin("capturemanager")
+        capture.stop_global_capturing()  # says what was captured, which a worker must not repeat
+        capture.start_global_capturing()
+        capture.suspend_global_capture()
+        self._terminal().showfspath = False  # files come in no order
+
+    def _terminal(self) -> Any:
+        return self._config.pluginmanager.getplugin("terminalreporter")
+
+    def _say_forecast(self, seconds: float) -> None:
+        known = sum(self._durations.expected(test) is not None for test in self._collected)
+        what = f"{len(self._collected)} tests on {self._cores} cores"
+        if known < _KNOWN * len(self._collected):
+            text = f"{what}; how long they take was not measured yet"
+        else:
+            text = f"{what}, about {spoken(seconds)}"
+        self._terminal().write_line(f"keystead: {text}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._spent[report.nodeid] += report.duration
+        if report.failed:
+            self._failed.add(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._pool is not None and self._pool.complaints:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._cache is not None and self._spent:
+            renewed = self._durations.renewed(self._spent, self._config.rootpath)
+            self._cache.set(CACHE_KEY, renewed)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        write = terminalreporter.write_line
+        for complaint in self._pool.complaints if self._pool else ():
+            write(f"keystead: {complaint}", red=True)
+        for line in self._pool.leftovers if self._pool else ():
+            write(f"keystead: a test left this process behind: {line}", yellow=True)
+        if self._config.getoption("--name-flaky"):
+            for test in sorted(self._spent.keys() - self._failed):
+                write(f"keystead: flaky: {test}", yellow=True)
+        if self._cores and self._spent:
+            write(f"keystead: the {SLOWEST} slowest tests")
+            slowest = sorted(self._spent.items(), key=lambda entry: -entry[1])[:SLOWEST]
+            for test, seconds in slowest:
+                write(f"{seconds:8.1f} s  {test}")
+
+
+def cores(option: str) -> int:
+    """How many workers compute; 0 for none."""
+    if option == "auto":
+        return len(os.sched_getaffinity(0))
+    if not option.isdecimal():
+        raise pytest.UsageError(f"--workers: a number or auto, not {option}")
+    return int(option)
+
+
+def spoken(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,322 @@
+"""What a transcript is played on: simulated labs in this process, by the real command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+import yaml
+
+from lab.api.documents import document_of
+from lab.api.remote import Remote
+from lab.api.schema import schema
+from lab.api.table import carry_out
+from lab.api.wire import (
+    CommandDone,
+    FilesOpen,
+    OpenFiles,
+    RunCommand,
+    decode_answer,
+    decode_command,
+)
+from lab.cli.main import run
+from lab.cli.values import duration
+from lab.errors import KeysteadError
+from lab.simulation.sim_lab import make
+from lab.supervise.state_folder import LabFolder
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+from protocol.crypto.transfer import OneTimeKey
+from tests.lab.api.json_schema import misfits
+from tests.transcripts.files import certificate, sign
+from tests.transcripts.names import Names
+from tests.transcripts.script import Said, read, written
+
+A = TypeVar("A")
+SEED = 7
+
+
+@contextlib.contextmanager
+def no_loop() -> Iterator[None]:
+    """Within a coroutine of the command line another loop may run: one runs in a thread."""
+    outer = asyncio.events._get_running_loop()
+    asyncio.events._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio.events._set_running_loop(outer)
+
+
+api = cache(schema)
+
+
+def published(kind: str) -> Any:
+    """The published schema of an answer."""
+    return api()["answers"][kind]
+
+
+class SimulatedLab:
+    """A lab in virtual time, which stands still between commands unless it is told to wait."""
+
+    def __init__(self, topology: str, changes: dict[str, Any]) -> None:
+        seed = changes.pop("seed", SEED)
+        changes.setdefault("tpm", "model")
+        self.lab, self.session = make(plan(load(topology, **changes)), seed)
+        self.key = OneTimeKey()
+        leases = self.session.keeper.keep_leases(self.lab.lease_tick_s)
+        self.lab.world.spawn(None, "leases", leases)
+
+    def serve(self, message: RunCommand) -> CommandDone:
+        """As the supervisor of a lab does it; the answer is as the schema says."""
+        try:
+            done: CommandDone = self._run(lambda: carry_out(self.session, message, self.key))
+        except KeysteadError as error:
+            return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
+        answer = decode_answer(decode_command(message.command), done.answer)
+        document = msgspec.json.decode(msgspec.json.encode(document_of(answer)))
+        assert misfits(document, published(type(answer).__name__), api()) == []
+        return done
+
+    def wait(self, seconds: float) -> None:
+        """Let this many lab seconds pass."""
+        self._run(lambda: self.lab.sleep(seconds))
+
+    def _run(self, work: Callable[[], Any]) -> Any:
+        with no_loop():
+            return self.lab.run(work())
+
+    def close(self) -> None:
+        self.lab.loop.close()
+
+
+class Door(Remote):
+    """The command line's own way to a lab, with a simulated one at its end.
+
+    Within one connection a lab second passes before each further command, so that a command which
+    waits for something sees it happen. Before each, ``Stage.at_look`` is called with its number.
+    """
+
+    def __init__(self, stage: Stage, folder: LabFolder, vcenter: str, user: str) -> None:
+        super().__init__(folder, vcenter, user)
+        self._stage, self._name = stage, folder.name
+        self._looks = 0
+
+    async def __aenter__(self) -> Door:
+        self._lab()
+        self._client = self  # type: ignore[assignment]
+        return self
+
+    def _lab(self) -> SimulatedLab:
+        lab = self._stage.labs.get(self._name)
+        if lab is None:
+            raise KeysteadError("KS-LAB-001", f"there is no lab {self._name}")
+        return lab
+
+    async def _while_it_runs(self, work: Coroutine[Any, Any, A]) -> A:
+        return await work
+
+    async def follow(self, callback: Callable[[Any], None]) -> None:
+        """Progress is shown on terminals only."""
+
+    async def request(self, to: object, message: object, *, within_s: float) -> Any:
+        """In the place of the control broker."""
+        if isinstance(message, OpenFiles):
+            return FilesOpen(public_key=self._lab().key.public)
+        assert isinstance(message, RunCommand)
+        self._looks += 1
+        self._stage.at_look(self._looks)
+        if self._looks > 1:
+            self._lab().wait(1.0)
+        return self._lab().serve(message)
+
+    async def close(self) -> None:
+        """The lab stays."""
+
+
+class Stage:
+    """What one transcript is played on: its labs, its files, its names.
+
+    Lines with ``@`` are directions:
+
+    ``lab TOPOLOGY [CHANGE=VALUE ...]``  a new simulated lab, ``default`` unless ``name=`` is given
+    ``wait TIME``                        lab time that passes
+    ``call NAME OF``                     NAME in a command is what was shown as OF
+    ``file NAME TEXT``                   a file of one line
+    ``certificate NAME``                 NAME.pem and NAME.key
+    ``sign REQUEST CERTIFICATE``         what an authority issues for a signing request
+    ``type TEXT``                        standard input of the next command
+    ``look N COMMAND``                   while the next command looks for the Nth time;
+                                         ``interrupt`` in the place of a command ends it
+    """
+
+    def __init__(self, home: Path, here: Path) -> None:
+        self.home, self.here = home, here
+        self.labs: dict[str, SimulatedLab] = {}
+        self.names = Names()
+        self._looks: dict[int, str] = {}
+        self._typed = ""
+
+    def played(self, text: str) -> str:
+        """The whole transcript, as it is now."""
+        rows: list[str] = []
+        for line in read(text):
+            match line.kind:
+                case "$":
+                    rows += written(line, self._told(self._said(self.names.real(line.text))))
+                case "@":
+                    self._direct(line.text)
+                    rows += written(line)
+                case _:
+                    rows += written(line)
+        return "\n".join(rows).rstrip("\n") + "\n"
+
+    def lab_time(self) -> float:
+        """Virtual seconds of the first lab: what a command line's own clock shows here."""
+        return self.labs["default"].lab.monotonic()
+
+    def close(self) -> None:
+        for lab in self.labs.values():
+            lab.close()
+
+    # ---- directions ---------------------------------------------------------------------------
+
+    def _direct(self, text: str) -> None:
+        word, _, rest = text.partition(" ")
+        first, _, more = rest.partition(" ")
+        match word:
+            case "lab":
+                self._begin(*shlex.split(rest))
+            case "wait":
+                self.labs["default"].wait(duration("wait", rest))
+            case "call":
+                self.names.alias(first, more)
+            case "file":
+                (self.here / first).write_text(more + "\n")
+            case "certificate":
+                certificate(self.here, rest)
+            case "sign":
+                sign(self.here / first, self.here / more)
+            case "type":
+                self._typed = rest + "\n"
+            case "look":
+                self._looks[int(first)] = more
+            case _:
+                raise ValueError(f"@ {text}: there is no such direction")
+
+    def _begin(self, topology: str, *changes: str) -> None:
+        parts = (change.partition("=") for change in changes)
+        given = {name: yaml.safe_load(value) for name, _, value in parts}
+        name = given.pop("name", "default")
+        if name in self.labs:
+            self.labs.pop(name).close()
+        made = self.labs[name] = SimulatedLab(topology, given)
+        self.names.epoch = made.lab.loop.epoch
+
+    def at_look(self, number: int) -> None:
+        """What is to happen before a connection's ``number``-th command."""
+        line = self._looks.pop(number, None)
+        if line == "interrupt":
+            raise KeyboardInterrupt
+        if line is not None:
+            with no_loop():
+                done = self._run(self.names.real(line))
+            assert done.code == 0, (line, done)
+
+    # ---- commands -----------------------------------------------------------------------------
+
+    def _said(self, line: str) -> Said:
+        match shlex.split(line):
+            case ["keystead", *_, ">", file]:
+                said = self._run(line.rpartition(">")[0])
+                (self.here / file).write_text(said.out)
+                return replace(said, out="")
+            case ["keystead", *_]:
+                return self._run(line)
+            case ["cat", file]:
+                return _contents(Path(file))
+            case _:
+                raise ValueError(f"$ {line}: there is no such program here")
+
+    def _run(self, line: str) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        typed, self._typed = io.StringIO(self._typed), ""
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(sys, "stdin", typed)
+            try:
+                code = run(shlex.split(line)[1:])
+            except KeyboardInterrupt:  # as ``main`` tells it
+                code = 130
+                err.write("\nkeystead: interrupted\n")
+            except SystemExit as left:
+                code = int(left.code or 0)
+        said = Said(code, out.getvalue(), err.getvalue())
+        assert "KS-INT-" not in said.err, said.err
+        return said
+
+    def _told(self, said: Said) -> Said:
+        return Said(said.code, shortened(self._plain(said.out)), self._plain(said.err))
+
+    def _plain(self, text: str) -> str:
+        """Without this machine's folders; a column is as wide as what it has, so spaces go too."""
+        short = text.replace(str(self.here), "HERE").replace(str(self.home), "HOME")
+        return self.names.told(text if short == text else _PADDING.sub("  ", short))
+
+
+def shortened(out: str) -> str:
+    """A JSON document in as few lines as it has room in; it was printed with indents of two."""
+    if not out.startswith("{\n"):
+        return out
+    document = json.loads(out)
+    assert out == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return "\n".join(_rows(document, "", "", WIDTH)) + "\n"
+
+
+def _rows(value: Any, before: str, after: str, width: int) -> Iterator[str]:
+    line = before + json.dumps(value, ensure_ascii=False) + after
+    if len(line) <= width or not isinstance(value, dict | list) or not value:
+        yield line
+        return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield before + opening
+    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
+    row = ""
+    for number, (name, item) in enumerate(items, 1):
+        head = f"{json.dumps(name)}: " if isinstance(value, dict) else ""
+        own = list(_rows(item, head, "," if number < len(value) else "", width - 2))
+        if row and (len(own) > 1 or len(row) + 1 + len(own[0]) > width - 2):
+            yield f"  {row}"
+            row = ""
+        if len(own) > 1:
+            yield from (f"  {one}" for one in own)
+        else:
+            row = f"{row} {own[0]}" if row else own[0]
+    if row:
+        yield f"  {row}"
+    yield closing + after
+
+
+WIDTH = 110  # characters of a line of a document
+_PADDING = re.compile(r"(?<=\S) {3,}")
+
+
+def _contents(file: Path) -> Said:
+    try:
+        return Said(0, file.read_text())
+    except OSError as error:
+        return Said(1, "", f"cat: {file}: {error.strerror}")
