@@ -276,7 +276,7 @@ def test_each_client_of_a_key_server_has_a_scope_of_its_own() -> None:
     hosts = {who: scope for who, scope in vsan.items() if who.startswith("esxi-")}
     assert vsan["vcenter"] == "vcenter" and set(hosts.values()) == {"vcenter.cluster-a"}
     trusted = scopes_at("trusted")
-    services = [scope for who, scope in trusted.items() if who.startswith("kps")]
+    services = [scope for who, scope in trusted.items() if who.startswith("keyprovider")]
     assert services and set(services) == {""}
 
 

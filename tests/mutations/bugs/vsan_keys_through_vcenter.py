@@ -32,6 +32,14 @@ def _with_that_of_vsan(original: Any) -> Any:
     return keys_of
 
 
+def _that_too(original: Any) -> Any:
+    def is_granted(self: Inventory, cluster: ClusterName, key: Any) -> bool:
+        vsan = self.clusters[cluster].vsan
+        return original(self, cluster, key) or (vsan is not None and key == vsan.keys.kek)
+
+    return is_granted
+
+
 def _then_mounts(original: Any) -> Any:
     async def add_keys(host: Host, *args: Any) -> Any:
         results = await original(host, *args)
@@ -44,4 +52,5 @@ def _then_mounts(original: Any) -> Any:
 
 plant(keys, "_fetch", _asks_nobody)
 plant(Inventory, "keys_of", _with_that_of_vsan)
+plant(Inventory, "is_granted", _that_too)
 plant(crypto_manager, "add_keys", _then_mounts)
