@@ -9,9 +9,10 @@ A vCenter is put back as it was, and not told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from chaos.lab import Lab
+from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.terms import NodeName
 
@@ -64,8 +65,7 @@ async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup
         for node in nodes:
             await lab.disk(node, act, backup)
     finally:
-        for node in ran:
-            await lab.power_on(node)
+        await _started(lab, dict.fromkeys(ran))
 
 
 async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
@@ -82,11 +82,22 @@ async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
             await lab.disk(node, DiskAct.RESTORE, backup)
             restored.append(node)
     finally:
-        for node in nodes:
-            if node in restored:
-                await lab.power_on(node, {RESTORED_OPTION: backup})
-            elif node in ran:
-                await lab.power_on(node)
+        told = {RESTORED_OPTION: backup}
+        wanted = {node: told if node in restored else None for node in nodes}
+        await _started(lab, {n: how for n, how in wanted.items() if how or n in ran})
+
+
+async def _started(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]) -> None:
+    """Power them on with these options, one after another. One that cannot be had again keeps no
+    other off; the first error is raised when all have been tried."""
+    errors: list[ProductError] = []
+    for node, options in nodes.items():
+        try:
+            await lab.power_on(node, options)
+        except ProductError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 async def _stopped(lab: Lab, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:

@@ -155,6 +155,11 @@ class LabCore(OfBus, ABC):
         read. A file that does not answer holds up nobody but the one who wants it."""
 
     @abstractmethod
+    async def check_room(self, node: NodeName, *, to_copy: bool = False) -> None:
+        """See, before a node is stopped, that its machine has room to start it again, and for a
+        copy of its disk. ``SaveFailed`` when it has not."""
+
+    @abstractmethod
     async def kill(self, node: NodeName) -> None: ...
 
     @abstractmethod

@@ -69,10 +69,16 @@ class Privilege(StrEnum):
 
     CONFIGURE_HOST_CERTIFICATES = "TrustedAdmin.ConfigureHostCertificates"
     CONFIGURE_HOST_METADATA = "TrustedAdmin.ConfigureHostMetadata"
+    CONFIGURE_TOKEN_CONVERSION_POLICY = "TrustedAdmin.ConfigureTokenConversionPolicy"
     MANAGE_ATTESTING_SSO = "TrustedAdmin.ManageAttestingSSO"
     MANAGE_KMS_TRUST = "TrustedAdmin.ManageKMSTrust"
     MANAGE_TRUSTED_HOSTS = "TrustedAdmin.ManageTrustedHosts"
+    READ_ATTESTING_SSO = "TrustedAdmin.ReadAttestingSSO"
+    READ_KMS_TRUST = "TrustedAdmin.ReadKMSTrust"
+    READ_STS_INFO = "TrustedAdmin.ReadStsInfo"
     READ_TRUSTED_HOSTS = "TrustedAdmin.ReadTrustedHosts"
+    RETRIEVE_HOST_METADATA = "TrustedAdmin.RetrieveHostMetadata"
+    RETRIEVE_TPM_HOST_CERTIFICATES = "TrustedAdmin.RetrieveTPMHostCertificates"
 
     @property
     def group(self) -> str:

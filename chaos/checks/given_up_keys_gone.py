@@ -35,7 +35,7 @@ def given_up_keys_gone(records: Sequence[Record]) -> Finding:
         elif record.op == "staging":
             knobs = Settings.of(record.data.get("knobs", {}))
             wait_s = knobs.remediation_interval_s + SLACK_S
-        elif record.op == OP:
+        elif (record.type, record.op) == ("state", OP):
             due = {key for key, t in gone.items() if record.t - max(t, calm_since) >= wait_s}
             looked += len(due & set(record.data["asked"]))
             for place in ("cache", "store"):

@@ -22,7 +22,7 @@ def lock_given_back(records: Sequence[Record]) -> Finding:
         if record.op not in MOVES:
             continue
         started += record.type == "ok"
-        if "kept" in record.data:
+        if record.type == "info" and "kept" in record.data:
             kept.append(record)
     if kept:
         text = "; ".join(f"{r.node} runs nowhere: {r.data['kept']}" for r in kept[:5])

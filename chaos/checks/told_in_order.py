@@ -43,7 +43,8 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     """
     read = [r for r in records if r.type == "state" and r.op == "event_log"]
     if not read:
-        return Finding(CheckOutcome.UNKNOWN, "no VM was locked in this run")
+        text = "no VM was locked in this run, or vCenter's events were not read"
+        return Finding(CheckOutcome.UNKNOWN, text)
     taken = any(
         r.type in ("fault", "invoke") and (r.op or "").startswith(TAKES_PROVIDERS) for r in records
     )

@@ -65,6 +65,7 @@ def _vm(info: VmInfo, crypto: VmCryptoState | None, power: PowerState) -> dict[s
     return {
         "alarms": list(info.alarms),
         "marked": info.lock_event is not None,
+        "connection": info.connection.value,
         "crypto": None if crypto is None else crypto.value,
         "power": power.value,
     }

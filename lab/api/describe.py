@@ -49,6 +49,7 @@ from protocol.errors import ProductError
 from protocol.messages.host import (
     QueryVmConfig,
     VmConfigState,
+    VmSummary,
 )
 from protocol.messages.vcenter import (
     KmipServer,
@@ -91,6 +92,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         vcenter=await _vcenter(session),
         wanted_on=mine.wanted is PowerState.ON if mine else None,
         orphaned=listed is not None and own is not None and mine is None,
+        recorded=_other_key(listed, mine),
     )
     stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
     config = await _config(session, host, name)
@@ -115,6 +117,13 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         firmware=config.firmware if config else "",
         hardware=config.hardware if config else 0,
     )
+
+
+def _other_key(listed: VmInfo | None, mine: VmSummary | None) -> str:
+    """The key of the VM's home that vCenter has, when its host names another one; else empty."""
+    if listed is None or listed.key is None or mine is None or not mine.keys:
+        return ""
+    return "" if listed.key == mine.keys[0] else str(listed.key)
 
 
 async def host(session: Session, command: commands.DescribeHost) -> HostDescription:

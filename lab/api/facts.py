@@ -160,7 +160,8 @@ class HostFacts:
 class VmFacts:
     """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
     ``vcenter`` is the state of vCenter's machine; ``orphaned``: vCenter lists it on its host, which
-    answers and does not."""
+    answers and does not. ``recorded``: the key that vCenter has for its home, when its host names
+    another one."""
 
     vm: str
     power: str | None
@@ -168,3 +169,4 @@ class VmFacts:
     vcenter: str
     wanted_on: bool | None = None
     orphaned: bool = False
+    recorded: str = ""

@@ -46,6 +46,7 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
     """See ``HostReboot``."""
 
     async def again(node: NodeName) -> NodeStatus:
+        await session.lab.check_room(node)
         await session.lab.power_off(node, "stop")
         return await session.lab.power_on(node, {})
 

@@ -150,6 +150,8 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
 async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
     """See ``KmsBackup``."""
     servers = _servers(session, command.kms)
+    for server in servers:
+        await session.lab.check_room(server, to_copy=True)
     await backups.back_up(session.lab, servers, command.backup)
     return KeyBackup(backup=command.backup, kms=servers)
 
@@ -157,6 +159,8 @@ async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
 async def restore(session: Session, command: commands.KmsRestore) -> KeyBackup:
     """See ``KmsRestore``."""
     servers = _servers(session, command.kms)
+    for server in servers:
+        await session.lab.check_room(server, to_copy=True)
     await backups.restore(session.lab, servers, command.backup)
     return KeyBackup(backup=command.backup, kms=servers)
 

@@ -19,6 +19,8 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     if vm.orphaned:
         text = f"It is orphaned: {host.host} does not have it registered, as after an installation."
         found.append(Reason(text, "REG-01", f"keystead vm register {vm.vm} --host {host.host}"))
+    elif vm.recorded:
+        found.append(_other_key(vm, host))
     elif vm.crypto == "locked":
         found += of_keys(keys, vm.vcenter == "running", host)
     elif vm.crypto == "unlocked" and vm.power == "poweredOn":
@@ -28,9 +30,21 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
         if vm.wanted_on:
             text += " It ran before; unlocking powers nothing on."
         found.append(Reason(text, "LOCK-05", f"keystead vm on {vm.vm}"))
+        found += [not_granted(key) for key in keys if key.not_granted]
     elif vm.crypto is None:
         found.append(Reason("It is not encrypted: it needs no key.", "BOOT-01"))
     return [*found, *_vcenter(vm.vcenter, host)]
+
+
+def _other_key(vm: VmFacts, host: HostFacts) -> Reason:
+    """vCenter takes over what a host says of a VM's keys, unless they belong to others."""
+    return Reason(
+        f"{host.host} names another key for it than vCenter has on record, {vm.recorded}. vCenter "
+        "takes over what a host says of its VMs at its next look, unless the key belongs to "
+        "others: then it believes nothing of it, and an event says so.",
+        "C28",
+        f"keystead vm unlock {vm.vm}, which looks now and says what is wrong",
+    )
 
 
 def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:

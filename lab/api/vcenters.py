@@ -14,6 +14,7 @@ from protocol.terms import ProviderId
 
 async def backup(session: Session, command: commands.VcenterBackup) -> VcenterCopy:
     """See ``VcenterBackup``."""
+    await session.lab.check_room(session.vcenter, to_copy=True)
     await back_up(session.lab, (session.vcenter,), command.backup)
     return await _copy(session, command.backup)
 

@@ -112,7 +112,6 @@ def control_user(name: str, nkey: str) -> BrokerUser:
 
 def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) -> str:
     """The whole file. Spaces, quotes and newlines are kept: the parser trips over their lack."""
-    ports_dir = place.folder
     match kind:
         case BrokerKind.DATA:
             limits = _limits(SIZE_LIMIT, "8MB", "2s", "1s", 3)
@@ -123,8 +122,8 @@ def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) 
         f'server_name: "{place.server_name}"\n'
         'host: "127.0.0.1"\n'
         f"port: {place.port}\n"
-        f'ports_file_dir: "{ports_dir}"\n'
-        f'log_file: "{place.log}"\n'
+        f"ports_file_dir: {_quoted(str(place.folder))}\n"
+        f"log_file: {_quoted(str(place.log))}\n"
         f"logfile_size_limit: {_LOG_BYTES}\n"
         "logfile_max_num: 2\n"
         f"{limits}"
@@ -132,6 +131,16 @@ def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) 
         f"accounts {{\n{account('LAB', users)}  SYS: {{ }}\n}}\n"
         "system_account: SYS\n"
     )
+
+
+def _quoted(path: str) -> str:
+    """A path as a string of the configuration, whatever is in its name: a quote would end it."""
+    text = ""
+    for byte in path.encode("utf-8", "surrogateescape"):
+        character = chr(byte)
+        plain = character.isascii() and character.isprintable() and character not in '"\\'
+        text += character if plain else f"\\x{byte:02x}"
+    return f'"{text}"'
 
 
 def account(name: str, users: tuple[BrokerUser, ...]) -> str:

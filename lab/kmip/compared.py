@@ -5,8 +5,11 @@ not judged, but in a batch, whose items have to be as many. Values that only a r
 apart by kind:
 
 - a variable that has no value yet takes that of the answer, and must be the same from then on
-- dates, texts for people, the server's own identification and material of keys that a server
-  makes are there and of the right type
+- dates, texts for people, what a server says of itself, and bytes that follow from a key or an IV
+  that the server has drawn are there and of the right type; a later request that has the bytes of
+  the file is sent with those of the server
+- a variable that a request needs and no answer has named is the value of the field of that name in
+  an earlier answer: ``$DATA_0`` the first Data, ``$IV_COUNTER_NONCE`` the latest
 """
 
 from __future__ import annotations
@@ -27,11 +30,32 @@ OF_ANY_VALUE: Final = frozenset(
         Tag.VENDOR_IDENTIFICATION,
         Tag.SERVER_INFORMATION,
         Tag.LEASE_TIME,
+        Tag.RNG_PARAMETERS,
+        Tag.STREAMING_CAPABILITY,
+        Tag.ASYNCHRONOUS_CAPABILITY,
+        Tag.ATTESTATION_CAPABILITY,
+        Tag.BATCH_UNDO_CAPABILITY,
+        Tag.BATCH_CONTINUE_CAPABILITY,
+        Tag.UNWRAP_MODE,
+        Tag.DESTROY_ACTION,
+        Tag.SHREDDING_ALGORITHM,
+        Tag.RNG_MODE,
     }
 )
-"""Tags of values that are a server's own."""
+"""Tags of values that are a server's own; of several of the same tag one has to be there."""
 
-DRAWN: Final = frozenset({Tag.DIGEST_VALUE, Tag.KEY_MATERIAL, Tag.IV_COUNTER_NONCE})
+GENERATOR: Final = "Random Number Generator"
+"""The attribute that says what a server draws keys with; judged when the client brought it."""
+
+DRAWN: Final = frozenset(
+    {
+        Tag.AUTHENTICATED_ENCRYPTION_TAG,
+        Tag.DATA,
+        Tag.DIGEST_VALUE,
+        Tag.IV_COUNTER_NONCE,
+        Tag.KEY_MATERIAL,
+    }
+)
 """Tags of bytes that follow from what a server draws; judged when the client brought them."""
 
 UNORDERED: Final = frozenset(
@@ -48,6 +72,7 @@ UNORDERED: Final = frozenset(
 NEAR_S: Final = 60
 """Seconds by which a moment that the client has named may be passed."""
 
+_FIELDS: Final = {int(tag): tag.name for tag in Tag}
 _YEARS_S: Final = 2 * 366 * 86_400
 
 
@@ -60,9 +85,12 @@ class Known:
 
     def __init__(self) -> None:
         self.variables: dict[str, str] = {}
-        self._now, self._drawn = 0, False
+        self._now, self._drawn, self._decrypting = 0, False, False
         self._unbound: dict[str, str] = {}
         self._bytes: set[bytes] = set()
+        self._attributes: set[str] = set()
+        self._answered: dict[str, list[str]] = {}
+        self._in_place_of: dict[bytes, bytes] = {}
         self._dates: set[int] = set()
 
     def at(self, now: float) -> None:
@@ -79,9 +107,43 @@ class Known:
 
     def request(self, message: CaseMessage) -> Node:
         """The request with its variables; ``CaseError`` for one that no answer has given."""
-        node = message.node(self.variables)
+        for name in message.variables():
+            if name not in self.variables and (value := self._earlier(name)) is not None:
+                self.variables[name] = value
+        node = self._replaced(message.node(self.variables))
+        given = self._answered.get(Tag.DATA.name, [])
+        self._decrypting = any(
+            one.tag == Tag.DATA and one.value.hex() in given for one in _walk(node)
+        )
         self._sent(node)
         return node
+
+    def drawn(self, expected: Node, found: Node) -> None:
+        """The server has drawn these bytes in place of those in the file, which later requests
+        may name."""
+        self._in_place_of[expected.value] = found.value
+
+    def _replaced(self, node: Node) -> Node:
+        if node.type is Type.STRUCTURE:
+            return Node(node.tag, node.type, tuple([self._replaced(one) for one in node.items()]))
+        if node.type is Type.BYTE_STRING:
+            return Node(node.tag, node.type, self._in_place_of.get(node.value, node.value))
+        return node
+
+    def answered(self, answer: Node) -> None:
+        """Keep the byte strings of an answer for requests that name them by their fields."""
+        for child in answer.items():
+            self.answered(child)
+        if answer.type is Type.BYTE_STRING and answer.tag in _FIELDS:
+            self._answered.setdefault(_FIELDS[answer.tag], []).append(answer.value.hex())
+
+    def _earlier(self, variable: str) -> str | None:
+        """The value of the field that a variable is called after; ``_N`` is the one after N."""
+        if found := self._answered.get(variable):
+            return found[-1]
+        field, _, number = variable.rpartition("_")
+        found = self._answered.get(field, [])
+        return found[int(number)] if number.isdecimal() and int(number) < len(found) else None
 
     def expected(self, message: CaseMessage) -> Node:
         """The response with its variables, and marks where one has no value yet."""
@@ -89,7 +151,11 @@ class Known:
             if name not in self.variables:
                 self._unbound[name.encode().hex()] = name
         marks = {name: mark for mark, name in self._unbound.items()}
-        return message.node({**marks, **self.variables})
+        node = message.node({**marks, **self.variables})
+        self._drawn = self._drawn or any(
+            one.tag == Tag.IV_COUNTER_NONCE and one.value not in self._bytes for one in _walk(node)
+        )
+        return node
 
     def bind(self, expected: Node, found: Node) -> bool:
         """Give the variable that is expected its value; False when none is."""
@@ -102,8 +168,18 @@ class Known:
         return self.variables.setdefault(name, value) == value
 
     def is_drawn(self, node: Node) -> bool:
-        """Whether these bytes may follow from a key that the server has made."""
+        """Whether these bytes may follow from what the server has drawn.
+
+        The plaintext of what it has encrypted itself does not.
+        """
+        if node.tag == Tag.DATA and self._decrypting:
+            return False
         return self._drawn and node.value not in self._bytes
+
+    def is_own(self, node: Node) -> bool:
+        """Whether it is an attribute whose value is the server's own."""
+        name = node.items()[0].value if node.tag == Tag.ATTRIBUTE and node.items() else None
+        return name == GENERATOR and GENERATOR not in self._attributes
 
     def is_moment(self, node: Node) -> bool:
         """Whether the client has named this date, or it is meant from the present on.
@@ -119,8 +195,16 @@ class Known:
             self._bytes |= {node.value, hashlib.sha256(node.value).digest()}
         if node.type is Type.DATE_TIME:
             self._dates.add(node.value)
+        if node.tag == Tag.ATTRIBUTE and node.items():
+            self._attributes.add(node.items()[0].value)
         if node.tag == Tag.OPERATION and node.value in (Operation.CREATE, Operation.RE_KEY):
             self._drawn = True
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.items():
+        yield from _walk(child)
 
 
 def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
@@ -128,16 +212,19 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
     where = f"{where}/{tag_name(expected.tag)}" if where else tag_name(expected.tag)
     if expected.type is not found.type:
         raise Differs(f"{where}: {expected.type.label} is expected, {found.type.label} is there")
+    if expected.tag in OF_ANY_VALUE or known.is_own(expected):
+        return
     if expected.type is Type.STRUCTURE:
         _structure(expected, found, known, where)
-    elif expected.tag in OF_ANY_VALUE:
-        return
     elif expected.type is Type.DATE_TIME:
         if known.is_moment(expected) and abs(expected.value - found.value) > NEAR_S:
             raise Differs(f"{where}: another moment than the one that was named")
     elif expected.tag in DRAWN and known.is_drawn(expected):
-        if not known.bind(expected, found) and len(expected.value) != len(found.value):
+        if known.bind(expected, found):
+            return
+        if len(expected.value) != len(found.value):
             raise Differs(f"{where}: {len(expected.value)} bytes are expected")
+        known.drawn(expected, found)
     elif expected.value != found.value:
         if not known.bind(expected, found):
             raise Differs(f"{where}: {expected!r} is expected, {found!r} is there")
@@ -146,9 +233,11 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
 def _structure(expected: Node, found: Node, known: Known, where: str) -> None:
     if expected.tag == Tag.RESPONSE_MESSAGE:
         _same_number(expected.items(), found.items(), where)
-    left = list(_meant(found.items()))
+    left, taken = list(_meant(found.items())), set[int]()
     for child in _meant(expected.items()):
-        _take(child, left, known, where)
+        if child.tag not in OF_ANY_VALUE or child.tag not in taken:
+            _take(child, left, known, where)
+        taken.add(child.tag)
 
 
 def _same_number(expected: Sequence[Node], found: Sequence[Node], where: str) -> None:

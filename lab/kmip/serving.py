@@ -169,12 +169,14 @@ async def _identified(
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
     local = caller_at(server.service.config, server.node.name, local=True)
-    trusted = [(file, settings.role) for file in settings.trust]
+    trusted = [(file, settings.role, settings.scope) for file in settings.trust]
     if files.client is not None and not admission.all():
-        trusted.insert(0, (files.client, KmsRole.OWNER))
-    for file, role in trusted:
+        # With --trust, the scope is that of its clients only.
+        scope = DEFAULT_SCOPE if settings.trust else settings.scope
+        trusted.insert(0, (files.client, KmsRole.OWNER, scope))
+    for file, role, scope in trusted:
         [certificate, *_] = certificates.certificates(file)
-        await admission.trust(local, certificate, role, settings.scope)
+        await admission.trust(local, certificate, role, scope)
     for file in settings.revoke:
         [certificate, *_] = certificates.certificates(file)
         try:

@@ -34,7 +34,7 @@ from lab.processes.strikes import CONTROL_FLOOR_S
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, HoldNode, SetFirmware, TpmBackend
+from protocol.messages.agent import AddNode, DiskAct, HoldNode, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
@@ -366,6 +366,10 @@ class ProcessLab(LabFiles, LabGrowth):
         except TimeoutError:
             raise NotConnected(f"the process of {node} is down") from None
         return await self._tell(process, message, real_s)
+
+    async def check_room(self, node: NodeName, *, to_copy: bool = False) -> None:
+        act = DiskAct.ROOM_TO_COPY if to_copy else DiskAct.ROOM
+        await self.disk(node, act, "")
 
     def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
         return tapped(self.data.url, self.identities, hear, self.data.secured)

@@ -247,6 +247,9 @@ class SimLab(LabCore):
 
     # ---- what lies where, for scans -------------------------------------------------------------
 
+    async def check_room(self, node: NodeName, *, to_copy: bool = False) -> None:
+        """There is always room in memory."""
+
     async def named_file(self, path: str) -> bytes:
         return read_regular(path)
 

@@ -233,6 +233,66 @@ class SplitKeyMethod(Code):
     POLYNOMIAL_SHARING_GF2_8 = 4
 
 
+class RNGAlgorithm(Code):
+    """Kinds of random number generators (KMIP 1.4 section 9.1.3.2.60)."""
+
+    UNSPECIFIED = 1
+    FIPS186_2 = 2
+    DRBG = 3
+    NRBG = 4
+    ANSIX9_31 = (5, "ANSIX9_31")
+    ANSIX9_62 = (6, "ANSIX9_62")
+
+
+class DRBGAlgorithm(Code):
+    """Constructions of a deterministic generator."""
+
+    UNSPECIFIED = 1
+    DUAL_EC = (2, "Dual_EC")
+    HASH = 3
+    HMAC = 4
+    CTR = 5
+
+
+class FIPS186Variation(Code):
+    """Variations of the generators of FIPS 186-2."""
+
+    UNSPECIFIED = 1
+    GP_X_ORIGINAL = (2, "GPXOriginal")
+    GP_X_CHANGE_NOTICE = (3, "GPXChangeNotice")
+    X_ORIGINAL = 4
+    X_CHANGE_NOTICE = 5
+    K_ORIGINAL = (6, "KOriginal")
+    K_CHANGE_NOTICE = (7, "KChangeNotice")
+
+
+class RecommendedCurve(Code):
+    """Elliptic curves of FIPS 186."""
+
+    P_192 = 1
+    K_163 = 2
+    B_163 = 3
+    P_224 = 4
+    K_233 = 5
+    B_233 = 6
+    P_256 = 7
+    K_283 = 8
+    B_283 = 9
+    P_384 = 0xA
+    K_409 = 0xB
+    B_409 = 0xC
+    P_521 = 0xD
+    K_571 = 0xE
+    B_571 = 0xF
+
+
+class KeyWrapType(Code):
+    """Whether Get returns a key wrapped as it was registered."""
+
+    NOT_WRAPPED = 1
+    AS_REGISTERED = 2
+
+
 class CryptographicUsageMask(IntFlag):
     """What a key may be used for; a sum of bits on the wire."""
 

@@ -55,6 +55,10 @@ class CaseMessage:
         """The message with these values, given as XML has them; ``CaseError``."""
         return _node(self._element, "", variables)
 
+    def readable(self, variables: Mapping[str, str]) -> Node:
+        """The message without what cannot be read; 0 stands for an unknown word."""
+        return _node(self._element, "", variables, strict=False)
+
     def variables(self) -> tuple[str, ...]:
         """Names of variables in it, each once, in order."""
         found = [
@@ -95,28 +99,43 @@ def _exchanges(root: ElementTree.Element) -> Iterator[Exchange]:
         before = response.tail
 
 
-def _node(element: ElementTree.Element, attribute: str, variables: Mapping[str, str]) -> Node:
+def _node(
+    element: ElementTree.Element,
+    attribute: str,
+    variables: Mapping[str, str],
+    *,
+    strict: bool = True,
+) -> Node:
     """``attribute``: the name in front of it, when it is an Attribute Value."""
     tag, kind = _tag(element), _TYPES.get(element.get("type", "Structure"))
     if kind is None:
         raise CaseError(f"{element.tag}: {element.get('type')} is no type")
     if kind is Type.STRUCTURE:
-        return Node(tag, kind, tuple(_children(element, variables)))
+        return Node(tag, kind, tuple(_children(element, variables, strict)))
     text = _text(element, kind, variables)
     meaning = attribute.replace(" ", "").replace(".", "") if attribute else element.tag
     try:
         value = _value(text, kind, meaning)
     except ValueError:
         value = None
+    if value is None and kind is Type.ENUMERATION and not strict:
+        value = 0
     if value is None:
         raise CaseError(f"{element.tag}: {text!r} is no {kind.label} of {meaning}")
     return Node(tag, kind, value)
 
 
-def _children(element: ElementTree.Element, variables: Mapping[str, str]) -> Iterator[Node]:
+def _children(
+    element: ElementTree.Element, variables: Mapping[str, str], strict: bool
+) -> Iterator[Node]:
     name = ""
     for child in element:
-        yield _node(child, name if child.tag == "AttributeValue" else "", variables)
+        attribute = name if child.tag == "AttributeValue" else ""
+        try:
+            yield _node(child, attribute, variables, strict=strict)
+        except CaseError:
+            if strict:
+                raise
         name = " ".join(child.get("value", "").split()) if child.tag == "AttributeName" else name
 
 

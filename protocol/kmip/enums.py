@@ -274,6 +274,42 @@ class KeyValueLocationType(Code):
     URI = 2
 
 
+class UnwrapMode(Code):
+    """What a server does with keys that arrive wrapped."""
+
+    UNSPECIFIED = 1
+    PROCESSED = 2
+    NOT_PROCESSED = 3
+
+
+class DestroyAction(Code):
+    """What Destroy leaves."""
+
+    UNSPECIFIED = 1
+    KEY_MATERIAL_DELETED = 2
+    KEY_MATERIAL_SHREDDED = 3
+    META_DATA_DELETED = 4
+    META_DATA_SHREDDED = 5
+    DELETED = 6
+    SHREDDED = 7
+
+
+class ShreddingAlgorithm(Code):
+    """How a server shreds."""
+
+    UNSPECIFIED = 1
+    CRYPTOGRAPHIC = 2
+    UNSUPPORTED = 3
+
+
+class RNGMode(Code):
+    """Whether clients share a random number generator."""
+
+    UNSPECIFIED = 1
+    SHARED_INSTANTIATION = 2
+    NON_SHARED_INSTANTIATION = 3
+
+
 class StorageStatusMask(IntFlag):
     """Where Locate looks; a sum of bits on the wire."""
 

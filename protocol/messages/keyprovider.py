@@ -113,13 +113,15 @@ class QueryKeyProviderService(Request["KeyProviderServiceInfo"], frozen=True, kw
 
 
 class KeyProviderServiceInfo(Reply, frozen=True, kw_only=True):
-    """``certificate``: DER, the identity that key servers are to trust.
+    """``certificate``: DER, the identity that key servers are to trust over the bus.
+    ``client_certificate``: DER, what it shows KMIP servers; empty: none was made yet.
     ``trusted_ca``: see ``ServiceRecord``. ``group`` is empty until the service is configured."""
 
     service: NodeName
     certificate: bytes
     trusted_ca: tuple[bytes, ...]
     group: str
+    client_certificate: bytes = b""
 
 
 class GenerateServiceClientCert(Request["ServiceClientCert"], frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
         super().__init__(node, ports)
         self.host = Host(node, ports, config)
         self.ha = HaAgent(self.host)
+        self._was_opened = False  # a session, in this life
 
     async def start(self) -> None:
         """Boot, steps B0 to B7; B8 and B9 go on while the host serves."""
@@ -90,8 +91,15 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
 
     @serves(m.OpenSession)
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
-        """Step B8: vCenter takes command, and gets the host's view with the answer."""
+        """Step B8: vCenter takes command, and gets the host's view with the answer.
+
+        Of VMs that do not run here, other hosts may have changed the configuration while vCenter
+        did not reach this host. For the first session of a life the boot has just read them.
+        """
         self.node.record("session.opened", vcenter=peer.node)
+        if self._was_opened:
+            await registration.read_again(self.host)
+        self._was_opened = True
         return m.SessionOpened(summary=await self._view(peer))
 
     @serves(m.QueryHost)

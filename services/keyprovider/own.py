@@ -34,6 +34,11 @@ class OwnIdentity:
         """Read the file, if there is one; ``OSError`` when it is damaged."""
         self._own = await own_certificate.load(self._ports.disk, FILE)
 
+    @property
+    def certificate(self) -> bytes:
+        """The certificate (DER); empty when none was made yet."""
+        return b"" if self._own is None else self._own.certificate
+
     async def shown(self, *, renew: bool = False) -> OwnCertificate:
         """The certificate; made, durable on return, when there is none or another one is wanted.
         ``SaveFailed``."""

@@ -188,6 +188,7 @@ class KeyProviderService(Service):
             certificate=self.signer.certificate,
             trusted_ca=(self.signer.certificate,),
             group="" if self.configuration is None else self.configuration.group,
+            client_certificate=self.own.certificate,
         )
 
     @serves(m.GenerateServiceClientCert)

@@ -229,12 +229,14 @@ class Agent:
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:
-        """Keep, put back or drop a copy of a node's disk, or wipe the disk.
+        """Keep, put back or drop a copy of a node's disk, or wipe the disk; or see whether there is
+        room (``SaveFailed``).
 
         ``InvalidState`` unless the node is off, ``NotFound`` when there is no copy of that label.
         """
         machine = self.machine(message.node)
-        if machine.state is not NodeRunState.OFF:
+        looks = message.act in (DiskAct.ROOM, DiskAct.ROOM_TO_COPY)
+        if not looks and machine.state is not NodeRunState.OFF:
             raise InvalidState(f"{message.node} is {machine.state.value}; its disk is in use")
         store = self._world.store(message.node)
         try:
@@ -249,6 +251,8 @@ class Agent:
                     await store.drop(message.label)
                 case DiskAct.WIPE:
                     await store.wipe()
+                case DiskAct.ROOM | DiskAct.ROOM_TO_COPY:
+                    await store.room(to_copy=message.act is DiskAct.ROOM_TO_COPY)
         except KeyError:
             raise NotFound(f"{message.node} has no disk copy {message.label!r}") from None
         return Done()

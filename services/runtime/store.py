@@ -108,6 +108,11 @@ class Store(Protocol):
         """Leave an empty disk, both images of it; copies stay. The node must be off."""
         ...
 
+    async def room(self, *, to_copy: bool) -> None:
+        """See that there is room for the next life to begin, and for a copy of everything; the node
+        may be on. ``OSError`` when there is not."""
+        ...
+
     def images(self) -> Iterator[tuple[str, bytes]]:
         """(path, bytes) of everything at rest, in a fixed order: ``written/...``,
         ``synced/...``, ``databases/...``. Copies kept by ``save`` are not part of it."""

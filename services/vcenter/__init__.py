@@ -26,6 +26,7 @@
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``certificate_ends``  which certificates of KMIP are near their end
+- ``integrity``    whether what is kept encrypted opens, at each start
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``cluster_events``  those of vSphere HA and DRS
 - ``placement``    the host on which the next VM is made, or started by DRS
@@ -44,7 +45,8 @@ reason), ``keys.pushed`` (host, provider, count, refused), ``keys.not_granted`` 
 ``ha.not_configured`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
-``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
+``vm.unlocked`` (vm, host, event, keys), ``vm.keys_learned`` (vm, host, old, new),
+``provider.contact`` (provider, server, reachable),
 ``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
 (reason), ``vm.untidy`` / ``vm.relocation_open`` / ``vm.move_open`` (vm, reason).
 """

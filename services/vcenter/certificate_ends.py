@@ -1,27 +1,68 @@
-"""Which certificates between vCenter and the KMIP servers of a provider are near their end.
+"""Which certificates between KMIP servers and who asks them are near their end (STD-07).
 
-STD-07: they are those that vCenter keeps: the one that it shows, and those that it trusts.
+Of a standard provider they are what vCenter shows its servers, and what it trusts of theirs. Of a
+trusted provider they are between Key Provider Services and its servers: the vCenter of the Trust
+Authority tells of those.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from protocol.crypto import certificates
+from protocol.terms import NodeName, ProviderId
 from services.vcenter.events import Draft, certificate_ends
-from services.vcenter.tables import ProviderRow
+from services.vcenter.tables import AuthorityRow, ProviderRow
+
+DAY_S: Final = 86_400.0
+
+
+class _Certificate(NamedTuple):
+    """``der`` is shown by ``client``; empty: by a server."""
+
+    der: bytes
+    provider: ProviderId
+    client: str = ""
 
 
 def near_their_end(row: ProviderRow, until: float) -> dict[str, Draft]:
-    """The events for those that end by ``until`` (Unix seconds) and of which none has told, by the
-    SHA-256 of the certificate in hex."""
-    client = () if row.client is None else row.client.chain[:1]
+    """The events for those of a standard provider that end by ``until`` (Unix seconds) and of which
+    none has told, by the SHA-256 of the certificate in hex."""
+    own = () if row.client is None else row.client.chain[:1]
+    found = [_Certificate(der, row.name, "vCenter") for der in own]
+    found += [_Certificate(der, row.name) for der in row.trusted if der not in own]
+    return _near(found, row.ending, until, behind_services=False)
+
+
+def near_their_end_behind_services(
+    row: AuthorityRow, shown: Mapping[NodeName, bytes], until: float
+) -> dict[str, Draft]:
+    """The same of the trusted providers of a Trust Authority; ``shown`` is what each Key Provider
+    Service shows KMIP servers (DER)."""
+    found = []
+    for provider in row.providers:
+        servers = [one for one in provider.servers if one.address]
+        if servers:
+            found += [_Certificate(der, provider.provider, node) for node, der in shown.items()]
+        found += [_Certificate(der, provider.provider) for s in servers for der in s.certificates]
+    return _near(found, row.ending, until, behind_services=True)
+
+
+def _near(
+    shown: Iterable[_Certificate], told: Collection[str], until: float, *, behind_services: bool
+) -> dict[str, Draft]:
     found: dict[str, Draft] = {}
-    for certificate in (*client, *row.trusted):
-        digest = hashlib.sha256(certificate).hexdigest()
-        _, end = certificates.validity(certificate)
-        if end <= until and digest not in row.ending:
-            who = certificates.common_name(certificate)
-            of_client = certificate in client
-            found[digest] = certificate_ends(row.name, who, end, of_client=of_client)
+    for one in shown:
+        digest = hashlib.sha256(one.der).hexdigest()
+        _, end = certificates.validity(one.der)
+        if end <= until and digest not in told and digest not in found:
+            found[digest] = certificate_ends(
+                one.provider,
+                certificates.common_name(one.der),
+                end,
+                client=one.client,
+                behind_services=behind_services,
+            )
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -236,16 +236,31 @@ def unreachable(provider: ProviderId, server: str, why: str) -> Draft:
     return Draft(event=EventTypeId.KMS_UNREACHABLE, text=text, provider=provider)
 
 
-def certificate_ends(provider: ProviderId, who: str, end: float, *, of_client: bool) -> Draft:
-    """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds."""
-    event = EventTypeId.KMS_SERVER_CERT_EXPIRATION
-    shown = f"of {who}, a server of key provider {provider},"
-    if of_client:
-        event = EventTypeId.KMS_CLIENT_CERT_EXPIRATION
-        shown = f"that vCenter shows the servers of key provider {provider}"
+def certificate_ends(
+    provider: ProviderId, who: str, end: float, *, client: str, behind_services: bool
+) -> Draft:
+    """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds. ``client``:
+    who shows it to the servers, empty for a server's own; ``behind_services``: of a trusted
+    provider."""
+    ids = _ENDS_BEHIND_SERVICES if behind_services else _ENDS
+    of_whom = (
+        f"that {client} shows the servers of key provider {provider}"
+        if client
+        else f"of {who}, a server of key provider {provider},"
+    )
     until = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
-    text = f"The certificate {shown} is good until {until}"
-    return Draft(event=event, text=text, provider=provider)
+    text = f"The certificate {of_whom} is good until {until}"
+    return Draft(event=ids[bool(client)], text=text, provider=provider)
+
+
+_ENDS: Final = {
+    False: EventTypeId.KMS_SERVER_CERT_EXPIRATION,
+    True: EventTypeId.KMS_CLIENT_CERT_EXPIRATION,
+}
+_ENDS_BEHIND_SERVICES: Final = {
+    False: EventTypeId.TA_KMS_SERVER_CERT_EXPIRATION,
+    True: EventTypeId.TA_KMS_CLIENT_CERT_EXPIRATION,
+}
 
 
 def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> Draft:

@@ -6,13 +6,11 @@ Only providers whose health comes from key servers are asked; see ``providers.ca
 
 from __future__ import annotations
 
-from typing import Final
-
 from protocol.errors import ProductError, SaveFailed
 from protocol.terms import ProviderId
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
-from services.vcenter.certificate_ends import near_their_end
+from services.vcenter.certificate_ends import DAY_S, near_their_end
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.key_watch import look_at_keys
@@ -21,8 +19,6 @@ from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ProviderRow
 from services.vcenter.ticker import Ticker
-
-DAY_S: Final = 86_400.0
 
 
 class HealthChecks:

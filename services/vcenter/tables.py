@@ -321,7 +321,8 @@ class RelocationRow(Row, frozen=True, kw_only=True):
 class AuthorityRow(Row, frozen=True, kw_only=True):
     """A Trust Authority at its own vCenter: what all its services are to have (HLT-01).
 
-    There is one; its ``name`` is ``authority``. ``revision`` counts the changes.
+    There is one; its ``name`` is ``authority``. ``revision`` counts the changes. ``ending``: as of
+    ``ProviderRow``, of certificates between Key Provider Services and KMIP servers.
     """
 
     name: str
@@ -337,6 +338,7 @@ class AuthorityRow(Row, frozen=True, kw_only=True):
     settings: TpmSettings = TpmSettings()
     providers: tuple[TrustedKeyProvider, ...] = ()
     issuers: tuple[AcceptedAttestationService, ...] = ()
+    ending: tuple[str, ...] = ()
 
 
 class TrustRow(Row, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from protocol.errors import AlreadyExists, InvalidState, NotFound
+from protocol.errors import AlreadyExists, InvalidState, NotFound, SaveFailed
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.releases import Feature, check
 from protocol.terms import (
@@ -36,6 +36,7 @@ from services.vcenter.hosts.reconciliation import Reconciliation
 from services.vcenter.hosts.remediation import Remediation
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.sharing import KeySharing
+from services.vcenter.integrity import integrity_check
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
@@ -121,6 +122,7 @@ class VCenter:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         await self.inventory.load()
         await self._symkey.start()
+        await self._check_integrity()
         await self.trust.start()
         for name, row in self.inventory.hosts.items():
             session = self.sessions.add(name)
@@ -137,6 +139,14 @@ class VCenter:
         self._trust_watch.start()
         self._reminders.start()
         self.moves.start()
+
+    async def _check_integrity(self) -> None:
+        found = integrity_check(self.inventory.providers.values(), self.providers)
+        if found:
+            try:
+                await self.inventory.commit(events=found)
+            except SaveFailed as error:  # a full disk keeps no vCenter from its work
+                self.node.record("inventory.save_failed", level="warning", reason=str(error))
 
     def providers_changed(self) -> None:
         """Hosts with encrypted vSAN get the KMS profile as it is now."""

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from protocol.events import EventTypeId as Id
+from protocol.messages.keyprovider import GenerateServiceClientCert
 from protocol.messages.kms import QueryIdentities, RenewServerCertificate
 from protocol.messages.vcenter import ListEvents, VcEvent
 from protocol.messages.vcenter.kmip import (
@@ -90,5 +91,63 @@ def test_what_a_key_server_shows_is_what_it_shows_after_a_restart() -> None:
         world.run(world.lab.power_off(KMS, "crash"))
         world.run(world.lab.power_on(KMS))
         assert world.run(ask(QueryIdentities())).certificate == shown
+    finally:
+        world.close()
+
+
+# ---- behind Key Provider Services ------------------------------------------------------------
+
+TA: Final = NodeName("ta-vcenter")
+TRUSTED: Final = ProviderId("trusted-provider")
+BEHIND_SERVICES: Final = {
+    Id.TA_KMS_CLIENT_CERT_EXPIRATION,
+    Id.TA_KMS_SERVER_CERT_EXPIRATION,
+}
+
+
+def told_by_authority(world: World) -> list[VcEvent]:
+    world.run(world.lab.sleep(2 * LOOKED_S))
+    events = world.run(world.lab.ask(TA, ListEvents())).events
+    return [one for one in events if one.event in BEHIND_SERVICES]
+
+
+def trusted_lab(door: str, **knobs: int) -> World:
+    return World(use="trusted", hosts=1, vms=0, kms={"door": door}, knobs=knobs)
+
+
+def test_certificates_between_services_and_key_servers_are_told_of_once_each() -> None:
+    """By the vCenter of the Trust Authority, which has them trusted (step 10)."""
+    world = trusted_lab("kmip", kmip_certificate_days=14)
+    try:
+        found = told_by_authority(world)
+        texts = [one.text.partition(" is good until ")[0] for one in found]
+        assert sorted(texts) == [
+            "The certificate of kms, a server of key provider trusted-provider,",
+            "The certificate that keyprovider-1 shows the servers of key provider trusted-provider",
+            "The certificate that keyprovider-2 shows the servers of key provider trusted-provider",
+        ]
+        assert {one.event for one in found} == BEHIND_SERVICES
+        assert {one.provider for one in found} == {TRUSTED}
+        world.run(world.lab.power_off(TA, "crash"))
+        world.run(world.lab.power_on(TA))
+        assert told_by_authority(world) == found
+        ask = world.lab.ask
+        world.run(ask(NodeName("keyprovider-1"), GenerateServiceClientCert(renew=True)))
+        again = told_by_authority(world)
+        assert again[: len(found)] == found and len(again) == len(found) + 1
+        assert again[-1].event == Id.TA_KMS_CLIENT_CERT_EXPIRATION
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize(
+    ("door", "days", "warning"), [("kmip", 31, 30), ("kmip", 14, 0), ("bus", 14, 30)]
+)
+def test_nothing_is_told_of_a_certificate_that_is_good_for_longer_or_not_used(
+    door: str, days: int, warning: int
+) -> None:
+    world = trusted_lab(door, kmip_certificate_days=days, kms_certificate_warning_days=warning)
+    try:
+        assert told_by_authority(world) == []
     finally:
         world.close()

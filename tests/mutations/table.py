@@ -162,6 +162,11 @@ KILLED = (
         "exit_code=0",
     ),
     Killed(
+        "newer_keys_not_learned",
+        f"{_VC}/test_newer_keys.py::test_it_is_recorded_and_locks_the_vm",
+        "LOCKED",
+    ),
+    Killed(
         "invalid_vm_cloned",
         f"{_VC}/test_invalid_vms.py::test_no_other_task_is_done_on_it[CloneVm]",
         "isinstance(error, InvalidVmState)",

@@ -105,19 +105,22 @@ class Providers(Availability):
             self._inventories[backup] = {name: vm.keys for name, vm in self.vms.items()}
 
     def vcenter_restored(self, record: Record) -> None:
-        """It knows what it knew, and has hosts brought to that (NKP-15). Of a VM that it does not
-        know as it is, it brings no key."""
+        """It knows what it knew, and has hosts brought to that (NKP-15). A VM's keys it learns from
+        the VM's host, and brings those that it was not given before somebody unlocks it (C28)."""
         backup = str(self.began_with(record).get("backup", ""))
         self.default_is_open = True
-        self.realms.first.listings.put_back(backup, record.t, surely=record.type == "ok")
+        done = record.type == "ok"
+        self.realms.first.listings.put_back(backup, record.t, surely=done)
         known = self._inventories.get(backup, {})
-        for name, vm in list(self.vms.items()):
-            if known.get(name) != vm.keys and self._is_brought(vm):
-                self._give_up(name)
+        given = {key for keys in known.values() for key in keys}
+        for name, vm in self.vms.items():
+            for key in self._brought(vm) - {*known.get(name, ())}:
+                self.not_granted[key] = YES if done and key not in given else OPEN
 
-    def _is_brought(self, vm: VmFacts) -> bool:
-        """Whether a key of it is not derived where it is needed."""
-        return any(key.partition("/")[0] not in self.realms.first.ways.natives for key in vm.keys)
+    def _brought(self, vm: VmFacts) -> set[str]:
+        """Those of its keys that vCenter brings from key servers."""
+        servers = self.realms.first.ways.servers
+        return {key for key in vm.keys if key.partition("/")[0] in servers}
 
     def vcenter_rebuilt(self, record: Record) -> None:
         """It knows nobody: no provider, and no host that it could tell of that."""
@@ -127,10 +130,8 @@ class Providers(Availability):
             self.realms.at(host).ways.led[host] = NO if done else OPEN
         if record.type != "invoke":
             self.realms.first.listings.forget(record.t, surely=done)
-        servers = self.realms.first.ways.servers
         for vm in self.vms.values():
-            of_servers = (key for key in vm.keys if key.partition("/")[0] in servers)
-            self.not_granted |= dict.fromkeys(of_servers, YES if done else OPEN)
+            self.not_granted |= dict.fromkeys(self._brought(vm), YES if done else OPEN)
 
     def led(self, record: Record) -> None:
         """A host is added, disconnected or reconnected."""

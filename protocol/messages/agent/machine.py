@@ -117,17 +117,21 @@ class SkewClock(Request[Done], frozen=True, kw_only=True):
 
 
 class DiskAct(StrEnum):
-    """Make the copy of a disk under a label, put it or its databases back, drop it; wipe a disk."""
+    """Make the copy of a disk under a label, put it or its databases back, drop it; wipe a disk. Or
+    see whether its machine has room: to start from it, and to make a copy of it too."""
 
     SAVE = "save"
     RESTORE = "restore"
     RESTORE_DATABASES = "restore-databases"
     DROP = "drop"
     WIPE = "wipe"
+    ROOM = "room"
+    ROOM_TO_COPY = "room-to-copy"
 
 
 class DiskAction(Request[Done], frozen=True, kw_only=True):
-    """Keep or put back a copy of a node's disk under a label, or wipe it; the node must be off."""
+    """Keep or put back a copy of a node's disk under a label, or wipe it; the node must be off. It
+    may be on while it is seen whether there is room."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName

@@ -72,6 +72,22 @@ async def _read_files(host: Host, vm: RegisteredVm) -> bool:
     return there
 
 
+async def read_again(host: Host) -> None:
+    """Read the configuration of each VM that does not run here, as it is on the datastore now.
+
+    What cannot be read now, or is being changed by this host meanwhile, stays as it is known.
+    """
+    for vm in [vm for vm in host.vms.values() if vm.guest is None]:
+        before = vm.config
+        try:
+            config = await read_config(host.datastore, vm.name)
+        except ProductError as error:
+            host.node.record("vm.unreadable", level="warning", vm=vm.name, reason=str(error))
+            continue
+        if vm.guest is None and vm.config is before and config != before:
+            vm.config, vm.problem = config, ""
+
+
 async def wanted_power(host: Host, name: VmName) -> PowerState:
     """The last accepted power command; off, and said so, when it cannot be known."""
     power = await read_power(host.datastore, name)

@@ -2,10 +2,15 @@
 
 A number that went back would repeat a life: others would take the node for one that is long
 dead, and not hear it. So each file holds a check of its number, and the higher one counts.
+
+A node whose machine has no room left boots all the same: the number goes into the room that the
+one before it has.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from pathlib import Path
 from typing import Final
@@ -14,6 +19,7 @@ from protocol.errors import InvalidState
 from services.runtime.real.files import replace_file
 
 _FILES: Final = ("boots", "boots.twin")
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_boots(home: Path) -> int:
@@ -38,14 +44,30 @@ def write_boots(home: Path, boot: int) -> None:
     Raises ``OSError`` when it could be kept nowhere.
     """
     digits = str(boot).encode()
+    line = b"%b %08x\n" % (digits, zlib.crc32(digits))
     damaged: list[IsADirectoryError] = []
     for name in _FILES:
         try:
-            replace_file(home / name, b"%b %08x\n" % (digits, zlib.crc32(digits)), durable=False)
+            replace_file(home / name, line, durable=False)
         except IsADirectoryError as error:
             damaged.append(error)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _overwrite(home / name, line)
     if len(damaged) == len(_FILES):
         raise damaged[0]
+
+
+def _overwrite(path: Path, line: bytes) -> None:
+    """Put it where the line before it stands. A kill in the middle damages this file alone: the
+    other one has its number already, or still the one before, whose life is the last that began."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, line, 0)
+        os.ftruncate(descriptor, len(line))
+    finally:
+        os.close(descriptor)
 
 
 def _number(path: Path) -> int | None:

@@ -36,6 +36,8 @@ from services.runtime.store import (
 T = TypeVar("T")
 
 DATABASES = "databases"
+START_ROOM = 1 << 20
+"""Bytes that have to be free where a node shall start: its databases have logs, its log grows."""
 
 
 class LabStore(Switches, Store):
@@ -156,10 +158,38 @@ class LabStore(Switches, Store):
         kept = self.folder / "copies" / plain(label)
         await self.run(lambda: work(kept))
 
-    def _save(self, kept: Path) -> None:
+    async def room(self, *, to_copy: bool) -> None:
+        self.admit("room", grows=True)
+        await self.run(lambda: self._room(to_copy))
+
+    def _room(self, to_copy: bool) -> None:
+        if to_copy:
+            trees = [self.folder / name for name in (*TREES, DATABASES)]
+            files = [path for tree in trees for path in tree.rglob("*")]
+            needed = START_ROOM + sum(path.lstat().st_size for path in files)
+            if shutil.disk_usage(self.folder).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        trial = self.folder / "room"
+        descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, START_ROOM)
+        finally:
+            os.close(descriptor)
+            trial.unlink()
+
+    def _cloned(self, source: Path) -> Path:
+        """A copy that is not in its place yet; nothing of it is left when there is no room."""
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
-        _clone(self.folder, unfinished)
+        try:
+            _clone(source, unfinished)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        return unfinished
+
+    def _save(self, kept: Path) -> None:
+        unfinished = self._cloned(self.folder)
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(0o700, exist_ok=True)
         os.rename(unfinished, kept)
@@ -167,9 +197,7 @@ class LabStore(Switches, Store):
     def _restore(self, kept: Path, names: Sequence[str]) -> None:
         if not kept.is_dir():
             raise KeyError(kept.name)
-        unfinished = self.folder / "copying"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        _clone(kept, unfinished)
+        unfinished = self._cloned(kept)
         for name in names:
             shutil.rmtree(self.folder / name)
             os.rename(unfinished / name, self.folder / name)

@@ -103,6 +103,9 @@ class SimStore(Switches, Store):
         self._off()
         self._copies.pop(plain(label), None)
 
+    async def room(self, *, to_copy: bool) -> None:
+        self.admit("room", grows=True)
+
     async def wipe(self) -> None:
         self._off()
         self.close()

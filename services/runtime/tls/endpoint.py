@@ -21,6 +21,9 @@ from protocol.errors import Disconnected, InvalidArgument, ProductError, TlsFail
 from services.runtime.streams import TlsIdentity
 
 _RECORD: Final = 16_384  # a TLS record has no more plain bytes
+_SUITES: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL"
+"""Of TLS 1.2, at a server: with forward secrecy, and no CBC. A client takes what is left to it by a
+server that somebody else runs."""
 _LATEST: Final = 253_402_300_799  # Unix seconds of the end of the year 9999
 _library = Binding().lib
 _read, _write, _give = _library.SSL_read, _library.SSL_write, _library.BIO_write
@@ -63,6 +66,8 @@ class Credentials:
         """A context for one second: a store of certificates is given its time once only."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        if self.server:
+            context.set_cipher_list(_SUITES)
         # A session that is taken up again would not judge the certificate again.
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -6,6 +6,8 @@
                mode (HEM-01), new keys for a clone (CLN-01), fetching the keys of a VM that is
                registered (REG-01), the home of a VM without its virtual TPM (VTPM-03)
 
+``of_item``    and these, by the kind of item of a Trust Authority that it is about
+
 ``on_invalid_vm``  it may be given about a VM that is locked and invalid, as no other task (LOCK-02)
 
 A question that changes nothing is in the table when it needs more than to be a user.
@@ -13,7 +15,7 @@ A question that changes nothing is in the table when it needs more than to be a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.vcenter import kmip, vsan
 from protocol.terms import VmName
+from protocol.trust import TrustItem
 from services.vcenter.tables import VmRow
 
 
@@ -33,6 +36,39 @@ class Needs:
     encrypted: tuple[P, ...] = ()
     on_the_way: tuple[P, ...] = ()
     on_invalid_vm: bool = False
+    of_item: Callable[[Any], tuple[P, ...]] | None = None
+
+
+_ITEMS: Final[Mapping[TrustItem, P]] = {
+    TrustItem.PRINCIPAL: P.MANAGE_ATTESTING_SSO,
+    TrustItem.CA_CERTIFICATE: P.CONFIGURE_HOST_CERTIFICATES,
+    TrustItem.ENDORSEMENT_KEY: P.CONFIGURE_HOST_CERTIFICATES,
+    TrustItem.BASE_IMAGE: P.CONFIGURE_HOST_METADATA,
+    TrustItem.PROVIDER: P.MANAGE_KMS_TRUST,
+}
+_READ_ALL_ITEMS: Final = (
+    P.READ_TRUSTED_HOSTS,
+    P.READ_ATTESTING_SSO,
+    P.RETRIEVE_TPM_HOST_CERTIFICATES,
+    P.RETRIEVE_HOST_METADATA,
+    P.READ_KMS_TRUST,
+)
+
+
+def _imported(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
+    """By what it holds; those of all kinds when that is nothing, which is refused anyway."""
+    held = {
+        TrustItem.PRINCIPAL: message.principal,
+        TrustItem.CA_CERTIFICATE: message.ca_certificate,
+        TrustItem.ENDORSEMENT_KEY: message.endorsement_key,
+        TrustItem.BASE_IMAGE: message.base_image,
+    }
+    kinds = [kind for kind, item in held.items() if item is not None] or list(held)
+    return tuple(dict.fromkeys(_ITEMS[kind] for kind in kinds))
+
+
+def _removed(message: m.RemoveFromTrustAuthority) -> tuple[P, ...]:
+    return (_ITEMS[message.kind],)
 
 
 _VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS, P.MANAGE_KEYS)
@@ -120,11 +156,14 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     # Trust Authority: for members of TrustedAdmins (TA-04)
     m.SetTrustedAdmin: Needs((P.MODIFY_PERMISSIONS,)),
     m.EnableTrustAuthority: Needs((P.MANAGE_TRUSTED_HOSTS,)),
-    m.ImportToTrustAuthority: Needs((P.CONFIGURE_HOST_METADATA, P.CONFIGURE_HOST_CERTIFICATES)),
+    m.ImportToTrustAuthority: Needs((), of_item=_imported),
     m.SetTpmSettings: Needs((P.CONFIGURE_HOST_CERTIFICATES,)),
     m.CreateTrustedKeyProvider: Needs((P.MANAGE_KMS_TRUST,)),
-    m.TrustKeyServers: Needs((P.MANAGE_KMS_TRUST,)),
-    m.RemoveFromTrustAuthority: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    m.TrustKeyServers: Needs((P.READ_KMS_TRUST, P.MANAGE_KMS_TRUST)),
+    m.RemoveFromTrustAuthority: Needs((), of_item=_removed),
+    m.QueryTrustAuthority: Needs(_READ_ALL_ITEMS),
+    m.QueryTrustedClusters: Needs((P.READ_TRUSTED_HOSTS,)),
+    m.ExportPrincipal: Needs((P.READ_STS_INFO,)),
     m.ExportServicesInformation: Needs((P.READ_TRUSTED_HOSTS,)),
     m.RenewStsCertificate: Needs((P.MANAGE_ATTESTING_SSO,)),
     m.ImportServicesInformation: Needs((P.MANAGE_TRUSTED_HOSTS,)),
@@ -142,9 +181,9 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
 def needed(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
     """What has to be there before the task begins. ``KeyError`` for one that is not listed."""
     needs = NEEDS[type(message)]
-    if needs.encrypted and _is_encrypted(message, vms):
-        return (*needs.always, *needs.encrypted)
-    return needs.always
+    of_item = () if needs.of_item is None else needs.of_item(message)
+    encrypted = needs.encrypted if needs.encrypted and _is_encrypted(message, vms) else ()
+    return (*needs.always, *encrypted, *of_item)
 
 
 def vm_of(message: Request[Any]) -> VmName | None:

@@ -2,8 +2,13 @@
 
 A VM the inventory does not know is taken in: it was made on the host, or by a task of an
 earlier life of vCenter that did not come to its end. On which host a VM is that several hosts
-list, is decided in ``whereabouts``. Keys are taken over once and never changed because of a
-report, which may be older than a task that just ended; but for a VM whose keys are being changed.
+list, is decided in ``whereabouts``.
+
+Which keys a VM needs stands in its configuration on the datastore, and its host reports that
+(ADR 80). A report that differs from the inventory is right: a task that changes a VM's keys
+commands the VM's host, and no report is believed that a command may have overtaken
+(``HostView``). The inventory may be old because it was restored from a backup, or because the
+configuration was changed at the host itself.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
 from services.vcenter.grants import ended
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
-from services.vcenter.removals import released
+from services.vcenter.removals import released, used_again
 from services.vcenter.tables import HostRow, VmRow
 
 
@@ -47,17 +52,33 @@ def edits_of_report(
         elif place.host == host:
             if row.power is not vm.power:
                 edits.append(change_vm(vm.vm, power=vm.power))
-            if vm.keys != row.keys and (row.recrypting or not row.keys):
-                edits.append(change_vm(vm.vm, keys=vm.keys, recrypting=False))
-                there = [name for name, other in hosts.items() if other.cluster == row.cluster]
-                gone = [key for key in row.keys if key not in vm.keys]
-                edits += (*released(gone, there), *ended(vm.vm, gone))
+            if vm.keys != row.keys and not is_unreadable(vm):
+                edits += _keys_of(row, vm, hosts)
             if vm.vtpm is True and not row.vtpm:
                 edits.append(change_vm(vm.vm, vtpm=True))
             copies = copies_of(vm)
             if copies != {name: getattr(row, name) for name in copies}:
                 edits.append(change_vm(vm.vm, **copies))
     return edits
+
+
+def _keys_of(row: VmRow, vm: VmSummary, hosts: Mapping[NodeName, HostRow]) -> tuple[Edit, ...]:
+    """Take over the keys that a VM is under.
+
+    The keys it was under leave the hosts if a task was changing them. A host's word alone takes no
+    key away: it grants none either (C28), and may be a lie.
+    """
+    edits = (change_vm(vm.vm, keys=vm.keys, recrypting=False), *used_again(vm.keys))
+    if not row.recrypting:
+        return edits
+    there = [name for name, other in hosts.items() if other.cluster == row.cluster]
+    gone = [key for key in row.keys if key not in vm.keys]
+    return (*edits, *released(gone, there), *ended(vm.vm, gone))
+
+
+def is_unreadable(vm: VmSummary) -> bool:
+    """Whether its host cannot read its configuration, and so knows none of its keys."""
+    return vm.connection is VmConnectionState.INVALID and vm.crypto is None
 
 
 def row_of(vm: VmSummary, host: NodeName, cluster: ClusterName) -> VmRow:
@@ -79,5 +100,5 @@ def copies_of(vm: VmSummary) -> dict[str, Any]:
         "snapshots": () if vm.snapshots is msgspec.UNSET else vm.snapshots,
         "with_memory": () if vm.with_memory is msgspec.UNSET else vm.with_memory,
         "template": vm.template is True,
-        "unreadable": vm.connection is VmConnectionState.INVALID and vm.crypto is None,
+        "unreadable": is_unreadable(vm),
     }

@@ -6,7 +6,7 @@ session was opened, and when a look shows that there is something to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
 from protocol.messages.host import HostSummary, VmSummary
@@ -27,11 +27,12 @@ from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.problems import problem_event, problems_untold
 from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.relocated_vms import of_relocations
-from services.vcenter.hosts.reported_vms import edits_of_report
+from services.vcenter.hosts.reported_vms import edits_of_report, is_unreadable
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import Place, Word, place_of
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import Table
 from services.vcenter.trust.judgement import attestation_news, view_of
 
 
@@ -154,8 +155,23 @@ class HostSessions:
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )
         edits += came
+        self._note_other_keys(host, vms, {edit.name for edit in edits if edit.table is Table.VM})
         if edits or events:
             await self._inventory.commit(*edits, events=events)
+
+    def _note_other_keys(
+        self, host: NodeName, vms: Sequence[VmSummary], changed: Collection[str]
+    ) -> None:
+        """A line about each VM that comes under other keys by its host's word alone."""
+        for vm in vms if changed else ():
+            row = self._inventory.vms.get(vm.vm)
+            if row is None or vm.vm not in changed or row.recrypting:
+                continue
+            if row.keys and vm.keys != row.keys and not is_unreadable(vm):
+                old, new = ([str(key) for key in keys] for keys in (row.keys, vm.keys))
+                self.node.record(
+                    "vm.keys_learned", level="warning", vm=vm.vm, host=host, old=old, new=new
+                )
 
     async def check_believed(
         self, host: NodeName, vm: VmName, keys: tuple[CryptoKeyId, ...]

@@ -18,7 +18,7 @@ from protocol.messages.host import (
     VmSummary,
 )
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
-from protocol.terms import DrsBehavior, PowerState
+from protocol.terms import CryptoKeyId, DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
 from services.vcenter.events import Draft
 from services.vcenter.grants import granted
@@ -113,10 +113,16 @@ async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
 
 
 async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
-    """LOCK-05; keys that its cluster was not given are granted by it (C28). ``InvalidState``: not
-    encrypted, its provider is not configured, or its host names keys of others."""
+    """LOCK-05; keys that its cluster was not given are granted by it (C28).
+
+    Which keys the VM needs now, its host is asked first. ``InvalidState``: not encrypted, its
+    provider is not configured, or its host names keys of others. ``InvalidVmState``: still locked.
+    """
+    session = vc.sessions.usable(vc.vm(message.vm).host)
+    await session.look()
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
+    await vc.sessions.check_believed(session.host, row.name, _missing_there(session, row))
     if not row.keys:
         raise InvalidState(f"{row.name} is not encrypted")
     if new := vc.not_granted(row):
@@ -131,5 +137,13 @@ async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
             if key.provider_id not in vc.inventory.providers:
                 raise InvalidState(f"key provider {key.provider_id} is not configured")
         missing = ", ".join(str(key) for key in row.missing)
-        raise InvalidVmState(f"{row.name} is still locked; missing: {missing}")
+        raise InvalidVmState(f"{row.name} is still locked; missing: {missing}", row.missing)
     return VmPowered(vm=vc.vm_info(row.name))
+
+
+def _missing_there(session: HostSession, row: VmRow) -> tuple[CryptoKeyId, ...]:
+    """Keys that the VM lacks by its host's word, and that vCenter does not have for it: the host
+    was not believed when it named them."""
+    listed = () if session.summary is None else session.summary.vms
+    said = next((vm for vm in listed if vm.vm == row.name), None)
+    return () if said is None else tuple(key for key in said.missing if key not in row.keys)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,6 +51,7 @@ from protocol.terms import ClusterName, NodeName
 from protocol.trust import AcceptedAttestationService, ItemDigest, ServiceRecord
 from services.runtime.each import try_each
 from services.runtime.ports import Bus, Clock
+from services.vcenter.certificate_ends import DAY_S, near_their_end_behind_services
 from services.vcenter.hosts.session import UNANSWERED
 from services.vcenter.inventory import Inventory, put
 from services.vcenter.knobs import VcenterNode
@@ -358,3 +359,29 @@ class Authority:
             if behind and self.row is row and not self._busy:
                 async with self._pushing:
                     await self._push(row, behind)
+            await self._tell_of_ends()
+
+    async def _tell_of_ends(self) -> None:
+        """STD-07: an event for each certificate between services and KMIP servers that is near its
+        end, once."""
+        row = self.row
+        if not any(server.address for one in row.providers for server in one.servers):
+            return
+        shown: dict[NodeName, bytes] = {}
+        for node in row.key_provider_services:
+            with suppress(ProductError):  # it is asked again in the next period
+                shown[node] = (await self._ask(node, QueryKeyProviderService())).client_certificate
+        until = self._clock.now() + self._node.knobs.kms_certificate_warning_days * DAY_S
+        async with self._pushing:  # no change is made meanwhile
+            row = self.row
+            known = {node: der for node, der in shown.items() if der}
+            found = near_their_end_behind_services(row, known, until)
+            if not found:
+                return
+            row = msgspec.structs.replace(row, ending=(*row.ending, *found))
+            try:
+                await self._inventory.commit(
+                    put(Table.AUTHORITY, ROW, row), events=list(found.values())
+                )
+            except SaveFailed as error:  # the next look tells of them
+                self._node.record("inventory.save_failed", level="warning", reason=str(error))

@@ -78,6 +78,7 @@ class TrustHandlers(ProviderHandlers):
     async def query_trust_authority(
         self, message: m.QueryTrustAuthority, peer: Peer
     ) -> m.TrustAuthorityState:
+        self.check(peer, message)
         return await self.vcenter.authority.state()
 
     @serves(m.ExportServicesInformation)
@@ -91,6 +92,7 @@ class TrustHandlers(ProviderHandlers):
 
     @serves(m.ExportPrincipal, turn=_trust)
     async def export_principal(self, message: m.ExportPrincipal, peer: Peer) -> m.PrincipalExported:
+        self.check(peer, message)
         return await self.vcenter.trust.principal()
 
     @serves(m.RenewStsCertificate, turn=_trust)
@@ -121,4 +123,5 @@ class TrustHandlers(ProviderHandlers):
     async def query_trusted_clusters(
         self, message: m.QueryTrustedClusters, peer: Peer
     ) -> m.TrustedClusters:
+        self.check(peer, message)
         return self.vcenter.trust.state()

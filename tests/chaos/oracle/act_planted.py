@@ -32,6 +32,18 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "no backup, and a key is made",
     ),
     (
+        Providers.vcenter_restored,
+        "self.not_granted[key] =",
+        "_ =",
+        "restored: a key made since comes though nobody unlocks",
+    ),
+    (
+        Providers.vcenter_restored,
+        "{*known.get(name, ())}",
+        "set()",
+        "restored: a key of the backup does not come",
+    ),
+    (
         Providers.vcenter_rebuilt,
         "NO if done else OPEN",
         "YES",
@@ -39,7 +51,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Providers.vcenter_rebuilt,
-        "dict.fromkeys(of_servers, YES if done else OPEN)",
+        "dict.fromkeys(self._brought(vm), YES if done else OPEN)",
         "{}",
         "rebuilt: nobody unlocks, and its key comes",
     ),

@@ -33,6 +33,26 @@ def restored(end: str = "ok") -> Story:
     return act(story, "vcenter.restore", 15, end, backup="monday").passes(100)
 
 
+def put_back() -> Story:
+    """vCenter is put back to what it knows anyway."""
+    story = act(standard(), "vcenter.backup", 11, backup="monday").passes(5)
+    return act(story, "vcenter.restore", 13, backup="monday").passes(100)
+
+
+def older(unlocked: str = "") -> Story:
+    """vCenter is put back to before a recrypt of vm-01, whose host boots then; it is unlocked
+    before, which ends so."""
+    story = act(standard(), "vcenter.backup", 11, backup="monday").passes(5)
+    story.keks = {**story.keks, "vm-01": "p/k7"}
+    story.op("invoke", "vm-01", "vm.recrypt", n=12)
+    story.op("ok", "vm-01", "vm.recrypt", n=12, key="k7", provider="p")
+    story.vm("vm-01", ONE, "running").passes(30)
+    act(story, "vcenter.restore", 13, backup="monday").passes(100)
+    if unlocked:
+        act(story, "vm.unlock", 14, unlocked, on="vm-01")
+    return again(story.passes(10))
+
+
 def rebuilt(story: Story | None = None, *hosts: str) -> Story:
     """vCenter is installed anew, and these hosts are added to it."""
     story = act(native() if story is None else story, "vcenter.rebuild", 11).passes(10)
@@ -170,6 +190,9 @@ GOOD: dict[str, Callable[[], Story]] = {
     "restored: nobody knows whether it was, and it was not": lambda: up_and_running(
         again(restored("info"))
     ),
+    "restored: a key made since does not come by itself": lambda: safe_and_locked(older()),
+    "restored: a key made since comes once somebody unlocks": lambda: up_and_running(older("ok")),
+    "restored: nobody knows whether it was unlocked": lambda: up_and_running(older("info")),
     "rebuilt: hosts that nobody has added keep what they have": lambda: up_and_running(
         again(rebuilt())
     ),
@@ -257,6 +280,24 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "vm-01",
         "R64",
         "running",
+    ),
+    "restored: a key made since comes though nobody unlocks": (
+        lambda: up_and_running(older()),
+        "vm-01",
+        "R29",
+        "running",
+    ),
+    "restored: a key of the backup does not come": (
+        lambda: safe_and_locked(again(put_back().passes(10))).passes(300),
+        "vm-01",
+        "R3",
+        "locked",
+    ),
+    "restored: unlocked, and its key does not come": (
+        lambda: safe_and_locked(older("ok")).passes(300),
+        "vm-01",
+        "R3",
+        "locked",
     ),
     "rebuilt: hosts that nobody has added lose what they have": (
         lambda: down_and_locked(again(rebuilt())),
@@ -426,6 +467,8 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 
 OUTAGES = {
+    "restored: a key of the backup does not come",
+    "restored: unlocked, and its key does not come",
     "rebuilt: unlocked, and its key does not come",
     "key servers restored, and another key does not come",
     "rebuilt: its provider is added again, and its keys do not come",

@@ -104,6 +104,9 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "locked")
         .passes(60)
     ),
+    "persistence without a seal, and turned on": lambda: locked(
+        asked_to_persist(Story(persistence=False, mode="NONE")).passes(5)
+    ),
     "an option was removed that the policy asks for": lambda: (
         again(Story(persistence=True).fault("one", "host.exec_option_removed", **SET).passes(10))
         .node("esxi-001", "halted")

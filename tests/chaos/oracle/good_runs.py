@@ -9,9 +9,11 @@ from tests.chaos.oracle.histories import Story, dark, locked
 
 def sealed_later() -> Story:
     """A host without a seal, with persistence on, that is given one by a person."""
-    story = Story(persistence=True, mode="NONE").cut()
+    story = Story(persistence=True, mode="NONE")
+    story.fault("first", "host.power_loss", nodes=["esxi-001"]).boot("esxi-001").heal("first")
+    story.host("esxi-001", "safe").vm("vm-01", "esxi-001", "running").passes(100).cut().passes(400)
     story.mode = "TPM"
-    return story.host("esxi-001", "safe").passes(5)
+    return story.host("esxi-001", "safe").passes(20)
 
 
 GOOD: dict[str, Callable[[], Story]] = {

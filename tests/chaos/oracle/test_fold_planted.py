@@ -42,6 +42,8 @@ from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
+    (HostFacts.saw, "turned=sealed_now", "turned=False", "stored since a TPM seals"),
+    (HostFacts._turned, "not self.sealed", "False", "persistence without a seal, and turned on"),
     (
         HostFacts._after_boot,
         "_booted(places, self.persists)",

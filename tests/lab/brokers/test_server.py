@@ -71,6 +71,29 @@ async def test_both_brokers_of_a_lab_run_beside_each_other_on_loopback(tmp_path:
         await each.kill()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        'say "no"',
+        "back\\slash",
+        "it's",
+        "new\nline",
+        "tab\t$HOME",
+        "häuser",
+        "{ } # ;",
+        "\udcff",
+    ],
+)
+async def test_a_folder_of_any_name_is_its_own(tmp_path: Path, name: str) -> None:
+    """What stands in a state folder's path is text to its configuration, and nothing else."""
+    folder = tmp_path / name
+    folder.mkdir()
+    broker = Broker(folder, Identities.create(folder, [NodeName("a")]), BrokerKind.DATA)
+    await broker.start()
+    assert broker.alive() and broker.log.stat().st_size > 0
+    await broker.kill()
+
+
 async def test_a_paused_broker_is_alive_and_hears_that_it_shall_stop(broker: Broker) -> None:
     await broker.start()
     broker.pause()

@@ -57,14 +57,14 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
 
 
 async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: Path) -> None:
-    """``--role`` is about the clients of ``--trust``."""
+    """``--role`` and ``--scope`` are about the clients of ``--trust``."""
     folder, app = tmp_path / "keys", certificates.made(tmp_path / "other").client
     words = ("--trust", str(app), "--role", "vsan", "--scope", "apps")
     with started(folder, *words) as (_, told):
-        roles = sorted(one["role"] for one in told["clients"])
+        clients = sorted((one["role"], one["scope"]) for one in told["clients"])
         stream = await connections(folder).connect(told["address"], client(folder), within_s=20)
         [item] = (await ask(stream, message(new_key()))).batch_item
-    assert roles == ["owner", "vsan"]
+    assert clients == [("owner", "default"), ("vsan", "apps")]
     assert item.result_status is ResultStatus.SUCCESS
     again = ("--trust", str(folder / "tls" / "client.pem"), "--role", "client")
     with started(folder, *again) as (_, told):

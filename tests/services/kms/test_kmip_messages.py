@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 
 from protocol import terms
@@ -29,6 +31,7 @@ from protocol.kmip.payloads import (
     DiscoverVersionsRequest,
     DiscoverVersionsResponse,
     GetAttributeListRequest,
+    GetAttributeListResponse,
     GetAttributesRequest,
     GetAttributesResponse,
     GetRequest,
@@ -356,12 +359,79 @@ async def test_query_tells_what_is_so(server: Server) -> None:
     assert set(told.operation) == set(SPOKEN)
     assert told.object_type == (ObjectType.SYMMETRIC_KEY,)
     assert told.vendor_identification == "keystead"
-    assert len(told.capability_information) == 1
-    old = Client(server, minor=1)
-    told = await old.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
-    assert told.capability_information == ()
-    nothing = await client.ask(QueryRequest(query_function=()), QueryResponse)
-    assert nothing == QueryResponse()
+    assert told.server_information is not None
+    [named] = told.server_information.items()
+    assert named.value == f"keystead {metadata.version('keystead')}"
+    [generator] = told.rng_parameters
+    assert [(one.tag, one.value) for one in generator.items()] == [(Tag.RNG_ALGORITHM, 1)]
+    assert told.profile_information == ()
+    assert [(one.tag, one.value) for one in told.capability_information[0].items()] == [
+        (Tag.STREAMING_CAPABILITY, False),
+        (Tag.ASYNCHRONOUS_CAPABILITY, False),
+        (Tag.ATTESTATION_CAPABILITY, False),
+        (Tag.BATCH_UNDO_CAPABILITY, True),
+        (Tag.BATCH_CONTINUE_CAPABILITY, True),
+        (Tag.UNWRAP_MODE, 1),
+        (Tag.DESTROY_ACTION, 1),
+        (Tag.SHREDDING_ALGORITHM, 1),
+        (Tag.RNG_MODE, 1),
+    ]
+
+
+@pytest.mark.parametrize("minor", range(5))
+async def test_query_tells_what_the_version_of_its_request_knows(
+    server: Server, minor: int
+) -> None:
+    client = Client(server, minor=minor)
+    told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    later: dict[int, int] = {
+        Operation.DISCOVER_VERSIONS: 1,
+        Operation.ENCRYPT: 2,
+        Operation.DECRYPT: 2,
+    }
+    assert set(told.operation) == {one for one in SPOKEN if later.get(one, 0) <= minor}
+    assert told.server_information is not None
+    assert len(told.rng_parameters) == (minor >= 3)
+    fields = [len(one.items()) for one in told.capability_information]
+    assert fields == {3: [7], 4: [9]}.get(minor, [])
+
+
+async def test_query_without_a_function_is_no_message(server: Server) -> None:
+    assert await Client(server).refused(QueryRequest()) is ResultReason.INVALID_MESSAGE
+
+
+async def test_a_key_says_how_far_its_material_may_leave(server: Server) -> None:
+    """Since KMIP 1.4, of every key; a name that is asked for is told alone."""
+    key = await Client(server).made()
+    told = {
+        "Sensitive": False,
+        "Always Sensitive": False,
+        "Extractable": True,
+        "Never Extractable": False,
+    }
+    for minor in (3, 4):
+        client = Client(server, minor=minor)
+        every = await client.ask(GetAttributesRequest(unique_identifier=key), GetAttributesResponse)
+        found = {one.attribute_name: one.attribute_value for one in every.attribute}
+        assert {name: found[name] for name in told if name in found} == (told if minor == 4 else {})
+        some = GetAttributesRequest(unique_identifier=key, attribute_name=("Extractable", "State"))
+        names = [
+            one.attribute_name for one in (await client.ask(some, GetAttributesResponse)).attribute
+        ]
+        assert names == (["State", "Extractable"] if minor == 4 else ["State"])
+        listed = GetAttributeListRequest(unique_identifier=key)
+        names = list((await client.ask(listed, GetAttributeListResponse)).attribute_name)
+        assert (set(told) <= set(names)) == (minor == 4)
+
+
+async def test_texts_that_are_kept_with_a_key(server: Server) -> None:
+    client = Client(server)
+    texts = {"Operation Policy Name": "default", "Comment": "c", "Description": "d"}
+    given = [Attribute(attribute_name=name, attribute_value=texts[name]) for name in texts]
+    key = await client.made(*given)
+    asked = GetAttributesRequest(unique_identifier=key, attribute_name=tuple(texts))
+    found = (await client.ask(asked, GetAttributesResponse)).attribute
+    assert {one.attribute_name: one.attribute_value for one in found} == texts
 
 
 async def test_who_may_not(server: Server) -> None:
@@ -376,7 +446,7 @@ async def test_who_may_not(server: Server) -> None:
     ):
         assert await other.refused(payload) is ResultReason.ITEM_NOT_FOUND
         assert await Client(server, NOBODY).refused(payload) is ResultReason.PERMISSION_DENIED
-    for question in (DiscoverVersionsRequest(), QueryRequest()):
+    for question in (DiscoverVersionsRequest(), QueryRequest(query_function=(1,))):
         assert await Client(server, NOBODY).refused(question) is ResultReason.PERMISSION_DENIED
     assert (await Client(server, OWNER).refused(GetRequest(unique_identifier="?"))) is (
         ResultReason.ITEM_NOT_FOUND

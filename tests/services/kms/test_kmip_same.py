@@ -240,7 +240,7 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
     ),
     (p.DestroyRequest(unique_identifier=FIRST), o.Destroy(unique_identifier=FIRST)),
     (p.GetRequest(unique_identifier=FIRST), o.Get(unique_identifiers=(FIRST,), required=True)),
-    (p.QueryRequest(), o.Query()),
+    (p.QueryRequest(query_function=(1,)), o.Query()),
     (p.DiscoverVersionsRequest(), o.DiscoverVersions()),
 ]
 

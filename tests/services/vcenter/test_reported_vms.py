@@ -17,6 +17,7 @@ from protocol.terms import (
     NodeName,
     PowerState,
     ProviderId,
+    VmConnectionState,
     VmName,
 )
 from services.vcenter.alarms import host_alarms, provider_status
@@ -32,13 +33,29 @@ ON, OFF = PowerState.ON, PowerState.OFF
 
 
 def row(
-    *, host: NodeName = A, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()
+    *,
+    host: NodeName = A,
+    power: PowerState = OFF,
+    keys: tuple[CryptoKeyId, ...] = (),
+    unreadable: bool = False,
+    recrypting: bool = False,
 ) -> VmRow:
-    return VmRow(name=VM, cluster=CLUSTER, host=host, power=power, keys=keys)
+    return VmRow(
+        name=VM,
+        cluster=CLUSTER,
+        host=host,
+        power=power,
+        keys=keys,
+        unreadable=unreadable,
+        recrypting=recrypting,
+    )
 
 
 def said(*, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()) -> VmSummary:
     return VmSummary(vm=VM, power=power, keys=keys)
+
+
+UNREADABLE = VmSummary(vm=VM, power=OFF, connection=VmConnectionState.INVALID)
 
 
 HOSTS = {name: HostRow(name=name, cluster=CLUSTER) for name in (A, B)}
@@ -53,8 +70,16 @@ HOSTS = {name: HostRow(name=name, cluster=CLUSTER) for name in (A, B)}
         (row(), said(), Place(A, OFF), None),
         (row(), said(power=ON), Place(A, ON), row(power=ON)),
         (row(), said(keys=(KEY,)), Place(A, OFF), row(keys=(KEY,))),
-        (row(keys=(KEY,)), said(), Place(A, OFF), None),  # keys are not unlearned
-        (row(keys=(NEW,)), said(keys=(KEY,)), Place(A, OFF), None),
+        (row(keys=(KEY,)), said(), Place(A, OFF), row()),
+        (row(keys=(KEY,)), said(keys=(NEW,)), Place(A, OFF), row(keys=(NEW,))),
+        (row(keys=(KEY,)), said(keys=(NEW,)), Place(B, OFF), row(host=B, keys=(KEY,))),  # not A's
+        (row(keys=(KEY,)), UNREADABLE, Place(A, OFF), row(keys=(KEY,), unreadable=True)),
+        (
+            row(keys=(KEY,), recrypting=True),
+            UNREADABLE,
+            Place(A, OFF),
+            row(keys=(KEY,), recrypting=True, unreadable=True),
+        ),
         (row(host=B), said(power=ON), Place(A, ON), row(power=ON)),
         (row(host=B, power=ON), said(), Place(B, ON), None),
         (row(), said(), Place(B, ON), row(host=B, power=ON)),  # it runs there
@@ -68,12 +93,23 @@ def test_report(
     there = {} if known is None else {VM: known}
     edits = edits_of_report(there, HOSTS, A, (report,), lambda _: place)
     now: VmRow | None = known
-    for edit in edits:
+    for edit in (edit for edit in edits if edit.table is Table.VM):
         changed = edit.change(now)
         assert changed is None or isinstance(changed, VmRow)
         now = changed
     assert now == (becomes or known)
     assert bool(edits) == (becomes is not None)
+
+
+@pytest.mark.parametrize("recrypting", [True, False])
+def test_keys_leave_hosts_when_a_task_changed_them_and_not_on_a_hosts_word(
+    recrypting: bool,
+) -> None:
+    """C28: what a host says grants no key and takes none away."""
+    known = {VM: row(keys=(KEY,), recrypting=recrypting)}
+    edits = edits_of_report(known, HOSTS, A, (said(keys=(NEW,)),), lambda _: Place(A, OFF))
+    old = {edit.table for edit in edits if str(KEY) in edit.name}
+    assert old == ({Table.RELEASED, Table.GRANT} if recrypting else set())
 
 
 def test_a_vm_that_moved_is_in_the_cluster_of_its_host_and_those_after_it_are_looked_at() -> None:

@@ -1,45 +1,104 @@
-"""Query: what the server says of itself (KMIP 1.4 section 4.25), and nothing that is not so."""
+"""Query: what the server says of itself (KMIP 1.4 section 4.25), and nothing that is not so.
+
+No profile is claimed. Each server profile of KMIP 1.x includes the Baseline Server, which asks for
+what is not built here: asymmetric keys and other objects, templates, and TLS cipher suites that
+are refused as too weak. There are no application namespaces, extensions, attestation types,
+validations, or ways to register a client either: a function without anything to tell adds nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
+from importlib import metadata
 from typing import Any, Final
 
-from protocol.kmip.enums import ObjectType, Operation, QueryFunction
-from protocol.kmip.payloads import QueryResponse
+from protocol.errors import InvalidMessage
+from protocol.kmip.algorithms import RNGAlgorithm
+from protocol.kmip.enums import (
+    DestroyAction,
+    ObjectType,
+    Operation,
+    QueryFunction,
+    RNGMode,
+    ShreddingAlgorithm,
+    UnwrapMode,
+)
+from protocol.kmip.payloads import QueryRequest, QueryResponse
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
+from services.kms import operations as o
 
 VENDOR: Final = "keystead"
-_SINCE_1_3: Final = 3
+VERSION_TAG: Final = 0x540001
+"""The tag of the version in Server Information, of those that a vendor may give a meaning."""
+
+OPERATION_SINCE: Final[dict[int, int]] = {
+    Operation.DISCOVER_VERSIONS: 1,
+    Operation.ENCRYPT: 2,
+    Operation.DECRYPT: 2,
+}
+"""The minor version of KMIP 1.x with which an operation came, of those that came after 1.0."""
+
+_SINCE_1_3, _SINCE_1_4 = 3, 4
 _CAPABILITIES: Final = (
-    (Tag.STREAMING_CAPABILITY, False),
-    (Tag.ASYNCHRONOUS_CAPABILITY, False),
-    (Tag.ATTESTATION_CAPABILITY, False),
-    (Tag.BATCH_UNDO_CAPABILITY, True),
-    (Tag.BATCH_CONTINUE_CAPABILITY, True),
+    (Tag.STREAMING_CAPABILITY, False, _SINCE_1_3),
+    (Tag.ASYNCHRONOUS_CAPABILITY, False, _SINCE_1_3),
+    (Tag.ATTESTATION_CAPABILITY, False, _SINCE_1_3),
+    (Tag.BATCH_UNDO_CAPABILITY, True, _SINCE_1_4),
+    (Tag.BATCH_CONTINUE_CAPABILITY, True, _SINCE_1_4),
+    (Tag.UNWRAP_MODE, UnwrapMode.UNSPECIFIED, _SINCE_1_3),  # keys do not arrive wrapped
+    (Tag.DESTROY_ACTION, DestroyAction.UNSPECIFIED, _SINCE_1_3),
+    (Tag.SHREDDING_ALGORITHM, ShreddingAlgorithm.UNSPECIFIED, _SINCE_1_3),
+    (Tag.RNG_MODE, RNGMode.UNSPECIFIED, _SINCE_1_3),
 )
 
 
-def answer(functions: Collection[int], spoken: Collection[int], minor: int) -> QueryResponse:
-    """An answer to each function; a function that has nothing to tell adds nothing.
+def read(payload: QueryRequest) -> o.Query:
+    """The request of the core; ``InvalidMessage`` without a Query Function, which is required."""
+    if not payload.query_function:
+        raise InvalidMessage("Query Function is missing")
+    return o.Query()
 
-    There are no application namespaces, extensions, attestation types, random number generators
-    to choose from, validations, claims of a profile, or ways to register a client.
-    """
+
+def answer(functions: Collection[int], spoken: Collection[int], minor: int) -> QueryResponse:
+    """An answer to each function, in a message of version 1.``minor``."""
     told: dict[str, Any] = {}
     if QueryFunction.QUERY_OPERATIONS in functions:
-        told["operation"] = tuple(sorted([Operation(code) for code in spoken]))
+        known = [code for code in spoken if OPERATION_SINCE.get(code, 0) <= minor]
+        told["operation"] = tuple(sorted([Operation(code) for code in known]))
     if QueryFunction.QUERY_OBJECTS in functions:
         told["object_type"] = (ObjectType.SYMMETRIC_KEY,)
     if QueryFunction.QUERY_SERVER_INFORMATION in functions:
         told["vendor_identification"] = VENDOR
-    if QueryFunction.QUERY_CAPABILITIES in functions and minor >= _SINCE_1_3:
-        told["capability_information"] = (
-            Node(
-                Tag.CAPABILITY_INFORMATION,
-                Type.STRUCTURE,
-                tuple([Node(tag, Type.BOOLEAN, value) for tag, value in _CAPABILITIES]),
-            ),
-        )
+        told["server_information"] = _server_information()
+    if minor >= _SINCE_1_3:
+        if QueryFunction.QUERY_RNGS in functions:
+            told["rng_parameters"] = (generator(Tag.RNG_PARAMETERS),)
+        if QueryFunction.QUERY_CAPABILITIES in functions:
+            told["capability_information"] = (_capabilities(minor),)
     return QueryResponse(**told)
+
+
+def generator(tag: int) -> Node:
+    """What keys are drawn with, as RNG Parameters: the operating system's generator, which is
+    none of those that KMIP has names for."""
+    algorithm = Node(Tag.RNG_ALGORITHM, Type.ENUMERATION, int(RNGAlgorithm.UNSPECIFIED))
+    return Node(tag, Type.STRUCTURE, (algorithm,))
+
+
+def _capabilities(minor: int) -> Node:
+    fields = [
+        Node(tag, Type.BOOLEAN, value)
+        if isinstance(value, bool)
+        else Node(tag, Type.ENUMERATION, int(value))
+        for tag, value, since in _CAPABILITIES
+        if since <= minor
+    ]
+    return Node(Tag.CAPABILITY_INFORMATION, Type.STRUCTURE, tuple(fields))
+
+
+@cache
+def _server_information() -> Node:
+    version = Node(VERSION_TAG, Type.TEXT_STRING, f"{VENDOR} {metadata.version('keystead')}")
+    return Node(Tag.SERVER_INFORMATION, Type.STRUCTURE, (version,))

@@ -73,7 +73,10 @@ def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
-        attribute=values.written(one.attributes, asked.minor),
+        attribute=(
+            *values.written(one.attributes, asked.minor),
+            *values.exposure(asked.payload.attribute_name, asked.minor),
+        ),
     )
 
 
@@ -109,7 +112,8 @@ def _changed(
 
 
 def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
-    names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
+    every = (*found.names, *values.EXPOSURE)
+    names = [name for name in every if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
     )
@@ -297,7 +301,7 @@ def version_of(text: str) -> ProtocolVersion:
 SPOKEN: Final[dict[int, Spoken]] = {
     Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverVersions(), _versions),
     Operation.QUERY: Spoken(
-        lambda _: o.Query(),
+        querying.read,
         lambda asked, _: querying.answer(asked.payload.query_function, SPOKEN, asked.minor),
     ),
     Operation.CREATE: Spoken(keys.create, keys.created),

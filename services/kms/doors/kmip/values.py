@@ -37,6 +37,15 @@ from protocol.kmip.ttlv import Node, Type
 from protocol.terms import RevocationReason
 from services.kms.doors.kmip.words import code_of, given
 
+EXPOSURE: Final = {
+    "Sensitive": False,
+    "Always Sensitive": False,
+    "Extractable": True,
+    "Never Extractable": False,
+}
+"""How far material may leave (KMIP 1.4 sections 3.48 to 3.51), the same for every key: whoever may
+Get a key gets it in clear. A client cannot ask for anything else."""
+
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
 """Names of attributes that are a moment."""
 
@@ -170,6 +179,18 @@ def write(attribute: core.Attribute, minor: int) -> Attribute:
 def written(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
     """Those of these that such a message knows."""
     return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
+
+
+def exposure(names: Iterable[str], minor: int) -> tuple[Attribute, ...]:
+    """Those attributes of ``EXPOSURE`` that are asked for; all of them for no name."""
+    chosen = tuple(names) or tuple(EXPOSURE)
+    return tuple(
+        [
+            Attribute(attribute_name=name, attribute_value=EXPOSURE[name])
+            for name in chosen
+            if name in EXPOSURE and SINCE[name] <= minor
+        ]
+    )
 
 
 def _write(name: str, value: core.Value, minor: int) -> Any:

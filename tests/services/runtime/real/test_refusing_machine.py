@@ -25,8 +25,9 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Disk
+from services.runtime.real.boots import read_boots, write_boots
 from services.runtime.real.datastore import LabArray
-from services.runtime.real.disk import LabStore
+from services.runtime.real.disk import START_ROOM, LabStore
 from services.runtime.real.files import replace_file
 from services.runtime.real.world import LabTime, LabWorld
 
@@ -308,3 +309,89 @@ def test_what_the_lab_asks_of_a_machine_that_refuses_fails_by_name(tmp_path: Pat
     agent = Agent(LabWorld(tmp_path, "", no_keys, LabTime(0.0, 0.0, 1.0), 1), recipe, print)
     with pytest.raises(SaveFailed, match=r"Not a directory \(.*nodes/kms\)"):
         played(agent.handle(AddNode(spec=NodeSpec(node=NodeName("kms"), role=Role.KMS))))
+
+
+def test_a_node_boots_on_a_machine_that_has_no_room(device: Path) -> None:
+    """Its number goes where the one before it stands, also when that one was shorter."""
+    home = device / "esxi-001"
+    home.mkdir()
+    assert read_boots(home) == 0
+    write_boots(home, 8)
+    fill(device)
+    for boot in (9, 10, 11):
+        write_boots(home, boot)
+        assert read_boots(home) == boot
+    (home / "boots").write_bytes(b"")  # a kill in the middle of writing it
+    assert read_boots(home) == 11
+    assert sorted(os.listdir(home)) == ["boots", "boots.twin"]
+
+
+def test_what_refuses_for_another_reason_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_boots(tmp_path) == 0
+    monkeypatch.setattr(os, "replace", _refuses(errno.EROFS))
+    with pytest.raises(OSError, match="Read-only"):
+        write_boots(tmp_path, 1)
+    assert read_boots(tmp_path) == 0
+
+
+def test_a_copy_that_has_no_room_leaves_the_room_that_there_was(device: Path) -> None:
+    """Else the node that was stopped for it could not start again."""
+
+    async def body() -> None:
+        node = Node(device / "disk")
+        await put(node.boot(), bytes(90 << 10))
+        await node.down(WayDown.STOP)
+        await node.store.save("first")
+        before = shutil.disk_usage(device).free
+        assert before < 2 * (90 << 10)
+        for work in (node.store.save("second"), node.store.restore("first")):
+            with pytest.raises(OSError) as caught:
+                await work
+            assert caught.value.errno == errno.ENOSPC
+            assert shutil.disk_usage(device).free == before
+        assert await node.boot().read("state") == bytes(90 << 10)
+        await node.down(WayDown.STOP)
+        node.store.close()
+
+    played(body())
+
+
+@pytest.mark.parametrize(("room", "copy"), [(2 << 20, False), (1 << 19, True), (0, True)])
+def test_whether_there_is_room_is_seen_while_a_node_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, copy: bool
+) -> None:
+    """``room``: bytes that are free beside what a start needs; a copy has 1 MiB and some."""
+
+    async def body() -> None:
+        node = Node(tmp_path / "disk")
+        await put(node.boot(), bytes(512 << 10))
+        usage = shutil.disk_usage(tmp_path)._replace(free=START_ROOM + room)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        await node.store.room(to_copy=False)
+        if copy:
+            with pytest.raises(OSError, match="No space left"):
+                await node.store.room(to_copy=True)
+        else:
+            await node.store.room(to_copy=True)
+        assert not (tmp_path / "disk" / "room").exists()
+        node.store.full = True
+        with pytest.raises(OSError, match="No space left"):
+            await node.store.room(to_copy=False)
+        node.store.close()
+
+    played(body())
+
+
+def test_where_a_start_finds_no_room_it_is_told_before(device: Path) -> None:
+    async def body() -> None:
+        node = Node(device / "disk")
+        await put(node.boot(), b"small")
+        with pytest.raises(OSError, match="No space left"):  # the device has half of a MiB
+            await node.store.room(to_copy=False)
+        assert not (device / "disk" / "room").exists()
+        await node.down(WayDown.STOP)
+        node.store.close()
+
+    played(body())

@@ -1,0 +1,56 @@
+"""The integrity check at each start of vCenter: whether what it keeps encrypted still opens.
+
+Key derivation keys of native providers, private keys for key servers and passwords of users there
+lie in the inventory under vCenter's own key (``providers.symkey``). A check is one event: passed,
+or failed for each provider of which something does not open. Without any such secret there is none.
+
+The product has both events and does not document when it raises them; this is the lab's reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from protocol.errors import InvalidState
+from protocol.events import EventTypeId
+from services.vcenter.events import Draft
+from services.vcenter.providers.registry import Providers
+from services.vcenter.tables import ProviderRow
+
+
+def integrity_check(rows: Iterable[ProviderRow], providers: Providers) -> list[Draft]:
+    """The events of a check of these providers' secrets."""
+    checked, failed = 0, []
+    for row in rows:
+        found: list[str] = []
+        if row.native is not None:
+            checked += 1
+            with _noted(found):
+                providers.native.kdk(row)
+        if row.client is not None:
+            checked += 1
+            with _noted(found):
+                providers.certificates.identity(row)
+        for server in row.servers:
+            if server.user_name:
+                checked += 1
+                with _noted(found):
+                    providers.logins.login(row, server)
+        if found:
+            text = f"Integrity check failed: {'; '.join(found)}"
+            event = EventTypeId.CRYPTO_INTEGRITY_CHECK_FAILED
+            failed.append(Draft(event=event, text=text, provider=row.name))
+    if failed or not checked:
+        return failed
+    text = f"Integrity check passed: {checked} secrets of key providers open"
+    return [Draft(event=EventTypeId.CRYPTO_INTEGRITY_CHECK_PASSED, text=text)]
+
+
+@contextmanager
+def _noted(found: list[str]) -> Iterator[None]:
+    """Adds why something does not open."""
+    try:
+        yield
+    except InvalidState as error:
+        found.append(str(error))
