@@ -61,9 +61,11 @@ class MigrateParams(On):
 
 
 class RegisterParams(On):
-    """In which cluster; the lab's first when it is left out."""
+    """In which cluster, the lab's first when it is left out, and on which host of it, the emptiest
+    when it is left out."""
 
     cluster: Annotated[str, named(names.CLUSTER)] | None = None
+    host: Annotated[str, named(names.NODE)] | None = None
 
 
 def _provider(name: str | None) -> ProviderId | None:
@@ -97,10 +99,11 @@ async def _power_on(acting: Acting, target: str, params: Any) -> Outcome:
 
 
 async def _register(acting: Acting, target: str, params: Any) -> Outcome:
-    """In the cluster that the file names, else in the lab's first."""
+    """See ``RegisterParams``."""
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     cluster = ClusterName(params.cluster or next(iter(clusters), ""))
-    message = RegisterVm(vm=VmName(target), cluster=cluster)
+    host = NodeName(params.host) if params.host else None
+    message = RegisterVm(vm=VmName(target), cluster=cluster, host=host)
     await acting.ask(await acting.vcenter(cluster), message)
     return Outcome("ok", {})
 

@@ -75,12 +75,12 @@ def test_certificates_and_index_of_pips_files_reach_uv(machine: Machine, section
 
 def test_certificates_of_pips_variable_reach_uv_and_win_as_they_do_in_pip(machine: Machine) -> None:
     (machine.state / "pip.conf").write_text("global.cert='/etc/company.pem'\n")
-    machine.start("setup", PIP_CERT="/etc/mine.pem", SSL_CERT_FILE="/etc/other.pem")
+    machine.start("setup", "--runtime", PIP_CERT="/etc/mine.pem", SSL_CERT_FILE="/etc/other.pem")
     assert seen(machine) == ["pip sees cert /etc/mine.pem", "uv sees /etc/mine.pem none"]
 
 
 def test_certificates_for_all_programs_reach_pip_and_uv(machine: Machine) -> None:
-    machine.start("setup", SSL_CERT_FILE="/etc/other.pem")
+    machine.start("setup", "--runtime", SSL_CERT_FILE="/etc/other.pem")
     assert seen(machine) == ["pip sees cert /etc/other.pem", "uv sees /etc/other.pem none"]
 
 

@@ -17,6 +17,7 @@ from protocol.messages.agent import LinkRule, NodeRunState, NodeStatus, TpmAct, 
 from protocol.messages.base import Repeat, Request
 from protocol.messages.host import Esxcli, EsxcliResult
 from protocol.messages.kms import Destroy, Revoke
+from protocol.messages.vcenter import KmsClusterUnregistered, UnregisterKmsCluster
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 
@@ -196,6 +197,8 @@ class Bad:
             if "list" in message.arguments:
                 return await self._lab.ask(node, message, within_s=within_s)
             return EsxcliResult(exit_code=0, output="")
+        if isinstance(message, UnregisterKmsCluster):
+            return KmsClusterUnregistered()
         return None
 
     async def tpm(self, node: NodeName, act: TpmAct, label: str = "") -> TpmActed:

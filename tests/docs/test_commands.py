@@ -41,6 +41,7 @@ NOT_RUN = {
     "./keystead test --sweeps",
     "./keystead test --mutants",
     "./keystead test --again",
+    "./keystead test --help",
     "./keystead test tests/services/esxi",
     "./keystead up",
     "./keystead bench",

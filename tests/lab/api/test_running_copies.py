@@ -149,7 +149,8 @@ async def test_without_its_key_it_does_not_come_back_and_a_recrypt_takes_it_alon
     await lab.cut("vcenter", "kms")
     await lab.reboot(A, B)
     await lab.sleep(60)
-    assert "EncryptionKeyRequired" in str(await refused(lab, VmSnapshotRevert("vm-01", "running")))
+    why = str(await refused(lab, VmSnapshotRevert("vm-01", "running")))
+    assert "vm-01 is locked and invalid" in why and "missing: kms-provider/" in why  # LOCK-02
     locked = await lab.vm("vm-01")
     assert locked.crypto is VmCryptoState.LOCKED and locked.power is PowerState.OFF
     await lab.heal()

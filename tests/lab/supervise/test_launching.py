@@ -15,7 +15,7 @@ from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
 from lab.supervise.size import size_of
-from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
+from lab.supervise.state_folder import LAYOUT, LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 
@@ -147,7 +147,7 @@ def test_the_summary_counts_what_the_plan_makes(changes: dict[str, Any]) -> None
 def test_another_layout_is_told_with_its_fix() -> None:
     folder = lab()
     record = (folder.path / "lab.json").read_bytes()
-    folder.write("lab.json", record.replace(b'"layout": 1', b'"layout": 0'))
+    folder.write("lab.json", record.replace(b'"layout": %d' % LAYOUT, b'"layout": 0'))
     with pytest.raises(KeysteadError) as raised:
         folder.record()
     assert raised.value.id == "KS-LAB-004" and "--purge --name one" in raised.value.fix
