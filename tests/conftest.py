@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from services.runtime.forking.withheld import TRACEABLE
 from tests.corpus.ordering import first_those_of
 from tests.reached import plugin
 from tests.services.kms.memory import closing_databases
@@ -40,6 +41,7 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """For tests that do not choose one; environments of processes begin with it too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
+        patch.setenv(TRACEABLE, "1")  # tests look into processes that they start
         yield
 
 

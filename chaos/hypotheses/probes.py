@@ -118,9 +118,11 @@ async def _vm_locked(look: Look, scope: Scope, sources: Sources) -> Measured:
     if scope.view == "vcenter":
         listed = await look.vcenter_vms()
         states = {str(name): info.crypto for name, info in listed.items()}
+        plain = {str(name) for name, info in listed.items() if info.key is None}
     else:
         states = {str(name): vm.crypto for name, (_, vm) in (await look.vms()).items()}
-    encrypted = [vm for vm in scope.vms if vm not in states or states[vm] is not None]
+        plain = {vm for vm, crypto in states.items() if crypto is None}
+    encrypted = [vm for vm in scope.vms if vm not in plain]
     locked = {vm for vm in encrypted if states.get(vm) is VmCryptoState.LOCKED}
     if not encrypted:
         return Measured(math.nan, "no VM is encrypted")

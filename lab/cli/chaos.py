@@ -207,11 +207,10 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
 
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
     """
-    import resource
-
     from lab.runs.own_lab import play_lab
+    from services.runtime.forking.withheld import withhold_memory
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    withhold_memory()
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))
     stopped_by_signals(task.cancel)
     try:

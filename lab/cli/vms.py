@@ -39,14 +39,20 @@ def snapshots_of(row: Vm) -> list[str] | None:
 
 
 def _state(row: Vm) -> str:
-    return f"{row.power}{' (stale)' if row.stale else ''}"
+    """Its power, and why that may not be so: its host is not seen, or does not list it."""
+    orphaned = row.connection == "orphaned"
+    return f"{row.power}{' (orphaned)' if orphaned else ' (stale)' if row.stale else ''}"
+
+
+def _crypto(row: Vm) -> str:
+    return row.crypto or ("not encrypted" if row.key is None else "unknown")
 
 
 VMS = (
     field("vm"),
     field("host"),
     ("POWER", _state),
-    ("CRYPTO", lambda r: r.crypto or "not encrypted"),
+    ("CRYPTO", _crypto),
     ("KEY", lambda r: _short(r.key)),
     ("MISSING", lambda r: [_short(k) for k in r.missing]),
 )

@@ -35,6 +35,7 @@ from services.kms.identities import Identity
 from services.kms.ids import IdScheme
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import CONNECTIONS, Listener
 
 SPARE_FILES: Final = 640
@@ -85,7 +86,7 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     there, KS-KMIP-003 when it does not serve from what it finds, KS-KMIP-004 for certificates,
     KS-USE-003 for a passphrase that lacks or is another one.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has keys
+    withhold_memory()
     with locked(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
         files = settings.files or _made(settings)

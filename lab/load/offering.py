@@ -27,6 +27,7 @@ from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
 from services.keyservers.session import Step as Heard
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import TlsIdentity
 
 FILES: Final = 64
@@ -65,7 +66,7 @@ def offered(
     SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-LOAD-002 for a server that does
     not take the keys which the load is about.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
+    withhold_memory()
     begun = _begun(server, asked, with_warmup(profile, asked.warmup))
     try:
         journal = Journal(folder, begun, lambda text: tell(text, 0, 0))

@@ -31,6 +31,7 @@ from lab.supervise.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.forking.copied import CopiedServer
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.real.secured import Secured
 from services.runtime.real.standing import described, run_watched
 
@@ -75,7 +76,7 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
     _can_hold(manifest)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would have identities in it
+    withhold_memory()
     with contextlib.closing(_fork_server(manifest)) as server:
         bundle = read(file)
         with contextlib.closing(JoinedFolder(bundle, home)) as folder:

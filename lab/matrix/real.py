@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
@@ -38,6 +37,7 @@ from protocol.messages.base import Event
 from services.kms.config import Door
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import Line
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 
@@ -111,7 +111,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 
     A core file of it would have what a lab keeps secret.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    withhold_memory()
     with scratch(f"matrix-{staging.name}") as home, closing(copied_server()) as server:
         begin(server, home)
         return asyncio.run(_in_a_lab(home, staging, how, server))

@@ -188,6 +188,7 @@ class Start:
                     self.folder.name,
                     str(progress),
                     str(lock),
+                    str(state_home()),
                 ],
                 cwd=ROOT,
                 env={**os.environ, "KEYSTEAD_STATE_HOME": str(state_home())},

@@ -36,6 +36,7 @@ from services.runtime.real.files import replace_file
 LAYOUT = 2
 LOG_LIMIT_BYTES = 1 << 20
 _PURGED = "purged"
+_SUPERVISOR = b"lab.supervise.supervisor"
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
 
 
@@ -213,17 +214,17 @@ class LabFolder:
         return next((pid for pid in pids if self._is_supervisor(pid)), 0)
 
     def _is_supervisor(self, pid: int) -> bool:
-        """Whether that process is the supervisor of this lab in this state folder."""
+        """Whether that process is the supervisor of this lab in this state folder, by its command
+        line: its environment is not for others to read (decision 88)."""
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"lab.supervise.supervisor" not in words:
-                return False  # the lab's name follows; descriptors after it may look like a name
-            if words[words.index(b"lab.supervise.supervisor") + 1] != self.name.encode():
-                return False
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             return False
-        return f"KEYSTEAD_STATE_HOME={state_home()}".encode() in environment
+        if _SUPERVISOR not in words:
+            return False
+        # The lab's name follows, then two descriptors, which may look like a name, and the folder.
+        name, *rest = words[words.index(_SUPERVISOR) + 1 :]
+        return name == self.name.encode() and rest[2:3] == [os.fsencode(state_home())]
 
     def suspended(self) -> bool:
         """Whether the supervisor was stopped by a signal: it will not answer."""

@@ -1,8 +1,9 @@
 """The background process of ``up``: owns brokers, agents and faults of one lab.
 
-``python -m lab.supervise.supervisor NAME FD [LOCK]`` writes its progress to FD as JSON lines until
-the lab is ready or has failed, then serves the command line over the control broker until ``down``.
-LOCK is the lab's lock, held already by who started it (``LabFolder.lock``).
+``python -m lab.supervise.supervisor NAME FD [LOCK [HOME]]`` writes its progress to FD as JSON lines
+until the lab is ready or has failed, then serves the command line over the control broker until
+``down``. LOCK is the lab's lock, held already by who started it (``LabFolder.lock``); HOME is the
+state folder, by which others know it.
 Killed, it takes every process of the lab along; what is on disk is enough to go on. It ends by
 itself only when a part of the lab cannot be had again or its folder has gone, and says why; a disk
 that is full or read-only is told, and waited for.
@@ -47,6 +48,7 @@ from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.real.standing import described, run_watched
 from services.runtime.real.world import LabTime
 from services.runtime.stands import Stand
@@ -350,7 +352,7 @@ def main() -> None:
     # Brokers and agents inherit both. A core file would have identities, recovery keys, requests.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    withhold_memory()
     try:
         with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1) as lock:
             folder.note_supervisor(serving=False)

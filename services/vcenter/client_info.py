@@ -96,7 +96,7 @@ def vm_info(
     """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
 
     A mark on a VM that runs is void (LOCK-04), also before a pass has taken it back. ``listed``:
-    its host has it registered.
+    its host has it registered; of one that it has not, nobody says that it is unlocked there.
     """
     lock_event = None if row.power is PowerState.ON else row.lock_event
     missing = () if lock_event is None else row.missing
@@ -109,8 +109,10 @@ def vm_info(
     else:
         connection = VmConnectionState.CONNECTED
     crypto = None
-    if row.keys:
-        crypto = VmCryptoState.UNLOCKED if lock_event is None else VmCryptoState.LOCKED
+    if row.keys and lock_event is not None:
+        crypto = VmCryptoState.LOCKED
+    elif row.keys and connection is not VmConnectionState.ORPHANED:
+        crypto = VmCryptoState.UNLOCKED
     return VmInfo(
         vm=row.name,
         cluster=row.cluster,

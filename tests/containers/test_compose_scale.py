@@ -22,7 +22,13 @@ from protocol.terms import HostConnectionState, PowerState, VmCryptoState
 from tests.containers.engine import Engine, attached
 from tests.lab.cli.conftest import Cli
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.slow,
+    pytest.mark.lab,
+    pytest.mark.timeout(1200),
+    pytest.mark.one_worker("podman"),
+]
 
 LIMIT_S = 600.0
 BASE = ("supervisor", "kms", "vcenter")

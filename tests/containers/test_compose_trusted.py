@@ -12,7 +12,13 @@ import pytest
 from tests.containers.engine import Engine, attached
 from tests.lab.cli.conftest import Cli, until
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.slow,
+    pytest.mark.lab,
+    pytest.mark.timeout(1200),
+    pytest.mark.one_worker("podman"),
+]
 
 HOSTS = {"esxi": 1, "trusted": 2}
 

@@ -38,11 +38,6 @@ MOBILITY: Final[tuple[tuple[str, str, str], ...]] = (
         f"{_ESX}/test_migration.py::test_a_migration_that_failed_is_not_begun_again",
         "it was not refused",
     ),
-    (
-        "autostart_takes_what_comes",
-        f"{_ESX}/test_migration.py::test_a_switch_over_nobody_heard_of_has_one_outcome[question]",
-        "it was not refused",
-    ),
 )
 
 IN_MOVES: Final = frozenset({"arrival_taken_for_news", "old_word_of_a_departure"})

@@ -197,11 +197,6 @@ KILLED = (
         "poweredO",
     ),
     Killed(
-        "datastore_lock_ignored",
-        f"{_ESX}/test_autostart.py::test_a_vm_that_runs_elsewhere_meanwhile_is_left_alone",
-        "poweredOn",
-    ),
-    Killed(
         "guest_answers_from_memory",
         f"{_ESX}/test_vms.py::test_an_answer_comes_from_the_datastore_and_not_from_memory",
         "it was not refused",

@@ -81,6 +81,24 @@ def test_tests_run_in_several_processes_and_those_of_a_shared_fixture_in_one(
     assert len([*tmp_path.glob("process-*")]) == 2, ended.out
 
 
+def test_tests_of_one_worker_run_in_it_one_after_another(tmp_path: Path) -> None:
+    source = """
+        import os, time, pathlib, pytest
+
+        pytestmark = pytest.mark.one_worker("engine")
+
+        @pytest.mark.parametrize("n", range(3))
+        def test_some(n):
+            with open("lock", "x"):
+                pathlib.Path(f"process-{os.getpid()}").touch()
+                time.sleep(0.05)
+            os.remove("lock")
+    """
+    ended = Suite(tmp_path, test_one=source, test_two=source).run("--workers", "3")
+    assert ended.code == 0, ended.out
+    assert len([*tmp_path.glob("process-*")]) == 1, ended.out
+
+
 def test_a_fixture_of_the_session_is_made_once_a_worker_and_ended(tmp_path: Path) -> None:
     suite = Suite(
         tmp_path,

@@ -1,4 +1,5 @@
-"""What is handed to a worker at once: tests that share a fixture of their module, or a handful."""
+"""What is handed to a worker at once: tests that share a fixture of their module or the name of a
+worker, or a handful."""
 
 from __future__ import annotations
 
@@ -38,16 +39,17 @@ class Unit:
 
 def units_of(items: Sequence[pytest.Item], expected: Callable[[str], float | None]) -> list[Unit]:
     """All ``items`` in units, in their order; ``expected`` gives the seconds of a test id."""
-    open_: dict[tuple[str, Kind, bool], Unit] = {}
+    open_: dict[tuple[str, Kind, bool, str], Unit] = {}
     made: list[Unit] = []
     for index, item in enumerate(items):
         seconds = expected(item.nodeid)
         seconds = UNKNOWN_S if seconds is None else seconds
-        shares = shares_fixtures(item)
-        key = module_of(item.nodeid), kind_of(item), shares
+        name = worker_name(item)
+        shares = bool(name) or shares_fixtures(item)
+        key = "" if name else module_of(item.nodeid), kind_of(item), shares, name
         unit = open_.get(key)
         if unit is None or (not shares and unit.seconds + seconds > CHUNK_S):
-            unit = open_[key] = Unit(key[1], key[0])
+            unit = open_[key] = Unit(kind_of(item), module_of(item.nodeid))
             made.append(unit)
         unit.add(index, seconds)
     return made
@@ -65,6 +67,12 @@ def module_of(nodeid: str) -> str:
 def kind_of(item: pytest.Item) -> Kind:
     """Tests marked ``lab`` start real processes and wait for them."""
     return Kind.COMPUTE if item.get_closest_marker("lab") is None else Kind.WAIT
+
+
+def worker_name(item: pytest.Item) -> str:
+    """The name in ``one_worker(name)``; empty without such a mark."""
+    mark = item.get_closest_marker("one_worker")
+    return "" if mark is None else str(mark.args[0])
 
 
 def shares_fixtures(item: pytest.Item) -> bool:

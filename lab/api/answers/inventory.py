@@ -180,8 +180,9 @@ class AlarmList(Answer, frozen=True, kw_only=True):
 class Vm(Answer, frozen=True, kw_only=True):
     """A VM as vCenter sees it, or as a host does that was asked itself.
 
-    ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
-    ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.
+    ``crypto`` is None when it is not encrypted, and of an orphaned one, whose host does not have
+    it; ``missing`` keys are why it is locked, and ``lock_event`` is the event that said so;
+    ``stale``: its host does not answer vCenter now.
     ``vtpm``: it has a virtual TPM. ``snapshots``: their names, oldest first; ``with_memory``: of
     those that have the guest's memory, from which it runs when it reverts to one [VTPM-08].
     """

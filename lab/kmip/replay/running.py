@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from lab.kmip.standalone import check, standalone
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
+from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import TlsIdentity
 
 ME: Final = NodeName("replay")
@@ -65,7 +65,7 @@ def replayed(
     KS-KMIP-004 for certificates and keys that are of no use, KS-USE-003 for more hosts than this
     process may have connections.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the keys that it gets
+    withhold_memory()
     if not room_for(plan.hosts):
         text = f"--hosts {plan.hosts}: this process may not open so many files (ulimit -n)"
         raise KeysteadError("KS-USE-003", text)

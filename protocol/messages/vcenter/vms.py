@@ -219,6 +219,8 @@ class CryptoUnlock(Request["VmPowered"], frozen=True, kw_only=True):
 class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A VM in vCenter's inventory. ``lock_event`` is the event id that said why it is locked.
 
+    ``crypto`` is None when it is not encrypted, or is orphaned and not marked as locked: its host
+    does not have it, and nobody knows whether it could open it.
     ``not_granted``: keys that vCenter knows from its host alone, and brings to no host before
     somebody unlocks or registers the VM (C28).
     """

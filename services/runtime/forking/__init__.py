@@ -14,6 +14,7 @@ A process that has a single thread needs no server: it forks itself (``alone``).
 - ``alone``       an owner with one thread, without a server
 - ``copied``      a server that is a copy of its owner, and needs no second Python
 - ``connection``  the owner's end: start the process, send, hear
+- ``withheld``    the memory of a process that holds keys, kept from others
 - ``torn``        what must not be open when a process forks
 - ``blocking``    an owner with threads: the simulation's workers; a server that is a child of one
 - ``children``    an owner with an event loop: the agents of a lab

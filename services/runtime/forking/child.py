@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import resource
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from services.runtime.forking.packets import Fork
+from services.runtime.forking.withheld import withhold_memory
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _BROKEN = 70  # exit code of a child whose target raised
@@ -29,7 +29,7 @@ def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn
     """
     status = _BROKEN
     try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it holds keys: no core file of it
+        withhold_memory()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is not for it

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import resource
 import select
 import signal
 import socket
@@ -35,6 +34,7 @@ from services.runtime.forking.packets import (
     receive_parcel,
 )
 from services.runtime.forking.torn import descriptors, torn
+from services.runtime.forking.withheld import withhold_memory
 
 # Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
 _GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
@@ -51,7 +51,7 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     ``bound``: the kernel ends it with the owner's main thread, even while it is stopped; without,
     the socket's end does. ``preload`` names modules to import, or ``module:function`` to call.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it may build a lab, with its keys
+    withhold_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it must hear of the ends of its children
     be_seen_as("keystead-fork")

@@ -265,7 +265,7 @@ class HostKeys:
             check = self._scope(row).host_key_check
             # without one it is of a provider that had this name before, and was another type
             return HostKey(key, None, check) if check else KeyUnavailableReason.MISSING_IN_KMS
-        if self._scope(row).host_key_check:
+        if self._scope(row).host_key_check and key.provider_id in self._inventory.providers:
             return KeyUnavailableReason.MISSING_IN_KMS  # hosts derived it: vCenter has no value
         bundle = await self._providers.fetch(key.provider_id, (key,), fresh=fresh)
         return HostKey(key, bundle.values[0][1]) if bundle.values else bundle.denied[key]

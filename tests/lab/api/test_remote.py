@@ -20,6 +20,7 @@ from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import SUPERVISOR, Identities
 from lab.brokers.server import Broker
 from lab.errors import KeysteadError
+from lab.supervise.scratch import state_home
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.topology.lab_file import load
 
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.lab
 def named(folder: LabFolder) -> Iterator[int]:
     """A process that the folder takes for the lab's supervisor; its pid."""
     words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", folder.name]
+    words += ["5", "3", str(state_home())]
     child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
     try:
         assert child.stdout is not None and child.stdout.readline() == b"\n"

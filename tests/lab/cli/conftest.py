@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from lab.supervise.launching import ROOT
+from services.runtime.forking.withheld import TRACEABLE
 from tests.lab.cli import warm
 from tests.reached.site.sitecustomize import REACHED
 
@@ -56,6 +57,7 @@ class Cli:
                 if not name.startswith("KEYSTEAD_") or name == REACHED
             },
             "KEYSTEAD_STATE_HOME": str(home),
+            TRACEABLE: "1",  # its processes are found by their environment
             **environment,
             MARK: OURS,
         }

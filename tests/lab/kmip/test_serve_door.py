@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,17 +102,17 @@ def test_no_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None
     assert _room() == CONNECTIONS
 
 
-async def test_newcomers_are_refused_when_files_run_out(tmp_path: Path) -> None:
-    """At once, and who is in goes on; a process of 200 files has 100 connections."""
+async def test_silent_connections_give_way_when_files_run_out(tmp_path: Path) -> None:
+    """At once, and a known client goes on; a process of 200 files has 100 connections."""
     folder = tmp_path / "kmip"
     with started(folder, files=200) as (_, told):
         stream = await connections(folder).connect(told["address"], client(folder), within_s=20)
         host, _, port = told["address"].rpartition(":")
         idle = [socket.create_connection((host, int(port)), timeout=5) for _ in range(150)]
         begun = time.monotonic()
-        with pytest.raises(OSError, match="reset"):
-            idle[-1].sendall(b"x")
-            idle[-1].recv(1)
+        for one in idle[:40]:
+            with suppress(ConnectionError):
+                assert one.recv(1) == b""
         assert time.monotonic() - begun < 4
         [item] = (await ask(stream, message(new_key()))).batch_item
         assert item.result_status is ResultStatus.SUCCESS

@@ -51,6 +51,12 @@ def unheard(text: str, step: int, total: int) -> None:
     """Nobody listens."""
 
 
+def test_a_native_host_without_its_provider_is_told_as_an_outage_of_the_provider() -> None:
+    """The provider is gone, and may come back: nobody can say that the key is missing at it."""
+    _, result = play_matrix(wanted(Block.N0X, Fault.F7, (Event.E2,)), unheard)
+    assert [row.verdict for row in result.cells] == ["agree"]
+
+
 def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
     told: list[str] = []
     folder, result = play_matrix(

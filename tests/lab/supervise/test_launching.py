@@ -14,6 +14,7 @@ from lab.api.machines import what_starts
 from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
+from lab.supervise.scratch import state_home
 from lab.supervise.size import size_of
 from lab.supervise.state_folder import LAYOUT, LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import load
@@ -72,11 +73,19 @@ def test_a_lock_of_a_removed_folder_is_none() -> None:
 
 def test_the_pid_of_a_supervisor_is_checked() -> None:
     folder = lab()
-    words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", "one"]
+    words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", "one", "5", "3"]
+    words.append(str(state_home()))
     child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
     assert child.stdout is not None and child.stdout.readline() == b"\n"
     folder.write("supervisor", str(child.pid).encode())
     assert folder.supervisor() == child.pid
+    elsewhere = [sys.executable, *words[:-1], "/another/home"]
+    there = subprocess.Popen(elsewhere, stdin=-1, stdout=-1)
+    assert there.stdout is not None and there.stdout.readline() == b"\n"
+    folder.write("supervisor", str(there.pid).encode())
+    assert folder.supervisor() == 0, "one of the same name in another state folder"
+    there.communicate(b"\n")
+    folder.write("supervisor", str(child.pid).encode())
     other = lab("other")
     other.write("supervisor", str(child.pid).encode())
     assert other.supervisor() == 0, "a supervisor of another lab"
@@ -87,6 +96,7 @@ def test_the_pid_of_a_supervisor_is_checked() -> None:
 def test_a_number_that_a_supervisor_was_given_is_no_name_of_a_lab() -> None:
     """Labs may be called ``5``, and a supervisor is told descriptors after its lab's name."""
     words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", "one", "5", "3"]
+    words.append(str(state_home()))
     child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
     assert child.stdout is not None and child.stdout.readline() == b"\n"
     five = lab("5")

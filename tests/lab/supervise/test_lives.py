@@ -17,7 +17,9 @@ import pytest
 from lab.supervise.launching import STOP_LIMIT_S
 from lab.supervise.notebook import Notebook
 from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder
+from services.runtime.forking.withheld import TRACEABLE
 from tests.lab.cli.conftest import Cli, until
+from tests.onlooker import seen_of
 
 pytestmark = pytest.mark.lab
 
@@ -329,10 +331,23 @@ def test_a_damaged_list_of_faults_is_told_and_put_aside(cli: Cli) -> None:
 # ---- core files -------------------------------------------------------------------------------
 
 
-def test_no_process_of_a_lab_leaves_a_core_file(cli: Cli) -> None:
-    supervisor = up(cli)
-    for process in (supervisor, *supervisor.children(recursive=True)):
-        assert process.rlimit(resource.RLIMIT_CORE) == (0, 0), process.name()
+def test_no_process_of_a_lab_leaves_a_core_file_or_is_read_by_others(tmp_path: Path) -> None:
+    """A broker has no key, and becomes a program, which is dumpable again."""
+    cli = Cli(tmp_path / "state", **{TRACEABLE: "0"})
+    try:
+        supervisor = up(cli)
+        processes = [supervisor, *supervisor.children(recursive=True)]
+        for process in processes:
+            assert process.rlimit(resource.RLIMIT_CORE) == (0, 0), process.name()
+        held = {one.pid: one.name() for one in processes if "nats" not in one.name()}
+        assert len(held) >= 5
+        seen = seen_of(held)
+        assert {name for pid, name in held.items() if seen[pid] != ["cmdline"]} == set()
+        # Commands find it all the same.
+        assert cli.ok("status", "-o", "json").json["supervisor"] == supervisor.pid
+        cli.ok("down", "--purge")
+    finally:
+        cli.end()
 
 
 # ---- tests end what they started, and nothing else ----------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages.host import Done
+from protocol.messages.vcenter import KmsClusterUnregistered
 from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tasks import provider
 from tests.mutations.bugs.planting import plant
@@ -17,7 +17,7 @@ _hidden: set[Any] = set()
 def _kept(original: Any) -> Any:
     async def unregister(vc: Any, message: Any) -> Any:
         _hidden.add(message.provider)
-        return Done()
+        return KmsClusterUnregistered()
 
     return unregister
 

@@ -172,6 +172,7 @@ def test_a_vm_that_its_host_gave_up_is_orphaned_and_can_be_taken_out(rig: Rig) -
     rig.hosts[A].files[VM] = rig.hosts[A].vms.pop(VM)  # by its local administrator
     rig.sleep(15)
     assert rig.vm_info().connection is VmConnectionState.ORPHANED
+    assert rig.vm_info().crypto is None and rig.vm_info().key is not None
     assert isinstance(rig.refused(DestroyVm(vm=VM)), InvalidState)
     back = rig.do(RegisterVm(vm=VM, cluster=CLUSTER)).vm
     assert back.connection is VmConnectionState.CONNECTED and back.key == rig.key_of()
@@ -179,6 +180,27 @@ def test_a_vm_that_its_host_gave_up_is_orphaned_and_can_be_taken_out(rig: Rig) -
     rig.sleep(15)
     rig.do(UnregisterVm(vm=VM))
     assert rig.do(ListVms()).vms == ()
+
+
+def test_a_vm_that_a_host_claimed_and_gave_up_is_not_shown_as_unlocked_there(rig: Rig) -> None:
+    """Whoever has that host's identity may say that it runs what another host has."""
+    rig.up(A, B)
+    rig.vm()
+    rig.power_off(A)
+    rig.sleep(60)
+    rig.hosts[B].vms[VM] = VmRecord(power=PowerState.ON, keys=rig.hosts[A].vms[VM].keys)
+    rig.sleep(30)
+    assert (rig.vm_info().host, rig.vm_info().crypto) == (B, VmCryptoState.UNLOCKED)
+    del rig.hosts[B].vms[VM]
+    rig.sleep(30)
+    found = rig.vm_info()
+    assert (found.host, found.connection) == (B, VmConnectionState.ORPHANED)
+    assert found.crypto is None and found.key is not None
+    rig.power_on(A)
+    rig.sleep(60)
+    found = rig.vm_info()
+    assert (found.host, found.connection) == (A, VmConnectionState.CONNECTED)
+    assert found.crypto is VmCryptoState.UNLOCKED
 
 
 def test_a_destruction_whose_answer_was_lost_is_completed(rig: Rig) -> None:
