@@ -1,9 +1,9 @@
-"""``host.hostile``: an intruder holds a host, and has it ask vCenter for keys of others (C28).
+"""``host.hostile``: an intruder controls a host, and has it ask vCenter for keys of others (C28).
 
-Key ids stand in clear on datastores and in inventories, so the intruder knows many: those of VMs of
-other clusters and other vCenters, old ones, destroyed ones, host keys. The host claims a VM for each
-of them, and VMs of other clusters under their own names. What it obtains by that lies in its key
-cache, where the check ``only_given_keys`` looks. Nothing else of the host changes.
+Key ids stand in clear on datastores and in inventories, so an intruder knows many of them. The host
+lists a VM of its own invention for each key that it knows, whoever the key belongs to, and VMs of
+other clusters under their own names. Keys that it obtains are in its key cache, where the check
+``only_given_keys`` looks for them. In everything else the host behaves as before.
 """
 
 from __future__ import annotations
@@ -13,30 +13,24 @@ from typing import Any, ClassVar, Final
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import REFUSALS, Fault, Notes, Targets, names, running
+from chaos.faults.base import Fault, Notes, Targets, names, running, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab, NodeEntry
-from chaos.observe.listing import all_clusters, all_vms
+from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from chaos.observe.vcenters import leaders
+from protocol.messages.agent import NodeRunState
 from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims
 from protocol.messages.kms import Locate
 from protocol.messages.vcenter import UnregisterVm, VmInfo
-from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmName
+from protocol.terms import CryptoKeyId, KeyId, NodeName, Role, VmName
 
-SPY: Final = "spy-"
-"""With this the names begin of VMs that an intruder makes up."""
-MOST: Final = 40
-"""Keys that it asks for at a time; of more, those that were made last."""
-
-
-def is_spy(vm: str) -> bool:
-    """Whether an intruder has made this VM up."""
-    return vm.startswith(SPY)
+MOST: Final = 64
+"""Keys of key servers that a host claims at a time: of more, the newest."""
 
 
 class HostHostile(NodesFault, frozen=True, kw_only=True):
-    """A host lists VMs that it does not have, with keys of others. It looks again for keys each time
-    that its lease is renewed, and claims again what a boot has ended."""
+    """A host lists VMs that it does not have, with keys of others. Each renewal of the lease adds
+    the keys that were made since; a boot of the host ends its claims."""
 
     kind: ClassVar[str] = "host.hostile"
     example: ClassVar[str] = "on: esxi-001"
@@ -51,7 +45,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
-        return f"{names(self.nodes)} in the hands of an intruder"
+        return f"an intruder controls {names(self.nodes)}"
 
     def holds(self) -> tuple[str, ...]:
         return tuple(f"claims of {node}" for node in self.nodes)
@@ -60,122 +54,105 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             if not await running(lab, node):
                 raise ChaosError("KS-CHAOS-106", f"{node} does not run")
-        stolen = await known_keys(lab)
-        return {"stolen": [[str(key.provider_id), str(key.key_id)] for key in stolen]}
-
-    def found(self, notes: Notes) -> dict[str, Any]:
-        return {"stolen": [f"{provider}/{key}" for provider, key in notes.get("stolen", ())]}
+        return {}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
-        stolen = [
-            CryptoKeyId(KeyId(key), ProviderId(provider)) for provider, key in notes["stolen"]
-        ]
-        vms = await _known_vms(lab)
-        for node in self.nodes:
-            await lab.ask(node, HostClaim(vms=self._claims(lab, node, stolen, vms)))
-
-    def _claims(
-        self, lab: Lab, node: NodeName, stolen: Iterable[CryptoKeyId], vms: Iterable[VmInfo]
-    ) -> tuple[ClaimedVm, ...]:
-        there = {entry.node: entry for entry in lab.directory().nodes}
-        mine = there[node]
-        of_clusters = {entry.cluster: entry for entry in there.values() if entry.cluster}
-        made_up = [
-            ClaimedVm(vm=VmName(f"{SPY}{self.id}-{node}-{number}"), keys=(key,))
-            for number, key in enumerate(stolen, 1)
-        ]
-        return (*made_up, *_of_others(mine, of_clusters, vms))
+        await self._claim(lab, again=False)
 
     async def renew(self, lab: Lab, until: float) -> None:
+        await self._claim(lab, again=True)
+
+    async def _claim(self, lab: Lab, *, again: bool) -> None:
+        keys, vms = await known_keys(lab), await _known_vms(lab)
+        there = {entry.node: entry for entry in lab.directory().nodes}
         for node in self.nodes:
+            invented = [
+                ClaimedVm(vm=VmName(f"{self._prefix}{node}-{number}"), keys=(key,))
+                for number, key in enumerate(keys, 1)
+            ]
+            claims = (*invented, *_of_other_clusters(there[node], there.values(), vms))
             if await running(lab, node):
-                claims = self._claims(lab, node, await known_keys(lab), await _known_vms(lab))
-                await lab.ask(node, HostClaim(vms=claims))
+                await lab.ask(node, HostClaim(vms=claims, again=again))
+
+    @property
+    def _prefix(self) -> str:
+        return f"{INVENTED}{self.id}-"
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """Each host that runs claims something; a boot may have ended that meanwhile."""
+        """Each host that runs claims a VM."""
         for node in self.nodes:
             if await running(lab, node) and not (await lab.ask(node, QueryHostClaims())).vms:
-                return f"{node} tells the truth"
+                return f"{node} claims no VM"
         return ""
 
     async def heal(self, lab: Lab, notes: Notes) -> None:
         for node in self.nodes:
-            if await running(lab, node):
+            if await _is_up(lab, node):
                 await lab.ask(node, HostClaim())
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
-        """Each host that runs tells the truth, and no vCenter that answers has a made-up VM: who
-        runs the lab takes those out of the inventory."""
+        """No host claims anything, and every vCenter has lost the invented VMs: whoever runs the
+        lab unregisters them."""
         for node in self.nodes:
-            if await running(lab, node) and (await lab.ask(node, QueryHostClaims())).vms:
+            if await _is_up(lab, node) and (await lab.ask(node, QueryHostClaims())).vms:
                 return f"{node} still claims VMs"
-        left = []
         for vcenter in leaders(lab):
-            left += await self._tidied(lab, vcenter)
-        return f"in the inventory: {', '.join(left[:5])}" if left else ""
-
-    async def _tidied(self, lab: Lab, vcenter: NodeName) -> list[str]:
-        """Take made-up VMs of this fault out of an inventory; those that are left."""
-        if not await running(lab, vcenter):
-            return []
-        left = []
-        for vm in await all_vms(lab, vcenter):
-            if not vm.vm.startswith(f"{SPY}{self.id}-"):
-                continue
-            try:
-                await lab.ask(vcenter, UnregisterVm(vm=vm.vm))
-            except REFUSALS:
-                left.append(str(vm.vm))
-        return left
+            for vm in await all_vms(lab, vcenter):
+                if vm.vm.startswith(self._prefix):
+                    await lab.ask(vcenter, UnregisterVm(vm=vm.vm))
+        return ""
 
 
-def _of_others(
-    mine: NodeEntry, of_clusters: Mapping[Any, NodeEntry], vms: Iterable[VmInfo]
+async def _is_up(lab: Lab, node: NodeName) -> bool:
+    """Whether the host has its memory, and the claims in it; paused or not."""
+    status = await status_of(lab, node)
+    return status is not None and status.state is NodeRunState.RUNNING
+
+
+def _of_other_clusters(
+    host: NodeEntry, nodes: Iterable[NodeEntry], vms: Iterable[VmInfo]
 ) -> list[ClaimedVm]:
-    """VMs of other clusters of the host's vCenter, which does not believe that they are here. One of
-    another vCenter would be taken for another VM of that name."""
-    found = []
-    for vm in vms:
-        there = of_clusters.get(vm.cluster)
-        other = vm.cluster != mine.cluster and there is not None and there.vcenter == mine.vcenter
-        if other and vm.key is not None:
-            found.append(ClaimedVm(vm=vm.vm, keys=(vm.key,)))
-    return found
+    """VMs of other clusters of the host's vCenter. Those of another vCenter are left out: its own
+    would take them for VMs of its own with the same names."""
+    others = {
+        entry.cluster
+        for entry in nodes
+        if entry.vcenter == host.vcenter and entry.cluster not in ("", None, host.cluster)
+    }
+    return [ClaimedVm(vm=vm.vm, keys=(vm.key,)) for vm in vms if vm.cluster in others and vm.key]
 
 
 async def known_keys(lab: Lab) -> tuple[CryptoKeyId, ...]:
-    """Ids of keys as an intruder may know them, at most ``MOST``: of VMs and hosts by the
-    inventories, and of all else that key servers have."""
+    """The keys of all clusters and VMs, and the newest ``MOST`` of those at key servers, in any
+    state."""
     found: dict[CryptoKeyId, None] = {}
     for entry in lab.directory().nodes:
-        if entry.role is not Role.KMS or not entry.providers or not await running(lab, entry.node):
-            continue
-        after = KeyId("")
-        while True:
-            located = await lab.ask(entry.node, Locate(after=after))
-            found |= {
-                CryptoKeyId(key, provider): None
-                for key in located.key_ids
-                for provider in entry.providers
-            }
-            if not located.key_ids or len(found) >= located.total * len(entry.providers):
-                break
-            after = located.key_ids[-1]
-    for vm in await _known_vms(lab):
-        if vm.key is not None:
-            found.setdefault(vm.key)
-    for vcenter in leaders(lab):
-        if await running(lab, vcenter):
-            for cluster in await all_clusters(lab, vcenter):
-                if cluster.host_key is not None:
-                    found.setdefault(cluster.host_key)
-    return tuple(found)[-MOST:]
+        if entry.role is Role.KMS and await running(lab, entry.node):
+            ids = await _located(lab, entry.node)
+            found |= {CryptoKeyId(id, name): None for id in ids for name in entry.providers}
+    used: dict[CryptoKeyId, None] = {}
+    for vcenter in await _answering(lab):
+        clusters = await all_clusters(lab, vcenter)
+        used |= {one.host_key: None for one in clusters if one.host_key is not None}
+    used |= {vm.key: None for vm in await _known_vms(lab) if vm.key is not None}
+    return tuple(dict.fromkeys((*used, *[*found][-MOST:])))
+
+
+async def _located(lab: Lab, server: NodeName) -> list[KeyId]:
+    found: list[KeyId] = []
+    while True:
+        page = await lab.ask(server, Locate(after=found[-1] if found else KeyId("")))
+        found += page.key_ids
+        if not page.key_ids or len(found) >= page.total:
+            return found
+
+
+async def _answering(lab: Lab) -> list[NodeName]:
+    return [vcenter for vcenter in leaders(lab) if await running(lab, vcenter)]
 
 
 async def _known_vms(lab: Lab) -> list[VmInfo]:
     found: list[VmInfo] = []
-    for vcenter in leaders(lab):
-        if await running(lab, vcenter):
-            found += await all_vms(lab, vcenter)
-    return [vm for vm in found if not is_spy(vm.vm)]
+    for vcenter in await _answering(lab):
+        found += [vm for vm in await all_vms(lab, vcenter) if not vm.vm.startswith(INVENTED)]
+    return found

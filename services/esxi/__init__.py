@@ -20,7 +20,7 @@
 - ``trust_door``      what a trusted host is told and asked
 - ``copies_door``  what it is told of clones, templates, snapshots
 - ``vtpm_door``    what it is told and asked of virtual TPMs
-- ``intruder_door``  what an intruder has it claim to vCenter    - ``claims`` what that is, pure
+- ``intruder_door``, ``claims``  VMs that it lists to vCenter though it does not have them
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
@@ -52,7 +52,8 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``ha.follows`` primary · ``ha.host`` host, condition · ``ha.isolated`` isolated ·
 ``ha.isolation_response`` response · ``ha.restarted`` vm, host, of · ``ha.refused`` vm, host, tries,
 last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
-``uplink.failed`` request, error · ``intruder.claims`` vms · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
+``uplink.failed`` request, error · ``intruder.claims`` vms · ``vm.created`` · ``vm.registered`` ·
+``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
 ``vm.cloned`` source, recrypt, running · ``vm.clone_given_up`` · ``vm.template`` template ·
 ``vm.snapshot`` snapshot, files, memory · ``vm.snapshot_removed`` snapshot ·

@@ -1,7 +1,6 @@
-"""A host in an intruder's hands: VMs that it claims to vCenter beside the truth. Pure.
+"""VMs that a host lists to vCenter though it does not have them, for keys of others (C28). Pure.
 
-It lists VMs that it does not have, so that vCenter may bring the keys which they are said to need.
-At its own console it tells the truth, and everything else of the host is as it was.
+The laboratory plays an intruder with them. The host's own console shows the truth.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoS
 def with_claims(
     view: HostSummary, claims: Sequence[ClaimedVm], has: Callable[[CryptoKeyId], bool]
 ) -> HostSummary:
-    """The view as vCenter is told it, VMs by name; ``has``: whether a key is in the cache."""
+    """The view as vCenter gets it, VMs by name; ``has``: whether a key is in the cache."""
     listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, has) for one in claims}
     return msgspec.structs.replace(view, vms=tuple([listed[name] for name in sorted(listed)]))
 

@@ -264,7 +264,7 @@ class Host:
         return self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
 
     def told_view(self) -> HostSummary:
-        """What vCenter is told of that: the same, but on a host in an intruder's hands."""
+        """The view that vCenter gets: the host's own, with what it claims."""
         view = self.view()
         if self.claims:
             view = with_claims(view, self.claims, lambda key: key in self.keys)
@@ -274,7 +274,7 @@ class Host:
 
     @property
     def version(self) -> str:
-        """Of the latest ``told_view``. Every other view has another one, in this life and in others.
+        """Of the latest ``told_view``. Each other view has another one, in this life and in others.
 
         Nobody has to say that something changed: views are compared, whoever asks for them.
         """

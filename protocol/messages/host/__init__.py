@@ -14,7 +14,7 @@ the lab's control plane) uses the same messages without a session.
 - ``vtpm``         virtual TPMs, and what guests do with them
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
-- ``intruder``     what an intruder has a host claim to vCenter
+- ``intruder``     VMs that a host lists though it does not have them
 """
 
 from __future__ import annotations

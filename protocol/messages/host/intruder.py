@@ -1,6 +1,7 @@
-"""What an intruder has a host say to vCenter. For the host's own console, as who holds it has that.
+"""VMs that a host lists to vCenter though it does not have them, as an intruder would.
 
-The product has no such messages: they are how the laboratory plays a host that lies.
+Only the host's own console takes these messages. The product has none like them: the laboratory
+plays a lying host with them (fault ``host.hostile``).
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from protocol.terms import CryptoKeyId, VmName
 
 
 class ClaimedVm(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM, off, that the host lists though it has none, and the keys that it is said to need."""
+    """A VM that is off, and the keys that it is said to need."""
 
     vm: VmName
     keys: tuple[CryptoKeyId, ...]
 
 
 class HostClaim(Request["HostClaims"], frozen=True, kw_only=True):
-    """List these VMs to vCenter beside the true ones, and in the place of those with their names.
+    """List these VMs to vCenter beside the registered ones, or instead of those with their names.
 
-    It replaces what was claimed before; without VMs the host tells the truth. It is kept in memory:
-    the next boot ends it.
+    They replace earlier claims; without ``vms`` the host lists its own VMs only. Claims are in
+    memory: a boot ends them. ``again``: no change on a host that claims nothing now.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vms: tuple[ClaimedVm, ...] = ()
+    again: bool = False
 
 
 class QueryHostClaims(Request["HostClaims"], frozen=True, kw_only=True):
