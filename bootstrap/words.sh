@@ -30,7 +30,8 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--slow | --sweeps | --mutants | --again | ARGUMENTS OF PYTEST]
+Usage: ./keystead test [--slow | --sweeps | --mutants | --breakage N | --again |
+                       ARGUMENTS OF PYTEST]
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
@@ -38,6 +39,8 @@ the start about how long it takes, and names the ten slowest tests at the end.
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
     --sweeps   kills at every step, every file damaged in every way
     --mutants  one changed place at a time, in the files that decide or bind
+    --breakage N [--seed S] [--tests] [--minutes M] [--keep]
+               N one-line bugs, and who notices each of them: docs/breakage.md
     --again    what failed in the last run; what passes now is named as flaky
 
 All else goes to pytest, which then runs one test after another in its own process:

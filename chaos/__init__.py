@@ -7,12 +7,11 @@
 - ``installs``     machines installed anew, vCenters restored
 - ``kmip_trust``   a vCenter and KMIP servers that come to trust each other
 - ``actions``      commands of the API that a schedule gives, with their outcomes
-- ``keeper``       active faults, leases, heal; ``kept`` the list of them as bytes
+- ``keeper``       active faults, leases, heal; the list of them as bytes
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
-- ``engine``       plays a plan; ``cues`` when its entries begin, ``intervals`` its faults,
-                   ``acts`` its actions, ``workload`` its operations, ``verdict`` its exit codes,
-                   ``proving`` what it must have done
+- ``engine``       plays a plan and its actions; ``cues`` when its entries begin, ``intervals``
+                   its faults, ``workload`` its operations, ``verdict`` its exit codes
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table
@@ -22,6 +21,7 @@
                    ``recording``s, streams of msgpack
 - ``active_faults``  which faults are there at a moment of a history
 - ``checks``       offline, three-valued judgements of a history
+- ``linear``       does an order of what clients of key servers did explain what they saw?
 - ``report``       what a run was, for people and pipelines: figures of its records
 - ``points``       storage calls, and what strikes at them
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%

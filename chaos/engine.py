@@ -13,14 +13,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.acts import Acts
+import msgspec
+
+from chaos.actions.base import Acting, Action
 from chaos.checks import excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.core import Core
 from chaos.cues import Cues
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Plan, Planned, PlannedFault, PlannedProbe
+from chaos.experiment.plan import Plan, Planned, PlannedAction, PlannedFault, PlannedProbe
 from chaos.experiment.requirements import REQUIRES, unmet
+from chaos.faults.base import Fault
 from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import PROBES, Operations, Sources
@@ -29,14 +31,17 @@ from chaos.keeper import Keeping
 from chaos.lab import Lab
 from chaos.load.coming import Coming, Door, closed
 from chaos.load.outcome import BEGUN, judged
-from chaos.observe.look import Look
+from chaos.observe.guests import Guests
+from chaos.observe.look import Look, nodes_of
 from chaos.observe.remains import Opened
 from chaos.points import Strikes
 from chaos.progress import Phases, Progress, quiet
-from chaos.proving import never_begun, nothing_done
 from chaos.verdict import WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
 from chaos.watch import Watch
-from chaos.workload import Means, load_name, perform
+from chaos.workload import Means, Outcome, load_name, perform
+from protocol.errors import ProductError
+from protocol.secret import KeyMaterial
+from protocol.terms import NodeName, Role, VmName
 
 Scan = Callable[[History], Awaitable[None]]
 """Searches all that a run has left for keys, and writes down what it finds."""
@@ -380,3 +385,183 @@ def the_only(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+# ---- acts ----------------------------------------------------------------------------------------
+# Plays the actions of a plan: each command and its outcome are records of the history.
+
+
+@dataclass
+class Acts:
+    """The actions of one plan. ``name`` begins the names of what they make: unique in a lab that
+    lives on."""
+
+    plan: Plan
+    lab: Lab
+    history: History
+    cues: Cues
+    phases: Phases
+    name: str
+    guests: Guests
+    _number: int = field(default=0, init=False)
+    _exports: dict[str, KeyMaterial] = field(default_factory=dict, init=False)
+
+    async def play(self, planned: PlannedAction) -> None:
+        """Give the command when its time has come, to all targets at once.
+
+        What is refused is a result like any other; KS-CHAOS-110 when the file says otherwise.
+        """
+        if await self.cues.begin(planned) is None:
+            return
+        action = planned.action()
+        self.phases.tell(f"{planned.id}: {planned.summary()}")
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._give(planned, action, place), name=f"do-{planned.id}")
+                for place in range(len(planned.targets))
+            ]
+        outcomes = [task.result() for task in tasks]
+        self.cues.ended(planned)
+        for target, outcome in zip(planned.targets, outcomes, strict=True):
+            if planned.must and outcome.kind != planned.must:
+                text = f"{planned.id}: {planned.do} {target}".rstrip()
+                why = f" ({outcome.data['error']})" if "error" in outcome.data else ""
+                text += f" must end {planned.must}, and ended {outcome.kind}{why}"
+                raise ChaosError("KS-CHAOS-110", text)
+
+    async def _give(self, planned: PlannedAction, action: Action, place: int) -> Outcome:
+        self._number += 1
+        number, target = len(self.plan.arrivals) + self._number, planned.targets[place]
+        about = {"n": number, "action": planned.id}
+        self.history.add("invoke", target, op=planned.do, **about, **planned.values)
+        several = f"-{place + 1}" if len(planned.targets) > 1 else ""
+        acting = Acting(self.lab, f"{self.name}-{planned.id}{several}", self._exports, self.guests)
+        try:
+            params = action.params.model_validate(_fields(planned, target))
+            outcome = await action.run(acting, target, params)
+        except ProductError as error:
+            kind = "fail" if error.definite else "info"
+            outcome = Outcome(kind, {"error": type(error).__name__})
+        self.history.add(outcome.kind, target, op=planned.do, **about, **outcome.data)
+        return outcome
+
+
+def _fields(planned: PlannedAction, target: str) -> dict[str, object]:
+    """The action's own fields, for one target."""
+    return {**planned.values, "on": target} if target else dict(planned.values)
+
+
+# ---- core ----------------------------------------------------------------------------------------
+# The core of a lab: healed first, and what it suffices for demanded while the rest stays faulted.
+#
+# Faults that always end hide what never recovers beside a part that stays broken. What is demanded
+# are the live hypotheses of ``after``, for the hosts of the core and the VMs that are on them; one
+# about all providers only when the core has every key server.
+
+
+def hurts(fault: Fault, core: frozenset[NodeName]) -> bool:
+    """Whether the core lacks something because of it: a node, or a link between two of its own."""
+    edges = fault.between()
+    if edges is not None:
+        return any(a in core and b in core for a, b in edges)
+    touched = fault.touches()
+    return not touched or not core.isdisjoint(touched)
+
+
+@dataclass
+class Core:
+    """The phase of the core of one plan."""
+
+    plan: Plan
+    lab: Lab
+    intervals: Intervals
+    hypotheses: Hypotheses
+    watch: Watch
+    phases: Phases
+
+    async def hold(self) -> tuple[list[CheckResult], list[str]]:
+        """Heal the core and wait until it works; what was measured, and what was not seen to be
+        gone of its faults."""
+        core = frozenset(self.plan.core)
+        text = f"{len(core)} nodes are healed, the rest stays as it is"
+        self.phases.begin("core", text, self.plan.core_s)
+        async with asyncio.TaskGroup() as group:
+            renew = group.create_task(self.intervals.renew(), name="renew")
+            problems = await self.watch.during(
+                self.intervals.heal(lambda fault: hurts(fault, core))
+            )
+            left = self.intervals.there()
+            results = [] if problems else await self._demanded(core)
+            renew.cancel()
+        if not left:
+            text = "no fault was left outside of it, so that nothing is shown"
+            results.append(CheckResult(name="core", result=CheckOutcome.UNKNOWN, text=text))
+        elif not results and not problems:
+            text = "no hypothesis of `after` is about it"
+            results.append(CheckResult(name="core", result=CheckOutcome.UNKNOWN, text=text))
+        return results, problems
+
+    async def _demanded(self, core: frozenset[NodeName]) -> list[CheckResult]:
+        """The hypotheses about the core, until they hold or their time is over."""
+        vms = await self._vms(core)
+        probes = [
+            found
+            for probe in self.hypotheses.of("after")
+            if (found := self._of_core(probe, core, vms)) is not None
+        ]
+        self.phases.tell(f"{len(probes)} hypotheses of {len(vms)} VMs on its hosts")
+        return await self.watch.during(self.hypotheses.until_hold(probes, self.plan.core_s))
+
+    def _of_core(
+        self, probe: PlannedProbe, core: frozenset[NodeName], vms: Sequence[VmName]
+    ) -> PlannedProbe | None:
+        """The probe, asked about the core alone; None when it is not about it."""
+        kind = PROBES[probe.probe]
+        if not kind.live:
+            return None
+        of_core = msgspec.structs.replace(
+            probe,
+            when="core",
+            vms=tuple(vm for vm in probe.vms if vm in vms),
+            hosts=tuple(host for host in probe.hosts if host in core),
+        )
+        match kind.about:
+            case "vms":
+                return of_core if of_core.vms else None
+            case "hosts":
+                return of_core if of_core.hosts else None
+            case _:
+                whole = core.issuperset(nodes_of(self.lab, Role.KMS))
+                return of_core if whole or probe.probe != "provider.green" else None
+
+    async def _vms(self, core: frozenset[NodeName]) -> tuple[VmName, ...]:
+        """The VMs on hosts of the core, as vCenter or their host has them."""
+        look = Look(self.lab)
+        places = {vm: info.host for vm, info in (await look.vcenter_vms()).items()}
+        places |= {vm: host for vm, (host, _) in (await look.vms()).items()}
+        return tuple(vm for vm in self.lab.directory().vms if places.get(vm) in core)
+
+
+# ---- proving -------------------------------------------------------------------------------------
+# What a run has to have done, to prove anything.
+
+
+def never_begun(missed: Sequence[Planned]) -> list[CheckResult]:
+    """What waited for something that did not come proves nothing, unless it was ``optional``."""
+    return [
+        CheckResult(
+            name=f"entry {planned.id}",
+            result=CheckOutcome.UNKNOWN,
+            text=f"it never began: {planned.cue.what.text()} did not come",
+        )
+        for planned in missed
+        if planned.cue is not None and not planned.cue.optional
+    ]
+
+
+def nothing_done(plan: Plan) -> list[CheckResult]:
+    """A run that does nothing to its lab proves nothing: no entry, none that was drawn, no load."""
+    if plan.entries() or plan.arrivals:
+        return []
+    text = "nothing was done to the lab: no fault, no action and no operation"
+    return [CheckResult(name="schedule", result=CheckOutcome.UNKNOWN, text=text)]

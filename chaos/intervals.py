@@ -70,7 +70,7 @@ class Intervals:
         """Whether it has begun, which was to be ``at``."""
         fault = planned.fault()
         if isinstance(fault, PointFault):
-            fault = fault.met(self.cues.passages[planned.id])
+            fault = fault.with_passage(self.cues.passages[planned.id])
         about: dict[str, Any] = {"id": planned.id, "planned": at}
         about["summary"] = fault.summary()
         self.history.add("note", op="inject", id=planned.id, values=to_plain(fault))

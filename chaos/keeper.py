@@ -8,16 +8,87 @@ own check has seen it gone. Healing never depends on how an experiment went.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.faults.base import REFUSALS, Fault, names
-from chaos.kept import FaultState, Kept, dumped, loaded
+from chaos.faults import from_plain, to_plain
+from chaos.faults.base import REFUSALS, Fault, Notes, names
 from chaos.lab import Lab
 from protocol.terms import NodeName
+
+# ---- kept ----------------------------------------------------------------------------------------
+# A fault as a keeper lists it, with its notes, and the list as bytes for the next keeper.
+
+
+class FaultState(StrEnum):
+    """How far a listed fault has come."""
+
+    BEGINNING = "beginning"  # begun or about to; not seen to bite yet
+    ACTIVE = "active"
+    STAYS = "stays"  # irreversible: only its cure takes it away
+    NOT_HEALED = "not healed"  # taken back, but not seen gone
+
+
+class Kept(msgspec.Struct):
+    """A listed fault. ``until`` 0 = no lease; ``seen``: why it is not healed. ``ending``: it is
+    taken back, and a lease that is carried on would bring it back."""
+
+    fault: Fault
+    since: float
+    until: float
+    state: FaultState
+    notes: Notes
+    seen: str = ""
+    ending: bool = False
+
+
+def dumped(listed: Iterable[Kept]) -> bytes:
+    """The list with all notes, as JSON.
+
+    Notes of a TPM fault hold the hosts' recovery keys, as an administrator's safe would:
+    keep these bytes where the lab keeps its secrets, with mode 0600.
+    """
+    faults = [
+        {
+            "fault": to_plain(kept.fault),
+            "since": kept.since,
+            "until": kept.until,
+            "state": kept.state.value,
+            "notes": kept.notes,
+            "seen": kept.seen,
+            "ending": kept.ending,
+        }
+        for kept in listed
+    ]
+    return msgspec.json.encode({"version": 1, "faults": faults})
+
+
+def loaded(data: bytes) -> list[Kept]:
+    """The list that ``dumped`` wrote; KS-CHAOS-109 when it is none."""
+    try:
+        state: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
+        if state["version"] != 1:
+            raise ValueError(f"version {state['version']}")
+        return [_loaded(entry) for entry in state["faults"]]
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise ChaosError("KS-CHAOS-109", str(error)) from None
+
+
+def _loaded(entry: dict[str, Any]) -> Kept:
+    return Kept(
+        fault=from_plain(entry["fault"]),
+        since=float(entry["since"]),
+        until=float(entry["until"]),
+        state=FaultState(entry["state"]),
+        notes=dict(entry["notes"]),
+        seen=str(entry["seen"]),
+        ending=bool(entry.get("ending", False)),
+    )
+
 
 BITE_TRIES = 3
 HEAL_TRIES = 6
@@ -120,7 +191,7 @@ class FaultKeeper:
             state=kept.state,
             seen=kept.seen,
             cure="" if kept.fault.reversible else kept.fault.cure_text(),
-            found=kept.fault.found(kept.notes),
+            found=kept.fault.history_fields(kept.notes),
             ending=kept.ending,
         )
 
@@ -183,7 +254,7 @@ class FaultKeeper:
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
             await self._heal(kept)
-        elif await self._until_empty(1, lambda: kept.fault.healed(self._lab, kept.notes)):
+        elif await self._until_empty(1, lambda: kept.fault.verify_heal(self._lab, kept.notes)):
             kept.state, kept.seen = FaultState.STAYS, seen
             await self._keep()
         else:
@@ -277,7 +348,9 @@ class FaultKeeper:
             if not fault.reversible:
                 await fault.cure(lab, notes)
             floor_s = lab.in_lab_s(HEAL_FLOOR_S)
-            seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes), floor_s)
+            seen = await self._until_empty(
+                HEAL_TRIES, lambda: fault.verify_heal(lab, notes), floor_s
+            )
         except (*REFUSALS, ChaosError) as error:
             seen = _one_line(error)
         if not seen:
@@ -333,7 +406,7 @@ class FaultKeeper:
             await self._save(self.dump())
 
     def dump(self) -> bytes:
-        """The list with all notes, as JSON; see ``chaos.kept`` for what they hold."""
+        """The list with all notes, as JSON; see ``chaos.keeper`` for what they hold."""
         return dumped(self._kept.values())
 
     def load(self, data: bytes) -> None:

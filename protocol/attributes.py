@@ -45,6 +45,29 @@ class ObjectName(_Value, frozen=True, tag="name"):
     type: str = "Uninterpreted Text String"
 
 
+class AlternativeName(_Value, frozen=True, tag="alternative"):
+    """A value of ``Alternative Name`` (KMIP 1.4 section 3.40), which need not be unique."""
+
+    value: str
+    type: str = "Uninterpreted Text String"
+
+
+class RandomNumberGenerator(_Value, frozen=True, tag="generator"):
+    """A value of ``Random Number Generator``: RNG Parameters (KMIP 1.4 section 2.1.18).
+
+    None is not said. Lengths are in bits.
+    """
+
+    rng_algorithm: str = "Unspecified"
+    cryptographic_algorithm: str | None = None
+    cryptographic_length: int | None = None
+    hashing_algorithm: str | None = None
+    drbg_algorithm: str | None = None
+    recommended_curve: str | None = None
+    fips186_variation: str | None = None
+    prediction_resistance: bool | None = None
+
+
 class ObjectLink(_Value, frozen=True, tag="link"):
     """A value of ``Link`` (KMIP 1.4 section 3.35): how it is related to the object ``linked``."""
 
@@ -130,10 +153,40 @@ class Typed(_Value, frozen=True, tag="typed"):
         return self.type in _NUMBERS and self.value in _NUMBERS[self.type]
 
 
+class StructureField(msgspec.Struct, frozen=True, array_like=True):
+    """A field of ``Structure``: the number of its tag, and its value."""
+
+    tag: int
+    value: str | int | bool | Typed
+
+    @property
+    def fits(self) -> bool:
+        """Whether KMIP can write it."""
+        held = self.value
+        if isinstance(held, Typed):
+            value_fits = held.fits
+        else:
+            value_fits = not isinstance(held, int) or held in INTEGERS
+        return self.tag in _TAGS and value_fits
+
+
+class Structure(_Value, frozen=True, tag="structure"):
+    """A value of a custom attribute that is a structure, which has no structures in it
+    (KMIP 1.4 section 3.39)."""
+
+    fields: tuple[StructureField, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether KMIP can write it."""
+        return all(field.fits for field in self.fields)
+
+
 INTEGERS: Final = range(-(2**31), 2**31)
 """Values of KMIP's Integer."""
 
 _LONG, _UNSIGNED = range(-(2**63), 2**63), range(2**32)
+_TAGS: Final = range(2**24)
 _NUMBERS: Final = {
     ItemType.LONG_INTEGER: _LONG,
     ItemType.DATE_TIME: _LONG,
@@ -154,7 +207,10 @@ Value = (
     | Revocation
     | CryptographicParameters
     | UsageLimits
+    | AlternativeName
+    | RandomNumberGenerator
     | Typed
+    | Structure
 )
 
 
@@ -181,7 +237,7 @@ class Stamped(msgspec.Struct, frozen=True, array_like=True):
 def shown(value: Value) -> str:
     """The value as text for people; bytes in hex."""
     match value:
-        case ObjectName():
+        case ObjectName() | AlternativeName():
             return value.value
         case ObjectLink():
             return f"{value.type} {value.linked}"
@@ -191,9 +247,12 @@ def shown(value: Value) -> str:
             return f"{value.namespace}: {value.data}"
         case Revocation():
             return f"{value.code}: {value.message}" if value.message else str(value.code)
-        case CryptographicParameters():
+        case CryptographicParameters() | RandomNumberGenerator():
             given = msgspec.to_builtins(value)
-            return ", ".join(f"{name}={given[name]}" for name in given if name != "kind")
+            told = [f"{name}={given[name]}" for name in given if name != "kind"]
+            return ", ".join(told) or RandomNumberGenerator().rng_algorithm
+        case Structure():
+            return ", ".join(f"0x{field.tag:06X}={shown(field.value)}" for field in value.fields)
         case UsageLimits():
             return f"{value.left} of {value.total} ({value.unit})"
         case Typed():

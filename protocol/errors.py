@@ -342,6 +342,26 @@ class KeyFormatTypeNotSupported(ProductError):
     reason = ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED
 
 
+class Sensitive(ProductError):
+    """KMIP Sensitive: the key leaves the server wrapped, and in no other way."""
+
+    code = 60
+    reason = ResultReason.SENSITIVE
+
+
+class NotExtractable(ProductError):
+    """KMIP Not Extractable: the key does not leave the server."""
+
+    code = 61
+    reason = ResultReason.NOT_EXTRACTABLE
+
+
+class TagLengthNotSupported(ProductError):
+    """KMIP General Failure: the cipher mode has no authentication tag of that length."""
+
+    code = 62
+
+
 class KeyCompressionTypeNotSupported(ProductError):
     """KMIP Key Compression Type Not Supported: a symmetric key has no point to compress."""
 

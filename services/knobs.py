@@ -19,7 +19,7 @@ from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
 from services.keyprovider.knobs import KeyProviderKnobs
 from services.kms.knobs import KmsKnobs
-from services.runtime.knobs import Knobs, described, fault, read
+from services.runtime.knobs import Knobs, describe_knobs, fault, read
 from services.vcenter.knobs import VcenterKnobs
 
 KNOBS: Final[dict[Role, type[Knobs]]] = {
@@ -54,7 +54,7 @@ def table() -> Mapping[str, KnobRow]:
             readers.setdefault(name, []).append(role)
     rows: dict[str, KnobRow] = {}
     for name in sorted(readers):
-        known = described(KNOBS[readers[name][0]])[name]
+        known = describe_knobs(KNOBS[readers[name][0]])[name]
         rows[name] = KnobRow(**msgspec.structs.asdict(known), read_by=tuple(readers[name]))
     return MappingProxyType(rows)
 

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from chaos.actions.base import About, Acting, Action, NoParams, On
 from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
-from chaos.faults.kms_key_state import attributes, located
+from chaos.faults.kms_key_state import attributes, locate_keys
 from chaos.naming import named
 from chaos.observe.listing import all_key_status, all_vms
 from chaos.observe.look import nodes_of
@@ -127,7 +127,7 @@ async def _destroy_unused(acting: Acting, target: str, params: Any) -> Outcome:
     }
     gone: set[str] = set()
     for server in nodes_of(acting.lab, Role.KMS):
-        unused = tuple(key for key in await located(acting.lab, server) if key not in used)
+        unused = tuple(key for key in await locate_keys(acting.lab, server) if key not in used)
         for found in await attributes(acting.lab, server, unused):
             await _destroyed(acting, server, found)
             gone.add(str(found.key_id))
@@ -160,9 +160,9 @@ async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
 async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
     """``keys`` of the outcome are those that are gone by it."""
     servers = _servers(acting, params)
-    before = {key for server in servers for key in await located(acting.lab, server)}
+    before = {key for server in servers for key in await locate_keys(acting.lab, server)}
     await restore(acting.lab, servers, params.backup)
-    after = {key for server in servers for key in await located(acting.lab, server)}
+    after = {key for server in servers for key in await locate_keys(acting.lab, server)}
     gone = sorted(map(str, before - after))
     return Outcome("ok", {"servers": list(map(str, servers)), "keys": gone})
 

@@ -99,9 +99,8 @@ class _Run:
         state, now, _ = self.nodes.get(host, ("", 0, 0.0))
         return on and (state, now) == ("running", boot) and host not in self.silent
 
-    def due(self, vm: str) -> float:
-        """When it has to run, in seconds of the run."""
-        healed = 0.0 if self.healed is None else self.healed.t
+    def due(self, vm: str, healed: float) -> float:
+        """When it has to run, in seconds of the run; ``healed``: when the last fault was gone."""
         host = self.on[vm][0]
         state, _, up = self.nodes.get(host, ("", 0, 0.0))
         away = vm in self.restarted or (host in self.available and state != "running")
@@ -122,12 +121,13 @@ def recovery_bound(records: Sequence[Record]) -> Finding:
     if run.healed is None or run.end is None:
         return Finding(CheckOutcome.UNKNOWN, "no fault was there, or not all were seen gone")
     judged = [vm for vm, ran in run.ran.items() if ran and vm not in run.off]
-    behind = [vm for vm in judged if run.back.get(vm, math.inf) > run.due(vm)]
+    healed = run.healed.t
+    behind = [vm for vm in judged if run.back.get(vm, math.inf) > run.due(vm, healed)]
     excused = _excused(records, behind) if behind else frozenset()
     late: list[str] = []
     early: list[str] = []
     for vm in behind:
-        back, due = run.back.get(vm), run.due(vm)
+        back, due = run.back.get(vm), run.due(vm, healed)
         if vm in excused:
             continue
         if back is None and run.end.t <= due:

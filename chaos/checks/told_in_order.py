@@ -45,9 +45,7 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     if not read:
         text = "no VM was locked in this run, or vCenter's events were not read"
         return Finding(CheckOutcome.UNKNOWN, text)
-    taken = any(
-        r.type in ("fault", "invoke") and (r.op or "").startswith(TAKES_PROVIDERS) for r in records
-    )
+    taken = any(r.type in ("fault", "invoke") and r.op.startswith(TAKES_PROVIDERS) for r in records)
     trusted = any(
         found["type"] == ManagementType.TRUST_AUTHORITY
         for r in records

@@ -180,7 +180,7 @@ class _Swarm:
         type, stream = self._types[kind], Draws(self._seed, f"swarm/{self._number}")
         self._number += 1
         for _ in range(1 if fields else _TRIES):
-            chosen = fields or type.drawn(stream, self._directory)
+            chosen = fields or type.draw_fields(stream, self._directory)
             if chosen is None:
                 return None
             fault = self._made(type, chosen, stream)

@@ -286,7 +286,7 @@ def _whole(fault: PlannedFault) -> PlannedFault:
 
 def _narrower(planned: PlannedFault, directory: Directory) -> Iterator[PlannedFault]:
     """The fault on half of what it acts on, then on the other half: of any list of its fields."""
-    written = planned.fault().written()
+    written = planned.fault().file_fields()
     for name, value in written.items():
         for path, several in _lists(value):
             middle = len(several) // 2

@@ -105,7 +105,7 @@ def _at_times(kind: str) -> Callable[[Mix, Directory, Draws], Schedule]:
     """One interval of a kind that draws its own fields."""
 
     def drawn(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
-        values = fault_type(kind).drawn(draws, directory)
+        values = fault_type(kind).draw_fields(draws, directory)
         begin = _moment(mix, draws, 0.0, 0.8)
         return () if values is None else _interval(kind, mix, directory, draws, begin, values)
 

@@ -70,7 +70,10 @@ def _load(load: PlannedLoad) -> dict[str, Any]:
 
 
 def _fault(fault: PlannedFault) -> dict[str, Any]:
-    lasts_s, own = None if fault.until is None else fault.until - fault.at, fault.fault().written()
+    lasts_s, own = (
+        None if fault.until is None else fault.until - fault.at,
+        fault.fault().file_fields(),
+    )
     if fault.cue is not None:
         lasts_s = fault.cue.lasts_s
     if fault.fault().at_point and fault.fault().lasts_s == 0:

@@ -107,13 +107,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """The fault for ``params`` (an instance of ``cls.params``); raises ``ChaosError``."""
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         """Its own fields as a file has them, drawn for a random schedule; None: it is never
         drawn, because it needs what a random schedule cannot know."""
         return None
 
     @abstractmethod
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         """Its own fields as a file has them, names resolved: read again they make this fault."""
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """For the history: what it acts on that was only found in the survey, as plain data."""
         return {}
 
@@ -161,7 +161,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """Take it back; again is no change. An irreversible one has nothing to do here."""
 
     @abstractmethod
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """Empty when it is really gone; else what was seen instead."""
 
     def cure_text(self) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.brokers import has_servers, parted
+from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
@@ -47,12 +47,12 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         return cls(id=id, on=params.on)
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         if directory.bus_servers < 2:
             return None
         return {"on": draws.below(directory.bus_servers) + 1}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"on": self.on}
 
     def touches(self) -> tuple[NodeName, ...]:
@@ -70,7 +70,7 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         if not [number for number in others if await lab.server_up(number)]:
             text = f"server {self.on} is the only one of the bus that is up"
             raise ChaosError("KS-CHAOS-106", f"{text}; without any: broker.restart")
-        return {"before": await _counted(lab)}
+        return {"before": await _fetch_counters(lab)}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         await lab.server_stop(self.on)
@@ -81,17 +81,17 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         if await lab.server_up(self.on):
             return f"server {self.on} of the bus is still up"
         for _ in range(MOVE_TRIES):
-            notes["parted"] = await parted(lab)
+            notes["parted"] = await verify_links(lab)
             if not notes["parted"]:
                 break
             await lab.sleep(MOVE_EVERY_S)
-        before, now = notes["before"], await _counted(lab)
+        before, now = notes["before"], await _fetch_counters(lab)
         grown = {node: _grown(before.get(node, {}), counted) for node, counted in now.items()}
         notes["moved"] = sorted(node for node, by in grown.items() if by.get("disconnects"))
         notes["lost"] = {name: sum(by.get(name, 0) for by in grown.values()) for name in LOST}
         return ""
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """``moved``: nodes that were at it; ``lost``: what they know to be lost with it;
         ``parted``: who does not reach whom since then."""
         return {name: notes[name] for name in ("moved", "lost", "parted") if notes.get(name)}
@@ -99,16 +99,16 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await lab.server_start(self.on)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """It is up and reaches the others, and every running node has its link."""
         if not await lab.broker_up():
             return "all servers of the bus are down; broker.restart has to be healed first"
         if not await lab.server_up(self.on):
             return f"server {self.on} of the bus is down, or does not reach the others"
-        return await parted(lab)
+        return await verify_links(lab)
 
 
-async def _counted(lab: Lab) -> dict[str, dict[str, int]]:
+async def _fetch_counters(lab: Lab) -> dict[str, dict[str, int]]:
     names = ("disconnects", *LOST)
     return {
         str(node): {name: status.counters.get(name, 0) for name in names}

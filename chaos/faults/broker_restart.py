@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.brokers import has_servers, parted
+from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
@@ -32,10 +32,10 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
         return cls(id=id)
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return {} if directory.bus_servers else None
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {}
 
     def touches(self) -> tuple[NodeName, ...]:
@@ -54,8 +54,8 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
         if not await lab.broker_up():
             await lab.broker_start()
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """It is up, and every running node has its link again: a canary from each to the next."""
         if not await lab.broker_up():
             return "the broker is down"
-        return await parted(lab)
+        return await verify_links(lab)

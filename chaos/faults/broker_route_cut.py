@@ -15,7 +15,7 @@ from pydantic import Field
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names
-from chaos.faults.brokers import has_servers, parted
+from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
@@ -47,14 +47,14 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
         return cls(id=id, between_servers=(one, other))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         if directory.bus_servers < 2:
             return None
         first = draws.below(directory.bus_servers) + 1
         second = (first + draws.below(directory.bus_servers - 1)) % directory.bus_servers + 1
         return {"between": sorted((first, second))}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"between": list(self.between_servers)}
 
     def touches(self) -> tuple[NodeName, ...]:
@@ -85,16 +85,16 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
             notes["apart"] = " from ".join(map(names, there))
         return ""
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """``apart``: which nodes were at one of them, and which at the other."""
         return {"apart": notes["apart"]} if notes.get("apart") else {}
 
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await lab.route_mend(*self.between_servers)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """They reach each other, and every running node has its link."""
         one, other = self.between_servers
         if not await lab.routed(one, other):
             return f"servers {one} and {other} of the bus do not reach each other"
-        return await parted(lab)
+        return await verify_links(lab)

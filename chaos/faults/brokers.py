@@ -21,7 +21,7 @@ def has_servers(directory: Directory, number: int) -> None:
         raise ChaosError("KS-CHAOS-106", f"{text}; `bus: {{servers: 3}}` in the Lab file")
 
 
-async def parted(lab: Lab) -> str:
+async def verify_links(lab: Lab) -> str:
     """Empty when a canary passes from each running node to the next, wherever no link rule is."""
     up = [e.node for e in lab.directory().nodes if await running(lab, e.node)]
     ruled = {(r.src, r.dst) for r in lab.rules()} | {(r.dst, r.src) for r in lab.rules()}

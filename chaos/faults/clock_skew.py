@@ -43,19 +43,21 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: ClockSkewParams, targets: Targets) -> Fault:
-        return cls(id=id, skew_s=params.ahead - params.behind, **cls.chosen(params, targets))
+        return cls(
+            id=id, skew_s=params.ahead - params.behind, **cls.select_targets(params, targets)
+        )
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         """Of one node, from ten seconds to three hours."""
         there = some_of(draws, directory, tuple(Role))
         by_s = round(10 ** (1 + 3 * draws.unit()), 1)
         way = "ahead" if draws.unit() < 0.5 else "behind"
         return None if there is None else there | {way: written_s(by_s)}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         way = "ahead" if self.skew_s > 0 else "behind"
-        return super().written() | {way: written_s(abs(self.skew_s))}
+        return super().file_fields() | {way: written_s(abs(self.skew_s))}
 
     def summary(self) -> str:
         way = "ahead" if self.skew_s > 0 else "behind"
@@ -95,6 +97,6 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await self._set(lab, 0.0)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """Each clock is right again."""
         return await self._off_by(lab, 0.0)

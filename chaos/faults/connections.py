@@ -50,7 +50,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
         return cls(id=id, **(ends | {"a": a, "b": b}))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         """Where a vCenter asks key servers by KMIP: its links to some of them."""
         asking = [entry.node for entry in directory.nodes if entry.role is Role.VCENTER]
         asked = [entry.node for entry in directory.nodes if entry.by_kmip]
@@ -69,12 +69,12 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
         Where another fault keeps handshakes away, that our rules are in force is all that there is
         to see.
         """
-        edges = await self.probed(lab)
+        edges = await self.find_live_edges(lab)
         if not edges:
             return NOTHING_UP
-        before = await self.struck(lab, edges)
+        before = await self.count_struck(lab, edges)
         results = await ping(lab, edges, within_s=SEEN_WITHIN_S, count=1, stream=True)
-        after = await self.struck(lab, edges)
+        after = await self.count_struck(lab, edges)
         for (x, y), result in results.items():
             if self._kept_away(lab, (x, y)):
                 if not all(link in after for link in self.links() if {*link} == {x, y}):
@@ -93,7 +93,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
         problem = await super().passes(lab, notes)
         if problem:
             return problem
-        free = [edge for edge in await self.probed(lab) if not self._kept_away(lab, edge)]
+        free = [edge for edge in await self.find_live_edges(lab) if not self._kept_away(lab, edge)]
         results = await ping(lab, free, within_s=HEAL_WITHIN_S, count=1, stream=True)
         for (x, y), result in results.items():
             if not result.answered:

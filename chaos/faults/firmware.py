@@ -24,11 +24,11 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         return tuple(f"firmware of {node}" for node in self.nodes)
 
     @abstractmethod
-    def changed(self, firmware: Firmware) -> Firmware:
+    def change_firmware(self, firmware: Firmware) -> Firmware:
         """``firmware`` set up as this fault says."""
 
     @abstractmethod
-    def booted(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
+    def boot_problem(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
         """What is wrong with a boot under the changed set-up, of a host that has a TPM; empty when
         nothing is. ``was``: its PCRs before, by number, in hexadecimal."""
 
@@ -37,7 +37,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         same: list[NodeName] = []
         for node in self.nodes:
             status, firmware = await lab.status(node), await lab.firmware_of(node)
-            same += [node] * (self.changed(firmware) == firmware)
+            same += [node] * (self.change_firmware(firmware) == firmware)
             notes["firmware"][node] = msgspec.to_builtins(firmware)
             notes["boots"][node] = status.boot
             if status.tpm is not TpmBackend.NONE and status.state is not NodeRunState.OFF:
@@ -52,15 +52,18 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         kept = notes.get("firmware", {}).get(node)
         return None if kept is None else msgspec.convert(kept, Firmware)
 
-    def _undone(self, before: Firmware, now: Firmware) -> Firmware:
+    def _undo_change(self, before: Firmware, now: Firmware) -> Firmware:
         """``now``, with what this fault has set up as it was before."""
-        was, set_up = msgspec.structs.asdict(before), msgspec.structs.asdict(self.changed(before))
+        was, set_up = (
+            msgspec.structs.asdict(before),
+            msgspec.structs.asdict(self.change_firmware(before)),
+        )
         mine = {field: value for field, value in was.items() if value != set_up[field]}
         return msgspec.structs.replace(now, **mine)
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         async def change(node: NodeName) -> None:
-            await lab.firmware(node, self.changed(await lab.firmware_of(node)))
+            await lab.firmware(node, self.change_firmware(await lab.firmware_of(node)))
 
         await all_of(self.nodes, change)
 
@@ -69,13 +72,13 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             before = self._before(notes, node)
             now = await lab.firmware_of(node)
-            if before is None or now != self.changed(now):
+            if before is None or now != self.change_firmware(now):
                 return f"the firmware of {node} does not show the change"
             status = await status_of(lab, node)
             was = notes["pcrs"].get(node)
             if was is None or status is None or status.boot <= notes["boots"][node]:
                 continue
-            wrong = self.booted(before, was, await lab.tpm(node, TpmAct.INFO))
+            wrong = self.boot_problem(before, was, await lab.tpm(node, TpmAct.INFO))
             if wrong:
                 return f"{node}: {wrong}"
         return ""
@@ -91,7 +94,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
             before = self._before(notes, node)
             if before is None:
                 return
-            await lab.firmware(node, self._undone(before, await lab.firmware_of(node)))
+            await lab.firmware(node, self._undo_change(before, await lab.firmware_of(node)))
             status = await lab.status(node)
             if status.state is NodeRunState.HALTED:
                 notes.setdefault("stood", {})[node] = status.boot
@@ -100,12 +103,12 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, undo)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """The setting reads back, and no host stands at the screen that the changed one gave."""
         for node in self.nodes:
             before = self._before(notes, node)
             now = await lab.firmware_of(node)
-            if before is not None and now != self._undone(before, now):
+            if before is not None and now != self._undo_change(before, now):
                 return f"the firmware of {node} still shows the change"
             stood = notes.get("stood", {}).get(node)
             status = await status_of(lab, node)

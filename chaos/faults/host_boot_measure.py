@@ -73,23 +73,23 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
             event=params.event or "",
             pcr=params.pcr,
             count=params.count,
-            **cls.chosen(params, targets),
+            **cls.select_targets(params, targets),
         )
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         kinds = ({"secure_boot": False}, {"build": "another"}, {"version": "another"})
         found = some_of(draws, directory, (Role.ESXI,))
         return None if found is None else found | kinds[draws.below(3)]
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         own = {"build": self.build, "version": self.version, "event": self.event}
         values: dict[str, Any] = {name: value for name, value in own.items() if value}
         if self.secure_boot is not None:
             values["secure_boot"] = self.secure_boot
         if self.count > 1:
             values["count"] = self.count
-        return super().written() | values | {"pcr": self.pcr}
+        return super().file_fields() | values | {"pcr": self.pcr}
 
     def summary(self) -> str:
         what = [f"secure boot {'on' if self.secure_boot else 'off'}"] * (
@@ -101,7 +101,7 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
         what += [f"{self.event!r} into PCR {self.pcr}{often}"] * bool(self.event)
         return f"next boots of {names(self.nodes)} measure: {', '.join(what)}"
 
-    def changed(self, firmware: Firmware) -> Firmware:
+    def change_firmware(self, firmware: Firmware) -> Firmware:
         """See ``FirmwareFault``."""
         changes: dict[str, Any] = {}
         if self.secure_boot is not None:
@@ -123,7 +123,7 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
         found += [PCR_FIRMWARE] * (self.version not in ("", before.version))
         return found + [self.pcr] * bool(self.event)
 
-    def booted(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
+    def boot_problem(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
         """What it measures differs, and PCR 7 only where this changes it: that tells F5b."""
         differ = {pcr for pcr, value in now.pcrs.items() if was.get(str(pcr)) != value.hex()}
         wanted = self._pcrs(before)

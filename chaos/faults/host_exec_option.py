@@ -34,7 +34,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     def summary(self) -> str:
         return f"boot option {EXEC_OPTION} of {names(self.nodes)} removed"
@@ -46,7 +46,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
         notes: Notes = {"boots": {}, "pcr": {}}
         for node in self.nodes:
             status = await lab.status(node)
-            if await configured(lab, node) != "TRUE":
+            if await fetch_exec_option(lab, node) != "TRUE":
                 text = f"{node} does not run, or its loader does not have {EXEC_OPTION}=TRUE"
                 raise ChaosError("KS-CHAOS-106", text)
             notes["boots"][node] = status.boot
@@ -64,7 +64,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
         """The console tells what is configured; after a boot, the option's PCR has another value
         (or the console of a host without a TPM tells what is in force)."""
         for node in self.nodes:
-            status, shown = await status_of(lab, node), await configured(lab, node)
+            status, shown = await status_of(lab, node), await fetch_exec_option(lab, node)
             if shown == "TRUE":
                 return f"{node} has the option still"
             if status is None or status.boot <= notes["boots"][node]:
@@ -74,7 +74,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
             was = notes["pcr"].get(node)
             if was is not None and await _pcr(lab, node) == was:
                 return f"PCR {PCR_EXEC_INSTALLED} of {node} is what it was before"
-            if was is None and await configured(lab, node, "runtime") != "FALSE":
+            if was is None and await fetch_exec_option(lab, node, "runtime") != "FALSE":
                 return f"{node} has booted with the option"
         return ""
 
@@ -90,16 +90,16 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         for node in self.nodes:
-            shown = await configured(lab, node)
+            shown = await fetch_exec_option(lab, node)
             if shown != "TRUE":
                 why = "is not set" if shown else "cannot be asked for: it does not run"
                 return f"{EXEC_OPTION} of {node} {why}"
         return ""
 
 
-async def configured(lab: Lab, node: NodeName, column: str = "configured") -> str:
+async def fetch_exec_option(lab: Lab, node: NodeName, column: str = "configured") -> str:
     """What the console of a host says of the option (or, of its ``runtime``): TRUE, FALSE, or
     empty when it does not run."""
     if not await running(lab, node):

@@ -29,16 +29,16 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         return f"TPM of {names(self.nodes)} disabled in the firmware"
 
-    def changed(self, firmware: Firmware) -> Firmware:
+    def change_firmware(self, firmware: Firmware) -> Firmware:
         """See ``FirmwareFault``."""
         return msgspec.structs.replace(firmware, tpm_enabled=False)
 
@@ -48,6 +48,6 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
                 raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")
         return await super().survey(lab)
 
-    def booted(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
+    def boot_problem(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
         """It has no power: nothing has started it."""
         return "its TPM answers" if now.info is not None else ""

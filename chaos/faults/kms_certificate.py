@@ -83,7 +83,7 @@ class CertificateParams(Params):
     vcenter: Annotated[str, named(rules.NODE)] | None = None
 
     @model_validator(mode="after")
-    def _meant(self) -> CertificateParams:
+    def _check_fields(self) -> CertificateParams:
         if self.of is Side.SERVER and self.becomes is Becomes.KEY_LOST:
             raise ValueError("a server without its key does not start: replaced or expired")
         if self.of is Side.SERVER and self.becomes is Becomes.REVOKED:
@@ -127,7 +127,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         """Of the lab's default provider, where all of its servers are asked by KMIP: the
         certificate of vCenter or of servers, one of them or all."""
         default = directory.default_provider
@@ -143,7 +143,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         of_one = side is Side.SERVER or becomes is Becomes.REVOKED
         return {**drawn, "on": [str(which)]} if some and of_one else drawn
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         on = {} if self._is_one else {"on": [str(server) for server in self.servers]}
         about = {"provider": str(self.provider), "vcenter": str(self.vcenter)}
         return {"of": self.side.value, "becomes": self.becomes.value, **on, **about}
@@ -168,13 +168,13 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
     async def survey(self, lab: Lab) -> Notes:
         """``client`` and ``shown`` (by server): SHA-256 of what each showed before; ``digest``: of
         vCenter's public key. All of them are asked by KMIP, and take each other."""
-        known = {one.node: one for one in await self._listed(lab)}
+        known = {one.node: one for one in await self._fetch_servers(lab)}
         shown: dict[str, str] = {}
         for server in self.servers:
             if server not in known or not known[server].address.startswith("kmip:"):
                 text = f"{self.vcenter} does not ask {server} for {self.provider} by KMIP"
                 raise ChaosError("KS-CHAOS-106", text)
-            found = await self._seen(lab, known[server])
+            found = await self._fetch_server_cert(lab, known[server])
             if not (found.client_trust_server and found.server_trust_client):
                 text = f"{self.vcenter} and {server} do not trust each other now"
                 raise ChaosError("KS-CHAOS-106", text)
@@ -210,7 +210,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         expires has a validity whose end is past. By the word of each server, vCenter is revoked."""
         if self.becomes is Becomes.REVOKED:
             for server in self.servers:
-                if notes["digest"] in await _taken(lab, server):
+                if notes["digest"] in await _fetch_accepted_clients(lab, server):
                     return f"{server} does not refuse {self.vcenter}"
             return ""
         if self.becomes is Becomes.KEY_LOST:
@@ -235,11 +235,11 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     # ---- the cure ----------------------------------------------------------------------------
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """By vCenter's word on a server's certificate, and a server's on vCenter's."""
         if self.side is Side.SERVER:
-            for one in await self._asked(lab):
-                if not (await self._seen(lab, one)).client_trust_server:
+            for one in await self._fetch_affected_servers(lab):
+                if not (await self._fetch_server_cert(lab, one)).client_trust_server:
                     return f"{self.vcenter} does not trust {one.node}"
             return ""
         client = await self._client(lab)
@@ -249,7 +249,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         if self.becomes is Becomes.EXPIRED and end - start <= GOOD_FOR_S + 1:
             return f"the certificate that {self.vcenter} shows has expired"
         for server in self.servers:
-            if key_digest(client).hex() not in await _taken(lab, server):
+            if key_digest(client).hex() not in await _fetch_accepted_clients(lab, server):
                 return f"{server} does not trust {self.vcenter}"
         return ""
 
@@ -285,24 +285,24 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             for server in self.servers:
                 await lab.ask(server, TrustIdentity(certificate=client, like=notes["digest"]))
             return
-        for one in await self._asked(lab):
+        for one in await self._fetch_affected_servers(lab):
             shown = (await lab.ask(one.node, QueryIdentities())).certificate
             upload = UploadKmipServerCert(provider=self.provider, certificate=shown)
             await lab.ask(self.vcenter, upload)
 
     # ---- looking -----------------------------------------------------------------------------
 
-    async def _listed(self, lab: Lab) -> tuple[KmipServer, ...]:
+    async def _fetch_servers(self, lab: Lab) -> tuple[KmipServer, ...]:
         providers = await all_providers(lab, self.vcenter)
         listed = next((one for one in providers if one.provider == self.provider), None)
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
         return listed.servers
 
-    async def _asked(self, lab: Lab) -> list[KmipServer]:
-        return [one for one in await self._listed(lab) if one.node in self.servers]
+    async def _fetch_affected_servers(self, lab: Lab) -> list[KmipServer]:
+        return [one for one in await self._fetch_servers(lab) if one.node in self.servers]
 
-    async def _seen(self, lab: Lab, server: KmipServer) -> ServerCert:
+    async def _fetch_server_cert(self, lab: Lab, server: KmipServer) -> ServerCert:
         asked = RetrieveKmipServerCert(provider=self.provider, server=server.name)
         return await lab.ask(self.vcenter, asked)
 
@@ -317,7 +317,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         return (await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))).key_lost
 
 
-async def _taken(lab: Lab, server: NodeName) -> set[str]:
+async def _fetch_accepted_clients(lab: Lab, server: NodeName) -> set[str]:
     """Digests of the clients that the server does not refuse."""
     return {
         one.digest for one in (await lab.ask(server, QueryIdentities())).clients if not one.revoked

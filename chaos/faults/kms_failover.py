@@ -39,11 +39,11 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
         return cls(id=id, to=found[0])
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         there = [entry.node for entry in directory.nodes if entry.replication == "forward"]
         return {"to": str(there[draws.below(len(there))])} if there else None
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"to": str(self.to)}
 
     def touches(self) -> tuple[NodeName, ...]:
@@ -78,7 +78,7 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
         if await running(lab, before):
             await lab.ask(before, MakeActive())
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """The earlier one takes the changes by its own word, and that of the other."""
         before = NodeName(notes["before"])
         for server in (before, self.to):

@@ -104,13 +104,13 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         if not directory.vms:
             return None
         act = tuple(KeyAct)[draws.below(len(KeyAct))]
         return {"vm": list(map(str, draws.pick(directory.vms, 1))), "state": act.value}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         whose = {"vm": list(map(str, self.vms))} if self.vms else {"keys": list(self.keys)}
         earlier = {"backup": self.backup} if self.backup else {}
         return {"state": self.state.value, **whose, **earlier}
@@ -144,7 +144,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         restores = list(together(lab, map(NodeName, states)))
         return {"states": states, "count": counts, "restores": restores}
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """``keys``: those whose state it changes; ``restores``: whose newer keys its cure loses."""
         keys = sorted({key for states in notes.get("states", {}).values() for key in states})
         return {"keys": keys, "restores": notes.get("restores", [])}
@@ -182,7 +182,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
                     return f"{key.key_id} at {server} is {key.state.value}"
         return ""
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         for server, keys in notes.get("states", {}).items():
             found = await attributes(lab, NodeName(server), tuple(map(KeyId, keys)))
             now = {str(key.key_id): key.state.value for key in found}
@@ -212,7 +212,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         """Restore a backup of some earlier time. When keys that VMs or hosts use were made since,
         what was there comes back instead, and that is told."""
         now = f"fault-{self.id}"
-        used = [key.key_id for key in await self._used(lab)]
+        used = [key.key_id for key in await self._fetch_used_keys(lab)]
         before = [await attributes(lab, server, tuple(used)) for server in servers]
         await back_up(lab, servers, now)
         await restore(lab, servers, self.backup)
@@ -225,7 +225,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             await restore(lab, servers, now)
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(lost))}")
 
-    async def _used(self, lab: Lab) -> list[CryptoKeyId]:
+    async def _fetch_used_keys(self, lab: Lab) -> list[CryptoKeyId]:
         """The keys of all VMs and hosts, each once."""
         found: dict[CryptoKeyId, None] = {}
         for vcenter in self.vcenters:
@@ -236,8 +236,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:
         """Refuse to throw away keys that VMs or hosts have come to use since."""
-        newer = (await located(lab, server))[notes["count"][server] :]
-        all_used = await self._used(lab) if newer else []
+        newer = (await locate_keys(lab, server))[notes["count"][server] :]
+        all_used = await self._fetch_used_keys(lab) if newer else []
         used = [key.key_id for key in all_used if key.key_id in newer]
         if used:
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
@@ -272,7 +272,7 @@ def _hit(lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
     return together(lab, [NodeName(server) for server in notes.get("states", {})])
 
 
-async def located(lab: Lab, server: NodeName) -> tuple[KeyId, ...]:
+async def locate_keys(lab: Lab, server: NodeName) -> tuple[KeyId, ...]:
     """The ids of all keys that a server has, in order of creation."""
     found: list[KeyId] = []
     while True:

@@ -49,10 +49,10 @@ class RejectParams(NodesParams):
     unknown_keys: bool = False
 
     @model_validator(mode="after")
-    def _meant(self) -> RejectParams:
+    def _check_fields(self) -> RejectParams:
         for one in self.chosen:
-            _known("operation", one, REJECTABLE)
-        _known("reason", self.reason, [reason.value for reason in REJECTION_REASONS])
+            _check_known("operation", one, REJECTABLE)
+        _check_known("reason", self.reason, [reason.value for reason in REJECTION_REASONS])
         if not self.chosen:
             raise ValueError("operations: there is none")
         if self.keys is not None and self.vm is not None:
@@ -72,7 +72,7 @@ class RejectParams(NodesParams):
         )
 
 
-def _known(what: str, name: str, all_names: Sequence[str]) -> None:
+def _check_known(what: str, name: str, all_names: Sequence[str]) -> None:
     if name in all_names:
         return
     near = difflib.get_close_matches(name.title(), all_names, n=3, cutoff=0.5)
@@ -99,7 +99,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: RejectParams, targets: Targets) -> Fault:
         return cls(
             id=id,
-            **cls.chosen(params, targets),
+            **cls.select_targets(params, targets),
             operations=params.chosen,
             reason=params.reason,
             p=params.p,
@@ -110,7 +110,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         where = some_of(draws, directory, (Role.KMS,))
         if where is None:
             return None
@@ -119,14 +119,14 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
         reason = REJECTION_REASONS[draws.below(len(REJECTION_REASONS))]
         return where | {"operations": list(some), "reason": reason.value, "p": p}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         about: dict[str, Any] = {"keys": list(self.keys)} if self.keys else {}
         if self.unknown_keys:
             about["unknown_keys"] = True
         if self.vms:
             about = {"vm": list(map(str, self.vms))}
         return (
-            super().written()
+            super().file_fields()
             | {"operations": list(self.operations), "reason": self.reason, "p": self.p}
             | about
         )
@@ -145,7 +145,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             if not await running(lab, server):
                 raise ChaosError("KS-CHAOS-106", f"{server} does not run")
         if not self.unknown_keys:
-            await self._known(lab)
+            await self._check_keys_exist(lab)
         wanted: dict[str, None] = dict.fromkeys(self.keys)
         for vcenter in self.vcenters if self.vms else ():
             for vm in await all_vms(lab, vcenter):
@@ -155,7 +155,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", f"{', '.join(self.vms)} have no key")
         return {"keys": list(wanted)}
 
-    async def _known(self, lab: Lab) -> None:
+    async def _check_keys_exist(self, lab: Lab) -> None:
         """``ChaosError`` when one of ``keys`` is at none of these servers."""
         there = {
             key.key_id for server in self.nodes for key in await attributes(lab, server, self.keys)
@@ -185,7 +185,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """By its own word, each server rejects what it was told to, and as often."""
         for server in self.nodes:
-            found = await self._told(lab, server)
+            found = await self._find_rejection(lab, server)
             if found is None:
                 return f"{server} rejects nothing of it"
             told = (set(found.operations), found.reason, found.probability, set(found.keys))
@@ -202,14 +202,14 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         for server in self.nodes:
             if not await running(lab, server):
                 return f"{server} does not run, so it cannot be asked what it rejects"
-            if await self._told(lab, server) is not None:
+            if await self._find_rejection(lab, server) is not None:
                 return f"{server} rejects it still"
         return ""
 
-    async def _told(self, lab: Lab, server: NodeName) -> Rejected | None:
+    async def _find_rejection(self, lab: Lab, server: NodeName) -> Rejected | None:
         items = (await lab.ask(server, QueryRejections())).items
         return next((one for one in items if one.name == self.id), None)

@@ -40,10 +40,10 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: RollbackParams, targets: Targets) -> Fault:
-        return cls(id=id, backup=params.backup, **cls.chosen(params, targets))
+        return cls(id=id, backup=params.backup, **cls.select_targets(params, targets))
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | {"backup": self.backup}
+    def file_fields(self) -> dict[str, Any]:
+        return super().file_fields() | {"backup": self.backup}
 
     def summary(self) -> str:
         return f"database of {names(self.nodes)} as of the backup {self.backup}"
@@ -61,7 +61,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
             counts[str(node)] = (await lab.ask(node, Locate(limit=1))).total
         return {"keys": counts}
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """``restores``: whose newer keys may be lost."""
         return {"restores": list(map(str, self.nodes))}
 
@@ -80,7 +80,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
                 return f"{node} serves, and has all the keys that it had"
         return ""
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         for node in self.nodes:
             status = await status_of(lab, node)
             if status is None or status.state is not NodeRunState.RUNNING:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets
-from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, counted, ping
+from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, ping, sum_counter
 from chaos.lab import Directory, Lab
 from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
@@ -24,11 +24,11 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
         return cls(id=id, **cls.ends(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return cls.drawn_ends(draws, directory)
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return cls.draw_ends(draws, directory)
 
     def summary(self) -> str:
-        return f"cut {self.described()}"
+        return f"cut {self.describe_ends()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return CutRule(id=self.id, src=src, dst=dst, until=until)
@@ -39,15 +39,15 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
         A cut of one direction also silences a ping of the other, whose reply it drops; that the
         drops are counted at the senders of the ruled links tells the direction.
         """
-        edges = await self.probed(lab)
+        edges = await self.find_live_edges(lab)
         senders = list(dict.fromkeys(src for src, _ in self.links()))
-        before = await counted(lab, senders, "dropped_egress")
+        before = await sum_counter(lab, senders, "dropped_egress")
         results = await ping(lab, edges, within_s=1.0, count=1)
         if not results:
             return NOTHING_UP
         for (x, y), result in results.items():
             if result.answered:
                 return f"a canary from {x} to {y} was answered"
-        if await counted(lab, senders, "dropped_egress") <= before:
+        if await sum_counter(lab, senders, "dropped_egress") <= before:
             return "canaries are silent, but no sender of a cut link counted a drop"
         return ""

@@ -16,8 +16,8 @@ from chaos.faults.links import (
     Edge,
     LinkFault,
     LinkParams,
+    delay_range_s,
     either_way,
-    held_s,
     kept_away,
     on_edge,
     ping,
@@ -64,18 +64,18 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return cls(id=id, base=params.base, jitter=params.jitter, **ends)
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        ends = cls.drawn_ends(draws, directory)
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
         base_s, jitter_s = 10 ** (draws.unit() * 2.5 - 2), draws.unit()
         late = {"base": written_s(round(base_s, 3)), "jitter": written_s(round(jitter_s, 3))}
         return None if ends is None else ends | late
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         late = {"base": written_s(self.base), "jitter": written_s(self.jitter)}
-        return super().written() | late
+        return super().file_fields() | late
 
     def summary(self) -> str:
-        return f"delay {self.described()} by {self.base:g} s (+ up to {self.jitter:g} s)"
+        return f"delay {self.describe_ends()} by {self.base:g} s (+ up to {self.jitter:g} s)"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return DelayRule(
@@ -97,7 +97,9 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return (self.base + self.jitter / 4) * self._ways / 2
 
     async def _fastest(self, lab: Lab) -> dict[str, float]:
-        results = await ping(lab, await self.probed(lab), within_s=PATIENCE_S, count=SAMPLES)
+        results = await ping(
+            lab, await self.find_live_edges(lab), within_s=PATIENCE_S, count=SAMPLES
+        )
         return {f"{x} {y}": min(r.seconds) for (x, y), r in results.items() if r.seconds}
 
     async def survey(self, lab: Lab) -> Notes:
@@ -112,15 +114,15 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         """
         if self.base + self.jitter <= 0:
             return "a delay of 0 changes nothing"
-        edges = await self.probed(lab)
+        edges = await self.find_live_edges(lab)
         if not edges:
             return NOTHING_UP
-        before = await self.struck(lab, edges)
+        before = await self.count_struck(lab, edges)
         fastest = await self._fastest(lab)
-        after = await self.struck(lab, edges)
+        after = await self.count_struck(lab, edges)
         for edge in edges:
             seen = fastest.get(f"{edge[0]} {edge[1]}")
-            least = self.round_trip_s + held_s(self.others(lab, edge))[0]
+            least = self.round_trip_s + delay_range_s(self.others(lab, edge))[0]
             if seen is not None and seen < 0.9 * least:
                 return f"a canary over {edge[0]} {edge[1]} took {seen:.3f} s"
             if not self._held(lab, edge, before, after):

@@ -11,10 +11,10 @@ from chaos.faults.links import (
     HEAL_WITHIN_S,
     NOTHING_UP,
     ShareFault,
-    counted,
     kept_away,
     on_edge,
     ping,
+    sum_counter,
 )
 from chaos.lab import Directory, Lab
 from protocol.messages.agent import DuplicateRule, LinkRule
@@ -28,12 +28,12 @@ class LinkDup(ShareFault, frozen=True, kw_only=True):
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        ends = cls.drawn_ends(draws, directory)
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
         return None if ends is None else ends | {"p": round(0.05 + 0.95 * draws.unit(), 3)}
 
     def summary(self) -> str:
-        return f"duplicate {self.p:.1%} on {self.described()}"
+        return f"duplicate {self.p:.1%} on {self.describe_ends()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
@@ -41,7 +41,7 @@ class LinkDup(ShareFault, frozen=True, kw_only=True):
     async def passes(self, lab: Lab, notes: Notes) -> str:
         """As for every link, and no receiver counts a duplicate of a canary: where no other rule
         doubles what it is sent, or keeps the canaries away."""
-        edges = await self.probed(lab)
+        edges = await self.find_live_edges(lab)
         doubled = {rule.dst for rule in lab.rules() if isinstance(rule, DuplicateRule)}
         links = [
             (src, dst)
@@ -50,13 +50,13 @@ class LinkDup(ShareFault, frozen=True, kw_only=True):
         ]
         free = [link for link in links if not kept_away(on_edge(lab, link))]
         receivers = list(dict.fromkeys(dst for _, dst in free))
-        before = {node: await counted(lab, [node], "duplicates") for node in receivers}
+        before = {node: await sum_counter(lab, [node], "duplicates") for node in receivers}
         problem = await super().passes(lab, notes)
         if problem:
             return problem
         await ping(lab, free, within_s=HEAL_WITHIN_S, count=self.canaries)
         for node in receivers:
-            if await counted(lab, [node], "duplicates") > before[node]:
+            if await sum_counter(lab, [node], "duplicates") > before[node]:
                 return f"{node} still counts duplicates"
         return ""
 
@@ -74,13 +74,13 @@ class LinkDup(ShareFault, frozen=True, kw_only=True):
         if not links:
             return NOTHING_UP
         for receiver in dict.fromkeys(dst for _, dst in links):
-            before = await counted(lab, [receiver], "duplicates")
+            before = await sum_counter(lab, [receiver], "duplicates")
             mine = [link for link in links if link[1] == receiver]
-            doubled = await self.struck(lab, mine)
+            doubled = await self.count_struck(lab, mine)
             await ping(lab, mine, within_s=5.0, count=count)
-            if await counted(lab, [receiver], "duplicates") > before:
+            if await sum_counter(lab, [receiver], "duplicates") > before:
                 continue
-            after = await self.struck(lab, mine)
+            after = await self.count_struck(lab, mine)
             if not all(
                 self.unreached(lab, link, after)
                 or (after[link] > doubled[link] and kept_away(self.others(lab, link)))

@@ -28,12 +28,12 @@ class LinkLoss(ShareFault, frozen=True, kw_only=True):
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        ends = cls.drawn_ends(draws, directory)
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
         return None if ends is None else ends | {"p": round(0.05 + 0.55 * draws.unit(), 3)}
 
     def summary(self) -> str:
-        return f"lose {self.p:.1%} on {self.described()}"
+        return f"lose {self.p:.1%} on {self.describe_ends()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
@@ -48,15 +48,15 @@ class LinkLoss(ShareFault, frozen=True, kw_only=True):
         if self.p <= 0:
             return "a loss of 0 changes nothing"
         wanted = self.canaries
-        waiting: tuple[Edge, ...] = await self.probed(lab)
+        waiting: tuple[Edge, ...] = await self.find_live_edges(lab)
         if not waiting:
             return NOTHING_UP
-        before = await self.struck(lab, waiting)
+        before = await self.count_struck(lab, waiting)
         sent = 0
         while waiting and sent < wanted:
             count = min(BATCH, wanted - sent)
             results = await ping(lab, waiting, within_s=0.5, count=count)
-            after = await self.struck(lab, waiting)
+            after = await self.count_struck(lab, waiting)
             waiting = tuple(
                 edge
                 for edge in waiting

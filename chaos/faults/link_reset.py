@@ -19,7 +19,7 @@ class LinkReset(ConnectionFault, frozen=True, kw_only=True):
     meets: ClassVar[str] = Disconnected.__name__
 
     def summary(self) -> str:
-        return f"reset connections on {self.described()}"
+        return f"reset connections on {self.describe_ends()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule:
         return ResetRule(id=self.id, src=src, dst=dst, until=until)

@@ -19,7 +19,7 @@ class LinkStall(ConnectionFault, frozen=True, kw_only=True):
     meets: ClassVar[str] = TimedOut.__name__
 
     def summary(self) -> str:
-        return f"stall handshakes on {self.described()}"
+        return f"stall handshakes on {self.describe_ends()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> StallRule:
         return StallRule(id=self.id, src=src, dst=dst, until=until)

@@ -87,7 +87,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         return {"a": a, "b": b, "dir": params.dir}
 
     @staticmethod
-    def drawn_ends(draws: Draws, directory: Directory) -> dict[str, Any] | None:
+    def draw_ends(draws: Draws, directory: Directory) -> dict[str, Any] | None:
         """``between`` and ``dir`` for links that carry something: vCenter to some hosts or to
         some key servers, or two key servers; None in a lab without any."""
         of = {role: [e.node for e in directory.nodes if e.role is role] for role in Role}
@@ -102,7 +102,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         directions = (Direction.BOTH, Direction.BOTH, Direction.TO, Direction.FROM)
         return {"between": ends, "dir": directions[draws.below(4)].value}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         ends = [list(map(str, self.a)), list(map(str, self.b))]
         return {"between": ends, "dir": self.dir.value}
 
@@ -131,7 +131,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
     def touches(self) -> tuple[NodeName, ...]:
         return tuple(dict.fromkeys(self.a + self.b))
 
-    def described(self) -> str:
+    def describe_ends(self) -> str:
         """The ends and the direction in one line: ``vcenter <-> kms``."""
         arrow = {Direction.TO: "->", Direction.FROM: "<-", Direction.BOTH: "<->"}[self.dir]
         return f"{names(self.a)} {arrow} {names(self.b)}"
@@ -145,7 +145,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await lab.drop_rules(self.id)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """No rule of ours is wanted, none is in force at a node, and links pass what they did."""
         left = [rule for rule in lab.rules() if rule.id == self.id]
         if left:
@@ -153,7 +153,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         problem = await self.passes(lab, notes)
         if problem:
             return problem
-        in_force = await self.struck(lab, self.links())
+        in_force = await self.count_struck(lab, self.links())
         if in_force:
             src, dst = next(iter(in_force))
             return f"its rule is still in force at {src} for what goes to {dst}"
@@ -162,7 +162,9 @@ class LinkFault(Fault, frozen=True, kw_only=True):
     async def passes(self, lab: Lab, notes: Notes) -> str:
         """Empty when canaries pass wherever nothing else stands in the way: all of as many as it
         takes to see the fault (``canaries``)."""
-        free = [edge for edge in await self.probed(lab) if not kept_away(on_edge(lab, edge))]
+        free = [
+            edge for edge in await self.find_live_edges(lab) if not kept_away(on_edge(lab, edge))
+        ]
         waiting = self.canaries
         while waiting > 0:
             count = min(BATCH, waiting)
@@ -179,14 +181,14 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         """How many canaries over one link it takes to see this fault, but for one in a million."""
         return 1
 
-    async def probed(self, lab: Lab) -> tuple[Edge, ...]:
+    async def find_live_edges(self, lab: Lab) -> tuple[Edge, ...]:
         """The edges whose ends are both up; canaries elsewhere would tell nothing."""
         if not await lab.broker_up():
             return ()
         up = {node: await running(lab, node) for node in self.touches()}
         return tuple((x, y) for x, y in self.edges() if up[x] and up[y])
 
-    async def struck(self, lab: Lab, edges: Iterable[Edge]) -> Counter[Edge]:
+    async def count_struck(self, lab: Lab, edges: Iterable[Edge]) -> Counter[Edge]:
         """How many messages our own rules struck, by link (sender, receiver), among ``edges``.
 
         Several faults may be on one link. Silence and lateness may then be another's doing; what
@@ -230,8 +232,8 @@ class ShareFault(LinkFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
         return cls(id=id, p=params.p, **cls.ends(params, targets))
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | {"p": self.p}
+    def file_fields(self) -> dict[str, Any]:
+        return super().file_fields() | {"p": self.p}
 
     @property
     def canaries(self) -> int:
@@ -249,7 +251,7 @@ def either_way(counts: Counter[Edge], edge: Edge) -> int:
     return counts[edge] + counts[edge[1], edge[0]]
 
 
-def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
+def delay_range_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
     """The least and the most lab seconds that ``rules`` together hold a message."""
     delays = [rule for rule in rules if isinstance(rule, DelayRule)]
     least = sum(rule.base_s for rule in delays)
@@ -259,7 +261,7 @@ def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
 def kept_away(rules: Iterable[LinkRule]) -> bool:
     """Whether ``rules`` may keep a canary from coming back while it is waited for."""
     rules = tuple(rules)
-    return any(rule.loses for rule in rules) or held_s(rules)[1] > LONGEST_HOLD_S
+    return any(rule.loses for rule in rules) or delay_range_s(rules)[1] > LONGEST_HOLD_S
 
 
 async def ping(
@@ -280,7 +282,7 @@ async def ping(
     """
 
     async def one(edge: Edge) -> CanaryResult:
-        patience_s = within_s + min(held_s(on_edge(lab, edge))[1], LONGEST_HOLD_S)
+        patience_s = within_s + min(delay_range_s(on_edge(lab, edge))[1], LONGEST_HOLD_S)
         return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count, stream=stream)
 
     results = await try_each(edges, one, at_once=AT_ONCE, name="canary")
@@ -291,7 +293,7 @@ async def ping(
     }
 
 
-async def counted(lab: Lab, nodes: list[NodeName], counter: str) -> int:
+async def sum_counter(lab: Lab, nodes: list[NodeName], counter: str) -> int:
     """The sum of a counter over those of ``nodes`` that can be asked."""
     total = 0
     for node in nodes:

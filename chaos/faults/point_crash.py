@@ -38,7 +38,7 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: CrashParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.place(params, targets))
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "way": self.happening.value, "moment": self.moment.value}
 
     async def survey(self, lab: Lab) -> Notes:
@@ -64,5 +64,5 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await lab.power_on(self.node)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         return await is_back(lab, (self.node,), notes)

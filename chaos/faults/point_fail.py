@@ -35,7 +35,7 @@ class PointFail(PointFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: FailParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.place(params, targets))
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "error": self.happening.value, "moment": self.moment.value}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
@@ -45,6 +45,6 @@ class PointFail(PointFault, frozen=True, kw_only=True):
         """The refused call is known by its name."""
         return "" if self.passage else f"no call of {self.node} was refused"
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """It is over with the call."""
         return ""

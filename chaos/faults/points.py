@@ -48,7 +48,7 @@ class PointFault(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-011", f"{params.on} are {len(nodes)} nodes: a point has one")
         return {"node": nodes[0], "happening": params.happening, "moment": params.moment}
 
-    def met(self, passage: str) -> Fault:
+    def with_passage(self, passage: str) -> Fault:
         """This fault, which has happened in that call."""
         return msgspec.structs.replace(self, passage=passage)
 

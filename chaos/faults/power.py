@@ -28,14 +28,14 @@ class NodesFault(Fault, frozen=True, kw_only=True):
     nodes: tuple[NodeName, ...]
 
     @classmethod
-    def chosen(cls, params: NodesParams, targets: Targets) -> dict[str, Any]:
+    def select_targets(cls, params: NodesParams, targets: Targets) -> dict[str, Any]:
         """The field ``nodes``; KS-CHAOS-010 when none of the selected has the right role."""
         nodes = targets.nodes(params.on, cls.role)
         if not nodes:
             raise ChaosError("KS-CHAOS-010", f"{params.on} has no node of role {cls.role}")
         return {"nodes": nodes}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"on": list(map(str, self.nodes))}
 
     def touches(self) -> tuple[NodeName, ...]:
@@ -99,7 +99,7 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
         """Lab seconds this node waits before it is powered on."""
         return 0.0
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         return await is_back(lab, was_on(notes, self.nodes), notes)
 
 

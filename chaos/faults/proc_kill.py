@@ -30,10 +30,10 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
@@ -77,9 +77,9 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
             await lab.power_on(node)
 
         await all_of(was_on(notes, self.nodes), back)
-        await all_of(await self._dragged(lab, notes), back)
+        await all_of(await self._find_dragged_nodes(lab, notes), back)
 
-    async def _dragged(self, lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
+    async def _find_dragged_nodes(self, lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
         """Nodes that went down with the process: off in their boot of before, and not by a stop
         or a loss of power (a fresh process may not know how its nodes' last lives ended)."""
         found: list[NodeName] = []
@@ -96,8 +96,8 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
                 found.append(NodeName(name))
         return tuple(found)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
-        dragged = await self._dragged(lab, notes)
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+        dragged = await self._find_dragged_nodes(lab, notes)
         if dragged:
             return f"{names(dragged)} went down with it and is still off"
         return await is_back(lab, was_on(notes, self.nodes), notes)

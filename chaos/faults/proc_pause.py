@@ -23,10 +23,10 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
@@ -54,13 +54,13 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
         for node in nodes:
             if not await lab.paused(node):
                 return f"{node} is not paused"
-        edges = await self._witnessed(lab, nodes)
+        edges = await self._list_witness_edges(lab, nodes)
         for (witness, node), result in (await ping(lab, edges, within_s=1.0, count=1)).items():
             if result.answered:
                 return f"{node} answers {witness}"
         return ""
 
-    async def _witnessed(self, lab: Lab, nodes: tuple[NodeName, ...]) -> list[Edge]:
+    async def _list_witness_edges(self, lab: Lab, nodes: tuple[NodeName, ...]) -> list[Edge]:
         """From the first other node that runs, to each of ``nodes``."""
         others = [entry.node for entry in lab.directory().nodes if entry.node not in nodes]
         witnesses = [node for node in others if await running(lab, node)][:1]
@@ -69,7 +69,7 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await all_of(self._up(notes), lab.resume)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """Its process goes on, and those that run answer another node's canary."""
         for node in self._up(notes):
             if await lab.paused(node):
@@ -77,7 +77,9 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
             if await status_of(lab, node) is None:
                 return f"{node} cannot be asked"
         up = tuple([node for node in self._up(notes) if await running(lab, node)])
-        edges = [e for e in await self._witnessed(lab, up) if not kept_away(on_edge(lab, e))]
+        edges = [
+            e for e in await self._list_witness_edges(lab, up) if not kept_away(on_edge(lab, e))
+        ]
         results = await ping(lab, edges, within_s=HEAL_WITHIN_S, count=1)
         for (witness, node), result in results.items():
             if not result.answered and await lab.broker_up():

@@ -70,10 +70,10 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         return cls(id=id, provider=provider, vcenter=vcenter, named=named)
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return None if directory.default_provider is None else {}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         at = {"vcenter": str(self.vcenter)} if self.named else {}
         return {"provider": str(self.provider), **at}
 
@@ -83,12 +83,12 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"key provider {self.provider} deleted at {self.vcenter}"
 
-    async def _listed(self, lab: Lab) -> ProviderInfo | None:
+    async def _find_provider(self, lab: Lab) -> ProviderInfo | None:
         providers = await all_providers(lab, self.vcenter)
         return next((p for p in providers if p.provider == self.provider), None)
 
     async def survey(self, lab: Lab) -> Notes:
-        listed = await self._listed(lab)
+        listed = await self._find_provider(lab)
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
         notes: Notes = {"provider": msgspec.to_builtins(listed)}
@@ -107,16 +107,16 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         deleted = await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
         notes[NOT_CONFIRMED_BY] = list(deleted.hosts)
 
-    def found(self, notes: Notes) -> dict[str, Any]:
+    def history_fields(self, notes: Notes) -> dict[str, Any]:
         """Hosts that have not confirmed that they dropped the provider, when it was deleted."""
         hosts = notes.get(NOT_CONFIRMED_BY)
         return {NOT_CONFIRMED_BY: hosts} if hosts else {}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        return "it is still listed" if await self._listed(lab) is not None else ""
+        return "it is still listed" if await self._find_provider(lab) is not None else ""
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
-        listed = await self._listed(lab)
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+        listed = await self._find_provider(lab)
         if listed is None:
             return f"{self.vcenter} lists no provider {self.provider}"
         before = msgspec.convert(notes["provider"], ProviderInfo)
@@ -137,7 +137,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
     async def cure(self, lab: Lab, notes: Notes) -> None:
         before = msgspec.convert(notes["provider"], ProviderInfo)
         users = [one.name for one in before.servers if one.user_name]
-        if users and await self._listed(lab) is None:
+        if users and await self._find_provider(lab) is None:
             text = f"{', '.join(users)} had a user name: nobody but a person has the password"
             raise ChaosError("KS-CHAOS-107", f"{text}; add {self.provider} by hand first")
         try:
@@ -168,7 +168,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         if "backup" not in notes:
             text = f"{self.provider} was not backed up before it was deleted: its keys are lost"
             raise ChaosError("KS-CHAOS-107", text)
-        listed = await self._listed(lab)
+        listed = await self._find_provider(lab)
         if listed is not None and listed.key_id == before.key_id:  # a person, or a cure before
             if before.default and not listed.default:
                 await lab.ask(self.vcenter, MarkDefault(provider=self.provider))

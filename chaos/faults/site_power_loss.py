@@ -44,14 +44,14 @@ class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
         return cls(id=id, nodes=nodes, sites=sites, stagger=params.stagger)
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         sites = list(dict.fromkeys(entry.site for entry in directory.nodes))
         if not sites:
             return None
         stagger_s = round(draws.unit() * 20, 1)
         return {"site": list(draws.pick(sites, 1)), "stagger": written_s(stagger_s)}
 
-    def written(self) -> dict[str, Any]:
+    def file_fields(self) -> dict[str, Any]:
         return {"site": list(self.sites), "stagger": written_s(self.stagger)}
 
     def summary(self) -> str:

@@ -35,14 +35,14 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: TpmClearParams, targets: Targets) -> Fault:
-        return cls(id=id, latent=params.latent, **cls.chosen(params, targets))
+        return cls(id=id, latent=params.latent, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, (Role.ESXI,))
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | ({"latent": True} if self.latent else {})
+    def file_fields(self) -> dict[str, Any]:
+        return super().file_fields() | ({"latent": True} if self.latent else {})
 
     def summary(self) -> str:
         how = ", not booted since" if self.latent else ""

@@ -27,10 +27,10 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         there = [e.node for e in directory.nodes if e.role is Role.ESXI and e.tpm]
         return {"on": list(map(str, draws.pick(there, 1)))} if there else None
 
@@ -83,7 +83,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, mend)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """Each answers; one without power cannot show that it does."""
         for node in self.nodes:
             info = (await lab.tpm(node, TpmAct.INFO)).info

@@ -34,14 +34,14 @@ class TpmSwap(TpmFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: TpmSwapParams, targets: Targets) -> Fault:
-        return cls(id=id, accept=params.accept, **cls.chosen(params, targets))
+        return cls(id=id, accept=params.accept, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, (Role.ESXI,))
 
-    def written(self) -> dict[str, Any]:
-        return super().written() | ({} if self.accept else {"accept": False})
+    def file_fields(self) -> dict[str, Any]:
+        return super().file_fields() | ({} if self.accept else {"accept": False})
 
     def summary(self) -> str:
         return f"mainboard of {names(self.nodes)} replaced"

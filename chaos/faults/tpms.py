@@ -72,7 +72,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """The host runs again, in the mode it had, and has booted once more than the fault and a
         boot with the recovery key account for: it boots by itself."""
         for node in self.nodes:
@@ -80,7 +80,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
             if status is None or status.state is not NodeRunState.RUNNING:
                 state = "cannot be asked" if status is None else f"is {status.state.value}"
                 return f"{node} {state}; its recovery key is needed"
-            if status.boot < self._proven(notes, node):
+            if status.boot < self._first_unaided_boot(notes, node):
                 return f"{node} runs, but has not shown that it can boot by itself"
             mode = notes.get("mode", {}).get(node)
             now = (await lab.ask(node, QueryHost())).summary.protection_mode.value
@@ -88,7 +88,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
                 return f"{node} is in mode {now}, not {mode}"
         return ""
 
-    def _proven(self, notes: Notes, node: NodeName) -> int:
+    def _first_unaided_boot(self, notes: Notes, node: NodeName) -> int:
         """The first boot that a host can have made without help: after the one that showed the
         fault, when it was on, and after the one with the recovery key, when it was sealed. One that
         was sealed anew in the boot of before needs neither."""

@@ -33,10 +33,10 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: VcenterParams, targets: Targets) -> Fault:
         clients = targets.of_role(Role.ESXI)[:2]
-        return cls(id=id, clients=clients, **cls.chosen(params, targets))
+        return cls(id=id, clients=clients, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return {}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:

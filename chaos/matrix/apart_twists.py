@@ -56,7 +56,7 @@ class OthersGoOn(Twist):
     def fault(self, scene: Scene) -> StagedFault | None:
         return Beside(scene, Held(scene, LinkCut(id="X13", a=(scene.vcenter,), b=_spare(scene))))
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         await scene.until(clock.SETTLED_S)
         listed = {one.host: one.connection for one in await all_hosts(scene.lab, scene.vcenter)}
         heard = [host for host in _spare(scene) if listed[host] is _CONNECTED]

@@ -26,5 +26,5 @@ class Beside(NothingWrong):
         await self._held.heal()
         self.write("heal", self.scene.vcenter, self._held.fault.kind)
 
-    async def healed(self) -> str:
-        return await self._held.healed()
+    async def verify_heal(self) -> str:
+        return await self._held.verify_heal()

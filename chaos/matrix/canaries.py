@@ -7,7 +7,7 @@ from chaos.matrix.scene import Scene
 WITHIN_S = 5.0
 
 
-async def unanswered(scene: Scene) -> str:
+async def find_unreachable(scene: Scene) -> str:
     """Empty when vCenter reaches every key server of both providers, and every host."""
     for to in (*scene.servers, *scene.hosts()):
         found = await scene.lab.canary(scene.vcenter, to, within_s=WITHIN_S + scene.patience)

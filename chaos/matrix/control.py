@@ -16,7 +16,7 @@ from chaos.matrix import clock, native, vsan
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, Scene, cluster_of, vm_of
 from chaos.matrix.setup import settled
-from chaos.matrix.stored import refused_without_tpm, removed_is_gone
+from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
 from chaos.native_backups import take_backup
 from chaos.oracle.terms import Block, Event
@@ -49,21 +49,21 @@ async def controls(scene: Scene) -> tuple[Control, ...]:
     """One after another, in a lab that was staged for ``EVENTS``, or for E12; damage comes last."""
     looks = Looks(scene, scene.book.trail("control"))
     if scene.vsan_hosts:
-        return _written(scene, await _of_vsan(scene))
+        return _record_controls(scene, await _of_vsan(scene))
     if scene.native:
         found = [await _kdk_at_once(scene)]
     elif scene.trusted:
         found = [await _not_pushed(scene, looks)]
     else:
-        found = [await _pushed_at_once(scene, looks)]
+        found = [await _try_key_push(scene, looks)]
     if not scene.persistent:
         found.append(await _marks_nobody(scene, looks))
     found += await _of_persistence(scene, looks)
-    found += [await _flipped_bit(scene), await _other_dek(scene, looks)]
-    return _written(scene, found)
+    found += [await _try_flipped_bit(scene), await _other_dek(scene, looks)]
+    return _record_controls(scene, found)
 
 
-def _written(scene: Scene, found: list[Control]) -> tuple[Control, ...]:
+def _record_controls(scene: Scene, found: list[Control]) -> tuple[Control, ...]:
     for control in found:
         scene.book.write("probe", "", "control", **plain(control))
     return tuple(found)
@@ -71,7 +71,7 @@ def _written(scene: Scene, found: list[Control]) -> tuple[Control, ...]:
 
 async def _of_vsan(scene: Scene) -> list[Control]:
     """What lies on an encrypted vSAN, spoilt on the disks of two of its hosts."""
-    each = {VSAN_BIT: await vsan.flipped_bit(scene), VSAN_DEK: await vsan.other_dek(scene)}
+    each = {VSAN_BIT: await vsan.try_flipped_bit(scene), VSAN_DEK: await vsan.other_dek(scene)}
     return [
         Control(block=scene.block, what=what, held=held, seen=seen)
         for what, (held, seen) in each.items()
@@ -81,15 +81,15 @@ async def _of_vsan(scene: Scene) -> list[Control]:
 async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:
     """Where nothing protects what would be stored, and where something is stored."""
     if scene.persistent:
-        what, found = REMOVED, await removed_is_gone(scene, looks)
+        what, found = REMOVED, await verify_removed_is_gone(scene, looks)
     elif scene.block is Block.S00:
-        what, found = NEEDS_TPM, await refused_without_tpm(scene)
+        what, found = NEEDS_TPM, await verify_refused_without_tpm(scene)
     else:
         return []
     return [Control(block=scene.block, what=what, held=found[0], seen=found[1])]
 
 
-async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:
+async def _try_key_push(scene: Scene, looks: Looks) -> Control:
     """A VM is encrypted just after a reconcile pass: its key is everywhere before the next one."""
     vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
     key = await _new_vm(scene, vm, hosts[0])
@@ -179,7 +179,7 @@ async def _until_settled(scene: Scene, host: NodeName) -> None:
         await scene.lab.sleep(clock.AGAIN_S)
 
 
-async def _flipped_bit(scene: Scene) -> Control:
+async def _try_flipped_bit(scene: Scene) -> Control:
     vm, host = vm_of(Event.E1, "run"), scene.host(Event.E1, Actor.A)
     await scene.bench.flip_bit(Event.E1, vm)
     asked = await scene.guests.read_back(vm, host)

@@ -35,12 +35,12 @@ class _SecondDisk(Twist):
         for info in await all_vms(scene.lab, scene.vcenter):
             if info.vm in scene.judged:
                 runs = info.power is PowerState.ON
-                if wrong := await self._added(scene, info.vm, runs=runs):
+                if wrong := await self._add_disk(scene, info.vm, runs=runs):
                     return wrong
         scene.locked_as = VmConnectionState.CONNECTED
         return ""
 
-    async def _added(self, scene: Scene, vm: VmName, *, runs: bool) -> str:
+    async def _add_disk(self, scene: Scene, vm: VmName, *, runs: bool) -> str:
         lab, vcenter, limit_s = scene.lab, scene.vcenter, clock.TASK_S
         if runs:
             await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=limit_s)
@@ -79,7 +79,7 @@ class DiskKeyDestroyed(_SecondDisk):
     def fault(self, scene: Scene) -> StagedFault | None:
         return _OfDisk(scene)
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         for vm in sorted(scene.judged):
             if wrong := await _starts_without(scene, vm):
                 return f"{vm}: {wrong}"

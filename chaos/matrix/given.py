@@ -47,7 +47,7 @@ _ENDS: Final = ("Revoke", "Destroy")
 """Operations after which a key is not to be used any more, whatever else is done to it."""
 
 
-def heard_asking(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterator[Asked]:
+def requests_on_bus(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterator[Asked]:
     """What these servers were asked over the bus."""
     asked = frozenset(servers)
     replies = {(one.src, one.id): one for one in said if one.kind == "reply"}
@@ -69,7 +69,7 @@ def _usable(value: Mapping[str, Any]) -> bool:
     return value.get("index") is not None and value.get("state") in ("Active", "Pre-Active")
 
 
-def audited_asking(trail: Sequence[Audited]) -> Iterator[Asked]:
+def requests_in_trail(trail: Sequence[Audited]) -> Iterator[Asked]:
     """What the servers of this trail, which is that of all servers from their beginning, gave or
     refused by their own rows. A key that is revoked is still given, and may not be used."""
     ended: dict[str, float] = {}
@@ -84,7 +84,7 @@ def audited_asking(trail: Sequence[Audited]) -> Iterator[Asked]:
         yield Asked(t=one.t, server=one.server, by=asker(row), key=row.key_id, usable=usable)
 
 
-def answered(asked: Iterable[Asked], key: str, *, usable: bool) -> NodeName | None:
+def find_answering_server(asked: Iterable[Asked], key: str, *, usable: bool) -> NodeName | None:
     """Who was asked for this key, and gave a value that may be used, or none that may (STD-19)."""
     return next((one.server for one in asked if one.key == key and one.usable is usable), None)
 

@@ -179,7 +179,7 @@ def _stagings_of(
     return found
 
 
-def staged_events(staging: Staging) -> tuple[Event, ...]:
+def events_of_staging(staging: Staging) -> tuple[Event, ...]:
     """The events for which there are hosts: also the reboot of a host that an event waits for."""
     block, fault = staging.block, staging.fault
     if staging.expired and not staging.alone and not staging.outside:

@@ -31,13 +31,13 @@ def of_groups(now: GroupsSeen, later: GroupsSeen, clear: Works, *, clear_runs: b
         if seen.host.answers and seen.host.screen:
             return unclear(f"it answers, and stands at {seen.host.screen!r}")
     if not now.host.answers:
-        return _stopped(now, later, clear_runs=clear_runs)
+        return _judge_stopped(now, later, clear_runs=clear_runs)
     if now.mounted is not later.mounted:
         return unclear(f"mounted is {now.mounted} at first, and {later.mounted} later")
-    return _mounted(now, later) if now.mounted else _unmounted(now, later, clear)
+    return _judge_mounted(now, later) if now.mounted else _judge_unmounted(now, later, clear)
 
 
-def _mounted(now: GroupsSeen, later: GroupsSeen) -> Judged:
+def _judge_mounted(now: GroupsSeen, later: GroupsSeen) -> Judged:
     for seen in (now, later):
         if seen.read.right is not True:
             return unclear(f"mounted, and its component does not read right: {seen.read.detail}")
@@ -47,7 +47,7 @@ def _mounted(now: GroupsSeen, later: GroupsSeen) -> Judged:
     return Judged(letter=Letter.OK, why=why)
 
 
-def _unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> Judged:
+def _judge_unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> Judged:
     for seen in (now, later):
         if seen.read.right is not None:
             return unclear(f"not mounted, and its component is read: {seen.read.detail or 'right'}")
@@ -61,7 +61,7 @@ def _unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> Judged:
     return Judged(letter=Letter.NO, why=why)
 
 
-def _stopped(now: GroupsSeen, later: GroupsSeen, *, clear_runs: bool) -> Judged:
+def _judge_stopped(now: GroupsSeen, later: GroupsSeen, *, clear_runs: bool) -> Judged:
     judged = of_stopped(now.host, later.host, clear_runs=clear_runs)
     if judged.letter != Letter.PURPLE_SCREEN:
         return judged

@@ -39,6 +39,6 @@ class Heard:
         """Whether any message had these bytes in it."""
         return any(secret in payload for _, _, payload in self._messages)
 
-    def sent_by(self, node: NodeName, since: float) -> int:
+    def count_sent_by(self, node: NodeName, since: float) -> int:
         """How many messages the node has sent to others since then."""
         return sum(1 for one in self.of(node, since) if one.src == node)

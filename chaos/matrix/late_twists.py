@@ -91,10 +91,10 @@ class LateKey(HourlySaves):
         await super().prepare(scene)
         return await _late(scene)
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         """What is in the archive that the boot has found."""
-        vm, host = _judged(scene)
-        archived = set(await scene.bench.archived_keys(host))
+        vm, host = _vm_and_host(scene)
+        archived = set(await scene.bench.read_archived_keys(host))
         if not archived.isdisjoint(scene.keys[vm]):
             return f"the archive of {host} has the key of {vm}"
         return "" if archived else f"the archive of {host} has no key at all"
@@ -103,14 +103,14 @@ class LateKey(HourlySaves):
 async def _late(scene: Scene) -> str:
     """The VM of E4 is made anew, a minute after the save."""
     await scene.lab.sleep(SAVED_S)
-    vm, _ = _judged(scene)
+    vm, _ = _vm_and_host(scene)
     before = set(scene.keys[vm])
     await setup.make_again(scene, EVENTS[Event.E4])
     again = before.isdisjoint(scene.keys[vm])
     return "" if again else f"{vm} was made anew, and has its old key"
 
 
-def _judged(scene: Scene) -> tuple[VmName, NodeName]:
+def _vm_and_host(scene: Scene) -> tuple[VmName, NodeName]:
     """The VM of E4, and its host."""
     play = EVENTS[Event.E4]
     return vm_of(Event.E4, play.vms[0].what), scene.host(Event.E4, play.cast[0])

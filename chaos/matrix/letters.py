@@ -60,9 +60,9 @@ def of_power_on(
         return _ok(seen, host)
     if seen.own is not None and seen.own.on:
         return unclear(f"{asked.error}, and yet it runs on {seen.own.host}")
-    if asked.key_required and (locked := _locked(asked, seen, later, keys, locked_as)):
+    if asked.key_required and (locked := _judge_locked(asked, seen, later, keys, locked_as)):
         return locked
-    return _refused(asked, seen)
+    return _judge_refused(asked, seen)
 
 
 def of_restart(
@@ -91,7 +91,7 @@ def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
     encrypted = encrypted and not seen.clear
     for view in (seen.own, seen.shown):
         if view is None or not view.on or view.host != host:
-            return unclear(f"done, but it does not run on {host}: {_told(view)}")
+            return unclear(f"done, but it does not run on {host}: {_describe_view(view)}")
         if view.crypto is not (VmCryptoState.UNLOCKED if encrypted else None):
             return unclear(f"it runs, and shows as {view.crypto or 'not encrypted'}")
     if seen.works.right is not True:
@@ -101,7 +101,7 @@ def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
     return Judged(letter=Letter.OK, why=f"it runs on {host}, and its guest answers right")
 
 
-def _locked(
+def _judge_locked(
     asked: Answered,
     seen: VmSeen,
     later: VmSeen,
@@ -123,7 +123,7 @@ def _locked(
             letter=Letter.LOCKED, why="the host refuses for lack of its key, and locks it"
         )
     if seen.vcenter is None or seen.vcenter.connection is not locked_as:
-        return unclear(f"locked, and not {locked_as.value}: {_told(seen.vcenter)}")
+        return unclear(f"locked, and not {locked_as.value}: {_describe_view(seen.vcenter)}")
     if not _named_by(seen.locks, keys):
         return unclear("locked, and no event names its keys and their provider")
     return Judged(
@@ -131,7 +131,7 @@ def _locked(
     )
 
 
-def _refused(asked: Answered, seen: VmSeen) -> Judged:
+def _judge_refused(asked: Answered, seen: VmSeen) -> Judged:
     """NO: refused or nobody there, the VM as before, not locked, and no event of a lock."""
     if any(view is not None and view.locked for view in (seen.own, seen.vcenter)):
         return unclear(f"{asked.error}, and it shows as locked")
@@ -155,7 +155,7 @@ def of_move(
         own = moved.here.own
         if own is None or not own.on or moved.here.works.right is not True:
             return unclear(f"{moved.asked.error}, and it does not run on {source} as before")
-        return _refused(moved.asked, moved.here)
+        return _judge_refused(moved.asked, moved.here)
     if moved.gap_s is None:
         return unclear("done, and nothing of its memory went from host to host")
     if moved.gap_s > limit_s:
@@ -174,7 +174,8 @@ def of_three_looks(
     view = sight.vcenter
     marked = view is not None and view.locked and view.connection is VmConnectionState.INVALID
     if not marked or not _named_by(sight.locks, keys):
-        why = f"{during.why}; a vCenter that cannot supply the key does not mark it: {_told(view)}"
+        shown = _describe_view(view)
+        why = f"{during.why}; a vCenter that cannot supply the key does not mark it: {shown}"
         return Judged(letter=Letter.NO, why=why)
     if relief:
         return unclear(f"{during.why}; marked by vCenter at first sight, and then {relief}")
@@ -237,7 +238,7 @@ def of_host(
         return of_stopped(now, later, clear_runs=clear_runs)
     if now.screen:
         return unclear(f"it answers, and stands at {now.screen!r}")
-    if wrong := _shown_otherwise(now) or _shown_otherwise(later):
+    if wrong := _compare_crypto_state(now) or _compare_crypto_state(later):
         return unclear(wrong)
     if now.crypto is HostCryptoState.SAFE:
         if now.dump is not True:
@@ -256,7 +257,7 @@ def of_host(
     return Judged(letter=Letter.UNSAFE, why="not safe, cannot decrypt its dump, runs what is clear")
 
 
-def _shown_otherwise(seen: HostSeen) -> str:
+def _compare_crypto_state(seen: HostSeen) -> str:
     """Empty when vCenter shows the mode that the host has, or nobody can be asked."""
     if not seen.vcenter_up or seen.vcenter_crypto is seen.crypto:
         return ""
@@ -283,12 +284,12 @@ def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judg
         return _ok(seen, host)
     if seen.own is not None or seen.vcenter is not None:
         return unclear(
-            f"{asked.error}, and it is in an inventory: {_told(seen.own or seen.vcenter)}"
+            f"{asked.error}, and it is in an inventory: {_describe_view(seen.own or seen.vcenter)}"
         )
     if left.files or left.keys:
         files = "files on the datastore" if left.files else "no files"
         return unclear(f"{asked.error}, and it has left {files}, {left.keys} keys")
-    return _refused(asked, seen)
+    return _judge_refused(asked, seen)
 
 
 def of_vtpm(asked: Answered, seen: VmSeen, kept: Kept, *, host: str) -> Judged:
@@ -300,7 +301,7 @@ def of_vtpm(asked: Answered, seen: VmSeen, kept: Kept, *, host: str) -> Judged:
         return _ok(seen, host)
     if kept.vtpm or kept.home_encrypted or kept.keys:
         return unclear(f"{asked.error}, and it has left {kept}")
-    return _refused(asked, seen)
+    return _judge_refused(asked, seen)
 
 
 def of_parts_of_one(first: Judged, second: Judged) -> Judged:
@@ -329,9 +330,13 @@ def of_recrypt(
             return unclear(f"{asked.error}, and its wrapped DEKs are others")
         if running and seen.works.right is not True:
             return unclear(f"{asked.error}, and its guest is not right: {seen.works.detail}")
-        if asked.key_required and not running and (lock := _locked(asked, seen, seen, before.keys)):
+        if (
+            asked.key_required
+            and not running
+            and (lock := _judge_locked(asked, seen, seen, before.keys))
+        ):
             return lock
-        return _refused(asked, seen)
+        return _judge_refused(asked, seen)
     if not set(before.keys).isdisjoint(after.keys):
         return unclear(f"done, and it is still under {_names(after.keys)}")
     if len(before.deks) != len(after.deks) or not set(before.deks).isdisjoint(after.deks):
@@ -381,7 +386,7 @@ def _names(keys: Sequence[CryptoKeyId]) -> str:
     return ", ".join(sorted(map(str, keys))) or "no key"
 
 
-def _told(view: VmView | None) -> str:
+def _describe_view(view: VmView | None) -> str:
     if view is None:
         return "nobody shows it"
     crypto = view.crypto.value if view.crypto is not None else "not encrypted"

@@ -150,7 +150,7 @@ class Looks:
             vcenter_crypto=None if info is None else info.crypto_state,
             vcenter_up=up,
             dump=None if summary is None else await self.dump(host),
-            messages=self.scene.heard.sent_by(host, since),
+            messages=self.scene.heard.count_sent_by(host, since),
         )
         self.trail.write("probe", host, "host", **plain(seen))
         return seen

@@ -24,7 +24,7 @@ class Moving:
         self._looks, self._scene = looks, looks.scene
         self.asked_at = self.ended_at = 0.0
 
-    async def judged(
+    async def move_and_judge(
         self, vm: VmName, source: NodeName, target: NodeName, *, patient: bool = False
     ) -> Judged:
         """The task of vCenter; then the letter. ``patient``: see ``until_answered``."""
@@ -50,9 +50,9 @@ class Moving:
             encrypted=vm not in self._scene.clear,
         )
 
-    async def told(self, vm: VmName, source: NodeName, target: NodeName) -> str:
-        """``judged`` as a part of another event: ``ok``, ``refused``, or what is neither."""
-        judged = await self.judged(vm, source, target)
+    async def move_and_describe(self, vm: VmName, source: NodeName, target: NodeName) -> str:
+        """A move as a part of another event: ``ok``, ``refused``, or what is neither."""
+        judged = await self.move_and_judge(vm, source, target)
         known: dict[str, str] = {Letter.OK: OK, Letter.NO: REFUSED}
         return known.get(judged.letter, judged.why)
 

@@ -38,7 +38,9 @@ async def keep_kdks(scene: Scene) -> None:
         scene.kdks[provider] = read_backup(file.reveal(), "")
 
 
-async def used_on(scene: Scene, event: Event, vm: VmName, host: NodeName, home: NodeName) -> None:
+async def use_key_on(
+    scene: Scene, event: Event, vm: VmName, host: NodeName, home: NodeName
+) -> None:
     """``host`` uses the key of a VM that is off on ``home``: the VM is on there for a moment.
 
     A pass of the reconciliation that falls just between takes the key away again, as one that no VM

@@ -117,7 +117,7 @@ def _as_under(
     )
 
 
-def _refused(fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
+def _expect_refusal(fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
     """By a host that takes no part in its provider."""
     play = _same(Block.N1X, fault, events, twist)
     return msgspec.structs.replace(play, letter=Letter.NO, reasons=(57,))
@@ -199,9 +199,9 @@ ROWS: Final = (
         id="X07",
         title="a provider that requires a TPM, and a host without",
         plays=(
-            _refused(Fault.F0, (Event.E6, Event.E8), "target-left-out"),
-            _refused(Fault.F4, (Event.E6,), "target-left-out"),
-            _refused(Fault.F0, (Event.E9,), "host-left-out"),
+            _expect_refusal(Fault.F0, (Event.E6, Event.E8), "target-left-out"),
+            _expect_refusal(Fault.F4, (Event.E6,), "target-left-out"),
+            _expect_refusal(Fault.F0, (Event.E9,), "host-left-out"),
             _same(Block.N1X, Fault.F0, (Event.E3,), "clear-on-left-out"),
             _same(Block.N1X, Fault.F0, TAKES_PART, "others-take-part"),
         ),

@@ -14,10 +14,10 @@ from chaos.matrix import clock, native, setup
 from chaos.matrix.account import Account, Witness
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
-from chaos.matrix.given import Asked, heard_asking
+from chaos.matrix.given import Asked, requests_on_bus
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
-from chaos.matrix.scan import exposed
+from chaos.matrix.scan import find_exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
 from chaos.matrix.twists import TWISTS
 from chaos.matrix.witness import witnesses
@@ -93,30 +93,30 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
         _write_letters(scene, plays)
-        scene.odd = scene.odd or await twist.seen(scene)
+        scene.odd = scene.odd or await twist.find_deviation(scene)
     except (Void, ChaosError, *REFUSALS) as error:
         whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
-        return tuple(_told(one, whole) for one in plays)
+        return tuple(_build_played(one, whole) for one in plays)
     await scene.trails.follow()
-    told = await _ended(scene, fault, plays)
+    told = await _end_fault(scene, fault, plays)
     await scene.trails.follow()
     _write_letters(scene, plays)  # a vCenter that was away has said its part by now
     if told:
-        found = await exposed(scene)
+        found = await find_exposed(scene)
         return tuple(
             msgspec.structs.replace(
-                _told(one, voids.get(one.event, "")), exposed=_of(one, found), **told
+                _build_played(one, voids.get(one.event, "")), exposed=_of(one, found), **told
             )
             for one in plays
         )
-    scene.alarmed = await _alarmed(scene)
+    scene.alarmed = await _fetch_alarmed_hosts(scene)
     disturbed = {one.event: await _aftermath(one) or fault.wrong for one in plays}
     orders = {one.event: await _order(one) for one in plays}
-    found = await exposed(scene)
+    found = await find_exposed(scene)
     return tuple(
         msgspec.structs.replace(
-            _told(one, voids.get(one.event, "")),
+            _build_played(one, voids.get(one.event, "")),
             disturbed=disturbed[one.event],
             order=orders[one.event],
             exposed=_of(one, found),
@@ -177,7 +177,9 @@ def _why(error: Exception) -> str:
     return str(error) if isinstance(error, Void) else f"{type(error).__name__}: {error}"
 
 
-async def _ended(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> dict[str, str]:
+async def _end_fault(
+    scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]
+) -> dict[str, str]:
     """End the fault; empty when it is seen to be over. What the product refused of an
     administrator's steps is ``disturbed``, its own doing; all else that failed is ``unhealed``."""
     try:
@@ -215,7 +217,7 @@ async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> 
     await setup.hosts_settle(scene, await setup.running_hosts(scene), clock.SETTLED_S)
 
 
-async def _alarmed(scene: Scene) -> frozenset[NodeName]:
+async def _fetch_alarmed_hosts(scene: Scene) -> frozenset[NodeName]:
     """Hosts of which vCenter has told, since the fault began, that their TPM tells otherwise."""
     events = await all_events(scene.lab, scene.vcenter, after=scene.first_event)
     return frozenset(
@@ -247,7 +249,7 @@ async def _order(one: EventPlay) -> str:
     return wrong or (wrong_order(place, told, vm, host) if ordered else "")
 
 
-def heard_of(one: EventPlay) -> tuple[Witness, ...]:
+def find_witnesses(one: EventPlay) -> tuple[Witness, ...]:
     """The witnesses of the reasons that the table names: looked for when the letter is fixed."""
     scene = one.scene
     if one.judged is None or one.went is None or one.subject[0] in scene.clear:
@@ -259,8 +261,8 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
         course=course,
         letter=one.judged.letter,
         said=said,
-        asked=_asked_by(scene, scene.vcenter, began, ended),
-        asked_by_host=_asked_by(scene, course.host, began, ended),
+        asked=_requests_by(scene, scene.vcenter, began, ended),
+        asked_by_host=_requests_by(scene, course.host, began, ended),
         unread=scene.trails.unread,
         records=tuple(
             line
@@ -278,12 +280,12 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     return found
 
 
-def _asked_by(scene: Scene, node: NodeName, since: float, until: float) -> tuple[Asked, ...]:
+def _requests_by(scene: Scene, node: NodeName, since: float, until: float) -> tuple[Asked, ...]:
     """What the node has asked key servers for in this time, through whichever door."""
     said = [
         one for one in scene.heard.of(node, since, until) if {one.src, one.dst} & {*scene.servers}
     ]
-    return (*heard_asking(said, scene.servers), *scene.trails.asked(node, since, until))
+    return (*requests_on_bus(said, scene.servers), *scene.trails.requests_by(node, since, until))
 
 
 def _of(one: EventPlay, found: Mapping[str, str]) -> str:
@@ -294,7 +296,7 @@ def _of(one: EventPlay, found: Mapping[str, str]) -> str:
     return ", ".join(places)
 
 
-def _told(one: EventPlay, void: str) -> Played:
+def _build_played(one: EventPlay, void: str) -> Played:
     judged = one.judged
     return Played(
         event=one.event,
@@ -302,7 +304,7 @@ def _told(one: EventPlay, void: str) -> Played:
         why="" if judged is None else judged.why,
         void=void,
         parts=one.parts,
-        witnesses=heard_of(one),
+        witnesses=find_witnesses(one),
         odd=one.scene.odd or one.odd,
         records=tuple(one.trail.records),
     )

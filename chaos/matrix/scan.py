@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from chaos.matrix.scene import Scene
 
 
-async def exposed(scene: Scene) -> dict[str, str]:
+async def find_exposed(scene: Scene) -> dict[str, str]:
     """Where what of encrypted VMs and dumps was found in clear: by the VM or host that it is of.
 
     What guests wrote and sealed in their virtual TPMs, and what is in dumps of safe hosts; every

@@ -56,11 +56,11 @@ class Bench(Protocol):
         """Every line of the nodes' logs so far, as they came."""
         ...
 
-    async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+    async def read_archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         """The keys in the configuration archive of a running host, opened from outside."""
         ...
 
-    async def archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
+    async def read_archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
         """The providers of whose key derivation keys one is in that archive."""
         ...
 
@@ -72,7 +72,7 @@ class Bench(Protocol):
         """The VM's disk as it lies on the datastore now."""
         ...
 
-    async def wrapped(self, event: Event, vm: VmName) -> Wrapped:
+    async def read_wrapped(self, event: Event, vm: VmName) -> Wrapped:
         """The keys that the VM's files name, and its DEKs as they lie there."""
         ...
 

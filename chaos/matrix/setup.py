@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix import native
-from chaos.matrix.canaries import unanswered
+from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.looks import Looks, plain
@@ -32,7 +32,7 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     for play in plays:
         scene.judged |= {
             vm_of(play.event, wanted.what)
-            for wanted in play.wanted(scene.block)
+            for wanted in play.list_needed_vms(scene.block)
             if wanted.judged and wanted.kind is not Kind.CLEAR
         }
 
@@ -41,7 +41,7 @@ async def make_again(scene: Scene, play: type[EventPlay], *, clear: bool = False
     """The VMs of the event go, and are made anew: under other keys, and nothing is as before.
     ``clear``: those that cells are about without encryption."""
     lab, vcenter, event = scene.lab, scene.vcenter, play.event
-    for wanted in play.wanted(scene.block):
+    for wanted in play.list_needed_vms(scene.block):
         vm = vm_of(event, wanted.what)
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
         await lab.ask(vcenter, DestroyVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
@@ -80,7 +80,7 @@ async def write_dumps(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
 
 
 async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
-    for wanted in play.wanted(scene.block):
+    for wanted in play.list_needed_vms(scene.block):
         await _make(scene, play.event, wanted)
 
 
@@ -130,14 +130,14 @@ async def _use_elsewhere(scene: Scene, event: Event, wanted: Wanted) -> None:
     lab, vcenter, vm = scene.lab, scene.vcenter, vm_of(event, wanted.what)
     home, other = scene.host(event, wanted.actor), scene.host(event, wanted.used_on)
     await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
-    await native.used_on(scene, event, vm, other, home)
+    await native.use_key_on(scene, event, vm, other, home)
     await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
 
 
 async def use_keys(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     """Hosts that have booted use again the keys that they had used: of VMs that are off."""
     for play in plays:
-        for wanted in play.wanted(scene.block):
+        for wanted in play.list_needed_vms(scene.block):
             await _use(scene, play.event, wanted)
 
 
@@ -170,7 +170,7 @@ async def wait_until_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> 
 
 async def _use_what_is_lacking(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     for play in plays:
-        for wanted in play.wanted(scene.block):
+        for wanted in play.list_needed_vms(scene.block):
             if wanted.kind is not Kind.CLEAR and await _is_lacking(scene, play.event, wanted):
                 await _use(scene, play.event, wanted)
 
@@ -190,7 +190,7 @@ async def _is_lacking(scene: Scene, event: Event, wanted: Wanted) -> bool:
 async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     """``Void`` unless everybody can be reached, every host is connected and safe and has the keys
     of its cluster's VMs, and every VM that runs works."""
-    if wrong := await unanswered(scene):
+    if wrong := await find_unreachable(scene):
         raise Void(f"{wrong} before the fault")
     looks = Looks(scene, scene.book.trail("healthy"))
     for info in await all_hosts(scene.lab, scene.vcenter):
@@ -200,7 +200,7 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
         if not safe and info.host not in scene.left_out:
             raise Void(f"{info.host} is {info.crypto_state} before the fault")
     for play in plays:
-        for wanted in play.wanted(scene.block):
+        for wanted in play.list_needed_vms(scene.block):
             vm, host = vm_of(play.event, wanted.what), scene.host(play.event, wanted.actor)
             seen = await looks.vm(vm, host)
             if wanted.kind is Kind.RUN and seen.works.right is not True:
@@ -258,7 +258,7 @@ async def lacks_key(scene: Scene, play: EventPlay) -> None:
     if play.without_key is None:
         return
     host = play.host(play.without_key)
-    archived = await scene.bench.archived_keys(host)
+    archived = await scene.bench.read_archived_keys(host)
     if scene.native and host not in scene.left_out:
         await native.check_lacks_provider(scene, host)
     for vm in _vms(scene, play):
@@ -276,7 +276,7 @@ async def lacks_key(scene: Scene, play: EventPlay) -> None:
 
 def _vms(scene: Scene, play: EventPlay) -> tuple[VmName, ...]:
     """Every VM of the event."""
-    return tuple(play.vm(wanted.what) for wanted in play.wanted(scene.block))
+    return tuple(play.vm(wanted.what) for wanted in play.list_needed_vms(scene.block))
 
 
 async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:

@@ -21,7 +21,7 @@ DISABLE: Final = (*_PERSISTENCE, "disable")
 REMOVE: Final = (*_PERSISTENCE, "disable", "--remove-all-stored-keys")
 
 
-async def refused_without_tpm(scene: Scene) -> tuple[bool, str]:
+async def verify_refused_without_tpm(scene: Scene) -> tuple[bool, str]:
     """A host without TPM refuses to enable it, names the TPM, and shows it as off."""
     host = scene.host(Event.E1, Actor.A)
     done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
@@ -30,13 +30,13 @@ async def refused_without_tpm(scene: Scene) -> tuple[bool, str]:
     return held, f"exit code {done.exit_code}: {done.output.strip()}; {shown}"
 
 
-async def removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]:
+async def verify_removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]:
     """Stored keys are removed, then the key servers cannot be reached and the host reboots: nothing
     is in its archive, it is not safe, and its VM lacks its key."""
     vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
     done = await scene.lab.ask(host, Esxcli(arguments=REMOVE))
     off, shown = await is_off(scene, host)
-    stored = await scene.bench.archived_keys(host)
+    stored = await scene.bench.read_archived_keys(host)
     cut = Held(scene, LinkCut(id="removed", a=scene.clients_of_servers, b=SERVERS_OF_P))
     await cut.survey()
     await cut.begin()

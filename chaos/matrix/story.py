@@ -56,7 +56,7 @@ def sentence(record: Record) -> str:
     return told(record.node, record.op, record.data)
 
 
-def _asked(node: str, op: str, data: Data) -> str:
+def _format_request(node: str, op: str, data: Data) -> str:
     return f"{node} is asked: {op}{_detail(data.get('request', {}))}"
 
 
@@ -65,7 +65,7 @@ def _detail(request: Data) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _ended(node: str, op: str, data: Data) -> str:
+def _format_end(node: str, op: str, data: Data) -> str:
     if not data.get("error"):
         return f"{node}: {op} is done"
     what = "gives no answer" if data["outcome"] == "silent" else "refuses"
@@ -105,7 +105,7 @@ def _keys(node: str, op: str, data: Data) -> str:
     return f"{node} has {there} of {len(data['keys'])} keys"
 
 
-def _added(node: str, op: str, data: Data) -> str:
+def _format_host_added(node: str, op: str, data: Data) -> str:
     listed = "is in the inventory" if data["listed"] else "is not in the inventory"
     keys = f"{len(data['present'])} of {len(data['wanted'])} keys of VMs"
     host_key = "its host key" if data["host_key"] else "no host key"
@@ -134,7 +134,7 @@ def _profiles(node: str, op: str, data: Data) -> str:
     return f"key servers that hosts know of: {each}"
 
 
-def _left(node: str, op: str, data: Data) -> str:
+def _format_leftovers(node: str, op: str, data: Data) -> str:
     files = "files on the datastore" if data["files"] else "no files"
     return f"what the refused task has left: {files}, {data['keys']} keys at the provider"
 
@@ -168,11 +168,11 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
         "vm": _vm,
         "host": _host,
         "keys": _keys,
-        "added": _added,
+        "added": _format_host_added,
         "groups": _groups,
         "profiles": _profiles,
         "ha": _tries,
-        "left": _left,
+        "left": _format_leftovers,
         "witness": _witness,
         "letters": _letters,
         "t0": lambda node, op, data: f"the fault {data['fault']} begins",
@@ -199,10 +199,10 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
 )
 _OF_TYPE: Final[Mapping[str, _Told]] = MappingProxyType(
     {
-        "invoke": _asked,
-        "ok": _ended,
-        "fail": _ended,
-        "info": _ended,
+        "invoke": _format_request,
+        "ok": _format_end,
+        "fail": _format_end,
+        "info": _format_end,
         "fault": _harness,
         "heal": _harness,
     }

@@ -29,12 +29,12 @@ from protocol.terms import CryptoKeyId, KeyId
 _SILENCE: Final = (NotConnected, NotSent, Refused, TimedOut, Disconnected)
 
 
-async def given_to_strangers(scene: Scene, key: CryptoKeyId) -> str:
+async def verify_strangers_refused(scene: Scene, key: CryptoKeyId) -> str:
     """Empty when every service that answers refuses them for their token, whatever else is in its
     way; else which one did not, and for whom. A console passes no key on, so that a service which
     would give one says something else than that."""
     for service in scene.key_services:
-        for token, who in ((b"", "has no token"), *shown_tokens(scene.heard)):
+        for token, who in ((b"", "has no token"), *collect_tokens(scene.heard)):
             asked = DecryptWrappedKey(
                 provider=key.provider_id, token=token, ciphertext=_ciphertext(key.key_id)
             )
@@ -48,7 +48,7 @@ async def given_to_strangers(scene: Scene, key: CryptoKeyId) -> str:
     return ""
 
 
-def shown_tokens(heard: Heard) -> tuple[tuple[bytes, str], ...]:
+def collect_tokens(heard: Heard) -> tuple[tuple[bytes, str], ...]:
     """The token that each host was last heard to show, with what is wrong with who shows it
     again."""
     found: dict[str, bytes] = {}

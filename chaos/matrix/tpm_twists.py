@@ -32,7 +32,7 @@ class OthersTakePart(Twist):
     tpm_required: ClassVar[bool] = True
     hosts: Mapping[str, object] = MappingProxyType({"without_tpm": 1})
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         """Every host without a TPM is left out, by what lies on it and by what it says."""
         for host in sorted(scene.left_out):
             if wrong := await _takes_part(scene, host):
@@ -64,8 +64,8 @@ class HostLeftOut(TargetLeftOut):
 
     async def recast(self, scene: Scene, event: Event) -> None:
         """The host that is left out plays A, which the event is about."""
-        play, host = EVENTS[event], _left_out_of(scene, event)
-        for wanted in play.wanted(scene.block):
+        play, host = EVENTS[event], _host_without_tpm(scene, event)
+        for wanted in play.list_needed_vms(scene.block):
             if wanted.actor is Actor.A and self.moves(wanted.kind, judged=wanted.judged):
                 await setup.make_in_clear(scene, play, wanted, host)
         scene.casts[event] = {**scene.casts[event], Actor.A: host}
@@ -87,7 +87,7 @@ class ClearOnLeftOut(HostLeftOut):
         return found
 
 
-def _left_out_of(scene: Scene, event: Event) -> NodeName:
+def _host_without_tpm(scene: Scene, event: Event) -> NodeName:
     """The host of the event's cluster that has no TPM."""
     nodes = scene.lab.directory().nodes
     mine = (one.node for one in nodes if one.cluster == cluster_of(event))
@@ -104,7 +104,7 @@ async def _takes_part(scene: Scene, host: NodeName) -> str:
         return f"it has locked {', '.join(locked)}"
     if (has := await native.kdk_at(scene, host, P)) != native.ABSENT:
         return f"the key derivation key of {P}: {has}"
-    if P in await scene.bench.archived_kdks(host):
+    if P in await scene.bench.read_archived_kdks(host):
         return f"the key derivation key of {P} is in its archive"
     told = (one for one in scene.bench.records() if one.node == host and one.kind == SAID)
     named = any(DEVICE in str(one.fields.get("reason")) for one in told)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.lab import Lab
-from chaos.matrix.given import Asked, Audited, audited_asking
+from chaos.matrix.given import Asked, Audited, requests_in_trail
 from chaos.observe.audit import AuditTail
 from chaos.observe.look import WITHIN_S
 from protocol.terms import NodeName
@@ -39,10 +39,10 @@ class Trails:
         """Servers of whose trails a part could not be read."""
         return tuple(self._tail.unread)
 
-    def asked(self, by: NodeName, since: float, until: float) -> tuple[Asked, ...]:
+    def requests_by(self, by: NodeName, since: float, until: float) -> tuple[Asked, ...]:
         """What this node has asked for in this time, by the servers' trails."""
         rows = zip(self._tail.of, self._tail.rows, strict=True)
         trail = [Audited(t=row.at - self._began_at, server=of, row=row) for of, row in rows]
         return tuple(
-            one for one in audited_asking(trail) if one.by == by and since <= one.t <= until
+            one for one in requests_in_trail(trail) if one.by == by and since <= one.t <= until
         )

@@ -74,12 +74,12 @@ async def attest(scene: Scene, host: NodeName) -> TrustAttestationStatus:
     return status_of(found.reports)
 
 
-async def applied(scene: Scene, host: NodeName) -> TrustedConfigurationState:
+async def fetch_applied(scene: Scene, host: NodeName) -> TrustedConfigurationState:
     """What the host has applied, and what services made of it, by its own word."""
     return await scene.lab.ask(host, QueryTrustedConfiguration())
 
 
-async def shown(scene: Scene, host: NodeName) -> TrustedHost | None:
+async def find_trusted_host(scene: Scene, host: NodeName) -> TrustedHost | None:
     """The host as vCenter shows it among trusted ones; None when it does not."""
     found = await scene.lab.ask(scene.vcenter, QueryTrustedClusters())
     return next((one for one in found.hosts if one.host == host), None)

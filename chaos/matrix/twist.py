@@ -30,7 +30,7 @@ class Twist:
         """What is made in the place of the row's fault; None: that itself."""
         return None
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
         return ""
 

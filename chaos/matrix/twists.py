@@ -78,14 +78,18 @@ class StoreRemoved(_OnHosts):
     """Key persistence is disabled, and stored keys are removed: none is in the archive."""
 
     async def on(self, scene: Scene, host: NodeName) -> str:
-        return await _disabled(scene, host, REMOVE) or await _stored(scene, host, False)
+        return await _disable_persistence(scene, host, REMOVE) or await _verify_stored(
+            scene, host, False
+        )
 
 
 class StoreUnused(_OnHosts):
     """Key persistence is disabled; stored keys stay in the archive, also while the fault holds."""
 
     async def on(self, scene: Scene, host: NodeName) -> str:
-        return await _disabled(scene, host, DISABLE) or await _stored(scene, host, True)
+        return await _disable_persistence(scene, host, DISABLE) or await _verify_stored(
+            scene, host, True
+        )
 
 
 class StoreUsedAgain(StoreUnused):
@@ -98,14 +102,14 @@ class StoreUsedAgain(StoreUnused):
         return done.output.strip() if done.exit_code else ""
 
 
-async def _disabled(scene: Scene, host: NodeName, line: tuple[str, ...]) -> str:
+async def _disable_persistence(scene: Scene, host: NodeName, line: tuple[str, ...]) -> str:
     done = await scene.lab.ask(host, Esxcli(arguments=line))
     off, shown = await is_off(scene, host)
     return "" if not done.exit_code and off else f"{done.output.strip()}; {shown}"
 
 
-async def _stored(scene: Scene, host: NodeName, wanted: bool) -> str:
-    found = len(await scene.bench.archived_keys(host))
+async def _verify_stored(scene: Scene, host: NodeName, wanted: bool) -> str:
+    found = len(await scene.bench.read_archived_keys(host))
     return "" if bool(found) is wanted else f"{found} keys are in its archive"
 
 
@@ -116,7 +120,7 @@ class OneServerOff(Twist):
         off = SitePowerLoss(id="X09", nodes=SERVERS_OF_P[:1], sites=("k1",))
         return Beside(scene, Held(scene, off))
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         await scene.until(clock.SETTLED_S)
         found = await _provider(scene, P)
         if found is None or found.status != "yellow":
@@ -159,7 +163,7 @@ class _Unbacked(NothingWrong):
         await take_backup(self.scene.lab, self.scene.vcenter, UNBACKED)
         self.write("heal", self.scene.vcenter, "backed up", provider=UNBACKED)
 
-    async def healed(self) -> str:
+    async def verify_heal(self) -> str:
         events = await all_events(self.scene.lab, self.scene.vcenter, after=self.scene.first_event)
         told = [one.event for one in events if one.provider == UNBACKED]
         if told != [EventTypeId.KMS_NOT_BACKED_UP, EventTypeId.KMS_ALL_BACKED_UP]:
@@ -182,8 +186,8 @@ class VcenterCutOff(Twist):
     def fault(self, scene: Scene) -> StagedFault | None:
         return _OfVcenterOnly(scene)
 
-    async def seen(self, scene: Scene) -> str:
-        return await _connected(scene, vcenter=0, hosts=2, host_b=2)
+    async def find_deviation(self, scene: Scene) -> str:
+        return await _verify_connections(scene, vcenter=0, hosts=2, host_b=2)
 
 
 class _OfVcenterOnly(KeyServersAway):
@@ -201,11 +205,11 @@ class HostCutOff(Twist):
         hosts = scene.vsan_hosts[:1] or scene.hosts()
         return Beside(scene, Held(scene, LinkCut(id="X15", a=hosts, b=SERVERS_OF_P)))
 
-    async def seen(self, scene: Scene) -> str:
-        return await _connected(scene, vcenter=2, hosts=2, host_b=0)
+    async def find_deviation(self, scene: Scene) -> str:
+        return await _verify_connections(scene, vcenter=2, hosts=2, host_b=0)
 
 
-async def _connected(scene: Scene, *, vcenter: int, hosts: int, host_b: int) -> str:
+async def _verify_connections(scene: Scene, *, vcenter: int, hosts: int, host_b: int) -> str:
     """Empty when ``kmsconnection`` of vSAN health shows these numbers of key servers, if there is a
     vSAN: of vCenter, of B, of the other hosts."""
     if not scene.vsan_hosts:
@@ -232,10 +236,10 @@ class NoKeyProviderService(Twist):
         gone = scene.key_services
         return Beside(scene, Held(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",))))
 
-    async def seen(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: Scene) -> str:
         """The host that has booted is attested, for vCenter too."""
         host = scene.host(Event.E4, Actor.B)
-        found = await trust.shown(scene, host)
+        found = await trust.find_trusted_host(scene, host)
         status = None if found is None else trust.status_of(found.reports)
         return "" if status is Status.ATTESTED else f"{host} shows as {status}"
 

@@ -26,7 +26,7 @@ def ciphertext_of(key: CryptoKeyId) -> str:
     return fingerprint(urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
 
 
-def answered(said: Sequence[Said], host: NodeName, name: str) -> Iterator[tuple[Said, Said]]:
+def find_answers(said: Sequence[Said], host: NodeName, name: str) -> Iterator[tuple[Said, Said]]:
     """Requests of that name by the host, each with its answer, errors too."""
     replies = {(one.src, one.id): one for one in said if one.dst == host and one.kind != "request"}
     for one in said:
@@ -35,15 +35,15 @@ def answered(said: Sequence[Said], host: NodeName, name: str) -> Iterator[tuple[
                 yield one, reply
 
 
-def attested_at(said: Sequence[Said], host: NodeName) -> float | None:
+def find_attestation_time(said: Sequence[Said], host: NodeName) -> float | None:
     """When a service first attested the host; None when none did."""
-    found = (r.t for _, r in answered(said, host, ATTEST) if r.body.get("attested") is True)
+    found = (r.t for _, r in find_answers(said, host, ATTEST) if r.body.get("attested") is True)
     return next(found, None)
 
 
 def refused(said: Sequence[Said], host: NodeName) -> bool:
     """Whether a service judged the host, and did not attest it."""
-    return any(r.body.get("attested") is False for _, r in answered(said, host, ATTEST))
+    return any(r.body.get("attested") is False for _, r in find_answers(said, host, ATTEST))
 
 
 def got(said: Sequence[Said], host: NodeName, until: float) -> list[tuple[str, str, float]]:
@@ -52,7 +52,7 @@ def got(said: Sequence[Said], host: NodeName, until: float) -> list[tuple[str, s
     return [
         (asked.name, str(asked.body.get("ciphertext", "")), reply.t)
         for name in (UNWRAP, MAKE)
-        for asked, reply in answered(said, host, name)
+        for asked, reply in find_answers(said, host, name)
         if reply.kind == "reply" and reply.boxes and reply.t <= until
     ]
 

@@ -69,7 +69,7 @@ async def check_healthy(scene: Scene) -> None:
             raise Void(f"a replica does not read right before the fault: {read.detail}")
 
 
-async def flipped_bit(scene: Scene) -> tuple[bool, str]:
+async def try_flipped_bit(scene: Scene) -> tuple[bool, str]:
     """Whether a bit that is flipped on a disk of V2, while it is off, is noticed; what was seen."""
     host = scene.host(Event.E12, Actor.V2)
     await _while_off(scene, host, scene.bench.flip_vsan_bit)
@@ -82,7 +82,7 @@ async def other_dek(scene: Scene) -> tuple[bool, str]:
     groups are not mounted."""
     host = scene.host(Event.E12, Actor.B)
     await _while_off(scene, host, scene.bench.replace_vsan_dek)
-    mounted, found = await _mounted(scene, host), await read_on(scene, host)
+    mounted, found = await _are_groups_mounted(scene, host), await read_on(scene, host)
     return mounted is False and found.right is None, f"mounted: {mounted}; {found.detail}"
 
 
@@ -98,7 +98,7 @@ async def _while_off(
 async def read_on(scene: Scene, host: NodeName, *, asked: int = ASKED) -> Works:
     """What comes of the object's replica when so many blocks are read on this host, at its
     console."""
-    there = marked(scene)
+    there = require_mark(scene)
     nonce, blocks = scene.draws.token(32), scene.draws.pick(range(BLOCKS), asked)
     seed = guest_seed(there.marker)
     wanted = challenge_digest(nonce, [guest_block(seed, index, 0) for index in blocks])
@@ -113,7 +113,7 @@ async def read_on(scene: Scene, host: NodeName, *, asked: int = ASKED) -> Works:
     return Works(right=right, detail="" if right else f"{host} reads other blocks")
 
 
-async def seen(looks: Looks, host: NodeName, *, since: float) -> GroupsSeen:
+async def look_at_groups(looks: Looks, host: NodeName, *, since: float) -> GroupsSeen:
     """Disk groups and component of B; ``since`` is its power-on."""
     scene = looks.scene
     shown = await looks.host(host, since=since)
@@ -121,12 +121,12 @@ async def seen(looks: Looks, host: NodeName, *, since: float) -> GroupsSeen:
     state, accessible = await _in_vcenter(looks, host)
     found = GroupsSeen(
         host=shown,
-        mounted=await _mounted(scene, host) if shown.answers else None,
+        mounted=await _are_groups_mounted(scene, host) if shown.answers else None,
         read=await read_on(scene, host),
         neighbour=await read_on(scene, scene.host(Event.E12, Actor.V2)),
         shown=state,
         accessible=accessible,
-        reached=None if told is None or not told.servers else _reached(told),
+        reached=None if told is None or not told.servers else _count_reached(told),
         issues=() if told is None else told.issues,
         handed=_handed(scene, host),
     )
@@ -134,7 +134,7 @@ async def seen(looks: Looks, host: NodeName, *, since: float) -> GroupsSeen:
     return found
 
 
-def marked(scene: Scene) -> OnVsan:
+def require_mark(scene: Scene) -> OnVsan:
     """What lies on the vSAN; ``Void`` when nothing was written there."""
     if scene.on_vsan is None:
         raise Void("nothing was written on the vSAN")
@@ -157,9 +157,9 @@ async def kms_connection(scene: Scene) -> tuple[str, ...]:
     return next((test.details for test in found.tests if test.test == "kmsconnection"), ())
 
 
-async def unmounted(scene: Scene) -> list[NodeName]:
+async def find_unmounted_hosts(scene: Scene) -> list[NodeName]:
     """Hosts that are up without their disk groups; none where there is no vSAN."""
-    return [host for host in scene.vsan_hosts if await _mounted(scene, host) is False]
+    return [host for host in scene.vsan_hosts if await _are_groups_mounted(scene, host) is False]
 
 
 async def _cluster(scene: Scene) -> VsanCluster:
@@ -167,7 +167,7 @@ async def _cluster(scene: Scene) -> VsanCluster:
     return await scene.lab.ask(scene.vcenter, message, within_s=WITHIN_S)
 
 
-async def _mounted(scene: Scene, host: NodeName) -> bool | None:
+async def _are_groups_mounted(scene: Scene, host: NodeName) -> bool | None:
     try:
         groups = (await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)).groups
     except REFUSALS:
@@ -182,7 +182,7 @@ async def _health(scene: Scene, host: NodeName) -> VsanHostHealth | None:
         return None
 
 
-def _reached(told: VsanHostHealth) -> int:
+def _count_reached(told: VsanHostHealth) -> int:
     return sum(server.connected for server in told.servers)
 
 
@@ -195,14 +195,14 @@ async def _in_vcenter(looks: Looks, host: NodeName) -> tuple[ComponentState | No
         found = await _cluster(scene)
     except REFUSALS:
         return None, None
-    item = next(one for one in found.objects if one.object == marked(scene).name)
+    item = next(one for one in found.objects if one.object == require_mark(scene).name)
     state = next(part.state for part in item.components if part.host == host)
     return state, item.accessible
 
 
 def _handed(scene: Scene, host: NodeName) -> bool:
     """Whether vCenter has sent this host the value of the KEK since the fault began."""
-    kek = str(marked(scene).kek.key_id)
+    kek = str(require_mark(scene).kek.key_id)
     return any(
         one.src == scene.vcenter
         and one.dst == host

@@ -13,24 +13,24 @@ from typing import Final
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, Course, Found, Witness, keys_to
-from chaos.matrix.given import answered, not_mounted
+from chaos.matrix.given import find_answering_server, not_mounted
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
 from chaos.matrix.trusted_witness import (
-    given_nothing,
-    kept,
-    made_for_it,
+    key_made_for_it,
+    keys_already_there,
+    keys_unwrapped,
+    no_key_given,
     no_key_yet,
     not_attested,
-    unattested,
+    nothing_given,
     unknown_to_services,
-    unwrapped,
 )
 from chaos.oracle.terms import Letter
 from protocol.messages.agent import NodeRecord
 
 
-def undisturbed(about: Account) -> Found:
+def guest_undisturbed(about: Account) -> Found:
     """R1, R19: nothing that came changed the guest, if anything came."""
     came = len(list(keys_to(about)))
     return about.letter == Letter.OK, f"{came} messages with keys came, its guest stayed right"
@@ -49,17 +49,17 @@ def from_its_cache(about: Account) -> Found:
     return True, "no message carried a key to it, and it asked no key server"
 
 
-def fetched(about: Account) -> Found:
+def keys_fetched(about: Account) -> Found:
     """R3, R4: vCenter fetched each key from a key server, then pushed it, then it was done."""
     pushes = list(keys_to(about))
-    named = {key for push in pushes for key in _named(push)}
+    named = {key for push in pushes for key in _key_ids_in(push)}
     wanted = {str(key.key_id) for key in about.course.keys}
     if missing := sorted(wanted - named):
         return False, f"nobody has pushed {', '.join(missing)}"
     if not named:
         return False, "no key was pushed"
     for push in pushes:
-        for key in _named(push):
+        for key in _key_ids_in(push):
             asked = [one for one in about.asked if one.key == key and one.t <= push.t]
             if not asked:
                 return False, f"{key} was pushed, and no key server was asked for it"
@@ -73,11 +73,13 @@ def by_itself(about: Account) -> Found:
     spoke = min((one.t for one in about.said if one.src == about.course.host), default=None)
     if came := [one.name for one in keys_to(about)]:
         return False, f"{', '.join(came)} came to it"
-    loaded = {key for one in about.records if one.kind == "keys.loaded" for key in _loaded(one)}
+    loaded = {
+        key for one in about.records if one.kind == "keys.loaded" for key in _keys_loaded(one)
+    }
     lacking = [str(key) for key in about.course.keys if str(key) not in loaded]
     if lacking:
         return False, f"its boot did not load {', '.join(lacking)}"
-    if not about.course.keys and (wrong := _unproved(about.course, spoke)):
+    if not about.course.keys and (wrong := _explain_unproved(about.course, spoke)):
         return False, wrong
     safe = next((one.at for one in about.records if _says(one, "crypto_state", "safe")), None)
     if safe is None or (spoke is not None and spoke < safe):
@@ -87,7 +89,7 @@ def by_itself(about: Account) -> Found:
     return True, f"safe {safe - about.course.began:.0f} s after its power-on, before it spoke"
 
 
-def mounted_alone(about: Account) -> Found:
+def groups_mounted_alone(about: Account) -> Found:
     """R60: its disk groups were mounted before it had heard of anybody."""
     if came := [one.name for one in keys_to(about)]:
         return False, f"{', '.join(came)} came to it"
@@ -96,7 +98,7 @@ def mounted_alone(about: Account) -> Found:
     return not wrong, wrong or "mounted before it spoke, and no key came to it"
 
 
-def asked_itself(about: Account) -> Found:
+def key_requested_by_host(about: Account) -> Found:
     """R15: the host had a key server give it the key of its disk groups, or its own store, and
     mounted them before it spoke with vCenter."""
     kek = about.course.keys[0]
@@ -106,14 +108,14 @@ def asked_itself(about: Account) -> Found:
         return False, wrong
     if came := [one.name for one in keys_to(about) if one.src not in about.servers]:
         return False, f"{', '.join(came)} came to it"
-    if any(one.kind == "keys.loaded" and str(kek) in _loaded(one) for one in about.records):
+    if any(one.kind == "keys.loaded" and str(kek) in _keys_loaded(one) for one in about.records):
         return True, "its boot loaded the key, and it mounted them before it spoke with vCenter"
-    if answered(about.asked_by_host, str(kek.key_id), usable=True) is None:
+    if find_answering_server(about.asked_by_host, str(kek.key_id), usable=True) is None:
         return False, "it asked no key server for the key of its disk groups"
     return True, "it asked a key server itself, and mounted them before it spoke with vCenter"
 
 
-def _unproved(course: Course, spoke: float | None) -> str:
+def _explain_unproved(course: Course, spoke: float | None) -> str:
     """Empty when a host, which VM keys are not about, was seen to be safe and to decrypt its dump
     before it spoke, whatever it had written down."""
     if course.proved is None:
@@ -131,7 +133,7 @@ def unseal_refused(about: Account) -> Found:
     return False, "no boot of it was stopped"
 
 
-def measured_otherwise(about: Account) -> Found:
+def log_measured_otherwise(about: Account) -> Found:
     """R21: the log differs, which vCenter has an alarm about; the TPM unsealed all the same."""
     unsealed = any(_says(one, "way", "TPM") for one in about.records)
     if not unsealed:
@@ -149,12 +151,12 @@ def missing_at_source(about: Account) -> Found:
     state that forbids its use (STD-19)."""
     for key in about.course.keys:
         asked = (*about.asked, *about.asked_by_host) if about.course.mounts else about.asked
-        if server := answered(asked, str(key.key_id), usable=False):
+        if server := find_answering_server(asked, str(key.key_id), usable=False):
             return True, f"{server} was asked for it, and has none that may be used"
     return False, "no key server was asked for it and had none"
 
 
-def derived(about: Account) -> Found:
+def key_derived(about: Account) -> Found:
     """R55: a host is safe by itself; a VM starts, and no message carries a KEK or KDK to its
     host."""
     return from_its_cache(about) if about.course.keys else by_itself(about)
@@ -169,7 +171,7 @@ def kdk_brought(about: Account) -> Found:
     return not came, "a KDK was brought" if came else "no KDK was brought, and it was not done"
 
 
-def left_out(about: Account) -> Found:
+def host_left_out(about: Account) -> Found:
     """R57: no KDK of the provider has come to the host, whatever was asked of it."""
     came = any(_brings_kdk(one) for one in (*about.earlier, *about.said))
     return not came, "a KDK came to it" if came else "no KDK has come to it"
@@ -214,38 +216,38 @@ REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE, Letter.PART
 
 READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
     {
-        1: undisturbed,
+        1: guest_undisturbed,
         2: from_its_cache,
         10: from_its_cache,
-        15: asked_itself,
-        3: fetched,
-        4: fetched,
+        15: key_requested_by_host,
+        3: keys_fetched,
+        4: keys_fetched,
         18: unseal_refused,
-        19: undisturbed,
-        21: measured_otherwise,
+        19: guest_undisturbed,
+        21: log_measured_otherwise,
         29: missing_at_source,
         34: missing_at_source,
         35: by_itself,
         36: by_itself,
         37: by_itself,
         39: by_itself,
-        40: made_for_it,
-        41: unwrapped,
+        40: key_made_for_it,
+        41: keys_unwrapped,
         42: unknown_to_services,
-        44: given_nothing,
+        44: nothing_given,
         45: no_key_yet,
-        46: unwrapped,
-        47: unattested,
-        48: given_nothing,
-        49: kept,
+        46: keys_unwrapped,
+        47: no_key_given,
+        48: nothing_given,
+        49: keys_already_there,
         50: not_attested,
-        53: given_nothing,
+        53: nothing_given,
         54: not_attested,
-        55: derived,
+        55: key_derived,
         56: kdk_brought,
-        57: left_out,
+        57: host_left_out,
         59: kdk_brought,
-        60: mounted_alone,
+        60: groups_mounted_alone,
         64: kdk_gone,
         65: kdk_is_another,
     }
@@ -267,7 +269,7 @@ def witnesses(reasons: Sequence[int], about: Account) -> tuple[Witness, ...]:
     return tuple(found)
 
 
-def _named(push: Said) -> set[str]:
+def _key_ids_in(push: Said) -> set[str]:
     """The ids of the keys in a push: of VMs, or the host key."""
     keys = push.body.get("keys") or [push.body.get("key") or {}]
     return {str(key["key_id"]) for key in keys if key}
@@ -277,5 +279,5 @@ def _says(record: NodeRecord, field: str, value: str) -> bool:
     return record.kind == "boot.step" and record.fields.get(field) == value
 
 
-def _loaded(record: NodeRecord) -> list[str]:
+def _keys_loaded(record: NodeRecord) -> list[str]:
     return list(record.fields.get("keys", ()))

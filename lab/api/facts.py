@@ -113,6 +113,7 @@ class HostFacts:
     too_old: bool = False  # its release has no key persistence
     upgrade: str = ""  # to one that has, if its vCenter manages such hosts
     unmounted: tuple[tuple[str, str], ...] = ()  # disk groups of its vSAN, and why each
+    kept_off: str = ""  # why the broker refuses it, as a sentence without its end
     lost: LostMachine | None = None
     vcenter_lost: LostMachine | None = None
 

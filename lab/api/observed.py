@@ -124,6 +124,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         upgrade=_upgrade(session, host),
         unmounted=() if own is None else await _unmounted(session, host),
         lost=lost_machine(session, host),
+        kept_off=session.lab.kept_off(host),
         vcenter_lost=lost_machine(session, session.vcenter),
     )
 

@@ -132,6 +132,9 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
     if host.machine != "running":
         return [_machine(host), *_vcenter(vcenter, host)]
     found: list[Reason] = []
+    if host.kept_off:
+        cure = "keystead explain KS-BROKER-012"
+        found.append(Reason(f"{host.kept_off}.", "KS-BROKER-012", cure))
     found += _mode(host, vcenter == "running")
     found += _persistence(host)
     if host.derives:

@@ -6,6 +6,7 @@
 - ``probing``        whether those will do, tried by doing   - ``administrator``  the file for them
 - ``absent``         nodes that servers of somebody else do not let in any more
 - ``explanations``   what can be wrong with brokers, for people
+- ``floods``         who sends more than a node may, as a pure decision
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough
 - ``configuration``  the text of a broker's configuration: users and their permissions

@@ -10,6 +10,7 @@ from lab.brokers.data_bus import DataBus
 from lab.brokers.foreign_servers import ForeignServers, kept_keys
 from lab.brokers.identities import Identities
 from lab.topology.plan import Topology
+from protocol.terms import Role
 
 
 def bus_of(
@@ -20,7 +21,9 @@ def bus_of(
     nodes = [spec.node for spec in topology.nodes]
     if not topology.bus.urls:
         identities = Identities.create(folder, nodes)
-        return identities, BusServers(folder, identities, topology.bus.servers)
+        others = {spec.node for spec in topology.nodes if spec.role is not Role.ESXI}
+        servers = topology.bus.servers
+        return identities, BusServers(folder, identities, servers, others=others, notice=notice)
     kept = kept_keys(topology.name, nodes)
     identities = Identities.create(folder)
     identities.adopt(kept, nodes)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from lab.brokers.configuration import BrokerKind, Routes
 from lab.brokers.data_bus import DataBus, Statuses
+from lab.brokers.floods import (
+    HOST,
+    KEPT_OFF_S,
+    LOOK_EVERY_S,
+    OTHER,
+    Amount,
+    Counts,
+    FloodMeter,
+    described,
+)
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
+from lab.errors import KeysteadError
 from protocol.terms import NodeName
 from services.runtime.each import for_each
 
@@ -24,18 +37,32 @@ class BusServers(DataBus):
 
     ``wanted`` is false while a fault has all of them down, and ``held`` has those that a fault has
     down alone; whatever else is down is to be started again. ``cut`` are pairs of servers without a
-    route between them.
+    route between them. ``others`` are nodes that are no hosts; ``notice`` hears, in a sentence, of
+    each node that is kept off the bus (decision 93).
     """
 
-    def __init__(self, folder: Path, identities: Identities, servers: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identities: Identities,
+        servers: int,
+        *,
+        others: Collection[NodeName] = (),
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.wanted = True
         self.held: set[int] = set()
         self.cut: set[frozenset[int]] = set()
         self._coming: set[int] = set()  # those that are being started one by one
-        self._identities = identities
+        self._identities, self._others_than_hosts, self._notice = identities, others, notice
+        self.kept_off: dict[NodeName, str] = {}
+        self._limits: dict[str, Amount] = {}
+        self._nodes: dict[str, NodeName] = {}  # by nkey
         self._secret = os.urandom(16).hex()
         if servers == 1:
-            self.all: Sequence[Broker] = [Broker(folder, identities, BrokerKind.DATA)]
+            self.all: Sequence[Broker] = [
+                Broker(folder, identities, BrokerKind.DATA, kept_off=self.kept_off)
+            ]
             return
         self.all = [self._member(folder, identities, n) for n in range(1, servers + 1)]
 
@@ -44,7 +71,14 @@ class BusServers(DataBus):
             ports = [self.all[other - 1].route_port for other in self._others(number)]
             return Routes(self._secret, others=tuple(port for port in ports if port > 0))
 
-        return Broker(folder, identities, BrokerKind.DATA, number=number, routes=routes)
+        return Broker(
+            folder,
+            identities,
+            BrokerKind.DATA,
+            number=number,
+            routes=routes,
+            kept_off=self.kept_off,
+        )
 
     def _others(self, number: int) -> list[int]:
         """Those to which it shall have a route."""
@@ -77,6 +111,7 @@ class BusServers(DataBus):
     async def start(self) -> None:
         """Start those that are down and not held, and return when they answer, and reach each
         other. See ``Broker.start``."""
+        self._know()
         self._coming = {n for n in range(1, len(self.all) + 1) if n not in self.held}
         self.wanted = True
         try:
@@ -160,10 +195,47 @@ class BusServers(DataBus):
             server.resume()
 
     async def watch(self, statuses: Statuses) -> None:
-        """Nobody but the lab changes anything there."""
+        """Keep each node off the bus that floods it, for ``KEPT_OFF_S``."""
+        meter, until = FloodMeter(), dict[NodeName, float]()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if (told := await self._traffic()) is None:
+                continue
+            now = time.monotonic()
+            flood = meter.look(now, told, self._limits)
+            if flood is not None:
+                node = self._nodes[flood.nkey]
+                until[node] = now + KEPT_OFF_S
+                self.kept_off[node] = described(node, flood.rate, self._limits[flood.nkey])
+                self._notice(str(KeysteadError("KS-BROKER-012", self.kept_off[node])))
+            over = [node for node, end in until.items() if end <= now]
+            for node in over:
+                del until[node], self.kept_off[node]
+            if flood is not None or over:
+                with suppress(KeysteadError):  # a server that is lost has the list when it is back
+                    await self._reload(*range(1, len(self.all) + 1))
+
+    async def _traffic(self) -> dict[int, Counts] | None:
+        """What each server that is up has counted; None when one of them does not say."""
+        told: dict[int, Counts] = {}
+        for number, server in enumerate(self.all, 1):
+            if server.alive() and not server.paused:
+                told[number] = await server.traffic()
+                if not told[number][0]:
+                    return None
+        return told
 
     async def admit(self, *nodes: NodeName) -> None:
         """Let nodes that have come to the lab log in; see ``Broker.reload``."""
         for node in nodes:
             self._identities.add(node)
+        self._know()
         await for_each(self.all, lambda server: server.reload())
+
+    def _know(self) -> None:
+        """Read again who the nodes are: more have come, or some have new keys."""
+        self._nodes = {nkey: node for node, nkey in self._identities.node_nkeys()}
+        self._limits = {
+            nkey: OTHER if node in self._others_than_hosts else HOST
+            for nkey, node in self._nodes.items()
+        }

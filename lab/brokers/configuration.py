@@ -27,6 +27,7 @@ from protocol.subjects import own_subscription
 from protocol.terms import NodeName
 
 CONTROL_SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one message on the control broker
+SYSTEM_INBOX = "keystead.system"  # answers of a server to its system account come below it
 _LOG_BYTES = 1024 * 1024
 
 
@@ -110,11 +111,24 @@ def control_user(name: str, nkey: str) -> BrokerUser:
     )
 
 
-def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) -> str:
-    """The whole file. Spaces, quotes and newlines are kept: the parser trips over their lack."""
+def system_user(nkey: str) -> BrokerUser:
+    """Asks a server what it knows of itself, its clients and its routes, and changes nothing."""
+    questions = tuple(f"$SYS.REQ.SERVER.*.{what}" for what in ("CONNZ", "ROUTEZ"))
+    return BrokerUser(nkey, questions, (f"{SYSTEM_INBOX}.*",))
+
+
+def render(
+    kind: BrokerKind,
+    place: BrokerPlace,
+    users: tuple[BrokerUser, ...],
+    system: tuple[BrokerUser, ...] = (),
+) -> str:
+    """The whole file; ``system`` are users of the server's system account. Spaces, quotes and
+    newlines are kept: the parser trips over their lack."""
     match kind:
         case BrokerKind.DATA:
-            limits = _limits(SIZE_LIMIT, "8MB", "2s", "1s", 3)
+            # A node that is flooded must outlast the time until the sender is kept off the bus.
+            limits = _limits(SIZE_LIMIT, "64MB", "5s", "1s", 3)
         case BrokerKind.CONTROL:
             # Nothing is faulted here, so a slow machine must not look like a lost link.
             limits = _limits(CONTROL_SIZE_LIMIT, "64MB", "10s", "5s", 6)
@@ -128,7 +142,7 @@ def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) 
         "logfile_max_num: 2\n"
         f"{limits}"
         f"{'' if place.routes is None else _cluster(place.routes)}"
-        f"accounts {{\n{account('LAB', users)}  SYS: {{ }}\n}}\n"
+        f"accounts {{\n{account('LAB', users)}{account('SYS', system)}}}\n"
         "system_account: SYS\n"
     )
 
@@ -145,20 +159,21 @@ def _quoted(path: str) -> str:
 
 def account(name: str, users: tuple[BrokerUser, ...]) -> str:
     """An account with its users, as it stands within ``accounts { }``."""
+    if not users:
+        return f"  {name}: {{ }}\n"
     entries = "\n".join(_user(user) for user in users)
     return f"  {name}: {{\n    users: [\n{entries}\n    ]\n  }}\n"
 
 
 def _cluster(routes: Routes) -> str:
     """Who has no secret is no server of it. Clients are told of no other server: they have all
-    addresses. What a server sees of its routes and clients is asked at the monitoring port.
+    addresses.
 
     Servers tell each other of servers, and would go around a route that is cut: what is told here
     is an address where nobody is."""
     login = f"keystead:{routes.secret}"
     others = ", ".join(f'"nats-route://{login}@127.0.0.1:{port}"' for port in routes.others)
     return (
-        'http: "127.0.0.1:-1"\n'
         "cluster {\n"
         '  name: "keystead"\n'
         '  host: "127.0.0.1"\n'

@@ -197,11 +197,11 @@ class ControlClient:
             self.counts["malformed"] += 1
 
     def on_no_responders(self, subject: str) -> None:
-        self._calls.refuse(subject, f"{self._calls.asked(subject)} is not there")
+        self._calls.refuse(subject, f"{self._calls.find_callee(subject)} is not there")
 
     def on_disconnected(self) -> None:
         self._up.clear()
-        self._calls.disconnected()
+        self._calls.fail_all()
 
     def on_reconnected(self) -> None:
         self._up.set()

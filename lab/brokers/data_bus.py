@@ -20,6 +20,9 @@ class DataBus(Protocol):
     of somebody else it is empty, and what ends, starts or parts one is ``NotAvailable``."""
 
     all: Sequence[Broker]
+    kept_off: Mapping[NodeName, str]
+    """Nodes that may not use the bus now, because they flooded it, each with why. Servers of
+    somebody else are not looked after in this way: it stays empty."""
 
     @property
     @abstractmethod
@@ -50,7 +53,8 @@ class DataBus(Protocol):
 
     @abstractmethod
     async def watch(self, statuses: Statuses) -> None:
-        """Until cancelled: tell of what becomes of nodes at servers that are not the lab's own."""
+        """Until cancelled: keep nodes off that flood the lab's own servers; tell of what becomes of
+        nodes at servers of somebody else."""
 
     @abstractmethod
     async def stop(self) -> None:

@@ -75,4 +75,13 @@ EXPLANATIONS: Final[dict[str, tuple[str, str, str, int]]] = {
         " right",
         1,
     ),
+    "KS-BROKER-012": (
+        "A node floods the bus",
+        "It sent more than a node may: 5,000 messages or 16 MiB a second for a host, 20,000 or 64 "
+        "MiB for any other node, and two seconds of that at once. The broker has closed its "
+        "connections and refuses its identity for 60 s; then it may come back.",
+        "find out what the node named in the message runs; `keystead describe host` says whether "
+        "it is still kept off, docs/listeners.md what others feel of it",
+        1,
+    ),
 }

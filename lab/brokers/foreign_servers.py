@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from lab.brokers.absent import EVERY_S, Absent
@@ -49,6 +49,7 @@ class ForeignServers(DataBus):
         bus = topology.bus
         self._url = ",".join(bus.urls)
         self.all: Sequence[Broker] = ()
+        self.kept_off: Mapping[NodeName, str] = {}
         self._notice = notice
         self._nodes = tuple(spec.node for spec in topology.nodes)
         self._identities, self._kept = identities, kept

@@ -1,17 +1,27 @@
-"""What servers say of themselves to whoever asks: their greeting, and their monitoring port."""
+"""What servers say of themselves: their greeting, and answers to their system account."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+import nkeys
+
+from lab.brokers.configuration import SYSTEM_INBOX
+
 _LIMIT_S: Final = 2.0
 _AT_ONCE_S: Final = 0.5
-_LONGEST: Final = 1 << 20  # bytes of one piece of an answer
+_LONGEST: Final = 1 << 20  # bytes of one line of the protocol
 _MOST_CLIENTS: Final = 100_000
+_MOST_CLOSED: Final = 1024  # connections that closed since the last look, at most
+_OPEN: Final = {"auth": True, "limit": _MOST_CLIENTS, "acc": "LAB"}
+_CLOSED: Final = {"auth": True, "limit": _MOST_CLOSED, "acc": "LAB", "state": 1, "sort": "stop"}
 
 
 async def greeting(host: str, port: int) -> dict[str, Any]:
@@ -72,31 +82,116 @@ async def server_name(port: int) -> str | None:
         return None
 
 
-async def routes_at(port: int) -> frozenset[str]:
-    """The names of servers that the one with this monitoring port has routes to."""
-    routes = (await _told(port, "/routez")).get("routes") or ()
-    return frozenset(str(route.get("remote_name")) for route in routes)
+class Connection(msgspec.Struct, frozen=True):
+    """A client's connection as its server knows it. ``authorized_user`` is the nkey that it has
+    proved; ``name`` is what the client calls itself. Counts are of what the client has sent."""
+
+    cid: int
+    name: str = ""
+    authorized_user: str = ""
+    in_msgs: int = 0
+    in_bytes: int = 0
 
 
-async def clients_at(port: int) -> frozenset[str]:
-    """The names of the clients of the server with this monitoring port."""
-    clients = (await _told(port, f"/connz?limit={_MOST_CLIENTS}")).get("connections") or ()
-    return frozenset(str(client.get("name")) for client in clients)
+class _Connections(msgspec.Struct):
+    server_id: str = ""
+    connections: tuple[Connection, ...] = ()
 
 
-async def _told(port: int, path: str) -> dict[str, Any]:
-    """Its answer; empty when it gives none."""
-    try:
-        async with asyncio.timeout(_LIMIT_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+class _Route(msgspec.Struct):
+    remote_name: str = ""
+
+
+class _Routes(msgspec.Struct):
+    routes: tuple[_Route, ...] = ()
+
+
+class _Answer(msgspec.Struct):
+    data: msgspec.Raw
+
+
+class SystemAccount:
+    """What a server says of itself to the supervisor, whose nkey has this ``seed``. The connection
+    is made when something is asked, and kept. A server that does not answer says nothing."""
+
+    def __init__(self, seed: str) -> None:
+        self._nkey = nkeys.from_seed(seed.encode())
+        self._asking = asyncio.Lock()
+        self._server = ""
+        self._inbox = ""
+        self._ends: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def routes(self, port: int) -> frozenset[str]:
+        """The names of servers that this one has routes to."""
+        told = [msgspec.json.decode(d, type=_Routes) for d in await self._ask(port, ("ROUTEZ", {}))]
+        return frozenset(route.remote_name for one in told for route in one.routes)
+
+    async def clients(self, port: int) -> frozenset[str]:
+        """The names of the nodes' connections."""
+        told = map(_connections, await self._ask(port, ("CONNZ", _OPEN)))
+        return frozenset(client.name for one in told for client in one.connections)
+
+    async def traffic(self, port: int) -> tuple[str, tuple[Connection, ...]]:
+        """The server's id, which each start makes anew, and the nodes' connections: those that are
+        open, and those that closed last. Empty when it does not answer."""
+        told = await self._ask(port, ("CONNZ", _CLOSED), ("CONNZ", _OPEN))
+        if not told:
+            return "", ()
+        closed, there = map(_connections, told)
+        return there.server_id, (*closed.connections, *there.connections)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._ends is not None:
+            self._ends[1].close()
+            self._ends = None
+
+    async def _ask(self, port: int, *questions: tuple[str, object]) -> list[msgspec.Raw]:
+        """One answer for each question, or none."""
+        async with self._asking:
             try:
-                writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-                answer = await reader.read(_LONGEST)
-                while more := await reader.read(_LONGEST):
-                    answer += more
-            finally:
-                writer.close()
-        told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    except (OSError, ValueError, TimeoutError):
-        return {}
-    return told if isinstance(told, dict) else {}
+                async with asyncio.timeout(_LIMIT_S):
+                    if self._ends is None:
+                        await self._log_in(port)
+                    return [await self._answer(*question) for question in questions]
+            except _NO_ANSWER:
+                self.close()
+                return []
+            except asyncio.CancelledError:
+                self.close()  # its answer would be taken for that of the next question
+                raise
+
+    async def _log_in(self, port: int) -> None:
+        self._ends = await asyncio.open_connection("127.0.0.1", port, limit=_LONGEST)
+        reader, writer = self._ends
+        info = json.loads((await reader.readline()).removeprefix(b"INFO "))
+        signed = self._nkey.sign(info["nonce"].encode())
+        login = {
+            "nkey": self._nkey.public_key.decode(),
+            "sig": base64.urlsafe_b64encode(signed).decode().rstrip("="),
+            "verbose": False,
+            "pedantic": False,
+        }
+        self._server, self._inbox = info["server_id"], f"{SYSTEM_INBOX}.{os.urandom(8).hex()}"
+        writer.write(f"CONNECT {json.dumps(login)}\r\nSUB {self._inbox} 1\r\n".encode())
+
+    async def _answer(self, what: str, options: object) -> msgspec.Raw:
+        if self._ends is None:
+            raise EOFError
+        reader, writer = self._ends
+        subject, body = f"$SYS.REQ.SERVER.{self._server}.{what}", json.dumps(options)
+        writer.write(f"PUB {subject} {self._inbox} {len(body)}\r\n{body}\r\n".encode())
+        while not (line := await reader.readline()).startswith(b"MSG "):
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+            elif not line or line.startswith(b"-ERR"):
+                raise EOFError
+        message = await reader.readexactly(int(line.split()[-1]) + len(b"\r\n"))
+        return msgspec.json.decode(message, type=_Answer).data
+
+
+_NO_ANSWER: Final = (OSError, ValueError, KeyError, EOFError, TimeoutError, msgspec.DecodeError)
+
+
+def _connections(data: msgspec.Raw) -> _Connections:
+    return msgspec.json.decode(data, type=_Connections)

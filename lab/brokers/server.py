@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +31,14 @@ from lab.brokers.configuration import (
     control_user,
     node_user,
     render,
+    system_user,
     tap_user,
 )
-from lab.brokers.identities import TAP, Identities
-from lab.brokers.looks import clients_at, routes_at, server_name
+from lab.brokers.identities import SUPERVISOR, TAP, Identities
+from lab.brokers.looks import Connection, SystemAccount, server_name
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
+from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
 _START_LIMIT_S = 15.0  # far above the usual 0.05 s: a loaded machine is not an error
@@ -61,6 +63,7 @@ class Broker:
     ``broker-data-2`` for the server of that ``number`` of a cluster.
 
     ``routes`` tells how it finds the others of a cluster; its own port there is filled in.
+    Nodes in ``kept_off`` are no users of it, from its next start or ``reload`` on.
     """
 
     def __init__(
@@ -71,13 +74,15 @@ class Broker:
         *,
         number: int = 1,
         routes: Callable[[], Routes] | None = None,
+        kept_off: Collection[NodeName] = (),
     ) -> None:
         self.kind, self._routes = BrokerKind(kind), routes
         self.name = f"{self.kind} broker" if routes is None else f"server {number} of the bus"
         tail = "" if number == 1 else f"-{number}"
         self.folder = (folder / f"broker-{self.kind}{tail}").absolute()
-        self._identities = identities
+        self._identities, self.kept_off = identities, kept_off
         self._process: subprocess.Popen[bytes] | None = None
+        self._account: SystemAccount | None = None
         self._paused = False
         self._endpoint: _Endpoint | None = None
         self._reload: asyncio.Task[None] | None = None
@@ -109,13 +114,24 @@ class Broker:
 
     async def routed(self) -> frozenset[str]:
         """The names of the servers that it has routes to, by its own word; none when it is down."""
-        port = -1 if self._process is None else self._port_of("monitoring")
-        return await routes_at(port) if port > 0 and not self.paused else frozenset()
+        return await self._system().routes(self._kept().port) if self._hears else frozenset()
 
     async def clients(self) -> frozenset[str]:
-        """The names of its clients, by its own word; none when it is down. Of a cluster only."""
-        port = -1 if self._process is None else self._port_of("monitoring")
-        return await clients_at(port) if port > 0 and not self.paused else frozenset()
+        """The names of its clients, by its own word; none when it is down."""
+        return await self._system().clients(self._kept().port) if self._hears else frozenset()
+
+    async def traffic(self) -> tuple[str, tuple[Connection, ...]]:
+        """What each connection of a node has sent; see ``SystemAccount.traffic``."""
+        return await self._system().traffic(self._kept().port) if self._hears else ("", ())
+
+    @property
+    def _hears(self) -> bool:
+        return self.alive() and not self.paused and self._kept().port > 0
+
+    def _system(self) -> SystemAccount:
+        if self._account is None:
+            self._account = SystemAccount(self._identities.control(SUPERVISOR).seed)
+        return self._account
 
     @property
     def log(self) -> Path:
@@ -178,6 +194,8 @@ class Broker:
 
     async def kill(self) -> None:
         """SIGKILL, and return when it is gone."""
+        if self._account is not None:
+            self._account.close()
         process = self._process
         if process is None:
             return
@@ -188,6 +206,8 @@ class Broker:
 
     def abort(self) -> None:
         """SIGKILL, and wait for the kernel to have it done. Blocks for a moment; see ``kill``."""
+        if self._account is not None:
+            self._account.close()
         if self._process is not None:
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -296,14 +316,20 @@ class Broker:
         match self.kind:
             case BrokerKind.DATA:
                 tap = tap_user(self._identities.control(TAP).public)
-                nodes = (node_user(*entry) for entry in self._identities.node_nkeys())
-                return (tap, *nodes)
+                nodes = self._identities.node_nkeys()
+                allowed = (entry for entry in nodes if entry[0] not in self.kept_off)
+                return (tap, *(node_user(*entry) for entry in allowed))
             case BrokerKind.CONTROL:
                 known = self._identities.control_nkeys()
                 return tuple(control_user(name, key) for name, key in known if name != TAP)
 
+    def _askers(self) -> tuple[BrokerUser, ...]:
+        """The supervisor asks the data broker; of the control broker it is an ordinary user."""
+        known = self._identities.control(SUPERVISOR).public
+        return (system_user(known),) if self.kind is BrokerKind.DATA else ()
+
     def _write_config(self, place: BrokerPlace) -> None:
-        config = render(self.kind, place, self._users()).encode()
+        config = render(self.kind, place, self._users(), self._askers()).encode()
         replace_file(place.config, config, durable=False)  # a server may read it at any moment
 
     async def _answers(self, place: BrokerPlace) -> None:
@@ -322,7 +348,7 @@ class Broker:
             replace_file(self._endpoint_file, msgspec.json.encode(found), durable=False)
 
     def _port_of(self, what: str) -> int:
-        """Of the running server, as it has written it: ``nats``, ``cluster``, ``monitoring``."""
+        """Of the running server, as it has written it: ``nats``, ``cluster``."""
         pid = 0 if self._process is None else self._process.pid
         try:
             urls = json.loads((self.folder / f"nats-server_{pid}.ports").read_bytes())[what]

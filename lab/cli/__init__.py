@@ -13,7 +13,6 @@
 - ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms, tasks
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
-- ``playing``   how far a run is, and how it is stopped     - ``several``   experiments in turn
 - ``interrupts``  the first is raised, a further one is the end
 - ``tap``       what was said on the bus of a run           - ``reference`` of experiments
 - ``checking``  the checks of a stored run once more       - ``fuzz``      chaos fuzz, shrink

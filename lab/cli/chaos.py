@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import msgspec
 from cyclopts import Parameter
 
+from lab.api.answers.experiments import PlayedExperiment, PlayedExperiments
 from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.connect import call
+from lab.cli.interrupts import INTERRUPTED
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, is_document, moment, plain, say, show
-from lab.cli.playing import shown, stopped_by_signals, stopping
+from lab.cli.progress import LINE_EVERY_S
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
+from protocol.printable import printable
+
+if TYPE_CHECKING:
+    from chaos.verdict import Verdict
+    from lab.runs.store import RunFolder
+
+if TYPE_CHECKING:
+    from chaos.progress import Progress, Step
 
 if TYPE_CHECKING:
     from chaos.progress import Progress as ShowProgress
@@ -118,7 +134,7 @@ def run(
     files = {"--report": report, "--junit": junit}
     if more:
         _of_one_run({**files, "--negative-control": negative_control})
-        from lab.cli.several import play_each
+        from lab.cli.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
             return played(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
@@ -246,9 +262,9 @@ async def _on_running(
 def _progress(event: Any, show: ShowProgress) -> None:
     """What a lab's supervisor says of a run there; see ``lab.api.experiments``."""
     from chaos.progress import Step
-    from lab.api.wire import Progress
+    from lab.api.wire import Progress as PlayedProgress
 
-    if isinstance(event, Progress):
+    if isinstance(event, PlayedProgress):
         phase, _, text = event.text.partition(": ")
         length_s = float(event.total) if event.total else None
         show(Step(phase=phase, text=text, at=float(event.step), length_s=length_s))
@@ -339,3 +355,161 @@ def runs(
     show(found, options.output, columns, wide, key="run")
     for folder in found.damaged:
         say(f"a file of this run is damaged: {folder}")
+
+
+# ---- playing -------------------------------------------------------------------------------------
+# A run as it is played: how far it is, on stderr, and what an interrupt does.
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_ENDED: Final = b"\nkeystead: interrupted\n"
+_HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then the run is reported\n"
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """On a terminal the phase and its times stand below the lines that are told; elsewhere there
+    are lines, and in a while one that only says how far it is."""
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    try:
+        yield _below
+    finally:
+        sys.stderr.write(_CLEAR)
+        sys.stderr.flush()
+
+
+_CLEAR: Final = "\r\x1b[2K"
+
+
+def _below(step: Step) -> None:
+    """One line at the bottom of a terminal, written anew each time: without a thread of its own,
+    as a display of rich has, since who has threads cannot fork the worker of a run itself."""
+    told = f"{printable(step.phase)}: {printable(step.text)}\n" if step.text else ""
+    sys.stderr.write(f"{_CLEAR}{told}{printable(step.where())}")
+    sys.stderr.flush()
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def show(self, step: Step) -> None:
+        now = time.monotonic()
+        if step.text or now - self._at >= LINE_EVERY_S:
+            self._at = now
+            say(step.line())
+
+
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call ``stop``; once more, they end this process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    times = 0
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            os.write(2, _HEALING)  # a stream that is in use cannot be used here
+            stop()
+            return
+        if times == 2:  # a terminal that takes nothing does not hold up a third one
+            os.write(2, _ENDED)
+        os._exit(INTERRUPTED)
+
+    before = {number: signal.signal(number, ask) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stopped_by_signals(stop: Callable[[], object]) -> None:
+    """As ``stopping``, for the running event loop; what is being healed cannot be interrupted, nor
+    is the report that follows. Who interrupts the end of a run for the first time ends the command.
+
+    Not by the loop's own handlers of signals: a loop that closes takes them back after the pipe
+    that they write to, and a signal in between makes Python print a traceback.
+    """
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            return
+        if loop.is_closed():
+            raise KeyboardInterrupt
+        asked = True
+        os.write(2, _HEALING)
+        loop.call_soon_threadsafe(stop)
+
+    for number in _SIGNALS:
+        signal.signal(number, ask)
+
+
+# ---- several -------------------------------------------------------------------------------------
+# Several experiments by one command: each in its turn, then a table of how they ended.
+
+_WORST_FIRST: Final = (130, 1, 6, 3, 5, 2, 4)
+"""Exit codes of a run, by which the whole command ends; those of refusals come after them."""
+
+
+def play_each(
+    names: Sequence[str], play: Callable[[str], tuple[RunFolder, Verdict]], options: Options
+) -> int:
+    """``play`` each of ``names`` to its run and verdict, and show them; the worst exit code.
+
+    One that is refused is a row of its own, and the others are played. An interrupt is the end of
+    the one that it met, and of all that come after it.
+    """
+    rows: list[PlayedExperiment] = []
+    for name in names:
+        begun = time.monotonic()
+        try:
+            folder, verdict = play(name)
+            row = _ended(name, folder.run, verdict)
+        except KeysteadError as error:
+            row = PlayedExperiment(
+                experiment=name,
+                verdict="refused",
+                exit_code=error.exit_code,
+                why=" ".join(f"{error.id}: {error}".split()),
+            )
+        except KeyboardInterrupt:
+            row = PlayedExperiment(experiment=name, verdict="interrupted", exit_code=130)
+        row = msgspec.structs.replace(row, seconds=round(time.monotonic() - begun, 1))
+        rows.append(row)
+        say(f"{name}: {row.verdict} (exit {row.exit_code}), {row.seconds:g} s")
+        if row.exit_code == 130:
+            break
+    columns = tuple(map(field, ("experiment", "verdict", "exit_code", "seconds", "run", "why")))
+    answer = PlayedExperiments(items=tuple(rows), left=tuple(names[len(rows) :]))
+    show(answer, options.output, columns, key="experiment")
+    if answer.left:
+        say(f"not played: {', '.join(answer.left)}")
+    return worst([row.exit_code for row in rows])
+
+
+def _ended(name: str, run: str, verdict: Verdict) -> PlayedExperiment:
+    from chaos.checks.result import CheckOutcome
+
+    bad = [check for check in verdict.checks if check.result is not CheckOutcome.PASS]
+    why = verdict.reasons or tuple(f"{check.name}: {check.text}" for check in bad)
+    return PlayedExperiment(
+        experiment=name,
+        verdict=verdict.verdict,
+        exit_code=verdict.exit_code,
+        run=run,
+        why=why[0] if why and verdict.exit_code else "",
+    )
+
+
+def worst(codes: Sequence[int]) -> int:
+    """The exit code that tells most of what went wrong; 0 when nothing did."""
+    known = [code for code in _WORST_FIRST if code in codes]
+    return next(iter(known), max(codes, default=0))

@@ -9,7 +9,6 @@ Where the supervisor runs:
 - ``bundle``     the file that one machine joins with
 - ``issuing``    writes it
 - ``admission``  what is remembered of bundles: who may join with one
-- ``replaced``   what a bundle held that a newer one has replaced is not let in any more
 - ``part``       what a machine gets of a host that is added there
 - ``inviting``   bundles and places for machines that share a folder with the lab
 - ``access``     the file with which a lab is commanded from elsewhere; ``attached`` keeps it there

@@ -33,7 +33,7 @@ from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.forking.copied import CopiedServer
 from services.runtime.forking.withheld import withhold_memory
 from services.runtime.real.secured import Secured
-from services.runtime.real.standing import described, run_watched
+from services.runtime.real.standing import describe_stand, run_watched
 
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1
@@ -83,7 +83,7 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
             begin(server, folder.path)
             shared = folder.share(arrays)
             joined = _joined(bundle, folder, shared, say, server)
-            run_watched(joined, lambda stand: say(described(stand)))
+            run_watched(joined, lambda stand: say(describe_stand(stand)))
 
 
 def _fork_server(manifest: Manifest) -> CopiedServer:

@@ -14,7 +14,7 @@ from chaos.history import History, as_written
 from chaos.matrix.book import Book
 from chaos.matrix.control import Control, controls
 from chaos.matrix.evidence import Wrapped
-from chaos.matrix.grid import Staging, staged_events
+from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import Played, play
 from chaos.matrix.scene import Scene
@@ -51,10 +51,10 @@ class LabBench:
     def records(self) -> Sequence[NodeRecord]:
         return self._records()
 
-    async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+    async def read_archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         return (await archive_of(self._lab, host)).stored
 
-    async def archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
+    async def read_archived_kdks(self, host: NodeName) -> tuple[ProviderId, ...]:
         return (await archive_of(self._lab, host)).kdks
 
     async def at_rest(self) -> list[tuple[str, bytes]]:
@@ -63,7 +63,7 @@ class LabBench:
     async def disk_of(self, event: Event, vm: VmName) -> bytes:
         return await spoil.disk_of(self._lab, event, vm)
 
-    async def wrapped(self, event: Event, vm: VmName) -> Wrapped:
+    async def read_wrapped(self, event: Event, vm: VmName) -> Wrapped:
         return await spoil.wrapped(self._lab, event, vm)
 
     async def flip_bit(self, event: Event, vm: VmName) -> None:
@@ -86,7 +86,7 @@ async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -
     if staging.control:
         seen = await controls(scene)
     else:
-        played = await play(scene, staged_events(staging))
+        played = await play(scene, events_of_staging(staging))
         if scan is not None:
             await scan.record(history)
             found = no_plaintext_key(history.records)
@@ -146,5 +146,5 @@ def scene_of(
         patience=lab.in_lab_s(PATIENCE_REAL_S),
         in_turn=lab.in_lab_s(SILENT_REAL_S) * 2 * services,  # who waits, may wait for who waits
         draws=Draws(seed, f"matrix/{staging.block}"),
-        casts=casts_of(lab.topology, staged_events(staging)),
+        casts=casts_of(lab.topology, events_of_staging(staging)),
     )

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chaos.history import History
-from chaos.matrix.grid import Staging, staged_events
+from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
 from lab.matrix.bench import outcome_of, scene_of
@@ -143,7 +143,7 @@ async def _played_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
     history = History(None, lab.monotonic)
     async with lab.tapped(heard.hear):
         scene = scene_of(staging, lab, lambda: records, heard, history, seed, lab.time.wall)
-        await stage(scene, staged_events(staging))
+        await stage(scene, events_of_staging(staging))
         async with _lateness() as late:
             outcome = await outcome_of(scene, staging)
     if late() <= LATE_S:

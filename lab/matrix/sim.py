@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from chaos.history import History
-from chaos.matrix.grid import Staging, staged_events
+from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
 from chaos.matrix.scene import Scene
@@ -43,7 +43,7 @@ def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
     history = History(None, lab.monotonic)
     began_at = lab.loop.epoch
     scene = scene_of(staging, lab, lambda: lab.records, heard, history, seed, began_at)
-    lab.run(stage(scene, staged_events(staging)))
+    lab.run(stage(scene, events_of_staging(staging)))
     _staged[:] = [(scene, scan)]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.matrix import clock
 from chaos.matrix.events import EVENTS
-from chaos.matrix.grid import Staging, staged_events
+from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, TA_VCENTER, P, Q, cluster_of
 from chaos.matrix.terms import Actor, is_native, is_sealed, is_trusted
 from chaos.matrix.twists import TWISTS
@@ -37,7 +37,7 @@ def file_of(
     native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
     ``door``: that of every key server.
     """
-    block, events = staging.block, staged_events(staging)
+    block, events = staging.block, events_of_staging(staging)
     twist = TWISTS[staging.twist]
     counts = {event: len(_staged(event)) + twist.spare for event in events}
     if sum(counts.values()) < LEAST_HOSTS:

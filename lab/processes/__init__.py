@@ -7,6 +7,5 @@
 - ``revival``          starts again brokers and the fork server that ended by themselves
 - ``preload``          what that one loads and warms for them
 - ``agent``            the main of an agent process
-- ``files``            what lies on disks and datastores, behind the nodes' backs
 - ``die_with_parent``  ends a program that is no Python when its parent ends
 """

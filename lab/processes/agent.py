@@ -28,7 +28,7 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.real.secured import Secured, ServersTls, Way
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
-from services.runtime.real.standing import described, watched_loop
+from services.runtime.real.standing import create_watched_loop, describe_stand
 from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.stands import Stand, Stands
 
@@ -80,10 +80,10 @@ def main(config: bytes, supervisor: socket.socket) -> None:
     def stood(stand: Stand) -> None:
         stands.add(stand)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{when} {described(stand)}", file=sys.stderr, flush=True)
+        print(f"{when} {describe_stand(stand)}", file=sys.stderr, flush=True)
 
     # Nothing is tidied up behind it: the process leaves at once when it is over.
-    with watched_loop(stood) as loop:
+    with create_watched_loop(stood) as loop:
         loop.run_until_complete(_serve(settings, supervisor, stands))
 
 
@@ -131,7 +131,7 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stand
     async def handle(message: Request[Reply], sender: str) -> Reply:
         reply = await agent.handle(message)
         whole = isinstance(message, ListNodes) and message.counters and not message.node
-        return stands.told(reply) if whole and isinstance(reply, NodeList) else reply
+        return stands.add_counts(reply) if whole and isinstance(reply, NodeList) else reply
 
     await ControlServer(client).serve({message: handle for message in agent.handlers})
     health = await _told(settings, agent) if settings.authority else None

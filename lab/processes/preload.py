@@ -118,7 +118,7 @@ def _keys() -> None:
     boxed = without_keys(message)
     envelope = Envelope(VERSION, 1, "", me, 1, 0.0, "AddKeys", encode_message(boxed))
     seals = Sealing(me, 1, ring, lambda: 0.0)
-    seals.opened(seals.closed(envelope, message, me), boxed)
+    seals.unseal_keys(seals.seal_keys(envelope, message, me), boxed)
     unwrap(key, wrap(key, key, b"", os.urandom(NONCE_SIZE)), b"")
     derive_key(key, salt=b"", info=b"")
     disk = DiskCipher(KeyMaterial(os.urandom(DEK_SIZE)))

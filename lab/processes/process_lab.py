@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from chaos.faults.base import names
 from lab.brokers.bus import bus_of
@@ -24,22 +24,118 @@ from lab.brokers.identities import SUPERVISOR, agent_name
 from lab.brokers.server import Broker
 from lab.brokers.tap import tapped
 from lab.errors import KeysteadError
+from lab.logs.read import NodeLogs
 from lab.machines.roster import Roster
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import AgentProcess, Agents, Forked, log_of, own_records
-from lab.processes.files import LabFiles
 from lab.processes.growth import LabGrowth
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.processes.strikes import CONTROL_FLOOR_S
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
-from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, DiskAct, HoldNode, SetFirmware, TpmBackend
+from lab.topology.secret_files import read_soon
+from protocol.errors import NotAvailable, NotConnected, ProductError, TimedOut
+from protocol.messages.agent import AddNode, DiskAct, HoldNode, NodeRecord, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
-from protocol.terms import NodeName, Role
+from protocol.terms import NodeName, Role, VmName
 from services.runtime.each import for_each, try_each
-from services.runtime.real.world import LabTime
+from services.runtime.real.trees import IMAGES, TREES
+from services.runtime.real.world import WRITTEN, LabTime
 from services.runtime.wire import TapCallback
+
+# ---- files ---------------------------------------------------------------------------------------
+# What lies on the disks and datastores of a lab of real processes, behind its nodes' backs.
+
+_ANY: Final = NodeName("")
+
+
+class LabFiles:
+    """The part of ``LabCore`` that is about files; ``folder`` is the lab's.
+
+    ``NotAvailable`` for what lies on another machine.
+    """
+
+    folder: Path
+    roster: Roster | None
+
+    def _lies_here(self, node: NodeName = _ANY, array: str = "") -> None:
+        if self.roster is None:
+            return
+        machine = self.roster.of_node(node)
+        where = machine.name if machine else self.roster.arrays.get(array, "")
+        if node == _ANY and not array:
+            where = ", ".join(self.roster.machines)
+        if where:
+            what = f"the files of {node or array or 'all nodes'}"
+            raise NotAvailable(f"{what} lie on machine {where}, where nobody looks from here")
+
+    async def tpm_nv(self, node: NodeName) -> bytes:
+        self._lies_here(node)
+
+        def read() -> bytes:
+            path = self.folder / "tpm" / f"{node}.nv"
+            return path.read_bytes() if path.is_file() else b""
+
+        return await asyncio.to_thread(read)
+
+    async def log_lines(self, kind: str, since: float) -> list[NodeRecord]:
+        logs = NodeLogs(self.folder / "logs")
+        return [line for line in await asyncio.to_thread(logs.read, since) if line.kind == kind]
+
+    async def at_rest(self) -> list[tuple[str, bytes]]:
+        self._lies_here()
+        return await asyncio.to_thread(lambda: list(_files(self.folder)))
+
+    async def named_file(self, path: str) -> bytes:
+        return await read_soon(path)
+
+    async def disk_file(self, node: NodeName, path: str) -> bytes:
+        self._lies_here(node)
+        return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
+
+    async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
+        self._lies_here(node)
+
+        def read() -> list[tuple[str, bytes]]:
+            disk = self.folder / "nodes" / node / "disk"
+            files = [file for tree in TREES for file in sorted((disk / tree).rglob("*"))]
+            return [
+                (str(file.relative_to(disk)), file.read_bytes()) for file in files if file.is_file()
+            ]
+
+        return await asyncio.to_thread(read)
+
+    async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
+        self._lies_here(node)
+
+        def put() -> None:
+            for tree in IMAGES:  # in place: a name of the synced image is a link to one of these
+                (self.folder / "nodes" / node / "disk" / tree / path).write_bytes(data)
+
+        await asyncio.to_thread(put)
+
+    async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
+        return await asyncio.to_thread(self._vm_file(datastore, vm, file).read_bytes)
+
+    async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
+        def over() -> None:
+            with self._vm_file(datastore, vm, file).open("r+b") as there:
+                there.write(data)
+
+        await asyncio.to_thread(over)
+
+    def _vm_file(self, datastore: str, vm: VmName, file: str) -> Path:
+        self._lies_here(array=datastore)
+        return self.folder / "arrays" / datastore / "vms" / vm / file
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below the folder that is still there when it is read."""
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                yield str(path.relative_to(folder)), path.read_bytes()
+
 
 R = TypeVar("R", bound=Reply)
 
@@ -117,6 +213,9 @@ class ProcessLab(LabFiles, LabGrowth):
                 self._reload_brokers,
                 lambda text: self.warn(text),
             )
+
+    def kept_off(self, node: NodeName) -> str:
+        return self.data.kept_off.get(node, "")
 
     def away(self) -> list[NodeName]:
         """Nodes whose machine is not there."""

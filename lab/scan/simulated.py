@@ -80,7 +80,7 @@ def at_rest(lab: SimLab) -> Iterator[Place]:
         for path, data in store.images():
             kind = "database" if path.startswith("databases/") else "disk"
             yield Place(kind, f"{node}/{path}", data)
-        for label, database, path, data in store.copied():
+        for label, database, path, data in store.walk_copies():
             kind = "database" if database else "disk"
             yield Place(kind, f"copies/{node}/{label}/{path}", data)
     for name, array in lab.world.arrays.items():

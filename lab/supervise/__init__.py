@@ -1,7 +1,6 @@
 """The background process of ``up``, how it is started and stopped, and the folders of labs.
 
 - ``supervisor``    owns brokers, agents and faults of one lab until ``down``
-- ``health``        what it says to who asks how the lab is
 - ``notebook``      what it writes down, also when there is no room for a while
 - ``launching``     starts and stops it from outside
 - ``size``          what a Lab file comes to

@@ -32,11 +32,12 @@ from lab.api.table import carry_out
 from lab.api.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
+from lab.machines.checkup import SUPERVISOR
 from lab.machines.epoch import ended, going_on
+from lab.machines.health import Health, serve
 from lab.machines.inviting import Inviter
 from lab.machines.listening import DEFAULT
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.health import serve_health
 from lab.supervise.notebook import Notebook
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
@@ -49,7 +50,7 @@ from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.standing import described, run_watched
+from services.runtime.real.standing import describe_stand, run_watched
 from services.runtime.real.world import LabTime
 from services.runtime.stands import Stand
 
@@ -139,7 +140,7 @@ class Supervisor:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)
-        _to_log(described(stand))
+        _to_log(describe_stand(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""
@@ -375,3 +376,29 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+# ---- health --------------------------------------------------------------------------------------
+# How a lab is, as its supervisor says to ``keystead healthcheck``.
+
+
+async def serve_health(folder: LabFolder, lab: ProcessLab, ready: asyncio.Event) -> asyncio.Server:
+    """Answer for the lab, from before it is built. Raises ``OSError``."""
+
+    async def tell() -> Health:
+        if not ready.is_set():
+            return await _being_built(folder.name, lab)
+        try:
+            await lab.client.echo()
+        except ProductError as error:
+            return Health(well=False, text=f"the lab {folder.name} does not answer: {error}")
+        return Health(well=True, text=f"the lab {folder.name} answers")
+
+    return await serve(folder.path, SUPERVISOR, tell)
+
+
+async def _being_built(name: str, lab: ProcessLab) -> Health:
+    """It is well when machines can join: it cannot be built before they have."""
+    joins = lab.roster is not None and await lab.roster.door.lets_in()
+    told = "is being built, and lets machines join" if joins else "lets nobody join yet"
+    return Health(well=joins, text=f"the lab {name} {told}")

@@ -67,7 +67,7 @@ class NativeProvider(Story):
             found["backup"] = "none" if missing else "taken"
         for vm in await all_vms(lab, VCENTER):
             if vm.vm == _VM:
-                found["vm"] = "clear" if vm.crypto is None else "encrypted"
+                found["vm"] = "clear" if vm.key is None else "encrypted"
         if (backup := scene.notes.get("backup")) is not None:
             found["file"] = read_backup(backup.reveal(), "").kdk.fingerprint(_CHECKED)
         return found

@@ -35,7 +35,10 @@ Became = Callable[[State, State], bool]
 
 
 class VCenterDatabase(Story):
-    """A state is what vCenter says of its inventory when it has looked at its hosts."""
+    """A state is what vCenter says of its inventory when it has looked at its hosts.
+
+    A VM is encrypted when vCenter names its key: of an orphaned one it tells no crypto state.
+    """
 
     name = "vcenter"
     watched = (VCENTER,)
@@ -76,7 +79,7 @@ class VCenterDatabase(Story):
     async def look(self, scene: Scene) -> State:
         lab, found = scene.lab, dict[str, str]()
         for vm in await all_vms(lab, VCENTER):
-            found[f"vm {vm.vm}"] = "clear" if vm.crypto is None else "encrypted"
+            found[f"vm {vm.vm}"] = "clear" if vm.key is None else "encrypted"
         for provider in await all_providers(lab, VCENTER):
             found[f"provider {provider.provider}"] = "default" if provider.default else "there"
         for host in await all_hosts(lab, VCENTER):

@@ -1,4 +1,4 @@
-"""AES-CBC and AES-ECB for data of a client (NIST SP 800-38A), with padding of PKCS5 or none.
+"""CBC and ECB of AES and 3DES for data of a client (NIST SP 800-38A), padded by PKCS5 or not.
 
 Neither says whether data was altered: they are here because KMIP has them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
@@ -15,29 +16,35 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 
-BLOCK: Final = 16
+BLOCKS: Final = {"AES": 16, "3DES": 8}
+"""Bytes of a block, by algorithm."""
 
 
-def encrypt(key: KeyMaterial, data: KeyMaterial, iv: bytes | None, *, padded: bool) -> bytes:
+def encrypt(
+    algorithm: str, key: KeyMaterial, data: KeyMaterial, iv: bytes | None, *, padded: bool
+) -> bytes:
     """Ciphertext; ``iv`` None is ECB. ``ValueError`` for an IV that is no block, and for data that
     is no whole number of them unless it is ``padded``."""
-    clear = data.reveal()
+    clear, block = data.reveal(), BLOCKS[algorithm]
     if padded:
-        padder = PKCS7(8 * BLOCK).padder()
+        padder = PKCS7(8 * block).padder()
         clear = padder.update(clear) + padder.finalize()
-    _check(clear, iv)
-    cipher = _cipher(key, iv).encryptor()
+    _check(clear, iv, block)
+    cipher = _cipher(algorithm, key, iv).encryptor()
     return cipher.update(clear) + cipher.finalize()
 
 
-def decrypt(key: KeyMaterial, data: bytes, iv: bytes | None, *, padded: bool) -> KeyMaterial:
+def decrypt(
+    algorithm: str, key: KeyMaterial, data: bytes, iv: bytes | None, *, padded: bool
+) -> KeyMaterial:
     """The clear data; ``CryptographicFailure`` when its padding is none, ``ValueError`` as in
     ``encrypt``."""
-    _check(data, iv)
-    cipher = _cipher(key, iv).decryptor()
+    block = BLOCKS[algorithm]
+    _check(data, iv, block)
+    cipher = _cipher(algorithm, key, iv).decryptor()
     clear = cipher.update(data) + cipher.finalize()
     if padded:
-        unpadder = PKCS7(8 * BLOCK).unpadder()
+        unpadder = PKCS7(8 * block).unpadder()
         try:
             clear = unpadder.update(clear) + unpadder.finalize()
         except ValueError:
@@ -45,14 +52,19 @@ def decrypt(key: KeyMaterial, data: bytes, iv: bytes | None, *, padded: bool) ->
     return KeyMaterial(clear)
 
 
-def _cipher(key: KeyMaterial, iv: bytes | None) -> Cipher[CBC] | Cipher[ECB]:
+def _cipher(algorithm: str, key: KeyMaterial, iv: bytes | None) -> Cipher[CBC] | Cipher[ECB]:
+    secret = key.reveal()
+    if algorithm == "AES":
+        cipher: AES | TripleDES = AES(secret)
+    else:  # a key of 112 bits is two keys, of which the first is also the third
+        cipher = TripleDES(secret + secret[:8] if len(secret) == 16 else secret)
     if iv is None:
-        return Cipher(AES(key.reveal()), ECB())  # noqa: S305 - a client has asked for it
-    return Cipher(AES(key.reveal()), CBC(iv))
+        return Cipher(cipher, ECB())  # noqa: S305 - a client has asked for it
+    return Cipher(cipher, CBC(iv))
 
 
-def _check(data: bytes, iv: bytes | None) -> None:
-    if iv is not None and len(iv) != BLOCK:
-        raise ValueError(f"an IV of {len(iv)} bytes; it has {BLOCK}")
-    if len(data) % BLOCK:
+def _check(data: bytes, iv: bytes | None, block: int) -> None:
+    if iv is not None and len(iv) != block:
+        raise ValueError(f"an IV of {len(iv)} bytes; it has {block}")
+    if len(data) % block:
         raise ValueError(f"{len(data)} bytes are no whole number of blocks")

@@ -69,7 +69,7 @@ class Sealing:
         self._sending = Sending(me, boot, ring.recipients, monotonic)
         self._receiving = Receiving(me, ring.private)
 
-    def closed(self, envelope: E, message: Message, to: NodeName, life: int = ANY_LIFE) -> E:
+    def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = ANY_LIFE) -> E:
         """``envelope`` (made of ``without_keys(message)``) with the keys of ``message`` in boxes.
 
         ``life`` is the boot of ``to`` that a reply is for, and no other can open it. ``KeyError``
@@ -85,7 +85,7 @@ class Sealing:
             boxes.append(self._sending.box(to, life, clear, _bound_to(to, field, around)))
         return msgspec.structs.replace(envelope, boxes=tuple(boxes))
 
-    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+    def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         """``message`` (decoded from the body of ``envelope``) with its keys put back.
 
         ``Malformed`` when a box was sealed to another node or, in a reply, to another life of this

@@ -19,6 +19,7 @@ from protocol.kmip.structures import (
     Link,
     Name,
     RevocationReason,
+    RNGParameters,
     UsageLimits,
     X509CertificateIdentifier,
     X509CertificateIssuer,
@@ -67,6 +68,7 @@ ATTRIBUTES: Final[dict[str, Any]] = {
     "Key Value Present": bool,
     "Key Value Location": KeyValueLocation,
     "Original Creation Date": DateTime,
+    "Random Number Generator": RNGParameters,
     "PKCS#12 Friendly Name": str,
     "Description": str,
     "Comment": str,
@@ -77,7 +79,7 @@ ATTRIBUTES: Final[dict[str, Any]] = {
 }
 """The annotation of each standard attribute's value, as ``fields`` has them.
 
-Not typed: Cryptographic Domain Parameters and Random Number Generator, which no symmetric key has.
+Not typed: Cryptographic Domain Parameters, which no symmetric key has.
 """
 
 SINCE: Final[dict[str, int]] = {
@@ -91,6 +93,7 @@ SINCE: Final[dict[str, int]] = {
     "Key Value Present": 2,
     "Key Value Location": 2,
     "Original Creation Date": 2,
+    "Random Number Generator": 3,
     "PKCS#12 Friendly Name": 4,
     "Description": 4,
     "Comment": 4,

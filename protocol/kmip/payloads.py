@@ -20,7 +20,12 @@ from protocol.kmip.enums import (
 )
 from protocol.kmip.fields import DateTime, Fields, Integer, Interval, LongInteger
 from protocol.kmip.objects import AnyObject, KeyWrappingSpecification
-from protocol.kmip.structures import CryptographicParameters, ProtocolVersion, RevocationReason
+from protocol.kmip.structures import (
+    CryptographicParameters,
+    ProtocolVersion,
+    RevocationReason,
+    RNGParameters,
+)
 from protocol.kmip.ttlv import Node
 from protocol.secret import KeyMaterial
 
@@ -274,7 +279,7 @@ class QueryResponse(Fields, frozen=True, kw_only=True):
     application_namespace: tuple[str, ...] = ()
     extension_information: tuple[Node, ...] = ()
     attestation_type: tuple[AttestationType | int, ...] = ()
-    rng_parameters: tuple[Node, ...] = ()
+    rng_parameters: tuple[RNGParameters, ...] = ()
     profile_information: tuple[Node, ...] = ()
     validation_information: tuple[Node, ...] = ()
     capability_information: tuple[Node, ...] = ()

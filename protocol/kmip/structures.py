@@ -9,11 +9,15 @@ from protocol.kmip.algorithms import (
     BlockCipherMode,
     CryptographicAlgorithm,
     DigitalSignatureAlgorithm,
+    DRBGAlgorithm,
+    FIPS186Variation,
     HashingAlgorithm,
     KeyFormatType,
     KeyRoleType,
     MaskGenerator,
     PaddingMethod,
+    RecommendedCurve,
+    RNGAlgorithm,
 )
 from protocol.kmip.enums import (
     AlternativeNameType,
@@ -83,6 +87,19 @@ class CryptographicParameters(Fields, frozen=True, kw_only=True):
     mask_generator_hashing_algorithm: HashingAlgorithm | int | None = None
     p_source: bytes | None = None
     trailer_field: Integer | None = None
+
+
+class RNGParameters(Fields, frozen=True, kw_only=True):
+    """A random number generator (KMIP 1.4 section 2.1.18)."""
+
+    rng_algorithm: RNGAlgorithm | int
+    cryptographic_algorithm: CryptographicAlgorithm | int | None = None
+    cryptographic_length: Integer | None = None
+    hashing_algorithm: HashingAlgorithm | int | None = None
+    drbg_algorithm: DRBGAlgorithm | int | None = None
+    recommended_curve: RecommendedCurve | int | None = None
+    fips186_variation: FIPS186Variation | int | None = None
+    prediction_resistance: bool | None = None
 
 
 class RevocationReason(Fields, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ from services.esxi.providers.trusted import retrying
 from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, halted
 from services.esxi.vms import autostart, registration, workload
 from services.esxi.vsan import mounting, objects
-from services.runtime.nv_counter import counted
+from services.runtime.nv_counter import read_counter
 
 
 async def boot(host: Host) -> None:
@@ -215,7 +215,7 @@ async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
     if tpm is None or mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
         return
     try:
-        found = await counted(tpm, INDEX)
+        found = await read_counter(tpm, INDEX)
         why = verdict(count, found)
         if not why and found is not None:
             await raise_to(tpm, count)

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from protocol.errors import InvalidPowerState, ProductError, ResponseTooLarge
+from protocol.errors import (
+    InvalidArgument,
+    InvalidPowerState,
+    InvalidState,
+    NotAvailable,
+    NotFound,
+    ProductError,
+    ResponseTooLarge,
+)
+from protocol.guest_tpm import secret_of
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
+from protocol.messages.host import LOG_LIMIT, TpmAttestationReport
 from protocol.messages.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
-from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
+from protocol.tpm.errors import TpmError
+from protocol.tpm.event_log import EventLogError, parse_log
+from protocol.tpm.structures import Credential, EkKind, PcrSelection
+from services.esxi import boot, console, crypto_manager, dumps
 from services.esxi.config import EsxiConfig
-from services.esxi.copies_door import CopiesDoor
+from services.esxi.configuration.sections import Section
 from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
@@ -27,13 +40,158 @@ from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
-from services.esxi.vms import disks, encrypt, power, recrypt, registration
+from services.esxi.vms import (
+    clone,
+    disks,
+    encrypt,
+    power,
+    recrypt,
+    registration,
+    revert,
+    snapshots,
+    template,
+    vtpm_device,
+)
+from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
+from services.esxi.vms.vtpm import Vtpm
 from services.esxi.vsan.door import VsanDoor
-from services.esxi.vtpm_door import VtpmDoor
-from services.runtime.ports import Ports
-from services.runtime.service import Peer, serves
+from services.runtime.ports import Ports, Tpm
+from services.runtime.service import Peer, Service, serves
+
+# ---- vtpm door -----------------------------------------------------------------------------------
+# What a host is told and asked of virtual TPMs; flows lie in ``vms``.
+
+NONCE_LIMIT = 64
+
+
+def _vm(message: Any) -> str:
+    return queue_of(message.vm)
+
+
+class VtpmDoor(Service):
+    """Handlers of ``protocol.messages.host.vtpm``. Who inherits from it sets up ``host``."""
+
+    host: Host
+
+    @serves(m.HostAddVtpm, turn=_vm)
+    async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
+        """See ``vtpm_device.add``."""
+        vm = await vtpm_device.add(self.host, message.vm, message.key, message.provider)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostSetVtpmCertificate, turn=_vm)
+    async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
+        """See ``vtpm_device.certify``."""
+        await vtpm_device.certify(self.host, message.vm, message.certificate)
+        return m.Done()
+
+    @serves(m.HostRemoveVtpm, turn=_vm)
+    async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
+        """See ``vtpm_device.remove``."""
+        vm = await vtpm_device.remove(self.host, message.vm)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.QueryVmConfig)
+    async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
+        """What its files say."""
+        self.host.registered(message.vm)
+        config = await read_config(self.host.datastore, message.vm)
+        vtpm = config.vtpm
+        return m.VmConfigState(
+            firmware=config.firmware,
+            hardware=config.hardware,
+            home_encrypted=config.home is not None,
+            disks=disks_of(config),
+            vtpm=vtpm is not None,
+            ek=b"" if vtpm is None else vtpm.ek,
+            certificate=b"" if vtpm is None else vtpm.certificate,
+        )
+
+    @serves(m.GuestTpmSeal, turn=_vm)
+    async def guest_tpm_seal(self, message: m.GuestTpmSeal, peer: Peer) -> m.GuestTpmSealed:
+        """The guest seals in its vTPM; what it was before is gone with that."""
+        vtpm = self._vtpm(message.vm)
+        ak, counter = await vtpm.seal(secret_of(message.marker))
+        device = vtpm.device
+        return m.GuestTpmSealed(
+            ak=ak.raw, ek=device.ek, certificate=device.certificate, counter=counter
+        )
+
+    @serves(m.GuestTpmChallenge, turn=_vm)
+    async def guest_tpm_challenge(
+        self, message: m.GuestTpmChallenge, peer: Peer
+    ) -> m.GuestTpmAnswered:
+        """The guest proves that its vTPM works, and is the one that it was."""
+        if not 0 < len(message.nonce) <= NONCE_LIMIT:
+            raise InvalidArgument(f"nonce: 1 to {NONCE_LIMIT} bytes")
+        return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
+
+    def _vtpm(self, name: VmName) -> Vtpm:
+        vm = self.host.registered(name)
+        if vm.guest is None:
+            raise InvalidPowerState(f"{name} is not running")
+        if vm.guest.vtpm is None:
+            raise NotFound(f"{name} has no virtual TPM")
+        return vm.guest.vtpm
+
+
+# ---- copies door ---------------------------------------------------------------------------------
+# What a host is told of clones, templates and snapshots, and asked of a VM that may come to it.
+#
+# Flows lie in ``vms`` and ``migration``.
+
+
+def _clones(message: Any) -> str:
+    return "clones"
+
+
+class CopiesDoor(Service):
+    """Handlers of ``protocol.messages.host.copies``. Who inherits from it sets up ``host``."""
+
+    host: Host
+
+    @serves(m.HostCloneVm, turn=_clones)
+    async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
+        """See ``clone.clone``, which waits for the source's turn within. Clones are made one after
+        another, since each waits for the turns of two VMs."""
+        if message.source == message.vm:
+            raise InvalidArgument("vm: a clone has another name than its source")
+        async with self.node.turn(queue_of(message.vm)):
+            vm = await clone.clone(self.host, message)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostMarkTemplate, turn=_vm)
+    async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
+        """See ``template.mark``."""
+        vm = await template.mark(self.host, message.vm, template=message.template)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostCreateSnapshot, turn=_vm)
+    async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
+        """See ``snapshots.create``."""
+        vm = await snapshots.create(self.host, message)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostRemoveSnapshot, turn=_vm)
+    async def remove_snapshot(self, message: m.HostRemoveSnapshot, peer: Peer) -> m.VmState:
+        """See ``snapshots.remove``."""
+        vm = await snapshots.remove(self.host, message.vm, message.snapshot)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostRevertToSnapshot, turn=_vm)
+    async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
+        """See ``revert.revert``."""
+        vm = await revert.revert(self.host, message)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.CheckRelocate)
+    async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
+        """See ``incoming.check``."""
+        if message.datastore:
+            await incoming.check(self.host, message)
+        return m.RelocateChecked(datastore=self.host.config.datastore)
 
 
 def _keystore(_: Any) -> str:
@@ -42,10 +200,6 @@ def _keystore(_: Any) -> str:
 
 def _maintenance(_: Any) -> str:
     return "maintenance"
-
-
-def _vm(message: Any) -> str:
-    return queue_of(message.vm)
 
 
 def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
@@ -131,14 +285,14 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         self, message: m.QueryTpmAttestationReport, peer: Peer
     ) -> m.TpmAttestationReport:
         """Which TPM this is and what was booted, signed by the TPM (ATT-09)."""
-        return await attestation.report(self.host, message.nonce, message.selection)
+        return await report(self.host, message.nonce, message.selection)
 
     @serves(m.ActivateTpmCredential)
     async def activate_credential(
         self, message: m.ActivateTpmCredential, peer: Peer
     ) -> m.TpmCredentialActivated:
         """Proof that the attestation key lies in the TPM with that endorsement key."""
-        secret = await attestation.activate(self.host, message.credential)
+        secret = await activate(self.host, message.credential)
         return m.TpmCredentialActivated(secret=secret)
 
     # ---- crypto manager ---------------------------------------------------------------------
@@ -350,13 +504,13 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         self, message: m.HostEnterMaintenanceMode, peer: Peer
     ) -> m.Done:
         """See ``maintenance.enter``."""
-        await maintenance.enter(self.host)
+        await enter(self.host)
         return m.Done()
 
     @serves(m.HostExitMaintenanceMode, turn=_maintenance)
     async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
         """See ``maintenance.leave``."""
-        await maintenance.leave(self.host)
+        await leave(self.host)
         return m.Done()
 
     # ---- core dumps --------------------------------------------------------------------------
@@ -400,3 +554,89 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
         """For who stands at the host itself: whether keys are the same, and not which."""
         return fingerprints(self.host, message)
+
+
+# ---- attestation ---------------------------------------------------------------------------------
+# What a host lets its TPM say to vCenter: which TPM it is, and what this boot measured (ATT-09).
+#
+# The host has no part in the judgement and cannot flatter it: keys, counters and registers are
+# signed by the TPM, and the log is worth what it replays to.
+
+_NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
+
+
+async def report(host: Host, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
+    """A quote over ``nonce`` (64 bytes at most), the keys behind it, and the log of this boot.
+
+    ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM gives no quote.
+    """
+    if len(nonce) > _NONCE_LIMIT:
+        raise InvalidArgument(f"nonce: at most {_NONCE_LIMIT} bytes")
+    tpm = _tpm(host)
+    try:
+        ek, _ = await tpm.ek(EkKind.ECC_P256)
+        ak, _ = await tpm.ak()
+        quote = await tpm.quote(selection, nonce)
+    except TpmError as error:
+        raise InvalidState(f"the TPM of {host.node.name} gives no quote: {error}") from None
+    reliable = _has_room(host.event_log)
+    log = host.event_log if reliable else b""
+    return TpmAttestationReport(ek=ek, ak=ak, quote=quote, event_log=log, log_reliable=reliable)
+
+
+async def activate(host: Host, credential: Credential) -> bytes:
+    """The secret in a credential; ``InvalidState`` when it was made for another TPM or key."""
+    try:
+        return await _tpm(host).activate(credential.id_object, credential.encrypted_seed)
+    except TpmError as error:
+        raise InvalidState(f"the TPM of {host.node.name} opens no credential: {error}") from None
+
+
+def _tpm(host: Host) -> Tpm:
+    if host.tpm is None:
+        raise NotAvailable(f"{host.node.name} has no TPM")
+    return host.tpm
+
+
+def _has_room(log: bytes) -> bool:
+    """Whether the log could take every entry (ATT-10); one that cannot be read could not."""
+    try:
+        return len(parse_log(log)) <= LOG_LIMIT
+    except EventLogError:
+        return False
+
+
+# ---- maintenance ---------------------------------------------------------------------------------
+# Maintenance mode: a host that shall run nothing, so that it may be rebooted or taken away.
+#
+# The mode is saved and outlives reboots. It refuses VMs that would come or start; what lies here
+# and does not run may leave, be encrypted, be unlocked. Keys come as to any host of the cluster.
+
+
+async def enter(host: Host) -> None:
+    """``InvalidState`` names the VMs that run here.
+
+    First nothing new is started, then whatever was being started meanwhile is waited for, each
+    in its VM's queue; so a VM that runs afterwards is seen.
+    """
+    was = host.archive.now.maintenance
+    host.archive.change(maintenance=True)
+    for name in list(host.vms):
+        async with host.node.turn(queue_of(name)):
+            pass
+    running = sorted(vm.name for vm in host.running())
+    if running:
+        host.archive.change(maintenance=False)
+        raise InvalidState(f"{host.node.name} runs {', '.join(running)}: power them off first")
+    await host.archive.save(Section.MAINTENANCE)
+    if not was:
+        host.node.record("host.maintenance", on=True)
+
+
+async def leave(host: Host) -> None:
+    """No change when it is not in the mode."""
+    was = host.archive.now.maintenance
+    host.archive.change(maintenance=False)
+    await host.archive.save(Section.MAINTENANCE)
+    if was:
+        host.node.record("host.maintenance", on=False)

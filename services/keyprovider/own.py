@@ -50,7 +50,7 @@ class OwnIdentity:
 
     async def _made(self) -> OwnCertificate:
         ports, days = self._ports, self._node.knobs.kmip_certificate_days
-        own = own_certificate.made(
+        own = own_certificate.create_own_certificate(
             ports.rng, ports.clock, self._node.name, days, earlier_s=EARLIER_S
         )
         try:

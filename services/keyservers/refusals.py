@@ -13,9 +13,11 @@ from protocol.errors import (
     InvalidField,
     InvalidMessage,
     ItemNotFound,
+    NotExtractable,
     PermissionDenied,
     ProductError,
     ResponseTooLarge,
+    Sensitive,
     TlsFailure,
 )
 from protocol.kmip.dialect import OperationFailed
@@ -32,6 +34,8 @@ _ERRORS: Final[dict[int, type[ProductError]]] = {
     ResultReason.OPERATION_NOT_SUPPORTED: FeatureNotSupported,
     ResultReason.FEATURE_NOT_SUPPORTED: FeatureNotSupported,
     ResultReason.INVALID_MESSAGE: InvalidMessage,
+    ResultReason.SENSITIVE: Sensitive,
+    ResultReason.NOT_EXTRACTABLE: NotExtractable,
 }
 
 

@@ -38,7 +38,7 @@ from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.work import Written
 from services.runtime.durable import replace_durably
-from services.runtime.nv_counter import counted
+from services.runtime.nv_counter import read_counter
 from services.runtime.ports import Clock, Database, Disk, Tpm
 
 ANCHOR_FILE: Final = "keys.anchor"
@@ -132,7 +132,7 @@ class AnchorKeeper:
                 raise RolledBack("the TPM that counts how far it has come is not there")
             return
         try:
-            count = await counted(self._tpm, INDEX)
+            count = await read_counter(self._tpm, INDEX)
         except TpmError as error:
             raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
         if known == _BEGUN or (known == 0 and count is None):
@@ -255,7 +255,7 @@ class AnchorKeeper:
         the TPM failed: else several would have one number, and any of them could be put back for
         the last. A TPM that tells its counter and does not raise it has the file go on without.
         """
-        count = await counted(tpm, INDEX)
+        count = await read_counter(tpm, INDEX)
         if count is None:
             await self._put(_Anchor(*end, _BEGUN))
             return await tpm.counter(INDEX, bump=True) + 1

@@ -10,7 +10,9 @@ all gone keeps its stamp. Pure; refusals are KMIP's (KMIP 1.4 sections 3 and 11)
 3. Activation Date and Process Start Date are set while Pre-Active, Protect Stop Date and
    Deactivation Date until the key is deactivated, and none that has come. Dates are not deleted.
    Activation is not after Process Start, nor Protect Stop or Activation after Deactivation.
-4. A stamp is above the one that it replaces, so a change that was made knowing another wins over
+4. Original Creation Date and Random Number Generator of a key that was brought are set once, if
+   not when it was brought, and never change.
+5. A stamp is above the one that it replaces, so a change that was made knowing another wins over
    it whatever the clocks of two servers say.
 """
 
@@ -28,13 +30,16 @@ from protocol.attributes import (
     GRANTED_SCOPE,
     INTEGERS,
     RAW,
+    AlternativeName,
     ApplicationData,
     Attribute,
     CryptographicParameters,
     ObjectDigest,
     ObjectLink,
     ObjectName,
+    RandomNumberGenerator,
     Stamped,
+    Structure,
     Typed,
     UsageLimits,
     Value,
@@ -69,18 +74,20 @@ MESSAGE_LIMIT: Final = 1000
 _STEP: Final = 1e-6  # seconds by which a stamp is above the one before it at least
 
 _DATE: Final = (int, float)
-_CUSTOM: Final = (str, int, bool, Typed)
+_CUSTOM: Final = (str, int, bool, Typed, Structure)
 
 
 class Rule(msgspec.Struct, frozen=True):
     """What a client may do with an attribute.
 
-    ``kinds`` of its values. ``until``: the states in which it may be set; None: in every one.
+    ``kinds`` of its values. ``once``: it does not change when it is set. ``until``: the states in
+    which it may be set; None: in every one.
     """
 
     kinds: tuple[type, ...]
     many: bool = False
     deletable: bool = True
+    once: bool = False
     until: tuple[KmipState, ...] | None = None
 
 
@@ -89,6 +96,7 @@ _IN_USE: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE)
 
 RULES: Final[Mapping[str, Rule]] = {
     NAME: Rule((ObjectName,), many=True),
+    "Alternative Name": Rule((AlternativeName,), many=True),
     "Object Group": Rule((str,), many=True),
     "Link": Rule((ObjectLink,), many=True),
     "Application Specific Information": Rule((ApplicationData,), many=True),
@@ -102,8 +110,12 @@ RULES: Final[Mapping[str, Rule]] = {
     PROCESS_START: Rule(_DATE, deletable=False, until=_EARLY),
     PROTECT_STOP: Rule(_DATE, deletable=False, until=_IN_USE),
     DEACTIVATION: Rule(_DATE, deletable=False, until=_IN_USE),
+    implied.MADE: Rule(_DATE, deletable=False, once=True),
+    implied.GENERATOR: Rule((RandomNumberGenerator,), deletable=False, once=True),
+    implied.SENSITIVE: Rule((bool,), deletable=False),
+    implied.EXTRACTABLE: Rule((bool,), deletable=False),
 }
-_CUSTOM_RULE: Final = Rule(_CUSTOM, many=True)
+CUSTOM_RULE: Final = Rule(_CUSTOM, many=True)
 _COLUMNS: Final = {ACTIVATION: "activation_date", DEACTIVATION: "deactivation_date"}
 _NOT_AFTER: Final = (
     (ACTIVATION, DEACTIVATION),
@@ -112,14 +124,14 @@ _NOT_AFTER: Final = (
 )
 
 READ_ONLY: Final = (
-    *(name for name in implied.NAMES if name not in _COLUMNS),
+    *(name for name in implied.NAMES if name not in RULES),
     OCCURRENCE,
     REVOCATION,
 )
 _FRESH: Final = implied.FRESH.encode()
 _GRANTED: Final = GRANTED_SCOPE.encode()
 _DIGEST: Final = implied.DIGEST.encode()
-_INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, implied.MADE)
+_INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
 """Of those, what stands in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -223,6 +235,7 @@ def created(
 ) -> KeyRow:
     """A new key with the attributes of its template; ``brought``: by its client, not made here."""
     said: dict[str, Value] = {}
+    given = given if brought else _drawn_here(given)
     for attribute in given:
         kinds = implied.AT_FIRST.get(attribute.name)
         try:
@@ -238,6 +251,16 @@ def created(
     for name, value in implied.first(said, brought=brought).items():
         held[name] = Stamped(name, float(at), by, ((0, value),))
     return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
+
+
+def _drawn_here(given: Iterable[Attribute]) -> list[Attribute]:
+    """The template of a key to be made, without the generators that may draw it: one of them has to
+    be that of this server (KMIP 1.4 section 3.44)."""
+    given = list(given)
+    wanted = [one.value for one in given if one.name == implied.GENERATOR]
+    if wanted and implied.OWN_GENERATOR not in wanted:
+        raise InvalidField(f"{implied.GENERATOR}: Unspecified is the only one here")
+    return [one for one in given if one.name != implied.GENERATOR]
 
 
 def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
@@ -291,6 +314,8 @@ def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[Key
     there = _instances(row, unpack(row.attributes), name)
     if not there:
         raise InvalidField(f"the key has no {name}: add it")
+    if rule.once:
+        raise PermissionDenied(f"{name} does not change when it is set")
     _instance(there, name, attribute.index)
     made = Attribute(name=name, index=attribute.index, value=value)
     changed = [made if one.index == attribute.index else one for one in there]
@@ -319,7 +344,7 @@ def _rule(row: KeyRow, name: str, at: float) -> Rule:
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
             raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
-        return _CUSTOM_RULE
+        return CUSTOM_RULE
     rule = RULES.get(name)
     if rule is None:
         read_only = name in READ_ONLY or name.startswith("y-")
@@ -361,7 +386,7 @@ def check_date(name: str, value: float) -> None:
 
 def _fits(value: Value) -> bool:
     """Whether KMIP has a place for it: its numbers are of 32 bits unless they say more."""
-    if isinstance(value, Typed | UsageLimits):
+    if isinstance(value, Typed | Structure | UsageLimits):
         return value.fits
     parts = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
     return all(part in INTEGERS for part in parts if isinstance(part, int))
@@ -376,6 +401,11 @@ def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, 
     if column is not None:
         [changes[column]] = [one.value for one in instances]
         instances = ()  # the value is the column; the stamp stays
+    ever_since = implied.EVER_SINCE.get(name)
+    if ever_since is not None and instances[0].value is implied.BY_DEFAULT[name]:
+        instances = ()
+        if ever_since in unpack(row.attributes):
+            row = stamped(row, ever_since, (), at, by)
     row = msgspec.structs.replace(row, **changes)
     row = stamped(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
     for first, second in _NOT_AFTER if name in RULES else ():
@@ -388,7 +418,7 @@ def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, 
 def stamped(
     row: KeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
 ) -> KeyRow:
-    """The row with these instances under that name, whoever may set it (rule 4)."""
+    """The row with these instances under that name, whoever may set it (rule 5)."""
     held = unpack(row.attributes)
     if name in held:
         at = max(at, held[name].at + _STEP)

@@ -10,7 +10,6 @@ from typing import Final
 
 from protocol.attributes import CryptographicParameters
 from protocol.errors import (
-    CryptographicFailure,
     InvalidField,
     ItemNotFound,
     PermissionDenied,
@@ -95,10 +94,8 @@ def _parameters(row: KeyRow, asked: CryptographicParameters | None) -> Cryptogra
 
 def _key(work: Work, row: KeyRow, parameters: CryptographicParameters) -> KeyMaterial:
     if parameters.cryptographic_algorithm not in (None, row.algorithm):
-        raise InvalidField(f"the parameters are not of an {row.algorithm} key")
+        raise InvalidField(f"the parameters are not of a key for {row.algorithm}")
     material = work.material(row)
     if material is None:
         raise ItemNotFound(f"the key is {row.state}")
-    if len(material) not in (16, 24, 32):
-        raise CryptographicFailure(f"an AES key of {len(material)} bytes")
     return material

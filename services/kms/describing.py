@@ -160,7 +160,8 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     sought = Sought(scope, request.attributes, work.at, request.destroyed)
     if locating.tells_states(request.attributes):
         dating.reach(work, scope)
-    found, total = _found(work, sought, start, request.offset_items + request.maximum_items)
+    most = request.offset_items + request.maximum_items
+    found, total = _found(work, sought, start, most, newest_first=request.newest_first)
     found = found[request.offset_items :]
     # Many that match empty the placeholder, unless one of them was all that was asked for.
     one = len(found) == 1 and (total == 1 or request.maximum_items == 1)
@@ -168,10 +169,12 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     return operations.Located(unique_identifiers=found, total=total)
 
 
-def _found(work: Work, sought: Sought, after: int, limit: int) -> tuple[tuple[KeyId, ...], int]:
-    """Keys of the store and of this message's drafts, the new ones of these at the end."""
-    drafts = work.drafts()
-    found, total = locating.stored(work.connection, sought, after, limit + len(drafts))
+def _found(
+    work: Work, sought: Sought, after: int, limit: int, *, newest_first: bool
+) -> tuple[tuple[KeyId, ...], int]:
+    """Keys of the store and of this message's drafts, of which the new ones are the newest."""
+    drafts, most = work.drafts(), limit + len(work.drafts())
+    found, total = locating.stored(work.connection, sought, after, most, newest_first=newest_first)
     if not drafts:
         return found, total
     before = {key_id: _was(work, key_id, sought) for key_id in drafts}
@@ -179,7 +182,8 @@ def _found(work: Work, sought: Sought, after: int, limit: int) -> tuple[tuple[Ke
     kept = [key_id for key_id in found if key_id not in drafts or key_id in matching]
     new = [key_id for key_id in matching if key_id not in kept and before[key_id] is not True]
     total += len(matching) - sum(1 for was in before.values() if was is True)
-    return tuple([*kept, *new][:limit]), total
+    every = [*reversed(new), *kept] if newest_first else [*kept, *new]
+    return tuple(every[:limit]), total
 
 
 def _was(work: Work, key_id: KeyId, sought: Sought) -> bool | None:

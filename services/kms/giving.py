@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from protocol.attributes import Attribute
+from protocol.errors import NotExtractable, ProductError, Sensitive
 from protocol.secret import KeyMaterial
-from services.kms import access, attributes
+from services.kms import access, attributes, implied
 from services.kms.access import Caller
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import GotKey, Operation
@@ -30,6 +33,21 @@ def given(
     )
 
 
+_EXTRACTABLE: Final = implied.EXTRACTABLE.encode()
+_SENSITIVE: Final = implied.SENSITIVE.encode()
+
+
+def withheld(row: KeyRow, *, wrapped: bool) -> ProductError | None:
+    """Why a Get does not give the key, in clear or ``wrapped``, by what its client has said of it
+    (KMIP 1.4 sections 3.48 and 3.50); None when it gives it."""
+    held = row.attributes  # a name that is not in it is not read
+    if _EXTRACTABLE in held and attributes.single(row, implied.EXTRACTABLE) is False:
+        return NotExtractable()
+    if not wrapped and _SENSITIVE in held and attributes.single(row, implied.SENSITIVE) is True:
+        return Sensitive()
+    return None
+
+
 def is_plain(caller: Caller, row: KeyRow, at: float) -> bool:
     """Whether a Get of this key, in clear, gives its material at the time ``at`` and has nothing
     written but that: nobody is refused, no date has come, and the key was given before."""
@@ -39,4 +57,5 @@ def is_plain(caller: Caller, row: KeyRow, at: float) -> bool:
         and access.refuse(caller, Operation.GET) is None
         and as_at(row, at) is row
         and not attributes.is_fresh(row)
+        and withheld(row, wrapped=False) is None
     )

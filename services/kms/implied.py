@@ -8,6 +8,11 @@ Most are columns of the row. Some stand in its ``attributes``, written by the se
 2. A key that was made here was made on its Initial Date; of one that was brought, its client may
    say when it was made, or nobody knows (KMIP 1.4 section 3.43).
 3. A key that was brought in another format than its bytes has the digest of that one too.
+4. A key that was made here was drawn from the generator of this server, whose algorithm is not
+   specified; of one that was brought, its client may say it (KMIP 1.4 section 3.44).
+5. A key is not Sensitive and is Extractable unless its client says otherwise. It is Always
+   Sensitive, or Never Extractable, when it was so from the first and ever since (KMIP 1.4 sections
+   3.48 to 3.51). What is as it is by default is not held.
 
 Every key is lent for an hour; Obtain Lease lends it again (KMIP 1.4 section 3.20).
 """
@@ -17,12 +22,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from protocol.attributes import ObjectDigest, Stamped, Value
+from protocol.attributes import ObjectDigest, RandomNumberGenerator, Stamped, Value
 from services.kms.keyrow import KeyRow
 
 OBJECT_TYPE: Final = "Symmetric Key"
 FRESH, MADE, LEASE, DIGEST = "Fresh", "Original Creation Date", "Lease Time", "Digest"
+GENERATOR: Final = "Random Number Generator"
+SENSITIVE, EXTRACTABLE = "Sensitive", "Extractable"
 LEASE_S: Final = 3600
+
+OWN_GENERATOR: Final = RandomNumberGenerator()
+"""What keys are drawn with here: the operating system's, for which KMIP has no name."""
+
+EVER_SINCE: Final[Mapping[str, str]] = {
+    SENSITIVE: "Always Sensitive",
+    EXTRACTABLE: "Never Extractable",
+}
+"""Attributes, and those that say whether these were never as they are by default (rule 5)."""
+
+BY_DEFAULT: Final[Mapping[str, bool]] = {
+    FRESH: False,
+    SENSITIVE: False,
+    EVER_SINCE[SENSITIVE]: False,
+    EXTRACTABLE: True,
+    EVER_SINCE[EXTRACTABLE]: False,
+}
+"""Attributes that a key holds when they are the opposite of this."""
 
 _UNKNOWN: Final = ""
 """In place of the date on which a key that was brought was made: nobody has said it."""
@@ -42,13 +67,24 @@ NAMES: Final = (
     FRESH,
     MADE,
     LEASE,
+    GENERATOR,
+    SENSITIVE,
+    EVER_SINCE[SENSITIVE],
+    EXTRACTABLE,
+    EVER_SINCE[EXTRACTABLE],
     "Activation Date",
     "Deactivation Date",
 )
 """In the order in which they are told."""
 
-AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {FRESH: (bool,), MADE: (int, float)}
-"""What a client may say of a key when it is made or brought, and nobody changes later."""
+AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {
+    FRESH: (bool,),
+    MADE: (int, float),
+    GENERATOR: (RandomNumberGenerator,),
+    SENSITIVE: (bool,),
+    EXTRACTABLE: (bool,),
+}
+"""What a client may say of a key when it is made or brought."""
 
 
 def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
@@ -81,13 +117,16 @@ def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
             return row.compromise_date
         case "Last Change Date":
             return row.last_change_date
-        case "Fresh":
-            return is_fresh(held)
         case "Original Creation Date":
             made = _held(held, MADE)
             return row.initial_date if made is None else _said(made)
         case "Lease Time":
             return LEASE_S
+        case "Random Number Generator":
+            said = _held(held, GENERATOR)
+            return OWN_GENERATOR if said is None and MADE not in held else said
+    if name in BY_DEFAULT:
+        return BY_DEFAULT[name] if _held(held, name) is None else not BY_DEFAULT[name]
     return None
 
 
@@ -106,6 +145,11 @@ def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
     kept: dict[str, Value] = {FRESH: True} if said.get(FRESH, True) else {}
     if MADE in said or brought:
         kept[MADE] = said.get(MADE, _UNKNOWN)
+        if GENERATOR in said or not brought:
+            kept[GENERATOR] = said.get(GENERATOR, OWN_GENERATOR)
+    for name, ever_since in EVER_SINCE.items():
+        if said.get(name) is (not BY_DEFAULT[name]):
+            kept |= {name: not BY_DEFAULT[name], ever_since: True}
     return kept
 
 

@@ -112,12 +112,18 @@ def check(wanted: Sequence[Attribute]) -> None:
 
 
 def stored(
-    connection: sqlite3.Connection, sought: Sought, after: int, limit: int
+    connection: sqlite3.Connection,
+    sought: Sought,
+    after: int,
+    limit: int,
+    *,
+    newest_first: bool = False,
 ) -> tuple[tuple[KeyId, ...], int]:
     """Ids above the ordinal ``after`` in order of creation, and how many match in all."""
     where, values = statement(sought)
+    order = "ordinal DESC" if newest_first else "ordinal"
     rows = connection.execute(
-        f"SELECT key_id {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",
+        f"SELECT key_id {where} AND ordinal > ? ORDER BY {order} LIMIT ?",
         (*values, after, limit),
     )
     found = tuple([KeyId(row[0]) for row in rows])
@@ -205,8 +211,12 @@ def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
 
 
 def _term(name: str, value: Value, at: float) -> _Term:
-    if name == implied.FRESH and value is False:  # only what is fresh stands in the index
-        return _Term(_WITHOUT, (name,))
+    if name in implied.BY_DEFAULT and value is implied.BY_DEFAULT[name]:
+        return _Term(_WITHOUT, (name,))  # only the opposite stands in the index
+    if name == implied.GENERATOR and value == implied.OWN_GENERATOR:
+        # that of a key which was made here is not in the index
+        sql = f"({_SELECTIVE.format('= ?')} OR ({_WITHOUT} AND {_WITHOUT}))"
+        return _Term(sql, (name, attributes.key_of(value), name, implied.MADE))
     if attributes.is_indexed(name):
         return _indexed("= ?", name, attributes.key_of(value))
     if name == STATE:

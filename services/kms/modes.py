@@ -1,16 +1,17 @@
-"""What each block cipher mode does with the data of a request; AES only.
+"""What each block cipher mode does with the data of a request.
 
-A new mode is its two functions and its line in ``MODES``.
+A new mode is its two functions and its line in ``MODES``, by algorithm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from protocol.attributes import CryptographicParameters
 from protocol.crypto import blocks, gcm
-from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage
+from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage, TagLengthNotSupported
 from protocol.secret import KeyMaterial
 from services.kms.cipher_operations import Decrypt, Encrypt
 
@@ -34,6 +35,8 @@ def _sealed(
     key: KeyMaterial, request: Encrypt, iv: bytes, parameters: CryptographicParameters
 ) -> tuple[bytes, bytes]:
     size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
+    if size not in gcm.TAG_SIZES:
+        raise TagLengthNotSupported(f"Tag Length {size}: GCM has 12 to 16 bytes")
     return gcm.encrypt(key, request.data, iv, request.additional_data, size)
 
 
@@ -46,17 +49,28 @@ def _opened(key: KeyMaterial, request: Decrypt, parameters: CryptographicParamet
 
 
 def _to_blocks(
-    key: KeyMaterial, request: Encrypt, iv: bytes, parameters: CryptographicParameters
+    algorithm: str,
+    key: KeyMaterial,
+    request: Encrypt,
+    iv: bytes,
+    parameters: CryptographicParameters,
 ) -> tuple[bytes, bytes]:
     _bare(request.additional_data)
-    return blocks.encrypt(key, request.data, iv or None, padded=_padded(parameters)), b""
+    padded = _padded(parameters)
+    return blocks.encrypt(algorithm, key, request.data, iv or None, padded=padded), b""
 
 
 def _from_blocks(
-    key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters
+    algorithm: str, key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters
 ) -> KeyMaterial:
     _bare(request.additional_data + request.tag)
-    return blocks.decrypt(key, request.data, request.iv or None, padded=_padded(parameters))
+    padded = _padded(parameters)
+    return blocks.decrypt(algorithm, key, request.data, request.iv or None, padded=padded)
+
+
+def _of_blocks(algorithm: str) -> dict[str, Mode]:
+    to, back = partial(_to_blocks, algorithm), partial(_from_blocks, algorithm)
+    return {"CBC": Mode(blocks.BLOCKS[algorithm], to, back), "ECB": Mode(0, to, back)}
 
 
 def _bare(more: bytes) -> None:
@@ -72,20 +86,20 @@ def _padded(parameters: CryptographicParameters) -> bool:
     return parameters.padding_method == "PKCS5"
 
 
-MODES: Final[dict[str, Mode]] = {
-    "GCM": Mode(12, _sealed, _opened),
-    "CBC": Mode(16, _to_blocks, _from_blocks),
-    "ECB": Mode(0, _to_blocks, _from_blocks),
+MODES: Final[dict[str, dict[str, Mode]]] = {
+    "AES": {"GCM": Mode(12, _sealed, _opened)} | _of_blocks("AES"),
+    "3DES": _of_blocks("3DES"),
 }
+"""By algorithm and Block Cipher Mode."""
 
 
 def mode_of(parameters: CryptographicParameters, algorithm: str) -> Mode:
     """The mode that is asked for, GCM when none is; ``FeatureNotSupported``."""
     name = parameters.block_cipher_mode or "GCM"
-    mode = MODES.get(name)
-    if mode is None or algorithm != "AES":
-        text = f"{algorithm} with {name}: only AES with {', '.join(MODES)} is done here"
-        raise FeatureNotSupported(text)
+    mode = MODES.get(algorithm, {}).get(name)
+    if mode is None:
+        known = "; ".join(f"{one} with {', '.join(MODES[one])}" for one in MODES)
+        raise FeatureNotSupported(f"{algorithm} with {name} is not done here: {known}")
     return mode
 
 

@@ -288,7 +288,7 @@ class Destroy(Transitioning, frozen=True, kw_only=True):
 
 
 class Located(Response, frozen=True, kw_only=True):
-    """Objects in order of creation; ``total`` is how many match in all."""
+    """Objects in the order asked for; ``total`` is how many match in all."""
 
     unique_identifiers: tuple[KeyId, ...]
     total: int
@@ -296,8 +296,8 @@ class Located(Response, frozen=True, kw_only=True):
 
 class Locate(Request[Located], frozen=True, kw_only=True):
     """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
-    (empty: from the first), without the first ``offset_items`` of them. ``maximum_items`` is 1 to
-    10,000. ``destroyed``: destroyed objects too.
+    (empty: from the first), without the first ``offset_items`` of them, in order of creation, or
+    the newest first. ``maximum_items`` is 1 to 10,000. ``destroyed``: destroyed objects too.
     """
 
     operation: ClassVar[Operation] = Operation.LOCATE
@@ -306,6 +306,7 @@ class Locate(Request[Located], frozen=True, kw_only=True):
     after: KeyId = KeyId("")
     offset_items: int = 0
     maximum_items: int = 1000
+    newest_first: bool = False
 
 
 class Versions(Response, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.attributes import Revocation, Value
 from protocol.errors import (
+    CryptographicFailure,
     IllegalOperation,
     InvalidField,
     ItemNotFound,
@@ -125,6 +126,11 @@ def _got(
         work.note(Operation.GET, key_id, row.scope, refusal.error.reason)
         return operations.GotKey(unique_identifier=key_id)
     material = work.material(row)
+    withheld = giving.withheld(row, wrapped=wanted is not None)
+    if material is not None and withheld is not None:
+        # Of several it is said which one it is.
+        error = CryptographicFailure(f"key {key_id}: {withheld}") if listed else withheld
+        raise work.refusal(error, row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
     under: KeyMaterial | None = None

@@ -99,6 +99,8 @@ def _kept(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
             continue  # what was granted is the old key
         if one.name in named and one.name != attributes.NAME:
             continue
+        if attributes.RULES.get(one.name, attributes.CUSTOM_RULE).once:
+            continue  # the new key has its own
         if isinstance(one.value, ObjectLink) and one.value.type in _FOLLOWS:
             continue
         if isinstance(one.value, UsageLimits):

@@ -59,6 +59,6 @@ async def renewed(
 
     ``InvalidArgument`` for a time that no certificate is good for.
     """
-    own = own_certificate.made(rng, clock, name, days, good_for_s=good_for_s)
+    own = own_certificate.create_own_certificate(rng, clock, name, days, good_for_s=good_for_s)
     await own_certificate.keep(disk, FILE, own)
     return own

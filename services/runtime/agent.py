@@ -145,7 +145,9 @@ class Agent:
         Key material does not pass: ``Malformed`` for a request that could carry it, and for a reply
         that does. ``NotConnected`` when the node does not run.
         """
-        return await self._asked(message.node, _question(message), message.within_s, message.user)
+        return await self._ask_node(
+            message.node, _question(message), message.within_s, message.user
+        )
 
     async def ask_each(self, message: AskEach) -> Answers:
         """As ``ask`` for several nodes at once; each has ``within_s`` for itself: ``TimedOut`` is
@@ -158,7 +160,7 @@ class Agent:
             try:
                 clock = self.machine(node).runner.ports.clock
                 async with clock.timeout(message.within_s):
-                    return await self._asked(node, request, message.within_s)
+                    return await self._ask_node(node, request, message.within_s)
             except ProductError as error:
                 return Answer(error=error.body())
             except TimeoutError:
@@ -167,7 +169,7 @@ class Agent:
 
         return Answers(answers=first_page(await for_each(message.nodes, one)))
 
-    async def _asked(
+    async def _ask_node(
         self, node: NodeName, request: Request[Any], within_s: float, user: str = ""
     ) -> Answer:
         try:

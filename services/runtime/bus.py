@@ -94,6 +94,11 @@ class BusPort(Bus, WireSink):
         """How often the broker refused this life a subject: it spoke or listened as another."""
         return self._wire.violations
 
+    @property
+    def overruns(self) -> int:
+        """Requests that this life has dropped unread; see ``Wire.overruns``."""
+        return self._wire.overruns
+
     # ---- life ---------------------------------------------------------------------------
 
     async def open(self) -> bool:
@@ -277,7 +282,7 @@ class BusPort(Bus, WireSink):
         parsed = parse_link(subject)
         if parsed is None or not parsed.reply or not self._life.alive:
             return
-        to = self._calls.asked(parsed.rest)
+        to = self._calls.find_callee(parsed.rest)
         if to is None or to != parsed.src:
             return
         if self._rules.refuses(to) and self._rules.passes(Link(to, self._me)):
@@ -285,7 +290,7 @@ class BusPort(Bus, WireSink):
 
     def on_disconnected(self) -> None:
         self.counters["disconnects"] += 1
-        self._calls.disconnected()
+        self._calls.fail_all()
 
     def on_reconnected(self) -> None:
         self.counters["reconnects"] += 1

@@ -21,7 +21,7 @@ async def replace_durably(
     path must not overlap: both would write the same unfinished file, ``<path>.new``. One that a
     life's end cut short leaves that file (``drop_unfinished``).
     """
-    unfinished = _unfinished(path)
+    unfinished = _temporary_path(path)
     folder = path.rpartition("/")[0]
     await disk.write(unfinished, data)
     await disk.sync(unfinished)
@@ -36,11 +36,11 @@ async def drop_unfinished(disk: Disk, path: str) -> None:
 
     It is gone for good when the folder is synced. Raises ``OSError`` when the disk refuses.
     """
-    unfinished = _unfinished(path)
+    unfinished = _temporary_path(path)
     folder, _, name = unfinished.rpartition("/")
     if name in await disk.list(folder):
         await disk.remove(unfinished)
 
 
-def _unfinished(path: str) -> str:
+def _temporary_path(path: str) -> str:
     return f"{path}.new"

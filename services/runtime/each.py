@@ -62,13 +62,13 @@ async def try_each(
 ) -> list[R | Exception]:
     """As ``for_each``, but an exception of ``failures`` is its item's outcome and ends nothing."""
 
-    async def tried(item: T) -> R | Exception:
+    async def try_item(item: T) -> R | Exception:
         try:
             return await act(item)
         except failures as error:
             return error
 
-    return await for_each(items, tried, at_once=at_once, name=name)
+    return await for_each(items, try_item, at_once=at_once, name=name)
 
 
 async def until_enough(
@@ -87,7 +87,7 @@ async def until_enough(
     order, found, left = tuple(items), dict[T, R](), 0
     done = asyncio.Event()
 
-    async def tried(item: T) -> None:
+    async def try_item(item: T) -> None:
         nonlocal left
         try:
             found[item] = await act(item)
@@ -102,7 +102,7 @@ async def until_enough(
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(tried(item), name=f"{name}-{number}")
+                    group.create_task(try_item(item), name=f"{name}-{number}")
                     for number, item in enumerate(order, 1)
                 ]
                 await done.wait()

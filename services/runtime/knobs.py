@@ -146,7 +146,7 @@ class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
     instead: str
 
 
-def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
+def describe_knobs(kind: type[Knobs]) -> dict[str, KnobInfo]:
     """Every knob of ``kind`` by name, in the order of the struct."""
     made: dict[str, KnobInfo] = {}
     for field in msgspec.structs.fields(kind):
@@ -167,9 +167,9 @@ def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
 def fault(kind: type[Knobs], name: str, value: object) -> str:
     """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is good."""
     try:
-        _converted(kind, name, value)
+        _convert_value(kind, name, value)
     except (msgspec.ValidationError, ValueError):
-        return f"{value!r} is not {described(kind)[name].values}"
+        return f"{value!r} is not {describe_knobs(kind)[name].values}"
     return ""
 
 
@@ -185,7 +185,7 @@ def read(kind: type[K], values: Mapping[str, Any]) -> K:
         wrong = fault(kind, name, values[name])
         if wrong:
             raise InvalidArgument(f"knob {name}: {wrong}")
-        made[name] = _converted(kind, name, values[name])
+        made[name] = _convert_value(kind, name, values[name])
     return kind(**made)
 
 
@@ -202,7 +202,7 @@ def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
     return made
 
 
-def _converted(kind: type[Knobs], name: str, value: object) -> Any:
+def _convert_value(kind: type[Knobs], name: str, value: object) -> Any:
     value_type, meta = _annotations(kind)[name]
     if isinstance(value, bool) and value_type is not bool:
         raise ValueError("a truth value is no number")

@@ -63,8 +63,8 @@ class Machine:
             return self._without_counters()
         return structs.replace(
             self._without_counters(),
-            counters=self._counted(),
-            rules=self._world.rules.struck(self.spec.node),
+            counters=self._sum_counters(),
+            rules=self._world.rules.count_strikes(self.spec.node),
         )
 
     def _without_counters(self) -> NodeStatus:
@@ -76,7 +76,7 @@ class Machine:
             or last.state is not self.state
             or last.screen != self.screen
             or last.ended != self.ended
-            or last.skew_s != self._skewed()
+            or last.skew_s != self._current_skew_s()
         ):
             last = self._plain = NodeStatus(
                 node=self.spec.node,
@@ -89,11 +89,11 @@ class Machine:
                 ended=self.ended,
                 ended_before=self.ended_before,
                 tpm=self.spec.tpm,
-                skew_s=self._skewed(),
+                skew_s=self._current_skew_s(),
             )
         return last
 
-    def _skewed(self) -> float:
+    def _current_skew_s(self) -> float:
         """How far the clock of this life is ahead; without a life, that of the next one."""
         return self.skew_s if self._clock is None else self._clock.skew_s
 
@@ -103,7 +103,7 @@ class Machine:
         if self._clock is not None:
             self._clock.skew_s = seconds
 
-    def _counted(self) -> dict[str, int]:
+    def _sum_counters(self) -> dict[str, int]:
         """Counters over all lives of this machine, in order of their names."""
         total = dict(self._counters)
         if self._runner is not None:
@@ -111,6 +111,7 @@ class Machine:
             for name, value in (
                 *self._runner.bus.counters.items(),
                 *(() if streams is None else streams.counters.items()),
+                *((("overruns", overruns),) if (overruns := self._runner.bus.overruns) else ()),
                 ("internal_errors", self._runner.internal_errors),
                 ("violations", self._runner.bus.violations),
             ):
@@ -167,9 +168,9 @@ class Machine:
             lambda why: self._fell(life, why),
             streams,
         )
-        self._root = self._world.spawn(life, "root", self._runner.live(self._changed))
+        self._root = self._world.spawn(life, "root", self._runner.live(self._set_state))
 
-    def _changed(self, state: str, screen: str) -> None:
+    def _set_state(self, state: str, screen: str) -> None:
         self.state, self.screen = NodeRunState(state), screen
         self._settled.set()
 
@@ -227,7 +228,7 @@ class Machine:
             if runner.streams is not None:
                 runner.streams.abort()
             runner.fell()
-            self._counters = self._counted()
+            self._counters = self._sum_counters()
         if self._root is not None and not self._root.done():
             self._root.cancel()  # powerless in the lab; in the simulation it never runs again
         self._runner = self._root = self._clock = None
@@ -235,7 +236,7 @@ class Machine:
 
     async def _tidy(self, life: Incarnation, way: WayDown) -> None:
         try:
-            await self._world.ended(life, way)
+            await self._world.end_life(life, way)
         finally:
             self._ending = False
             self._settled.set()

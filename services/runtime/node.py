@@ -132,7 +132,9 @@ class NodeRunner(Node):
         if self._group is None:
             work.close()
             raise RuntimeError(f"{label}: the node has no life to run in")
-        task = self._group.create_task(self._guarded(label, work), name=f"{self.name}:{label}")
+        task = self._group.create_task(
+            self._run_background(label, work), name=f"{self.name}:{label}"
+        )
         self._background[task] = None
 
         def over(task: asyncio.Task[None]) -> None:
@@ -141,7 +143,7 @@ class NodeRunner(Node):
 
         task.add_done_callback(over)
 
-    async def _guarded(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """A failing background loop is a crash of the node: nothing half-dead goes on."""
         try:
             await work
@@ -150,9 +152,9 @@ class NodeRunner(Node):
             self._crashed(f"background {label}: {type(error).__name__}")
 
     def _stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
-        self.background(label, self._served_stream(label, work))
+        self.background(label, self._run_stream(label, work))
 
-    async def _served_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """An unexpected failure ends one connection; the node goes on, as after a request."""
         try:
             await work
@@ -268,10 +270,10 @@ class NodeRunner(Node):
         name = type(incoming.message).__name__
         try:
             if ticket is None:
-                return await self._served(served, incoming, name)
+                return await self._run_handler(served, incoming, name)
             async with ticket:
                 _TURN.set(ticket)
-                return await self._served(served, incoming, name)
+                return await self._run_handler(served, incoming, name)
         except ProductError as error:
             return error
         except OSError as error:
@@ -283,7 +285,7 @@ class NodeRunner(Node):
             self.record("node.internal_error", level="error", request=name, **_story(error))
             return Internal(f"{self.name} failed at this; its log says where")
 
-    async def _served(
+    async def _run_handler(
         self, served: ServedBy, incoming: Incoming, name: str
     ) -> Reply | ProductError:
         """Its turn has come: nothing runs after its deadline."""

@@ -10,7 +10,7 @@ from protocol.tpm.errors import TpmError, TpmErrorKind
 from services.runtime.ports import Tpm
 
 
-async def counted(tpm: Tpm, index: int) -> int | None:
+async def read_counter(tpm: Tpm, index: int) -> int | None:
     """What the counter at NV ``index`` says; None when there is none. ``TpmError``."""
     try:
         return await tpm.counter(index)
@@ -22,5 +22,5 @@ async def counted(tpm: Tpm, index: int) -> int | None:
 
 async def next_count(tpm: Tpm, index: int) -> int:
     """The number for the next thing; the counter is made when there is none. ``TpmError``."""
-    now = await counted(tpm, index)
+    now = await read_counter(tpm, index)
     return (await tpm.counter(index, bump=True) if now is None else now) + 1

@@ -45,7 +45,7 @@ _decoder = msgspec.msgpack.Decoder(OwnCertificate)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def made(
+def create_own_certificate(
     rng: Rng,
     clock: Clock,
     name: str,

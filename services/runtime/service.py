@@ -191,7 +191,9 @@ def _collect(cls: type[Service]) -> dict[str, ServedBy]:
     return found
 
 
-def unserved(services: Mapping[str, type[Service]], modules: Mapping[str, str]) -> list[str]:
+def list_unserved_requests(
+    services: Mapping[str, type[Service]], modules: Mapping[str, str]
+) -> list[str]:
     """Requests that nobody serves, given role -> service and role -> its message module."""
     return [
         f"{role}: {name}"

@@ -39,7 +39,7 @@ class Stands:
             if stand.seconds > self.longest_s:
                 self.longest_s, self.where = stand.seconds, stand.where
 
-    def told(self, reply: NodeList) -> NodeList:
+    def add_counts(self, reply: NodeList) -> NodeList:
         """A list of a process's nodes, with these counts at the first of them."""
         if not self.count or not reply.nodes:
             return reply

@@ -150,7 +150,10 @@ def components(path: str) -> tuple[str, ...]:
     names = tuple(plain(part) for part in path.split("/"))
     folder = "/".join(names[:-1]).encode()
     # Few are long enough to be counted byte by byte.
-    if len(folder) * LONGEST_QUOTED >= NAME_LIMIT and sum(map(_quoted, folder)) >= NAME_LIMIT:
+    if (
+        len(folder) * LONGEST_QUOTED >= NAME_LIMIT
+        and sum(map(_length_when_quoted, folder)) >= NAME_LIMIT
+    ):
         raise _too_long(path)
     return names
 
@@ -185,7 +188,7 @@ def database_name(name: str) -> str:
 LONGEST_QUOTED: Final = len("%2F")
 
 
-def _quoted(byte: int) -> int:
+def _length_when_quoted(byte: int) -> int:
     """How many characters a byte has where a whole path is one name: see ``real.trees``."""
     as_it_is = chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~")
     return 1 if as_it_is else LONGEST_QUOTED
@@ -195,7 +198,9 @@ def _too_long(path: str) -> OSError:
     return OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
-def placed(vm: str, file: str, blocks: Mapping[int, bytes], end: int) -> list[tuple[int, bytes]]:
+def place_blocks(
+    vm: str, file: str, blocks: Mapping[int, bytes], end: int
+) -> list[tuple[int, bytes]]:
     """Offset and content of each block, in order, in a file that has ``end`` bytes.
 
     ``ValueError`` for a block beyond the end that the ones before it have made, for one that is

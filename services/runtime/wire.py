@@ -41,6 +41,11 @@ class Wire(Protocol):
         """How often the broker refused this connection a subject; a healthy node's is 0."""
         ...
 
+    @property
+    def overruns(self) -> int:
+        """How many requests were dropped unread: their senders had asked more than their share."""
+        ...
+
     async def open(self, sink: WireSink) -> None:
         """Connect and subscribe ``l.*.<me>.>``; returns when a message to oneself came back."""
         ...

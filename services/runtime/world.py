@@ -103,7 +103,7 @@ class World(Protocol):
         """A point of the run for the trace (sim); nothing in the lab."""
         ...
 
-    async def ended(self, life: Incarnation, way: WayDown) -> None:
+    async def end_life(self, life: Incarnation, way: WayDown) -> None:
         """After ``life.end(way)``: roll back databases, free datastore locks, put the synced
         image in place after a power loss, take the TPM's power without Shutdown."""
         ...

@@ -2,11 +2,8 @@
 
 - ``service``      thin handlers: who may ask what, and in whose turn
 - ``provider_handlers``  those for key providers and their keys
-- ``kmip_handlers``  those for trust between vCenter and KMIP servers
-- ``vsan_handlers``      those for vSAN encryption    - ``vsan`` what they do
-- ``copies_handlers``  those for clones, templates and snapshots
-- ``relocation_handlers``  those for moves between vCenters    - ``relocations`` settles open ones
-- ``vtpm_handlers``  those for virtual TPMs                - ``vmca``  the CA that certifies them
+- ``vsan``         vSAN encryption of a cluster
+- ``vmca``         the CA that certifies virtual TPMs
 - ``vcenter``      one vCenter in one life: everything a task works with, made at start
 - ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
@@ -19,7 +16,7 @@
 - ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
-- ``rows``         a row as checked text      - ``wrapped``  what is wrapped in them
+- ``wrapped``      what is wrapped in its rows
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
 - ``key_users``    who uses a key
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure

@@ -8,10 +8,13 @@ commit order, before the caller resumes.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -31,7 +34,6 @@ from services.runtime.ports import Bus, Clock, Database
 from services.vcenter.events import Draft
 from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.index import Index
-from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
     ROW_OF,
     AuthorityRow,
@@ -403,3 +405,37 @@ def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
         if table is not Table.OPERATION
         for row in _read_table(connection, table)
     ]
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+# A row as text in the database: a check over where it stands and what it says, then its JSON.
+#
+# SQLite has no check of its own over what a page holds, so a flipped bit would be read as truth.
+
+AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
+
+_CHECK: Final = 8  # hexadecimal digits of a CRC-32
+
+
+def encode_row(place: str, row: msgspec.Struct) -> str:
+    """The text of ``row`` at ``place`` (its table and name, or an event's time)."""
+    body = msgspec.json.encode(row).decode()
+    return _check(place, body) + body
+
+
+def decode_row(place: str, text: str, kind: type[AnyRow]) -> AnyRow:
+    """The row; ``OSError`` when the text is not as it was written for this place."""
+    check, body = text[:_CHECK], text[_CHECK:]
+    if check == _check(place, body):
+        row: AnyRow = _decoder(kind).decode(body)
+        return row
+    raise OSError(errno.EIO, f"the inventory's row {place} was damaged")
+
+
+@cache
+def _decoder(kind: type[AnyRow]) -> msgspec.json.Decoder[AnyRow]:
+    return msgspec.json.Decoder(kind)
+
+
+def _check(place: str, body: str) -> str:
+    return f"{zlib.crc32(f'{place}|{body}'.encode()):08x}"

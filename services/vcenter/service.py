@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from protocol.authorization import Privilege
-from protocol.errors import NoPermission, NotFound
+import msgspec
+
+from protocol.authorization import ADMINISTRATOR, Privilege
+from protocol.errors import NoPermission, NotFound, ProductError
+from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
@@ -19,6 +22,7 @@ from protocol.messages.vcenter import (
     AcknowledgeAlarm,
     AddDisk,
     AddHost,
+    AddVtpm,
     ClearTpmRecord,
     ClusterList,
     ConfigureCryptoKey,
@@ -48,59 +52,311 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     PrepareCrypto,
     PrepareRelocation,
+    QueryVmca,
     ReconfigureComputeResource,
     ReconnectHost,
     RecryptVm,
     RegisterVm,
     RemoveDisk,
     RemoveHost,
+    RemoveVtpm,
     SetCryptoMode,
     TaskList,
     UnregisterVm,
+    VmcaState,
     VmCreated,
     VmDecrypted,
     VmDisks,
     VmEncrypted,
     VmList,
     VmPowered,
+    VmReconfigured,
     VmRecrypted,
     VmRegistered,
     VmRelocated,
 )
-from protocol.terms import Role
+from protocol.messages.vcenter.kmip import (
+    ClientCert,
+    ClientCsr,
+    GenerateClientCsr,
+    GenerateSelfSignedClientCert,
+    LoseClientKey,
+    RetrieveClientCert,
+    RetrieveClientCsr,
+    RetrieveKmipServerCert,
+    ServerCert,
+    UpdateKmsSignedCsrClientCert,
+    UploadClientCert,
+    UploadKmipServerCert,
+)
+from protocol.messages.vcenter.vsan import (
+    ChangeVsanDisk,
+    CreateVsanObject,
+    MountVsanDisks,
+    QueryVsanCluster,
+    QueryVsanHealth,
+    RekeyEncryptedCluster,
+    VsanCluster,
+    VsanClusterHealth,
+    VsanClusterReconfig,
+)
+from protocol.terms import Role, VmName
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
 from services.vcenter.authorization.handlers import AuthorizationHandlers
 from services.vcenter.authorization.needs import NEEDS
 from services.vcenter.config import VcenterConfig
-from services.vcenter.copies_handlers import CopiesHandlers
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.kmip_handlers import KmipHandlers
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.relocation_handlers import RelocationHandlers
-from services.vcenter.relocations import Relocations
-from services.vcenter.tables import SCHEMA
+from services.vcenter.provider_handlers import ProviderHandlers
+from services.vcenter.tables import SCHEMA, Relocation
 from services.vcenter.tasks import (
+    arrive,
+    clone,
     cluster,
     connection,
     disks,
     encrypt,
     host,
+    kmip_trust,
     migrate,
     power,
     recrypt,
     registration,
+    relocate,
+    snapshots,
     vm,
+    vsan,
+    vtpm,
 )
+from services.vcenter.tasks.departure import clear_registrations, settle, tell_stayed
+from services.vcenter.ticker import Ticker
 from services.vcenter.trust.handlers import TrustHandlers
 from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.health import health
 from services.vcenter.vsan.keeper import VsanKeeper
-from services.vcenter.vsan_handlers import VsanHandlers
-from services.vcenter.vtpm_handlers import VtpmHandlers
+
+# ---- vtpm handlers -------------------------------------------------------------------------------
+# vCenter's handlers for virtual TPMs and VMCA.
 
 
 def _vm(message: Any) -> str:
     return f"vm:{message.vm}"
+
+
+class VtpmHandlers(ProviderHandlers):
+    """Virtual TPMs and their certificates."""
+
+    @serves(AddVtpm, turn=_vm)
+    async def add_vtpm(self, message: AddVtpm, peer: Peer) -> VmReconfigured:
+        """See ``tasks.vtpm``."""
+        return await self.task(
+            peer, message.vm, message, vtpm.add_vtpm(self.vcenter, message, self.caller(peer))
+        )
+
+    @serves(RemoveVtpm, turn=_vm)
+    async def remove_vtpm(self, message: RemoveVtpm, peer: Peer) -> VmReconfigured:
+        """See ``tasks.vtpm``."""
+        return await self.task(
+            peer, message.vm, message, vtpm.remove_vtpm(self.vcenter, message, self.caller(peer))
+        )
+
+    @serves(QueryVmca)
+    async def query_vmca(self, message: QueryVmca, peer: Peer) -> VmcaState:
+        """Its certificate, for who verifies those of vTPMs."""
+        return VmcaState(certificate=await self.vcenter.vmca.certificate())
+
+
+# ---- vsan handlers -------------------------------------------------------------------------------
+# vCenter's handlers for vSAN encryption; changes of one cluster have a turn of their own.
+
+
+def _vsan(message: Any) -> str:
+    return f"vsan:{message.cluster}"
+
+
+def _disks(message: Any) -> str:
+    return f"vsan-disks:{message.host}"
+
+
+class VsanHandlers(ProviderHandlers):
+    """vSAN encryption. ``vsan`` is there from ``start`` on."""
+
+    vsan: VsanKeeper
+
+    @serves(VsanClusterReconfig, turn=_vsan)
+    async def vsan_cluster_reconfig(self, message: VsanClusterReconfig, peer: Peer) -> VsanCluster:
+        self.vsan.start()
+        work = vsan.reconfigure(self.vcenter, message)
+        return await self.task(peer, message.cluster, message, work)
+
+    @serves(RekeyEncryptedCluster, turn=_vsan)
+    async def rekey_encrypted_cluster(
+        self, message: RekeyEncryptedCluster, peer: Peer
+    ) -> VsanCluster:
+        return await self.task(peer, message.cluster, message, vsan.rekey(self.vcenter, message))
+
+    @serves(CreateVsanObject, turn=_vsan)
+    async def create_vsan_object(self, message: CreateVsanObject, peer: Peer) -> VsanCluster:
+        self.vsan.start()
+        work = vsan.create_object(self.vcenter, message)
+        return await self.task(peer, message.object, message, work)
+
+    @serves(ChangeVsanDisk, turn=_disks)
+    async def change_vsan_disk(self, message: ChangeVsanDisk, peer: Peer) -> VsanCluster:
+        return await self.task(peer, message.host, message, vsan.change_disk(self.vcenter, message))
+
+    @serves(MountVsanDisks, turn=_disks)
+    async def mount_vsan_disks(self, message: MountVsanDisks, peer: Peer) -> VsanCluster:
+        return await self.task(peer, message.host, message, vsan.mount(self.vcenter, message))
+
+    @serves(QueryVsanCluster)
+    async def query_vsan_cluster(self, message: QueryVsanCluster, peer: Peer) -> VsanCluster:
+        return await vsan.query(self.vcenter, message.cluster)
+
+    @serves(QueryVsanHealth)
+    async def query_vsan_health(self, message: QueryVsanHealth, peer: Peer) -> VsanClusterHealth:
+        return await health(self.vcenter, message.cluster)
+
+
+# ---- relocation handlers -------------------------------------------------------------------------
+# vCenter's handlers for VMs that move between vCenters (MOB-07).
+
+
+class RelocationHandlers(ProviderHandlers):
+    """Moves between vCenters."""
+
+    @serves(m.RelocateVm, turn=_vm)
+    async def relocate_vm(self, message: m.RelocateVm, peer: Peer) -> m.VmRelocated:
+        """See ``tasks.relocate``."""
+        work = relocate.relocate_vm(self.vcenter, message, peer.user or ADMINISTRATOR)
+        return await self.task(peer, message.vm, message, work)
+
+    @serves(m.PrepareRelocation, turn=_vm)
+    async def prepare_relocation(
+        self, message: m.PrepareRelocation, peer: Peer
+    ) -> m.RelocationPrepared:
+        """See ``tasks.arrive``. The user is the one that the other vCenter names; somebody at the
+        console is who he is."""
+        if not peer.local:
+            peer = msgspec.structs.replace(peer, user=message.user)
+        work = arrive.prepare(self.vcenter, message, self.caller(peer), peer.node)
+        return await self.task(peer, message.vm, message, work)
+
+    @serves(m.EndRelocation, turn=_vm)
+    async def end_relocation(self, message: m.EndRelocation, peer: Peer) -> m.RelocationEnded:
+        """See ``tasks.arrive``."""
+        return await arrive.end(self.vcenter, message, peer.node)
+
+
+# ---- kmip handlers -------------------------------------------------------------------------------
+# vCenter's handlers for trust between it and KMIP servers.
+
+
+def _providers(message: Any) -> str:
+    return "providers"
+
+
+class KmipHandlers(ProviderHandlers):
+    """Trust between vCenter and KMIP servers; what each does is in ``tasks.kmip_trust``."""
+
+    @serves(RetrieveClientCert)
+    async def retrieve_client_cert(self, message: RetrieveClientCert, peer: Peer) -> ClientCert:
+        self.check(peer, message)
+        return kmip_trust.retrieve_client(self.vcenter, message)
+
+    @serves(GenerateSelfSignedClientCert, turn=_providers)
+    async def generate_client_cert(
+        self, message: GenerateSelfSignedClientCert, peer: Peer
+    ) -> ClientCert:
+        work = kmip_trust.generate_client(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(UploadClientCert, turn=_providers)
+    async def upload_client_cert(self, message: UploadClientCert, peer: Peer) -> ClientCert:
+        work = kmip_trust.upload_client(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(GenerateClientCsr, turn=_providers)
+    async def generate_client_csr(self, message: GenerateClientCsr, peer: Peer) -> ClientCsr:
+        work = kmip_trust.generate_request(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(RetrieveClientCsr)
+    async def retrieve_client_csr(self, message: RetrieveClientCsr, peer: Peer) -> ClientCsr:
+        self.check(peer, message)
+        return kmip_trust.retrieve_request(self.vcenter, message)
+
+    @serves(UpdateKmsSignedCsrClientCert, turn=_providers)
+    async def update_signed_client_cert(
+        self, message: UpdateKmsSignedCsrClientCert, peer: Peer
+    ) -> ClientCert:
+        work = kmip_trust.update_signed(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(LoseClientKey, turn=_providers)
+    async def lose_client_key(self, message: LoseClientKey, peer: Peer) -> ClientCert:
+        work = kmip_trust.lose_client_key(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(RetrieveKmipServerCert)
+    async def retrieve_server_cert(self, message: RetrieveKmipServerCert, peer: Peer) -> ServerCert:
+        self.check(peer, message)
+        return await kmip_trust.retrieve_server(self.vcenter, message)
+
+    @serves(UploadKmipServerCert, turn=_providers)
+    async def upload_server_cert(self, message: UploadKmipServerCert, peer: Peer) -> Done:
+        work = kmip_trust.upload_server(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+
+# ---- copies handlers -----------------------------------------------------------------------------
+# vCenter's handlers for clones, templates and snapshots, and the stream of a migration.
+
+
+class CopiesHandlers(ProviderHandlers):
+    """Clones, templates and snapshots."""
+
+    @serves(m.CloneVm, turn=_vm)
+    async def clone_vm(self, message: m.CloneVm, peer: Peer) -> m.VmCloned:
+        """See ``tasks.clone``."""
+        work = clone.clone_vm(self.vcenter, message, self.caller(peer))
+        return await self.task(peer, message.vm, message, work)
+
+    @serves(m.ReconfigVm, turn=_vm)
+    async def reconfig_vm(self, message: m.ReconfigVm, peer: Peer) -> m.VmRelocated:
+        """See ``tasks.migrate``."""
+        return await self.task(
+            peer, message.vm, message, migrate.reconfigure(self.vcenter, message)
+        )
+
+    @serves(m.MarkAsTemplate, turn=_vm)
+    async def mark_as_template(self, message: m.MarkAsTemplate, peer: Peer) -> m.VmMarked:
+        """See ``tasks.snapshots``."""
+        return await self.task(peer, message.vm, message, snapshots.mark(self.vcenter, message))
+
+    @serves(m.MarkAsVirtualMachine, turn=_vm)
+    async def mark_as_vm(self, message: m.MarkAsVirtualMachine, peer: Peer) -> m.VmMarked:
+        """See ``tasks.snapshots``."""
+        return await self.task(peer, message.vm, message, snapshots.mark(self.vcenter, message))
+
+    @serves(m.CreateSnapshot, turn=_vm)
+    async def create_snapshot(self, message: m.CreateSnapshot, peer: Peer) -> m.VmSnapshots:
+        """See ``tasks.snapshots``."""
+        work = snapshots.create_snapshot(self.vcenter, message)
+        return await self.task(peer, message.vm, message, work)
+
+    @serves(m.RemoveSnapshot, turn=_vm)
+    async def remove_snapshot(self, message: m.RemoveSnapshot, peer: Peer) -> m.VmSnapshots:
+        """See ``tasks.snapshots``."""
+        work = snapshots.remove_snapshot(self.vcenter, message)
+        return await self.task(peer, message.vm, message, work)
+
+    @serves(m.RevertToSnapshot, turn=_vm)
+    async def revert_to_snapshot(self, message: m.RevertToSnapshot, peer: Peer) -> m.VmSnapshots:
+        """See ``tasks.snapshots``."""
+        work = snapshots.revert_to_snapshot(self.vcenter, message)
+        return await self.task(peer, message.vm, message, work)
 
 
 def _host(message: Any) -> str:
@@ -120,7 +376,7 @@ class VcenterService(
     RelocationHandlers,
     AuthorizationHandlers,
 ):
-    """See the module's text. ``vcenter`` is there from ``start`` on."""
+    """One vCenter. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
 
@@ -341,3 +597,55 @@ class VcenterService(
         left = self.vcenter.tasks.after(message.after)
         page = first_page(left)
         return TaskList(tasks=page, more=len(page) < len(left))
+
+
+# ---- relocations ---------------------------------------------------------------------------------
+# Looks after moves between vCenters whose end somebody was away for (MOB-07).
+
+
+class Relocations:
+    """Settles what a task left open, and tells hosts that were away that a VM has left them."""
+
+    def __init__(self, vc: VCenter) -> None:
+        self._vc = vc
+        period_s = vc.node.knobs.remediation_interval_s
+        self._ticker = Ticker(vc.node, vc.clock, "relocations", period_s)
+
+    def start(self) -> None:
+        """Begin, at once; nothing at a vCenter that knows no other."""
+        if self._vc.config.vcenters:
+            self._ticker.start()
+            self._vc.node.background("relocations.follow", self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            for name in list(self._vc.inventory.relocations):
+                try:
+                    await self._look_after(name)
+                except ProductError as error:
+                    self._vc.node.record(
+                        "vm.relocation_open", level="warning", vm=name, reason=str(error)
+                    )
+            await self._ticker.next()
+
+    async def _look_after(self, name: VmName) -> None:
+        if not self._is_open(name):
+            return
+        async with self._vc.node.turn(f"vm:{name}"):
+            now = self._vc.inventory.relocations.get(name)
+            if now is None or not self._is_open(name):
+                return
+            if now.state is Relocation.LEAVING:
+                await settle(self._vc, now)
+            elif now.state is Relocation.STAYED:
+                await tell_stayed(self._vc, now)
+            else:
+                await clear_registrations(self._vc, now)
+
+    def _is_open(self, name: VmName) -> bool:
+        """Whether something remains to be done after the VM's move, or it is not settled."""
+        row = self._vc.inventory.relocations.get(name)
+        if row is None or row.state is Relocation.LEFT:
+            is_here = name in self._vc.inventory.vms
+            return row is not None and bool(row.listed_by) and not is_here
+        return row.state in (Relocation.LEAVING, Relocation.STAYED)

@@ -103,7 +103,7 @@ def test_a_fault_reads_again_as_it_was_written() -> None:
     directory = world.lab.directory()
     for kind, fields in (("tpm.swap", {"accept": False}), ("tpm.clear", {"latent": True})):
         found = make_fault(kind, "x", {"on": "esxi-001", **fields}, directory)
-        assert make_fault(kind, "x", found.written(), directory) == found
+        assert make_fault(kind, "x", found.file_fields(), directory) == found
     world.close()
 
 

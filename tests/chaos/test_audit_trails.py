@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.backups import back_up, restore
-from chaos.matrix.given import Asked, Audited, audited_asking, heard_asking
+from chaos.matrix.given import Asked, Audited, requests_in_trail, requests_on_bus
 from chaos.matrix.heard import Heard
 from chaos.matrix.trails import Trails
 from chaos.observe.audit import AuditTail
@@ -38,7 +38,7 @@ def by_vcenter(world: World, tail: AuditTail) -> list[Asked]:
     began_at = world.lab.loop.epoch
     rows = zip(tail.of, tail.rows, strict=True)
     trail = [Audited(t=row.at - began_at, server=of, row=row) for of, row in rows]
-    return [one for one in audited_asking(trail) if one.by == world.lab.vcenter]
+    return [one for one in requests_in_trail(trail) if one.by == world.lab.vcenter]
 
 
 def test_the_trail_says_of_a_fetch_what_the_bus_has_heard() -> None:
@@ -51,7 +51,7 @@ def test_the_trail_says_of_a_fetch_what_the_bus_has_heard() -> None:
     key = world.run(fetch(world))
     world.run(tail.position())
     told = by_vcenter(world, tail)[before:]
-    on_bus = list(heard_asking(list(heard.of(world.lab.vcenter, since)), (KMS,)))
+    on_bus = list(requests_on_bus(list(heard.of(world.lab.vcenter, since)), (KMS,)))
     told_of = {(one.server, one.key, one.usable) for one in told}
     assert told_of == {(one.server, one.key, one.usable) for one in on_bus} == {(KMS, key, True)}
     assert all(0 <= one.t - on_bus[0].t < 0.1 for one in told[:1])
@@ -66,10 +66,10 @@ def test_trails_are_read_where_a_key_server_is_behind_kmip_and_nowhere_else() ->
         key = world.run(fetch(world))
         until = world.lab.monotonic()
         world.run(trails.follow())
-        asked = trails.asked(world.lab.vcenter, since, until)
+        asked = trails.requests_by(world.lab.vcenter, since, until)
         assert {one.key for one in asked} == {key} if keys else not asked
-        assert not trails.asked(world.lab.vcenter, until, until + 1) and not trails.unread
-        assert not trails.asked(world.lab.hosts()[0], since, until)
+        assert not trails.requests_by(world.lab.vcenter, until, until + 1) and not trails.unread
+        assert not trails.requests_by(world.lab.hosts()[0], since, until)
         world.close()
 
 

@@ -395,6 +395,9 @@ def boots(count: int) -> Finding:
 
 
 CLEARED: Row = ("", "fault", "tpm.clear", known.TPM_FAULT)
+OTHERS_TPM: Row = ("", "fault", "tpm.clear", {"id": "clear", "nodes": ["esxi-002"]})
+STAYS_UP: Row = ("esxi-001", "state", "node", {"state": "running", "boot": 1})
+NO_BOOT = Finding(UNKNOWN, "no host with a sealed configuration booted again")
 PCRS: list[tuple[str, list[Row], Finding]] = [
     ("no_unseal_under_changed_pcr", [known.SEALED, known.boot(1), *rows], finding)
     for rows, finding in (
@@ -412,6 +415,11 @@ PCRS: list[tuple[str, list[Row], Finding]] = [
         ),
         ([CLEARED, known.CURED, known.boot(2, ek="f")], boots(1)),
         ([("", "fault", "tpm.swap", {"id": "s", "nodes": ["esxi-002"]}), known.boot(2)], boots(1)),
+        # The cure of another host's TPM excuses nothing here.
+        ([OTHERS_TPM, known.CURING, known.boot(2, ek="f")], unsealed(5)),
+        # A host that stays up shows no boot when its dead TPM shows no PCRs; one that was off does.
+        ([known.TPM_DEAD, STAYS_UP, known.boot(2, pcrs={})], NO_BOOT),
+        ([known.TPM_DEAD, known.HOST_OFF, known.boot(2, pcrs={})], unsealed(5)),
         ([("", "fault", "tpm.lockout", known.TPM_FAULT), known.boot(2, pcrs={})], unsealed(4)),
     )
 ]
@@ -478,6 +486,22 @@ RINGS = "and alarm.HostConnectionFailure"
 MIGRATED: Row = ("vm-01", "ok", "vm.migrate", {"n": 4})
 HA_BOTH = Finding(FAIL, "vm-01 is on a and on b", (5, 6))
 MORE: list[tuple[str, list[Row], Finding]] = [
+    (
+        "accepted_order_kept",
+        [
+            ASKED,
+            ("vm-01", "invoke", "guest.challenge", {"n": 2}),
+            ("vm-01", "ok", "guest.challenge", {"n": 1}),
+            ("vm-01", "ok", "vm.off_on", {**VM_ON, "left": "poweredOn"}),
+        ],
+        Finding(PASS, "1 pairs, each in its order"),
+    ),
+    (
+        # Of a VM that nobody marked no record of a mark can be shown.
+        "lock_told",
+        [("vc", "state", "marks", {"locked": ["y"]}), *[known.told([])]],
+        Finding(FAIL, "x was locked, and no event told of it", (2,)),
+    ),
     ("guests_read_back", challenges(5), Finding(FAIL, FIRST_FIVE, (1, 2, 3, 4, 5))),
     ("guests_read_back", challenges(6), Finding(FAIL, FIRST_FIVE, (1, 2, 3, 4, 5, 6))),
     (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.checks.result import CheckOutcome
-from chaos.core import hurts
+from chaos.engine import hurts
 from chaos.experiment.lint import BadExperiment
 from chaos.faults import make_fault
 from chaos.hypotheses.probes import PROBES

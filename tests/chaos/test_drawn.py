@@ -40,13 +40,13 @@ def test_each_drawn_fault_is_one_and_is_written_as_it_is(
     fault: type[Fault], directory: Directory
 ) -> None:
     for seed in range(60):
-        fields = fault.drawn(Draws(seed, "fault"), directory)
+        fields = fault.draw_fields(Draws(seed, "fault"), directory)
         assert (fields is None) == (fault.kind in NEVER or fault.at_point)
         if fields is None:
             return
-        assert fields == fault.drawn(Draws(seed, "fault"), directory)
+        assert fields == fault.draw_fields(Draws(seed, "fault"), directory)
         found = made(fault, fields, directory)
-        assert made(fault, found.written(), directory) == found
+        assert made(fault, found.file_fields(), directory) == found
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
@@ -56,13 +56,13 @@ def test_the_example_of_each_fault_is_written_as_it_is(fault: type[Fault]) -> No
     if fault.at_point:  # the node is that of the point
         entry["on"] = "kms"
     found = made(fault, entry, directory)
-    assert made(fault, found.written(), directory) == found
+    assert made(fault, found.file_fields(), directory) == found
     assert example_of(fault)
 
 
 def test_a_lab_without_what_a_fault_needs_has_none_drawn() -> None:
     empty = Directory(nodes=(), vms=())
-    drawn = {f.kind: f.drawn(Draws(1, "x"), empty) for f in FAULTS}
+    drawn = {f.kind: f.draw_fields(Draws(1, "x"), empty) for f in FAULTS}
     assert not any(drawn.values())
     for fault in FAULTS:
         if drawn[fault.kind] is not None and fault.kind != "broker.restart":

@@ -310,7 +310,7 @@ def test_a_key_that_no_server_has_is_rejected_by_who_says_that_he_knows(world: W
     assert there not in str(caught.value)
     for keys, more in (([there], {}), ([strange, there], {"unknown_keys": True})):
         fault = fault_of(world, "kms.reject", {"on": "kms", "keys": keys, **more})
-        assert fault_of(world, "kms.reject", fault.written()) == fault
+        assert fault_of(world, "kms.reject", fault.file_fields()) == fault
         world.run(world.keeper.inject(fault))
         [told] = world.run(world.lab.ask(KMS_NODE, QueryRejections())).items
         assert set(told.keys) == set(keys)

@@ -11,8 +11,7 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
-from chaos.keeper import FaultKeeper, HealReport
-from chaos.kept import FaultState
+from chaos.keeper import FaultKeeper, FaultState, HealReport
 from chaos.lab import Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
@@ -61,7 +60,7 @@ def test_a_heal_is_looked_for_in_real_seconds_too(
     async def look(self: object, lab: Lab, notes: object) -> str:
         return "" if lab.monotonic() > back else "not yet"
 
-    monkeypatch.setattr(type(fault), "healed", look)
+    monkeypatch.setattr(type(fault), "verify_heal", look)
     monkeypatch.setattr(world.lab, "in_lab_s", lambda real_s: real_s * pace)
     assert world.run(world.keeper.heal_all()).healed == healed
 
@@ -172,7 +171,7 @@ def test_what_has_no_undo_and_came_to_be_in_part_is_listed_at_the_first_look(
 
     fault = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
     monkeypatch.setattr(type(fault), "begin", refused)
-    monkeypatch.setattr(type(fault), "healed", seen)
+    monkeypatch.setattr(type(fault), "verify_heal", seen)
     with pytest.raises(ChaosError, match="KS-CHAOS-102") as caught:
         world.run(world.keeper.inject(fault))
     no = "InvalidState: no"
@@ -319,7 +318,7 @@ def test_a_heal_of_all_comes_back_to_what_waited_for_another(
     first = fault_of(world, "link.cut", CUT, "first")
     waits = fault_of(world, "link.cut", {"between": ["vcenter", HOST]}, "waits")
     gone = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
-    healed, cure = type(waits).healed, type(gone).cure
+    healed, cure = type(waits).verify_heal, type(gone).cure
     cured: list[bool] = []
 
     def first_is_there() -> bool:
@@ -337,7 +336,7 @@ def test_a_heal_of_all_comes_back_to_what_waited_for_another(
             raise ChaosError("KS-CHAOS-107", "it waits for the first")
         await cure(fault, lab, notes)
 
-    monkeypatch.setattr(type(waits), "healed", healed_after_the_first)
+    monkeypatch.setattr(type(waits), "verify_heal", healed_after_the_first)
     monkeypatch.setattr(type(gone), "cure", cured_after_the_first)
     for fault in (first, waits, gone):
         world.run(keeper.inject(fault))

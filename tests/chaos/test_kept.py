@@ -16,10 +16,10 @@ from chaos.keeper import (
     PAUSE_S,
     ActiveFault,
     FaultKeeper,
+    FaultState,
     HealReport,
     StillThere,
 )
-from chaos.kept import FaultState
 from protocol.errors import InvalidState
 from protocol.terms import NodeName
 from tests.chaos.worlds import World, limp

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.checks import judge
-from chaos.checks.power_as_commanded import power_as_commanded
+from chaos.checks.power_as_commanded import LATE_S, SLACK_S, power_as_commanded
 from chaos.checks.result import CheckOutcome
 from chaos.engine import run
 from chaos.experiment.lint import check_experiment
@@ -18,6 +18,7 @@ from tests.chaos.worlds import World
 
 Event = tuple[float, str, str, str, dict[str, Any]]
 HOST, ON, OFF = "esxi-001", "poweredOn", "poweredOff"
+BOTH = (HOST, "esxi-002")
 
 
 def seen(state: str = ON, boot: int = 1) -> list[Event]:
@@ -85,8 +86,10 @@ GOOD: dict[str, list[Event]] = {
 }
 
 
-def taken_over(*, ha: bool = True, gone: float = 30.0) -> list[Event]:
-    """Moved away, and back on its first host, in the same life of that, after the other's end."""
+def taken_over(*, ha: bool = True, gone: float | None = 30.0) -> list[Event]:
+    """Moved away, and back on its first host, in the same life of that, after the other's end; the
+    other is ``gone`` at that time, or is never seen to be."""
+    end = [] if gone is None else [(gone, "esxi-002", "state", "node", {"state": "off", "boot": 1})]
     available = {"ha": [HOST, "esxi-002"]} if ha else {}
     there, back = {"host": "esxi-002", "boot": 1}, {"host": HOST, "boot": 1}
     changes = [
@@ -98,18 +101,20 @@ def taken_over(*, ha: bool = True, gone: float = 30.0) -> list[Event]:
         (0.0, "", "state", "staging", available),
         *seen(),
         *command(10, "vm.move"),
-        (gone, "esxi-002", "state", "node", {"state": "off", "boot": 1}),
+        *end,
         (99.0, "", "state", "power", {"changes": changes}),
     ]
 
 
-def migrated(end: str = "ok", *changes: dict[str, Any]) -> list[Event]:
+def migrated(
+    end: str = "ok", *changes: dict[str, Any], ran: bool = True, ha: tuple[str, ...] = BOTH
+) -> list[Event]:
     """It went to esxi-002, which failed; HA restarted it where it had been before. ``changes`` of
-    its power before that."""
-    told = {"n": 1, "host": "esxi-002", "ran": True} if end == "ok" else {"n": 1}
+    its power before that; ``ran``: it was powered on when it went."""
+    told = {"n": 1, "host": "esxi-002", "ran": ran} if end == "ok" else {"n": 1}
     back = {"t": 50, "vm": "vm-01", "host": HOST, "boot": 1, "power": ON}
     return [
-        (0.0, "", "state", "staging", {"ha": [HOST, "esxi-002"]}),
+        (0.0, "", "state", "staging", {"ha": list(ha)}),
         *seen(),
         (0.0, "esxi-002", "state", "node", {"state": "running", "boot": 1}),
         (10.0, "vm-01", "invoke", "vm.migrate", {"n": 1}),
@@ -120,17 +125,58 @@ def migrated(end: str = "ok", *changes: dict[str, Any]) -> list[Event]:
 
 
 GOOD["migrated, and restarted by HA where it was"] = migrated()
+CYCLED_AT = 10.2
 CYCLED = [
-    {"t": 9.2 + on, "vm": "vm-01", "host": HOST, "boot": 1, "power": power}
+    {"t": CYCLED_AT - 1 + on, "vm": "vm-01", "host": HOST, "boot": 1, "power": power}
     for on, power in enumerate((OFF, ON))
 ]
 GOOD["migrated just after a cycle, and restarted by HA"] = [
     *command(9, n=2),
     *migrated("ok", *CYCLED),
 ]
+
+
+def found_there(at: float, *changes: dict[str, Any]) -> list[Event]:
+    """A look finds it on esxi-002, which nobody said; that fails, and HA restarts it on HOST."""
+    there = {"power": ON, "host": "esxi-002", "boot": 1}
+    back = {"t": 50, "vm": "vm-01", "host": HOST, "boot": 1, "power": ON}
+    return [
+        (0.0, "", "state", "staging", {"ha": list(BOTH)}),
+        *seen(),
+        *command(9),
+        (at, "vm-01", "state", "vm", there),
+        (30.0, "esxi-002", "state", "node", {"state": "off", "boot": 1}),
+        (99.0, "", "state", "power", {"changes": [*changes, back]}),
+    ]
+
+
+GOOD["found on another host, and restarted by HA"] = found_there(20.0)
+GOOD["found there as long after a change as a look takes"] = found_there(
+    CYCLED_AT + LATE_S, *CYCLED
+)
 GOOD["migrated perhaps, and restarted by HA where it was"] = migrated("info")
 GOOD["restarted by HA on a host that had it before"] = taken_over()
 BAD: dict[str, tuple[list[Event], str, int]] = {
+    "found there just after a change, which may be older": (
+        found_there(CYCLED_AT + LATE_S - 0.1, *CYCLED),
+        "vm-01 was powered on while it ran at 50 s on esxi-001 (boot 1)",
+        5,
+    ),
+    "moved while it was off, and powered on once more": (
+        migrated(ran=False),
+        "vm-01 was powered on while it ran at 50 s on esxi-001 (boot 1)",
+        9,
+    ),
+    "migrated perhaps, and powered on where there is no HA": (
+        migrated("info", ha=("esxi-002",)),
+        "vm-01 was powered on, and nobody asked at 50 s",
+        9,
+    ),
+    "restarted elsewhere though its host was never gone": (
+        taken_over(gone=None),
+        "vm-01 was powered on, and nobody asked at 50 s",
+        5,
+    ),
     "not migrated, and powered on once more": (
         migrated("fail"),
         "vm-01 was powered on while it ran at 50 s on esxi-001 (boot 1)",
@@ -193,6 +239,20 @@ def test_a_change_that_nobody_asked_for_fails_at_its_command(
     found = power_as_commanded(made)
     assert found.result is CheckOutcome.FAIL and found.text.startswith(text), found.text
     assert (min(found.records), found.records[-1]) == (first, made[-1].seq)
+
+
+@pytest.mark.parametrize(
+    ("at", "good"),
+    [
+        (10 - SLACK_S - 0.1, False),
+        (10 - SLACK_S, True),
+        (15 + SLACK_S, True),
+        (15 + SLACK_S + 0.1, False),
+    ],
+)
+def test_a_change_belongs_to_a_command_within_the_slack_of_its_log(at: float, good: bool) -> None:
+    found = power_as_commanded(records([*seen(), *command(10, "vm.off"), *logged((at, OFF))]))
+    assert (found.result is CheckOutcome.PASS) is good, found.text
 
 
 def test_without_logs_or_changes_nothing_is_known() -> None:

@@ -251,7 +251,7 @@ async def copies(bench: Bench) -> None:
     came = await answered(a, 40)
     doubles = b.bus.counters["duplicates"]
     assert 20 < came < 40 and 0 < doubles < came
-    assert {c.rule: c.struck for c in bench.world.rules.struck(A)} == {
+    assert {c.rule: c.struck for c in bench.world.rules.count_strikes(A)} == {
         "twice": 40,
         "half": 80 - came - doubles,
     }

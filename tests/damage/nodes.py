@@ -73,7 +73,7 @@ R = TypeVar("R", bound=Reply)
 class _Unplugged(Wire):
     """A machine whose network cable is out."""
 
-    violations = 0
+    violations = overruns = 0
 
     def __init__(self, *, first: bool) -> None:
         self._first = first

@@ -1,14 +1,15 @@
-"""Decisions are numbered without a gap, and whoever cites one finds it."""
+"""Decisions are numbered without a gap, listed in the index, and found by a citation."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from tests.tidy.tree import ROOT, sources
 
 _HEADING = re.compile(r"# (\d+)\. \S")
 _CITED = re.compile(r"\b[Dd]ecision (\d+)\b")
-_FILES = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+_FILES = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 
 
 def test_numbers_have_no_gap_and_are_those_of_the_headings() -> None:
@@ -24,3 +25,17 @@ def test_a_decision_that_is_cited_is_there() -> None:
     ]
     assert cited
     assert [one for one in cited if not 1 <= one[1] <= len(_FILES)] == []
+
+
+def test_the_index_lists_each_decision_with_its_title_and_status() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    assert [row for row in map(_row, _FILES) if row not in index] == []
+    assert index.count("\n| [") == len(_FILES)
+
+
+def _row(file: Path) -> str:
+    text = file.read_text()
+    number, _, title = text.splitlines()[0].removeprefix("# ").partition(". ")
+    successor = re.search(r"^Superseded by (\[\d+\]\(\S+\.md\))", text, re.MULTILINE)
+    status = f"superseded by {successor[1]}" if successor else "accepted"
+    return f"| [{number}]({file.name}) | {title} | {status} |"

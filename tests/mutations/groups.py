@@ -7,7 +7,11 @@ from typing import Final
 _GROUP: Final = "tests/services/kms/test_group.py"
 _BACK: Final = "tests/services/kms/test_put_back.py"
 
+_ORDER: Final = "tests/services/kms/test_linear.py::test_what_clients_saw_has_an_order"
+
 GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("reads_first_answer", _ORDER, "no order explains what clients saw"),
+    ("peer_stores_nothing", _ORDER, "no order explains what clients saw"),
     (
         "untold_in_memory",
         f"{_GROUP}::test_a_restart_forgets_nothing_that_is_to_be_told",

@@ -32,4 +32,4 @@ def on_the_wire(message: Message) -> int:
     name, cause = type(message).__name__, f"{_PEER}/{2**32}/{2**63}"
     body = encode_message(without_keys(message))
     envelope = Envelope(VERSION, 2**63, cause, _PEER, 2**32, 1.5, name, body)
-    return len(encode_envelope(_SEALING.closed(envelope, message, _PEER)))
+    return len(encode_envelope(_SEALING.seal_keys(envelope, message, _PEER)))

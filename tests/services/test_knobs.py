@@ -13,7 +13,7 @@ from protocol.terms import Role
 from services.esxi.knobs import EsxiKnobs
 from services.kms.knobs import KmsKnobs
 from services.knobs import KNOBS, faults, knobs_of, near, table
-from services.runtime.knobs import Knobs, described, knob, read
+from services.runtime.knobs import Knobs, describe_knobs, knob, read
 from services.vcenter.knobs import VcenterKnobs
 from tests.tidy.tree import package_sources
 
@@ -181,7 +181,7 @@ def test_a_field_that_says_nothing_of_itself_is_no_knob() -> None:
         silent: int = 1
 
     with pytest.raises(TypeError, match="silent"):
-        described(Bare)
+        describe_knobs(Bare)
 
 
 def test_a_struct_takes_no_knob_of_another() -> None:
@@ -189,13 +189,13 @@ def test_a_struct_takes_no_knob_of_another() -> None:
         own: Annotated[int, knob("Counts.", least=1, most=2)] = 1
 
     assert read(One, {"own": 2, "other": "x"}) == One(own=2)
-    assert described(One)["own"].values == "a whole number, 1 to 2"
-    assert msgspec.structs.asdict(described(One)["own"])["default"] == 1
+    assert describe_knobs(One)["own"].values == "a whole number, 1 to 2"
+    assert msgspec.structs.asdict(describe_knobs(One)["own"])["default"] == 1
 
 
 def unread(kind: type[Knobs], texts: list[str]) -> list[str]:
     """Knobs that no text reads as ``knobs.NAME``."""
-    return [name for name in described(kind) if not any(f"knobs.{name}" in t for t in texts)]
+    return [name for name in describe_knobs(kind) if not any(f"knobs.{name}" in t for t in texts)]
 
 
 @pytest.mark.parametrize("role", Role)

@@ -13,7 +13,7 @@ from protocol.messages.base import Event, Reply, Request, messages_of, registry
 from protocol.terms import Role
 from services.catalog import everything
 from services.runtime.agent import Agent
-from services.runtime.service import Service, unserved
+from services.runtime.service import Service, list_unserved_requests
 from tests.tidy.mentions import texts, unmentioned
 
 _ID = re.compile(r"\bKS-[A-Z]+-\d{3}\b")
@@ -29,12 +29,12 @@ def unlisted_ids(told: Iterable[str], known: Iterable[str]) -> list[str]:
 
 def test_every_request_to_a_service_has_one_handler() -> None:
     assert set(CATALOG) == set(Role)
-    assert unserved(SERVICES, MESSAGES) == []
+    assert list_unserved_requests(SERVICES, MESSAGES) == []
 
 
 def test_a_request_without_a_handler_is_found() -> None:
     others = {"kms": MESSAGES["vcenter"]}
-    assert "kms: EncryptVm" in unserved({"kms": SERVICES["kms"]}, others)
+    assert "kms: EncryptVm" in list_unserved_requests({"kms": SERVICES["kms"]}, others)
 
 
 def test_every_request_to_an_agent_has_one_handler() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("protocol", "services", "chaos", "lab")
 _TOOLS = {"__pycache__", "build", "dist", "node_modules"}
-_OWN_DOTS = {".ci", ".gitignore", ".github"}
+_OWN_DOTS = {".ci", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml"}
 
 
 @cache

@@ -101,7 +101,7 @@ class EventPlay(ABC):
         return False
 
     @classmethod
-    def wanted(cls, block: Block) -> tuple[Wanted, ...]:
+    def list_needed_vms(cls, block: Block) -> tuple[Wanted, ...]:
         """The VMs that it needs in this block."""
         return tuple(one for one in cls.vms if is_native(block) or not one.cold)
 

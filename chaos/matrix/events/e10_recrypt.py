@@ -54,25 +54,25 @@ class Recrypts(EventPlay):
 
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
-        used = await self._judged(self.vm("run"))
+        used = await self._recrypt_and_judge(self.vm("run"))
         if not (self.scene.native and self.fault.fault is Fault.F8):
             return used
         began = self.asked_at
-        cold = await self._judged(self.vm("cold"))
+        cold = await self._recrypt_and_judge(self.vm("cold"))
         self.asked_at = began
         refused = "refused" if cold.letter in (Letter.NO, Letter.LOCKED) else cold.letter
         self.parts |= {"kek_cached": used.letter, "kek_cold": refused}
         return of_both(used, cold)
 
-    async def _judged(self, vm: VmName) -> Judged:
+    async def _recrypt_and_judge(self, vm: VmName) -> Judged:
         host, bench = self.host(Actor.A), self.scene.bench
-        before = await bench.wrapped(self.event, vm)
+        before = await bench.read_wrapped(self.event, vm)
         asked = await self._recrypt(vm)
         if not asked.done:
             await self.scene.give(clock.TASK_S)
-        after = await bench.wrapped(self.event, vm)
+        after = await bench.read_wrapped(self.event, vm)
         seen = await self.looks.vm(vm, host)
-        cycled = await self._cycled(vm, before) if asked.done else None
+        cycled = await self._power_cycle(vm, before) if asked.done else None
         self._write(before, after)
         running = vm == self.vm("run")
         return of_recrypt(asked, before, after, seen, cycled, host=host, running=running)
@@ -92,7 +92,7 @@ class Recrypts(EventPlay):
         fault = self.fault.fault
         return fault is Fault.F7 or (fault is Fault.F8 and self.scene.keyed_by_use)
 
-    async def _cycled(self, vm: VmName, before: Wrapped) -> VmSeen:
+    async def _power_cycle(self, vm: VmName, before: Wrapped) -> VmSeen:
         """Off and on again on a host that has lost the old keys: they are not needed any more."""
         host, vcenter = self.host(Actor.A), self.scene.vcenter
         await self.looks.ask(host, RemoveKeys(keys=before.keys))

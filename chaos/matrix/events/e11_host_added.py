@@ -64,7 +64,7 @@ class HostAdded(EventPlay):
         return self.vm("run"), self._new
 
     def course(self) -> Course:
-        keys = self._wanted()
+        keys = self._list_wanted_keys()
         return msgspec.structs.replace(super().course(), keys=keys, known=False)
 
     async def play(self, begins_at: float) -> Judged:
@@ -125,7 +125,7 @@ class HostAdded(EventPlay):
             wrong = await self.scene.guests.plant(vm, source) if started.done else started.text
             if wrong:
                 return f"it does not start: {wrong}"
-        return await Moving(self.looks).told(vm, source, self._new)
+        return await Moving(self.looks).move_and_describe(vm, source, self._new)
 
     async def _boot_new(self) -> None:
         """It was installed, and then off; a fault of hosts is met by the boot after that."""
@@ -155,7 +155,7 @@ class HostAdded(EventPlay):
 
     async def _look(self) -> Added:
         """The new host: in the inventory, its mode, its host key, keys of the cluster's VMs."""
-        lab, wanted = self.scene.lab, self._wanted()
+        lab, wanted = self.scene.lab, self._list_wanted_keys()
         info = await self.looks.host_in_vcenter(self._new)
         events = await self.looks.events(host=self._new)
         try:
@@ -187,7 +187,7 @@ class HostAdded(EventPlay):
         self.trail.write("probe", self._new, "added", **plain(seen))
         return seen
 
-    def _wanted(self) -> tuple[CryptoKeyId, ...]:
+    def _list_wanted_keys(self) -> tuple[CryptoKeyId, ...]:
         """What it is to have: the keys of its cluster's VMs, or the KDK of P of before the fault,
         which these are derived from."""
         if self.scene.native:

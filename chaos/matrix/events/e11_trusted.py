@@ -20,7 +20,7 @@ from chaos.matrix.letters import of_addition, unclear
 from chaos.matrix.moving import OK, REFUSED, Moving
 from chaos.matrix.scene import P, cluster_of
 from chaos.matrix.terms import Actor
-from chaos.matrix.unwrapped import MAKE, UNWRAP, answered, got
+from chaos.matrix.unwrapped import MAKE, UNWRAP, find_answers, got
 from chaos.oracle.terms import Fault, Letter
 from protocol.events import EventTypeId
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary
@@ -70,7 +70,7 @@ class TrustedHostAdded(HostAdded):
         self.ended_at = lab.monotonic()
         await lab.sleep(clock.SETTLED_S)
         later = await self._look()
-        self.parts |= await self._shown(later) | {"move_to_new_host": moved}
+        self.parts |= await self._collect_observations(later) | {"move_to_new_host": moved}
         self._before = dict(self.parts)
         judged = of_addition(asked, seen, later)
         if judged.letter == Letter.PARTLY and moved not in (REFUSED, OK):
@@ -83,7 +83,7 @@ class TrustedHostAdded(HostAdded):
         status = await trust.attest(self.scene, self._new)
         self.trail.write("note", self._new, "remediated", attestation=status.value)
 
-    def _wanted(self) -> tuple[CryptoKeyId, ...]:
+    def _list_wanted_keys(self) -> tuple[CryptoKeyId, ...]:
         """Nobody brings it keys (KPS-02)."""
         return ()
 
@@ -96,7 +96,7 @@ class TrustedHostAdded(HostAdded):
         self.parts["vm_keys"] = sum(1 for key in there if key.present or key.stored)
         return (), frozenset()
 
-    async def _shown(self, seen: Added) -> dict[str, bool | int | str]:
+    async def _collect_observations(self, seen: Added) -> dict[str, bool | int | str]:
         """What the table calls these things; the attestation by vCenter and by the host alike."""
         if not seen.listed:
             return {"host_in_inventory": False}
@@ -104,8 +104,8 @@ class TrustedHostAdded(HostAdded):
         told = [text for event, text in _TOLD if event in events]
         said = list(self.scene.heard.of(self._new, self.scene.t0, self.ended_at))
         given = got(said, self._new, self.ended_at)
-        asked = [two for name in (UNWRAP, MAKE) for two in answered(said, self._new, name)]
-        applied = await trust.applied(self.scene, self._new)
+        asked = [two for name in (UNWRAP, MAKE) for two in find_answers(said, self._new, name)]
+        applied = await trust.fetch_applied(self.scene, self._new)
         listed = () if applied.configuration is None else applied.configuration.providers
         return {
             "host_in_inventory": True,
@@ -118,8 +118,8 @@ class TrustedHostAdded(HostAdded):
         }
 
     async def _attestation(self) -> str:
-        own = trust.status_of((await trust.applied(self.scene, self._new)).reports)
-        found = await trust.shown(self.scene, self._new)
+        own = trust.status_of((await trust.fetch_applied(self.scene, self._new)).reports)
+        found = await trust.find_trusted_host(self.scene, self._new)
         there = Status.UNKNOWN if found is None else trust.status_of(found.reports)
         if own is not there:
             return f"{own.value}, and vCenter shows {there.value}"
@@ -135,7 +135,9 @@ class TrustedHostAdded(HostAdded):
         await trust.import_image(self.scene, self._new)
         if wrong := await self._comes_to_be_trusted():
             return wrong
-        back = await Moving(self.looks).judged(self.vm("run"), self._new, self.host(Actor.A))
+        back = await Moving(self.looks).move_and_judge(
+            self.vm("run"), self._new, self.host(Actor.A)
+        )
         if back.letter != Letter.OK:
             return f"{self.vm('run')} does not move back: {back.why}"
         self._before["after_image_import"] = "attested, safe, move ok"
@@ -145,7 +147,7 @@ class TrustedHostAdded(HostAdded):
         """Whatever it lacks is done, and it is as a host that was there all the time."""
         fault = self.fault.fault
         if fault in _UNKNOWN:
-            wrong = await self._enrolled()
+            wrong = await self._enroll_host()
         elif fault is Fault.F5B:  # what it lacked was done before it got its own build back
             wrong = await self._comes_to_be_safe()
         else:
@@ -160,7 +162,7 @@ class TrustedHostAdded(HostAdded):
         self.parts = dict(self._before)
         return wrong
 
-    async def _enrolled(self) -> str:
+    async def _enroll_host(self) -> str:
         """Nothing but all three makes it trusted: its endorsement key, its image (that of the
         others, which is there) and a configuration."""
         await trust.register(self.scene, self._new)

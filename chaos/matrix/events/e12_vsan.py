@@ -59,7 +59,7 @@ class Mounts(EventPlay):
         return VmName(""), self.host(Actor.B)
 
     def course(self) -> Course:
-        there = vsan.marked(self.scene)
+        there = vsan.require_mark(self.scene)
         keys = (there.kek, there.host_key)
         return msgspec.structs.replace(super().course(), keys=keys, mounts=True)
 
@@ -81,10 +81,10 @@ class Mounts(EventPlay):
 
     async def _look(self, began: float) -> GroupsSeen:
         """Once more where a host is not up: vCenter misses three heartbeats, each in real time."""
-        found = await vsan.seen(self.looks, self.host(Actor.B), since=began)
+        found = await vsan.look_at_groups(self.looks, self.host(Actor.B), since=began)
         if not found.host.answers and self.scene.patience:
             await self.scene.lab.sleep(2 * self.scene.patience)
-            found = await vsan.seen(self.looks, self.host(Actor.B), since=began)
+            found = await vsan.look_at_groups(self.looks, self.host(Actor.B), since=began)
         return found
 
     async def _after_deletion(self) -> None:
@@ -118,7 +118,7 @@ class Mounts(EventPlay):
         refused = self.judged is not None and self.judged.letter == Letter.NO
         asked = ""
         while True:
-            seen = await vsan.seen(self.looks, host, since=self.scene.lab.monotonic())
+            seen = await vsan.look_at_groups(self.looks, host, since=self.scene.lab.monotonic())
             if not (wrong := _not_well(seen)) or self.scene.lab.monotonic() > until:
                 break
             if refused and seen.host.answers:

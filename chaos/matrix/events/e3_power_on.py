@@ -36,10 +36,10 @@ class PowersOn(LockingPlay):
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
         began = self.scene.lab.monotonic()
-        judged = await self._started(*self.subject)
+        judged = await self._start_and_judge(*self.subject)
         if not self.has_other_kdk:
             return judged
-        cold = await self._started(self.vm("cold"), self.host(Actor.A))
+        cold = await self._start_and_judge(self.vm("cold"), self.host(Actor.A))
         if judged.letter == Letter.OK:
             judged = await self._again()
         self.asked_at = began
@@ -50,9 +50,9 @@ class PowersOn(LockingPlay):
         vm, host = self.subject
         await self.scene.until(clock.EVICTED_S)
         await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
-        return await self._started(vm, host)
+        return await self._start_and_judge(vm, host)
 
-    async def _started(self, vm: VmName, host: NodeName) -> Judged:
+    async def _start_and_judge(self, vm: VmName, host: NodeName) -> Judged:
         asked = await self.power_on(vm, host)
         seen = await self.in_window(asked, vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)

@@ -8,7 +8,7 @@ from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
 from chaos.matrix.evidence import Judged
 from chaos.matrix.letters import of_power_on, unclear
-from chaos.matrix.strangers import given_to_strangers
+from chaos.matrix.strangers import verify_strangers_refused
 from chaos.matrix.terms import Actor, Kind
 from chaos.oracle.terms import Event, Fault
 from protocol.terms import NodeName, VmName
@@ -38,7 +38,7 @@ class PowersOnAfterReboot(LockingPlay):
         asked = await self.power_on(vm, host)
         seen = await self.in_window(asked, vm, host)
         for key in self.keys("off") if self.scene.trusted else ():
-            if given := await given_to_strangers(self.scene, key):
+            if given := await verify_strangers_refused(self.scene, key):
                 return unclear(given)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
         keys, shown = self.keys("off"), self.scene.locked_as

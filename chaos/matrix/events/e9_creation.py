@@ -64,8 +64,8 @@ class Creates(EventPlay):
         await self.scene.until(begins_at)
         before = await self._keys_of_p()
         asked = await self._create()
-        judged = await self._judged(asked, before)
-        added = await self._vtpm.judged(
+        judged = await self._judge_creation(asked, before)
+        added = await self._vtpm.add_and_judge(
             self.host(Actor.A), await self._keys_of_p(), self._keys_of_p
         )
         judged = of_parts_of_one(judged, added)
@@ -77,14 +77,14 @@ class Creates(EventPlay):
         self.parts["on_host"] = ROUND_TRIP if works.right else works.detail
         return of_creation_at_host(judged, works)
 
-    async def _judged(self, asked: Answered, before: int | None) -> Judged:
+    async def _judge_creation(self, asked: Answered, before: int | None) -> Judged:
         vm, host = self.subject
         if asked.done:
             started = await self._start()
             return of_creation(started, await self.looks.vm(vm, host), Left(), host=host)
         await self.scene.give(clock.TASK_S)
         seen = await self.looks.vm(vm, host)
-        return of_creation(asked, seen, await self._left(before), host=host)
+        return of_creation(asked, seen, await self._find_leftovers(before), host=host)
 
     async def _scratch(self) -> Works:
         """The local administrator has the host encrypt an object under P, and read it back. It must
@@ -148,7 +148,7 @@ class Creates(EventPlay):
                 continue
         return None
 
-    async def _left(self, before: int | None) -> Left:
+    async def _find_leftovers(self, before: int | None) -> Left:
         """What a refused task has left: files on the datastore, and keys at P."""
         vm, host = self.subject
         found = await self.looks.ask(host, HostRegisterVm(vm=vm))

@@ -23,7 +23,9 @@ class VtpmAdded:
         self._looks, self._scene, self._vm, self._provider = looks, looks.scene, vm, provider
         self._tries = 0
 
-    async def judged(self, host: NodeName, before: int | None, keys_of_p: CountKeys) -> Judged:
+    async def add_and_judge(
+        self, host: NodeName, before: int | None, keys_of_p: CountKeys
+    ) -> Judged:
         """The task; when it was done, the guest must work with its new TPM; when it was refused,
         the VM is as before. ``before``: how many keys P had (None: nobody can be asked)."""
         asked = await self._add()

@@ -26,10 +26,10 @@ class Moves(EventPlay, ABC):
         return self.vm("run"), self.host(self.target)
 
     async def move(self, vm: VmName, *, patient: bool = False) -> Judged:
-        """See ``Moving.judged``."""
+        """See ``Moving.move_and_judge``."""
         moving = Moving(self.looks)
         source, target = self.host(Actor.A), self.host(self.target)
-        judged = await moving.judged(vm, source, target, patient=patient)
+        judged = await moving.move_and_judge(vm, source, target, patient=patient)
         self.asked_at, self.ended_at = moving.asked_at, moving.ended_at
         return judged
 

@@ -62,18 +62,18 @@ class Restarts(LockingPlay, ABC):
         vm = of or self.subject[0]
         self.asked_at = self._lost_at
         until = self._lost_at + clock.HA_ALL_S + self.scene.patience
-        asked, ended = self._tried(vm)
+        asked, ended = self._list_tries(vm)
         while not (asked and asked[-1].done) and len(asked) < clock.HA_TRIES:
             if self.scene.lab.monotonic() > until:
                 break
             await self.scene.lab.sleep(clock.HA_LOOK_S)
-            asked, ended = self._tried(vm)
+            asked, ended = self._list_tries(vm)
         self.ended_at = ended
         told = ["done" if one.done else one.error for one in asked]
         self.trail.write("note", self.host(self.target), "ha", vm=str(vm), tries=told)
         return await self._letter(vm, asked)
 
-    def _tried(self, vm: VmName) -> tuple[list[Answered], float]:
+    def _list_tries(self, vm: VmName) -> tuple[list[Answered], float]:
         """How each try on the target went, in order, as its log has it; and when the last ended."""
         target = self.host(self.target)
         lines = [
@@ -87,7 +87,7 @@ class Restarts(LockingPlay, ABC):
         ]
         lines.sort(key=lambda line: line.at)
         ended = lines[-1].at if lines else self.scene.lab.monotonic()
-        return [_answered(line) for line in lines], ended
+        return [_parse_answer(line) for line in lines], ended
 
     async def tries_by_hand(self) -> Judged:
         """As often as HA tries, from now on; then the letter."""
@@ -107,7 +107,7 @@ class Restarts(LockingPlay, ABC):
         target = self.host(self.target)
         seen = await self.looks.vm(vm, target)
         if asked and asked[-1].done:
-            seen = await self._settled(seen, vm)
+            seen = await self._look_again(seen, vm)
         return of_restart(
             asked,
             seen,
@@ -117,7 +117,7 @@ class Restarts(LockingPlay, ABC):
             window=self.window + self.scene.patience,
         )
 
-    async def _settled(self, seen: VmSeen, vm: VmName) -> VmSeen:
+    async def _look_again(self, seen: VmSeen, vm: VmName) -> VmSeen:
         """vCenter hears of it by itself; it is looked at again when it has had time to."""
         if not seen.vcenter_up:
             return seen
@@ -206,7 +206,7 @@ def _starts(line: NodeRecord) -> bool:
     return said.get("command") == "powerOn" or said.get("power") == PowerState.ON.value
 
 
-def _answered(line: NodeRecord) -> Answered:
+def _parse_answer(line: NodeRecord) -> Answered:
     if line.kind == POWERED:
         return Answered(outcome=Outcome.DONE)
     said = line.fields

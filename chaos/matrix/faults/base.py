@@ -45,9 +45,9 @@ class Held:
         if not self.fault.reversible:
             await self.fault.cure(self._lab, self._notes)
 
-    async def healed(self) -> str:
+    async def verify_heal(self) -> str:
         """Empty when it is seen gone."""
-        return await self.fault.healed(self._lab, self._notes)
+        return await self.fault.verify_heal(self._lab, self._notes)
 
 
 class StagedFault(ABC):
@@ -89,7 +89,7 @@ class StagedFault(ABC):
         """Take everything back, with the administrator's steps."""
         return
 
-    async def healed(self) -> str:
+    async def verify_heal(self) -> str:
         """Empty when nothing of it is seen any more."""
         return ""
 
@@ -114,12 +114,12 @@ class StagedFault(ABC):
         status = await lab.power_on(host)
         took = lab.monotonic() - began
         self.booted.append(host)
-        self.write("host", host, "up", took=took, **plain(_shown(status)))
+        self.write("host", host, "up", took=took, **plain(_status_fields(status)))
         if status.state not in (NodeRunState.RUNNING, NodeRunState.HALTED):
             raise Void(f"{host} is {status.state.value} after its power-on")
         if took > clock.BOOT_LIMIT_S + self.scene.patience + self.scene.in_turn:
             raise Void(f"the boot of {host} took {took:.0f} s")
-        if wrong := await self.seen_on(host):
+        if wrong := await self.verify_on_host(host):
             raise Void(f"{self.fault} does not bite on {host}: {wrong}")
         return began
 
@@ -137,7 +137,7 @@ class StagedFault(ABC):
         """While the host is off: what its next boot finds changed."""
         return
 
-    async def seen_on(self, host: NodeName) -> str:
+    async def verify_on_host(self, host: NodeName) -> str:
         """After the boot: empty when what was changed is seen."""
         return ""
 
@@ -162,15 +162,15 @@ class ReturningVcenter(StagedFault, ABC):
 
 
 async def until_healed(fault: StagedFault) -> str:
-    """The last thing that ``healed`` has seen, when it is asked again for a while."""
-    seen = await fault.healed()
+    """The last thing that ``verify_heal`` has seen, when it is asked again for a while."""
+    seen = await fault.verify_heal()
     for _ in range(HEAL_TRIES):
         if not seen:
             break
         await fault.scene.lab.sleep(HEAL_PAUSE_S)
-        seen = await fault.healed()
+        seen = await fault.verify_heal()
     return seen
 
 
-def _shown(status: object) -> dict[str, object]:
+def _status_fields(status: object) -> dict[str, object]:
     return {name: getattr(status, name) for name in ("state", "boot", "screen")}

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from chaos.faults.base import Fault as LabFault
 from chaos.faults.base import status_of
 from chaos.faults.host_boot_measure import HostBootMeasure
-from chaos.faults.host_exec_option import EXEC_OPTION, HostExecOption, configured
+from chaos.faults.host_exec_option import EXEC_OPTION, HostExecOption, fetch_exec_option
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.power import restart
 from chaos.faults.tpm_clear import TpmClear
@@ -50,12 +50,12 @@ class FaultOfHosts(StagedFault):
         await self.held[host].begin()
         self.write("fault", host, self.held[host].fault.kind)
 
-    async def seen_on(self, host: NodeName) -> str:
+    async def verify_on_host(self, host: NodeName) -> str:
         return await self.held[host].bites()
 
-    async def healed(self) -> str:
+    async def verify_heal(self) -> str:
         for held in self.held.values():
-            if wrong := await held.healed():
+            if wrong := await held.verify_heal():
                 return wrong
         return ""
 
@@ -111,7 +111,7 @@ class PolicyViolated(OtherBoot):
             await self.held[host].begin()
 
     async def _enforced(self, host: NodeName) -> bool:
-        return await configured(self.scene.lab, host) == "TRUE"
+        return await fetch_exec_option(self.scene.lab, host) == "TRUE"
 
     async def _enforce(self, host: NodeName) -> None:
         lab = self.scene.lab

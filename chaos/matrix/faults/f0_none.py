@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.matrix.canaries import unanswered
+from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.faults.base import StagedFault
 from chaos.oracle.terms import Fault
 
@@ -16,4 +16,4 @@ class NothingWrong(StagedFault):
 
     async def bites(self) -> str:
         """Everybody answers."""
-        return await unanswered(self.scene)
+        return await find_unreachable(self.scene)

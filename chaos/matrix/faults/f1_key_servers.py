@@ -85,5 +85,5 @@ class KeyServersAway(StagedFault):
             "heal", self.scene.vcenter, "on" if self._off else "open", servers=list(SERVERS_OF_P)
         )
 
-    async def healed(self) -> str:
-        return await self._cut.healed()
+    async def verify_heal(self) -> str:
+        return await self._cut.verify_heal()

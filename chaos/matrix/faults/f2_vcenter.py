@@ -67,6 +67,6 @@ class VcenterAway(ReturningVcenter):
             await self._servers.heal()
         self.write("heal", self.scene.vcenter, "up")
 
-    async def healed(self) -> str:
-        both = await self._down.healed() or await self._servers.healed()
-        return both or await self._shut.healed()
+    async def verify_heal(self) -> str:
+        both = await self._down.verify_heal() or await self._servers.verify_heal()
+        return both or await self._shut.verify_heal()

@@ -40,5 +40,5 @@ class TrustAuthorityAway(StagedFault):
         await self._down.heal()
         self.write("heal", self.scene.vcenter, "up", services=list(self._services))
 
-    async def healed(self) -> str:
-        return await self._down.healed()
+    async def verify_heal(self) -> str:
+        return await self._down.verify_heal()

@@ -62,6 +62,6 @@ class OutsideAway(ReturningVcenter):
             await self.scene.lab.power_on(node)
             self.write("heal", node, "up")
 
-    async def healed(self) -> str:
-        shut = "" if self._shut is None else await self._shut.healed()
-        return shut or await self._down.healed()
+    async def verify_heal(self) -> str:
+        shut = "" if self._shut is None else await self._shut.verify_heal()
+        return shut or await self._down.verify_heal()

@@ -10,7 +10,7 @@ from chaos.matrix import clock
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, P, Q, Scene
 from chaos.matrix.terms import Knobs
-from chaos.matrix.vsan import unmounted
+from chaos.matrix.vsan import find_unmounted_hosts
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_providers, all_vms
 from chaos.oracle.terms import Fault
@@ -64,7 +64,7 @@ class ProviderDeleted(StagedFault):
 
     async def _under_another_name(self) -> None:
         lab, vcenter = self.scene.lab, self.scene.vcenter
-        locked = await self._locked()
+        locked = await self._fetch_locked()
         if self.scene.native:
             await self._same_kdk()
         elif self.scene.trusted:
@@ -75,7 +75,7 @@ class ProviderDeleted(StagedFault):
         else:
             await register(lab, vcenter, OTHER, SERVERS_OF_P)
         await self.scene.give(clock.SETTLED_S)  # also by vCenter's next pass
-        unlocked = locked - await self._locked()
+        unlocked = locked - await self._fetch_locked()
         await lab.ask(vcenter, UnregisterKmsCluster(provider=OTHER))
         self.write("heal", vcenter, "added under another name", unlocked=sorted(unlocked))
         if unlocked:
@@ -93,14 +93,14 @@ class ProviderDeleted(StagedFault):
         await lab.ask(vcenter, message)
         await take_backup(lab, vcenter, OTHER)
 
-    async def _locked(self) -> set[str]:
+    async def _fetch_locked(self) -> set[str]:
         """VMs that are locked, and hosts whose encrypted disk groups are not mounted."""
         listed = await all_vms(self.scene.lab, self.scene.vcenter)
         vms = {str(vm.vm) for vm in listed if vm.lock_event is not None}
-        return vms | {str(host) for host in await unmounted(self.scene)}
+        return vms | {str(host) for host in await find_unmounted_hosts(self.scene)}
 
-    async def healed(self) -> str:
-        return await self._deleted.healed()
+    async def verify_heal(self) -> str:
+        return await self._deleted.verify_heal()
 
 
 class DeletionRefused(StagedFault):
@@ -128,9 +128,9 @@ class DeletionRefused(StagedFault):
 
     async def bites(self) -> str:
         """It was asked for, and refused; P is listed, and is the default still."""
-        return "the deletion was done" if not self.answer else await self.healed()
+        return "the deletion was done" if not self.answer else await self.verify_heal()
 
-    async def healed(self) -> str:
+    async def verify_heal(self) -> str:
         listed = await all_providers(self.scene.lab, self.scene.vcenter)
         is_default = any(one.provider == P and one.default for one in listed)
         return "" if is_default else f"{P} is not the default provider"

@@ -67,5 +67,5 @@ class KeyDestroyed(StagedFault):
         await self._destroyed.heal()
         self.write("heal", SERVERS_OF_P[0], "restored")
 
-    async def healed(self) -> str:
-        return await self._destroyed.healed()
+    async def verify_heal(self) -> str:
+        return await self._destroyed.verify_heal()

@@ -48,5 +48,5 @@ class PrimaryKeyDestroyed(StagedFault):
             await self._held.heal()
             self.write("heal", SERVERS_OF_P[0], "restored")
 
-    async def healed(self) -> str:
-        return "" if self._held is None else await self._held.healed()
+    async def verify_heal(self) -> str:
+        return "" if self._held is None else await self._held.verify_heal()

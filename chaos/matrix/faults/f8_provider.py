@@ -36,13 +36,13 @@ class ProviderMadeAnew(StagedFault):
     async def bites(self) -> str:
         """What vCenter exports under the name has another id and another KDK; no default is left,
         and it is backed up."""
-        before, now = self.scene.kdks[P], await self._exported()
+        before, now = self.scene.kdks[P], await self._export_provider()
         if now.key_id == before.key_id or now.kdk == before.kdk:
             return f"{P} has the key derivation key of before"
         listed = await all_providers(self.scene.lab, self.scene.vcenter)
         return "there is a default provider" if any(one.default for one in listed) else ""
 
-    async def _exported(self) -> ProviderBackup:
+    async def _export_provider(self) -> ProviderBackup:
         file = await take_backup(self.scene.lab, self.scene.vcenter, P)
         return read_backup(file.reveal(), "")
 
@@ -59,8 +59,8 @@ class ProviderMadeAnew(StagedFault):
                 await lab.ask(vcenter, ConfigureCryptoKey(host=host.host))
         self.write("heal", vcenter, "right backup imported", provider=P)
 
-    async def healed(self) -> str:
-        found = await self._exported()
+    async def verify_heal(self) -> str:
+        found = await self._export_provider()
         if (found.key_id, found.kdk) != (self.scene.kdks[P].key_id, self.scene.kdks[P].kdk):
             return f"{P} is not as it was"
         listed = await all_providers(self.scene.lab, self.scene.vcenter)

@@ -39,6 +39,6 @@ class PushesCut(LinkCut, frozen=True, kw_only=True):
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """The rule is in force at its sender, which is up."""
-        in_force = await self.struck(lab, self.links())
+        in_force = await self.count_struck(lab, self.links())
         missing = [dst for src, dst in self.links() if (src, dst) not in in_force]
         return f"what goes to {missing[0]} is not cut" if missing else ""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.runtime.nv_counter import counted
+from services.runtime.nv_counter import read_counter
 from services.runtime.ports import Tpm
 
 INDEX: Final = 0x01800100
@@ -27,7 +27,7 @@ INDEX: Final = 0x01800100
 
 async def raise_to(tpm: Tpm, count: int) -> None:
     """Raise the counter by one, unless it says so already. ``TpmError``."""
-    if await counted(tpm, INDEX) != count:
+    if await read_counter(tpm, INDEX) != count:
         await tpm.counter(INDEX, bump=True)
 
 

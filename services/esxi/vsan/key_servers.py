@@ -19,7 +19,7 @@ from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
 from services.keyservers.address import Kmip, address_of
 from services.keyservers.client import KeyServers
-from services.runtime.own_certificate import EARLIER_S, OwnCertificate, made
+from services.runtime.own_certificate import EARLIER_S, OwnCertificate, create_own_certificate
 from services.runtime.streams import TlsIdentity
 
 
@@ -33,7 +33,9 @@ async def certificate(host: Host, *, renew: bool = False) -> OwnCertificate:
     own = host.archive.now.kmip
     if own is None or renew:
         days = host.node.knobs.kmip_certificate_days
-        own = made(host.rng, host.clock, host.node.name, days, earlier_s=EARLIER_S)
+        own = create_own_certificate(
+            host.rng, host.clock, host.node.name, days, earlier_s=EARLIER_S
+        )
         host.archive.change(kmip=own)
         host.node.record("vsan.certificate", renewed=renew)
     await host.archive.save(Section.KMIP)

@@ -44,13 +44,13 @@ class ForkServer:
     def start(self) -> None:
         """Start it and wait until it can fork. ``ForkFailed`` says why it cannot."""
         with self._lock:
-            self._started()
+            self._ensure_started()
 
     def _connect(self) -> Line:
         """A server that begins to load."""
         return Connection(self._preload, env=self._env)
 
-    def _started(self) -> Line:
+    def _ensure_started(self) -> Line:
         if self._connection is not None and self._connection.ended:
             self._connection.close()
             self._connection = None
@@ -77,7 +77,7 @@ class ForkServer:
         ``ForkFailed`` when there is no server or the system refuses.
         """
         with self._lock:
-            connection = self._started()
+            connection = self._ensure_started()
             self._number += 1
             number = self._number
             sock = _send(connection, Fork(number, name, target, argument), kind)

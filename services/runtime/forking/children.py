@@ -53,7 +53,7 @@ class ChildProcess:
             with suppress(ProcessLookupError):  # its end is told in a moment
                 os.kill(self.pid, number)
 
-    def ended(self, code: int) -> None:
+    def record_exit(self, code: int) -> None:
         """It is no more; ``code`` is its exit code, negative for a signal."""
         self.code = code
         self.gone.set()
@@ -128,12 +128,12 @@ class Children:
             word = self._connection.hear()
         except ForkFailed as error:
             asyncio.get_running_loop().remove_reader(self._connection.socket.fileno())
-            self._lost(error)
+            self._handle_lost_server(error)
             return
         if word is not None:
-            self._heard(self._connection, word)
+            self._handle_word(self._connection, word)
 
-    def _heard(self, server: Line, word: Word) -> None:
+    def _handle_word(self, server: Line, word: Word) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
@@ -151,13 +151,13 @@ class Children:
                 if not asked.answer.done():
                     asked.answer.set_exception(ForkFailed(why))
             case Ended(pid, code):
-                self._ended(pid, code)
+                self._record_exit(pid, code)
             case Failed():
                 raise AssertionError("a connection raises this")
             case _:
                 assert_never(word)
 
-    def _lost(self, error: ForkFailed) -> None:
+    def _handle_lost_server(self, error: ForkFailed) -> None:
         """The server is no more, and the kernel has taken its children along."""
         self._gone = True
         self._refuse(error)
@@ -166,7 +166,7 @@ class Children:
         else:
             self.on_lost()
         for pid in list(self._children):
-            self._ended(pid, _KILLED)
+            self._record_exit(pid, _KILLED)
 
     def _refuse(self, error: ForkFailed) -> None:
         """Nobody who asked will have a child."""
@@ -175,10 +175,10 @@ class Children:
                 asked.answer.set_exception(error)
         self._asked.clear()
 
-    def _ended(self, pid: int, code: int) -> None:
+    def _record_exit(self, pid: int, code: int) -> None:
         child = self._children.pop(pid, None)
         if child is not None:
-            child.ended(code)
+            child.record_exit(code)
             self.on_end(child)
 
     async def fork(self, name: str, target: str, argument: bytes) -> ChildProcess:
@@ -249,5 +249,5 @@ class Children:
         self._writable.set()
         self._refuse(ForkFailed("the fork server was closed"))
         for child in list(self._children.values()):
-            child.ended(_KILLED)
+            child.record_exit(_KILLED)
         self._children.clear()

@@ -33,7 +33,7 @@ from services.runtime.forking.packets import (
     orders,
     receive_parcel,
 )
-from services.runtime.forking.torn import descriptors, torn
+from services.runtime.forking.torn import descriptors, list_fork_hazards
 from services.runtime.forking.withheld import withhold_memory
 
 # Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
@@ -73,7 +73,7 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
     before = descriptors()
     try:
         load()
-        found = torn(before)
+        found = list_fork_hazards(before)
         if found:
             raise RuntimeError(f"no safe fork after loading: {'; '.join(found)}")
     except BaseException:

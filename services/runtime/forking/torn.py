@@ -20,10 +20,10 @@ def descriptors() -> frozenset[int]:
     return frozenset(number for number in numbers if _target(number))
 
 
-def torn(before: frozenset[int]) -> list[str]:
+def list_fork_hazards(before: frozenset[int]) -> list[str]:
     """What is open that a fork would tear, each in words; ``before`` were open when this process
     began to load, and are left out."""
-    return [*_threads(), *_files(before), *_shared_memory(), *_children()]
+    return [*_threads(), *_files(before), *_list_shared_mappings(), *_children()]
 
 
 def threads() -> int:
@@ -52,7 +52,7 @@ def _files(before: frozenset[int]) -> list[str]:
     return [f"descriptor {number} is open: {_target(number)}" for number in fresh]
 
 
-def _shared_memory() -> list[str]:
+def _list_shared_mappings() -> list[str]:
     found = []
     for line in (_PROCESS / "maps").read_text().splitlines():
         _, rights, _, _, _, *path = line.split(maxsplit=5)

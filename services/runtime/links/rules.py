@@ -71,13 +71,13 @@ class Cut(Rule):
         self._requests = frozenset(spec.requests)
 
     def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
-        return LOST if not self._requests or _named(passage) in self._requests else (copy,)
+        return LOST if not self._requests or _request_name(passage) in self._requests else (copy,)
 
     def ingress(self) -> bool:
         return bool(self._requests)
 
 
-def _named(passage: Passage) -> str:
+def _request_name(passage: Passage) -> str:
     """The name of a request; of a reply something that no request is called."""
     return passage.subject.rpartition(".")[2]
 

@@ -43,13 +43,13 @@ class RuleTable:
         chains: dict[Link, tuple[Rule, ...]] = {}
         for spec in desired.rules:
             link = Link(spec.src, spec.dst)
-            chains[link] = (*chains.get(link, ()), self._kept(link, spec))
+            chains[link] = (*chains.get(link, ()), self._reuse_or_build_rule(link, spec))
         self._chains = chains
         self._refusing = frozenset(desired.refusing)
         self.epoch = desired.epoch
         return True
 
-    def _kept(self, link: Link, spec: LinkRule) -> Rule:
+    def _reuse_or_build_rule(self, link: Link, spec: LinkRule) -> Rule:
         for rule in self._chains.get(link, ()):
             if rule.same(spec):
                 rule.spec = spec
@@ -102,7 +102,7 @@ class RuleTable:
             rule.struck += 1
         return bool(doing)
 
-    def struck(self, src: NodeName) -> tuple[RuleCount, ...]:
+    def count_strikes(self, src: NodeName) -> tuple[RuleCount, ...]:
         """What each rule on a link from ``src`` did so far, as counted at its egress."""
         return tuple(
             RuleCount(rule=rule.spec.id, dst=link.dst, struck=rule.struck)

@@ -1,6 +1,7 @@
 """Drivers for real processes.
 
 - ``bus``, ``connection``, ``nats_client``, ``pulse``  the wire to nats-server
+- ``share``                what one sender may ask of one node in a second
 - ``secured``, ``shared_offset``  what the wire and the clock need on another machine
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``whereabouts``          which nodes stand on other machines, and how connections reach them

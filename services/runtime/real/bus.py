@@ -13,6 +13,7 @@ from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
 from services.runtime.real.secured import Way
+from services.runtime.real.share import Shares
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 
@@ -20,7 +21,8 @@ class NatsWire(Wire):
     """``Wire`` of one incarnation of one node.
 
     ``seed`` is the node's nkey seed. ``violations`` counts what the broker's permissions
-    refused: in a healthy lab it stays 0, and a test that leaves it above 0 has failed.
+    refused: in a healthy lab it stays 0, and a test that leaves it above 0 has failed. Requests
+    beyond the ``shares`` of their senders are dropped unread.
     """
 
     def __init__(
@@ -31,8 +33,11 @@ class NatsWire(Wire):
         *,
         options: ConnectionOptions = DATA_OPTIONS,
         secured: Way | None = None,
+        shares: Shares | None = None,
     ) -> None:
         me = life.node
+        self._shares = shares
+        self._sink: _LivingSink | None = None
         self.me = me
         self._life = life
         self._connection = BrokerConnection(
@@ -58,6 +63,11 @@ class NatsWire(Wire):
         return self._connection.violations
 
     @property
+    def overruns(self) -> int:
+        """Requests that were dropped because their sender had used its share."""
+        return 0 if self._sink is None else self._sink.overruns
+
+    @property
     def losses(self) -> int:
         """How often the link to the broker was lost."""
         return self._connection.losses
@@ -80,7 +90,8 @@ class NatsWire(Wire):
         """
         self._life.check()
         try:
-            await self._connection.open(_LivingSink(sink, self._life))
+            self._sink = _LivingSink(sink, self._life, self._shares)
+            await self._connection.open(self._sink)
         finally:
             if not self._life.alive:
                 self._connection.abort()
@@ -103,12 +114,16 @@ class NatsWire(Wire):
 class _LivingSink:
     """Hands on what arrives while the life lasts; nothing reaches a dead node's memory."""
 
-    def __init__(self, sink: WireSink, life: Incarnation) -> None:
+    def __init__(self, sink: WireSink, life: Incarnation, shares: Shares | None) -> None:
         self._sink = sink
         self._life = life
+        self._shares = shares
+        self.overruns = 0
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
-        if self._life.ended is None:
+        if self._shares is not None and reply and not self._shares.allows(subject.split(".", 2)[1]):
+            self.overruns += 1
+        elif self._life.ended is None:
             self._sink.on_message(subject, reply, payload)
 
     def on_no_responders(self, subject: str) -> None:

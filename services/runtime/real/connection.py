@@ -113,7 +113,7 @@ class BrokerConnection:
         self._sink = sink
         self._client = client = BrokerClient(self)
         self._dialling = asyncio.get_running_loop().create_task(self._first(client))
-        self._dialling.add_done_callback(_seen)
+        self._dialling.add_done_callback(_discard_outcome)
         try:
             # Not a timeout around the dial: when the loop was late, a ``wait_for`` of the client
             # takes its answer and swallows the cancellation that came with it, and goes on.
@@ -156,7 +156,7 @@ class BrokerConnection:
         for subject in self._subjects:
             await client.subscribe(subject)
         self._attach(client)
-        await self._written(client)
+        await self._wait_until_written(client)
         if not self._probe:
             await client.flush(2)
             return
@@ -168,7 +168,7 @@ class BrokerConnection:
                     await self._probed.wait()
 
     @staticmethod
-    async def _written(client: BrokerClient) -> None:
+    async def _wait_until_written(client: BrokerClient) -> None:
         """Return when the client's own commands are in the socket's transport.
 
         It queues a SUB and lets its flusher write it, but writes a PING at once: without this
@@ -196,7 +196,7 @@ class BrokerConnection:
 
     # What the client tells us ----------------------------------------------------------------
 
-    def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+    def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         """From the read loop, one call per message in order of arrival."""
         if self.closed or self._sink is None:
             return
@@ -213,12 +213,12 @@ class BrokerConnection:
             self.sink_errors += 1
             self._report(error)
 
-    def lost(self, error: Exception) -> None:
+    def handle_link_loss(self, error: Exception) -> None:
         """The link is gone: nothing that waited may go out over the next one."""
         self._outbox.clear()
         self._outbox_size = 0
         self._transport = None
-        self._failed(error)
+        self._record_error(error)
         if self._up:
             self._up = False
             self.losses += 1
@@ -226,7 +226,7 @@ class BrokerConnection:
                 self._sink.on_disconnected()
 
     async def _on_error(self, error: Exception) -> None:
-        self._failed(error)
+        self._record_error(error)
         text = str(error).lower()
         if "permissions violation" in text:
             self.violations += 1
@@ -237,7 +237,7 @@ class BrokerConnection:
         if not self._up and client is not None:
             client.abort_transport()  # a dial that failed half-way would keep its socket
 
-    def _failed(self, error: Exception) -> None:
+    def _record_error(self, error: Exception) -> None:
         """Of several dials one may hear why: a server that closes at once takes its words along
         when ours are unread."""
         self.last_error = error
@@ -245,7 +245,7 @@ class BrokerConnection:
             self.crowded = error
 
     async def _on_disconnected(self) -> None:
-        self.lost(self.last_error or errors.StaleConnectionError())
+        self.handle_link_loss(self.last_error or errors.StaleConnectionError())
 
     async def _on_reconnected(self) -> None:
         client = self._client
@@ -304,7 +304,7 @@ class BrokerConnection:
             await client.subscribe(subject)
             if not self._up:
                 return  # it goes out with the others when the link is back
-            await self._written(client)
+            await self._wait_until_written(client)
             await client.flush(2)
         except errors.Error as error:
             raise NotSent(f"{self.name}: {error}") from None
@@ -359,7 +359,7 @@ def servers_for(name: str, url: str) -> list[str]:
     return servers[first:] + servers[:first]
 
 
-def _seen(dial: asyncio.Task[None]) -> None:
+def _discard_outcome(dial: asyncio.Task[None]) -> None:
     """How a dial ended that nobody waits for any more is no news."""
     if not dial.cancelled():
         dial.exception()

@@ -119,7 +119,7 @@ class _Worker:
             self._thread.start()
         self._given.put(job)
 
-    async def done(self, work: Callable[[], None]) -> None:
+    async def execute(self, work: Callable[[], None]) -> None:
         """Return when this is done; raises what it raises."""
         outcome: Future[None] = Future()
         self.give(partial(_carry_out, work, outcome))
@@ -180,18 +180,18 @@ class LabDatabase(Database):
     async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         """Open the file at the first call, with its ledger or without; run ``schema``."""
         work = partial(self._prepare, tuple(schema), ledger=ledger)
-        await self._thread.done(work)
+        await self._thread.execute(work)
 
     def _prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         self._life.check()
         try:
             if self._writer is None:
-                self._writer = self._opened(self._file.ledger if ledger else None)
+                self._writer = self._open_writer(self._file.ledger if ledger else None)
             self._writer.prepare(schema)
         except sqlite3.Error as error:
             raise disk_error(error, self._file.path.name) from None
 
-    def _opened(self, ledger: CommitLedger | None) -> Writer:
+    def _open_writer(self, ledger: CommitLedger | None) -> Writer:
         connection = self._file.connect()
         try:
             if ledger is not None:
@@ -281,9 +281,9 @@ class LabDatabase(Database):
         try:
             self._log = self._log or self._file.log_identity()
         except OSError:
-            raise self._taken_away() from None
+            raise self._build_removal_error() from None
         if not self._is_there():
-            raise self._taken_away()
+            raise self._build_removal_error()
 
     def _is_there(self) -> bool:
         try:
@@ -292,7 +292,7 @@ class LabDatabase(Database):
         except OSError:
             return False
 
-    def _taken_away(self) -> OSError:
+    def _build_removal_error(self) -> OSError:
         return OSError(errno.EIO, "the database was taken away", str(self._file.path))
 
     def _finish(self, group: list[tuple[Transaction, asyncio.Future[None]]]) -> None:
@@ -328,7 +328,7 @@ class LabDatabase(Database):
         """One more, of the files that the writer has: it begins long after that, and what has their
         names by then may be an older copy, put there under a server that goes on in the other."""
         if not self._is_there():
-            raise self._taken_away()
+            raise self._build_removal_error()
         connection = self._file.connect()
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # sooner it opens no file
@@ -337,7 +337,7 @@ class LabDatabase(Database):
             raise disk_error(error, self._file.path.name) from None
         if not self._is_there():
             connection.close()
-            raise self._taken_away()
+            raise self._build_removal_error()
         return Reader(connection)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
 from services.runtime.real.gathering import Gathering
-from services.runtime.store import Array, block_start, placed, plain
+from services.runtime.store import Array, block_start, place_blocks, plain
 
 T = TypeVar("T")
 
@@ -88,18 +88,18 @@ class LabDatastore(Datastore):
 
     async def _do(self, work: Callable[[], T]) -> T:
         self._life.check()
-        running: Future[T] = self._array.pool.submit(self._checked, work)
-        self._begun(running)
+        running: Future[T] = self._array.pool.submit(self._check_and_run, work)
+        self._track(running)
         try:
             return await asyncio.wrap_future(running)
         finally:
             self._life.check()
 
-    def _checked(self, work: Callable[[], T]) -> T:
+    def _check_and_run(self, work: Callable[[], T]) -> T:
         self._life.check()
         return work()
 
-    def _begun(self, running: Future[Any]) -> None:
+    def _track(self, running: Future[Any]) -> None:
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
@@ -115,7 +115,7 @@ class LabDatastore(Datastore):
             raise ValueError(f"{vm} is a symbolic link")
         return folder
 
-    def _opened(self, vm: str, file: str, flags: int) -> int:
+    def _open_file(self, vm: str, file: str, flags: int) -> int:
         """Strings and no paths: guests come here for every block."""
         folder = f"{self._top}/{plain(vm)}"
         if os.path.islink(folder):
@@ -136,9 +136,9 @@ class LabDatastore(Datastore):
     def _lock(self, vm: str) -> None:
         with self._locking:  # two calls of one life must not meet as two holders
             if vm not in self._held:
-                self._held[vm] = self._taken(vm)
+                self._held[vm] = self._take_lock(vm)
 
-    def _taken(self, vm: str) -> int:
+    def _take_lock(self, vm: str) -> int:
         try:
             descriptor = locks.take(self._array.locks / vm)
         except locks.Locked as held:
@@ -182,7 +182,7 @@ class LabDatastore(Datastore):
 
     async def read(self, vm: str, file: str) -> bytes:
         def work() -> bytes:
-            with open(self._opened(vm, file, os.O_RDONLY), "rb") as opened:
+            with open(self._open_file(vm, file, os.O_RDONLY), "rb") as opened:
                 return opened.read()
 
         return await self._do(work)
@@ -206,7 +206,7 @@ class LabDatastore(Datastore):
         memory, and the way to a thread and back costs ten times what the reading does."""
         starts = [block_start(index, size) for index in blocks]
         self._life.check()
-        descriptor = self._opened(vm, file, os.O_RDONLY)
+        descriptor = self._open_file(vm, file, os.O_RDONLY)
         try:
             return [os.pread(descriptor, size, start) for start in starts]
         finally:
@@ -216,9 +216,9 @@ class LabDatastore(Datastore):
         """One write of each block, so that each is as whole as it ever was; one sync of all."""
 
         def work() -> None:
-            descriptor = self._opened(vm, file, os.O_WRONLY)
+            descriptor = self._open_file(vm, file, os.O_WRONLY)
             try:
-                for start, data in placed(vm, file, blocks, os.fstat(descriptor).st_size):
+                for start, data in place_blocks(vm, file, blocks, os.fstat(descriptor).st_size):
                     if os.pwrite(descriptor, data, start) != len(data):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{vm}/{file}")
                 os.fdatasync(descriptor)
@@ -227,7 +227,7 @@ class LabDatastore(Datastore):
 
         self._life.check()
         try:
-            await self._array.block_writes.run(partial(self._checked, work), self._begun)
+            await self._array.block_writes.run(partial(self._check_and_run, work), self._track)
         finally:
             self._life.check()
 

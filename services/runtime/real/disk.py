@@ -104,14 +104,14 @@ class LabStore(Switches, Store):
         disk = self._disk
         if disk is not None and disk.life is not life:
             raise RuntimeError(f"{life.node} boot {life.boot} has not the disk")
-        await asyncio.get_running_loop().run_in_executor(self.pool, self._ended, disk, way)
+        await asyncio.get_running_loop().run_in_executor(self.pool, self._close, disk, way)
         self._disk = None
         self._ready = False
         if disk is not None:
             for array in disk.arrays.values():
                 await array.end(life)
 
-    def _ended(self, disk: LabDisk | None, way: WayDown) -> None:
+    def _close(self, disk: LabDisk | None, way: WayDown) -> None:
         with self._one:
             if disk is not None:
                 disk.close()
@@ -177,7 +177,7 @@ class LabStore(Switches, Store):
             os.close(descriptor)
             trial.unlink()
 
-    def _cloned(self, source: Path) -> Path:
+    def _clone_aside(self, source: Path) -> Path:
         """A copy that is not in its place yet; nothing of it is left when there is no room."""
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -189,7 +189,7 @@ class LabStore(Switches, Store):
         return unfinished
 
     def _save(self, kept: Path) -> None:
-        unfinished = self._cloned(self.folder)
+        unfinished = self._clone_aside(self.folder)
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(0o700, exist_ok=True)
         os.rename(unfinished, kept)
@@ -197,7 +197,7 @@ class LabStore(Switches, Store):
     def _restore(self, kept: Path, names: Sequence[str]) -> None:
         if not kept.is_dir():
             raise KeyError(kept.name)
-        unfinished = self._cloned(kept)
+        unfinished = self._clone_aside(kept)
         for name in names:
             shutil.rmtree(self.folder / name)
             os.rename(unfinished / name, self.folder / name)

@@ -34,12 +34,12 @@ class CommitLedger:
         if found != "ok":
             raise OSError(errno.EIO, f"the database is damaged ({found})", database)
         (has,) = connection.execute("PRAGMA user_version").fetchone()
-        told = self._told()
+        told = self._read_count()
         if has < told:
             lost = f"it has {has} of {told} commits that were acknowledged"
             raise OSError(errno.EIO, f"the database is not as it was left: {lost}", database)
 
-    def _told(self) -> int:
+    def _read_count(self) -> int:
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:

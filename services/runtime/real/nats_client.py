@@ -55,11 +55,11 @@ class ClientOwner(Protocol):
     closed: bool
     tls_after_greeting: bool
 
-    def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+    def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         """One message, in order of arrival."""
         ...
 
-    def lost(self, error: Exception) -> None:
+    def handle_link_loss(self, error: Exception) -> None:
         """The link is gone, known this very moment."""
         ...
 
@@ -80,7 +80,7 @@ class _MessagesAtOnce(Parser):
             if self.buf:
                 data = bytes(self.buf) + data
                 self.buf.clear()
-            handed, in_part = self._handed(data)
+            handed, in_part = self._hand_over_messages(data)
             data = data[handed:]
             if in_part:
                 self.buf += data
@@ -88,7 +88,7 @@ class _MessagesAtOnce(Parser):
         if data:
             await super().parse(data)
 
-    def _handed(self, data: bytes) -> tuple[int, bool]:
+    def _hand_over_messages(self, data: bytes) -> tuple[int, bool]:
         """How much of ``data`` was whole messages, now handed over; whether part of one follows."""
         at = 0
         while data.startswith(_MSG, at):
@@ -103,7 +103,7 @@ class _MessagesAtOnce(Parser):
             if len(data) < stop + len(_CRLF):
                 return at, True
             reply = words[2].decode() if len(words) == 4 else ""
-            self._owner.received(words[0].decode(), reply, data[begin:stop], b"")
+            self._owner.handle_message(words[0].decode(), reply, data[begin:stop], b"")
             at = stop + len(_CRLF)
         return at, False
 
@@ -120,7 +120,7 @@ class BrokerClient(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        self._owner.received(subject.decode(), reply.decode(), data, headers)
+        self._owner.handle_message(subject.decode(), reply.decode(), data, headers)
 
     async def _ping_interval(self) -> None:
         """The task that watches the link. It sleeps until the link is silent for too long."""
@@ -174,7 +174,7 @@ class BrokerClient(Client):
     async def _process_op_err(self, e: Exception) -> None:
         """The link is lost (EOF, stale pings, protocol error): every path comes through here."""
         if not (self.is_closed or self.is_reconnecting):
-            self._owner.lost(e)
+            self._owner.handle_link_loss(e)
             self.abort_transport()
         await super()._process_op_err(e)
 

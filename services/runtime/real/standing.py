@@ -43,7 +43,7 @@ class Absence(NamedTuple):
     seconds: float
 
 
-def described(stand: Stand) -> str:
+def describe_stand(stand: Stand) -> str:
     """The stand in words, for a log."""
     where = f" in {stand.where}" if stand.where else ""
     has = "stood still for" if stand.over else "has been standing still for"
@@ -151,7 +151,7 @@ def _innermost(frame: FrameType | None) -> str:
 
 
 @contextmanager
-def watched_loop(
+def create_watched_loop(
     told: Callable[[Stand], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
 ) -> Iterator[asyncio.AbstractEventLoop]:
     """A new event loop, to be run in this thread. ``told`` is called in another one: when a step
@@ -168,5 +168,5 @@ def watched_loop(
 
 def run_watched(main: Coroutine[Any, Any, T], told: Callable[[Stand], None]) -> T:
     """``asyncio.run(main)`` in a watched loop."""
-    with watched_loop(told) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with create_watched_loop(told) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)

@@ -145,7 +145,7 @@ class LabStreams(StreamDriver):
     async def listen_outside(
         self, host: str, port: int, take: Callable[[], End | None]
     ) -> int | None:
-        self._outside = await _bound(lambda: _Stranger(self, take), host, port)
+        self._outside = await _listen(lambda: _Stranger(self, take), host, port)
         if not self.life.alive:
             self.close_outside()
             return None
@@ -158,7 +158,7 @@ class LabStreams(StreamDriver):
             outside.close()
 
 
-async def _bound(make: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
+async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
     """Taking connections at each address of ``host``; with port 0 at the first one that can be had,
     since others would have ports of their own, of which nobody is told."""
     loop = asyncio.get_running_loop()
@@ -263,7 +263,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         if not self._over:
             self._over = True
             if self.connection is not None:
-                self.connection.arrived(Part(Kind.BROKEN))
+                self.connection.receive_part(Part(Kind.BROKEN))
 
     def pause_writing(self) -> None:
         self._full = True
@@ -314,7 +314,7 @@ class _Dialled(_Line):
             if await driver.dialled(self._to, lambda: self):
                 return
             if driver.rules.refuses(self._to) and driver.rules.passes(link):
-                self._refused(f"{self._to} refuses connections".encode())
+                self._pass_refusal(f"{self._to} refuses connections".encode())
                 return
             await asyncio.sleep(ASK_AGAIN_S / driver.pace)
 
@@ -330,7 +330,7 @@ class _Dialled(_Line):
         word, line, rest = bytes(self._answer).partition(b"\n")
         if line and self.connection is not None:
             self._granted = True
-            self.connection.arrived(Part(Kind.OPENING, word))
+            self.connection.receive_part(Part(Kind.OPENING, word))
             if rest:
                 super().data_received(rest)
 
@@ -339,9 +339,9 @@ class _Dialled(_Line):
         if self._asking is not None:
             self._asking.cancel()
 
-    def _refused(self, why: bytes) -> None:
+    def _pass_refusal(self, why: bytes) -> None:
         if self.connection is not None:
-            self.connection.arrived(Part(Kind.OPENING, why))
+            self.connection.receive_part(Part(Kind.OPENING, why))
 
 
 class _Visitor(_Line):

@@ -49,7 +49,7 @@ class Trees:
 
     def read(self, path: str) -> bytes:
         """The written content of the file."""
-        with open(self._opened(path, os.O_RDONLY), "rb") as file:
+        with open(self._open_file(path, os.O_RDONLY), "rb") as file:
             return file.read()
 
     def write(self, path: str, data: bytes, flags: int = os.O_TRUNC) -> None:
@@ -65,7 +65,7 @@ class Trees:
                     folder.mkdir(0o700, exist_ok=True)
             except FileExistsError:
                 raise _error(errno.ENOTDIR, path) from None
-        descriptor = self._opened(path, os.O_WRONLY | os.O_CREAT | flags)
+        descriptor = self._open_file(path, os.O_WRONLY | os.O_CREAT | flags)
         with open(descriptor, "wb") as file:
             self._contents.joinpath(*names).touch(0o600)
             file.write(data)
@@ -74,7 +74,7 @@ class Trees:
         """Write at the end of the file, made if need be."""
         self.close(path)
         try:
-            descriptor = self._opened(path, os.O_WRONLY | os.O_APPEND)
+            descriptor = self._open_file(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
             self.write(path, data, os.O_APPEND)
             return
@@ -112,7 +112,7 @@ class Trees:
 
     def sync(self, path: str) -> None:
         """Carry the content of the file to the synced image."""
-        descriptor = self._opened(path, os.O_RDONLY)
+        descriptor = self._open_file(path, os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
             data = _all_of(descriptor)
@@ -275,7 +275,7 @@ class Trees:
 
     # ---- below ------------------------------------------------------------------------------
 
-    def _opened(self, path: str, flags: int) -> int:
+    def _open_file(self, path: str, flags: int) -> int:
         self._check(self._written, file_components(path))
         descriptor = os.open(f"{self._written}/{path}", flags | _NO_LINK, 0o600)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

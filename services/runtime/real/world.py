@@ -31,6 +31,7 @@ from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.rng import LabRng
 from services.runtime.real.secured import Way
+from services.runtime.real.share import Shares
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
@@ -146,7 +147,8 @@ class LabWorld(World):
         return LabRng(self.seed, life)
 
     def wire(self, life: Incarnation) -> NatsWire:
-        return NatsWire(self.url, self._keys(life.node)[0], life, secured=self._secured)
+        seed = self._keys(life.node)[0]
+        return NatsWire(self.url, seed, life, secured=self._secured, shares=Shares())
 
     def disk(self, life: Incarnation) -> LabDisk:
         return self._stores[life.node].disk(life)
@@ -186,7 +188,7 @@ class LabWorld(World):
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         """The lab keeps no trace; its log has the same."""
 
-    async def ended(self, life: Incarnation, way: WayDown) -> None:
+    async def end_life(self, life: Incarnation, way: WayDown) -> None:
         device = self._devices.get(life.node)
         if device is not None and device.powered:
             device.cut_power()

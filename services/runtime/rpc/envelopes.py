@@ -18,14 +18,14 @@ E = TypeVar("E", Envelope, ReplyEnvelope)
 class Seals(Protocol):
     """What is done to the keys of a message before it leaves and after it came."""
 
-    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
+    def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         """``envelope`` as it travels to ``to``: the keys of ``message`` are in its boxes.
 
         ``life``: the boot of ``to`` that a reply is for, 0 in a request.
         """
         ...
 
-    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+    def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         """``message``, decoded from ``envelope``, with its keys; ``Malformed`` if not for us."""
         ...
 
@@ -33,12 +33,12 @@ class Seals(Protocol):
 class Unsealed:
     """Where no key travels: a message that carries one is refused."""
 
-    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
+    def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         if without_keys(message) is not message:
             raise TypeError(f"{type(message).__name__} carries keys, and here none may travel")
         return envelope
 
-    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+    def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         if envelope.boxes or without_keys(message) is not message:
             raise Malformed(f"{envelope.name} carries keys, and here none may travel")
         return message
@@ -67,7 +67,7 @@ class Envelopes:
         ``deadline`` is a moment of the receiver's monotonic clock, in the seconds both agree on.
         """
         envelope = self._envelope(number, message, deadline, cause)
-        return encode_envelope(self.seals.closed(envelope, message, to), self._size_limit)
+        return encode_envelope(self.seals.seal_keys(envelope, message, to), self._size_limit)
 
     def event(self, event: Event, *, cause: str) -> bytes:
         """An event for the wire; ``Malformed`` when it is over the limit of size."""
@@ -87,7 +87,7 @@ class Envelopes:
         else:
             name, body = type(outcome).__name__, encode_message(without_keys(outcome))
             envelope = ReplyEnvelope(VERSION, number, self.me, self.boot, name, body)
-            envelope = self.seals.closed(envelope, outcome, request.sender, request.boot)
+            envelope = self.seals.seal_keys(envelope, outcome, request.sender, request.boot)
         return encode_envelope(envelope, self._size_limit)
 
     def oversize_reply(self, request: Envelope, why: Malformed) -> bytes:

@@ -107,13 +107,13 @@ class PendingCalls:
         else:
             try:
                 answer = decode_as(call.answer, reply.body)
-                call.future.set_result(self._seals.opened(reply, answer))
+                call.future.set_result(self._seals.unseal_keys(reply, answer))
             except Malformed as error:
                 self._counters["malformed"] += 1
                 call.future.set_exception(Internal(str(error)))
         return True
 
-    def asked(self, token: str) -> NodeName | None:
+    def find_callee(self, token: str) -> NodeName | None:
         """Who is to answer the call ``token``; None when nobody waits for it."""
         call = self._calls.get(token)
         return None if call is None or call.future.done() else call.to
@@ -124,7 +124,7 @@ class PendingCalls:
         if call is not None and not call.future.done():
             call.future.set_exception(Refused(why))
 
-    def disconnected(self) -> None:
+    def fail_all(self) -> None:
         """The connection is lost: every call ends in ``Disconnected``, it may have run."""
         for call in self._calls.values():
             if not call.future.done():

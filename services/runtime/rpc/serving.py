@@ -69,7 +69,7 @@ class Asked:
         message = decode_message(envelope.name, envelope.body)
         if not isinstance(message, Request):
             raise Malformed(f"{envelope.name} is not a request")
-        return self._serving.envelopes.seals.opened(envelope, message)
+        return self._serving.envelopes.seals.unseal_keys(envelope, message)
 
     def answer(self, outcome: Reply | ProductError) -> None:
         """Send the outcome; a reply that cannot leave is lost, as in life. Once."""

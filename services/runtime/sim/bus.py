@@ -215,7 +215,7 @@ class SimBroker:
         hop = self._low + self._span * rng.random()
         return int(hop) if rng.random() > 1 / 64 else int(hop + rng.random() * 5e6)
 
-    def reached(self, wire: SimWire, connection: Connection) -> None:
+    def receive_next(self, wire: SimWire, connection: Connection) -> None:
         """The next message of this connection has come in, if the connection still is."""
         if not connection.open or connection.epoch != self.epoch or not connection.up:
             return
@@ -264,7 +264,7 @@ class SimWire:
         self.life = life
         self.context = context_of(life)
         self.closed = False
-        self.violations = 0
+        self.violations = self.overruns = 0
         self.losses = 0
         self.sink_errors = 0
         self._broker = broker
@@ -325,7 +325,7 @@ class SimWire:
         up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
         connection.up.append(Message(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
-        loop.call_at_ns(due, broker.reached, self, connection, context=broker.context)
+        loop.call_at_ns(due, broker.receive_next, self, connection, context=broker.context)
 
     async def close(self) -> None:
         """Orderly: what was sent reaches the broker, then leave. Never raises, ends in time."""

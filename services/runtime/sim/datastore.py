@@ -10,7 +10,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.sim.database import Charge, free
-from services.runtime.store import Array, block_start, placed, plain
+from services.runtime.store import Array, block_start, place_blocks, plain
 
 
 class SimArray(Array):
@@ -42,7 +42,7 @@ class SimDatastore(Datastore):
     def __init__(self, life: Incarnation, array: SimArray) -> None:
         self._life, self._array = life, array
 
-    def _spent(self, call: str, vm: str, file: str | None = None) -> Awaitable[None]:
+    def _charge_call(self, call: str, vm: str, file: str | None = None) -> Awaitable[None]:
         """The virtual time of a call; whoever has awaited it asks whether the life goes on."""
         where = plain(vm) if file is None else f"{plain(vm)}/{plain(file)}"
         self._life.check()
@@ -57,7 +57,7 @@ class SimDatastore(Datastore):
             ) from None
 
     async def lock(self, vm: str) -> None:
-        await self._spent("lock", vm)
+        await self._charge_call("lock", vm)
         self._life.check()
         holder = self._array.locks.get(vm)
         if holder is not None and holder.alive and holder is not self._life:
@@ -65,7 +65,7 @@ class SimDatastore(Datastore):
         self._array.locks[vm] = self._life
 
     async def unlock(self, vm: str) -> None:
-        await self._spent("unlock", vm)
+        await self._charge_call("unlock", vm)
         self._life.check()
         if self._array.locks.get(vm) is self._life:
             del self._array.locks[vm]
@@ -78,12 +78,12 @@ class SimDatastore(Datastore):
         return {vm: life.node for vm, life in found if life is not None and life.alive}
 
     async def read(self, vm: str, file: str) -> bytes:
-        await self._spent("read", vm, file)
+        await self._charge_call("read", vm, file)
         self._life.check()
         return bytes(self._file(vm, file))
 
     async def write(self, vm: str, file: str, data: bytes) -> None:
-        await self._spent("write", vm, file)
+        await self._charge_call("write", vm, file)
         self._life.check()
         self._array.folders.setdefault(vm, {})[file] = bytearray(data)
 
@@ -91,7 +91,7 @@ class SimDatastore(Datastore):
         self, vm: str, file: str, blocks: Sequence[int], size: int
     ) -> list[bytes]:
         starts = [block_start(index, size) for index in blocks]
-        await self._spent("read_blocks", vm, file)
+        await self._charge_call("read_blocks", vm, file)
         self._life.check()
         content = self._file(vm, file)
         return [bytes(content[start : start + size]) for start in starts]
@@ -102,17 +102,17 @@ class SimDatastore(Datastore):
         self._life.check()
         if early:
             self._put(plain(vm), plain(file), blocks, slice(early))
-        await self._spent("write_blocks", vm, file)
+        await self._charge_call("write_blocks", vm, file)
         self._life.check()
         self._put(vm, file, blocks, slice(early, None))
 
     def _put(self, vm: str, file: str, blocks: Mapping[int, bytes], part: slice) -> None:
         content = self._file(vm, file)
-        for start, data in placed(vm, file, blocks, len(content))[part]:
+        for start, data in place_blocks(vm, file, blocks, len(content))[part]:
             content[start : start + len(data)] = data
 
     async def files(self, vm: str) -> tuple[str, ...]:
-        await self._spent("files", vm)
+        await self._charge_call("files", vm)
         self._life.check()
         return tuple(sorted(self._array.folders.get(vm, ())))
 
@@ -123,6 +123,6 @@ class SimDatastore(Datastore):
         return tuple(sorted(self._array.folders))
 
     async def remove(self, vm: str) -> None:
-        await self._spent("remove", vm)
+        await self._charge_call("remove", vm)
         self._life.check()
         self._array.folders.pop(vm, None)

@@ -122,7 +122,7 @@ class SimStore(Switches, Store):
             if drive.durable is not None:
                 yield f"databases/{name}.durable", drive.durable
 
-    def copied(self) -> Iterator[tuple[str, bool, str, bytes]]:
+    def walk_copies(self) -> Iterator[tuple[str, bool, str, bytes]]:
         """Every byte of the saved copies: label, whether it is a database, path, bytes."""
         for label, kept in self._copies.items():
             for synced in (False, True):

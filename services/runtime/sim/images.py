@@ -66,7 +66,7 @@ class Images:
             case Inode() as inode:
                 return inode
 
-    def _made(self, path: str) -> Inode:
+    def _create_file(self, path: str) -> Inode:
         *above, name = file_components(path)
         self._folder(tuple(above), make=True).written.setdefault(name, Inode())
         return self._file(path)
@@ -77,12 +77,12 @@ class Images:
 
     def write(self, path: str, data: bytes) -> None:
         """Create or truncate the file, and its folders."""
-        inode = self._made(path)
+        inode = self._create_file(path)
         inode.written, inode.clean, inode.reaching = bytes(data), 0, None
 
     def append(self, path: str, data: bytes) -> None:
         """Write at the end of the file, made if need be."""
-        inode = self._made(path)
+        inode = self._create_file(path)
         inode.written += data
         if inode.reaching is not None:
             inode.reaching += data

@@ -32,7 +32,7 @@ from services.runtime.sim.tasks import (
     where,
 )
 from services.runtime.sim.trace import Trace
-from services.runtime.sim.wall import WalledLoop, watched
+from services.runtime.sim.wall import WalledLoop, guard_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -260,7 +260,7 @@ class SimLoop(WalledLoop):
         asyncio.events._set_running_loop(self)
         self._running = True
         try:
-            with watched(self.escapes):
+            with guard_thread(self.escapes):
                 self._spin(done, end, last)
         finally:
             self._running = False

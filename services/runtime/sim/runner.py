@@ -78,13 +78,13 @@ async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
         raise
 
 
-def _died(server: Forks, pid: int) -> WorkerDied:
+def _worker_died_error(server: Forks, pid: int) -> WorkerDied:
     code = server.code_of(pid)
     how = "" if code is None else f", killed by signal {-code}" if code < 0 else f", exit {code}"
     return WorkerDied(f"the worker ended without an answer{how}")
 
 
-def _opened(answer: bytes | None) -> Any:
+def _unpack_answer(answer: bytes | None) -> Any:
     """The result in a worker's answer, or its exception, with the traceback as a note."""
     if answer is None:
         raise WorkerDied("the worker ended without an answer")
@@ -136,8 +136,8 @@ def run_in_worker(
             server.kill(pid)
             raise
     if answer is None:
-        raise _died(server, pid)
-    result: T = _opened(answer)
+        raise _worker_died_error(server, pid)
+    result: T = _unpack_answer(answer)
     return result
 
 
@@ -190,7 +190,7 @@ class Worker:
             raise
         if answer is None:
             self.kill()
-        return _opened(answer)
+        return _unpack_answer(answer)
 
     def close(self) -> None:
         """Close the pipe; the worker leaves when it has read its end."""
@@ -254,7 +254,7 @@ class Conversation:
                 raise
             if not answer:
                 self.kill()
-        return _opened(answer or None)
+        return _unpack_answer(answer or None)
 
     async def _receive(self, size: int) -> bytes | None:
         loop = asyncio.get_running_loop()

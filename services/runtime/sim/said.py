@@ -126,7 +126,8 @@ def difference(first: bytes, second: bytes) -> str:
 def parting(first: Any, second: Any) -> str:
     """The first place at which two different values (plain data) part, in words."""
     path, mine, other = _parting(first, second, "")
-    return f"{path or 'it'} is {_shown(mine)} in one run and {_shown(other)} in the other"
+    one, two = _format_value(mine), _format_value(other)
+    return f"{path or 'it'} is {one} in one run and {two} in the other"
 
 
 def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
@@ -143,6 +144,6 @@ def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
     return path, first, second
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     found = msgspec.json.encode(value).decode()
     return found if len(found) <= 200 else f"{found[:200]} ..."

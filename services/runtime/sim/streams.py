@@ -106,7 +106,7 @@ class SimStreams(StreamDriver):
         if self.exchange.drivers.get(self.life.node) is self:
             del self.exchange.drivers[self.life.node]
 
-    def asked(self, asking: SimCarrier) -> None:
+    def handle_dial(self, asking: SimCarrier) -> None:
         """A node asks for a connection to this one. Who is not heard asks again."""
         src = asking.node
         if self._port is None or not asking.open or asking.other is not None:
@@ -182,7 +182,7 @@ class SimCarrier(Carrier):
         due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
         part = Part(Kind.OPENING, why.encode())
         context = self._driver.context
-        self._loop.call_at_ns(due, self._connection.arrived, part, context=context)
+        self._loop.call_at_ns(due, self._connection.receive_part, part, context=context)
 
     def _note(self, kind: Kind) -> None:
         life = self._driver.life
@@ -206,7 +206,7 @@ class SimCarrier(Carrier):
         was_full = self.full
         part = self._queue.popleft()
         self._weight -= part.weight
-        other._connection.arrived(part)
+        other._connection.receive_part(part)
         if was_full:
             self._room()
 
@@ -221,7 +221,7 @@ class SimCarrier(Carrier):
         me, rules = self.node, self._exchange.rules
         asked = self._exchange.drivers.get(self._to)
         if asked is not None and asked.life.alive:
-            self._loop.call_soon(asked.asked, self, context=asked.context)
+            self._loop.call_soon(asked.handle_dial, self, context=asked.context)
         elif rules.refuses(self._to) and rules.passes(Link(me, self._to)):
             self.answer(f"{self._to} refuses connections")
             return

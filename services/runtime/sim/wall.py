@@ -79,22 +79,22 @@ _net = _Net()
 
 
 @contextmanager
-def watched(sink: list[str]) -> Iterator[None]:
+def guard_thread(sink: list[str]) -> Iterator[None]:
     """While inside, what this thread does past the loop is refused and noted in ``sink``."""
     if not _net.installed:
         sys.addaudithook(_net)
         _net.installed = True
     before = (_net.sink, _net.thread, threading.Thread.start, time.sleep)
     _net.sink, _net.thread = sink, threading.get_ident()
-    threading.Thread.start = _guarded("threading.Thread.start", before[2])  # type: ignore[method-assign]
-    time.sleep = _guarded("time.sleep", before[3])
+    threading.Thread.start = _build_guard("threading.Thread.start", before[2])  # type: ignore[method-assign]
+    time.sleep = _build_guard("time.sleep", before[3])
     try:
         yield
     finally:
         _net.sink, _net.thread, threading.Thread.start, time.sleep = before  # type: ignore[method-assign]
 
 
-def _guarded(name: str, original: Callable[..., None]) -> Callable[..., None]:
+def _build_guard(name: str, original: Callable[..., None]) -> Callable[..., None]:
     def guard(*args: Any, **kwargs: Any) -> None:
         _net.refuse(name)
         original(*args, **kwargs)
@@ -102,7 +102,7 @@ def _guarded(name: str, original: Callable[..., None]) -> Callable[..., None]:
     return guard
 
 
-def _refused(name: str) -> Any:
+def _build_refusal(name: str) -> Any:
     def refuse(self: WalledLoop, *args: Any, **kwargs: Any) -> NoReturn:
         self.refuse(f"loop.{name}")
 
@@ -126,38 +126,38 @@ class WalledLoop(asyncio.AbstractEventLoop):
         self.escapes.append(what)
         raise EscapeRefused(f"{what}: refused inside the simulation")
 
-    call_soon_threadsafe: Any = _refused("call_soon_threadsafe")
-    run_in_executor: Any = _refused("run_in_executor")
-    set_default_executor: Any = _refused("set_default_executor")
-    getaddrinfo: Any = _refused("getaddrinfo")
-    getnameinfo: Any = _refused("getnameinfo")
-    create_connection: Any = _refused("create_connection")
-    create_server: Any = _refused("create_server")
-    create_unix_connection: Any = _refused("create_unix_connection")
-    create_unix_server: Any = _refused("create_unix_server")
-    create_datagram_endpoint: Any = _refused("create_datagram_endpoint")
-    connect_accepted_socket: Any = _refused("connect_accepted_socket")
-    start_tls: Any = _refused("start_tls")
-    sendfile: Any = _refused("sendfile")
-    connect_read_pipe: Any = _refused("connect_read_pipe")
-    connect_write_pipe: Any = _refused("connect_write_pipe")
-    subprocess_shell: Any = _refused("subprocess_shell")
-    subprocess_exec: Any = _refused("subprocess_exec")
-    add_reader: Any = _refused("add_reader")
-    remove_reader: Any = _refused("remove_reader")
-    add_writer: Any = _refused("add_writer")
-    remove_writer: Any = _refused("remove_writer")
-    sock_recv: Any = _refused("sock_recv")
-    sock_recv_into: Any = _refused("sock_recv_into")
-    sock_recvfrom: Any = _refused("sock_recvfrom")
-    sock_recvfrom_into: Any = _refused("sock_recvfrom_into")
-    sock_sendall: Any = _refused("sock_sendall")
-    sock_sendto: Any = _refused("sock_sendto")
-    sock_connect: Any = _refused("sock_connect")
-    sock_accept: Any = _refused("sock_accept")
-    sock_sendfile: Any = _refused("sock_sendfile")
-    add_signal_handler: Any = _refused("add_signal_handler")
-    remove_signal_handler: Any = _refused("remove_signal_handler")
+    call_soon_threadsafe: Any = _build_refusal("call_soon_threadsafe")
+    run_in_executor: Any = _build_refusal("run_in_executor")
+    set_default_executor: Any = _build_refusal("set_default_executor")
+    getaddrinfo: Any = _build_refusal("getaddrinfo")
+    getnameinfo: Any = _build_refusal("getnameinfo")
+    create_connection: Any = _build_refusal("create_connection")
+    create_server: Any = _build_refusal("create_server")
+    create_unix_connection: Any = _build_refusal("create_unix_connection")
+    create_unix_server: Any = _build_refusal("create_unix_server")
+    create_datagram_endpoint: Any = _build_refusal("create_datagram_endpoint")
+    connect_accepted_socket: Any = _build_refusal("connect_accepted_socket")
+    start_tls: Any = _build_refusal("start_tls")
+    sendfile: Any = _build_refusal("sendfile")
+    connect_read_pipe: Any = _build_refusal("connect_read_pipe")
+    connect_write_pipe: Any = _build_refusal("connect_write_pipe")
+    subprocess_shell: Any = _build_refusal("subprocess_shell")
+    subprocess_exec: Any = _build_refusal("subprocess_exec")
+    add_reader: Any = _build_refusal("add_reader")
+    remove_reader: Any = _build_refusal("remove_reader")
+    add_writer: Any = _build_refusal("add_writer")
+    remove_writer: Any = _build_refusal("remove_writer")
+    sock_recv: Any = _build_refusal("sock_recv")
+    sock_recv_into: Any = _build_refusal("sock_recv_into")
+    sock_recvfrom: Any = _build_refusal("sock_recvfrom")
+    sock_recvfrom_into: Any = _build_refusal("sock_recvfrom_into")
+    sock_sendall: Any = _build_refusal("sock_sendall")
+    sock_sendto: Any = _build_refusal("sock_sendto")
+    sock_connect: Any = _build_refusal("sock_connect")
+    sock_accept: Any = _build_refusal("sock_accept")
+    sock_sendfile: Any = _build_refusal("sock_sendfile")
+    add_signal_handler: Any = _build_refusal("add_signal_handler")
+    remove_signal_handler: Any = _build_refusal("remove_signal_handler")
 
     # ---- formalities ------------------------------------------------------------------------
 

@@ -74,12 +74,12 @@ def _answer(sock: socket.socket) -> None:
     try:
         kind, function, args = pickle.loads(first)  # noqa: S301
         if kind == "run":
-            answer = _packed(function(*args))
+            answer = _pack_result(function(*args))
         elif kind == "hear":
-            answer = _packed(function(*args, line=Line(sock)))
+            answer = _pack_result(function(*args, line=Line(sock)))
         else:
             handler = resolve(function)(*args)
-            answer = _packed(None)
+            answer = _pack_result(None)
     except BaseException as error:
         send_frame(sock, _failure(error))
         return
@@ -89,13 +89,13 @@ def _answer(sock: socket.socket) -> None:
     while (frame := receive_frame(sock)) is not None:
         name, _, payload = frame.partition(b"\0")
         try:
-            answer = _packed(handler(name.decode(), payload))
+            answer = _pack_result(handler(name.decode(), payload))
         except BaseException as error:
             answer = _failure(error)
         send_frame(sock, answer)
 
 
-def _packed(result: Any) -> bytes:
+def _pack_result(result: Any) -> bytes:
     return pickle.dumps(("ok", result))
 
 

@@ -168,7 +168,7 @@ class SimWorld(World):
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         self.loop.trace.add(self.loop.now_ns, node, boot, label)
 
-    async def ended(self, life: Incarnation, way: WayDown) -> None:
+    async def end_life(self, life: Incarnation, way: WayDown) -> None:
         device = self._devices.get(life.node)
         if device is not None and device.powered:
             device.cut_power()

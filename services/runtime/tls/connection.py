@@ -158,7 +158,7 @@ class Connection(Stream, End):
         """Plain bytes that have come and were not taken."""
         return self._arrivals.weight
 
-    def dialled(self, carrier: Carrier, said: bytes) -> None:
+    def dial(self, carrier: Carrier, said: bytes) -> None:
         """Ask the other end for a connection, and say what it is for."""
         self._carrier = carrier
         self._departures.send(Part(Kind.OPENING, said))
@@ -252,7 +252,7 @@ class Connection(Stream, End):
 
     # ---- arrivals -------------------------------------------------------------------------
 
-    def arrived(self, part: Part) -> None:
+    def receive_part(self, part: Part) -> None:
         """The driver has brought a part from the other end."""
         if self._life.alive:
             self._arrivals.send(part)
@@ -262,16 +262,16 @@ class Connection(Stream, End):
     def came(self, data: bytes) -> None:
         """As ``arrived`` for data; most of it passes as it comes, and needs be no part for that."""
         if self._life.alive and self._arrivals.clear and self._comes_in() == 0.0:
-            self._endpoint.received(data)
+            self._endpoint.receive_data(data)
             self._progress()
         else:
-            self.arrived(Part(Kind.DATA, data, len(data)))
+            self.receive_part(Part(Kind.DATA, data, len(data)))
 
     def go_on(self) -> None:
         """The node stood still, and goes on."""
         owed, self._owed = self._owed, None
         if owed is not None:
-            self._given(owed)
+            self._send_promised_answer(owed)
         self._arrivals.go_on()
 
     def _unpause(self) -> None:
@@ -288,7 +288,7 @@ class Connection(Stream, End):
 
     def _take(self, part: Part) -> None:
         if part.kind in (Kind.HANDSHAKE, Kind.DATA):
-            self._endpoint.received(part.data)
+            self._endpoint.receive_data(part.data)
             self._progress()
         elif part.kind is Kind.OPENING:
             self._opening(part)
@@ -315,7 +315,7 @@ class Connection(Stream, End):
         """After bytes came in, or the handshake began: send what is due, tell who waits."""
         endpoint = self._endpoint
         shaking = self.shaken is not None
-        weight = 0 if self._at_once is None else self._answered(self._at_once)
+        weight = 0 if self._at_once is None else self._answer_at_once(self._at_once)
         self._flush(Kind.HANDSHAKE if shaking else Kind.DATA, weight)
         if endpoint.failure is not None:
             self._last_words(endpoint.failure)
@@ -328,7 +328,7 @@ class Connection(Stream, End):
             if reader is not None and not reader.done():
                 reader.set_result(None)
 
-    def _answered(self, at_once: AtOnce) -> int:
+    def _answer_at_once(self, at_once: AtOnce) -> int:
         """Answer what has come, if that needs no wait: plain bytes of the answer, 0 for none."""
         endpoint, reader = self._endpoint, self._reader
         if not endpoint.plain or endpoint.closed or endpoint.failure is not None or self._owing:
@@ -344,13 +344,13 @@ class Connection(Stream, End):
             return 0
         endpoint.plain.clear()
         if isinstance(answer, Later):
-            self._owing, answer.to = True, self._given
+            self._owing, answer.to = True, self._send_promised_answer
             return 0
         with suppress(Disconnected):  # which the endpoint knows then
             endpoint.send(answer)
         return len(answer)
 
-    def _given(self, answer: bytes | BaseException) -> None:
+    def _send_promised_answer(self, answer: bytes | BaseException) -> None:
         """The answer that was promised; what keeps it from the other end is told in ``read``."""
         if not self._life.alive:
             return

@@ -48,7 +48,7 @@ class Credentials:
             ]
             self._key = load_der_private_key(identity.key.reveal(), None)
             self._second = -1
-            self._context = self._made(0)
+            self._context = self._build_context(0)
         except (ValueError, TypeError, IndexError, SSL.Error, crypto.Error):
             raise InvalidArgument(
                 "identity: a chain of certificates, the key of the first one, and certificates "
@@ -59,10 +59,10 @@ class Credentials:
         """One end of a new connection, which judges certificates at ``now`` (Unix seconds)."""
         second = int(min(max(now, 0.0), _LATEST))
         if second != self._second:
-            self._context, self._second = self._made(second), second
+            self._context, self._second = self._build_context(second), second
         return Endpoint(SSL.Connection(self._context, None), server=self.server)
 
-    def _made(self, second: int) -> SSL.Context:
+    def _build_context(self, second: int) -> SSL.Context:
         """A context for one second: a store of certificates is given its time once only."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -134,7 +134,7 @@ class Endpoint:
         """A client's first words; nothing at a server."""
         self._shake()
 
-    def received(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         """What came from the other end, in its order."""
         if self.failure is None and not self.closed:
             if data and _give(self._in, data, len(data)) != len(data):

@@ -148,9 +148,11 @@ class Lane:
 
     def _wait(self, head: _Queued, verdict: float | Wait | None) -> None:
         if verdict is not Wait.KICK:
-            self._timer = self._timing.later(max(0.0, head.due - self._timing.now()), self._timed)
+            self._timer = self._timing.later(
+                max(0.0, head.due - self._timing.now()), self._handle_timer
+            )
 
-    def _timed(self) -> None:
+    def _handle_timer(self) -> None:
         self._timer = None
         self._go()
 

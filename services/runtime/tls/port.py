@@ -109,7 +109,7 @@ class StreamPort(Streams):
         else:
             self.spawn(label, work)
 
-    def made(
+    def create_connection(
         self, credentials: Credentials, way: Way | None, now: float | None = None
     ) -> Connection:
         """One end of a connection, which is not on its way yet. It judges certificates at ``now``
@@ -122,7 +122,7 @@ class StreamPort(Streams):
     def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
         if self._listener is not None:
-            self._listener.left(connection)
+            self._listener.remove_connection(connection)
 
     def way(self, to: NodeName) -> Way:
         """The rules between this node and another."""
@@ -142,7 +142,7 @@ class StreamPort(Streams):
         credentials = self._ready(identity)
         self.counters["streams_dialled"] += 1
         way = None if ":" in to else self.way(NodeName(to))
-        connection = self.made(credentials, way)
+        connection = self.create_connection(credentials, way)
         await self._within(within_s, to, connection, b"")
         return connection
 
@@ -150,7 +150,7 @@ class StreamPort(Streams):
         """One handshake with a node, which its service does not see; the errors of ``connect``."""
         self._life.check()
         way = self.way(to)
-        connection = self.made(canary.credentials(server=False), way, canary.NOW)
+        connection = self.create_connection(canary.credentials(server=False), way, canary.NOW)
         await self._within(within_s, to, connection, canary.CANARY)
         connection.close()
 
@@ -173,7 +173,7 @@ class StreamPort(Streams):
         if ":" in to:
             connection.begins(await self._driver.dial_outside(to, connection))
         else:
-            connection.dialled(self._driver.dial(to, connection), said)
+            connection.dial(self._driver.dial(to, connection), said)
         await done.wait()
         await self._life.unheld()
         self._life.check()
@@ -227,7 +227,7 @@ class StreamPort(Streams):
 
     def _bird(self, src: NodeName) -> Connection:
         """The other end of a canary."""
-        made = self.made(canary.credentials(server=True), self.way(src), canary.NOW)
+        made = self.create_connection(canary.credentials(server=True), self.way(src), canary.NOW)
         late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
 
         def shaken(connection: Connection) -> None:
@@ -277,7 +277,7 @@ class StreamListener(Listener):
         for connection in list(self._taken):
             connection.close()
 
-    def left(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Connection) -> None:
         """A connection is over."""
         self._taken.pop(connection, None)
         if (late := self._newcomers.pop(connection, None)) is not None:
@@ -319,7 +319,7 @@ class StreamListener(Listener):
             if self._refused is not None:
                 self._refused(error)
             return f"{self._port.me} has no certificate to show"
-        connection = self._port.made(known, way)
+        connection = self._port.create_connection(known, way)
         self._taken[connection] = None
         counters["streams_taken"] += 1
         late = self._port.alarm(HANDSHAKE_S, lambda: connection.fail(TimedOut(_SLOW)))
@@ -329,7 +329,7 @@ class StreamListener(Listener):
             self._newcomers.pop(connection, None)
             late.cancel()
             if connection.failure is None:
-                self._port.begin("stream", self._served(connection))
+                self._port.begin("stream", self._serve_connection(connection))
             else:
                 counters["handshakes_failed"] += 1
                 if self._refused is not None:
@@ -338,7 +338,7 @@ class StreamListener(Listener):
         connection.shaken = shaken
         return connection
 
-    async def _served(self, connection: Connection) -> None:
+    async def _serve_connection(self, connection: Connection) -> None:
         try:
             await self._serve(connection)
         except (Disconnected, TlsFailure, TimedOut):

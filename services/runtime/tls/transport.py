@@ -47,7 +47,7 @@ class End(Protocol):
         """Plain bytes that have come and were not taken."""
         ...
 
-    def arrived(self, part: Part) -> None:
+    def receive_part(self, part: Part) -> None:
         """The driver has brought a part from the other end."""
         ...
 

@@ -22,7 +22,7 @@ _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
 _NO_STATE: Final = b"\0"
 
 
-def _loaded(image: bytes, kind: TpmBackend) -> NvImage:
+def _unpack_image(image: bytes, kind: TpmBackend) -> NvImage:
     if not image:
         return NvImage(_UNKNOWN_EK, b"")
     try:
@@ -42,7 +42,7 @@ class BaseDevice(TpmDevice):
         self._rule: AnswerDelay | None = None
         self._nv_fails = False
         self._powered = False
-        self._image = _loaded(nv.load(), self.kind)
+        self._image = _unpack_image(nv.load(), self.kind)
 
     # To be said by the backend ---------------------------------------------------------------
 

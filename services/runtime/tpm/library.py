@@ -153,7 +153,7 @@ class Engine:
             raise RuntimeError("TPMLIB_Process gave no response")
         return ctypes.string_at(self._response.value, self._response_size.value)
 
-    def frozen(self) -> bytes:
+    def dump_volatile_state(self) -> bytes:
         """Everything that is not in the permanent state, for ``memory`` of an engine."""
         data, size = ctypes.c_void_p(), ctypes.c_uint32()
         self._check(

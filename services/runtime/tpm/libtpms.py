@@ -105,12 +105,12 @@ class LibtpmsDevice(BaseDevice):
                 failed = self._engine.init() != 0
                 self._powered = True
                 if failed:
-                    raise self._noted(self._not_started())
+                    raise self._add_store_error(self._not_started())
             self._raw(_STARTUP_CLEAR)
             self._new_context()
 
     def _freeze(self) -> bytes:
-        return self._engine.frozen()
+        return self._engine.dump_volatile_state()
 
     def _thaw(self, memory: bytes) -> None:
         self._engine.store_error, self._engine.memory = None, memory
@@ -118,7 +118,7 @@ class LibtpmsDevice(BaseDevice):
         self._engine.memory = b""
         self._powered = True
         if failed:
-            raise self._noted(self._not_started())
+            raise self._add_store_error(self._not_started())
         self._new_context()
 
     def _shutdown(self) -> None:
@@ -137,7 +137,7 @@ class LibtpmsDevice(BaseDevice):
         response = self._engine.process(command)
         rc = int.from_bytes(response[6:10], "big")
         if rc:
-            raise self._noted(tpm_error(rc))
+            raise self._add_store_error(tpm_error(rc))
 
     def _new_context(self) -> None:
         self._drop_context()
@@ -148,7 +148,7 @@ class LibtpmsDevice(BaseDevice):
             self._context.close()
             self._context = None
 
-    def _noted(self, error: TpmError) -> TpmError:
+    def _add_store_error(self, error: TpmError) -> TpmError:
         if error.kind is TpmErrorKind.FAILURE and self._engine.store_error is not None:
             error.add_note(f"NV could not be written: {self._engine.store_error}")
         return error
@@ -159,11 +159,11 @@ class LibtpmsDevice(BaseDevice):
         with self._lock:
             self._need_power()
             if self._context is None:
-                raise self._noted(tpm_error(RC_FAILURE))
+                raise self._add_store_error(tpm_error(RC_FAILURE))
             try:
                 yield self._context
             except TSS2_Exception as error:
-                raise self._noted(tpm_error(int(error.rc))) from None
+                raise self._add_store_error(tpm_error(int(error.rc))) from None
 
     # PCRs --------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class LibtpmsDevice(BaseDevice):
     def ensure_srk(self) -> TpmName:
         with self._at_work() as tpm:
             try:
-                handle = tpm.opened(SRK_HANDLE)
+                handle = tpm.open_handle(SRK_HANDLE)
             except TSS2_Exception as error:
                 if int(error.rc) != RC_HANDLE_1:
                     raise
@@ -206,7 +206,7 @@ class LibtpmsDevice(BaseDevice):
     def srk_name(self) -> TpmName | None:
         with self._at_work() as tpm:
             try:
-                _, name, _ = tpm.esys.read_public(tpm.opened(SRK_HANDLE))
+                _, name, _ = tpm.esys.read_public(tpm.open_handle(SRK_HANDLE))
             except TSS2_Exception as error:
                 if int(error.rc) != RC_HANDLE_1:
                     raise
@@ -216,9 +216,9 @@ class LibtpmsDevice(BaseDevice):
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
         check_seal(secret, policy)
         with self._at_work() as tpm:
-            srk = tpm.opened(SRK_HANDLE)
+            srk = tpm.open_handle(SRK_HANDLE)
             sensitive = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(data=secret))
-            with tpm.salted(srk, TPM2_SE.HMAC, DATA_IN) as session:
+            with tpm.open_salted_session(srk, TPM2_SE.HMAC, DATA_IN) as session:
                 private, public, *_ = tpm.esys.create(
                     srk, sensitive, template(sealed_public(policy)), session2=session
                 )
@@ -227,11 +227,11 @@ class LibtpmsDevice(BaseDevice):
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
         check_blob(blob)
         with self._at_work() as tpm:
-            srk = tpm.opened(SRK_HANDLE)
+            srk = tpm.open_handle(SRK_HANDLE)
             private, public = TPM2B_PRIVATE(blob.private), template(PublicArea(blob.public))
             with (
-                tpm.held(tpm.esys.load(srk, private, public)) as sealed,
-                tpm.salted(srk, TPM2_SE.POLICY, DATA_OUT) as session,
+                tpm.hold_transient(tpm.esys.load(srk, private, public)) as sealed,
+                tpm.open_salted_session(srk, TPM2_SE.POLICY, DATA_OUT) as session,
             ):
                 tpm.esys.policy_pcr(session, TPM2B_DIGEST(), selection_text(selection.pcrs))
                 secret = tpm.esys.unseal(sealed, session1=session)
@@ -296,14 +296,14 @@ class LibtpmsDevice(BaseDevice):
             if bump:
                 if tpm.nv_public(index) is None:
                     tpm.define(index, 8, NV_ATTRIBUTES | COUNTER)
-                tpm.esys.nv_increment(tpm.opened(index), auth_handle=ESYS_TR.OWNER)
-            value = tpm.esys.nv_read(tpm.opened(index), 8, auth_handle=ESYS_TR.OWNER)
+                tpm.esys.nv_increment(tpm.open_handle(index), auth_handle=ESYS_TR.OWNER)
+            value = tpm.esys.nv_read(tpm.open_handle(index), 8, auth_handle=ESYS_TR.OWNER)
             return int.from_bytes(bytes(value), "big")
 
     def nv_read(self, index: int) -> bytes:
         check_index(index)
         with self._at_work() as tpm:
-            handle = tpm.opened(index)
+            handle = tpm.open_handle(index)
             size, _ = tpm.nv_public(index) or (0, 0)
             chunks = []
             for at in range(0, size, _NV_CHUNK):
@@ -321,7 +321,7 @@ class LibtpmsDevice(BaseDevice):
                 found = None
             if found is None:
                 tpm.define(index, len(data), NV_ATTRIBUTES)
-            handle = tpm.opened(index)
+            handle = tpm.open_handle(index)
             for at in range(0, len(data), _NV_CHUNK):
                 chunk = data[at : at + _NV_CHUNK]
                 tpm.esys.nv_write(handle, chunk, at, auth_handle=ESYS_TR.OWNER)

@@ -42,8 +42,8 @@ class TpmMaker:
             Ed25519PrivateKey.from_private_bytes(hashlib.sha256(word + secret.reveal()).digest())
             for word in (b"root", b"issuing")
         )
-        self._name = _named("keystead TPM maker, issuing")
-        top = _named("keystead TPM maker, root")
+        self._name = _build_name("keystead TPM maker, issuing")
+        top = _build_name("keystead TPM maker, root")
         self.chain = (
             _authority(top, root, top, root, 1),
             _authority(self._name, self._issuing, top, root, 0),
@@ -56,10 +56,10 @@ class TpmMaker:
         if found is None:
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
-            found = self._made[ek.raw] = self._certified(ek)
+            found = self._made[ek.raw] = self._certify_ek(ek)
         return found
 
-    def _certified(self, ek: PublicArea) -> bytes:
+    def _certify_ek(self, ek: PublicArea) -> bytes:
         key = public_key(ek)
         agrees = isinstance(key, ec.EllipticCurvePublicKey)
         tpm = x509.Name(
@@ -97,7 +97,7 @@ class TpmMaker:
         return made.public_bytes(Encoding.DER)
 
 
-def _named(text: str) -> x509.Name:
+def _build_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 

@@ -83,7 +83,7 @@ from services.runtime.tpm.model_state import (
     MAX_TRIES,
     ModelState,
     NvIndex,
-    counted,
+    counter_value,
     decode_memory,
     decode_state,
     encode_memory,
@@ -131,7 +131,7 @@ class ModelDevice(BaseDevice):
                 self._failed = True
                 raise self._not_started()
             self._pcrs = {pcr: initial_pcr(pcr) for pcr in range(PCR_COUNT)}
-            self._commit(self._state.started())
+            self._commit(self._state.after_startup())
 
     def _shutdown(self) -> None:
         with self._at_work() as state:
@@ -217,7 +217,7 @@ class ModelDevice(BaseDevice):
             nonce = self._entropy(_NONCE)
             unique = secret_of(state.owner_seed, b"unique", nonce + secret)
             public = sealed_public(policy, unique).raw
-            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _padded(secret), None)
+            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _pad_secret(secret), None)
             return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
@@ -322,7 +322,7 @@ class ModelDevice(BaseDevice):
             if bump:
                 if entry is not None and not entry.counter:
                     raise tpm_error(RC_ATTRIBUTES_H2)
-                value = state.top + 1 if entry is None else counted(entry) + 1
+                value = state.top + 1 if entry is None else counter_value(entry) + 1
                 entry = NvIndex(index, value.to_bytes(8, "big"), counter=True)
                 self._put(state, entry)
             if entry is None:
@@ -359,7 +359,7 @@ class ModelDevice(BaseDevice):
             self._need_power()
             if self._failed or self._state is None:
                 return TpmInfo(backend=self.kind.value, failed=True)
-            return self._state.told(self.kind.value)
+            return self._state.build_info(self.kind.value)
 
     def _first_setup(self) -> bytes:
         # As with the real one: which banks of PCRs there are holds from the next power-on.
@@ -370,7 +370,7 @@ class ModelDevice(BaseDevice):
 
     def _clear(self) -> None:
         with self._at_work() as state:
-            self._commit(state.cleared(self._entropy(_SEED)))
+            self._commit(state.after_clear(self._entropy(_SEED)))
 
     def _occupy(self) -> None:
         with self._at_work() as state:
@@ -385,7 +385,7 @@ class ModelDevice(BaseDevice):
             self._commit(state)
 
 
-def _padded(secret: bytes) -> bytes:
+def _pad_secret(secret: bytes) -> bytes:
     """All blobs have one length, so that it tells nothing."""
     return sized(secret) + bytes(SECRET_LIMIT - len(secret))
 

@@ -39,7 +39,7 @@ class ModelState(msgspec.Struct, frozen=True):
     top: int = 0
     indices: tuple[NvIndex, ...] = ()
 
-    def told(self, backend: str) -> TpmInfo:
+    def build_info(self, backend: str) -> TpmInfo:
         """What a TPM that works says of itself."""
         return TpmInfo(
             backend=backend,
@@ -67,19 +67,19 @@ class ModelState(msgspec.Struct, frozen=True):
         used = sum(len(other.data) for other in self.indices if other.index != entry.index)
         return used + len(entry.data) <= CAPACITY
 
-    def started(self) -> ModelState:
+    def after_startup(self) -> ModelState:
         """After Startup(CLEAR)."""
         return msgspec.structs.replace(
             self, resets=self.resets + 1, safe=self.safe and self.orderly, orderly=False
         )
 
-    def cleared(self, owner_seed: bytes) -> ModelState:
+    def after_clear(self, owner_seed: bytes) -> ModelState:
         """After TPM2_Clear: endorsement keys stay, everything of the owner is gone."""
-        top = max((self.top, *map(counted, self.indices)))
+        top = max((self.top, *map(counter_value, self.indices)))
         return ModelState(self.endorsement_seed, owner_seed, orderly=self.orderly, top=top)
 
 
-def counted(entry: NvIndex) -> int:
+def counter_value(entry: NvIndex) -> int:
     """Value of a counter; 0 for another index."""
     return int.from_bytes(entry.data, "big") if entry.counter else 0
 

@@ -123,9 +123,9 @@ class TpmPort(Tpm):
             try:
                 result = await self._runner.run(label, partial(self._alive, work))
             except TpmError:
-                await self._delayed(label)
+                await self._wait_for_delay(label)
                 raise
-            await self._delayed(label)
+            await self._wait_for_delay(label)
             return result
 
     def _alive(self, work: Callable[[], T]) -> T:
@@ -133,7 +133,7 @@ class TpmPort(Tpm):
             self._life.check()
             return work()
 
-    async def _delayed(self, label: str) -> None:
+    async def _wait_for_delay(self, label: str) -> None:
         """The lab's delay of this call, and the last look whether anybody still waits."""
         self._life.check()
         seconds = self._device.delay_s(label)

@@ -89,7 +89,7 @@ class Context:
         self._primaries.clear()
         self.esys.close()
 
-    def opened(self, index: int) -> Any:
+    def open_handle(self, index: int) -> Any:
         """Handle of a persistent object or NV index; 0x18B when it is not there."""
         handle = self._open.get(index)
         if handle is None:
@@ -97,7 +97,7 @@ class Context:
         return handle
 
     @contextmanager
-    def held(self, handle: Any) -> Iterator[Any]:
+    def hold_transient(self, handle: Any) -> Iterator[Any]:
         """A transient object or session, flushed at the end whatever happens."""
         try:
             yield handle
@@ -106,10 +106,10 @@ class Context:
                 self.esys.flush_context(handle)
 
     @contextmanager
-    def salted(self, salt: Any, kind: Any, attributes: Any) -> Iterator[Any]:
+    def open_salted_session(self, salt: Any, kind: Any, attributes: Any) -> Iterator[Any]:
         """An encrypting session salted with the root key: its keys cannot be had from the bus."""
         started = self.esys.start_auth_session(salt, ESYS_TR.NONE, kind, _AES_CFB, TPM2_ALG.SHA256)
-        with self.held(started) as session:
+        with self.hold_transient(started) as session:
             self.esys.trsess_set_attributes(session, attributes)
             yield session
 
@@ -120,7 +120,7 @@ class Context:
         started = self.esys.start_auth_session(
             ESYS_TR.NONE, ESYS_TR.NONE, TPM2_SE.POLICY, null, TPM2_ALG.SHA256
         )
-        with self.held(started) as session:
+        with self.hold_transient(started) as session:
             yield session
 
     @contextmanager
@@ -132,13 +132,13 @@ class Context:
         """
         saved = self._primaries.get((int(hierarchy), area.raw))
         if saved is not None:
-            with self.held(self.esys.context_load(saved[0])) as loaded:
+            with self.hold_transient(self.esys.context_load(saved[0])) as loaded:
                 yield loaded, saved[1]
             return
         made, public, *_ = self.esys.create_primary(
             TPM2B_SENSITIVE_CREATE(), template(area), hierarchy
         )
-        with self.held(made):
+        with self.hold_transient(made):
             found = area_of(public)
             self._primaries[int(hierarchy), area.raw] = self.esys.context_save(made), found
             yield made, found
@@ -151,7 +151,7 @@ class Context:
 
     def evict_srk(self) -> None:
         """Take the key at the handle of the storage root key away."""
-        handle = self.opened(SRK_HANDLE)
+        handle = self.open_handle(SRK_HANDLE)
         self.esys.evict_control(ESYS_TR.OWNER, handle, SRK_HANDLE)
         del self._open[SRK_HANDLE]
 
@@ -170,13 +170,13 @@ class Context:
 
     def undefine(self, index: int) -> None:
         """Take an NV index of the owner away."""
-        self.esys.nv_undefine_space(self.opened(index))
+        self.esys.nv_undefine_space(self.open_handle(index))
         del self._open[index]
 
     def nv_public(self, index: int) -> tuple[int, int] | None:
         """Size and attributes of an NV index; None when it is not defined."""
         try:
-            public, _ = self.esys.nv_read_public(self.opened(index))
+            public, _ = self.esys.nv_read_public(self.open_handle(index))
         except TSS2_Exception as error:
             if int(error.rc) != RC_HANDLE_1:
                 raise

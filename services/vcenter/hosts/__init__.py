@@ -3,12 +3,7 @@
 Each object owns its marks: no field of one is changed by another module. Asking (requests on the
 bus), deciding (pure) and telling (events, records, marks) are steps of their own.
 
-- ``session``         one host: session, numbered commands, heartbeat, back-off
-- ``host_view``       what it said last, and whether a command may have changed it since
-- ``back_off``        how long it waits between two tries to connect; pure
-- ``knock``           a try to connect that ends when the host rings
-- ``view_pages``      a host's view, put together from its pages
-- ``time_for_a_command``  how long a host has to answer; pure
+- ``session``         one host: session, view, numbered commands, heartbeat, tries to connect
 - ``sessions``        all of them, and what follows from what hosts say there
 - ``registrations``   which hosts list which VMs, and when they said so
 - ``whereabouts``     on which host a VM is that several list; pure
@@ -16,7 +11,6 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
 - ``relocated_vms``   what of it is no news, of VMs that move between vCenters; pure
 - ``moves``           VMs that go to another host of their cluster, and moves that were cut off
-- ``self_served``  keys that hosts derive or fetch, and lack; what a pass does for trusted hosts
 - ``need``            whether a view shows something that a pass would change; pure
 - ``pass_queue``      which hosts want a pass of step B8, and how their last one ended
 - ``gathered_passes`` asks for passes over the other hosts of a cluster, after a moment
@@ -24,7 +18,6 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``remediation``     the pass: look, plan, carry out, judge, commit
 - ``plan``            what a pass shall do, in order; pure
 - ``mode``            the next step to a safe host; pure
-- ``telling``         what came of a pass, committed: marks on VMs, and events
 - ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
 - ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed

@@ -11,8 +11,9 @@ What is wrong with one key decides nothing for the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import assert_never
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
 from protocol.messages.host import ProviderRef
@@ -26,10 +27,12 @@ from protocol.terms import (
 from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
+from services.vcenter.events import Draft, host_send_error
 from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
 from services.vcenter.hosts.mode import is_safe, takes_keys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
@@ -51,13 +54,13 @@ from services.vcenter.hosts.plan import (
     refused_by_mode,
     removed,
 )
-from services.vcenter.hosts.self_served import HostTrust, not_had
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
-from services.vcenter.hosts.telling import PassResult, PassTelling
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.native import references
+from services.vcenter.tables import VmRow
 
 
 class Remediation:
@@ -422,3 +425,130 @@ class Remediation:
         except ProductError as error:
             await self._delivery.tell_refused(session, (), str(error))
             result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
+
+
+# ---- self served ---------------------------------------------------------------------------------
+# Keys that hosts get by themselves, and what a pass does about trusted hosts.
+
+
+class HostTrust(Protocol):
+    """What a pass does for trusted hosts (``services.vcenter.trust``)."""
+
+    async def see(self, session: HostSession) -> None:
+        """Tell what is new of the host, and bring it up to date."""
+        ...
+
+    def reason(self, session: HostSession, key: CryptoKeyId) -> KeyUnavailableReason:
+        """Why the host has not the key of a trusted provider."""
+        ...
+
+
+def not_had(
+    session: HostSession, inventory: Inventory, trust: HostTrust
+) -> dict[CryptoKeyId, KeyUnavailableReason]:
+    """Keys that hosts derive or fetch, of deleted providers too, that VMs need there and the host
+    says it lacks; each with the reason."""
+    types, summary = inventory.lock_types(), session.summary
+    found: dict[CryptoKeyId, KeyUnavailableReason] = {}
+    for key in [key for vm in (() if summary is None else summary.vms) for key in vm.missing]:
+        can = of_provider(types, key.provider_id)
+        if can.fetched:
+            found[key] = trust.reason(session, key)
+        elif can.derived:
+            found[key] = (
+                KeyUnavailableReason.MISSING_IN_CACHE
+                if key.provider_id in inventory.providers
+                else KeyUnavailableReason.CLUSTER_INVALID
+            )
+    return found
+
+
+# ---- telling -------------------------------------------------------------------------------------
+# What came of a pass of step B8, and what is told of it: marks on VMs, and events.
+#
+# Decided in ``judgement``, pure; here it is committed, a mark and its event in one transaction.
+
+
+@dataclass
+class PassResult:
+    """What came of a pass. ``unsafe``: why the host key cannot be had. ``denied``: keys that the
+    host lacks and cannot be given; ``withheld``: those of them that no task gave to its cluster
+    (C28). ``not_available``: what it needed is not built. ``unanswered``: why it is not known
+    whether the host took the list of providers.
+    """
+
+    unsafe: KeyUnavailableReason | None = None
+    denied: dict[CryptoKeyId, KeyUnavailableReason] = field(default_factory=dict)
+    withheld: tuple[CryptoKeyId, ...] = ()
+    not_available: NotAvailable | None = None
+    unanswered: ProductError | None = None
+
+    def refuse(self, keys: Iterable[CryptoKeyId]) -> None:
+        """The host's mode does not let it take these."""
+        self.denied.update(dict.fromkeys(keys, KeyUnavailableReason.MISSING_IN_CACHE))
+
+    def withhold(self, keys: tuple[CryptoKeyId, ...]) -> None:
+        """No task gave these to the host's cluster."""
+        self.refuse(keys)
+        self.withheld = keys
+
+
+class PassTelling:
+    """Commits what a pass has to tell."""
+
+    def __init__(self, node: VcenterNode, inventory: Inventory, once: OncePerBoot) -> None:
+        self._node, self._inventory, self._once = node, inventory, once
+
+    async def denied(self, session: HostSession, result: PassResult) -> None:
+        """``SendKeyError``, once per boot of the host, provider and cause; of keys that are
+        withheld, once for each VM of the host."""
+        here = {key for row in self._inventory.vms_on(session.host) for key in row.keys}
+        drafts = [
+            draft
+            for draft in send_errors(session.host, result.denied, here, result.unsafe)
+            if self._once.first(session.host, session.boot, f"{draft.provider}", draft.event)
+        ]
+        drafts += self._withheld(session, frozenset(result.withheld))
+        if drafts:
+            await self._inventory.commit(events=drafts)
+
+    def _withheld(self, session: HostSession, keys: Collection[CryptoKeyId]) -> list[Draft]:
+        drafts: list[Draft] = []
+        for row in self._inventory.vms_on(session.host) if keys else ():
+            named = tuple(key for key in row.keys if key in keys)
+            if named and self._once.first(session.host, session.boot, "withheld", row.name):
+                why = f"cluster {row.cluster} was not given the keys that it names for {row.name}"
+                drafts.append(host_send_error(session.host, named, why))
+        return drafts
+
+    async def marks(
+        self,
+        session: HostSession,
+        rows: Iterable[VmRow],
+        lacking: Collection[CryptoKeyId],
+        denied: Denied,
+        *,
+        may_unlock: bool,
+    ) -> None:
+        """Marks and events of one host's VMs, in one transaction."""
+        changes = mark_changes(
+            session.host,
+            rows,
+            [key for key in lacking if key in denied],  # the others have been delivered
+            denied,
+            self._inventory.lock_types(),
+            connected=session.connected,
+            may_unlock=may_unlock,
+        )
+        for change in changes:
+            self._node.record(
+                "vm.locked" if change.locked else "vm.unlocked",
+                vm=change.vm,
+                host=session.host,
+                event=change.draft.event.value,
+                keys=[str(key) for key in change.draft.keys],
+            )
+        if changes:
+            await self._inventory.commit(
+                *(change.edit for change in changes), events=[change.draft for change in changes]
+            )

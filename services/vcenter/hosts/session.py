@@ -12,7 +12,11 @@ number; the host refuses the old one if it arrives later than the new.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from protocol.errors import (
     Busy,
@@ -32,6 +36,7 @@ from protocol.messages.host import (
     HostSummary,
     OpenSession,
     QueryHost,
+    TrustView,
     VmState,
     VmSummary,
 )
@@ -39,14 +44,7 @@ from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmNam
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
 from services.vcenter.beats import Beat, Beats
-from services.vcenter.hosts.back_off import pause_s_after
-from services.vcenter.hosts.host_view import HostView, Told
-from services.vcenter.hosts.knock import Knock
-from services.vcenter.hosts.time_for_a_command import time_for
-from services.vcenter.hosts.view_pages import whole_view
-from services.vcenter.knobs import VcenterNode
-
-R = TypeVar("R")
+from services.vcenter.knobs import VcenterKnobs, VcenterNode
 
 UNANSWERED = (
     Busy,
@@ -392,3 +390,178 @@ class HostSession:
         limit_s = within_s or time_for(command, self.summary, self._node.knobs, self._clock)
         with self.view.command_under_way():
             return await self._bus.request(self.host, command, within_s=limit_s)
+
+
+# ---- back off ------------------------------------------------------------------------------------
+# How long vCenter waits between two tries to connect a host. Pure.
+
+LONGEST_PAUSE_HEARTBEATS = 3.0  # heartbeats between two tries to connect, at most
+
+
+def pause_s_after(failures: int, heartbeat_s: float) -> float:
+    """Lab seconds until the next try to connect, after so many that failed; before its spread."""
+    return float(min(LONGEST_PAUSE_HEARTBEATS, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)
+
+
+# ---- host view -----------------------------------------------------------------------------------
+# What a host said last of itself, in which version, and whether a command may have changed it.
+#
+# A view is a page of evidence with a time: it is believed for what it was when the host wrote it.
+# A command that was on its way meanwhile may have changed the host before or after, so the view
+# counts as current only while no command was sent, or answered, since. A host that is asked again
+# says that its view is still that of a version, and then it is believed for what it was when it
+# came whole.
+
+
+class Told(NamedTuple):
+    """A host's view as it came; ``version`` is empty when the host has not said which it is."""
+
+    summary: HostSummary
+    version: str = ""
+
+
+class HostView:
+    """The last word of one host; ``moment`` tells moments that only grow."""
+
+    def __init__(self, moment: Callable[[], int]) -> None:
+        self._moment = moment
+        self._told: Told | None = None
+        self._summary: HostSummary | None = None  # with what commands have changed
+        self._flying = 0  # commands sent and not answered
+        self._activity = 0  # counts their sends and their ends
+        self._activity_seen = -1  # the count when the latest view came
+        self._times = (0, 0)
+
+    @property
+    def summary(self) -> HostSummary | None:
+        """The host's last word, with what commands are known to have changed; None before it."""
+        return self._summary
+
+    @property
+    def told(self) -> Told | None:
+        """The host's last word as it came, whatever was changed since; None before it."""
+        return self._told
+
+    @property
+    def boot(self) -> int:
+        """The host's life as it last said; 0 when it has not spoken."""
+        return 0 if self._summary is None else self._summary.boot
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """The moments at which the latest view was asked for, and heard."""
+        return self._times
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no command was sent, or answered, since the host's last word."""
+        return self._activity_seen == self._activity
+
+    def apply(self, **changes: object) -> None:
+        """Note what a command has just changed, until the host is asked again."""
+        if self._summary is not None:
+            self._summary = msgspec.structs.replace(self._summary, **changes)
+
+    def take(self, told: Told, asked: int) -> None:
+        """The host's word as it came just now, asked for at the moment ``asked``."""
+        self._told, self._summary = told, told.summary
+        self._times = (asked, self._moment())
+        self._activity_seen = self._activity
+
+    def quiet_since(self) -> Callable[[], bool]:
+        """Asked later: whether no command was on its way at any time between this call and then.
+
+        An answer that came in between was then neither written before a command nor read after it.
+        """
+        quiet, activity = self._flying == 0, self._activity
+        return lambda: quiet and activity == self._activity
+
+    @contextmanager
+    def command_under_way(self) -> Iterator[None]:
+        """While a command is sent and its answer is waited for."""
+        self._flying += 1
+        self._activity += 1
+        try:
+            yield
+        finally:
+            self._flying -= 1
+            self._activity += 1
+
+
+# ---- knock ---------------------------------------------------------------------------------------
+# A try to connect to a host that may be off: its silence is waited for until the host rings.
+#
+# A machine that is off is silent, and a request to it lasts to its limit, which on real processes
+# is some real seconds and so minutes of the lab. A host that boots meanwhile rings: nobody waits
+# for the answer of the earlier life then, least of all the host's autostart (LOCK-05).
+
+R = TypeVar("R")
+
+
+class Knock:
+    """At most one wait at a time; each life of the host ends at most one."""
+
+    def __init__(self, host: NodeName, clock: Clock) -> None:
+        self._host, self._clock = host, clock
+        self._end_at: Callable[[float], None] | None = None  # of the wait
+        self._boot = 0  # whose ring ended a wait
+
+    async def answer(self, asked: Awaitable[R], within_s: float) -> R:
+        """What is answered within so many lab seconds; ``TimedOut`` when the host rings first."""
+        try:
+            async with self._clock.timeout(within_s) as wait:
+                self._end_at = wait.reschedule
+                return await asked
+        except TimeoutError:
+            raise TimedOut(f"{self._host} booted while it was asked") from None
+        finally:
+            self._end_at = None
+
+    def rang(self, boot: int) -> None:
+        """The host rings in this life."""
+        if self._end_at is not None and boot != self._boot:
+            self._boot = boot
+            self._end_at(0.0)  # a time that has passed: now
+
+
+# ---- time for a command --------------------------------------------------------------------------
+# How long vCenter waits for a host to do what it was told.
+
+
+def time_for(
+    command: Command[Any], summary: HostSummary | None, knobs: VcenterKnobs, clock: Clock
+) -> float:
+    """Lab seconds that a host has to answer ``command``; ``summary``: its last word about itself.
+
+    A trusted host that seeks keys may have to ask an Attestation Service, and then a Key Provider
+    Service, on each machine of the Trust Authority in turn, and wait for each that is silent
+    (KPS-06). Each of these waits is a limit of its own, which the clock may raise.
+    """
+    trusted = None if summary is None else summary.trusted
+    if not command.seeks_keys or not isinstance(trusted, TrustView):
+        return knobs.request_timeout_s
+    services = 2 * len(trusted.reports)
+    each_s = clock.limit(knobs.trust_timeout_s)
+    return clock.limit(knobs.request_timeout_s) + services * each_s
+
+
+# ---- view pages ----------------------------------------------------------------------------------
+# A host's view of itself, put together from its pages.
+
+
+async def whole_view(
+    page: HostSummary, next_page: Callable[[VmName], Awaitable[HostSummary]]
+) -> HostSummary:
+    """The view that begins with ``page``, with the VMs for which the message had no room.
+
+    ``next_page`` asks for the VMs after one. What is not of VMs is as the last page says.
+    ``NotConnected`` when the host booted, or got another session, between two pages: they are of
+    two lives.
+    """
+    first, vms = page, list(page.vms)
+    while page.more_vms:
+        page = await next_page(vms[-1].vm)
+        if (page.boot, page.session) != (first.boot, first.session):
+            raise NotConnected(f"{first.host} is connected anew while it tells of its VMs")
+        vms += page.vms
+    return page if page is first else msgspec.structs.replace(page, vms=tuple(vms))

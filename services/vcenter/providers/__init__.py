@@ -4,7 +4,6 @@
   answers for health and key status, which events tell of it; pure
 - ``provider``      the protocol of a provider whose key servers vCenter asks itself
 - ``standard``      the standard provider: KMIP servers (STD rules): built
-- ``tags``          what a KMIP server is told of a new key
 - ``client_certificates``  what KMIP servers are shown    - ``symkey``  vCenter's own key
 - ``logins``       user names and passwords at KMIP servers
 - ``native``        native providers: their key derivation keys at rest, health, references (NKP)

@@ -15,7 +15,7 @@ from protocol.crypto import certificates
 from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
-from services.runtime.own_certificate import EARLIER_S, made
+from services.runtime.own_certificate import EARLIER_S, create_own_certificate
 from services.runtime.ports import Clock, Rng
 from services.runtime.streams import TlsIdentity
 from services.vcenter.providers.symkey import Symkey
@@ -36,7 +36,7 @@ class ClientCertificates:
     ) -> ClientCertificate:
         """A new key with a certificate that it has signed itself; ``SaveFailed``, and
         ``InvalidArgument`` for a time that no certificate is good for."""
-        own = made(
+        own = create_own_certificate(
             self._rng,
             self._clock,
             self._name,
@@ -63,7 +63,9 @@ class ClientCertificates:
     async def requested(self, provider: ProviderId) -> ClientCertificate:
         """A new key, with a request that somebody certifies it, and until then a certificate that
         it has signed itself; ``SaveFailed``."""
-        own = made(self._rng, self._clock, self._name, self._days, earlier_s=EARLIER_S)
+        own = create_own_certificate(
+            self._rng, self._clock, self._name, self._days, earlier_s=EARLIER_S
+        )
         kept = await self.kept(provider, (own.certificate,), own.key)
         request = certificates.signing_request(self._name, own.key)
         return replace(kept, request=request)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
+from uuid import NAMESPACE_DNS, uuid5
 
 from msgspec import UNSET
 
@@ -32,7 +33,7 @@ from protocol.errors import (
     TlsFailure,
     WrongKeyLifecycleState,
 )
-from protocol.kmip.dialect import Login
+from protocol.kmip.dialect import PRODUCT, USE, Login
 from protocol.messages.base import Request
 from protocol.messages.kms import (
     KEY_ATTRIBUTES_BYTES,
@@ -57,7 +58,6 @@ from services.keyservers.client import KeyServers, Tagging
 from services.runtime.each import try_each
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.providers.provider import CreatedKey, FetchedKeys, KeyUse, reason_of
-from services.vcenter.providers.tags import tags_of
 
 R = TypeVar("R")
 
@@ -372,3 +372,34 @@ def _state_reason(state: KmipState) -> KeyUnavailableReason | None:
             return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
         case KmipState.DESTROYED | KmipState.DESTROYED_COMPROMISED:
             return KeyUnavailableReason.MISSING_IN_KMS
+
+
+# ---- tags ----------------------------------------------------------------------------------------
+# What vCenter tells a KMIP server of a new key: two batches of custom attributes (STD-05).
+#
+# The first says what made the key, the second what it is for.
+
+_BUILDS: Final = {
+    Release(7, 0, 0): 15952498,
+    Release(7, 0, 1): 16860138,
+    Release(7, 0, 2): 17694817,
+    Release(7, 0, 3): 18700403,
+    Release(8, 0, 0): 20519528,
+    Release(8, 0, 1): 21560480,
+    Release(8, 0, 2): 22385739,
+    Release(8, 0, 3): 24022515,
+}
+"""The build of vCenter Server with which each release came out."""
+
+
+def tags_of(release: Release, use: KeyUse | None) -> Tagging:
+    """The batches; the second one only of a key whose ``use`` is known.
+
+    vSphere names a VM or a host by its UUID too; here that is made of its name, which is as unique.
+    """
+    version = f"{release.major}.{release.minor}.{release.update} build-{_BUILDS[release]}"
+    product = tuple(zip(PRODUCT, (version, "VMware, Inc.", "VMware vSphere"), strict=True))
+    if use is None:
+        return (product,)
+    identifier = str(uuid5(NAMESPACE_DNS, f"{use.component}/{use.name}"))
+    return product, tuple(zip(USE, (identifier, use.component, use.name), strict=True))

@@ -13,7 +13,7 @@ from chaos.matrix.grid import (
     Staging,
     cells_of,
     controls_of,
-    staged_events,
+    events_of_staging,
     stagings_of,
 )
 from chaos.matrix.play import Played
@@ -182,7 +182,7 @@ def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion
 def test_tokens_expire_under_both_values_of_the_knob_in_one_kind_of_lab() -> None:
     late = [s for s in stagings_of(ALL) if s.expired]
     assert {s.block for s in late} == {Block.T10, Block.T11} and len(late) == 8
-    assert {staged_events(s) for s in late} == {(Event.E3, Event.E5, Event.E7)}
+    assert {events_of_staging(s) for s in late} == {(Event.E3, Event.E5, Event.E7)}
     ways = stagings_of([cell(Block.T10, Fault.F4, Event.E3)])
     plays = [
         (way, Played(event=Event.E3, letter=one))
@@ -221,7 +221,7 @@ def test_settings_of_a_knob_are_cases_of_one_cell(
 def test_an_event_that_waits_for_a_boot_has_the_host_that_boots() -> None:
     def events(fault: Fault, *played: Event) -> tuple[Event, ...]:
         one = Staging(block=Block.S10, fault=fault, boot=Boot.ORDERLY, events=played)
-        return staged_events(one)
+        return events_of_staging(one)
 
     assert events(Fault.F5A, Event.E9) == (Event.E2, Event.E9)
     assert events(Fault.F1, Event.E9) == (Event.E9,)

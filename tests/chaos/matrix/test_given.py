@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.matrix.given import Asked, Audited, answered, audited_asking, heard_asking
+from chaos.matrix.given import (
+    Asked,
+    Audited,
+    find_answering_server,
+    requests_in_trail,
+    requests_on_bus,
+)
 from chaos.observe.audit import asker
 from protocol.messages.kms import AuditRow
 from protocol.terms import NodeName
@@ -38,7 +44,7 @@ def row(
 
 
 def usable(*trail: Audited) -> list[tuple[float, bool | None]]:
-    return [(one.t, one.usable) for one in audited_asking(trail)]
+    return [(one.t, one.usable) for one in requests_in_trail(trail)]
 
 
 def test_who_asks_has_one_name_at_both_doors() -> None:
@@ -47,14 +53,14 @@ def test_who_asks_has_one_name_at_both_doors() -> None:
     assert asker(row(1, "Get", who="local/k1").row) == "local/k1"
     renewed = row(1, "Get", who=f"kmip/{VC} b19479ff3e9c0e3a")
     assert asker(renewed.row) == VC
-    [asked] = audited_asking([renewed])
+    [asked] = requests_in_trail([renewed])
     assert asked.by == VC
     unknown = f"unknown b19479ff3e9c0e3a {VC}"
     assert asker(row(1, "Get", who=f"kmip/{unknown}").row) == unknown
 
 
 def test_a_row_of_get_says_who_was_given_what() -> None:
-    [asked] = audited_asking([row(1, "Create"), row(2, "Get"), row(3, "Activate")])
+    [asked] = requests_in_trail([row(1, "Create"), row(2, "Get"), row(3, "Activate")])
     assert asked == Asked(t=2, server=KMS, by=str(VC), key=ID, usable=True)
 
 
@@ -81,7 +87,7 @@ def test_what_was_refused_or_done_to_another_key_ends_no_key() -> None:
 
 def test_on_the_bus_a_request_tells_who_was_asked_and_its_reply_what_was_given() -> None:
     def heard(*messages: Any) -> list[Asked]:
-        return list(heard_asking(messages, (KMS,)))
+        return list(requests_on_bus(messages, (KMS,)))
 
     assert heard(get(3, ID)) == [Asked(t=3, server=KMS, by=VC, key=ID, usable=None)]
     assert [one.usable for one in heard(get(3, ID), answer(4, 3, ID, 0))] == [True]
@@ -92,6 +98,6 @@ def test_on_the_bus_a_request_tells_who_was_asked_and_its_reply_what_was_given()
 
 def test_an_answer_is_of_the_key_and_of_the_kind_that_is_looked_for() -> None:
     given = [Asked(t=1, server=KMS, by=str(VC), key=str(KEY.key_id), usable=True)]
-    assert answered(given, ID, usable=True) == KMS
-    assert answered(given, ID, usable=False) is None
-    assert answered(given, str(OTHER.key_id), usable=True) is None
+    assert find_answering_server(given, ID, usable=True) == KMS
+    assert find_answering_server(given, ID, usable=False) is None
+    assert find_answering_server(given, str(OTHER.key_id), usable=True) is None

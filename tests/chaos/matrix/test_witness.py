@@ -9,7 +9,7 @@ import pytest
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, Course
-from chaos.matrix.given import Asked, heard_asking
+from chaos.matrix.given import Asked, requests_on_bus
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.witness import READERS, witnesses
 from protocol.messages.agent import NodeRecord
@@ -53,14 +53,14 @@ def about(**more: Any) -> Account:
         host=HOST, asked=30.0, ended=40.0, keys=(KEY,), power_on=more.pop("power_on", None)
     )
     by_host = [one for one in more.get("said", ()) if HOST in (one.src, one.dst)]
-    asked = tuple(heard_asking(more.pop("asked", ()), (KMS,)))
+    asked = tuple(requests_on_bus(more.pop("asked", ()), (KMS,)))
     return Account(
         **{
             "course": course,
             "letter": "OK",
             "said": (),
             "asked": asked,
-            "asked_by_host": tuple(heard_asking(by_host, (KMS,))),
+            "asked_by_host": tuple(requests_on_bus(by_host, (KMS,))),
             "records": (),
             "servers": frozenset({KMS}),
             **more,

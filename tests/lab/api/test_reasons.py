@@ -164,6 +164,10 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
         (replace(DERIVES, tpm=False, mode="NONE"), ["KP-01", "NKP-11"]),
         (replace(HOST, persistence=None, connected=None), []),
         (replace(HOST, machine="off"), ["BOOT-01"]),
+        (
+            replace(STORES, crypto_state="safe", connected=False, kept_off="it floods"),
+            ["KS-BROKER-012", "HEM-01", "KP-10", "B8"],
+        ),
     ],
 )
 def test_a_host(host: HostFacts, rules: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.json import JSONSnapshotExtension
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from lab.api import answers
 from lab.api.answers.base import Answer
@@ -25,16 +25,66 @@ RENEW = (
 )
 
 
-def shape(value: Any) -> Any:
-    """The schema without its texts: what a program that reads it may rely on."""
-    if isinstance(value, dict):
-        texts = isinstance(value.get("description"), str)
-        return {k: shape(v) for k, v in value.items() if not (texts and k == "description")}
-    return [shape(v) for v in value] if isinstance(value, list) else value
+class _Text(SingleFileSnapshotExtension):
+    file_extension = "txt"
+    _write_mode = WriteMode.TEXT
+
+    def serialize(self, data: Any, **_: Any) -> str:
+        return str(data)
+
+
+def shape(made: dict[str, Any]) -> str:
+    """What a program that reads the schema may rely on, without texts: a line for each command,
+    answer, struct and field. A field that must be there ends with ``!``."""
+    rows = [
+        f"command {name} {_type(it['command'])} -> {_type(it['answer'])}"
+        + (" changes the lab" if it["changes"] else "")
+        for name, it in made["commands"].items()
+    ]
+    rows += [f"answer {name} {_type(it)}" for name, it in made["answers"].items()]
+    for name, struct in made["$defs"].items():
+        rows.append(f"{name} {_type(struct)}")
+        needed = struct.get("required", ())
+        rows += [
+            f"  {field}{'!' if field in needed else ''} {_type(it)}"
+            for field, it in struct.get("properties", {}).items()
+        ]
+    rows += [f"{key} {_type(it)}" for key, it in made.items() if key not in _PARTS]
+    return "\n".join(rows) + "\n"
+
+
+_PARTS = ("commands", "answers", "$defs", "oneOf")
+_APART = ("description", "title", "properties", "required")
+"""Told in lines of their own, or only for people."""
+
+
+def _type(it: Any) -> str:
+    """A schema in short: ``string``, ``[Vm]``, ``integer|null = 3``; what is rare as JSON."""
+    if not isinstance(it, dict):
+        return json.dumps(it)
+    left = {key: value for key, value in it.items() if key not in _APART}
+    words = []
+    if "$ref" in left:
+        words.append(left.pop("$ref").removeprefix("#/$defs/").removeprefix("#/answers/"))
+    if "anyOf" in left:
+        words.append("|".join(_type(one) for one in left.pop("anyOf")))
+    if "items" in left and left.get("type") == "array":
+        del left["type"]
+        words.append(f"[{_type(left.pop('items'))}]")
+    if "type" in left:
+        words.append(left.pop("type"))
+    default = left.pop("default", _NONE)
+    words += [f"{key}={json.dumps(value, sort_keys=True)}" for key, value in sorted(left.items())]
+    if default is not _NONE:
+        words.append(f"= {json.dumps(default)}")
+    return " ".join(words)
+
+
+_NONE = object()
 
 
 def test_the_public_shape_is_as_it_was(snapshot: SnapshotAssertion) -> None:
-    same = snapshot.use_extension(JSONSnapshotExtension) == shape(schema())
+    same = snapshot.use_extension(_Text) == shape(schema())
     assert same, RENEW
 
 
@@ -42,7 +92,15 @@ def test_a_changed_field_changes_the_shape_and_a_changed_text_does_not() -> None
     made, other = schema(), schema()
     other["$defs"]["Vm"]["description"] = "Another text."
     assert shape(other) == shape(made)
+    for key, value in (("type", "odd"), ("default", "odd"), ("maxLength", 3)):
+        other = schema()
+        other["$defs"]["Vm"]["properties"]["host"][key] = value
+        assert shape(other) != shape(made)
+    other = schema()
     del other["$defs"]["Vm"]["properties"]["host"]
+    assert shape(other) != shape(made)
+    other = schema()
+    other["$defs"]["Vm"]["required"].remove("host")
     assert shape(other) != shape(made)
 
 

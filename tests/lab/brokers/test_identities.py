@@ -97,10 +97,10 @@ def test_what_is_sealed_to_a_node_opens_with_its_keyring_only(tmp_path: Path) ->
     boxed = without_keys(message)
     envelope = Envelope(VERSION, 7, "", A, 1, 0.0, "AddKeys", encode_message(boxed))
     a, b = [Sealing(node, 1, made.keyring(node), lambda: 0.0) for node in (A, B)]
-    sealed = a.closed(envelope, message, B)
-    assert b.opened(sealed, boxed) == message
+    sealed = a.seal_keys(envelope, message, B)
+    assert b.unseal_keys(sealed, boxed) == message
     with pytest.raises(Malformed):
-        Sealing(B, 1, made.keyring(C), lambda: 0.0).opened(sealed, boxed)
+        Sealing(B, 1, made.keyring(C), lambda: 0.0).unseal_keys(sealed, boxed)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "other name", "bad seed", "bad key"])

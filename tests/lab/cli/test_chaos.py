@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab.api.experiment_files import prepared
-from lab.cli.chaos import new, plan, replay, run
+from lab.cli.chaos import new, plan, replay, run, worst
 from lab.cli.options import Format, Options
-from lab.cli.several import worst
 from lab.errors import KeysteadError
 from lab.runs import play
 from lab.runs.prepare import find

@@ -16,8 +16,8 @@ from typing import IO
 import pytest
 
 from chaos.history import verify
+from lab.cli.chaos import stopped_by_signals
 from lab.cli.interrupts import Interrupts
-from lab.cli.playing import stopped_by_signals
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli, until
 

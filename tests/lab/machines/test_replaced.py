@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.machines import replaced
+from lab.machines import roster
 from lab.machines.admission import Issued, keep
-from lab.machines.replaced import Replaced
+from lab.machines.roster import Replaced
 from lab.supervise.state_folder import LabFolder
 
 
@@ -55,6 +55,6 @@ def test_one_that_cannot_be_read_for_a_moment_is_looked_at_again(
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(replaced, "issued", refused)
+            patched.setattr(roster, "issued", refused)
             assert watch._look() == []
     assert watch._look() == ["east"]

@@ -47,12 +47,7 @@ def wrong(found: list[Struck]) -> list[str]:
     ("story", "only", "happenings"),
     [
         ("keystore", "*Archive._grown:disk.*:[12]@", ENDS | REFUSALS | {Happening.TORN}),
-        pytest.param(
-            *("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS),
-            marks=pytest.mark.xfail(
-                reason="after a failed save of DestroyVm, vCenter shows the VM without its keys"
-            ),
-        ),
+        ("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS),
         ("native", "*:1@", ENDS | REFUSALS | {Happening.TORN}),
         ("kms", "*:keys*:2@", ENDS | REFUSALS | {Happening.TORN}),
         ("kms-custody", "*custody*db.commit*:[2345]@", ENDS | REFUSALS),

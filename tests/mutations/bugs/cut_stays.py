@@ -17,4 +17,4 @@ async def _gone(self: Any, lab: Any, notes: Any) -> str:
 
 
 plant(LinkFault, "heal", lambda original: _nothing)
-plant(LinkFault, "healed", lambda original: _gone)
+plant(LinkFault, "verify_heal", lambda original: _gone)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.keeper import FaultKeeper
-from chaos.kept import FaultState
+from chaos.keeper import FaultKeeper, FaultState
 from tests.mutations.bugs.planting import plant
 
 

@@ -12,5 +12,5 @@ async def _gone(self: Any, lab: Any, notes: Any) -> str:
     return ""
 
 
-for owner in {cls for fault in FAULTS for cls in fault.__mro__ if "healed" in vars(cls)}:
-    plant(owner, "healed", lambda original: _gone)
+for owner in {cls for fault in FAULTS for cls in fault.__mro__ if "verify_heal" in vars(cls)}:
+    plant(owner, "verify_heal", lambda original: _gone)

@@ -17,4 +17,4 @@ def _of_its_type(original: Any) -> Any:
     return converted
 
 
-plant(knobs, "_converted", _of_its_type)
+plant(knobs, "_convert_value", _of_its_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.hosts.telling import PassTelling
+from services.vcenter.hosts.remediation import PassTelling
 from tests.mutations.bugs.planting import plant
 
 

@@ -17,4 +17,4 @@ def _patient(original: Any) -> Any:
     return served
 
 
-plant(NodeRunner, "_served", _patient)
+plant(NodeRunner, "_run_handler", _patient)

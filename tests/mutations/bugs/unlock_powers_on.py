@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.messages.host import HostPowerOnVm
-from services.vcenter.hosts.telling import PassTelling
+from services.vcenter.hosts.remediation import PassTelling
 from tests.mutations.bugs.planting import plant
 
 

@@ -47,26 +47,26 @@ def travelled(envelope: Envelope) -> tuple[Envelope, AddKeys]:
 
 
 def test_the_receiver_opens_what_the_sender_sealed() -> None:
-    came, message = travelled(life(A).closed(around(MESSAGE), MESSAGE, B))
+    came, message = travelled(life(A).seal_keys(around(MESSAGE), MESSAGE, B))
     with pytest.raises(ValueError, match="sealed to another node"):
         _ = message.material.keys
-    assert life(B).opened(came, message) == MESSAGE
+    assert life(B).unseal_keys(came, message) == MESSAGE
 
 
 def test_no_clear_key_is_in_what_travels_and_none_is_encoded() -> None:
-    data = encode_envelope(life(A).closed(around(MESSAGE), MESSAGE, B))
+    data = encode_envelope(life(A).seal_keys(around(MESSAGE), MESSAGE, B))
     assert not any(key.reveal() in data for key in KEYS)
     with pytest.raises(TypeError, match="clear keys"):
         encode_message(MESSAGE)
 
 
 def test_a_box_for_another_node_does_not_open() -> None:
-    came, message = travelled(life(A).closed(around(MESSAGE), MESSAGE, B))
+    came, message = travelled(life(A).seal_keys(around(MESSAGE), MESSAGE, B))
     for me in (B, C):
         with pytest.raises(Malformed, match=r"AddKeys\.material does not open"):
-            life(me, key_of=C).opened(came, message)
+            life(me, key_of=C).unseal_keys(came, message)
     with pytest.raises(Malformed, match="does not open"):
-        life(C, key_of=B).opened(came, message)
+        life(C, key_of=B).unseal_keys(came, message)
 
 
 OTHER_VALUES: dict[str, object] = {
@@ -84,12 +84,12 @@ OTHER_VALUES: dict[str, object] = {
 @pytest.mark.parametrize("name", [f for f in Envelope.__struct_fields__ if f != "boxes"])
 def test_a_box_is_bound_to_every_field_around_it(name: str) -> None:
     """Ids swapped beside a box, an older life's number, a later deadline: it stays shut."""
-    came, _ = travelled(life(A).closed(around(MESSAGE), MESSAGE, B))
+    came, _ = travelled(life(A).seal_keys(around(MESSAGE), MESSAGE, B))
     changed = msgspec.structs.replace(came, **{name: OTHER_VALUES[name]})
     assert changed != came
     message = decode_as(AddKeys, changed.body)
     with pytest.raises(Malformed, match="does not open"):
-        life(B).opened(changed, message)
+        life(B).unseal_keys(changed, message)
 
 
 REPLY_VALUES: dict[str, object] = {
@@ -107,11 +107,11 @@ REPLY_VALUES: dict[str, object] = {
 def test_so_is_the_box_of_a_reply(name: str) -> None:
     boxed = without_keys(MESSAGE)
     envelope = ReplyEnvelope(VERSION, 7, A, BOOT, "AddKeys", encode_message(boxed))
-    came = life(A).closed(envelope, MESSAGE, B, BOOT)
-    assert life(B).opened(came, boxed) == MESSAGE
+    came = life(A).seal_keys(envelope, MESSAGE, B, BOOT)
+    assert life(B).unseal_keys(came, boxed) == MESSAGE
     changed = msgspec.structs.replace(came, **{name: REPLY_VALUES[name]})
     with pytest.raises(Malformed, match="does not open"):
-        life(B).opened(changed, boxed)
+        life(B).unseal_keys(changed, boxed)
 
 
 class Pair(Reply, frozen=True, kw_only=True):
@@ -128,22 +128,22 @@ def pair(second: Sealed | None) -> tuple[Pair, ReplyEnvelope]:
     message = Pair(first=Sealed.of(KEYS[0]), second=second)
     body = encode_message(without_keys(message))
     envelope = ReplyEnvelope(VERSION, 1, A, BOOT, "Pair", body)
-    return message, life(A).closed(envelope, message, B, BOOT)
+    return message, life(A).seal_keys(envelope, message, B, BOOT)
 
 
 def test_two_boxes_of_one_message_cannot_change_places() -> None:
     message, came = pair(Sealed.of(KEYS[1]))
     boxed = decode_as(Pair, came.body)
-    assert life(B).opened(came, boxed) == message
+    assert life(B).unseal_keys(came, boxed) == message
     swapped = msgspec.structs.replace(came, boxes=came.boxes[::-1])
     with pytest.raises(Malformed, match="does not open"):
-        life(B).opened(swapped, boxed)
+        life(B).unseal_keys(swapped, boxed)
 
 
 def test_an_absent_field_has_no_box() -> None:
     message, came = pair(None)
     assert len(came.boxes) == 1
-    assert life(B).opened(came, decode_as(Pair, came.body)) == message
+    assert life(B).unseal_keys(came, decode_as(Pair, came.body)) == message
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 3])
@@ -151,24 +151,24 @@ def test_a_box_too_few_or_too_many_is_refused(boxes: int) -> None:
     _, came = pair(Sealed.of(KEYS[1]))
     other = msgspec.structs.replace(came, boxes=(came.boxes * 2)[:boxes])
     with pytest.raises(Malformed, match="do not match"):
-        life(B).opened(other, decode_as(Pair, came.body))
+        life(B).unseal_keys(other, decode_as(Pair, came.body))
 
 
 def test_two_fields_cannot_share_a_box() -> None:
     _, came = pair(Sealed.of(KEYS[1]))
     shared = Pair(first=Sealed.boxed(0), second=Sealed.boxed(0))
     with pytest.raises(Malformed, match="do not match"):
-        life(B).opened(came, shared)
+        life(B).unseal_keys(came, shared)
 
 
 @pytest.mark.parametrize("place", [0, 31, 32, 79, 80, 91, 92, -1])
 def test_an_altered_box_does_not_open(place: int) -> None:
-    came, message = travelled(life(A).closed(around(MESSAGE), MESSAGE, B))
+    came, message = travelled(life(A).seal_keys(around(MESSAGE), MESSAGE, B))
     altered = bytearray(came.boxes[0])
     altered[place] ^= 1
     other = msgspec.structs.replace(came, boxes=(bytes(altered),))
     with pytest.raises(Malformed, match="does not open"):
-        life(B).opened(other, message)
+        life(B).unseal_keys(other, message)
 
 
 @pytest.mark.parametrize("value", [b"box", "0", -1, None, 1.0, True, [0]])
@@ -180,7 +180,7 @@ def test_a_sealed_field_is_the_number_of_a_box_and_nothing_else(value: object) -
 
 def test_what_a_box_is_bound_to_is_as_written_down() -> None:
     """Another implementation of the wire, by HPKE, RFC 8452 and msgpack alone, opens it."""
-    came = life(A).closed(around(MESSAGE), MESSAGE, B)
+    came = life(A).seal_keys(around(MESSAGE), MESSAGE, B)
     body = msgpack.unpackb(encode_message(without_keys(MESSAGE)))
     bare = [VERSION, 7, "c/1/2", A, BOOT, 9.5, "AddKeys", body, []]
     digest = hashlib.sha256(msgpack.packb(bare)).digest()

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol.attributes import Attribute, CryptographicParameters
@@ -17,6 +19,7 @@ from protocol.errors import (
     ItemNotFound,
     PermissionDenied,
     ProductError,
+    TagLengthNotSupported,
 )
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
@@ -93,7 +96,7 @@ async def test_the_keys_own_parameters_count_when_none_are_given(server: Server)
     [
         ({"iv": None}, InvalidField),
         ({"iv": b"short"}, InvalidField),
-        ({"parameters": CryptographicParameters(tag_length=4)}, InvalidField),
+        ({"parameters": CryptographicParameters(tag_length=4)}, TagLengthNotSupported),
         ({"parameters": CryptographicParameters(block_cipher_mode="CTR")}, FeatureNotSupported),
         ({"parameters": CBC}, InvalidField),  # an IV of 12 bytes, and other data is bound
         ({"parameters": CBC, "iv": bytes(16)}, InvalidField),
@@ -199,6 +202,35 @@ async def test_modes_of_blocks(server: Server) -> None:
             unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
         )
         assert (await do(server, decrypt)).data == data
+
+
+@pytest.mark.parametrize("bits", [112, 168])
+async def test_blocks_of_3des(server: Server, bits: int) -> None:
+    """A key of 112 bits has its first part again for a third; NIST SP 800-67 has the blocks."""
+    parts = ("0123456789abcdef", "23456789abcdef01", "456789abcdef0123")
+    secret = bytes.fromhex("".join(parts[: bits // 56]))
+    register = Register(algorithm="3DES", length=bits, material=KeyMaterial(secret))
+    key_id = (await do(server, register)).unique_identifier
+    await do(server, Activate(unique_identifier=key_id))
+    clear = KeyMaterial(b"The qufc")
+    encrypt = Encrypt(unique_identifier=key_id, parameters=ECB, data=clear)
+    sealed = (await do(server, encrypt)).data
+    if bits == 168:
+        assert sealed.hex() == "a826fd8ce53b855f"
+    whole = (secret + secret[:8])[:24]
+    block = Cipher(TripleDES(whole), modes.ECB()).decryptor()  # noqa: S305 - it is what is tested
+    assert block.update(sealed) == b"The qufc"
+    drawn = msgspec.structs.replace(PADDED, random_iv=True)
+    done = await do(
+        server, Encrypt(unique_identifier=key_id, parameters=drawn, data=KeyMaterial(b"123456789"))
+    )
+    assert done.iv is not None and (len(done.iv), len(done.data)) == (8, 16)
+    decrypt = Decrypt(
+        unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
+    )
+    assert (await do(server, decrypt)).data == KeyMaterial(b"123456789")
+    with pytest.raises(InvalidField, match="no whole number of blocks"):
+        await do(server, msgspec.structs.replace(encrypt, data=KeyMaterial(b"1234567")))
 
 
 async def test_another_algorithm_has_no_gcm_here(server: Server) -> None:

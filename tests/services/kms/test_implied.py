@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from protocol.attributes import Attribute, ObjectDigest, Value
-from protocol.errors import InvalidField, PermissionDenied, ProductError
+from protocol.attributes import Attribute, ObjectDigest, RandomNumberGenerator, Value
+from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
 from protocol.kmip.attributes import Attribute as WireAttribute
@@ -24,17 +24,33 @@ from protocol.terms import KeyId
 from services.kms import implied
 from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
 from services.kms.operations import Create, Destroy, Get, Locate, Register
-from tests.services.kms.core_rig import do, items, made, trail, value, values
+from services.kms.usage_operations import ReKey
+from tests.services.kms.core_rig import add, do, items, made, trail, value, values
 from tests.services.kms.kmip_rig import Client, template
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import LOCAL, Server
 
 FRESH, MADE, LEASE = implied.FRESH, implied.MADE, implied.LEASE
+GENERATOR, OWN_GENERATOR = implied.GENERATOR, implied.OWN_GENERATOR
 BYTES = bytes(range(32))
+DRBG = RandomNumberGenerator(
+    rng_algorithm="DRBG",
+    cryptographic_algorithm="HMAC_SHA1",
+    drbg_algorithm="HMAC",
+    prediction_resistance=True,
+)
+ANSI = RandomNumberGenerator(
+    rng_algorithm="ANSIX9_31", cryptographic_algorithm="AES", cryptographic_length=256
+)
 
 
 def attribute(name: str, value: Value) -> Attribute:
     return Attribute(name=name, value=value)
+
+
+async def brought(server: Server, *attributes: Attribute) -> KeyId:
+    request = Register(material=KeyMaterial(BYTES), attributes=attributes)
+    return (await do(server, request)).unique_identifier
 
 
 async def give(server: Server, key_id: KeyId) -> None:
@@ -158,10 +174,8 @@ async def test_when_a_key_was_made(server: Server) -> None:
     here = await made(server)
     start = server.clock.wall
     server.clock.wall += 10
-    brought = Register(material=KeyMaterial(BYTES))
-    unknown = (await do(server, brought)).unique_identifier
-    said = Register(material=KeyMaterial(BYTES), attributes=(attribute(MADE, 5),))
-    old = (await do(server, said)).unique_identifier
+    unknown = await brought(server)
+    old = await brought(server, attribute(MADE, 5))
     told = [await value(server, key_id, MADE) for key_id in (here, unknown, old)]
     assert told == [start, None, 5.0]
     assert await found(server, attribute(MADE, start)) == [here]
@@ -169,6 +183,52 @@ async def test_when_a_key_was_made(server: Server) -> None:
     assert await found(server, attribute(MADE, start + 10)) == [], "of one it is not known"
     await server.boot()
     assert await value(server, unknown, MADE) is None
+
+
+async def test_which_generator_a_key_was_drawn_with(server: Server) -> None:
+    """Of a key that was brought it is said once, then or later; a key that is made here has that
+    of this server, and one that is to have another is not made (KMIP 1.4 section 3.44)."""
+    here = await made(server, attribute(MADE, 5.0))
+    unknown = await brought(server)
+    theirs = await brought(server, attribute(GENERATOR, DRBG))
+    assert [await value(server, key, GENERATOR) for key in (here, unknown, theirs)] == [
+        OWN_GENERATOR,
+        None,
+        DRBG,
+    ]
+    await add(server, unknown, GENERATOR, ANSI)
+    for key in (here, unknown, theirs):
+        before = await values(server, key)
+        for request in (
+            AddAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
+            ModifyAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
+            DeleteAttribute(unique_identifier=key, name=GENERATOR),
+        ):
+            with pytest.raises((PermissionDenied, IllegalOperation)):
+                await do(server, request)
+        assert await values(server, key) == before
+    await server.boot()
+    assert await found(server, attribute(GENERATOR, DRBG)) == [theirs]
+    assert await found(server, attribute(GENERATOR, OWN_GENERATOR)) == [here]
+    with pytest.raises(InvalidField):
+        await made(server, attribute(GENERATOR, DRBG))
+    either = await made(server, attribute(GENERATOR, DRBG), attribute(GENERATOR, OWN_GENERATOR))
+    assert await value(server, either, GENERATOR) == OWN_GENERATOR
+    follows = await do(server, ReKey(unique_identifier=theirs))
+    assert await value(server, follows.unique_identifier, GENERATOR) == OWN_GENERATOR
+
+
+async def test_when_a_key_that_was_brought_was_made_is_said_once(server: Server) -> None:
+    """Then or later (KMIP 1.4 section 3.43)."""
+    key = await brought(server)
+    await add(server, key, MADE, 9e9)
+    for request in (
+        ModifyAttribute(unique_identifier=key, attribute=attribute(MADE, 5.0)),
+        DeleteAttribute(unique_identifier=key, name=MADE),
+    ):
+        with pytest.raises(PermissionDenied):
+            await do(server, request)
+    assert await value(server, key, MADE) == 9e9
 
 
 async def test_they_are_found(server: Server) -> None:
@@ -291,6 +351,8 @@ async def test_no_order_of_operations_makes_a_key_fresh_again(seed: int) -> None
         )
         try:
             await do(server, request)
+            if name == MADE and isinstance(request, AddAttribute):
+                keys[key_id] = change.value  # of a key that was brought, once
         except ProductError:
             assert not isinstance(request, Get)
         if isinstance(request, Get):
@@ -300,7 +362,7 @@ async def test_no_order_of_operations_makes_a_key_fresh_again(seed: int) -> None
             await server.boot()
     for key_id, told in keys.items():
         assert await value(server, key_id, FRESH) is (key_id not in given)
-        assert await value(server, key_id, MADE) == told
+        assert await value(server, key_id, MADE) == told, "set once"
     assert await found(server, attribute(FRESH, True)) == [key for key in keys if key not in given]
     for connection in server.platter.databases.values():
         connection.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.attributes import Attribute, ObjectDigest, ObjectName, Value
+from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumberGenerator, Value
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied, locating
@@ -187,6 +187,7 @@ async def test_a_batch_finds_what_it_has_changed(server: Server) -> None:
     ]
 
 
+GENERATOR = RandomNumberGenerator(rng_algorithm="DRBG", drbg_algorithm="CTR")
 RAW_DIGEST = ObjectDigest(digest=b"raw")
 STRUCTURE_DIGEST = ObjectDigest(digest=b"structure", format="TransparentSymmetricKey")
 ASKED = st.one_of(
@@ -203,6 +204,10 @@ ASKED = st.one_of(
     st.builds(wanted, st.sampled_from(["x-a", "x-b"]), st.sampled_from(["1", "2"])),
     st.builds(wanted, st.just(implied.FRESH), st.sampled_from([True, False, "1"])),
     st.builds(wanted, st.just(implied.MADE), st.sampled_from([0.0, 1.0, 5.0])),
+    st.builds(
+        wanted, st.just(implied.GENERATOR), st.sampled_from([implied.OWN_GENERATOR, GENERATOR])
+    ),
+    st.builds(wanted, st.sampled_from([*implied.BY_DEFAULT]), st.sampled_from([True, False])),
     st.builds(wanted, st.just(implied.LEASE), st.sampled_from([implied.LEASE_S, 1])),
     st.builds(wanted, st.just("Digest"), st.sampled_from([RAW_DIGEST, STRUCTURE_DIGEST, "1"])),
 )
@@ -238,6 +243,12 @@ def rows(draw: st.DrawFn) -> KeyRow:
         implied.FRESH: st.sampled_from([None, True]),
         implied.MADE: st.sampled_from([None, "", 5.0]),
         "Digest": st.sampled_from([None, STRUCTURE_DIGEST]),
+        implied.GENERATOR: st.sampled_from([None, GENERATOR, implied.OWN_GENERATOR]),
+        **{
+            name: st.sampled_from([None, not usual])
+            for name, usual in implied.BY_DEFAULT.items()
+            if name != implied.FRESH
+        },
     }
     for name, kinds in held_by_name.items():
         held = draw(kinds)

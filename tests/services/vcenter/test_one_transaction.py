@@ -17,7 +17,7 @@ from protocol.events import EventTypeId as E
 from protocol.terms import KmipState
 from services.runtime.ports import Database, Disk, Ports
 from services.vcenter.events import Draft
-from services.vcenter.rows import decode_row
+from services.vcenter.inventory import decode_row
 from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,

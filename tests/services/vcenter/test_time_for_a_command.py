@@ -16,7 +16,7 @@ from protocol.messages.host import (
 from protocol.terms import HostCryptoState, NodeName, VmName
 from protocol.trust import HostTrustReport, TrustAttestationStatus
 from services.runtime.ports import Clock
-from services.vcenter.hosts.time_for_a_command import time_for
+from services.vcenter.hosts.session import time_for
 from services.vcenter.knobs import VcenterKnobs
 
 KNOBS = VcenterKnobs(request_timeout_s=10.0, trust_timeout_s=4.0)

@@ -19,7 +19,7 @@ from protocol.kmip.structures import ProtocolVersion
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.doors.kmip.reasons import reason_of
-from services.kms.doors.kmip.spoken import SPOKEN, Asked, version_of
+from services.kms.doors.kmip.spoken import SPOKEN, Asked, in_order, version_of
 from services.kms.operations import Request
 from services.kms.operations import Unread as UnreadRequest
 from services.kms.performing import VERSIONS
@@ -74,8 +74,9 @@ def checked(message: RequestMessage) -> Continuation:
     return chosen
 
 
-def request_of(item: RequestItem) -> Request[Any]:
-    """What the core is asked; what cannot be asked is an item that it refuses in its turn."""
+def request_of(item: RequestItem, minor: int) -> Request[Any]:
+    """What an item of a message of version 1.``minor`` asks the core; what cannot be asked is an
+    item that the core refuses in its turn."""
     try:
         extension = item.message_extension
         if extension is not None and extension.criticality_indicator:
@@ -86,7 +87,7 @@ def request_of(item: RequestItem) -> Request[Any]:
                 raise OperationNotSupported(f"{_named(item.operation)} is not served here")
             invalid = payload.reason is ResultReason.INVALID_FIELD
             raise (InvalidField if invalid else InvalidMessage)(payload.text)
-        return SPOKEN[item.operation].read(payload)
+        return in_order(SPOKEN[item.operation].read(payload), minor)
     except ProductError as error:
         return UnreadRequest(error=error)
 
@@ -105,11 +106,11 @@ def outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
             result_status=ResultStatus.OPERATION_UNDONE,
         )
     if done.error is not None:
-        return failed(item, reason_of(done.error), str(done.error))
+        return failed(item, reason_of(done.error, minor), str(done.error))
     try:
         payload = SPOKEN[item.operation].write(Asked(item.request_payload, minor), done.response)
     except ProductError as error:
-        return failed(item, reason_of(error), str(error))
+        return failed(item, reason_of(error, minor), str(error))
     return ResponseItem(
         operation=item.operation,
         unique_batch_item_id=item.unique_batch_item_id,

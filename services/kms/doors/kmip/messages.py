@@ -100,7 +100,8 @@ class Messages:
                 raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
         except RefusedMessage as refusal:
             return self.refused(refusal)
-        requests = [request_of(item) for item in message.batch_item]
+        minor = _minor(message.request_header)
+        requests = [request_of(item, minor) for item in message.batch_item]
         if size := self._oversize(message, requests, data):
             text = _too_large(size, self._most(message.request_header))
             reason = ResultReason.RESPONSE_TOO_LARGE
@@ -112,7 +113,7 @@ class Messages:
                 return handed
             items = await self._items(caller, message, requests, option)
         except ProductError as error:
-            reason = reason_of(error)
+            reason = reason_of(error, minor)
             items = [failed(item, reason, str(error)) for item in message.batch_item]
         return self._encoded(message.request_header, items)
 
@@ -150,7 +151,7 @@ class Messages:
         [item, *others] = message.batch_item
         if others or (self._login and credentials.refusal(message, self._login)):
             return None
-        return message, request_of(item)
+        return message, request_of(item, _minor(message.request_header))
 
     def _plain(self, data: bytes) -> tuple[Form, str] | None:
         """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
@@ -202,7 +203,8 @@ class Messages:
         if not isinstance(error, ProductError):
             return error
         message = plain_keys.with_id(pattern.message, batch_id)
-        items = [failed(item, reason_of(error), str(error)) for item in message.batch_item]
+        reason = reason_of(error, _minor(message.request_header))
+        items = [failed(item, reason, str(error)) for item in message.batch_item]
         return self._encoded(message.request_header, items)
 
     def _plain_create(self, data: bytes) -> tuple[Pattern, bytes] | None:
@@ -224,8 +226,7 @@ class Messages:
     def _written(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
         [item], header = message.batch_item, message.request_header
         done = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
-        minor = header.protocol_version.protocol_version_minor
-        return self._encoded(header, [outcome(item, done, minor)], stamp)
+        return self._encoded(header, [outcome(item, done, _minor(header))], stamp)
 
     async def turned_away(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried."""
@@ -261,8 +262,7 @@ class Messages:
         option: Continuation,
     ) -> list[ResponseItem]:
         done = await self._core.process(caller, requests, option)
-        minor = message.request_header.protocol_version.protocol_version_minor
-        asked = message.batch_item
+        asked, minor = message.batch_item, _minor(message.request_header)
         return [outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
 
     def _message(
@@ -327,6 +327,10 @@ def _version_in(data: bytes) -> ProtocolVersion:
     return version_of(found) if found in VERSIONS else NEWEST
 
 
+def _minor(header: RequestHeader) -> int:
+    return header.protocol_version.protocol_version_minor
+
+
 def _size(*items: ResponseItem) -> int:
     """Bytes of a message with these items; above the limit when there is none."""
     header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=len(items))
@@ -344,5 +348,5 @@ def _too_large(size: int, most: int) -> str:
 def _given(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
     """The answer to a Get of one key."""
     [item] = message.batch_item
-    minor = message.request_header.protocol_version.protocol_version_minor
+    minor = _minor(message.request_header)
     return [outcome(item, Item(Got(keys=(key,))), minor)]

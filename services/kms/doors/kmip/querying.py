@@ -14,7 +14,6 @@ from importlib import metadata
 from typing import Any, Final
 
 from protocol.errors import InvalidMessage
-from protocol.kmip.algorithms import RNGAlgorithm
 from protocol.kmip.enums import (
     DestroyAction,
     ObjectType,
@@ -27,7 +26,9 @@ from protocol.kmip.enums import (
 from protocol.kmip.payloads import QueryRequest, QueryResponse
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
+from services.kms import implied
 from services.kms import operations as o
+from services.kms.doors.kmip import values
 
 VENDOR: Final = "keystead"
 VERSION_TAG: Final = 0x540001
@@ -74,17 +75,10 @@ def answer(functions: Collection[int], spoken: Collection[int], minor: int) -> Q
         told["server_information"] = _server_information()
     if minor >= _SINCE_1_3:
         if QueryFunction.QUERY_RNGS in functions:
-            told["rng_parameters"] = (generator(Tag.RNG_PARAMETERS),)
+            told["rng_parameters"] = (values.generator(implied.OWN_GENERATOR),)
         if QueryFunction.QUERY_CAPABILITIES in functions:
             told["capability_information"] = (_capabilities(minor),)
     return QueryResponse(**told)
-
-
-def generator(tag: int) -> Node:
-    """What keys are drawn with, as RNG Parameters: the operating system's generator, which is
-    none of those that KMIP has names for."""
-    algorithm = Node(Tag.RNG_ALGORITHM, Type.ENUMERATION, int(RNGAlgorithm.UNSPECIFIED))
-    return Node(tag, Type.STRUCTURE, (algorithm,))
 
 
 def _capabilities(minor: int) -> Node:

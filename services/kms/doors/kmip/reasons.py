@@ -26,11 +26,17 @@ REASONS: Final[dict[terms.ResultReason, ResultReason]] = {
     terms.ResultReason.INDEX_OUT_OF_BOUNDS: ResultReason.INDEX_OUTOF_BOUNDS,
     # KMIP 1.x has no reason of its own for a state that does not allow it.
     terms.ResultReason.WRONG_KEY_LIFECYCLE_STATE: ResultReason.PERMISSION_DENIED,
+    terms.ResultReason.SENSITIVE: ResultReason.SENSITIVE,
+    terms.ResultReason.NOT_EXTRACTABLE: ResultReason.NOT_EXTRACTABLE,
     terms.ResultReason.GENERAL_FAILURE: ResultReason.GENERAL_FAILURE,
 }
 """By the reason that each ``ProductError`` names; errors that are no KMIP's are General Failure."""
 
 
-def reason_of(error: ProductError) -> ResultReason:
-    """What an item that failed with it is answered."""
-    return REASONS[error.reason]
+_SINCE_1_4: Final = (ResultReason.SENSITIVE, ResultReason.NOT_EXTRACTABLE)
+
+
+def reason_of(error: ProductError, minor: int) -> ResultReason:
+    """What an item that failed with it is answered in a message of version 1.``minor``."""
+    reason = REASONS[error.reason]
+    return ResultReason.PERMISSION_DENIED if reason in _SINCE_1_4 and minor < 4 else reason

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from protocol import attributes as core
 from protocol.errors import (
     FeatureNotSupported,
@@ -32,6 +34,7 @@ from services.kms.checking import LOCATE_LIMIT
 from services.kms.doors.kmip import keys, querying, values
 from services.kms.operations import Request
 
+_NEWEST_FIRST: Final = 4
 ON_LINE: Final = 1  # of a Storage Status Mask
 _SECOND: Final = 1 - 1e-6
 """A moment on the wire is a whole second; the core knows parts of it."""
@@ -73,10 +76,7 @@ def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
-        attribute=(
-            *values.written(one.attributes, asked.minor),
-            *values.exposure(asked.payload.attribute_name, asked.minor),
-        ),
+        attribute=values.written(one.attributes, asked.minor),
     )
 
 
@@ -112,8 +112,7 @@ def _changed(
 
 
 def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
-    every = (*found.names, *values.EXPOSURE)
-    names = [name for name in every if SINCE.get(name, 0) <= asked.minor]
+    names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
     )
@@ -186,6 +185,17 @@ def _locate(payload: p.LocateRequest) -> o.Locate:
         offset_items=payload.offset_items or 0,
         maximum_items=min(most, LOCATE_LIMIT),
     )
+
+
+def in_order(request: Request[Any], minor: int) -> Request[Any]:
+    """The request in a message of version 1.``minor``: from 1.4 on, Locate finds the newest first.
+
+    KMIP 1.4 section 4.9 says no order. OASIS's test cases do: TC-OFFSET of KMIP 1.3 has the oldest
+    first, and those of 1.4 have the newest first.
+    """
+    if isinstance(request, o.Locate) and minor >= _NEWEST_FIRST:
+        return msgspec.structs.replace(request, newest_first=True)
+    return request
 
 
 def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:

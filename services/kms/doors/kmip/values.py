@@ -16,14 +16,19 @@ from protocol.kmip.algorithms import (
     BlockCipherMode,
     CryptographicAlgorithm,
     DigitalSignatureAlgorithm,
+    DRBGAlgorithm,
+    FIPS186Variation,
     HashingAlgorithm,
     KeyFormatType,
     KeyRoleType,
     PaddingMethod,
+    RecommendedCurve,
+    RNGAlgorithm,
 )
 from protocol.kmip.attributes import ATTRIBUTES, SINCE, Attribute
 from protocol.kmip.code import Code
 from protocol.kmip.enums import (
+    AlternativeNameType,
     LinkType,
     NameType,
     ObjectType,
@@ -31,20 +36,11 @@ from protocol.kmip.enums import (
     State,
     UsageLimitsUnit,
 )
-from protocol.kmip.fields import DateTime
+from protocol.kmip.fields import DateTime, Fields
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
 from protocol.terms import RevocationReason
 from services.kms.doors.kmip.words import code_of, given
-
-EXPOSURE: Final = {
-    "Sensitive": False,
-    "Always Sensitive": False,
-    "Extractable": True,
-    "Never Extractable": False,
-}
-"""How far material may leave (KMIP 1.4 sections 3.48 to 3.51), the same for every key: whoever may
-Get a key gets it in clear. A client cannot ask for anything else."""
 
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
 """Names of attributes that are a moment."""
@@ -71,6 +67,18 @@ _PARAMETERS: Final[dict[str, type[Code] | None]] = {
 }
 """Fields of Cryptographic Parameters that the core has, with their enumerations."""
 
+_GENERATOR: Final[dict[str, type[Code] | None]] = {
+    "rng_algorithm": RNGAlgorithm,
+    "cryptographic_algorithm": CryptographicAlgorithm,
+    "cryptographic_length": None,
+    "hashing_algorithm": HashingAlgorithm,
+    "drbg_algorithm": DRBGAlgorithm,
+    "recommended_curve": RecommendedCurve,
+    "fips186_variation": FIPS186Variation,
+    "prediction_resistance": None,
+}
+"""Fields of Random Number Generator, likewise."""
+
 _TYPES: Final = {
     Type.LONG_INTEGER: core.ItemType.LONG_INTEGER,
     Type.BIG_INTEGER: core.ItemType.BIG_INTEGER,
@@ -95,16 +103,21 @@ def read(attribute: Attribute) -> core.Attribute:
 
 def parameters(found: wire.CryptographicParameters) -> core.CryptographicParameters:
     """These parameters; ``FeatureNotSupported`` for those of other ciphers."""
+    return core.CryptographicParameters(**_named(found, _PARAMETERS))
+
+
+def _named(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+    """The fields that are there, with the core's words for numbers."""
     values: dict[str, Any] = {}
     for field in found.__struct_fields__:
         value = getattr(found, field)
         if value is None:
             continue
-        if field not in _PARAMETERS:
+        if field not in known:
             raise FeatureNotSupported(f"{Tag[field.upper()].label}: nothing here uses it")
-        cls = _PARAMETERS[field]
+        cls = known[field]
         values[field] = value if cls is None else given(cls, value)
-    return core.CryptographicParameters(**values)
+    return values
 
 
 def revocation(found: wire.RevocationReason) -> core.Revocation:
@@ -129,12 +142,19 @@ def _read(name: str, value: Any) -> core.Value:
 
 
 def _custom(node: Node) -> core.Value:
-    if node.type in (Type.INTEGER, Type.BOOLEAN, Type.TEXT_STRING):
-        value: core.Value = node.value
-        return value
-    if node.type not in _TYPES:
-        raise FeatureNotSupported("an attribute of one's own is no structure here")
-    return core.Typed(type=_TYPES[node.type], value=node.value)
+    if node.type is not Type.STRUCTURE:
+        return _plain(node)
+    if any(field.type is Type.STRUCTURE for field in node.items()):
+        raise InvalidField("a custom attribute that is a structure has no structures in it")
+    fields = [core.StructureField(field.tag, _plain(field)) for field in node.items()]
+    return core.Structure(fields=tuple(fields))
+
+
+def _plain(node: Node) -> str | int | bool | core.Typed:
+    if node.type in _TYPES:
+        return core.Typed(type=_TYPES[node.type], value=node.value)
+    value: str | int | bool = node.value
+    return value
 
 
 def _limits(found: wire.UsageLimits) -> core.UsageLimits:
@@ -154,6 +174,10 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
         algorithm=given(HashingAlgorithm, v.hashing_algorithm),
         format=given(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
     ),
+    wire.AlternativeName: lambda v: core.AlternativeName(
+        value=v.alternative_name_value, type=given(AlternativeNameType, v.alternative_name_type)
+    ),
+    wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_named(v, _GENERATOR)),
     wire.ApplicationSpecificInformation: lambda v: core.ApplicationData(
         namespace=v.application_namespace, data=v.application_data or ""
     ),
@@ -181,18 +205,6 @@ def written(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...
     return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
 
 
-def exposure(names: Iterable[str], minor: int) -> tuple[Attribute, ...]:
-    """Those attributes of ``EXPOSURE`` that are asked for; all of them for no name."""
-    chosen = tuple(names) or tuple(EXPOSURE)
-    return tuple(
-        [
-            Attribute(attribute_name=name, attribute_value=EXPOSURE[name])
-            for name in chosen
-            if name in EXPOSURE and SINCE[name] <= minor
-        ]
-    )
-
-
 def _write(name: str, value: core.Value, minor: int) -> Any:
     if isinstance(value, str) and name in _CODES:
         return code_of(_CODES[name], value)
@@ -210,23 +222,32 @@ def _write(name: str, value: core.Value, minor: int) -> Any:
     return _own(value)
 
 
-def _own(value: Any) -> Node:
-    """The value of a custom attribute that is no text."""
-    if isinstance(value, bool):
-        return Node(Tag.ATTRIBUTE_VALUE, Type.BOOLEAN, value)
+def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> Node:
+    """The value of a custom attribute that is no text, or of a field in one."""
+    if isinstance(value, core.Structure):
+        return Node(tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields]))
     if isinstance(value, core.Typed):
         kind = next(kind for kind, named in _TYPES.items() if named is value.type)
-        return Node(Tag.ATTRIBUTE_VALUE, kind, value.value)
-    kind = Type.INTEGER if value in _SMALL else Type.LONG_INTEGER
-    return Node(Tag.ATTRIBUTE_VALUE, kind, value)
+        return Node(tag, kind, value.value)
+    if isinstance(value, str):
+        return Node(tag, Type.TEXT_STRING, value)
+    if isinstance(value, bool):
+        return Node(tag, Type.BOOLEAN, value)
+    return Node(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
 
 
-def _write_parameters(value: core.CryptographicParameters) -> wire.CryptographicParameters:
+def _numbered(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+    """The way back of ``_named``."""
     fields: dict[str, Any] = {}
-    for field, cls in _PARAMETERS.items():
+    for field, cls in known.items():
         held = getattr(value, field)
         fields[field] = held if held is None or cls is None else code_of(cls, held)
-    return wire.CryptographicParameters(**fields)
+    return fields
+
+
+def generator(value: core.RandomNumberGenerator) -> wire.RNGParameters:
+    """A generator as RNG Parameters."""
+    return wire.RNGParameters(**_numbered(value, _GENERATOR))
 
 
 _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
@@ -246,5 +267,12 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
         usage_limits_count=v.left,
         usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
     ),
-    core.CryptographicParameters: _write_parameters,
+    core.CryptographicParameters: lambda v: wire.CryptographicParameters(
+        **_numbered(v, _PARAMETERS)
+    ),
+    core.AlternativeName: lambda v: wire.AlternativeName(
+        alternative_name_value=v.value,
+        alternative_name_type=code_of(AlternativeNameType, v.type),
+    ),
+    core.RandomNumberGenerator: generator,
 }

@@ -12,7 +12,14 @@ from typing import Final, TypeVar
 from protocol.errors import InvalidField
 from protocol.kmip.algorithms import CryptographicAlgorithm, HashingAlgorithm
 from protocol.kmip.code import EXTENSIONS, Code
-from protocol.kmip.enums import LinkType, NameType, ObjectType, RevocationReasonCode, State
+from protocol.kmip.enums import (
+    AlternativeNameType,
+    LinkType,
+    NameType,
+    ObjectType,
+    RevocationReasonCode,
+    State,
+)
 
 C = TypeVar("C", bound=Code)
 
@@ -25,8 +32,21 @@ _SPELLED: Final[dict[type[Code], dict[str, str]]] = {
         "CESSATION_OF_OPERATION": "Cessation of Operation",
     },
     NameType: {"URI": "URI"},
+    AlternativeNameType: {
+        "URI": "URI",
+        "DNS_NAME": "DNS Name",
+        "X_500_DISTINGUISHED_NAME": "X.500 Distinguished Name",
+        "IP_ADDRESS": "IP Address",
+    },
 }
-_APART: Final = (ObjectType, State, RevocationReasonCode, LinkType, NameType)
+_APART: Final = (
+    ObjectType,
+    State,
+    RevocationReasonCode,
+    LinkType,
+    NameType,
+    AlternativeNameType,
+)
 """Enumerations whose words stand apart; those of cryptography are spelled as in XML."""
 
 

@@ -107,11 +107,14 @@ def test_a_renewed_rule_keeps_its_place_and_its_count() -> None:
     renewed = DelayRule(id="late", src=A, dst=B, base_s=0.3, until=9.0)
     made.apply(desired.put([renewed]))
     assert desired.rules == (renewed, LOSE)
-    assert [(c.rule, c.dst, c.struck) for c in made.struck(A)] == [("late", B, 1), ("lose", B, 1)]
+    assert [(c.rule, c.dst, c.struck) for c in made.count_strikes(A)] == [
+        ("late", B, 1),
+        ("lose", B, 1),
+    ]
     made.apply(desired.put([DelayRule(id="late", src=A, dst=B, base_s=0.4)]))
-    assert [c.struck for c in made.struck(A)] == [0, 1]
+    assert [c.struck for c in made.count_strikes(A)] == [0, 1]
     made.apply(desired.drop("lose"))
-    assert made.egress(AB, 1, 2) == (0.4,) and made.struck(B) == ()
+    assert made.egress(AB, 1, 2) == (0.4,) and made.count_strikes(B) == ()
 
 
 def test_a_lease_ends_at_its_moment_where_a_message_leaves_and_where_it_comes() -> None:
@@ -150,7 +153,11 @@ def test_what_is_wanted_is_kept_by_link_and_lapses_with_its_lease() -> None:
 def test_a_rule_counts_what_it_struck_and_nothing_else() -> None:
     made = table(TWICE, LossRule(id="none", src=A, dst=B, share=0.0), LATE)
     made.egress(AB, 1, 1)
-    assert [(c.rule, c.struck) for c in made.struck(A)] == [("twice", 1), ("none", 0), ("late", 2)]
+    assert [(c.rule, c.struck) for c in made.count_strikes(A)] == [
+        ("twice", 1),
+        ("none", 0),
+        ("late", 2),
+    ]
 
 
 def test_lives_of_a_sender_and_rules_of_one_kind_fare_apart() -> None:
@@ -198,6 +205,9 @@ def test_a_reset_and_a_stall_are_about_connections() -> None:
     assert made.egress(AB, 1, 1) == AT_ONCE and made.passes(AB)
     assert made.breaks(AB) and made.stalls(AB) and made.stalls(AB)
     assert not made.breaks(AB.reverse) and not made.stalls(AB.reverse)
-    assert [(count.rule, count.struck) for count in made.struck(A)] == [("rst", 1), ("stall", 2)]
+    assert [(count.rule, count.struck) for count in made.count_strikes(A)] == [
+        ("rst", 1),
+        ("stall", 2),
+    ]
     now[0] = 6.0
     assert not made.breaks(AB) and not made.stalls(AB)

@@ -17,7 +17,7 @@ import pytest
 
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
-from services.runtime.real.standing import Absence, described, ran, watched_loop
+from services.runtime.real.standing import Absence, create_watched_loop, describe_stand, ran
 from services.runtime.stands import STOOD, STOOD_MS, Stand, Stands
 
 ROOT: Final = Path(__file__).resolve().parents[4]
@@ -28,7 +28,7 @@ LOOK_S: Final = 0.02
 def told_of(main: Callable[[], Coroutine[Any, Any, None]], limit_s: float) -> list[Stand]:
     """What the watchdog tells while that runs, and in some looks after it."""
     found: list[Stand] = []
-    with watched_loop(found.append, limit_s=limit_s, look_s=LOOK_S) as loop:
+    with create_watched_loop(found.append, limit_s=limit_s, look_s=LOOK_S) as loop:
         loop.run_until_complete(main())
         loop.run_until_complete(asyncio.sleep(3 * LOOK_S))
         loop.close()
@@ -51,7 +51,7 @@ def test_a_step_that_blocks_is_told_while_it_does_and_when_it_is_over() -> None:
         assert released.wait(10), "the watchdog sees what has not ended"
         during.append(len(found))
 
-    with watched_loop(told, limit_s=LIMIT_S, look_s=LOOK_S) as loop:
+    with create_watched_loop(told, limit_s=LIMIT_S, look_s=LOOK_S) as loop:
         loop.run_until_complete(blocks_here())
         loop.run_until_complete(asyncio.sleep(5 * LOOK_S))
         loop.close()
@@ -112,12 +112,12 @@ def test_time_in_which_the_process_did_not_run_is_none(
 
 STOPPED = """
 import asyncio, time
-from services.runtime.real.standing import watched_loop
+from services.runtime.real.standing import create_watched_loop
 found = []
 async def blocks_for_a_moment():
     print("blocks", flush=True)
     time.sleep(0.2)
-with watched_loop(found.append, limit_s=0.5, look_s=0.02) as loop:
+with create_watched_loop(found.append, limit_s=0.5, look_s=0.02) as loop:
     loop.run_until_complete(blocks_for_a_moment())
     loop.run_until_complete(asyncio.sleep(0.1))
 print(found)
@@ -160,12 +160,12 @@ def test_the_first_node_of_a_process_has_its_counts() -> None:
         for name in ("esxi-001", "esxi-002")
     )
     reply = NodeList(nodes=nodes)
-    assert stands.told(reply) == reply
+    assert stands.add_counts(reply) == reply
     stands.add(Stand(1.2346, "", over=True))
-    first, second = stands.told(reply).nodes
+    first, second = stands.add_counts(reply).nodes
     assert first.counters == {"requests": 7, STOOD: 1, STOOD_MS: 1235}
     assert second == nodes[1]
-    assert stands.told(NodeList(nodes=())).nodes == ()
+    assert stands.add_counts(NodeList(nodes=())).nodes == ()
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_the_first_node_of_a_process_has_its_counts() -> None:
     ],
 )
 def test_a_stand_in_words(stand: Stand, text: str) -> None:
-    assert f"the event loop {text}" in described(stand)
+    assert f"the event loop {text}" in describe_stand(stand)

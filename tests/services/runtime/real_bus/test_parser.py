@@ -27,10 +27,10 @@ class Owner:
     def __init__(self) -> None:
         self.heard: list[Heard] = []
 
-    def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+    def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         self.heard.append((subject, reply, payload, headers or b""))
 
-    def lost(self, error: Exception) -> None:
+    def handle_link_loss(self, error: Exception) -> None:
         self.heard.append(("lost", str(error)))
 
 

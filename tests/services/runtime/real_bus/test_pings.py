@@ -22,10 +22,10 @@ class Owner:
 
     closed = tls_after_greeting = False
 
-    def received(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+    def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
         """It is heard, and that is all."""
 
-    def lost(self, error: Exception) -> None:
+    def handle_link_loss(self, error: Exception) -> None:
         """Nothing is kept."""
 
 

@@ -48,11 +48,11 @@ class Sealed:
         self.seen: list[tuple[str, str, NodeName, int]] = []
         self.refuses = False
 
-    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
+    def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         self.seen.append(("closed", type(message).__name__, to, envelope.message_id))
         return envelope
 
-    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+    def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         self.seen.append(("opened", type(message).__name__, envelope.sender, envelope.message_id))
         if self.refuses:
             raise Malformed("not sealed for us")
@@ -106,9 +106,9 @@ class Wire:
 async def test_the_one_who_was_asked_answers_once() -> None:
     wire = Wire()
     task = await wire.ask()
-    assert wire.calls.asked("token") == PEER
+    assert wire.calls.find_callee("token") == PEER
     assert wire.calls.arrived("token", PEER, wire.reply(ANSWER))
-    assert wire.calls.asked("token") is None
+    assert wire.calls.find_callee("token") is None
     assert not wire.calls.arrived("token", PEER, wire.reply(ServerVersions(versions=())))
     assert await task == ANSWER
     assert wire.seals.seen == [("opened", "ServerVersions", PEER, 3)]
@@ -153,7 +153,7 @@ async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
     with pytest.raises(Refused, match="nobody is there"):
         await task
     task = await wire.ask()
-    wire.calls.disconnected()
+    wire.calls.fail_all()
     with pytest.raises(Disconnected, match="peer"):
         await task
     work = wire.calls.ask("token", PEER, 3, ASKED, lambda: None, alarm_at_once, 5.0)
@@ -169,7 +169,7 @@ async def test_a_call_that_has_ended_is_forgotten() -> None:
 
     with pytest.raises(NotSent):
         await wire.calls.ask("token", PEER, 3, ASKED, unsent, alarm, 5.0)
-    assert wire.calls.asked("token") is None
+    assert wire.calls.find_callee("token") is None
     assert not wire.calls.arrived("token", PEER, wire.reply(ANSWER))
     assert wire.counters == {"unexpected_replies": 1} and not wire.calls._calls
 
@@ -255,8 +255,8 @@ def test_where_nothing_is_sealed_no_key_travels_either_way() -> None:
     body = encode_message(without_keys(keyed))
     came = Envelope(VERSION, 1, "", ME, 1, 1e9, "AddKeys", body)
     with pytest.raises(Malformed, match="AddKeys carries keys"):
-        Unsealed().opened(came, decode_as(AddKeys, body))
+        Unsealed().unseal_keys(came, decode_as(AddKeys, body))
     plain = Envelope(VERSION, 1, "", ME, 1, 1e9, "DiscoverVersions", encode_message(ASKED))
-    assert Unsealed().opened(plain, ASKED) == ASKED
+    assert Unsealed().unseal_keys(plain, ASKED) == ASKED
     with pytest.raises(Malformed, match="carries keys"):
-        Unsealed().opened(msgspec.structs.replace(plain, boxes=(b"box",)), ASKED)
+        Unsealed().unseal_keys(msgspec.structs.replace(plain, boxes=(b"box",)), ASKED)

@@ -50,7 +50,7 @@ def agreed(card: Path, suites: str, version: ssl.TLSVersion = ssl.TLSVersion.TLS
             client.do_handshake()
         except ssl.SSLWantReadError:
             pass
-        server.received(goes.read())
+        server.receive_data(goes.read())
         if server.failure is not None:
             raise server.failure
         came.write(server.outgoing())
@@ -111,7 +111,7 @@ def test_a_client_still_reaches_a_server_that_has_no_others() -> None:
         except SSL.WantReadError:
             pass
         try:
-            client.received(server.bio_read(1 << 16))
+            client.receive_data(server.bio_read(1 << 16))
         except SSL.WantReadError:
             pass
     assert client.established and server.get_cipher_name() == "ECDHE-ECDSA-AES256-SHA384"

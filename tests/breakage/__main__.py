@@ -1,0 +1,103 @@
+"""``./keystead test --breakage N [--seed S] [--tests] [--minutes M] [--keep]``.
+
+Draws N one-line bugs. The product's judges look for those of ``services``; with ``--tests`` the
+tests look for bugs of all four packages. ``--keep`` stores what was seen in ``seen.json``, where
+the next run compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaos.oracle.terms import Block, Fault
+from tests.breakage.bugs import PACKAGES, Bug, draw
+from tests.breakage.early import FILE
+from tests.breakage.outsider import likely, red
+from tests.breakage.product import Sweep
+from tests.breakage.table import Row, differences, keep, kept, summary
+
+SERVICES = tuple(
+    f"services/{name}"
+    for name in ("attestation", "esxi", "keyprovider", "keyservers", "kms", "vcenter")
+)
+LABS = (38, 42, 8, 47, 16, 3, 35, 27, 28, 5)
+"""Labs of campaigns in which random runs are played: every flavour, and each option of a lab."""
+RUNS_A_LAB = 2
+BLOCKS = (Block.S11, Block.T10, Block.N1X, Block.S10)
+FAULTS = (Fault.F0, Fault.F1, Fault.F7, Fault.F8)
+TEST_FILES = 12
+TEST_S = 120.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when all was judged that was drawn; what share was seen is for people."""
+    parser = argparse.ArgumentParser("./keystead test --breakage", description=__doc__)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tests", action="store_true")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--keep", action="store_true")
+    given = parser.parse_args(arguments)
+    until = time.monotonic() + 60.0 * given.minutes
+    if given.tests:
+        rows = by_tests(draw(given.count, given.seed, PACKAGES), until)
+    else:
+        rows = by_product(draw(given.count, given.seed, SERVICES), until)
+    run = f"{'tests' if given.tests else 'product'}, seed {given.seed}"
+    print("\n".join((*summary(rows), *differences(kept().get(run, ()), rows))))
+    if given.keep:
+        keep(run, rows)
+    return 0 if len(rows) == given.count else 1
+
+
+def by_tests(bugs: Sequence[Bug], until: float) -> tuple[Row, ...]:
+    """The first test that turns red with each bug, and passes without."""
+    rows = []
+    for bug in bugs:
+        if time.monotonic() >= until:
+            break
+        test = red(bug, likely(bug, TEST_FILES), TEST_S)
+        if test.startswith("tests/") and red(None, [test], TEST_S):
+            say(f"red on sound code too: {test}")
+            test = ""
+        say(f"{test or 'not seen'}: {bug.name}")
+        rows.append(Row(bug=bug.name, judge="tests" if test else "", said=test))
+    return tuple(rows)
+
+
+def by_product(bugs: Sequence[Bug], until: float) -> tuple[Row, ...]:
+    """Random runs, then the truth table, then labs that have the bug from their building on."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bugs.json"
+        file.write_text(json.dumps([dataclasses.asdict(bug) for bug in bugs]))
+        os.environ[FILE] = str(file)
+        sweep = Sweep(bugs, until, say)
+        sweep.fuzz(LABS, RUNS_A_LAB)
+        sweep.matrix(BLOCKS, FAULTS)
+        sweep.builds(LABS)
+    return tuple(
+        Row(
+            bug=bug.name,
+            judge=sight.judge,
+            said=sight.said,
+            where=sight.where,
+            reached=bool(sight.reached) or number in sweep.built,
+        )
+        for number, (bug, sight) in enumerate(zip(bugs, sweep.sights, strict=True))
+    )
+
+
+def say(text: str) -> None:
+    print(f"breakage: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
