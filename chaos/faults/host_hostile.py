@@ -38,7 +38,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
