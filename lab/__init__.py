@@ -2,19 +2,26 @@
 
 - ``client``      ``async with Lab(...)``, the door for Python
 - ``cli``         the door for people at a terminal
-- ``api``         the commands that every door serves
+- ``local``       commands of this machine, which need no lab
+- ``serve``       commands of a lab, executed
+- ``schema``      commands, answers and errors for people
+- ``state``       what lies on this machine: folders of labs, sockets
 - ``core``        what both kinds of lab share
 - ``consoles``    the local consoles of many nodes, asked at once
-- ``topology``    the Lab file, the plan of nodes made from it, from empty to ready
+- ``topology``    the Lab file, the plan of nodes made from it
+- ``building``    from an empty lab to a ready one
 - ``processes``   a lab of real processes: fork server, agents
-- ``machines``    nodes on other machines: agents that join, leases, their clocks
+- ``machines``    other machines as the supervisor sees them: beats, leases, their clocks
+- ``members``     a machine that joins
 - ``arrays``      datastores in a folder that machines share
 - ``brokers``     nats-server, identities, the control plane
-- ``supervise``   the background process of ``up`` and the folders of labs
+- ``supervise``   the background process of ``up``
 - ``simulation``  a lab in virtual time, in a worker
-- ``runs``        experiments: played, stored, replayed
+- ``play``        experiments played, in either mode
+- ``runs``        stored runs, and runs in a lab that exists already
 - ``fuzz``        random runs from snapshots
 - ``scan``        a search for every key in all that a run has left
+- ``forensics``   a host's disk, opened from outside
 - ``matrix``      the truth table: stagings played, runs of them kept
 - ``conformance`` assertions, each held by really doing it
 - ``kmip``        a key server without a lab
@@ -23,5 +30,4 @@
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs
 - ``bench``       how fast, how small
-- ``errors``      messages for people, with ids
 """

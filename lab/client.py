@@ -25,23 +25,23 @@ from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 import msgspec
 
 from chaos.keeper import FaultKeeper
-from lab.api import commands
-from lab.api.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
-from lab.api.commands import Command
-from lab.api.files import Files, carried
-from lab.api.following import all_events
-from lab.api.session import Session
-from lab.api.table import perform
-from lab.api.wire import CommandDone, RunCommand, decode_answer, encode_command
-from lab.errors import KeysteadError
+from lab.building.provision import provision
 from lab.processes.process_lab import ProcessLab
 from lab.scan.collector import collecting
 from lab.scan.watch import Watch
+from lab.schema import commands
+from lab.schema.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
+from lab.schema.commands import Command
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import CommandDone, RunCommand, decode_answer, encode_command
+from lab.serve.files import Files, carried
+from lab.serve.following import all_events
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.workers import simulations
-from lab.supervise.scratch import scratch
+from lab.state.scratch import scratch
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
-from lab.topology.provision import provision
 from lab.topology.tpms import as_played
 from protocol.crypto.transfer import OneTimeKey
 from services.runtime.real.world import LabTime
@@ -222,7 +222,7 @@ class Lab:
     # ---- commands
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
-        """Do any command of ``lab.api.commands``, at ``vcenter`` and as ``user`` when they are
+        """Do any command of ``lab.schema.commands``, at ``vcenter`` and as ``user`` when they are
         named; its answer. Raises ``KeysteadError``."""
         return await self.way.do(command, vcenter, user)
 
@@ -239,7 +239,7 @@ class Lab:
     async def wait_for(self, *conditions: str, within_s: float = 600.0) -> None:
         """Until all hold, as in ``keystead wait --for``: ``vm.running=all``. KS-WAIT-001 says what
         does not after ``within_s`` lab seconds, counted by pauses of one."""
-        from lab.api.waiting import condition, wait_for
+        from lab.serve.waiting import condition, wait_for
 
         slept = 0
 

@@ -5,5 +5,4 @@
 - ``place``           one such folder as a machine sees it: whose it is, the machine's sign in it
 - ``guest``           a machine's places, as the supervisor asks for them
 - ``meeting``         the supervisor's part: whether the folders of all machines are one
-- ``explanations``    errors for people
 """

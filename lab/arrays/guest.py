@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from lab.arrays.place import Place
 from lab.brokers.control_plane import Handler
-from lab.errors import KeysteadError
-from lab.supervise.in_thread import in_thread
+from lab.schema.errors import KeysteadError
+from lab.state.in_thread import in_thread
 from protocol.messages.base import Request
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 

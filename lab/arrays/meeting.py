@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from lab.arrays.guest import Asks
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 from services.runtime.real.files import replace_file

@@ -22,8 +22,8 @@ from typing import Final
 import msgspec
 
 from lab.arrays.trial import TRIALS, clear, trial, written
-from lab.errors import KeysteadError
-from lab.supervise.scratch import no_room
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room
 from protocol.printable import told
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file

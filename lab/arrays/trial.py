@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
 

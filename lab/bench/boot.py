@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import Stage, need_tpm, stage
-from lab.topology.provision import esxcli
+from lab.building.provision import esxcli
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event, Sealed
 from protocol.messages.host import AddKeys, CryptoManagerHostPrepare, OpenSession

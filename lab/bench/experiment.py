@@ -13,8 +13,8 @@ from chaos.history import verify
 from chaos.verdict import Verdict
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import folder, need_tpm
-from lab.runs.play import simulate
-from lab.runs.prepare import prepare
+from lab.play.play import simulate
+from lab.play.prepare import prepare
 from lab.simulation.workers import simulations
 from protocol.messages.agent import TpmBackend
 from services.runtime.sim.runner import run_in_worker

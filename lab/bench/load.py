@@ -14,11 +14,11 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from lab.api.answers.load import LoadReport
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.kmip_server import serving
 from lab.bench.staging import folder
 from lab.kmip import certificates
+from lab.schema.answers.load import LoadReport
 
 _WORDS: Final = ("-m", "lab.cli.main", "load", "kmip", "--progress", "none", "-o", "json")
 

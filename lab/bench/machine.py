@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from lab.api.answers.local import MeasuredMachine
 from lab.brokers.program import find_server
-from lab.errors import KeysteadError
 from lab.runs.store import code_version, commit
+from lab.schema.answers.local import MeasuredMachine
+from lab.schema.errors import KeysteadError
 from services.runtime.tpm.backends import available
 
 

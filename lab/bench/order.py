@@ -19,7 +19,7 @@ from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.rows import ROWS
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 BENCHMARKS: tuple[type[Benchmark], ...] = (
     SimulatedWithModel,

@@ -10,11 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
-from lab.api.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark, MeasuredMachine
 from lab.bench.benchmark import Benchmark, CannotRun, Figures, NotMeasured, Report
 from lab.bench.machine import describe, load
 from lab.bench.staging import home
-from lab.errors import KeysteadError
+from lab.schema.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark, MeasuredMachine
+from lab.schema.errors import KeysteadError
 from services.runtime.forking.withheld import TRACEABLE
 
 CANNOT_RUN = 5  # exit code

@@ -19,7 +19,7 @@ import msgspec
 
 from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.scratch import no_room, state_home
+from lab.state.scratch import no_room, state_home
 from lab.topology.lab_file import LabFile, load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import NodeSpec, TpmBackend

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.staging import folder, make_lab, need_tpm
-from lab.topology.provision import provision
+from lab.building.provision import provision
 
 
 class _Up(Benchmark):

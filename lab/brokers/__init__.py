@@ -5,11 +5,11 @@
 - ``data_bus``       what a lab asks of either
 - ``probing``        whether those will do, tried by doing   - ``administrator``  the file for them
 - ``absent``         nodes that servers of somebody else do not let in any more
-- ``explanations``   what can be wrong with brokers, for people
 - ``floods``         who sends more than a node may, as a pure decision
 - ``server``         one nats-server process: started, watched, reloaded, stopped
 - ``program``        where the nats-server program is, and whether it is new enough
 - ``configuration``  the text of a broker's configuration: users and their permissions
+- ``agent_config``   what an agent process is told when it starts
 - ``identities``     nkeys of nodes, agents, supervisor and command line; sealing keys
 - ``control_plane``  requests and events between supervisor, agents and command line
 - ``tap``            the ear of a recorder on the data broker

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.terms import NodeName

@@ -24,7 +24,7 @@ from lab.brokers.floods import (
 )
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.terms import NodeName
 from services.runtime.each import for_each
 

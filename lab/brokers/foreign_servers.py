@@ -17,7 +17,7 @@ from lab.brokers.data_bus import DataBus, Statuses
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.probing import Probing
 from lab.brokers.server import Broker
-from lab.supervise.scratch import state_home
+from lab.state.scratch import state_home
 from lab.topology.plan import Topology
 from protocol.errors import NotAvailable, ProductError
 from protocol.terms import NodeName

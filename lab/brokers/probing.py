@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.looks import NoServer, greeted, turned_away
 from lab.brokers.program import MINIMUM
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.plan import BusPlan
 from lab.topology.secret_files import read_soon
 from protocol.envelope import SIZE_LIMIT

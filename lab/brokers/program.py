@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 OVERRIDE = "KEYSTEAD_NATS_SERVER"
 MINIMUM = (2, 10)

@@ -37,7 +37,7 @@ from lab.brokers.configuration import (
 from lab.brokers.identities import SUPERVISOR, TAP, Identities
 from lab.brokers.looks import Connection, SystemAccount, server_name
 from lab.brokers.program import find_server
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 

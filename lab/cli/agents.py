@@ -12,8 +12,8 @@ from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, json_line, plain
-from lab.errors import KeysteadError
-from lab.supervise.scratch import state_home
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import state_home
 
 
 def join(
@@ -40,12 +40,12 @@ def join(
     folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
     With -o json each line is a document. Folders of shared datastores are tried before it is taken.
     """
-    from lab.machines.joining import invited
-    from lab.machines.joining import join as run
+    from lab.members.joining import invited
+    from lab.members.joining import join as run
 
     def tell(text: str) -> None:
         if options.output is Format.JSON:
-            from lab.api.answers.machines import AgentTold
+            from lab.schema.answers.machines import AgentTold
 
             json_line(AgentTold(at=time.time(), text=text))
         else:

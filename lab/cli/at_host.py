@@ -6,17 +6,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.names import HostName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, moment, plain, show, show_one
+from lab.schema.commands import (
     HostDumpDecrypt,
     HostDumpList,
     HostDumpRemove,
     HostDumpWrite,
     HostRemoveKeys,
 )
-from lab.cli.connect import call
-from lab.cli.names import HostName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, moment, plain, show, show_one
 
 
 def remove_keys(

@@ -33,7 +33,7 @@ def broker_config(
     head. Give the same options as to `keystead up`. The private keys are kept here, also when the
     lab is removed: a lab of the same name and nodes needs nothing new.
     """
-    from lab.api.broker_config import text_for, written
+    from lab.local.broker_config import text_for, written
 
     text = text_for(name, file, shape.changes())
     if out is None:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
-from lab.api.answers.experiments import PlayedExperiment, PlayedExperiments
-from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.connect import call
 from lab.cli.interrupts import INTERRUPTED
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, is_document, moment, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments
+from lab.schema.commands import ChaosPlay, ChaosStop
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 from protocol.printable import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from chaos.progress import Progress as ShowProgress
     from chaos.verdict import Verdict
-    from lab.runs.prepare import Prepared
+    from lab.play.prepare import Prepared
     from lab.runs.store import RunFolder
 
 BAD_FILE = 4  # exit code
@@ -62,7 +62,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
     """The experiments that come with keystead: all, or those that speak of something:
     `keystead chaos list vsan`, `keystead chaos list sc-16`.
     """
-    from lab.api.experiment_files import experiments
+    from lab.local.experiment_files import experiments
 
     found = experiments(words)
     columns = (field("experiment", "NAME"), field("title"))
@@ -71,7 +71,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
 
 def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
     """Check an experiment file: every error with its line, in one pass."""
-    from lab.api.experiment_files import lint as look_through
+    from lab.local.experiment_files import lint as look_through
 
     report = look_through(experiment)
     if options.output in (Format.JSON, Format.YAML):
@@ -95,7 +95,7 @@ def plan(
 ) -> None:
     """What an experiment would do with this seed: every target and time; nothing is started."""
     from chaos.experiment.plan import render
-    from lab.api.experiment_files import prepared
+    from lab.local.experiment_files import prepared
 
     made = prepared(experiment, seed, tpm, "sim", given or ()).plan
     if options.output in (Format.JSON, Format.YAML):
@@ -141,7 +141,7 @@ def run(
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
-        from lab.api.reports import place_for, write_reports
+        from lab.local.reports import place_for, write_reports
 
         for option, path in files.items():
             place_for(option, path)
@@ -176,8 +176,8 @@ def played(
 ) -> tuple[RunFolder, Verdict]:
     """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
     the planted bug of the file."""
-    from lab.api.experiment_files import prepared
-    from lab.runs.begin import begin
+    from lab.local.experiment_files import prepared
+    from lab.play.begin import begin
 
     if pace is not None and (on or mode == "sim"):
         why = "a running lab has its own" if on else "virtual time has none"
@@ -201,7 +201,7 @@ def played(
     with shown() as show:
         if mode == "lab":
             return folder, asyncio.run(_in_own_lab(made, folder, show))
-        from lab.runs.play import play_sim
+        from lab.play.play import play_sim
 
         return folder, play_sim(made, folder, show, stopping)
 
@@ -223,7 +223,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
 
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
     """
-    from lab.runs.own_lab import play_lab
+    from lab.play.own_lab import play_lab
     from services.runtime.forking.withheld import withhold_memory
 
     withhold_memory()
@@ -239,8 +239,8 @@ async def _on_running(
     experiment: str, seed: int | None, given: Sequence[str], on: str
 ) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
-    from lab.api.experiment_files import begun_on
-    from lab.api.remote import Remote
+    from lab.local.experiment_files import begun_on
+    from lab.local.remote import Remote
 
     there = LabFolder(on)
     async with Remote(there) as lab:
@@ -260,9 +260,9 @@ async def _on_running(
 
 
 def _progress(event: Any, show: ShowProgress) -> None:
-    """What a lab's supervisor says of a run there; see ``lab.api.experiments``."""
+    """What a lab's supervisor says of a run there; see ``lab.serve.experiments``."""
     from chaos.progress import Step
-    from lab.api.wire import Progress as PlayedProgress
+    from lab.schema.wire import Progress as PlayedProgress
 
     if isinstance(event, PlayedProgress):
         phase, _, text = event.text.partition(": ")
@@ -294,7 +294,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
 
 def new(experiment: str, *, options: Options = DEFAULTS) -> None:
     """Write a commented experiment file, to be changed: `keystead chaos new my-outage`."""
-    from lab.api.experiment_files import new as write
+    from lab.local.experiment_files import new as write
 
     made = write(experiment, Path.cwd())
     if options.output in (Format.JSON, Format.YAML):
@@ -328,7 +328,7 @@ def replay(
     options: Options = DEFAULTS,
 ) -> int:
     """Play a stored run of the simulation again, and compare: exactly the same, or exit 5."""
-    from lab.runs.play import replay as play_again
+    from lab.play.play import replay as play_again
 
     folder, verdict = play_again(run, other_code=other_code)
     say(f"replay of {run}: the same trace, {verdict.trace_hash}")
@@ -344,7 +344,7 @@ def runs(
     options: Options = DEFAULTS,
 ) -> None:
     """Stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
-    from lab.api.runs import runs as stored
+    from lab.local.runs import runs as stored
 
     columns = (
         *(field(n) for n in ("run", "mode", "tpm", "seed", "verdict")),

@@ -12,7 +12,7 @@ from lab.cli.output import document, field, plain, say, show
 
 if TYPE_CHECKING:
     from chaos.history import Record
-    from lab.api.answers.local import JudgedCheck
+    from lab.schema.answers.local import JudgedCheck
 
 _CODES: Final = {"pass": 0, "fail": 1, "unknown": 2}
 
@@ -31,7 +31,7 @@ def check(
     A check that fails shows the first record that violates it, those around it, the faults that
     were active then, and the command that shows it again. Exit codes: 0 pass, 1 fail, 2 unknown.
     """
-    from lab.api.checking import check as judged
+    from lab.local.checking import check as judged
 
     answer = judged(run, only)
     if options.output in (Format.JSON, Format.YAML):

@@ -29,7 +29,7 @@ def play(
     takes minutes; with --quick it plays a part, and says which. Exit codes: 0 all passed, 1 one
     failed.
     """
-    from lab.api.conformance import conformance
+    from lab.local.conformance import conformance
 
     style = Style.NONE if options.quiet else progress
     with telling(style, "conformance") as report:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lab.cli.options import Options
 from lab.cli.output import say
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 
 if TYPE_CHECKING:
-    from lab.api.commands import Command
+    from lab.schema.commands import Command
     from protocol.messages.base import Event
 
 A = TypeVar("A")
@@ -20,7 +20,7 @@ A = TypeVar("A")
 def call(options: Options, command: Command[A]) -> A:
     """Do one command of a running lab; its answer. Long steps are told on stderr."""
     # The control plane takes as long to import as the rest of the command line.
-    from lab.api.remote import Remote
+    from lab.local.remote import Remote
 
     async def one() -> A:
         async with Remote(LabFolder(options.name), options.vcenter, options.user) as lab:
@@ -32,7 +32,7 @@ def call(options: Options, command: Command[A]) -> A:
 
 
 def _progress(event: Event) -> None:
-    from lab.api.wire import Progress
+    from lab.schema.wire import Progress
 
     if isinstance(event, Progress) and event.total > 1:
         say(f"[{event.step}/{event.total}] {event.text}")

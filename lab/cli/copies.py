@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.names import VmName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, show_one
+from lab.cli.vms import VMS, VMS_WIDE, snapshots_of
+from lab.schema.commands import (
     VmClone,
     VmSnapshotCreate,
     VmSnapshotRemove,
     VmSnapshotRevert,
     VmTemplate,
 )
-from lab.cli.connect import call
-from lab.cli.names import VmName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, show_one
-from lab.cli.vms import VMS, VMS_WIDE, snapshots_of
 
 SNAPSHOTS = (
     field("vm"),

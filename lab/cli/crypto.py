@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, moment, plain, say, show, show_one
+from lab.schema.commands import (
     AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
@@ -24,14 +28,10 @@ from lab.api.commands import (
     KeyIds,
     KeyRemove,
 )
-from lab.cli.connect import call
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, moment, plain, say, show, show_one
 from protocol.terms import CryptoMode
 
 if TYPE_CHECKING:
-    from lab.api.answers import Host, KnownKey
+    from lab.schema.answers import Host, KnownKey
 
 CLUSTERS = (
     field("cluster"),

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import KmsRotateKek, KmsSetRoot
 from lab.cli.connect import call
 from lab.cli.keys import CUSTODY, KMS
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import show_one
+from lab.schema.commands import KmsRotateKek, KmsSetRoot
 from protocol.terms import RootKind
 
 COLUMNS = (*KMS[:3], *CUSTODY)

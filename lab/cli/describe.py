@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.hosts import attestation
 from lab.cli.names import HostName, VmName
@@ -20,10 +19,11 @@ from lab.cli.output import (
     text,
     value_of,
 )
+from lab.schema.commands import DescribeHost, DescribeProvider, DescribeVm
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
-    from lab.api.answers import EventLine, KeyOfVm, KeyOnHost, Reason, VirtualTpm, VmDescription
+    from lab.schema.answers import EventLine, KeyOfVm, KeyOnHost, Reason, VirtualTpm, VmDescription
 
 
 def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
@@ -218,7 +218,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
     keystead describe run edge-outage-reboot-sim-7
     keystead describe run edge-outage-reboot-sim-7 -o json
     """
-    from lab.api.runs import describe
+    from lab.local.runs import describe
 
     answer = describe(run)
     if is_document(options.output):

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, say, show
-from lab.errors import SETUP, KeysteadError
+from lab.schema.errors import SETUP, KeysteadError
 
 
 def doctor(
@@ -31,9 +31,9 @@ def doctor(
         raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
     if not 0 < pace <= 1000:
         raise KeysteadError("KS-USE-003", f"--pace {pace:g}: above 0, at most 1000")
-    from lab.api.answers.local import DoctorReport, ProbeFinding
     from lab.doctor.findings import Health
     from lab.doctor.probes import examine
+    from lab.schema.answers.local import DoctorReport, ProbeFinding
 
     findings = examine(options.name, hosts, pack, pace)
     report = DoctorReport(items=tuple(ProbeFinding(**f._asdict()) for f in findings))

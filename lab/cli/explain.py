@@ -22,8 +22,8 @@ def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain proc.pause
     keystead explain
     """
-    from lab.api.answers.local import Rule
-    from lab.api.explain import errors, explained, noun_of
+    from lab.local.explain import errors, explained, noun_of
+    from lab.schema.answers.local import Rule
 
     if not id:
         columns = (field("id"), field("title"), field("exit_code", "EXIT"))
@@ -54,7 +54,7 @@ def rules(*, options: Options = DEFAULTS) -> None:
     keystead explain rules
     keystead explain rules -o wide
     """
-    from lab.api.explain import rules as all_rules
+    from lab.local.explain import rules as all_rules
 
     columns = (field("id"), field("title"))
     show(all_rules(), options.output, columns, (field("group"), field("text")), key="id")

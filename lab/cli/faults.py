@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, say, show
+from lab.cli.values import assignments, duration, share
+from lab.schema.commands import (
     FaultInject,
     GetFaults,
     GetLinks,
@@ -19,14 +24,9 @@ from lab.api.commands import (
     LinkReset,
     LinkStall,
 )
-from lab.cli.connect import call
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, say, show
-from lab.cli.values import assignments, duration, share
 
 if TYPE_CHECKING:
-    from lab.api.answers import Fault, HealReport
+    from lab.schema.answers import Fault, HealReport
 
 FAULTS = (
     field("id"),

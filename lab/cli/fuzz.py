@@ -14,11 +14,11 @@ from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers.fuzz import FuzzReport
     from lab.fuzz.world import World
+    from lab.schema.answers.fuzz import FuzzReport
 
 MOST_SEEDS = 10_000_000
 
@@ -69,8 +69,8 @@ def fuzz(
     _in_range(seeds, first, budget, enough)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
-    from lab.api.fuzzing import Fuzzing
     from lab.fuzz.world import World
+    from lab.local.fuzzing import Fuzzing
 
     _known(kinds)
     chosen = (lab, hosts, vms, kms, kms_mode, persistence)
@@ -115,7 +115,7 @@ def _jobs(jobs: int | None) -> int:
 def _known(kinds: tuple[str, ...]) -> None:
     from chaos.errors import ChaosError
     from chaos.faults import fault_type
-    from lab.api.refusal import refusal
+    from lab.schema.refusal import refusal
 
     for kind in kinds:
         try:
@@ -204,8 +204,8 @@ def shrink(
         raise KeysteadError("KS-USE-003", f"--budget {budget}: 1 to 100000")
     if not to.is_dir():
         raise KeysteadError("KS-USE-003", f"--to {to}: there is no such folder")
-    from lab.api.experiment_files import prepared
-    from lab.api.fuzzing import shrink as make_small
+    from lab.local.experiment_files import prepared
+    from lab.local.fuzzing import shrink as make_small
 
     answer = make_small(prepared(experiment, seed, None, "sim"), budget, to, say)
     if is_document(options.output):

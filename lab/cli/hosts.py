@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.faults import began
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.names import HostName, NodeName
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, fields_of, is_document, pairs, plain, say, show
+from lab.cli.values import boot_options
+from lab.schema.commands import (
     Command,
     Esx,
     GetHosts,
@@ -29,16 +36,9 @@ from lab.api.commands import (
     TpmPcrs,
     TpmSwap,
 )
-from lab.cli.connect import call
-from lab.cli.faults import began
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.names import HostName, NodeName
-from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, fields_of, is_document, pairs, plain, say, show
-from lab.cli.values import boot_options
 
 if TYPE_CHECKING:
-    from lab.api.answers import Attestation, Host, HostPowerList
+    from lab.schema.answers import Attestation, Host, HostPowerList
 
 
 def _state(row: Host) -> str:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.hosts import HOSTS, HOSTS_WIDE
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, say, show, show_one
+from lab.cli.vms import VMS, VMS_WIDE, OnHost
+from lab.schema.commands import (
     Command,
     HostAdd,
     HostDisconnect,
@@ -18,14 +23,9 @@ from lab.api.commands import (
     VmRegister,
     VmUnregister,
 )
-from lab.cli.connect import call
-from lab.cli.hosts import HOSTS, HOSTS_WIDE
-from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, say, show, show_one
-from lab.cli.vms import VMS, VMS_WIDE, OnHost
 
 if TYPE_CHECKING:
-    from lab.api.answers import HostList, VmRemovalList
+    from lab.schema.answers import HostList, VmRemovalList
 
 REMOVED = (field("vm"), field("host"), ("LEFT", lambda r: r.error is None))
 

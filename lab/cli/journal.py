@@ -13,12 +13,12 @@ from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.streams import flush
 from lab.cli.values import duration
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 from protocol.printable import one_line
 
 if TYPE_CHECKING:
-    from lab.api.answers import LoggedEvent, LogLine
+    from lab.schema.answers import LoggedEvent, LogLine
 
 LOOK_EVERY_S = 0.3  # real seconds between two looks of --follow
 COLUMNS = (
@@ -48,8 +48,8 @@ def events(
 
 
 async def _events(options: Options, follow: bool, after: int) -> None:
-    from lab.api.following import all_events, follow_events
-    from lab.api.remote import Remote
+    from lab.local.remote import Remote
+    from lab.serve.following import all_events, follow_events
 
     async with Remote(LabFolder(options.name), options.vcenter) as lab:
         if not follow:
@@ -96,7 +96,7 @@ def logs(
     keystead logs --level warning
     keystead logs -f vcenter esxi-001 --since 5m
     """
-    from lab.api.logs import LogsOfLab
+    from lab.local.logs import LogsOfLab
 
     reader = LogsOfLab(options.name, nodes, level)
     found = reader.read(duration("--since", since))

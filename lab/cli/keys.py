@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.faults import began
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
+from lab.schema.commands import (
     Command,
     GetAudit,
     GetKeys,
@@ -26,17 +31,12 @@ from lab.api.commands import (
     ProviderDelete,
     ProviderSet,
 )
-from lab.api.commands.keys import Entry
-from lab.cli.connect import call
-from lab.cli.faults import began
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
-from lab.errors import KeysteadError
+from lab.schema.commands.keys import Entry
+from lab.schema.errors import KeysteadError
 from protocol.terms import ProviderHealth
 
 if TYPE_CHECKING:
-    from lab.api.answers import Key, KeyBackup
+    from lab.schema.answers import Key, KeyBackup
 
 KEY = (field("key_id", "KEY"), field("kms"), field("state"), field("names"))
 ATTRIBUTES = (

@@ -12,13 +12,13 @@ from cyclopts import Parameter
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, moment, plain, say, show_one
 from lab.cli.progress import Style, telling
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol import names
 from protocol.printable import one_line, told
 from protocol.terms import RootKind
 
 if TYPE_CHECKING:
-    from lab.api.answers.kmip import KmipServer
+    from lab.schema.answers.kmip import KmipServer
 
 
 FOLDER: Final = Path("keystead-kmip")
@@ -40,7 +40,7 @@ def cases(
     It is skipped, and says why, when it needs what is not built. Exit codes: 0 none failed, 1
     one did.
     """
-    from lab.api.kmip import cases as play
+    from lab.local.kmip import cases as play
 
     style = Style.NONE if options.quiet else progress
     with telling(style, "conversations") as report:
@@ -95,9 +95,9 @@ def serve(
     With --username, who does not say that name with its password gets no key either.
     A folder that a passphrase seals asks for it at each start.
     """
-    from lab.api.kmip import serve as run
     from lab.kmip.addresses import required_login
     from lab.kmip.serving import Settings
+    from lab.local.kmip import serve as run
     from services.kms.config import Auditing, KmsRole
 
     host, port = _place(listen)
@@ -141,8 +141,8 @@ def set_root(
     It is one change on the disk: whenever the machine stops, the keys open with the old one or
     with the new one. The keys themselves are not touched, and the trail has it (Change Root).
     """
-    from lab.api.kmip import set_root as run
     from lab.kmip.resealing import Reseal
+    from lab.local.kmip import set_root as run
 
     answer = run(Reseal(folder, root, passphrase_file, old_passphrase_file), _told)
     columns = (field("folder"), field("root"), ("KEK", lambda row: row.kek))
@@ -167,8 +167,8 @@ def cut_trail(
     The file is on the disk before a row goes, and proves itself (``kmip verify-trail``). The trail
     goes on behind the cut, which is signed and stays: nobody else can shorten it unseen.
     """
-    from lab.api.kmip import cut_trail as run
     from lab.kmip.trails import Cutting
+    from lab.local.kmip import cut_trail as run
 
     answer = run(Cutting(folder, _time(before), to, passphrase_file), _told)
     if not answer.rows:
@@ -194,8 +194,8 @@ def verify_trail(
     Whoever writes a file anew, with all of its digests, is found out with --folder: the server
     knows where its trail was cut, and has signed that.
     """
-    from lab.api.kmip import verify_trail as run
     from lab.kmip.trails import Verifying
+    from lab.local.kmip import verify_trail as run
 
     if not files:
         raise KeysteadError("KS-USE-003", "name one file or several, in their order")

@@ -12,12 +12,12 @@ from lab.cli.options import PRINTED, Format, Printed
 from lab.cli.output import field, plain, say, show, table
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers.replay import ReplayReport
     from lab.kmip.replay.playing import Plan
     from lab.kmip.replay.running import Settings
+    from lab.schema.answers.replay import ReplayReport
 
 MOST_KEYS = 1_000_000
 _FLOWS = Path("keystead-trust-flows")
@@ -148,16 +148,16 @@ class Files:
 
     def check(self) -> None:
         """KS-USE-003 where no file can be written, before anything is played."""
-        from lab.api.reports import place_for
+        from lab.local.reports import place_for
 
         place_for("--html", self.html)
         place_for("--junit", self.junit)
 
     def write(self, report: ReplayReport) -> None:
         """KS-OUT-001 where that is refused."""
-        from lab.api.reports import write
         from lab.kmip.replay.junit import replay_junit
         from lab.kmip.replay.page import page
+        from lab.local.reports import write
 
         if self.html is not None:
             write(self.html, page(report).encode())
@@ -225,8 +225,8 @@ def trust_flows(
     with a private key. The command tells what the owner of the server does in each, and again how
     far that is. `kmip replay --trust-flows FOLDER` plays those that are ready.
     """
-    from lab.api.answers.replay import TrustFlowList, TrustFlowPart
     from lab.kmip.replay.trust_flows import made
+    from lab.schema.answers.replay import TrustFlowList, TrustFlowPart
 
     parts = made(folder, common_name)
     answer = TrustFlowList(items=tuple(TrustFlowPart(**part._asdict()) for part in parts))

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, is_document, plain, say, show
+from lab.schema.commands import (
     KmsIdentities,
     KmsRenewCertificate,
     KmsRevoke,
@@ -20,12 +23,9 @@ from lab.api.commands import (
     ProviderTrustServers,
     ProviderUploadCertificate,
 )
-from lab.cli.connect import call
-from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, plain, say, show
 
 if TYPE_CHECKING:
-    from lab.api.answers.kmip_trust import KmsIdentityList, ProviderTrustList
+    from lab.schema.answers.kmip_trust import KmsIdentityList, ProviderTrustList
 
 CertificateFile = Annotated[Path | None, Parameter(help="PEM: a certificate.")]
 

@@ -14,8 +14,8 @@ def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain knob
     keystead explain knob heartbeat_s
     """
-    from lab.api.explain import knob as one
-    from lab.api.explain import knobs
+    from lab.local.explain import knob as one
+    from lab.local.explain import knobs
 
     if not knob_name:
         default = ("DEFAULT", lambda row: as_written(row.default))

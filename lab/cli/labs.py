@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.api.commands import GetStatus
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import (
@@ -26,13 +25,14 @@ from lab.cli.output import (
 )
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import Invitations, LabFolder
+from lab.schema.commands import GetStatus
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import Invitations, LabFolder
 from lab.topology.demand import hint as machine_is_the_limit
 
 if TYPE_CHECKING:
-    from lab.api.answers import LabStatus, LoopStood
-    from lab.api.answers.local import Lab
+    from lab.schema.answers import LabStatus, LoopStood
+    from lab.schema.answers.local import Lab
     from lab.supervise.launching import Start
 
 
@@ -150,7 +150,7 @@ def up(
     keystead up far.yaml --listen 192.0.2.7:4333
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
-    from lab.api.labs import LONGEST_S, starting
+    from lab.local.labs import LONGEST_S, starting
 
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
@@ -193,7 +193,7 @@ def _start(
     start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
 ) -> tuple[str, ...]:
     """Start it; what is missing from it."""
-    from lab.api.labs import started
+    from lab.local.labs import started
     from lab.supervise.launching import Interrupted
 
     begun = time.monotonic()
@@ -217,7 +217,7 @@ def _start(
 
 def _whole(missing: tuple[str, ...], options: Options) -> None:
     """KS-LAB-009 when there is something missing from the lab that was asked for."""
-    from lab.api.machines import what_starts
+    from lab.serve.machines import what_starts
 
     if missing:
         text = "\n  ".join((f"of the lab {options.name}:", *missing))
@@ -275,7 +275,7 @@ def down(
     keystead down
     keystead down --purge --name second
     """
-    from lab.api.labs import down as take_down
+    from lab.local.labs import down as take_down
 
     gone = take_down(options.name, purge=purge)
     if is_document(options.output):
@@ -326,7 +326,7 @@ def list_labs(*, options: Options = DEFAULTS) -> None:
     keystead list
     keystead list -o json
     """
-    from lab.api.lab_list import labs
+    from lab.local.lab_list import labs
 
     columns = (
         field("name"),
@@ -347,7 +347,7 @@ def version(*, options: Options = DEFAULTS) -> None:
     keystead version
     keystead version -o json
     """
-    from lab.api.labs import version as versions
+    from lab.local.labs import version as versions
 
     answer = versions()
     if is_document(options.output):

@@ -25,11 +25,11 @@ from lab.cli.output import (
     value_of,
 )
 from lab.cli.streams import flush
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 
 if TYPE_CHECKING:
-    from lab.api.commands import Command
+    from lab.schema.commands import Command
 
 LOOK_EVERY_S = 0.5  # real seconds between two looks of --watch
 A = TypeVar("A", bound=msgspec.Struct)
@@ -133,7 +133,7 @@ class Listing:
     ) -> None:
         """The list, then each row that is new or differs, and on stderr which are gone, until
         interrupted or the lab ends."""
-        from lab.api.remote import Remote
+        from lab.local.remote import Remote
 
         seen: dict[str, Any] = {}
         rows, begun = _Rows(()), False

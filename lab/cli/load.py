@@ -17,14 +17,14 @@ from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import say
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
     from chaos.load.profile import Profile
-    from lab.api.answers.load import LoadReport
     from lab.load.offering import Server
     from lab.load.report import Asked
     from lab.runs.store import RunFolder
+    from lab.schema.answers.load import LoadReport
 
 T = TypeVar("T")
 MOST_VCENTERS = 1_000
@@ -151,10 +151,10 @@ def kmip(
     thresholds hold, 1 one does not, 2 nobody can tell: there was nothing to measure, or the
     generator itself was too slow; 130 after Ctrl-C or SIGTERM, with the report until then.
     """
-    from lab.api.answers.load import EXIT_CODES
     from lab.load.kept import begin
     from lab.load.offering import fits, offered
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
+    from lab.schema.answers.load import EXIT_CODES
 
     files.check()
     asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
@@ -187,8 +187,8 @@ def compare(
     keystead load compare load-kmip-1 load-kmip-1-2
     keystead load compare load-kmip-1 load-kmip-1-2 --html both.html
     """
-    from lab.api.reports import place_for, write
     from lab.load.kept import compared, load_of
+    from lab.local.reports import place_for, write
 
     place_for("--html", html)
     first, second = load_of(a), load_of(b)

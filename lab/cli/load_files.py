@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from lab.cli.output import say
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers.load import LoadReport
+    from lab.schema.answers.load import LoadReport
 
 
 @Parameter(name="*")
@@ -26,7 +26,7 @@ class Files:
 
     def check(self) -> None:
         """KS-USE-003 where one cannot be written, before a load is offered for it."""
-        from lab.api.reports import place_for
+        from lab.local.reports import place_for
 
         place_for("--html", self.html)
         place_for("--hgrm", self.hgrm)
@@ -38,7 +38,7 @@ class Files:
     def write(self, report: LoadReport, page: Callable[[], bytes] | None = None) -> None:
         """``page`` makes the page of the run that has more to tell than its load. KS-OUT-001 where
         that is refused."""
-        from lab.api.reports import write
+        from lab.local.reports import write
 
         if self.html is not None:
             write(self.html, _alone(report) if page is None else page())

@@ -17,9 +17,9 @@ def rate(rate: str, run: str = "", *, options: Options = DEFAULTS) -> None:
     changed: give it steps.
     """
     from chaos.load.profile import read_rate
-    from lab.api.answers.load import LoadRate
     from lab.cli.load import read
-    from lab.load.door import tell, the_one
+    from lab.runs.door import tell, the_one
+    from lab.schema.answers.load import LoadRate
 
     read("RATE", lambda: read_rate(rate))
     folder = the_one(run)

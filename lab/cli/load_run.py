@@ -17,7 +17,7 @@ from lab.cli.load_files import NO_FILES, Files
 from lab.cli.load_told import tell as told
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import plain, say
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
     from chaos.verdict import Verdict
@@ -93,8 +93,8 @@ def _alone(
 ) -> tuple[RunFolder, Verdict]:
     """A load and nothing else, played with these ``args``; KS-USE-003 for a lab that cannot be, as
     nobody has seen the file that is written here."""
-    from lab.api.experiment_files import BadFile
     from lab.load.written import experiment
+    from lab.local.experiment_files import BadFile
 
     changes = {name: size for name, size in sizes.items() if size is not None}
     with tempfile.TemporaryDirectory() as scratch:
@@ -126,7 +126,7 @@ def _check_beside(file: str, on: str, said: Mapping[str, object], given: Sequenc
 
 def _check_file(file: str, extra: list[str], given: Sequence[str]) -> None:
     """It offers a load, and nothing beside it says what the load is: ``extra`` are such options."""
-    from lab.api.experiment_files import offers_load
+    from lab.local.experiment_files import offers_load
 
     if extra:
         text = f"{', '.join(extra)}: the file {file} says that itself"
@@ -147,8 +147,8 @@ def _check_running(said: Mapping[str, object]) -> None:
 def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -> int:
     """What came of it, on the screen and in files; the exit code. The page is that of the run, with
     all that the lab did beside its load."""
-    from lab.api.reports import page_of
     from lab.load.kept import of_run, write
+    from lab.local.reports import page_of
 
     report = of_run(folder)
     if report is None:

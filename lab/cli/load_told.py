@@ -8,7 +8,7 @@ from lab.cli.options import Format, Options
 from lab.cli.output import document, field, plain, say, show
 
 if TYPE_CHECKING:
-    from lab.api.answers.load import LoadComparison, LoadOperation, LoadRate, LoadReport
+    from lab.schema.answers.load import LoadComparison, LoadOperation, LoadRate, LoadReport
 
 COLUMNS = (
     field("operation"),

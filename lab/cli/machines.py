@@ -9,12 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import GetMachines
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, pairs, plain, say
 from lab.cli.values import duration
-from lab.errors import KeysteadError
+from lab.schema.commands import GetMachines
+from lab.schema.errors import KeysteadError
 
 LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
 

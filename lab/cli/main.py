@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lab.cli.interrupts import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
-    from lab.errors import KeysteadError
+    from lab.schema.errors import KeysteadError
 
 COMMAND_ALLOCATIONS = 50_000
 """Between two looks of the garbage collector. What is imported stays: with Python's 700 every
@@ -32,8 +32,8 @@ def run(arguments: list[str]) -> int:
 
     from lab.cli.program import ready_for
     from lab.cli.streams import NotWritten, Unread
-    from lab.errors import KeysteadError
-    from lab.supervise.scratch import collect
+    from lab.schema.errors import KeysteadError
+    from lab.state.scratch import collect
 
     collect()
     try:

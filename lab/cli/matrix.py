@@ -29,7 +29,7 @@ from lab.cli.progress import Style, telling
 from lab.cli.values import assignments
 
 if TYPE_CHECKING:
-    from lab.api.answers.matrix import Matrix, Outside
+    from lab.schema.answers.matrix import Matrix, Outside
 
 SIGNS = {"agree": "✔", "disagree": "✗", "void": "∅"}
 CODES = {"agree": 0, "disagree": 1, "void": 2}
@@ -71,8 +71,8 @@ def play(
     lists the cells that move. Ctrl-C, and SIGTERM, ends every lab and tells what was played. Exit
     codes: 0 all agree, 1 one disagrees or moved, 2 one is void, 130 interrupted.
     """
-    from lab.api.matrix import matrix
-    from lab.api.outside import outside as play_rows
+    from lab.local.matrix import matrix
+    from lab.local.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
     from services.kms.config import Door
 
@@ -93,7 +93,7 @@ def play(
 
 def _check_rows_alone(beside: object) -> None:
     """KS-USE-003 when cells, ways or knobs are asked for ``beside`` rows outside of the grid."""
-    from lab.errors import KeysteadError
+    from lab.schema.errors import KeysteadError
 
     if beside:
         text = "--outside plays rows: name them with --row, and no cells, ways or knobs"
@@ -125,7 +125,7 @@ def explain(
 
     From the last run of the matrix that has the cell; without one it is played now, in sim.
     """
-    from lab.api.matrix import story
+    from lab.local.matrix import story
 
     with telling(Style.NONE if options.quiet else Style.AUTO, "matrix") as report:
         told = story(block, fault, event, run=run, report=report)

@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers.local import BenchmarkReport, BenchmarkRow
     from lab.bench.benchmark import Benchmark
+    from lab.schema.answers.local import BenchmarkReport, BenchmarkRow
 
 LONGEST = 100  # repeats
 
@@ -50,8 +50,8 @@ def bench(
     wanted = chosen(names)
     if svg is not None:
         _check_picture(svg, wanted)
-    from lab.api.answers.local import BenchmarkReport
     from lab.bench.runner import exit_code, known, row, run
+    from lab.schema.answers.local import BenchmarkReport
 
     if list_:
         columns = tuple(field(n) for n in ("benchmark", "measures", "bar", "unit"))

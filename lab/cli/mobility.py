@@ -6,12 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import VmMigrate, VmSetMigrateEncryption
 from lab.cli.connect import call
 from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import show_one
 from lab.cli.vms import VMS, VMS_WIDE
+from lab.schema.commands import VmMigrate, VmSetMigrateEncryption
 from protocol.terms import MigrateEncryption
 
 _STREAM = {True: "encrypted", False: "clear"}

@@ -20,8 +20,8 @@ def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[
     """Names out of the lab's record, so that no lab is asked at each press of a key."""
 
     def complete(context: Any) -> list[str]:
-        from lab.errors import KeysteadError
-        from lab.supervise.state_folder import LabFolder
+        from lab.schema.errors import KeysteadError
+        from lab.state.state_folder import LabFolder
         from lab.topology.lab_file import LabFile
         from lab.topology.plan import plan
 

@@ -7,18 +7,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.keys import PROVIDERS
+from lab.cli.names import HostName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, moment, show_one
+from lab.schema.commands import (
     HostRemoveProvider,
     ProviderCreate,
     ProviderExport,
     ProviderImport,
     ProviderUpdate,
 )
-from lab.cli.connect import call
-from lab.cli.keys import PROVIDERS
-from lab.cli.names import HostName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, moment, show_one
 
 NATIVE = (*PROVIDERS[:2], field("health"), field("details"), field("key_id", "KEY ID"))
 BACKUP = (

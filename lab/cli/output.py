@@ -12,16 +12,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from lab.api.documents import document_of
 from lab.cli.options import Format
 from lab.cli.streams import flush
+from lab.schema.documents import document_of
 from protocol.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Any
-"""A struct of ``lab.api.answers``, or a mapping of what no lab was asked for."""
+"""A struct of ``lab.schema.answers``, or a mapping of what no lab was asked for."""
 Column = tuple[str, Callable[[Row], Any]]
 PROSE, GAP = 24, 2  # characters of a column of prose at the least, and between two columns
 

@@ -70,6 +70,6 @@ def build() -> App:
 
 
 def _version() -> str:
-    from lab.doctor.installed import keystead_version
+    from lab.state.installed import keystead_version
 
     return f"keystead {keystead_version()}"

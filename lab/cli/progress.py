@@ -36,7 +36,7 @@ def telling(style: Style, title: str) -> Iterator[Report]:
             with console(sys.stderr).status(escape(title)) as status:
                 yield lambda text, step, total: status.update(escape(_line(text, step, total)))
         case Style.JSON:
-            from lab.api.wire import Progress
+            from lab.schema.wire import Progress
 
             yield lambda text, step, total: json_line(
                 Progress(text=text, step=step, total=total), sys.stderr

@@ -84,7 +84,7 @@ def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
 
 def explain_named(noun: str, name: str, options: Options) -> None:
     """The entry of ``noun`` called ``name``, or all of that noun when ``name`` is empty."""
-    from lab.api.explain import reference, references
+    from lab.local.explain import reference, references
 
     if not name:
         columns = (field("name"), field("text"))

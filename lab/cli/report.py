@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lab.cli.output import plain, say
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 Page = Annotated[
     Path | None,
@@ -54,7 +54,7 @@ def report(
     A second run is laid beside the first. With --junit, --hgrm, --blocks or --github the page is
     written only when -o names it.
     """
-    from lab.api.reports import (
+    from lab.local.reports import (
         lines_of,
         place_for,
         write_drawings,

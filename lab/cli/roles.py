@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, show
+from lab.schema.commands import (
     GetRoles,
     GetUsers,
     RoleCreate,
@@ -16,16 +20,12 @@ from lab.api.commands import (
     UserDelete,
     UserSet,
 )
-from lab.cli.connect import call
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, show
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
 from protocol.printable import told
 
 if TYPE_CHECKING:
-    from lab.api.answers import Role
+    from lab.schema.answers import Role
 
 _FEW = 3  # privileges that a line of a table has room for
 

@@ -24,8 +24,8 @@ def schema(
     keystead schema
     keystead schema experiment
     """
-    from lab.api.schema import file_schema
-    from lab.api.schema import schema as made_of_the_structs
+    from lab.local.schema import file_schema
+    from lab.local.schema import schema as made_of_the_structs
 
     made = made_of_the_structs() if of == "api" else file_schema(of)
     match options.output:

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, plain, say, show
 from lab.cli.progress import Style, telling
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers.sweep import Sweep
+    from lab.schema.answers.sweep import Sweep
 
 Store = Literal["keystore", "vcenter", "kms", "first-boot", "all"]
 MOST_JOBS = 64
@@ -42,7 +42,7 @@ def sweep(
     """
     if not 0 <= jobs <= MOST_JOBS:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
-    from lab.api.sweep import sweep as swept
+    from lab.local.sweep import sweep as swept
     from protocol.messages.agent import TpmBackend
 
     style = Style.NONE if options.quiet else progress

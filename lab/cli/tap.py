@@ -30,7 +30,7 @@ def tap(
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
     """
-    from lab.api.conversation import Wanted, told
+    from lab.local.conversation import Wanted, told
 
     wanted = Wanted(
         node=node,

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.keys import KEY, PROVIDERS
+from lab.cli.names import ServiceName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, is_document, say, show, show_one
+from lab.schema.commands import (
     Exported,
     GetTrustAuthority,
     GetTrustedHosts,
@@ -27,16 +32,11 @@ from lab.api.commands import (
     TrustSettings,
     TrustSetup,
 )
-from lab.cli.connect import call
-from lab.cli.keys import KEY, PROVIDERS
-from lab.cli.names import ServiceName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, is_document, say, show, show_one
 from protocol.authorization import ADMINISTRATOR
 from protocol.trust import TrustAttestationStatus, TrustItem
 
 if TYPE_CHECKING:
-    from lab.api.answers import TrustAuthority, TrustedHostList, TrustedHostState
+    from lab.schema.answers import TrustAuthority, TrustedHostList, TrustedHostState
 
 ITEMS = (field("kind"), field("name"), field("health"), field("details"))
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 SECRET_OPTIONS = {
     "encryptionRecoveryKey": "key",

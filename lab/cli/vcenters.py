@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands import Command, VcenterBackup, VcenterRebuild, VcenterRestore
 from lab.cli.connect import call
 from lab.cli.hosts import power
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, is_document, say
+from lab.schema.commands import Command, VcenterBackup, VcenterRebuild, VcenterRestore
 
 if TYPE_CHECKING:
-    from lab.api.answers import VcenterCopy
+    from lab.schema.answers import VcenterCopy
 
 
 def backup(backup: str, *, options: Options = DEFAULTS) -> None:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.names import VmName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, say, show, show_one
+from lab.schema.commands import (
     Command,
     GetVms,
     VmAddDisk,
@@ -22,14 +27,9 @@ from lab.api.commands import (
     VmRemoveTpm,
     VmUnlock,
 )
-from lab.cli.connect import call
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.names import VmName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, say, show, show_one
 
 if TYPE_CHECKING:
-    from lab.api.answers import Vm, VmPowerList
+    from lab.schema.answers import Vm, VmPowerList
 
 
 def snapshots_of(row: Vm) -> list[str] | None:

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from lab.api.commands import (
+from lab.cli.connect import call
+from lab.cli.names import HostName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, plain, show_one, text
+from lab.schema.commands import (
     Command,
     VsanDescribe,
     VsanDisable,
@@ -19,14 +23,10 @@ from lab.api.commands import (
     VsanObjectRead,
     VsanRekey,
 )
-from lab.cli.connect import call
-from lab.cli.names import HostName
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, plain, show_one, text
 
 if TYPE_CHECKING:
-    from lab.api.answers import Vsan
-    from lab.api.answers.vsan import VsanGroupLine
+    from lab.schema.answers import Vsan
+    from lab.schema.answers.vsan import VsanGroupLine
 
 CONTENT = (field("host"), field("object"), field("digest"))
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import plain
 from lab.cli.values import duration
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 
 LOOK_EVERY_S = 0.2  # real seconds
 
@@ -30,8 +30,8 @@ def wait(
     keystead wait --for vm.running=all
     keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
     """
-    from lab.api.remote import Remote
-    from lab.api.waiting import condition, wait_for
+    from lab.local.remote import Remote
+    from lab.serve.waiting import condition, wait_for
 
     conditions = [condition(text) for text in for_]
     until = time.monotonic() + duration("--timeout", timeout)

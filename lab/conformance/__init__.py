@@ -16,5 +16,5 @@
 - ``healing``     a play that compares two runs
 - ``grid``        the truth table
 - ``assertions``  the table: id, what is asserted, the play
-- ``run``         assertions played one after another    - ``standing`` what came of one
+- ``run``         assertions played one after another
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from lab.core import LabCore
+from lab.forensics.forensics import Forensics
 from lab.scan.files import place_of
-from lab.scan.forensics import Forensics
 from lab.scan.search import Place, search
 from lab.scan.watch import Found, Watch
 from protocol.subjects import parse_link

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from lab.api import commands as c
-from lab.api.answers import HostView, Vm
+from lab.building.course import Report
 from lab.client import Lab
-from lab.errors import KeysteadError
-from lab.topology.course import Report
+from lab.schema import commands as c
+from lab.schema.answers import HostView, Vm
+from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 
 

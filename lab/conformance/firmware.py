@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lab.api import commands as c
-from lab.api.answers import MachineState
 from lab.client import Lab
 from lab.conformance import behind
 from lab.conformance.bench import Bench, all_run, holds, stays, view
 from lab.conformance.standard import HOSTS
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import MachineState
+from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState
 
 RECOVERY = "system settings encryption recovery list"

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.api import commands as c
 from lab.client import Lab
 from lab.conformance.bench import Bench, holds, view, works
 from lab.conformance.standard import HOSTS
 from lab.conformance.trusted import ATTESTERS, KEY_SERVICES, LAB
+from lab.schema import commands as c
 from protocol.terms import PowerState, Role
 
 OUTAGE_S: Final = 900

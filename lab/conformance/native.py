@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from lab.api import commands as c
 from lab.conformance.bench import Bench, all_run, refused, starts, stays
 from lab.conformance.standard import HOSTS
+from lab.schema import commands as c
 from protocol.terms import HostCryptoState
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
-from lab.api.answers import Vm
 from lab.client import Lab
 from lab.conformance.bench import Bench, all_run, holds, refused, start_refused, starts
 from lab.conformance.standard import HOSTS
+from lab.schema import commands as c
+from lab.schema.answers import Vm
 
 PROVIDER, OTHER, SERVER = "kms-provider", "other-name", "kms"
 GRACE_S = 60

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Sequence
 
 import msgspec
 
+from lab.building.course import Report
 from lab.conformance.assertions import Assertion
 from lab.conformance.bench import Bench, Violated
-from lab.conformance.standing import Asserted, Standing
-from lab.errors import KeysteadError
-from lab.topology.course import Report
+from lab.schema.answers.conformance import Asserted, Standing
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 
 

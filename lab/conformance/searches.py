@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from lab.api import commands as c
 from lab.client import Lab
 from lab.conformance import behind
 from lab.conformance.bench import Bench, holds, starts
 from lab.conformance.standard import HOSTS, PASS_S
+from lab.schema import commands as c
 
 VCENTER, SERVER = "vcenter", "kms"
 

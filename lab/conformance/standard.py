@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
 from lab.client import Lab
 from lab.conformance.bench import Bench, all_run, holds, starts, stays, view
+from lab.schema import commands as c
 from protocol.terms import HostCryptoState, VmCryptoState
 
 HOSTS = ("esxi-001", "esxi-002")

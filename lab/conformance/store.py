@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from lab.api import commands as c
-from lab.api.answers import MachineState, Vm
 from lab.client import Lab
 from lab.conformance.bench import Bench, all_run, holds, starts, stays, view
 from lab.conformance.standard import HOSTS, HOUR_S, PASS_S, cut_all
+from lab.schema import commands as c
+from lab.schema.answers import MachineState, Vm
 from protocol.terms import HostCryptoState, NodeName, PowerState
 
 REMOVE = "system security keypersistence disable --remove-all-stored-keys"

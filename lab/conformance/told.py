@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from lab.api import commands as c
-from lab.api.answers import LoggedEvent, Vm
 from lab.client import Lab
 from lab.conformance.bench import Bench, holds, refused
 from lab.conformance.standard import HOSTS, PASS_S
 from lab.conformance.trusted import ATTESTERS, KEY_SERVICES, LAB
+from lab.schema import commands as c
+from lab.schema.answers import LoggedEvent, Vm
 from protocol.events import EventTypeId as Id
 
 KMS, VCENTER = "kms", "vcenter"

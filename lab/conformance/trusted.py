@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
-from lab.api.answers import MachineState
 from lab.client import Lab
 from lab.conformance import attesting, behind
 from lab.conformance.attesting import Evidence
@@ -19,6 +17,8 @@ from lab.conformance.bench import (
 )
 from lab.conformance.firmware import RECOVERY
 from lab.conformance.standard import HOSTS
+from lab.schema import commands as c
+from lab.schema.answers import MachineState
 from protocol.terms import HostCryptoState
 from protocol.trust import TrustItem
 

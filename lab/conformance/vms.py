@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
-from lab.api.answers import Vm, VmOnHost
 from lab.client import Lab
 from lab.conformance.bench import (
     Bench,
@@ -17,6 +15,8 @@ from lab.conformance.bench import (
     works,
 )
 from lab.conformance.standard import HOSTS, PASS_S
+from lab.schema import commands as c
+from lab.schema.answers import Vm, VmOnHost
 from protocol.authorization import Privilege
 from protocol.terms import (
     HostCryptoState,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
 from lab.client import Lab
 from lab.conformance.bench import Bench, holds
+from lab.schema import commands as c
 
 CLUSTER, HOST = "cluster-a", "esxi-001"
 

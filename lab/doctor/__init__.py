@@ -1,7 +1,6 @@
 """What a lab needs, tried on this machine; one line and one fix for each thing.
 
 - ``findings``  what a probe says
-- ``installed`` versions of packages, and of keystead itself
 - ``probes``    programs, ports, TPM, folders, processes left behind; and all probes in order
 - ``size``      room for a lab of a size: files, tasks, memory, processors
 """

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.doctor.findings import Finding, Health
-from lab.doctor.installed import version_of
 from lab.doctor.size import memory, open_files, processes, processors
-from lab.errors import KeysteadError, explanation_of
 from lab.machines.attached import attached
+from lab.schema.errors import KeysteadError, explanation_of
+from lab.state.installed import version_of
+from lab.state.scratch import state_home
+from lab.state.state_folder import LabFolder
 from lab.supervise.launching import LabState, state_of
-from lab.supervise.scratch import state_home
-from lab.supervise.state_folder import LabFolder
 from lab.topology.demand import demand_of
 from services.runtime.forking.packets import MARK
 

@@ -27,15 +27,15 @@ from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.lab import Directory
 from chaos.recording import pack, packed
-from lab.errors import KeysteadError
 from lab.fuzz.coverage import Coverage
 from lab.fuzz.finding import LEAK, Failure, failures, of_exception
 from lab.fuzz.labs import by_lab, drawn, number_of
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
+from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import Snapshot
-from lab.supervise.scratch import hold, no_room
+from lab.state.scratch import hold, no_room
 from services.runtime.forking.connection import ForkFailed
 
 AGAIN_EVERY: Final = 50

@@ -12,8 +12,8 @@ import yaml
 from chaos.experiment.shrink import size
 from chaos.experiment.written import as_file
 from lab.fuzz.shrinking import Small
-from lab.runs.prepare import Prepared, prepare
-from lab.supervise.scratch import no_room
+from lab.play.prepare import Prepared, prepare
+from lab.state.scratch import no_room
 from protocol import names
 
 

@@ -10,11 +10,11 @@ import msgspec
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import as_written
 from chaos.verdict import Verdict
-from lab.api.session import Session
 from lab.fuzz.coverage import Coverage, covered
 from lab.fuzz.finding import Failure, failures, of_exception
-from lab.runs.play import simulate_plan
+from lab.play.play import simulate_plan
 from lab.scan import ledger
+from lab.serve.session import Session
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Snapshot
 from services.runtime.forking.connection import ForkFailed

@@ -5,7 +5,6 @@
 - ``keeping``  what seals the keys of one
 - ``offline``  one that does not run: ``resealing``, another root; ``trails``, of which old rows go
   into a file; ``trail_file`` proves itself
-- ``told``     what answers say of one
 - ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
 - ``compared`` an answer beside the one that a conversation expects
 - ``replay``   vCenter's flow against any key server, step by step, and a verdict on it

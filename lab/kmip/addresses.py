@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.secret_files import secret_in
 from protocol.errors import InvalidArgument
 from protocol.kmip.dialect import Login

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from lab.building.course import Report
 from lab.kmip.alone import Alone
 from lab.kmip.compared import Differs, Known, compare
-from lab.kmip.told import PlayedCase
-from lab.topology.course import Report
+from lab.schema.answers.kmip import PlayedCase
 from protocol.kmip.algorithms import KeyFormatType
 from protocol.kmip.cases import NOW, CaseError, CaseMessage, Exchange, read_case
 from protocol.kmip.code import Code

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.secret_files import read_file
 from protocol.crypto.certificates import (
     SEED_SIZE,

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
+from lab.schema.errors import KeysteadError
 from lab.topology.secret_files import secret_in
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
 from lab.kmip.keeping import OPTION, running, typed
 from lab.kmip.serving import locked
+from lab.schema.errors import KeysteadError
 from services.kms.config import KmsConfig
 from services.kms.opening import DATABASE
 

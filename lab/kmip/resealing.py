@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
 from lab.kmip.keeping import OLD_OPTION, OPTION, typed
 from lab.kmip.offline import opened
+from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidState, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind

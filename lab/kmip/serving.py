@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
 from lab.kmip.keeping import keep, running, typed
-from lab.kmip.told import KmipClient
+from lab.schema.answers.kmip import KmipClient
+from lab.schema.errors import KeysteadError
 from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
 from protocol.kmip.dialect import Login

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from services.kms import audit
 from services.kms.audit import TrailEnd
 from services.runtime.real.files import open_regular

@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
 from lab.kmip.offline import opened
 from lab.kmip.trail_file import Part, Writer, check_cut, check_follows, read
+from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from services.kms import audit, cuts
 from services.kms.access import caller_at

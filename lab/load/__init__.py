@@ -5,8 +5,6 @@
 - ``report``     a load's report and verdict
 - ``of_run``     the load of an experiment's run    - ``written``    an experiment that is a load
 - ``kept``       loads as stored runs, and two compared    - ``journal``  until then
-- ``door``       the rate of one that runs
 - ``page``, ``pictures``  as HTML    - ``junit``  for pipelines
-- ``explanations``  of its errors
 - ``vcenters``   what vCenters ask of a key server    - ``offering``  a load on a key server
 """

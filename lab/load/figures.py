@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from chaos.load.arrivals import Arrivals
 from chaos.load.histogram import histogram, value_ms
 from chaos.load.threshold import ALL, Threshold
-from lab.api.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
 from lab.load.record import OK, Record
+from lab.schema.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
 
 LATE_S: Final = 0.01
 """An arrival that was begun later than this by the generator itself is late."""

@@ -25,11 +25,11 @@ from chaos.load.arrivals import Arrivals, Spread, draw
 from chaos.load.profile import Step, read_rate
 from chaos.load.threshold import read_threshold
 from chaos.recording import packed
-from lab.api.answers.load import LoadChange, LoadReport
 from lab.load.generator import Generator
 from lab.load.record import INTERRUPTED, UNSENT, Record
 from lab.load.report import Asked, reported
 from lab.runs.store import RunFolder
+from lab.schema.answers.load import LoadChange, LoadReport
 
 FILE: Final = "load.msgpack"
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -6,7 +6,7 @@ from typing import Final
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from lab.api.answers.load import LoadReport, LoadThreshold
+from lab.schema.answers.load import LoadReport, LoadThreshold
 from protocol.printable import printable
 
 _OWN: Final = "it may be by what the generator did late itself"

@@ -14,17 +14,8 @@ from chaos.load.histogram import decoded, percentile_file
 from chaos.load.profile import LONGEST_S
 from chaos.load.threshold import ALL
 from chaos.verdict import Verdict
-from lab.api.answers.load import (
-    EXIT_CODES,
-    LoadComparison,
-    LoadCondition,
-    LoadDifference,
-    LoadOperation,
-    LoadReport,
-)
-from lab.errors import KeysteadError
-from lab.load.door import runs
 from lab.load.journal import broken_off, forget
+from lab.runs.door import runs
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -33,6 +24,15 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
+from lab.schema.answers.load import (
+    EXIT_CODES,
+    LoadComparison,
+    LoadCondition,
+    LoadDifference,
+    LoadOperation,
+    LoadReport,
+)
+from lab.schema.errors import KeysteadError
 from lab.topology.plan import Topology
 
 LOAD: Final = "load"
@@ -102,8 +102,8 @@ def write(folder: RunFolder, report: LoadReport) -> None:
 def of_run(folder: RunFolder) -> LoadReport | None:
     """The load of an experiment's run, to be written beside it; None when it has none. Errors as
     ``RunFolder.decoded``, and KS-CHAOS-204 for a history that is not what was written."""
-    from lab.api.checking import history_of
     from lab.load.of_run import load_report
+    from lab.runs.store import history_of
 
     plan = folder.decoded("plan.json", load_plan)
     if plan.load is None:

@@ -12,11 +12,11 @@ from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.coming import changes
 from chaos.load.outcome import BEGUN, Came, came
 from chaos.verdict import Verdict
-from lab.api.answers.load import LoadChange, LoadReport
 from lab.load.figures import LATE_S
 from lab.load.record import Record
 from lab.load.report import Asked, reported
 from lab.runs.store import RunRecord
+from lab.schema.answers.load import LoadChange, LoadReport
 
 
 @dataclass

@@ -13,16 +13,16 @@ from typing import Final, NamedTuple
 
 from chaos.load.arrivals import Arrivals
 from chaos.load.profile import MOST_ARRIVALS, Profile, read_rate, with_warmup
-from lab.api.answers.load import LoadChange, LoadReport
-from lab.errors import KeysteadError
 from lab.kmip.standalone import check, standalone
-from lab.load.door import Changed, door
 from lab.load.generator import SOON_S, Generator
 from lab.load.journal import Begun, Journal, rest_of
 from lab.load.report import Asked, reported
 from lab.load.vcenters import Vcenters
+from lab.runs.door import Changed, door
 from lab.runs.store import RunFolder
-from lab.supervise.scratch import no_room
+from lab.schema.answers.load import LoadChange, LoadReport
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue

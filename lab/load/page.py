@@ -6,8 +6,8 @@ from typing import Any
 
 from chaos.report.axis import moment
 from chaos.report.filling import filled
-from lab.api.answers.load import LoadComparison, LoadReport
 from lab.load.pictures import latency, lines, percentiles, rates
+from lab.schema.answers.load import LoadComparison, LoadReport
 
 
 def page(report: LoadReport) -> str:

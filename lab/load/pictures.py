@@ -10,7 +10,7 @@ from chaos.load.histogram import decoded, value_us
 from chaos.load.threshold import ALL
 from chaos.report.axis import Axis, moment, span
 from chaos.report.shapes import Dot, Line, Picture, Rect, Text
-from lab.api.answers.load import LoadMoment, LoadReport
+from lab.schema.answers.load import LoadMoment, LoadReport
 
 LEFT: Final = 70.0
 WIDTH: Final = 1100.0

@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol
 
 from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.threshold import Threshold
-from lab.api.answers.load import LoadChange, LoadReport, LoadThreshold
 from lab.load.figures import LATE_S, Figures, Span
 from lab.load.record import Record
+from lab.schema.answers.load import LoadChange, LoadReport, LoadThreshold
 
 
 class Asked(NamedTuple):

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from chaos.load.arrivals import Arrivals
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import NotSent, ProductError
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm

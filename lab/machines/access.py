@@ -13,12 +13,12 @@ import msgspec
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
-from lab.errors import KeysteadError
 from lab.machines.attached import LAYOUT, Access, attached, no_lab, place
 from lab.machines.listening import LISTENING, address, authority, kept, reached
 from lab.machines.unreached import unreached
-from lab.supervise.scratch import no_room
-from lab.supervise.state_folder import LabFolder, lab_name
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room
+from lab.state.state_folder import LabFolder, lab_name
 from services.runtime.real.files import replace_file
 from services.runtime.real.secured import Secured
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.messages.machines import MachineSeeks
 from services.runtime.real.files import replace_file
 

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from lab.errors import KeysteadError
-from lab.supervise.scratch import state_home
-from lab.supervise.state_folder import lab_name
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import state_home
+from lab.state.state_folder import lab_name
 
 LAYOUT: Final = 1
 

@@ -18,8 +18,8 @@ from typing import Final
 import msgspec
 
 from lab.brokers.identities import control_name, machine_agent
-from lab.errors import KeysteadError
 from lab.machines.listening import address
+from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import SharedArray
 from protocol import names
 from protocol.terms import NodeName

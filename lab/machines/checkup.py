@@ -15,8 +15,8 @@ import stat
 import sys
 from typing import Final, NamedTuple
 
-from lab.supervise.peer import peer_of
-from lab.supervise.scratch import LOCK, state_home
+from lab.state.peer import peer_of
+from lab.state.scratch import LOCK, state_home
 
 LIMIT_S: Final = 3.0  # real seconds for one answer
 AGENT: Final = "agent"

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 
 SLACK_S: Final = 30.0  # the noted time is some seconds old, and a start takes some
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")

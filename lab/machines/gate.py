@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lab.errors import KeysteadError
 from lab.machines.bundle import Manifest
+from lab.schema.errors import KeysteadError
 from protocol import names
 from protocol.terms import NodeName
 from services.runtime.real.streams import FOLDER, DoorPath

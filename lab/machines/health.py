@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from lab.machines.checkup import address_file
-from lab.supervise.peer import peer_is_ours
+from lab.state.peer import peer_is_ours
 from services.runtime.real.files import replace_file
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from lab.api.answers.machines import MachineBundle
 from lab.brokers.identities import Identities, agent_name, machine_agent
-from lab.errors import KeysteadError
 from lab.machines.admission import Issued, issued, keep
 from lab.machines.attached import no_lab
 from lab.machines.bundle import AUTHORITY, Manifest, packed
 from lab.machines.listening import LISTENING, authority, kept, reached
-from lab.supervise.scratch import no_room
-from lab.supervise.state_folder import LabFolder
+from lab.schema.answers.machines import MachineBundle
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room
+from lab.state.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import MachinePlan
 from lab.topology.places import as_recorded

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from lab.errors import KeysteadError
 from lab.machines.trust import AUTHORITY, made
+from lab.schema.errors import KeysteadError
 from services.runtime.real.files import replace_file
 from services.runtime.real.secured import DOOR_NAME, Secured
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
+from lab.brokers.agent_config import AgentConfig
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import machine_agent
-from lab.errors import KeysteadError
 from lab.machines.offset import Offset, sample_of
 from lab.machines.part import Part, sealed
-from lab.processes.agent import AgentConfig
+from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.errors import HostUnreachable, ProductError
 from protocol.messages.base import Reply, Request

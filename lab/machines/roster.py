@@ -17,15 +17,15 @@ from lab.arrays.meeting import Meeting
 from lab.arrays.place import link
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, agent_name, machine_agent
-from lab.errors import KeysteadError
+from lab.building.course import Report
 from lab.logs.write import RecordLog
 from lab.machines.admission import issued, last_run, note_run, use
 from lab.machines.listening import Door, address, kept
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.machines.part import part_of
-from lab.supervise.scratch import no_room
-from lab.supervise.state_folder import is_purged
-from lab.topology.course import Report
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room
+from lab.state.state_folder import is_purged
 from lab.topology.machine_plan import MachinePlan, with_later
 from lab.topology.plan import Topology
 from protocol.errors import ProductError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 
 def unreached(lab: str, address: str, trouble: str) -> KeysteadError:

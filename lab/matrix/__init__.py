@@ -2,7 +2,6 @@
 
 - ``topologies``  the lab of a staging
 - ``bench``       what a staging needs of a lab besides commands
-- ``archives``    a host's configuration archive, opened from outside
 - ``spoil``       damage to files of VMs, for the negative controls
 - ``sim``         stagings in virtual time, forked from a lab that is staged once
 - ``real``        stagings on real processes, each in a lab of its own

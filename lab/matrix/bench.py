@@ -21,11 +21,11 @@ from chaos.matrix.scene import Scene
 from chaos.matrix.twists import TWISTS
 from chaos.oracle.terms import Event
 from lab.core import LabCore
+from lab.forensics.archives import archive_of
 from lab.matrix import spoil
-from lab.matrix.archives import archive_of
 from lab.matrix.outcome import Outcome
 from lab.matrix.topologies import casts_of
-from lab.scan.simulated import Scan
+from lab.simulation.scan import Scan
 from protocol.messages.agent import NodeRecord
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
 

@@ -9,24 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.oracle.table import parts
 from chaos.oracle.terms import Block, Event, Fault
-
-
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell that is not as the table has it. ``was`` and ``now`` are letters; where these are the
-    same, names of parts with their values, or empty when only the cause is another one."""
-
-    block: str
-    fault: str
-    event: str
-    was: str
-    now: str
-    why: str
+from lab.schema.answers.matrix import Moved
 
 
 def moved(rows: Iterable[CellRow]) -> tuple[Moved, ...]:

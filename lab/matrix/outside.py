@@ -18,11 +18,11 @@ from chaos.matrix.grid import Staging
 from chaos.matrix.outside import OutsidePlay, OutsideRow, RowPlayed, Rows
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement
+from lab.building.course import Report
 from lab.matrix.outcome import Outcome
 from lab.matrix.run import ROWS, STAGINGS, Player, Result, Wanted, begin, player_of, verdict_of
 from lab.runs.store import RunFolder
-from lab.supervise.scratch import collect
-from lab.topology.course import Report
+from lab.state.scratch import collect
 
 OUTSIDE: Final = "matrix-outside"
 """What such a run is called among stored runs."""

@@ -21,6 +21,8 @@ from chaos.history import History
 from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
+from lab.building.course import unheard
+from lab.building.provision import provision
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
@@ -29,9 +31,7 @@ from lab.matrix.topologies import packed, topology_of
 from lab.matrix.turns import turn
 from lab.processes.agents import begin, copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.scratch import scratch
-from lab.topology.course import unheard
-from lab.topology.provision import provision
+from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
 from services.kms.config import Door

@@ -28,7 +28,7 @@ from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
-from lab.api.refusal import refusal
+from lab.building.course import Report
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.real import MOST_AT_ONCE, PER_CORE, Processes
 from lab.matrix.sim import Stages
@@ -40,8 +40,8 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
-from lab.supervise.scratch import collect
-from lab.topology.course import Report
+from lab.schema.refusal import refusal
+from lab.state.scratch import collect
 from protocol.messages.agent import TpmBackend
 from services.kms.config import Door
 

@@ -18,12 +18,12 @@ from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
 from chaos.matrix.scene import Scene
-from lab.api.session import Session
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
-from lab.scan.simulated import Scan
+from lab.serve.session import Session
+from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from lab.brokers.agent_config import AgentConfig
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
@@ -26,7 +27,6 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
-from services.runtime.real.secured import Secured, ServersTls, Way
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 from services.runtime.real.standing import create_watched_loop, describe_stand
 from services.runtime.real.world import LabTime, LabWorld
@@ -34,36 +34,6 @@ from services.runtime.stands import Stand, Stands
 
 READY = b"R"
 LEASE_LOOK_S = 0.5  # real seconds
-
-
-class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor tells an agent process; ``patch`` names a module that is imported
-    before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
-    (``lab.scan``); both are empty in normal use. On another machine than the supervisor's
-    ``authority`` is the file of the lab's certificate authority, and ``offset`` that of the offset
-    to the clock that ``epoch`` is of (``SharedOffset``). ``theirs``: the data bus is on servers of
-    somebody else, which are reached from everywhere alike, and by ``tls`` where they take it."""
-
-    name: str
-    folder: str
-    control_url: str
-    data_url: str
-    epoch: float
-    wall: float
-    pace: float
-    seed: int
-    patch: str = ""
-    ledger: str = ""
-    theirs: bool = False
-    tls: ServersTls | None = None
-    authority: str = ""
-    offset: str = ""
-
-    def secured(self, broker: BrokerKind) -> Way | None:
-        """How that broker is reached; None for one without TLS."""
-        if broker is BrokerKind.DATA and self.theirs:
-            return self.tls
-        return Secured(self.authority, broker.value) if self.authority else None
 
 
 def main(config: bytes, supervisor: socket.socket) -> None:

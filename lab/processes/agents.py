@@ -12,8 +12,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.errors import KeysteadError
-from lab.processes.agent import READY, AgentConfig
+from lab.brokers.agent_config import AgentConfig
+from lab.processes.agent import READY
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event
 from protocol.terms import NodeName

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from lab.brokers.identities import Identities, agent_name
-from lab.errors import KeysteadError
 from lab.machines.roster import Roster
 from lab.processes.agents import AgentProcess
 from lab.processes.strikes import LabStrikes
+from lab.schema.errors import KeysteadError
 from protocol.errors import (
     Disconnected,
     NotAvailable,

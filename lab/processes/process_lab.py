@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from chaos.faults.base import names
+from lab.brokers.agent_config import AgentConfig
 from lab.brokers.bus import bus_of
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, agent_name
 from lab.brokers.server import Broker
 from lab.brokers.tap import tapped
-from lab.errors import KeysteadError
+from lab.building.course import Course, Report, unheard
 from lab.logs.read import NodeLogs
 from lab.machines.roster import Roster
-from lab.processes.agent import AgentConfig
 from lab.processes.agents import AgentProcess, Agents, Forked, log_of, own_records
 from lab.processes.growth import LabGrowth
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.processes.strikes import CONTROL_FLOOR_S
-from lab.topology.course import Course, Report, unheard
+from lab.schema.errors import KeysteadError
 from lab.topology.plan import Topology
 from lab.topology.secret_files import read_soon
 from protocol.errors import NotAvailable, NotConnected, ProductError, TimedOut

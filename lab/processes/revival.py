@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
 _LOOK_EVERY_S: Final = 0.1  # real seconds between looks at the parts

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from lab.brokers.data_bus import DataBus
 from lab.core import LabCore
-from lab.errors import KeysteadError
 from lab.processes.agents import AgentProcess, Forked
+from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidState, NotConnected, ProductError
 from protocol.messages.agent import HoldNode, SetRules
 from protocol.messages.base import Reply, Request

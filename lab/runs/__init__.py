@@ -1,10 +1,6 @@
-"""Runs of experiments: prepared, played in either mode, stored, listed, replayed.
+"""Stored runs, and runs in a lab that exists already.
 
-- ``prepare``  experiment file + Lab file -> plan
-- ``planted``  bugs that a negative control is played with
-- ``begin``    a run's folder, before it starts
-- ``play``     in virtual time; replay
-- ``own_lab``  on real processes, in a lab of its own
-- ``live``     in a lab that runs already    - ``changing``  its load meanwhile
-- ``store``    folders of runs
+- ``store``     folders of runs
+- ``live``      a run in a lab that runs already    - ``changing``  its load meanwhile
+- ``door``      the rate of a load that runs, changed from outside
 """

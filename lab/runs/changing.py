@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chaos.load.coming import Coming, Unchangeable
-from lab.errors import KeysteadError
-from lab.load.door import Changed, door
+from lab.runs.door import Changed, door
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from chaos.keeper import FaultKeeper
 from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
-from lab.errors import KeysteadError
+from lab.forensics.forensics import Forensics
 from lab.runs.changing import changeable
 from lab.runs.store import RunFolder
-from lab.scan.forensics import Forensics
+from lab.schema.errors import KeysteadError
 
 Searching = Callable[[Callable[[], str]], Scan]
 """Makes the search for keys of a run; it is given who tells what its recording lacks."""

@@ -23,10 +23,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from chaos.errors import ChaosError
+from chaos.history import Record, verify
 from chaos.verdict import Verdict, tpm_text
-from lab.errors import KeysteadError
-from lab.supervise.scratch import LOCK, no_room
-from lab.supervise.state_folder import runs_folder
+from lab.schema.errors import KeysteadError
+from lab.schema.refusal import refusal
+from lab.state.scratch import LOCK, no_room
+from lab.state.state_folder import runs_folder
 from protocol import names
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
@@ -262,3 +264,12 @@ def _began(folder: RunFolder) -> float:
         return folder.record().began
     except KeysteadError:
         return math.inf
+
+
+def history_of(folder: RunFolder) -> tuple[Record, ...]:
+    """Its records, each verified; KS-RUN-001 when there is none, KS-CHAOS-204 as ``check``."""
+    folder.read("history.msgpack")
+    try:
+        return verify(folder.history)
+    except ChaosError as error:
+        raise refusal(error) from None

@@ -5,7 +5,6 @@
 - ``watch``      a lab that is watched from its first message on, for searches
 - ``search``     finding secrets in bytes, whatever they are written as
 - ``exempt``     where secrets may lie, and why
-- ``simulated``  all places of a simulated lab · ``processes`` ``files`` those of a real one
+- ``files``      places on the disks of a real lab
 - ``outcome``    what a run's history has of a scan
-- ``forensics``  persisted keys in the archives on a host's disk
 """

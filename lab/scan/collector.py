@@ -21,7 +21,7 @@ from typing import Final
 import msgpack
 
 from lab.scan.ledger import address
-from lab.supervise.peer import peer_of
+from lab.state.peer import peer_of
 
 _CHUNK: Final = 1 << 16
 _LOOK_S: Final = 0.01

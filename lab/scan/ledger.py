@@ -14,7 +14,7 @@ from typing import Final
 
 import msgpack
 
-from lab.supervise.peer import peer_of
+from lab.state.peer import peer_of
 from protocol.secret import KeyMaterial
 
 seen: dict[bytes, str] = {}

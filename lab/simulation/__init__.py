@@ -4,7 +4,7 @@
 - ``snapshot``  a lab that is built once, and from which many runs are forked
 - ``points``    storage calls by name: recorded, and struck at exactly one of them
 - ``strikes``   the crash points of an experiment
+- ``scan``      all places of it that are searched for keys
 - ``worker``    the process that holds one and answers commands
 - ``workers``   where such processes come from
-- ``preload``   what their fork server does once for all of them
 """

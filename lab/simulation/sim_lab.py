@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
-from lab.api.session import Session
+from lab.building.provision import provision
 from lab.core import LabCore
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
 from lab.topology.plan import Topology
-from lab.topology.provision import provision
 from lab.topology.secret_files import read_regular
 from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import (

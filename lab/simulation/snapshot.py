@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from lab.api.session import Session
 from lab.scan.ledger import keep
+from lab.serve.session import Session
 from lab.simulation.sim_lab import SimLab, build, build_of
 from lab.simulation.workers import simulations
 from lab.topology.plan import Topology

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from lab.api.table import carry_out
-from lab.api.wire import RunCommand
 from lab.scan import ledger
 from lab.scan.watch import Watch
+from lab.schema.wire import RunCommand
+from lab.serve.table import carry_out
 from lab.simulation.sim_lab import make
 from lab.topology.plan import Topology
 from protocol.crypto.transfer import OneTimeKey

@@ -11,7 +11,7 @@ from services.runtime.forking.alone import Forks, OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.torn import threads
 
-PRELOAD = ("lab.simulation.preload:simulations",)
+PRELOAD = ("lab.play.preload:simulations",)
 
 
 @functools.cache

@@ -23,11 +23,11 @@ from typing import Any
 
 import msgspec
 
-from lab.errors import KeysteadError
 from lab.machines.attached import no_lab
-from lab.supervise.scratch import no_room, state_home
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import no_room, state_home
+from lab.state.state_folder import LabFolder, LabRecord, put_aside
 from lab.supervise.size import size_of
-from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.demand import hint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ class LabState(StrEnum):
 def state_of(folder: LabFolder) -> LabState | None:
     """The state of a lab as its files and processes tell; None when there is none.
 
-    Whether a running one answers is seen by asking it (``lab.api.lab_list``).
+    Whether a running one answers is seen by asking it (``lab.local.lab_list``).
     """
     if not (folder.path / "lab.json").exists():
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lab.supervise.state_folder import Place
+from lab.state.state_folder import Place
 
 
 class LabSize(msgspec.Struct, frozen=True, kw_only=True):

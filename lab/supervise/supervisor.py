@@ -26,25 +26,25 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.keeper import FaultKeeper
 from chaos.observe.listing import all_vms
-from lab.api.machines import all_seen, missing_of
-from lab.api.session import Session
-from lab.api.table import carry_out
-from lab.api.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
 from lab.brokers.control_plane import ControlServer
-from lab.errors import KeysteadError
+from lab.building.course import Course
+from lab.building.provision import provision, start_nodes, wait_ready
 from lab.machines.checkup import SUPERVISOR
 from lab.machines.epoch import ended, going_on
 from lab.machines.health import Health, serve
-from lab.machines.inviting import Inviter
 from lab.machines.listening import DEFAULT
+from lab.members.inviting import Inviter
+from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.notebook import Notebook
-from lab.supervise.scratch import no_room
-from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
-from lab.topology.course import Course
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
+from lab.serve.machines import all_seen, missing_of
+from lab.serve.session import Session
+from lab.serve.table import carry_out
+from lab.state.scratch import no_room
+from lab.state.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import LabFile
 from lab.topology.places import as_recorded
-from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec

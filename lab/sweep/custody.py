@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.sweep.kms import KeyServer
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step

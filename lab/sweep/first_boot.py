@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from lab.api.commands import Esx
-from lab.errors import KeysteadError
+from lab.schema.commands import Esx
+from lab.schema.errors import KeysteadError
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story
 from protocol.messages.agent import NodeRunState

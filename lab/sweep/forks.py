@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from chaos.points import Blow, Happening, When
-from lab.api.session import Session
+from lab.serve.session import Session
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from lab.sweep.play import Play, Played

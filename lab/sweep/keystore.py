@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final
 
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
-from lab.api.commands import Esx, HostRemoveKeys, VmCreate
-from lab.errors import KeysteadError
+from lab.schema.commands import Esx, HostRemoveKeys, VmCreate
+from lab.schema.errors import KeysteadError
 from lab.sweep.forensics import lying
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.simulation.points import Passage
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story

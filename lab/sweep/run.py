@@ -12,12 +12,12 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from chaos.points import Blow, blows_at
-from lab.errors import KeysteadError
+from lab.building.course import Report
+from lab.schema.errors import KeysteadError
 from lab.simulation.points import Passage
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.sweep.forks import Seen, Struck, name_of, record, strike
 from lab.sweep.stories import STORIES
-from lab.topology.course import Report
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from lab.api.commands import Command
-from lab.api.session import Session
-from lab.api.table import perform
+from lab.schema.commands import Command
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import CutRule, NodeRunState
 from protocol.messages.base import Reply, Request

@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.text_file import text_of
 from chaos.yaml_file import Place, YamlFile, read_yaml
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
 from lab.topology.tpms import with_option

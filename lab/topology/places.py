@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lab.supervise.state_folder import LabRecord, Place
+from lab.state.state_folder import LabRecord, Place
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import MachinePlan, with_later
 from lab.topology.plan import Topology, VmPlan, host_name, host_spec, plan, planned_vms

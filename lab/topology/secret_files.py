@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lab.errors import KeysteadError
-from lab.supervise.in_thread import in_thread
+from lab.schema.errors import KeysteadError
+from lab.state.in_thread import in_thread
 from services.runtime.real.files import bytes_of
 
 LARGEST: Final = 1 << 20  # bytes of a file that is read

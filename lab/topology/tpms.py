@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.model import HostsModel, KmsModel, LabFields
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told

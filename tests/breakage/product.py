@@ -21,7 +21,6 @@ from chaos.matrix.compare import row_of
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.terms import Block, Event, Fault
-from lab.api.session import Session
 from lab.fuzz.finding import failures, of_exception
 from lab.fuzz.labs import drawn as lab_of
 from lab.fuzz.labs import number_of
@@ -29,6 +28,7 @@ from lab.fuzz.play import Played, _play
 from lab.fuzz.world import World
 from lab.matrix.outcome import Outcome
 from lab.matrix.sim import Stages, perform
+from lab.serve.session import Session
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Snapshot
 from protocol.messages.agent import TpmBackend

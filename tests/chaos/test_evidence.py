@@ -31,7 +31,7 @@ from chaos.observe.remains import Remains
 from chaos.observe.states import States
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
-from lab.scan.forensics import Forensics
+from lab.forensics.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,

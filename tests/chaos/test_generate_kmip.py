@@ -10,8 +10,8 @@ from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.faults.kms_certificate import Becomes, KmsCertificate, Side
 from chaos.lab import Directory
-from lab.errors import KeysteadError
 from lab.fuzz.world import World
+from lab.schema.errors import KeysteadError
 from protocol.terms import Role
 
 CONNECTIONS = {"link.reset", "link.stall"}

@@ -12,9 +12,9 @@ from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.control import unlike
 from chaos.experiment.skeleton import skeleton
 from chaos.verdict import Verdict
-from lab.errors import KeysteadError
-from lab.runs.planted import known
-from lab.runs.prepare import problems
+from lab.play.planted import known
+from lab.play.prepare import problems
+from lab.schema.errors import KeysteadError
 from tests.chaos.test_engine import all_well, planned, play
 from tests.chaos.test_schedule import made, refused
 from tests.chaos.worlds import World

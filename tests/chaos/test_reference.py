@@ -14,7 +14,7 @@ from chaos.faults import FAULTS
 from chaos.hypotheses.probes import PROBES
 from chaos.reference import NOUNS, entries
 from chaos.workload import OPERATIONS
-from lab.runs.prepare import problems
+from lab.play.prepare import problems
 
 EVERY = [(noun, entry) for noun in NOUNS for entry in entries(noun)]
 REST = {

@@ -20,7 +20,7 @@ from chaos.experiment.resolve import plan as resolve
 from chaos.experiment.shrink import Shrinker, numbered, reduced
 from chaos.experiment.written import as_file
 from chaos.lab import Directory
-from lab.runs.prepare import prepare, shipped
+from lab.play.prepare import prepare, shipped
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -10,7 +10,7 @@ import pytest
 from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.text_file import text_of
 from chaos.yaml_file import SIZE_LIMIT
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 
 

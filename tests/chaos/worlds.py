@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
 from chaos.lab import Lab
+from lab.building.provision import esxcli
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import esxcli
 
 T = TypeVar("T")
 

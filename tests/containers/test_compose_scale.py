@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.commands import GetHosts, GetVms
-from lab.api.remote import Remote
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.local.remote import Remote
+from lab.schema.commands import GetHosts, GetVms
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 from protocol.terms import HostConnectionState, PowerState, VmCryptoState
 from tests.containers.engine import Engine, attached
 from tests.lab.cli.conftest import Cli

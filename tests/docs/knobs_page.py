@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lab.api.explain import all_rules
+from lab.local.explain import all_rules
 from services.knobs import KnobRow, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "knobs.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.chaos import run
-from lab.runs.prepare import problems
+from lab.play.prepare import problems
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiments.md"
 

@@ -53,7 +53,7 @@ def test_there_are_two_stories_of_ten_stops() -> None:
     [
         ("`lab/nowhere.py` does it", ["lab/nowhere.py"]),
         ("`lab/cli/vms.py` · `no_such()` and `encrypt()`", ["no_such"]),
-        ("`lab/api/wire.py` has `RunCommand` and no `NoSuch`", ["NoSuch"]),
+        ("`lab/schema/wire.py` has `RunCommand` and no `NoSuch`", ["NoSuch"]),
     ],
 )
 def test_what_is_gone_is_found(line: str, found: list[str]) -> None:

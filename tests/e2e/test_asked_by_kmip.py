@@ -7,10 +7,10 @@ from typing import Any, Final
 import pytest
 
 from chaos.verdict import Exit
-from lab.api import commands as c
-from lab.api.answers import VsanHealthReport
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import VsanHealthReport
+from lab.schema.errors import KeysteadError
 from protocol.terms import PowerState, ProviderHealth
 from protocol.vsan import VsanEncryptionIssue
 from services.runtime.forking.blocking import ForkServer

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import pytest
 
+from lab.building.course import unheard
+from lab.building.provision import provision
 from lab.simulation.sim_lab import SimLab
-from lab.topology.course import unheard
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import provision
 from protocol.subjects import parse_link
 from protocol.terms import NodeName
 from services.esxi import boot

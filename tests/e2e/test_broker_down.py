@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import GetFaults, GetNodes, VmCreate
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.commands import GetFaults, GetNodes, VmCreate
+from lab.schema.errors import KeysteadError
 
 BOTH = [
     pytest.param("sim", {}, marks=pytest.mark.sim, id="sim"),

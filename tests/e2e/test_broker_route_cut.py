@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import GetFaults, GetVms, VmCreate
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.commands import GetFaults, GetVms, VmCreate
+from lab.schema.errors import KeysteadError
 from tests.e2e.test_broker_down import BOTH, links
 
 

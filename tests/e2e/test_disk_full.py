@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import pytest
 
-from lab.api.answers import MachineState
-from lab.api.commands import (
+from lab.schema.answers import MachineState
+from lab.schema.commands import (
     Command,
     GetHosts,
     GetNodes,
@@ -19,8 +19,8 @@ from lab.api.commands import (
     VmOff,
     VmOn,
 )
-from lab.api.table import perform
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.api.commands import VmCreate, VmEncrypt
-from lab.api.remote import ask
-from lab.api.table import perform
-from lab.api.wire import RunCommand, decode_answer, encode_command
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
+from lab.local.remote import ask
+from lab.schema.commands import VmCreate, VmEncrypt
+from lab.schema.wire import RunCommand, decode_answer, encode_command
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
-from lab.supervise.scratch import hold
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.state.scratch import hold
+from lab.state.state_folder import LabFolder, LabRecord
 from lab.supervise.supervisor import Supervisor, Waiting
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -42,7 +42,7 @@ class Counted:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the structs that any msgpack encoder of this process was given, in order."""
     found: list[str] = []
-    for place in ("protocol.codec._encoder", "lab.api.wire._encoder"):
+    for place in ("protocol.codec._encoder", "lab.schema.wire._encoder"):
         plain = msgspec.msgpack.Encoder()
         if place.startswith("protocol"):
             from protocol import codec

@@ -14,12 +14,12 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.history import verify
 from chaos.verdict import Verdict
-from lab.errors import KeysteadError
-from lab.runs.begin import begin
-from lab.runs.own_lab import play_lab
-from lab.runs.play import play_sim, replay
-from lab.runs.prepare import prepare
+from lab.play.begin import begin
+from lab.play.own_lab import play_lab
+from lab.play.play import play_sim, replay
+from lab.play.prepare import prepare
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import available

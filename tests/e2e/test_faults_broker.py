@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from lab.api.commands import GetHostView, GetNodes, VmCreate
 from lab.brokers.bus_servers import BusServers
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.server import Broker
 from lab.client import Lab, Owned
-from lab.errors import KeysteadError
+from lab.schema.commands import GetHostView, GetNodes, VmCreate
+from lab.schema.errors import KeysteadError
 from protocol.terms import HostConnectionState, NodeName, PowerState, VmConnectionState
 from tests.services.runtime.real_bus.listeners import StallingProxy
 

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from chaos.faults import FAULTS
-from lab.api.commands import FaultInject, GetFaults, GetNodes
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.commands import FaultInject, GetFaults, GetNodes
+from lab.schema.errors import KeysteadError
 from services.runtime.tpm.backends import available
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

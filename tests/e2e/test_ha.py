@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import Vm
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import Vm
+from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from protocol.terms import PowerState
 from services.runtime.tpm.backends import available

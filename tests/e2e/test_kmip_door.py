@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from lab.api import commands as c
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidArgument
 from protocol.messages.kms import GetAttributes
 from protocol.terms import ProviderId, VmCryptoState

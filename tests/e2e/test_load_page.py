@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from chaos.report.axis import span
-from lab.api.answers.load import LoadChange
 from lab.cli.main import run
 from lab.load.kept import begin, keep
+from lab.schema.answers.load import LoadChange
 from tests.e2e.chromium import BROWSER, Page
 from tests.lab.load.play import Stalling, load
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import Fault, Host, HostView, Provider, Vm
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import Fault, Host, HostView, Provider, Vm
+from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState
 from services.runtime.tpm.backends import available
 

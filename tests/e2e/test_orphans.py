@@ -8,8 +8,8 @@ import asyncio
 import pytest
 
 from chaos.faults import make_fault
-from lab.api import commands
-from lab.api.look import key_servers
+from lab.schema import commands
+from lab.serve.look import key_servers
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -11,11 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lab.api import commands as c
-from lab.api.commands.keys import Entry
 from lab.client import Lab
-from lab.errors import KeysteadError
 from lab.kmip.certificates import certificates, private_key
+from lab.schema import commands as c
+from lab.schema.commands.keys import Entry
+from lab.schema.errors import KeysteadError
 from protocol.crypto.certificates import SERIAL_SIZE, issued
 from tests.lab.kmip.test_serve import serving
 

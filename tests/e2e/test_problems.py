@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lab.api import commands as c
 from lab.client import Lab
+from lab.schema import commands as c
 from protocol.events import EventTypeId as E
 
 A = "esxi-001"

@@ -12,7 +12,7 @@ import gc
 import msgspec
 import pytest
 
-from lab.api.commands import (
+from lab.schema.commands import (
     Command,
     FaultInject,
     GetEvents,
@@ -25,7 +25,7 @@ from lab.api.commands import (
     HostPowerOn,
     LinkCut,
 )
-from lab.api.table import perform
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.simulation.workers import simulations
 from lab.topology.lab_file import load

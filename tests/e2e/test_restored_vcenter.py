@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import VmDescription
 from lab.client import Lab
+from lab.schema import commands as c
+from lab.schema.answers import VmDescription
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
 
 A, VM = "esxi-001", "vm-01"

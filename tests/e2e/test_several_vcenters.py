@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 from services.runtime.tpm.backends import available
 

@@ -17,8 +17,8 @@ from chaos.experiment.control import unlike
 from chaos.experiment.headings import Told, told
 from chaos.experiment.lint import check_experiment
 from chaos.verdict import Exit
-from lab.api.experiment_files import experiments
-from lab.runs.prepare import shipped
+from lab.local.experiment_files import experiments
+from lab.play.prepare import shipped
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.play import run_experiment, server

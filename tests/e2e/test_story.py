@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.answers import Vm
-from lab.api.commands import Esx, GetHostView
 from lab.client import Lab
+from lab.schema.answers import Vm
+from lab.schema.commands import Esx, GetHostView
 from protocol.terms import HostCryptoState, PowerState, VmConnectionState, VmCryptoState
 from services.runtime.tpm.backends import available
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import Vm
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import Vm
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED
 from lab.topology.lab_file import load as read_lab
 from protocol.messages.host import HostPowerOnVm

@@ -13,9 +13,9 @@ from typing import Any, Final
 import pytest
 
 from chaos.yaml_file import read_yaml
-from lab.api import commands as c
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
 from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, written
 from protocol.terms import CryptoMode

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import Vsan, VsanHealthReport
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema import commands as c
+from lab.schema.answers import Vsan, VsanHealthReport
+from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.vsan import VsanHealthState, VsanTransitionState

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lab.api import commands as c
+from lab.schema import commands as c
 from lab.simulation.sim_lab import SimLab
 from protocol.errors import EncryptionKeyRequired, InvalidArgument, InvalidState, ProductError
 from protocol.events import EventTypeId

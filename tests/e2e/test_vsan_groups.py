@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
-from lab.api.answers import Vsan
+from lab.schema import commands as c
+from lab.schema.answers import Vsan
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.vcenter.vsan import RekeyEncryptedCluster, VsanHost
 from protocol.vsan import ComponentState, VsanTransitionState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api import commands as c
 from lab.client import Lab
+from lab.schema import commands as c
 from protocol.terms import ManagementType
 from protocol.trust import TrustItem
 

@@ -7,9 +7,9 @@ import asyncio
 import psutil
 import pytest
 
-from lab.api.commands import GetFaults, LinkCut
 from lab.client import Lab, Owned
-from lab.errors import KeysteadError
+from lab.schema.commands import GetFaults, LinkCut
+from lab.schema.errors import KeysteadError
 
 pytestmark = pytest.mark.lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from chaos.errors import ChaosError
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 
 def test_they_are_pickled_whole() -> None:

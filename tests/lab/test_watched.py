@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from lab.api import commands as c
 from lab.client import Lab
 from lab.conformance import behind
+from lab.schema import commands as c
 
 HOST, SERVER = "esxi-001", "kms"
 MODES = [

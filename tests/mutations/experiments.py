@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lab.runs.prepare import shipped
+from lab.play.prepare import shipped
 
 _BUG: Final = re.compile(
     r"^negative_control:\s*\{?\s*(?:patch|disable): (?P<bug>\w+)", re.MULTILINE

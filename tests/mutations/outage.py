@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.api.answers import HostView, MachineState, Node
-from lab.api.commands import GetHostView, GetNodes
 from lab.client import Lab
+from lab.schema.answers import HostView, MachineState, Node
+from lab.schema.commands import GetHostView, GetNodes
 from protocol.terms import PowerState, VmCryptoState
 
 

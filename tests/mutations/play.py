@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from chaos.verdict import Verdict
-from lab.api.commands import Command, Heal, HostPowerLoss, LinkCut
-from lab.api.table import perform
-from lab.runs.play import simulate_plan
-from lab.runs.prepare import prepare
+from lab.play.play import simulate_plan
+from lab.play.prepare import prepare
+from lab.schema.commands import Command, Heal, HostPowerLoss, LinkCut
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

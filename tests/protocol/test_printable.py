@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.printable import SHOWN, one_line, printable, printable_json, quoted, told
 
 HARD = "a\x1b[31m\x00\x7f\x9b\u202e\ud800\U000e0041\r\nb\tc"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.explain import rule_of
+from lab.local.explain import rule_of
 from protocol.errors import InvalidArgument, NotAvailable
 from protocol.releases import (
     FEATURES,

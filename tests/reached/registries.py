@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from chaos.checks import CHECKS
 from chaos.faults import FAULTS
-from lab.api.table import COMMANDS
-from lab.errors import all_ids
+from lab.schema.errors import all_ids
+from lab.serve.table import COMMANDS
 from protocol.errors import REGISTRY
 from protocol.events import EventTypeId
 

@@ -14,7 +14,7 @@ from tests.reached.registries import complaints
 SITE = Path(__file__).parent / "site"
 PRODUCT = """
 import os
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import Busy
 from chaos.checks import judge
 

@@ -15,21 +15,21 @@ from chaos.conversation import End, conversation
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.resolve import plan as plan_experiment
 from chaos.keeper import FaultKeeper
-from lab.api.commands import Command
-from lab.api.session import Session
-from lab.api.table import perform
 from lab.brokers.identities import TAP
+from lab.building.provision import provision
+from lab.play.own_lab import recorded_build, searching
+from lab.play.prepare import Prepared
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
-from lab.runs.own_lab import recorded_build, searching
-from lab.runs.prepare import Prepared
 from lab.runs.store import RunFolder, RunRecord
 from lab.scan.collector import Collector
 from lab.scan.files import files_of
 from lab.scan.search import Find, Place, search
+from lab.schema.commands import Command
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import provision
 from protocol.guest import guest_seed
 from services.runtime.real.bus import TapWire
 from services.runtime.real.world import LabTime

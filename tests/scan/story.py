@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from lab.api.commands import (
+from lab.schema.commands import (
     Esx,
     FaultInject,
     Heal,
@@ -19,8 +19,8 @@ from lab.api.commands import (
     VmGuestWrite,
     VmOn,
 )
-from lab.api.following import Do
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.following import Do
 
 MARKER = b"a marker that only the questioner keeps"
 

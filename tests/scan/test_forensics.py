@@ -10,10 +10,10 @@ from chaos.checks.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.history import History
 from chaos.observe.remains import Remains
-from lab.matrix.archives import recovery_key_of, values_in
-from lab.scan.forensics import Forensics
+from lab.building.provision import esxcli
+from lab.forensics.archives import recovery_key_of, values_in
+from lab.forensics.forensics import Forensics
 from lab.simulation.sim_lab import SimLab
-from lab.topology.provision import esxcli
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 

@@ -11,16 +11,16 @@ from chaos.experiment.lint import read_experiment
 from chaos.experiment.resolve import plan as plan_experiment
 from chaos.history import History
 from chaos.keeper import FaultKeeper
-from lab.api.commands import Command
-from lab.api.session import Session
-from lab.api.table import perform
+from lab.building.provision import provision
 from lab.scan import ledger
 from lab.scan.search import Find, Place, search
-from lab.scan.simulated import at_rest, heard, logged, summary, told
+from lab.schema.commands import Command
+from lab.serve.session import Session
+from lab.serve.table import perform
+from lab.simulation.scan import at_rest, heard, logged, summary, told
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import provision
 from protocol.guest import guest_seed
 from tests.scan.story import MARKER, story
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tests.tidy.tree import sources
 
-_TABLES = ("lab/errors.py", "chaos/errors.py")
+_TABLES = ("lab/schema/errors.py", "chaos/errors.py")
 _OURS = ("tests/tidy/",)
 
 

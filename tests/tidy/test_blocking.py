@@ -47,5 +47,5 @@ def test_no_module_of_the_supervisor_touches_files_but_those_that_say_why() -> N
 )
 def test_a_call_that_may_wait_for_a_file_is_found(code: str, found: bool) -> None:
     indented = f"async def handler(command):\n    {code}\n"
-    assert bool(blocking([Source("lab/api/new.py", indented)])) is found
-    assert blocking([Source("lab/supervise/scratch.py", indented)]) == []
+    assert bool(blocking([Source("lab/serve/new.py", indented)])) is found
+    assert blocking([Source("lab/state/scratch.py", indented)]) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.explain import all_rules
+from lab.local.explain import all_rules
 from services.knobs import table
 from tests.tidy.cited import cited, unexplained
 from tests.tidy.tree import Source, sources

@@ -32,7 +32,10 @@ BUDGET = {
     # Asked in every container every few seconds.
     "lab.machines.checkup": (*_PEOPLE, "asyncio", "msgspec", "nats", "ssl", "services"),
     # Thirty containers begin with it on two cores.
-    "lab.machines.joining": (*_PEOPLE, "chaos.faults", "lab.topology.lab_file"),
+    "lab.members.joining": (*_PEOPLE, "chaos.faults", "lab.topology.lab_file"),
+    # Programs that only speak to a lab build on these.
+    "lab.schema.commands": (*_PEOPLE, "asyncio", "nats", "services", "tpm2_pytss"),
+    "lab.schema.answers": (*_PEOPLE, "asyncio", "nats", "services", "tpm2_pytss"),
     # Alone in a container, a host's process has its own service only.
     "services.esxi.service": (*_PEOPLE, "chaos", "lab", "nats", "services.kms.service"),
     "protocol": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "lab"),

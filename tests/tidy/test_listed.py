@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from lab.errors import all_ids, explanation_of
+from lab.schema.errors import all_ids, explanation_of
 from protocol.messages.base import Event, Reply, Request, messages_of, registry
 from protocol.terms import Role
 from services.catalog import everything

@@ -19,11 +19,13 @@ import msgspec
 import pytest
 import yaml
 
-from lab.api.documents import document_of
-from lab.api.remote import Remote
-from lab.api.schema import schema
-from lab.api.table import carry_out
-from lab.api.wire import (
+from lab.cli.main import run
+from lab.cli.values import duration
+from lab.local.remote import Remote
+from lab.local.schema import schema
+from lab.schema.documents import document_of
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import (
     CommandDone,
     FilesOpen,
     OpenFiles,
@@ -31,11 +33,9 @@ from lab.api.wire import (
     decode_answer,
     decode_command,
 )
-from lab.cli.main import run
-from lab.cli.values import duration
-from lab.errors import KeysteadError
+from lab.serve.table import carry_out
 from lab.simulation.sim_lab import make
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.crypto.transfer import OneTimeKey

@@ -63,7 +63,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(here)
     monkeypatch.setattr(
-        "lab.api.remote.Remote",
+        "lab.local.remote.Remote",
         lambda folder, vcenter="", user="": Door(made, folder, vcenter, user),
     )
     for module in ("journal", "listing", "waiting"):

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import psutil
 
-from lab.api.session import Session
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.workers import LIMIT_S
+from lab.serve.session import Session
 from lab.simulation.sim_lab import BUILDS, SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.simulation.workers import PRELOAD

@@ -17,9 +17,9 @@ from lab.bench.scale.building import CLUSTER
 from lab.bench.scale.shapes import lab_of
 from lab.bench.scale.spent import memory_of_all, spent_by_all, spent_by_each
 from lab.bench.staging import folder, lab_for, make_lab, need_tpm
+from lab.building.course import unheard
+from lab.building.provision import provision
 from lab.processes.process_lab import ProcessLab
-from lab.topology.course import unheard
-from lab.topology.provision import provision
 from protocol.terms import NodeName
 from services.runtime.each import for_each
 

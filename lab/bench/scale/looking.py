@@ -10,7 +10,7 @@ from lab.bench.experiment import EXPERIMENT
 from lab.bench.scale import within
 from lab.bench.scale.shapes import lab_of
 from lab.bench.scale.workers import measured
-from lab.runs.prepare import prepare
+from lab.play.prepare import prepare
 
 
 class ListOfHosts(Benchmark):

@@ -15,12 +15,12 @@ from chaos.experiment.resolve import plan
 from chaos.experiment.schedule_model import Scheduled, ScheduleEntry
 from chaos.faults import fault_type
 from chaos.lab import Directory
-from lab.api.session import Session
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.beginnings import SEED, cost_of
 from lab.bench.staging import need_tpm
-from lab.runs.play import simulate_plan
-from lab.runs.prepare import topology_of
+from lab.play.play import simulate_plan
+from lab.play.prepare import topology_of
+from lab.serve.session import Session
 from lab.simulation.sim_lab import BUILDS, SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.simulation.workers import PRELOAD

@@ -19,7 +19,7 @@ from chaos.experiment.plan import load_plan
 from chaos.observe.listing import all_hosts
 from lab.bench.memory import memory_of
 from lab.bench.scale.shapes import lab_of
-from lab.runs.play import simulate_plan
+from lab.play.play import simulate_plan
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.plan import Topology
 from protocol.messages.host import AddKeys

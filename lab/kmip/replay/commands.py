@@ -7,7 +7,7 @@ import shlex
 from contextlib import suppress
 from typing import Final
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.printable import one_line
 
 WITHIN_S: Final = 120.0

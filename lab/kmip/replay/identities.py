@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.errors import KeysteadError
 from lab.kmip.replay.handshake import Shown
 from lab.kmip.replay.servers import Role
 from lab.kmip.replay.trust_flows import CERTIFICATE, KEY, Part
+from lab.schema.errors import KeysteadError
 from protocol.printable import told
 
 EXPIRED: Final = "expired"

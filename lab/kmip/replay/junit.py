@@ -6,9 +6,9 @@ from typing import Final
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from lab.api.answers.replay import ReplayCheck, ReplayFinding, ReplayPhase, ReplayReport
 from lab.kmip.replay.findings import Level
 from lab.kmip.replay.reporting import SKIPPED
+from lab.schema.answers.replay import ReplayCheck, ReplayFinding, ReplayPhase, ReplayReport
 from protocol.printable import printable
 
 _PACKAGE: Final = "kmip.replay"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chaos.report.filling import filled
-from lab.api.answers.replay import ReplayReport, ReplayServer
 from lab.kmip.replay.findings import Verdict
+from lab.schema.answers.replay import ReplayReport, ReplayServer
 
 _WORDS: Final = {Verdict.WORKS: "pass", Verdict.NOTICES: "unknown", Verdict.FAILS: "fail"}
 """Verdicts of a run whose colours and signs fit."""

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from lab.api.answers.replay import (
+from lab.kmip.replay.certificates import CertificateFacts
+from lab.kmip.replay.findings import Finding, Level, Phase
+from lab.kmip.replay.journal import Journal, Latency, Played, ServerFacts
+from lab.schema.answers.replay import (
     ReplayCertificate,
     ReplayCheck,
     ReplayFinding,
@@ -16,9 +19,6 @@ from lab.api.answers.replay import (
     ReplayServer,
     ReplayStep,
 )
-from lab.kmip.replay.certificates import CertificateFacts
-from lab.kmip.replay.findings import Finding, Level, Phase
-from lab.kmip.replay.journal import Journal, Latency, Played, ServerFacts
 
 PASSED: Final = "passed"
 SKIPPED: Final = "skipped"

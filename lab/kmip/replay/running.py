@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from lab.api.answers.replay import ReplayReport
-from lab.doctor.installed import keystead_version
-from lab.errors import KeysteadError
 from lab.kmip import certificates
 from lab.kmip.addresses import ServerAddress
 from lab.kmip.replay import commands, strangers
@@ -24,6 +21,9 @@ from lab.kmip.replay.reporting import reported
 from lab.kmip.replay.servers import Client, Role, Server
 from lab.kmip.replay.storm import room_for
 from lab.kmip.standalone import check, standalone
+from lab.schema.answers.replay import ReplayReport
+from lab.schema.errors import KeysteadError
+from lab.state.installed import keystead_version
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "certificate.key"

@@ -9,7 +9,7 @@ from chaos.oracle.judgement import Undecided, outcome
 from chaos.oracle.reasons import REASONS
 from chaos.oracle.table import Cell, cells, parts
 from chaos.oracle.terms import Block, Event, Letter
-from lab.api.explain import all_rules
+from lab.local.explain import all_rules
 from tests.chaos.oracle.joining import joined_parts
 from tests.chaos.oracle.plays import letter_of, play, reasons_of
 from tests.chaos.oracle.situations import situations

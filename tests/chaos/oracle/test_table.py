@@ -12,7 +12,7 @@ import pytest
 
 from chaos.oracle.table import all_parts, cell, cells, parts, read_cells, title
 from chaos.oracle.terms import Block, Event, Fault, Letter, Tag
-from lab.api.explain import all_rules
+from lab.local.explain import all_rules
 
 ORIGIN = Path(os.environ.get("KEYSTEAD_TRUTH_TABLE", "truth-table.json"))
 """The document as JSON, for whoever has it: blocks, cells by fault and event."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.commands import Command
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.commands import Command
+from lab.schema.errors import KeysteadError
 
 
 async def refused(lab: Lab, command: Command[object], user: str = "") -> KeysteadError:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     Esx,
     GetAlarms,
     GetNodes,
@@ -31,8 +32,7 @@ from lab.api.commands import (
     VmCreate,
     VmRegister,
 )
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from tests.lab.api.refusals import refused
 

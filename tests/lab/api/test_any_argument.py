@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.api.commands import Command, name_of
-from lab.api.documents import document_of
-from lab.api.session import Session
-from lab.api.table import COMMANDS, perform
-from lab.api.wire import decode_answer, decode_command, encode_answer, encode_command
-from lab.errors import KeysteadError
+from lab.schema.commands import Command, name_of
+from lab.schema.documents import document_of
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import decode_answer, decode_command, encode_answer, encode_command
+from lab.serve.session import Session
+from lab.serve.table import COMMANDS, perform
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

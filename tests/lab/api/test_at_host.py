@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.answers import Vm, VmOnHost, VmPower
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import Vm, VmOnHost, VmPower
+from lab.schema.commands import (
     GetHostView,
     GetVms,
     HostAdd,
@@ -26,7 +27,6 @@ from lab.api.commands import (
     VmRegister,
     VmUnregister,
 )
-from lab.client import Lab
 from protocol.terms import HostCryptoState, PowerState, VmConnectionState, VmCryptoState
 from tests.lab.api.refusals import refused
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     GetAudit,
     GetNodes,
     HostPowerOff,
@@ -16,7 +17,6 @@ from lab.api.commands import (
     KmsRestore,
     VmCreate,
 )
-from lab.client import Lab
 from protocol.terms import KmipState, PowerState
 from tests.lab.api.refusals import refused
 

@@ -8,8 +8,9 @@ import contextlib
 import msgspec
 import pytest
 
-from lab.api.answers import MachineState, TpmState
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import MachineState, TpmState
+from lab.schema.commands import (
     DescribeHost,
     DescribeProvider,
     DescribeVm,
@@ -50,9 +51,8 @@ from lab.api.commands import (
     VmGuestWrite,
     VmUnlock,
 )
-from lab.api.table import perform
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     DescribeVm,
     GetKms,
     KmsKeyDestroy,
@@ -32,7 +33,6 @@ from lab.api.commands import (
     VmTemplate,
     VmUnregister,
 )
-from lab.client import Lab
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed

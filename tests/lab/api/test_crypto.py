@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
@@ -34,8 +35,7 @@ from lab.api.commands import (
     VmCreate,
     VmEncrypt,
 )
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
 from protocol.messages.vcenter import TaskInfoState
 from protocol.terms import (

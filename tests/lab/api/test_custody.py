@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.answers import KeyServer
-from lab.api.commands import (
+from lab.client import Lab
+from lab.conformance import behind
+from lab.schema.answers import KeyServer
+from lab.schema.commands import (
     Command,
     GetAudit,
     GetKms,
@@ -19,8 +21,6 @@ from lab.api.commands import (
     KmsRotateKek,
     KmsSetRoot,
 )
-from lab.client import Lab
-from lab.conformance import behind
 from protocol.terms import RootKind
 from tests.lab.api.refusals import refused
 
@@ -141,7 +141,7 @@ async def test_a_passphrase_that_is_too_short_is_told_with_its_file(lab: Lab, wo
 
 
 def test_a_passphrase_file_goes_with_the_root_passphrase() -> None:
-    from lab.errors import KeysteadError
+    from lab.schema.errors import KeysteadError
 
     for root, file in ((RootKind.TPM, "/a"), (RootKind.PASSPHRASE, ""), (RootKind.PASSPHRASE, "a")):
         with pytest.raises(KeysteadError) as raised:

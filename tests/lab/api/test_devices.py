@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import VmAddTpm, VmMigrate, VmOff, VmOn, VmRemoveTpm
 from lab.client import Lab
+from lab.schema.commands import VmAddTpm, VmMigrate, VmOff, VmOn, VmRemoveTpm
 from protocol.terms import PowerState
 
 B = "esxi-002"

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.answers import KeyRef
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import KeyRef
+from lab.schema.commands import (
     DescribeVm,
     GetEvents,
     GetKeys,
@@ -23,7 +24,6 @@ from lab.api.commands import (
     VmRecrypt,
     VmRemoveDisk,
 )
-from lab.client import Lab
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
 from tests.lab.api.refusals import refused
 

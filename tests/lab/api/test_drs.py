@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     ClusterSetDrs,
     GetClusters,
     GetHostView,
@@ -25,7 +26,6 @@ from lab.api.commands import (
     VmOn,
     VmTemplate,
 )
-from lab.client import Lab
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId as E
 from protocol.terms import PowerState, VmCryptoState

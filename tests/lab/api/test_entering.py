@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.runs.store import RunFolder, all_runs
+from lab.schema.commands import (
     ChaosPlay,
     ChaosStop,
     Command,
@@ -24,11 +26,9 @@ from lab.api.commands import (
     VmCreate,
     VmUnlock,
 )
-from lab.api.wire import encode_command
-from lab.client import Lab
-from lab.errors import KeysteadError
-from lab.runs.store import RunFolder, all_runs
-from lab.supervise.state_folder import LabFolder
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import encode_command
+from lab.state.state_folder import LabFolder
 
 HOSTILE = ("../../x", "a/b", "a\n", "\x1b[31m", "x" * 300, " ", "a\x00")
 CUT = {"between": ["vcenter", "kms"]}

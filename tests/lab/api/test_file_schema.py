@@ -10,8 +10,8 @@ import pytest
 
 from chaos.text_file import text_of
 from chaos.yaml_file import read_yaml
-from lab.api import schema
-from lab.runs.prepare import EXPERIMENTS
+from lab.local import schema
+from lab.play.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED
 from tests.lab.api.json_schema import faults_of, misfits
 from tests.tidy.tree import ROOT

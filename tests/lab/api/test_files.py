@@ -15,7 +15,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab, Simulated
+from lab.schema.commands import (
     Command,
     GetNodes,
     HostReboot,
@@ -27,13 +28,12 @@ from lab.api.commands import (
     TrustExport,
     TrustImport,
 )
-from lab.api.commands.keys import Entry
-from lab.api.files import Files, carried, opened, sealed
-from lab.api.wire import CommandDone, RunCommand, encode_answer, known_commands
-from lab.client import Lab, Simulated
-from lab.errors import KeysteadError
-from lab.supervise import in_thread as threads
-from lab.supervise.in_thread import in_thread
+from lab.schema.commands.keys import Entry
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import CommandDone, RunCommand, encode_answer, known_commands
+from lab.serve.files import Files, carried, opened, sealed
+from lab.state import in_thread as threads
+from lab.state.in_thread import in_thread
 from lab.topology import secret_files
 from protocol.crypto.provider_backup import read_backup
 from protocol.crypto.transfer import OneTimeKey
@@ -110,9 +110,9 @@ async def test_a_file_that_does_not_answer_is_given_up(monkeypatch: pytest.Monke
         hangs.wait(10)
         return b""
 
-    monkeypatch.setattr("lab.api.files.read_file", read)
-    monkeypatch.setattr("lab.api.files.READ_LIMIT_S", 0.1)
-    monkeypatch.setattr("lab.api.files._GRACE_S", 0.0)
+    monkeypatch.setattr("lab.serve.files.read_file", read)
+    monkeypatch.setattr("lab.serve.files.READ_LIMIT_S", 0.1)
+    monkeypatch.setattr("lab.serve.files._GRACE_S", 0.0)
     begun = time.monotonic()
     with pytest.raises(KeysteadError, match="has not answered") as told:
         async with carried(ProviderImport("/mnt/nfs/nkp.p12")):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.answers import LoggedEvent
-from lab.api.commands import GetEvents, GetStatus, HostPowerOff, HostPowerOn, VmCreate
-from lab.api.following import all_events, follow_events
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.answers import LoggedEvent
+from lab.schema.commands import GetEvents, GetStatus, HostPowerOff, HostPowerOn, VmCreate
+from lab.schema.errors import KeysteadError
+from lab.serve.following import all_events, follow_events
 
 pytestmark = pytest.mark.sim
 

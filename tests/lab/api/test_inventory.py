@@ -6,7 +6,9 @@ import contextlib
 
 import pytest
 
-from lab.api.commands import (
+from lab.building.provision import provision
+from lab.client import Lab
+from lab.schema.commands import (
     DescribeHost,
     GetHostView,
     GetKeys,
@@ -23,11 +25,9 @@ from lab.api.commands import (
     VmRegister,
     VmUnregister,
 )
-from lab.client import Lab
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import provision
 from protocol.messages.agent import CutRule
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm
 from protocol.messages.vcenter import ListVms, PowerOnVm

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from lab.api.answers import Key, KeyAttribute
-from lab.api.commands import KmsKeyShow
-from lab.api.table import perform
 from lab.cli.keys import _show_key
 from lab.cli.options import Format, Options
+from lab.schema.answers import Key, KeyAttribute
+from lab.schema.commands import KmsKeyShow
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.answers import MachineState
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import MachineState
+from lab.schema.commands import (
     DescribeHost,
     DescribeProvider,
     DescribeVm,
@@ -25,10 +26,9 @@ from lab.api.commands import (
     HostPowerOn,
     HostResume,
 )
-from lab.api.commands.base import Command
-from lab.api.table import perform
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.commands.base import Command
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     Command,
     DescribeVm,
     FaultInject,
@@ -19,8 +20,7 @@ from lab.api.commands import (
     VmOn,
     VmUnlock,
 )
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.terms import PowerState, VmCryptoState
 
 pytestmark = pytest.mark.sim

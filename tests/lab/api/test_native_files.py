@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.commands import ProviderCreate, ProviderExport, ProviderImport
 from lab.client import Lab
+from lab.schema.commands import ProviderCreate, ProviderExport, ProviderImport
 from tests.lab.api.refusals import refused
 
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from chaos.backups import back_up
-from lab.api.commands import Command, HostReboot, KmsBackup, KmsRestore, VcenterBackup
-from lab.api.session import Session
-from lab.api.table import perform
-from lab.errors import KeysteadError
+from lab.schema.commands import Command, HostReboot, KmsBackup, KmsRestore, VcenterBackup
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.answers import ActiveFault, LinkState, MachineState
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.answers import ActiveFault, LinkState, MachineState
+from lab.schema.commands import (
     Command,
     DescribeHost,
     DescribeProvider,
@@ -41,9 +42,8 @@ from lab.api.commands import (
     VmOff,
     VmOn,
 )
-from lab.api.table import perform
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.commands import GetAudit
-from lab.api.table import perform
+from lab.schema.commands import GetAudit
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     HostDisableCrypto,
     HostEnableCrypto,
     HostEnterMaintenance,
@@ -15,7 +16,6 @@ from lab.api.commands import (
     VmCreate,
     VmMigrate,
 )
-from lab.client import Lab
 from protocol.terms import HostCryptoState, PowerState
 from tests.lab.api.refusals import refused
 

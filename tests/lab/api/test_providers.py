@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import GetProviders, LinkCut, VmCreate, VmEncrypt
 from lab.client import Lab
+from lab.schema.commands import GetProviders, LinkCut, VmCreate, VmEncrypt
 from protocol.terms import PowerState
 from tests.lab.api.refusals import refused
 

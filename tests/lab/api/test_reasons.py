@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from chaos.faults import FAULTS
-from lab.api import reasons
-from lab.api.explain import all_rules
-from lab.api.facts import HostFacts, KeyFacts, LostMachine, VmFacts
-from lab.api.reasons import of_host, of_vm
-from lab.errors import EXPLANATIONS
+from lab.local.explain import all_rules
+from lab.schema.errors import EXPLANATIONS
+from lab.serve import reasons
+from lab.serve.facts import HostFacts, KeyFacts, LostMachine, VmFacts
+from lab.serve.reasons import of_host, of_vm
 from protocol.terms import ManagementType
 
 HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)

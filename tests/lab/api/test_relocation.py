@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.api import commands as c
 from lab.client import Lab
+from lab.schema import commands as c
 from protocol.events import EventTypeId
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
 from tests.lab.api import relocation_struck

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.answers import FaultList
-from lab.api.commands import GetFaults
-from lab.api.remote import Remote
-from lab.api.wire import CommandDone, RunCommand, decode_command, encode_answer
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import SUPERVISOR, Identities
 from lab.brokers.server import Broker
-from lab.errors import KeysteadError
-from lab.supervise.scratch import state_home
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.local.remote import Remote
+from lab.schema.answers import FaultList
+from lab.schema.commands import GetFaults
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import CommandDone, RunCommand, decode_command, encode_answer
+from lab.state.scratch import state_home
+from lab.state.state_folder import LabFolder, LabRecord
 from lab.topology.lab_file import load
 
 pytestmark = pytest.mark.lab

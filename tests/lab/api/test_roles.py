@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     GetKms,
     GetRoles,
     GetTasks,
@@ -23,7 +24,6 @@ from lab.api.commands import (
     VmOff,
     VmRecrypt,
 )
-from lab.client import Lab
 from protocol.authorization import Privilege
 from protocol.messages.vcenter import TaskInfoState
 from tests.lab.api.refusals import refused

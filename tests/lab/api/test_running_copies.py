@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     KeyRemove,
     KmsKeyDestroy,
     VmAddTpm,
@@ -21,7 +22,6 @@ from lab.api.commands import (
     VmSnapshotRemove,
     VmSnapshotRevert,
 )
-from lab.client import Lab
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.terms import PowerState, VmCryptoState
 from tests.lab.api import copies_struck

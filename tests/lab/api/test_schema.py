@@ -12,11 +12,11 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from lab.api import answers
-from lab.api.answers.base import Answer
-from lab.api.schema import schema
-from lab.api.table import COMMANDS
 from lab.cli.main import run
+from lab.local.schema import schema
+from lab.schema import answers
+from lab.schema.answers.base import Answer
+from lab.serve.table import COMMANDS
 from tests.lab.api.json_schema import faults_of
 
 RENEW = (
@@ -116,7 +116,7 @@ def test_every_kind_of_answer_is_in_it() -> None:
     kinds = list(Answer.__subclasses__())
     for kind in kinds:
         kinds += kind.__subclasses__()
-    told = {kind.__name__ for kind in kinds if kind.__module__.startswith("lab.api.answers.")}
+    told = {kind.__name__ for kind in kinds if kind.__module__.startswith("lab.schema.answers.")}
     assert len(told) > 50 and told - {*schema()["answers"]} == set()
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lab.api.commands import (
+from lab.client import Lab
+from lab.schema.commands import (
     UserSet,
     VmAddTpm,
     VmCreate,
@@ -15,7 +16,6 @@ from lab.api.commands import (
     VmRemoveTpm,
     VmSetMigrateEncryption,
 )
-from lab.client import Lab
 from protocol.terms import MigrateEncryption
 from tests.lab.api.refusals import refused
 

@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from lab.api.answers import HostList, Vm
-from lab.api.commands import (
+from lab.schema.answers import HostList, Vm
+from lab.schema.commands import (
     Command,
     FaultInject,
     GetEvents,
@@ -33,15 +33,15 @@ from lab.api.commands import (
     answer_type,
     name_of,
 )
-from lab.api.table import COMMANDS, Served
-from lab.api.wire import (
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import (
     decode_answer,
     decode_command,
     encode_answer,
     encode_command,
     known_commands,
 )
-from lab.errors import KeysteadError
+from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
 
 ALL = [pytest.param(served, id=served.name) for served in COMMANDS.values()]

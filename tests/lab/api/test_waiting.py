@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.commands import HostCrash
-from lab.api.waiting import condition
 from lab.client import Lab
-from lab.errors import KeysteadError, explanation_of
+from lab.schema.commands import HostCrash
+from lab.schema.errors import KeysteadError, explanation_of
+from lab.serve.waiting import condition
 
 pytestmark = pytest.mark.sim
 

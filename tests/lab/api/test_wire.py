@@ -9,9 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab.api.commands import Command, FaultInject, GetHosts, LinkCut, LinkDelay, LinkDup, LinkLoss
-from lab.api.wire import decode_command, encode_command, known_commands
-from lab.errors import KeysteadError
+from lab.schema.commands import (
+    Command,
+    FaultInject,
+    GetHosts,
+    LinkCut,
+    LinkDelay,
+    LinkDup,
+    LinkLoss,
+)
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import decode_command, encode_command, known_commands
 
 SCALARS: st.SearchStrategy[Any] = (
     st.none()

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 import protocol.messages
-from lab.api.answers import Answer
-from lab.api.commands import (
+from lab.schema.answers import Answer
+from lab.schema.commands import (
     Command,
     DescribeHost,
     DescribeProvider,
@@ -25,8 +25,8 @@ from lab.api.commands import (
     VmCreate,
     VmOn,
 )
-from lab.api.table import perform
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

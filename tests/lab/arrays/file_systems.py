@@ -61,7 +61,7 @@ TRY = """
 import sys
 from pathlib import Path
 from lab.arrays.place import Place
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 place = Place(Path(sys.argv[1]), "common", "east")
 try:
     place.show("far", "the id", True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.arrays.place import Place
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 ID = "the id"
 

@@ -18,7 +18,7 @@ from lab.arrays import trial as trials
 from lab.arrays.guest import Guest
 from lab.arrays.meeting import Meeting
 from lab.arrays.place import Place, link
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, ShowArray
 from tests.lab.arrays.file_systems import dead_mount, tried
 from tests.lab.arrays.places import ID, place, refused

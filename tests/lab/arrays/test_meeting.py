@@ -8,7 +8,7 @@ import pytest
 
 from lab.arrays.guest import HERE, Guest
 from lab.arrays.meeting import Known, Meeting
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import TimedOut
 from protocol.messages.machines import ArrayTold, LookAtArray
 

@@ -13,7 +13,7 @@ import pytest
 from lab.arrays import guest as guests
 from lab.arrays.guest import Guest
 from lab.arrays.place import Place, link
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 from services.runtime.real.datastore import LabArray
 from tests.lab.arrays.file_systems import mounted, tried

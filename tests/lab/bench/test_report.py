@@ -18,7 +18,7 @@ from lab.bench.scale.building import Growth
 from lab.bench.scale.plot import growth
 from lab.bench.scale.rows import ROWS
 from lab.cli.main import run as command
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 
 
 @pytest.fixture(autouse=True)

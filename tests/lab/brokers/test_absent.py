@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.brokers.absent import LOOKS, Absent
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.errors import NotSent
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmBackend
 from protocol.terms import ClusterName, NodeName, Role

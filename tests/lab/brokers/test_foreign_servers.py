@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.api.broker_config import text_for, written
-from lab.api.commands import VmCreate
 from lab.brokers import probing
 from lab.brokers.administrator import broker_config
 from lab.brokers.bus import bus_of
 from lab.brokers.foreign_servers import ForeignServers, kept_keys
 from lab.brokers.identities import Identities
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.local.broker_config import text_for, written
+from lab.schema.commands import VmCreate
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
 from lab.topology.plan import Topology, plan
 from protocol.errors import NotAvailable, NotSent

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.brokers.identities import CLI, SUPERVISOR, TAP, Identities, agent_name, control_name
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.codec import encode_message
 from protocol.crypto.seal import Sealing, without_keys
 from protocol.envelope import VERSION, Envelope

@@ -19,7 +19,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.identities import Identities
 from lab.brokers.program import OVERRIDE, find_server, probe
 from lab.brokers.server import Broker
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.lab

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.experiment_files import prepared
 from lab.cli.chaos import new, plan, replay, run, worst
 from lab.cli.options import Format, Options
-from lab.errors import KeysteadError
-from lab.runs import play
-from lab.runs.prepare import find
+from lab.local.experiment_files import prepared
+from lab.play import play
+from lab.play.prepare import find
+from lab.schema.errors import KeysteadError
 
 SMALL = """\
 apiVersion: keystead/v1

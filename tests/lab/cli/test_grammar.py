@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError
 from lab.cli.labs import SHIPPED
 from lab.cli.main import run
 from lab.cli.program import build
-from lab.errors import all_ids
+from lab.schema.errors import all_ids
 from lab.topology.lab_file import SHIPPED as FOLDER
 
 EXAMPLE = re.compile(r"^ *keystead .+$", re.M)
@@ -261,7 +261,7 @@ def test_a_defect_is_one_message(
     def broken(*words: object) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("lab.api.lab_list.all_labs", broken)
+    monkeypatch.setattr("lab.local.lab_list.all_labs", broken)
     assert run(["list"]) == 70
     assert capsys.readouterr().err.startswith("keystead: error KS-INT-001: ZeroDivisionError")
 

@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from lab.api.explain import rule_of
 from lab.cli.main import run
+from lab.local.explain import rule_of
 from services.knobs import table
 
 

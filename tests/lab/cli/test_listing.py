@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.answers import Vm, VmList
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.cli.output import show
 from lab.cli.vms import VMS, VMS_WIDE
-from lab.errors import KeysteadError
+from lab.schema.answers import Vm, VmList
+from lab.schema.errors import KeysteadError
 from protocol.terms import (
     ClusterName,
     NodeName,

@@ -14,8 +14,12 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
-from lab.api.answers import LoggedEvent, LogLine
-from lab.api.commands import (
+from lab.cli import journal
+from lab.cli.main import run
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import as_typed, field, plain, say, table, text
+from lab.schema.answers import LoggedEvent, LogLine
+from lab.schema.commands import (
     Command,
     DescribeVm,
     Esx,
@@ -33,10 +37,6 @@ from lab.api.commands import (
     answer_type,
     name_of,
 )
-from lab.cli import journal
-from lab.cli.main import run
-from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import as_typed, field, plain, say, table, text
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
 

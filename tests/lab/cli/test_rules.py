@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from lab.api.explain import all_rules, read_rules
 from lab.cli.main import run
+from lab.local.explain import all_rules, read_rules
 
 PAGE = """# Rules
 

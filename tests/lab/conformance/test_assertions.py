@@ -7,13 +7,12 @@ import re
 
 import pytest
 
-from lab.api.answers.conformance import Conformance
-from lab.api.conformance import conformance
 from lab.cli.main import run
 from lab.conformance.assertions import ASSERTIONS
 from lab.conformance.bench import unheard
-from lab.conformance.standing import Standing
-from lab.errors import KeysteadError
+from lab.local.conformance import conformance
+from lab.schema.answers.conformance import Conformance, Standing
+from lab.schema.errors import KeysteadError
 from tests.mutations.conformance import RED
 
 pytestmark = pytest.mark.sim

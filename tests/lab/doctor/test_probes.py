@@ -15,7 +15,7 @@ from lab.brokers.program import OVERRIDE, probe
 from lab.cli.main import run
 from lab.doctor import probes as doctor
 from lab.doctor.findings import Finding, Health
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.state.state_folder import LabFolder, LabRecord
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.conftest import until
 

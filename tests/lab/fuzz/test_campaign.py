@@ -16,13 +16,13 @@ from chaos.experiment.generate import Mix
 from chaos.history import Record
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS
-from lab.errors import KeysteadError
 from lab.fuzz import campaign as campaigns
 from lab.fuzz.campaign import AGAIN_EVERY, Campaign, Seed, differs, read_seeds
 from lab.fuzz.coverage import Coverage, covered
 from lab.fuzz.finding import Failure, failures, of_exception
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
+from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import Snapshot
 from services.runtime.sim.runner import WorkerDied
 

@@ -12,18 +12,18 @@ import pytest
 import yaml
 
 from chaos.experiment.generate import Mix
-from lab.api.fuzzing import Fuzzing, shrink
 from lab.cli.fuzz import fuzz as fuzz_command
 from lab.cli.fuzz import shrink as shrink_command
 from lab.cli.options import Format, Options
 from lab.cli.progress import Style
-from lab.errors import KeysteadError
 from lab.fuzz import files
 from lab.fuzz.finding import Failure
 from lab.fuzz.play import play
 from lab.fuzz.shrinking import Small, fits
 from lab.fuzz.world import World
-from lab.runs.prepare import prepare
+from lab.local.fuzzing import Fuzzing, shrink
+from lab.play.prepare import prepare
+from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import Origin, Snapshot
 
 pytestmark = pytest.mark.sim

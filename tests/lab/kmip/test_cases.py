@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.kmip import cases
+from lab.building.course import unheard
 from lab.cli.main import run
-from lab.errors import KeysteadError
 from lab.kmip.cases import ASTRAY
-from lab.kmip.told import PlayedCase
-from lab.topology.course import unheard
+from lab.local.kmip import cases
+from lab.schema.answers.kmip import PlayedCase
+from lab.schema.errors import KeysteadError
 
 VECTORS = os.environ.get("KEYSTEAD_VECTORS", "")
 PASSED = 104
@@ -248,5 +248,5 @@ def test_a_command_line_imports_no_key_server(word: str) -> None:
     """Answers are told by what they are made of, and most commands serve nothing."""
     words = [sys.executable, "-X", "importtime", "-m", "lab.cli.main", word]
     imported = subprocess.run(words, capture_output=True, text=True, check=True).stderr
-    assert "lab.api.answers" in imported
+    assert "lab.schema.answers" in imported
     assert [name for name in ("services.kms.service", "OpenSSL") if name in imported] == []

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lab.cli.main import run
-from lab.errors import KeysteadError
 from lab.kmip.alone import Alone
 from lab.kmip.keeping import halted, typed
 from lab.kmip.resealing import Reseal, reseal
+from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
 from services.kms import store
 from services.kms.access import Caller

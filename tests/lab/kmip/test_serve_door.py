@@ -11,13 +11,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lab.api.answers.kmip import KmipServer
 from lab.cli import kmip
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS
 from lab.kmip import certificates, serving
 from lab.kmip.serving import _room
-from lab.kmip.told import KmipClient
+from lab.schema.answers.kmip import KmipClient, KmipServer
 from protocol.kmip.enums import ResultStatus
 from services.kms.admission import Admission
 from services.kms.service import KmsService

@@ -23,14 +23,14 @@ from chaos.load.arrivals import Spread
 from chaos.load.coming import Coming, Unchangeable, changed, changes
 from chaos.load.profile import read_rate
 from chaos.workload import Arrival
-from lab.api.answers.load import LoadChange, LoadReport
 from lab.cli.main import run
-from lab.load.door import NAME, runs
 from lab.load.generator import Generator
 from lab.load.journal import Begun, Journal, broken_off, rest_of
 from lab.load.kept import begin
 from lab.load.report import reported
-from lab.runs.prepare import prepare
+from lab.play.prepare import prepare
+from lab.runs.door import NAME, runs
+from lab.schema.answers.load import LoadChange, LoadReport
 from services.runtime.sim.loop import SimLoop
 from tests.lab.kmip.test_serve import serving
 from tests.lab.load.play import Stalling

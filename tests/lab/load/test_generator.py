@@ -11,9 +11,9 @@ import pytest
 from chaos.load.arrivals import Spread, draw
 from chaos.load.profile import length, read_profile
 from chaos.load.threshold import read_threshold
-from lab.api.answers.load import LoadReport
 from lab.load.generator import Generator
 from lab.load.report import Asked, reported
+from lab.schema.answers.load import LoadReport
 from tests.lab.load.play import Stalling, load
 from tests.lab.load.stall import closed_loop, seen
 

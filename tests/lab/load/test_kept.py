@@ -15,16 +15,16 @@ import pytest
 from junitparser import JUnitXml
 
 from chaos.load.histogram import decoded, percentile_file, value_ms
-from lab.api.answers.load import LoadReport
 from lab.cli.load import _kept
 from lab.cli.load_files import Files
 from lab.cli.main import run
 from lab.cli.options import Format, Options
-from lab.errors import KeysteadError
 from lab.load.junit import load_junit
 from lab.load.kept import begin, compared, keep, load_of
 from lab.load.page import page, pair
 from lab.runs import store
+from lab.schema.answers.load import LoadReport
+from lab.schema.errors import KeysteadError
 from tests.lab.load.play import Stalling, load
 
 pytestmark = pytest.mark.sim

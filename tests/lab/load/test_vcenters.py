@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from chaos.load.arrivals import Arrivals
-from lab.errors import KeysteadError
 from lab.load.vcenters import STANDING_KEYS, Vcenters
+from lab.schema.errors import KeysteadError
 from protocol.errors import Disconnected, TimedOut
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus

@@ -11,7 +11,7 @@ import pytest
 from lab.brokers.identities import Identities
 from lab.machines import trust
 from lab.machines.listening import Address
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.state.state_folder import LabFolder, LabRecord
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 

@@ -12,7 +12,7 @@ from lab.cli.main import run
 from lab.doctor.probes import same_name
 from lab.machines.access import attach
 from lab.machines.attached import Access
-from lab.supervise.state_folder import all_labs
+from lab.state.state_folder import all_labs
 
 ADDRESS = "127.0.0.1:9"  # nobody answers there
 

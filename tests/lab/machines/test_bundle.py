@@ -20,14 +20,14 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import ControlIdentity, Identities, NodeIdentity
-from lab.errors import KeysteadError
-from lab.machines import joining
 from lab.machines.admission import use
 from lab.machines.bundle import Bundle, packed, read
 from lab.machines.issuing import issue
-from lab.machines.joined import JoinedFolder, _holder
-from lab.supervise.scratch import LOCK
-from lab.supervise.state_folder import LabFolder
+from lab.members import joining
+from lab.members.joined import JoinedFolder, _holder
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import LOCK
+from lab.state.state_folder import LabFolder
 from lab.topology.machine_plan import SharedArray
 from protocol.messages.machines import MachineSeeks
 from protocol.terms import NodeName

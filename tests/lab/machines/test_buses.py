@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import FaultInject, GetNodes, GetVms, Heal, HostReboot, VmCreate
-from lab.errors import KeysteadError
+from lab.schema.commands import FaultInject, GetNodes, GetVms, Heal, HostReboot, VmCreate
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from tests.lab.brokers.theirs import Theirs, certificate
 from tests.lab.cli.conftest import Cli, until

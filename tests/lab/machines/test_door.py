@@ -17,10 +17,10 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
-from lab.errors import KeysteadError
 from lab.machines import trust
 from lab.machines.door import context, serve
 from lab.machines.listening import Address, Door, address, kept
+from lab.schema.errors import KeysteadError
 from services.runtime.real.secured import DOOR_NAME, Secured
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from lab.errors import KeysteadError
 from lab.machines import gate as module
 from lab.machines.gate import Gate, opened
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName

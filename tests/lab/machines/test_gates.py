@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.api.commands import FaultInject, GetNodes, GetVms, Heal, HostPowerOn, LinkCut, VmCreate
-from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder
+from lab.schema.commands import FaultInject, GetNodes, GetVms, Heal, HostPowerOn, LinkCut, VmCreate
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 from tests.lab.cli.conftest import until
 from tests.lab.machines.conftest import lab_file
 from tests.lab.machines.test_story import Two, joined

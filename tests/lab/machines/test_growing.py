@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 from lab.topology.plan import Topology
 from protocol.terms import ClusterName, NodeName
 from tests.lab.machines.test_roster import Client, made

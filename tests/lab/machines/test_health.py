@@ -14,7 +14,7 @@ import pytest
 
 from lab.machines.checkup import SUPERVISOR, address_file, asked
 from lab.machines.health import Health, serve
-from lab.supervise.peer import Peer
+from lab.state.peer import Peer
 from tests.impostor import NOBODY, impostor, needs_root
 
 WELL = '{"well": true, "text": "all is well", "processes": []}'

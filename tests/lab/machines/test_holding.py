@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from lab.brokers.control_plane import NoAnswer
-from lab.machines import holding as module
 from lab.machines.bundle import read
-from lab.machines.holding import Holding
 from lab.machines.issuing import issue
-from lab.machines.joined import JoinedFolder
 from lab.machines.part import Part, sealed
-from lab.supervise.state_folder import LabFolder
+from lab.members import holding as module
+from lab.members.holding import Holding
+from lab.members.joined import JoinedFolder
+from lab.state.state_folder import LabFolder
 from protocol.errors import CryptographicFailure, InvalidState, SaveFailed
 from protocol.messages.machines import (
     Beat,

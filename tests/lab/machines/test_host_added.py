@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.commands import GetHosts, GetNodes, HostPowerOn
-from lab.supervise.state_folder import LabFolder
+from lab.schema.commands import GetHosts, GetNodes, HostPowerOn
+from lab.state.state_folder import LabFolder
 from tests.lab.cli.conftest import until
 from tests.lab.machines.conftest import lab_file
 from tests.lab.machines.test_story import Two, joined

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from lab.machines.inviting import BOOTS_AT_ONCE, LOOK_EVERY_S, Inviter
 from lab.machines.machine import Machine
+from lab.members.inviting import BOOTS_AT_ONCE, LOOK_EVERY_S, Inviter
+from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.notebook import Notebook
-from lab.supervise.state_folder import Invitations, LabFolder
+from lab.state.state_folder import Invitations, LabFolder
 from lab.topology.lab_file import load
 from lab.topology.machine_plan import MachinePlan
 from protocol.messages.agent import NodeRunState

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.errors import KeysteadError
-from lab.machines import joining
+from lab.members import joining
 from lab.processes import revival
+from lab.schema.errors import KeysteadError
 
 
 class Agents:

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.errors import KeysteadError
+from lab.brokers.agent_config import AgentConfig
 from lab.machines import machine as module
 from lab.machines.machine import Machine, RemoteProcess
 from lab.machines.part import Part
-from lab.processes.agent import AgentConfig
+from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import InvalidState, TimedOut

@@ -11,9 +11,9 @@ import pytest
 from lab.brokers.identities import Identities
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.joined import JoinedFolder
 from lab.machines.part import Part, part_of, sealed, unsealed
-from lab.supervise.state_folder import LabFolder
+from lab.members.joined import JoinedFolder
+from lab.state.state_folder import LabFolder
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import CryptographicFailure, InvalidArgument, Malformed
 from protocol.terms import NodeName

@@ -10,10 +10,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from lab.errors import KeysteadError
+from lab.building.course import unheard
 from lab.processes.agents import AgentProcess, own_records
 from lab.processes.process_lab import ProcessLab
-from lab.topology.course import unheard
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.errors import NotAvailable

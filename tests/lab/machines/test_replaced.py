@@ -9,7 +9,7 @@ import pytest
 from lab.machines import roster
 from lab.machines.admission import Issued, keep
 from lab.machines.roster import Replaced
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 
 
 async def never() -> None:

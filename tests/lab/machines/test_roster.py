@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import Identities
-from lab.machines import joining
 from lab.machines.admission import last_run, note_run
 from lab.machines.bundle import read
 from lab.machines.doubts import doubts as doubts_of
 from lab.machines.issuing import issue
 from lab.machines.offset import Sample
 from lab.machines.roster import Roster
-from lab.supervise.state_folder import LabFolder
+from lab.members import joining
+from lab.state.state_folder import LabFolder
 from lab.topology.plan import Topology
 from protocol.messages.agent import NodeRecord
 from protocol.messages.host import Done

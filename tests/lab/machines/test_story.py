@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from lab.api.answers import LabMachine
-from lab.api.commands import (
+from lab.local.remote import Remote
+from lab.schema.answers import LabMachine
+from lab.schema.commands import (
     Command,
     DescribeHost,
     GetHosts,
@@ -37,9 +38,8 @@ from lab.api.commands import (
     HostReboot,
     LinkCut,
 )
-from lab.api.remote import Remote
+from lab.state.state_folder import LabFolder
 from lab.supervise.launching import ROOT
-from lab.supervise.state_folder import LabFolder
 from tests.lab.cli.conftest import Cli, until
 from tests.lab.machines.conftest import lab_file
 

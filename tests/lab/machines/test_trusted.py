@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from lab.api.commands import (
+from lab.local.remote import Remote
+from lab.schema.commands import (
     Command,
     FaultInject,
     GetHostView,
@@ -32,8 +33,7 @@ from lab.api.commands import (
     TrustRemove,
     VmOn,
 )
-from lab.api.remote import Remote
-from lab.supervise.state_folder import LabFolder
+from lab.state.state_folder import LabFolder
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 from protocol.trust import TrustItem
 from services.runtime.tpm.backends import available

@@ -14,19 +14,20 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from lab.api.remote import Remote
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.identities import CLI, Identities
 from lab.brokers.server import Broker
-from lab.errors import KeysteadError
-from lab.machines import joining, trust
+from lab.local.remote import Remote
+from lab.machines import trust
 from lab.machines.access import attach
 from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.joined import JoinedFolder
 from lab.machines.listening import Address, Door, kept
-from lab.supervise.state_folder import LabFolder
+from lab.members import joining
+from lab.members.joined import JoinedFolder
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 
 pytestmark = pytest.mark.lab
 

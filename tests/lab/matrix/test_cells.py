@@ -11,10 +11,10 @@ from chaos.history import records_of
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
-from lab.api.matrix import matrix, story
-from lab.errors import KeysteadError
+from lab.local.matrix import matrix, story
 from lab.matrix.run import Wanted, play_matrix, result_of
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from tests.chaos.matrix.cells import PLAYED
 

@@ -10,11 +10,11 @@ import pytest
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import Agreement
-from lab.api.matrix import matrix, story
 from lab.cli.main import run
-from lab.errors import KeysteadError
+from lab.local.matrix import matrix, story
 from lab.matrix.moved import moved
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 
 pytestmark = pytest.mark.sim
 

@@ -12,10 +12,10 @@ from chaos.matrix.grid import BLOCKS
 from chaos.matrix.outside import ROWS, RowPlayed
 from chaos.matrix.terms import Agreement
 from chaos.matrix.twists import TWISTS
-from lab.api.outside import outside
-from lab.errors import KeysteadError
+from lab.local.outside import outside
 from lab.matrix.outside import play_outside
 from lab.matrix.run import Wanted
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from tests.mutations.outside import TURNED
 

@@ -15,11 +15,11 @@ from chaos.matrix.play import Played
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.verdict import Exit
-from lab.api.matrix import matrix
-from lab.errors import KeysteadError
+from lab.local.matrix import matrix
 from lab.matrix import run as runs
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.run import Wanted, exit_of, play_matrix, result_of
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 
 Answers = Callable[[Staging, bool], Played]

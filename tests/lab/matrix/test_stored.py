@@ -13,15 +13,15 @@ from junitparser import JUnitXml
 from chaos.matrix.grid import cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
-from lab.api.checking import check
-from lab.api.matrix import story
-from lab.api.reports import lines_of, page_of, write_drawings, write_reports
-from lab.api.runs import describe
 from lab.cli.checking import check as check_command
 from lab.cli.describe import describe_run
-from lab.errors import KeysteadError
+from lab.local.checking import check
+from lab.local.matrix import story
+from lab.local.reports import lines_of, page_of, write_drawings, write_reports
+from lab.local.runs import describe
 from lab.matrix.run import Wanted, play_matrix
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 
 pytestmark = pytest.mark.sim
@@ -112,7 +112,7 @@ def test_a_cell_that_its_histories_do_not_bear_out(
 
 def test_a_letter_that_agrees_by_word_only(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     lie = Cell(Block.S00, Fault.F2, Event.E3, Letter.NO)
-    monkeypatch.setattr("lab.api.matrix_runs.cell", lambda *place: lie)
+    monkeypatch.setattr("lab.local.matrix_runs.cell", lambda *place: lie)
     failed = [one.text for one in check(run.run).items if one.result == "fail"]
     assert any("OK agrees, and the table says NO" in text for text in failed)
 

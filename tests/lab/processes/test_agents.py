@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import KeysteadError
-from lab.processes.agent import AgentConfig
+from lab.brokers.agent_config import AgentConfig
 from lab.processes.agents import Agents
+from lab.schema.errors import KeysteadError
 
 pytestmark = pytest.mark.lab
 

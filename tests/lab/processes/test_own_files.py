@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import HostReboot, KmsSetRoot, ProviderCreate, ProviderExport, ProviderImport
 from lab.client import Lab
+from lab.schema.commands import (
+    HostReboot,
+    KmsSetRoot,
+    ProviderCreate,
+    ProviderExport,
+    ProviderImport,
+)
 from protocol.terms import RootKind
 from tests.lab.api.refusals import refused
 

@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-from lab.api.answers import MachineState
-from lab.api.commands import Esx, GetFaults, GetNodes, HostPowerLoss, HostPowerOn
 from lab.client import Lab, Owned
-from lab.errors import KeysteadError
 from lab.processes import process_lab
+from lab.schema.answers import MachineState
+from lab.schema.commands import Esx, GetFaults, GetNodes, HostPowerLoss, HostPowerOn
+from lab.schema.errors import KeysteadError
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.lab

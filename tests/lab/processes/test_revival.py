@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.errors import KeysteadError
 from lab.processes import revival
 from lab.processes.revival import Part, Revival
+from lab.schema.errors import KeysteadError
 
 
 class Watched:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api.commands import GetNodes, HostPause, HostResume, TpmPcrs
 from lab.client import Lab, Owned
+from lab.schema.commands import GetNodes, HostPause, HostResume, TpmPcrs
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.lab

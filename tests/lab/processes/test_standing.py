@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from lab.api.answers import LoopStood
-from lab.api.commands import FaultInject, GetNodes, GetStatus
 from lab.client import Lab
+from lab.schema.answers import LoopStood
+from lab.schema.commands import FaultInject, GetNodes, GetStatus
 from tests.lab.processes.blocking_agent import BLOCKS_S
 
 pytestmark = pytest.mark.lab

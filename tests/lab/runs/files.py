@@ -14,7 +14,7 @@ from chaos.faults import FAULTS
 from chaos.reference import NOUNS, entries
 from chaos.text_file import text_of
 from chaos.yaml_file import read_yaml
-from lab.runs.prepare import EXPERIMENTS
+from lab.play.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED
 from services.knobs import table
 

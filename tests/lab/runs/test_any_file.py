@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from chaos.errors import EXPLANATIONS
 from chaos.experiment.lint import BadExperiment, check_experiment
 from chaos.yaml_file import read_yaml
-from lab.api.experiment_files import lint, prepared
-from lab.errors import KeysteadError
+from lab.local.experiment_files import lint, prepared
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from tests.lab.runs import files

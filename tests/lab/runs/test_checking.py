@@ -10,19 +10,19 @@ import msgspec
 import pytest
 
 from chaos.history import History, Record, verify
-from lab.api.checking import check, reproduce
-from lab.api.experiment_files import prepared
-from lab.api.runs import describe
 from lab.cli.checking import check as check_command
 from lab.cli.describe import describe_run
 from lab.cli.options import Format, Options
 from lab.cli.program import build
-from lab.errors import KeysteadError
-from lab.runs import play
-from lab.runs.begin import begin
+from lab.local.checking import check, reproduce
+from lab.local.experiment_files import prepared
+from lab.local.runs import describe
+from lab.play import play
+from lab.play.begin import begin
+from lab.play.prepare import prepare
 from lab.runs.live import finish
-from lab.runs.prepare import prepare
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 from tests.lab.runs.test_runs import SHORT
 
 pytestmark = pytest.mark.sim

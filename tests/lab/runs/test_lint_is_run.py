@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.api.experiment_files import lint, prepared
-from lab.errors import KeysteadError
+from lab.local.experiment_files import lint, prepared
+from lab.schema.errors import KeysteadError
 
 HEAD = """\
 apiVersion: keystead/v1

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab.api.reports import story_of
-from lab.api.runs import runs
 from lab.cli.main import run
-from lab.runs.begin import begin
-from lab.runs.play import play_sim
-from lab.runs.prepare import prepare
+from lab.local.reports import story_of
+from lab.local.runs import runs
+from lab.play.begin import begin
+from lab.play.play import play_sim
+from lab.play.prepare import prepare
 from lab.runs.store import RunFolder
 
 pytestmark = pytest.mark.sim

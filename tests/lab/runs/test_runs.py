@@ -18,18 +18,19 @@ from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.progress import quiet
 from chaos.recording import pack, packed
-from lab.api.answers.local import RunList
-from lab.api.commands import ChaosPlay, ChaosStop
-from lab.api.runs import runs
-from lab.api.session import Session
-from lab.api.table import perform
 from lab.client import Lab
-from lab.errors import KeysteadError
-from lab.runs import play, store
-from lab.runs.begin import begin
+from lab.local.runs import runs
+from lab.play import play
+from lab.play.begin import begin
+from lab.play.prepare import Prepared, prepare
+from lab.runs import store
 from lab.runs.live import finish, play_on
-from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
+from lab.schema.answers.local import RunList
+from lab.schema.commands import ChaosPlay, ChaosStop
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -9,14 +9,14 @@ import pytest
 
 from chaos.conversation import End, Said, conversation
 from chaos.recording import pack
-from lab.api.conversation import Wanted, told
 from lab.cli.options import Format, Options
 from lab.cli.tap import tap
-from lab.errors import KeysteadError
-from lab.runs import play
-from lab.runs.begin import begin
-from lab.runs.prepare import prepare
+from lab.local.conversation import Wanted, told
+from lab.play import play
+from lab.play.begin import begin
+from lab.play.prepare import prepare
 from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
 from tests.lab.runs.test_runs import SHORT
 
 pytestmark = pytest.mark.sim

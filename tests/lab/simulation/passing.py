@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import Any
 
 from chaos.points import Blow, When
-from lab.api.commands import VmCreate
-from lab.api.session import Session
-from lab.api.table import perform
-from lab.errors import KeysteadError
+from lab.schema.commands import VmCreate
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRunState

@@ -13,11 +13,19 @@ from contextlib import suppress
 from typing import Any
 
 from chaos.experiment.plan import load_plan
-from lab.api.commands import Command, FaultInject, GetEvents, GetVms, Heal, HostPowerLoss, VmCreate
-from lab.api.session import Session
-from lab.api.table import perform
-from lab.errors import KeysteadError
-from lab.runs.play import simulate_plan
+from lab.play.play import simulate_plan
+from lab.schema.commands import (
+    Command,
+    FaultInject,
+    GetEvents,
+    GetVms,
+    Heal,
+    HostPowerLoss,
+    VmCreate,
+)
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin
 from protocol.messages.agent import TpmAct

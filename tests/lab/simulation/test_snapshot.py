@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from chaos.experiment.plan import dump_plan
-from lab.runs.prepare import prepare
+from lab.play.prepare import prepare
 from lab.simulation.sim_lab import BUILDS, build_of
 from lab.simulation.snapshot import Origin, Snapshot, Stage
 from lab.simulation.workers import simulations

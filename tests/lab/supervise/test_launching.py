@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from lab.api.machines import what_starts
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.serve.machines import what_starts
+from lab.state.scratch import state_home
+from lab.state.state_folder import LAYOUT, LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
-from lab.supervise.scratch import state_home
 from lab.supervise.size import size_of
-from lab.supervise.state_folder import LAYOUT, LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from lab.processes.notebook import Notebook
+from lab.state.state_folder import LOG_LIMIT_BYTES, LabFolder
 from lab.supervise.launching import STOP_LIMIT_S
-from lab.supervise.notebook import Notebook
-from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder
 from services.runtime.forking.withheld import TRACEABLE
 from tests.lab.cli.conftest import Cli, until
 from tests.onlooker import seen_of

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.state.scratch import collect, move_away, scratch
+from lab.state.state_folder import LabFolder
 from lab.supervise.launching import ROOT
-from lab.supervise.scratch import collect, move_away, scratch
-from lab.supervise.state_folder import LabFolder
 
 HOLDER = """
 import sys
-from lab.supervise.scratch import scratch
+from lab.state.scratch import scratch
 with scratch("run") as folder:
     (folder / "identity").write_text("a seed")
     print(folder, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.state.state_folder import LabFolder, LabRecord
 from lab.supervise.supervisor import Supervisor
 from lab.topology.lab_file import load
 from protocol.terms import NodeName

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import wraps
 from typing import Any, Final
 
-from lab.api.session import Session
+from lab.serve.session import Session
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from lab.sweep.play import Play

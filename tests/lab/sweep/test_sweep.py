@@ -7,7 +7,7 @@ import time
 import pytest
 
 from chaos.points import Blow, Happening
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.simulation.points import Passage, Point
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.sweep.forks import Struck, strike

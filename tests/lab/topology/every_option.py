@@ -12,12 +12,12 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from lab.api import answers
-from lab.api import commands as c
-from lab.api.answers.vsan import VsanTestLine
 from lab.client import Lab
 from lab.core import LabCore
-from lab.errors import KeysteadError
+from lab.schema import answers
+from lab.schema import commands as c
+from lab.schema.answers.vsan import VsanTestLine
+from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.terms import VmName
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from lab.building.provision import BOOT_WAITS, BOOTS_A_SECOND, boots_at_once
 from lab.processes.process_lab import ProcessLab
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import BOOT_WAITS, BOOTS_A_SECOND, boots_at_once
 from protocol.terms import NodeName
 from services.esxi.knobs import EsxiKnobs
 from services.runtime.real.world import LabTime

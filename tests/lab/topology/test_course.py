@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from chaos.observe.listing import all_hosts, all_vms
-from lab.errors import KeysteadError
+from lab.building.course import Course, Pace, unheard
+from lab.building.provision import named, provision, start_nodes, wait_ready
+from lab.schema.errors import KeysteadError
 from lab.simulation.sim_lab import SimLab
-from lab.topology.course import Course, Pace, unheard
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import named, provision, start_nodes, wait_ready
 from protocol.errors import HostUnreachable, NotConnected, ProductError
 from protocol.messages.agent import CutRule, NodeStatus
 from protocol.messages.base import Request

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from lab.api.labs import lab_file
-from lab.api.remote import Remote
 from lab.brokers.administrator import broker_config
 from lab.client import Lab
-from lab.supervise.state_folder import LabFolder
+from lab.local.labs import lab_file
+from lab.local.remote import Remote
+from lab.state.state_folder import LabFolder
 from lab.topology.lab_file import LabFile, load
 from lab.topology.plan import plan
 from tests.lab.brokers.theirs import Theirs, certificate

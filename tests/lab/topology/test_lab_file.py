@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

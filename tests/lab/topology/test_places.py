@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabRecord, Place
 from lab.supervise.size import size_of
-from lab.supervise.state_folder import LabRecord, Place
 from lab.topology.lab_file import LabFile, load
 from lab.topology.places import as_recorded, next_place, spec_of, vms_of, with_places
 from lab.topology.plan import plan

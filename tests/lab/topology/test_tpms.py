@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.experiment_files import prepared
 from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.local.experiment_files import prepared
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology
 from protocol.messages.agent import TpmBackend

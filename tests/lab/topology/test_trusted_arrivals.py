@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from lab.api.commands import (
+from lab.building.trusted_arrivals import TrustedArrivals
+from lab.client import Lab
+from lab.schema.commands import (
     FaultInject,
     GetHosts,
     GetHostView,
@@ -18,10 +20,8 @@ from lab.api.commands import (
     HostPowerLoss,
     LinkCut,
 )
-from lab.client import Lab
-from lab.errors import KeysteadError
+from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
-from lab.topology.trusted_arrivals import TrustedArrivals
 from protocol.errors import ProductError
 from protocol.messages.vcenter import SetTrustedState
 from protocol.terms import ClusterName, HostCryptoState, NodeName, PowerState, ProviderHealth

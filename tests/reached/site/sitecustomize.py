@@ -102,9 +102,9 @@ def _checks(module: Any) -> None:
 
 _WATCHED = {
     "protocol.errors": _protocol_errors,
-    "lab.errors": _lab_errors,
+    "lab.schema.errors": _lab_errors,
     "chaos.errors": _chaos_errors,
-    "lab.api.table": _table,
+    "lab.serve.table": _table,
     "services.vcenter.inventory": _inventory,
     "chaos.keeper": _keeper,
     "chaos.checks": _checks,

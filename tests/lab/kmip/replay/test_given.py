@@ -10,11 +10,11 @@ import pytest
 from cryptography import x509
 
 from lab.cli.main import run as keystead
-from lab.errors import KeysteadError
 from lab.kmip.replay import commands, trust_flows
 from lab.kmip.replay.identities import Pair, identities, of_flows
 from lab.kmip.replay.strangers import expired, unknown
 from lab.kmip.replay.trust_flows import TrustFlow
+from lab.schema.errors import KeysteadError
 from tests.lab.kmip.replay.rig import VCENTER, certified
 from tests.lab.kmip.tls import Party
 

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from lab.api.answers.replay import ReplayReport
-from lab.api.documents import document_of
 from lab.kmip.replay.junit import replay_junit
 from lab.kmip.replay.page import page
 from lab.kmip.replay.playing import Plan
 from lab.kmip.replay.reporting import reported
+from lab.schema.answers.replay import ReplayReport
+from lab.schema.documents import document_of
 from protocol.kmip.enums import ResultReason
 from tests.chaos.report.test_page import HOSTILE, Read
 from tests.lab.kmip.replay.rig import played

@@ -1,0 +1,10 @@
+"""Commands of this machine: they need no lab, or start one of their own.
+
+- ``labs``, ``lab_list``, ``remote``  labs that run here or elsewhere
+- ``experiment_files``, ``runs``, ``run_description``, ``checking``, ``reports``, ``conversation``
+  experiments and their stored runs
+- ``matrix``, ``matrix_runs``, ``outside``  the truth table
+- ``fuzzing``, ``sweep``, ``sweep_runs``, ``conformance``, ``load_runs``, ``kmip``  other plays
+- ``broker_config``, ``logs``  files for administrators, records of nodes
+- ``schema``, ``explain``  what there is
+"""

@@ -1,0 +1,61 @@
+"""What was said on the bus of a stored run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaos.conversation import End, Said, conversation
+from chaos.errors import ChaosError
+from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
+from lab.schema.refusal import refusal
+from protocol.messages.base import registry
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which messages: of a node, of a request and its replies, of a time (seconds of the run)."""
+
+    node: str = ""
+    message: str = ""
+    after_s: float = 0.0
+    until_s: float = float("inf")
+
+
+def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
+    """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
+
+    KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
+    nobody says; KS-CHAOS-204 where the recording was changed or cut off.
+    """
+    if wanted.message and wanted.message not in registry():
+        raise KeysteadError("KS-USE-002", f"no message is called {wanted.message}")
+    folder = RunFolder(run)
+    folder.record()
+    if not folder.bus.is_file():
+        raise KeysteadError("KS-RUN-001", f"{run} has no recording of its bus")
+    return _chosen(folder, wanted)
+
+
+def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
+    asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
+    try:
+        with folder.bus.open("rb") as file:
+            for one in conversation(file):
+                if isinstance(one, End) or _fits(one, wanted, asked):
+                    yield one
+    except ChaosError as error:
+        raise refusal(error) from None
+
+
+def _fits(one: Said, wanted: Wanted, asked: set[tuple[str, str, int]]) -> bool:
+    if not wanted.after_s <= one.t <= wanted.until_s:
+        return False
+    if wanted.node and wanted.node not in (one.src, one.dst):
+        return False
+    if not wanted.message or one.name == wanted.message:
+        if one.kind == "request":
+            asked.add((one.src, one.dst, one.id))
+        return True
+    return one.kind in ("reply", "error") and (one.dst, one.src, one.id) in asked

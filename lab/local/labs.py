@@ -1,0 +1,219 @@
+"""Labs of this user from outside: starting and stopping them; versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from lab.brokers.program import find_server
+from lab.machines.attached import attached, elsewhere
+from lab.schema.answers.local import Brokers, Lab, LabDown, Version
+from lab.schema.errors import KeysteadError
+from lab.state.installed import keystead_version, version_of
+from lab.state.state_folder import Invitations, LabFolder, LabRecord
+from lab.supervise import launching
+from lab.supervise.launching import LabState, Start, state_of
+from lab.supervise.size import LabSize, size_of
+
+DEFAULT_FILE = "default"
+DEFAULT_NAME = "default"
+LONGEST_S = 24 * 3600.0  # real seconds that a start may take at most
+
+# ---- starting ----------------------------------------------------------------------------
+
+
+def starting(
+    name: str,
+    file: str,
+    changes: dict[str, Any],
+    seed: int | None,
+    *,
+    retain: bool,
+    listen: str = "",
+    invite: Invitations | None = None,
+) -> Start | None:
+    """The start of a lab that was never there, or goes on; None when it runs already.
+
+    ``file`` is a shipped Lab file or a path (empty: the lab's own, or the default one);
+    ``changes`` are those of ``lab.topology.lab_file.override``; ``retain`` keeps the folder of a
+    new lab that does not start; ``listen`` is where its other machines join, ``invite`` the
+    folder that it shares with them. Raises
+    ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
+    for a bad option, KS-LAB-006 for a lab that is another one, KS-LAB-013 for
+    one that runs elsewhere, KS-TPM-001 without libraries.
+    """
+    if seed is not None and not 0 <= seed < 1 << 63:
+        raise KeysteadError("KS-USE-003", f"--seed {seed}: a whole number from 0 to 2^63 - 1")
+    folder = LabFolder(name)
+    record = folder.record()
+    wanted = None
+    if record is None and (access := attached(name)) is not None:
+        raise elsewhere(access)
+    if file or changes or record is None:
+        wanted = lab_file(file or DEFAULT_FILE, changes, name)
+    if record is not None:
+        launching.check_same(folder, record, wanted, seed)
+        if state_of(folder) is LabState.RUNNING:
+            _listens(folder, listen)
+            return None
+    fresh = record is None
+    if record is None:
+        drawn = secrets.randbelow(1 << 31) if seed is None else seed
+        record = LabRecord(name=folder.name, file=wanted or {}, seed=drawn, wall=time.time())
+    if listen:
+        record = _listening(record, listen)
+    if invite is not None:
+        record = _inviting(record, invite)
+    _refuse_without_tpm(record.file)
+    return Start(folder, record, fresh=fresh, retain=retain)
+
+
+def lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
+    """The Lab file with all overrides, as plain data."""
+    from lab.topology.lab_file import load
+    from lab.topology.plan import plan
+
+    made = load(source)
+    plan(made)
+    try:
+        made = load(made.model_dump(mode="json"), name=name, **changes)
+        plan(made)
+    except KeysteadError as error:
+        text = str(error).removeprefix("lab: ")
+        raise KeysteadError("KS-USE-003", f"the options do not fit: {text}") from None
+    return made.model_dump(mode="json")
+
+
+def _listens(folder: LabFolder, listen: str) -> None:
+    """KS-LAB-006 for a lab that runs and listens elsewhere."""
+    from lab.machines.listening import address, kept
+
+    there = kept(folder.path)
+    if listen and address("--listen", listen) != there:
+        where = f"listens at {there}" if there else "does not listen"
+        raise KeysteadError("KS-LAB-006", f"the lab {folder.name} runs, and {where}")
+
+
+def _listening(record: LabRecord, listen: str) -> LabRecord:
+    from lab.machines.listening import address
+
+    address("--listen", listen)
+    if not record.file["machines"]:
+        text = f"--listen {listen}: the Lab file has no `machines:` that could join"
+        raise KeysteadError("KS-USE-003", text)
+    return msgspec.structs.replace(record, listen=listen)
+
+
+def _inviting(record: LabRecord, invite: Invitations) -> LabRecord:
+    from lab.machines.listening import address
+
+    address("--address", invite.address)
+    if not record.file["machines"]:
+        text = f"--invite {invite.folder}: the Lab file has no `machines:` that could join"
+        raise KeysteadError("KS-USE-003", text)
+    return msgspec.structs.replace(record, invite=invite)
+
+
+def _refuse_without_tpm(file: dict[str, Any]) -> None:
+    """``model`` is no TPM: a lab of real processes that sealed into it would show nothing; a
+    host without TPM is legal."""
+    backends = size_of(file).tpm
+    if backends.get("model"):
+        raise KeysteadError(
+            "KS-USE-003",
+            "--tpm model is for simulations: its keys are sealed by nothing real",
+            "--tpm libtpms, or --tpm none; `keystead chaos run NAME --mode sim` uses the model",
+        )
+    if backends.get("libtpms"):
+        from services.runtime.tpm.backends import available
+
+        missing = available()
+        if missing:
+            raise KeysteadError("KS-TPM-001", missing)
+
+
+def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) -> Lab:
+    """What runs now; ``seconds`` of real time that it took; ``missing``: what is not right."""
+    record = start.record
+    bus = record.file.get("bus", {})
+    more = range(2, bus.get("servers", 1) + 1)
+    places = {"data": ("data", *(f"data-{n}" for n in more)), "control": ("control",)}
+    ports: dict[str, str] = {}
+    for kind, folders in places.items():
+        texts = [start.folder.read(f"broker-{name}/endpoint.json") for name in folders]
+        ports[kind] = ",".join(
+            f"nats://127.0.0.1:{json.loads(text)['port']}" for text in texts if text
+        )
+    ports["data"] = bus.get("url") or ports["data"]
+    server = ".".join(map(str, find_server().version))
+    return Lab(
+        name=record.name,
+        state=state,
+        seconds=round(seconds, 2),
+        brokers=Brokers(server=server, **ports),
+        **msgspec.structs.asdict(_size(record)),
+        seed=record.seed,
+        folder=str(start.folder.path),
+        supervisor=start.folder.supervisor(),
+        missing=missing,
+        notices=start.notices,
+        examples=_three_things(record),
+    )
+
+
+def _size(record: LabRecord) -> LabSize:
+    return size_of(record.file, len(record.hosts_added), record.places or ())
+
+
+def _three_things(record: LabRecord) -> tuple[str, ...]:
+    """Commands that fit this lab, to begin with."""
+    more = "" if record.name == DEFAULT_NAME else f" --name {record.name}"
+    kms = [k["name"] for k in record.file["kms"]]
+    found = [f"keystead get vms{more}"]
+    if record.file.get("trust_authority"):  # no vCenter is on the way of its keys
+        found.append(f"keystead fault vcenter.down{more}")
+    elif kms:
+        found.append(f"keystead link cut {record.file['vcenters'][0]['name']} {kms[0]}{more}")
+    if _size(record).hosts:
+        found.append(f"keystead host reboot esxi-001{more}")
+    return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]
+
+
+# ---- stopping ----------------------------------------------------------------------------
+
+
+def down(name: str, *, purge: bool) -> LabDown:
+    """Stop a lab, and with ``purge`` remove its folder; KS-LAB-001 when there is none."""
+    folder = LabFolder(name)
+    if not folder.path.exists():
+        raise launching.not_running(folder)
+    folder.note_purge(purge)
+    try:
+        stopped = launching.stop(folder)
+    except BaseException:
+        folder.note_purge(False)
+        raise
+    # A start that was stopped halfway may have taken its folder along.
+    removed = purge or not folder.path.exists()
+    if purge and folder.path.exists():
+        launching.purge(folder)
+    return LabDown(name=folder.name, stopped=stopped, removed=removed)
+
+
+def version() -> Version:
+    """Versions of keystead and of what it runs on."""
+    try:
+        server: str | None = str(find_server())
+    except KeysteadError:
+        server = None
+    return Version(
+        keystead=keystead_version(),
+        python=platform.python_version(),
+        nats_server=server,
+        tpm2_pytss=version_of("tpm2-pytss"),
+    )

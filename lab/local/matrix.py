@@ -1,0 +1,170 @@
+"""The truth table played, or one cell of it told as a story."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from chaos.matrix.compare import CellRow
+from chaos.matrix.events import EVENTS
+from chaos.matrix.faults import FAULTS
+from chaos.matrix.grid import BLOCKS, cells_of
+from chaos.matrix.story import lines_of
+from chaos.matrix.terms import Agreement
+from chaos.oracle.table import title
+from chaos.oracle.terms import Block, Event, Fault
+from lab.building.course import Report
+from lab.local.explain import explained
+from lab.matrix.moved import moved
+from lab.matrix.run import ROWS, Wanted, at_once, exit_of, play_matrix, records_in, row_in
+from lab.runs.store import RunFolder, all_runs
+from lab.schema.answers.matrix import CellStory, Matrix
+from lab.schema.errors import KeysteadError
+from protocol.messages.agent import TpmBackend
+from protocol.printable import told
+from services.kms.config import Door
+from services.knobs import faults as faults_of_knobs
+
+E = TypeVar("E", bound=StrEnum)
+MOST_JOBS: Final = 64
+
+
+def matrix(
+    blocks: Sequence[str],
+    faults: Sequence[str],
+    events: Sequence[str],
+    *,
+    mode: str,
+    tpm: TpmBackend | None,
+    seed: int,
+    jobs: int,
+    isolate: bool,
+    variants: bool,
+    report: Report,
+    knobs: Mapping[str, Any] | None = None,
+    door: Door = Door.BUS,
+) -> Matrix:
+    """Play the cells of these blocks, faults and events; empty: all that are built. ``door``: how
+    key servers are asked. With ``knobs``, the answer says which cells these move.
+
+    KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
+    has, and for a knob or a value that there is not; KS-USE-004 when none of the cells applies.
+    Interrupted, it answers with what was played.
+    """
+    _check(jobs, knobs or {})
+    began = time.monotonic()
+    chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
+    cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
+    if not cells:
+        raise KeysteadError("KS-USE-004", "the table says that none of these cells applies")
+    wanted = Wanted(
+        cells=cells,
+        mode=mode,
+        tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
+        seed=seed,
+        jobs=jobs or at_once(mode),
+        isolate=isolate,
+        variants=variants,
+        knobs=dict(knobs or {}),
+        door=door,
+    )
+    folder, result = play_matrix(wanted, report)
+    rows = result.cells
+    counts = Counter(row.verdict for row in rows)
+    return Matrix(
+        run=folder.run,
+        mode=mode,
+        door=door.value,
+        tpm=wanted.tpm,
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+        agree=counts[Agreement.AGREE],
+        disagree=counts[Agreement.DISAGREE],
+        void=counts[Agreement.VOID],
+        exit_code=exit_of(result),
+        not_played=result.not_played,
+        controls=result.controls,
+        knobs=wanted.knobs,
+        moved=moved(rows) if wanted.knobs else (),
+        items=rows,
+    )
+
+
+def _check(jobs: int, knobs: Mapping[str, Any]) -> None:
+    """KS-USE-003 for a number of jobs that no machine has, and for what is no knob or no value."""
+    if not 0 <= jobs <= MOST_JOBS:
+        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
+    for name, wrong in faults_of_knobs(knobs).items():
+        fix = "`keystead explain knob` lists all, with their values"
+        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
+
+
+def story(block: str, fault: str, event: str, *, run: str, report: Report) -> CellStory:
+    """One cell as it was played in ``run``; without it in the last run that has it, else now.
+
+    KS-USE-002 for a name that the table has not; KS-RUN-001 when ``run`` has no such cell.
+    """
+    places = (_named(Block, [block])[0], _named(Fault, [fault])[0], _named(Event, [event])[0])
+    found = _stored(places, run) if run else _latest(places)
+    if found is None:
+        one = [[str(place)] for place in places]
+        made = matrix(
+            *one, mode="sim", tpm=None, seed=1, jobs=0, isolate=False, variants=False, report=report
+        )
+        if made.not_played:
+            raise KeyboardInterrupt
+        found = RunFolder(made.run), made.items[0]
+    folder, row = found
+    return CellStory(
+        block=f"{row.block}: {title(places[0])}",
+        fault=_explained(row.fault),
+        event=_explained(row.event),
+        reasons={f"R{reason}": _explained(f"R{reason}") for reason in row.reasons},
+        cell=row,
+        stagings={
+            evidence.staging: tuple(lines_of(records_in(folder, evidence.staging), places[2]))
+            for evidence in row.evidence
+        },
+    )
+
+
+def _explained(id: str) -> str:
+    found = explained(id)
+    return f"{id}: {found.title}"
+
+
+def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
+    """The last run of the matrix, at the defaults of all knobs and of the door, that has this cell;
+    what cannot be read is passed over."""
+    for folder in reversed(all_runs()):
+        with suppress(KeysteadError):
+            record = folder.record()
+            usual = record.experiment == "matrix" and not record.knobs and record.door == Door.BUS
+            if usual and (folder.path / ROWS).is_file():
+                if (row := row_in(folder, *places)) is not None:
+                    return folder, row
+    return None
+
+
+def _stored(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, CellRow]:
+    folder = RunFolder(run)
+    row = row_in(folder, *places)
+    if row is None:
+        raise KeysteadError("KS-RUN-001", f"{run} has not played {' '.join(places)}")
+    return folder, row
+
+
+def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
+    """The members of these names, in the table's order, whatever case they are written in."""
+    known = {member.value.lower(): member for member in kind}
+    for name in names:
+        if name.lower() not in known:
+            text = f"there is no {kind.__name__.lower()} {told(name)}; there are"
+            fix = "give one of these, in capitals or not"
+            raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
+    chosen = {known[name.lower()] for name in names}
+    return tuple(member for member in kind if member in chosen)

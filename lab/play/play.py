@@ -1,0 +1,235 @@
+"""Plays prepared experiments in virtual time, and replays stored runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+
+import msgspec
+
+from chaos.conversation import BusRecording
+from chaos.engine import run as play_plan
+from chaos.errors import ChaosError
+from chaos.experiment.plan import Plan, dump_plan, load_plan
+from chaos.history import History, Record, as_written
+from chaos.keeper import FaultKeeper
+from chaos.observe.sessions import Sessions
+from chaos.progress import Progress, Step
+from chaos.recording import packed
+from chaos.verdict import Exit, Verdict
+from lab.forensics.forensics import Forensics
+from lab.play.begin import begin
+from lab.play.planted import plant
+from lab.play.prepare import Prepared
+from lab.runs.live import finish
+from lab.runs.store import (
+    RunFolder,
+    code_version,
+    lock_version,
+    python_version,
+)
+from lab.scan.ledger import keep
+from lab.schema.errors import KeysteadError
+from lab.simulation.scan import Scan
+from lab.simulation.sim_lab import SimLab, make
+from lab.simulation.strikes import SimStrikes
+from lab.simulation.workers import workers
+from lab.topology.plan import Topology
+from services.runtime.sim.order import Order
+from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
+from services.runtime.sim.said import parting
+from services.runtime.sim.worker import Line
+from services.runtime.wire import TapCallback
+
+TELL_EVERY_S = 0.1
+
+
+def play_sim(
+    prepared: Prepared,
+    folder: RunFolder,
+    show: Progress | None = None,
+    stopping: Stopping = nothing_stops,
+) -> Verdict:
+    """Play it in a worker of its own; blocks until it ends.
+
+    ``show`` hears how far it is. Who asks it to stop ``stopping`` gets the verdict that it was
+    interrupted, after everything was healed.
+    """
+    record = folder.record()
+    with workers() as forks:
+        answer = run_in_worker(
+            simulate,
+            dump_plan(prepared.plan),
+            msgspec.msgpack.encode(prepared.topology),
+            folder.run,
+            str(folder.history),
+            str(folder.bus),
+            record.scan,
+            record.bug,
+            server=forks,
+            hear=show,
+            stopping=stopping,
+        )
+    return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
+
+
+def simulate(
+    plan: bytes,
+    topology: bytes,
+    run: str,
+    history: str,
+    bus: str = "",
+    scan: bool = False,
+    bug: str = "",
+    *,
+    line: Line | None = None,
+) -> bytes:
+    """In the worker: make the lab, play, write the history, and with ``bus`` what was said
+    there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it;
+    ``line``: tell there how far it is. KS-CHAOS-206 when the history finds no room."""
+    if bug:
+        plant(bug)
+    made = load_plan(plan)
+    if scan:
+        keep()
+    lab, _ = make(msgspec.msgpack.decode(topology, type=Topology), made.seed)
+    with Path(bus).open("xb") if bus else BytesIO() as file:
+        recording = BusRecording(file, lab.monotonic)
+        lab.broker.tap = recording.hear if bus else None
+        verdict, log = simulate_plan(lab, made, run, scan=scan, line=line)
+        recording.close()
+    try:
+        Path(history).write_bytes(b"".join(map(as_written, log.records)))
+    except OSError as error:
+        raise KeysteadError("KS-CHAOS-206", f"{history}: {error.strerror}") from None
+    return msgspec.msgpack.encode(verdict)
+
+
+def simulate_plan(
+    lab: SimLab, made: Plan, run: str, *, scan: bool = False, line: Line | None = None
+) -> tuple[Verdict, History]:
+    """Play on a simulated lab that is ready; the history stays in memory. ``scan``: this process
+    has kept the ledger of keys since before the lab was made."""
+    if made.order:
+        lab.loop.reseed(lab.seed, Order(made.order))
+    keeper = FaultKeeper(lab)
+    history = History(None, lab.monotonic)
+    lab.broker.tap = _both(lab.broker.tap, Sessions(history).hear)
+    lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick_s))
+    telling = Telling(line)
+    work = play_plan(
+        made,
+        lab,
+        keeper,
+        history,
+        telling.show,
+        run_id=run,
+        trace=lab.loop.trace.hash,
+        escapes=lab.defects,
+        scan=Scan(lab).record if scan else None,
+        opened=Forensics(lab).keys_on,
+        strikes=SimStrikes(lab),
+    )
+    telling.task = lab.loop.create_task(work, name="main")
+    return lab.loop.run(telling.task), history
+
+
+@dataclass
+class Telling:
+    """Tells the owner of a worker how far its run is, and stops the run when that one asks.
+
+    It looks at real time, and nothing in the run depends on it: who tells no more often, and hears
+    no word, plays the same.
+    """
+
+    line: Line | None
+    task: asyncio.Task[Verdict] | None = None
+    _told_at: float = 0.0
+    _stopped: bool = False
+
+    def show(self, step: Step) -> None:
+        """For the engine."""
+        now = time.monotonic()
+        if self.line is None or (not step.text and now - self._told_at < TELL_EVERY_S):
+            return
+        self._told_at = now
+        self.line.tell(step)
+        if not self._stopped and self.task is not None and self.line.asked_to_stop():
+            self._stopped = True
+            self.task.cancel()
+
+
+def _both(first: TapCallback | None, second: TapCallback) -> TapCallback:
+    """Who hears the bus already, and one more."""
+    if first is None:
+        return second
+
+    def hear(subject: str, reply: str, payload: bytes) -> None:
+        first(subject, reply, payload)
+        second(subject, reply, payload)
+
+    return hear
+
+
+# ---- replay ------------------------------------------------------------------------------------
+
+
+def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
+    """Play a stored run of the simulation again; KS-RUN-003 when it is not the same again.
+
+    One of another version of the code is refused (KS-RUN-002) unless ``other_code`` is meant: what
+    differs then may be because of that.
+    """
+    old = RunFolder(run)
+    record = old.record()
+    if record.mode != "sim":
+        raise KeysteadError(
+            "KS-RUN-002", f"{run} ran on real processes: its seed fixes the schedule only"
+        )
+    for what, then, now in (
+        ("code", record.code, code_version()),
+        ("Python", record.python, python_version()),
+        ("requirements.lock", record.lock, lock_version()),
+    ):
+        if then != now and not other_code:
+            raise KeysteadError("KS-RUN-002", f"{run}: {what} was {then}, now it is {now}")
+    before, history = old.verdict(), old.read(old.history.name)
+    if before is not None and before.exit_code == Exit.INTERRUPTED:
+        raise KeysteadError("KS-RUN-002", f"{run} was interrupted: nobody can do that again")
+    if before is None:
+        raise KeysteadError("KS-RUN-002", f"{run} did not come to its end: it has no trace")
+    prepared = Prepared(
+        plan=old.decoded("plan.json", load_plan),
+        topology=old.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
+        text=old.decoded("experiment.yaml", bytes.decode),
+    )
+    folder = begin(prepared, "sim", replay_of=run, scan=record.scan, bug=record.bug)
+    verdict = play_sim(prepared, folder)
+    if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
+        raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
+    return folder, verdict
+
+
+def _first_difference(a: RunFolder, b: RunFolder) -> str:
+    """Where the histories part, in words; the trace itself is finer than the history."""
+    try:
+        return _parting_record(a.history, b.history)
+    except (ChaosError, msgspec.DecodeError, UnicodeDecodeError) as error:  # it was whole
+        raise KeysteadError("KS-RUN-004", f"{a.history}: {error}") from None
+
+
+def _parting_record(a: Path, b: Path) -> str:
+    with a.open("rb") as first, b.open("rb") as second:
+        for number, (mine, other) in enumerate(zip_longest(packed(first), packed(second)), 1):
+            if mine is None or other is None:
+                return f"record {number}: one history has ended, the other goes on"
+            if mine != other:
+                old, new = msgspec.msgpack.decode(mine), msgspec.msgpack.decode(other)
+                record = msgspec.convert(old, Record)
+                where = f"record {number}, {record.t:g} s, {record.type} {record.op} {record.node}"
+                return f"{where.rstrip()}: {parting(old, new)}"
+    return "the histories are equal; what was done or said between their records is not"

@@ -1,0 +1,10 @@
+"""What people ask of keystead, what it answers, and what can be wrong: structs only.
+
+A command is a frozen struct, its answer another one. Everything that runs a lab imports this, and
+it imports no asyncio, no broker's client and no TPM.
+
+- ``commands``  what can be asked          - ``answers``    what is answered
+- ``wire``      how both travel            - ``documents``  the document of an answer
+- ``errors``    errors for people, with ids; ``explanations`` of the subjects below
+- ``refusal``   an error of chaos as an error for people
+"""

@@ -1,0 +1,29 @@
+"""How several experiments ended that one command has played."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.schema.answers.base import Answer
+
+
+class PlayedExperiment(msgspec.Struct, frozen=True, kw_only=True):
+    """One that was played: its ``run``, verdict and exit code, and ``why`` when it did not pass.
+    One that was refused has no run, and the exit code of the refusal. ``seconds`` are real ones."""
+
+    experiment: str
+    verdict: str
+    exit_code: int
+    run: str = ""
+    seconds: float = 0.0
+    why: str = ""
+
+
+class PlayedExperiments(Answer, frozen=True, kw_only=True):
+    """In the order in which they were played; ``left`` are those that an interrupt has left."""
+
+    items: tuple[PlayedExperiment, ...]
+    left: tuple[str, ...] = ()
+
+
+EXPERIMENTS: tuple[type[Answer], ...] = (PlayedExperiments,)

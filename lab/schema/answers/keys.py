@@ -1,0 +1,168 @@
+"""Answers about key providers, keys and key servers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.schema.answers.base import Answer, KeyRef, MachineState
+from protocol.messages.kms import AuditRow
+from protocol.terms import (
+    ClusterName,
+    KeyId,
+    KeyUnavailableReason,
+    KmipState,
+    ManagementType,
+    NodeName,
+    ProviderHealth,
+    ProviderId,
+    RootKind,
+    VmName,
+)
+
+# Hosts -------------------------------------------------------------------------------------
+
+
+class Provider(Answer, frozen=True, kw_only=True):
+    """A key provider of vCenter with the names of its servers.
+
+    ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer last.
+    ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a native one [NKP-01]:
+    ``health`` with the ids of ``details``, ``key_id`` of its key derivation key, and whether hosts
+    without a TPM are left out.
+    """
+
+    provider: ProviderId
+    management_type: ManagementType
+    servers: tuple[str, ...]
+    default: bool
+    status: str
+    unreachable: tuple[str, ...] = ()
+    default_of: tuple[ClusterName, ...] = ()
+    health: ProviderHealth = ProviderHealth.NONE
+    details: tuple[str, ...] = ()
+    key_id: str = ""
+    tpm_required: bool = False
+    vcenter: NodeName | None = None
+
+
+class ProviderBackup(Answer, frozen=True, kw_only=True):
+    """A backup file of a native provider [NKP-03]: what it is of, and when it was made (Unix s).
+
+    ``imported``: a provider was made of it now.
+    """
+
+    provider: ProviderId
+    file: str
+    key_id: str
+    exported_at: float
+    tpm_required: bool
+    imported: bool = False
+
+
+class ProviderList(Answer, frozen=True, kw_only=True):
+    """Providers by name."""
+
+    items: tuple[Provider, ...]
+
+
+class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a key's provider can give it [STD-20], and who uses it."""
+
+    key: KeyRef
+    available: bool
+    reason: KeyUnavailableReason | None = None
+    encrypted_vms: tuple[VmName, ...] = ()
+    affected_hosts: tuple[NodeName, ...] = ()
+    vcenter: NodeName | None = None
+
+
+class KeyList(Answer, frozen=True, kw_only=True):
+    """Every key that the inventory knows of."""
+
+    items: tuple[KeyStatus, ...]
+
+
+class KnownKey(Answer, frozen=True, kw_only=True):
+    """A key, and whether vCenter knows it now.
+
+    ``not_confirmed_by``: hosts that were to drop it, and have not said that they did.
+    """
+
+    key: KeyRef
+    known: bool
+    not_confirmed_by: tuple[NodeName, ...] = ()
+
+
+class KnownKeyList(Answer, frozen=True, kw_only=True):
+    """Every key that vCenter knows; nobody was asked whether it can be had."""
+
+    items: tuple[KnownKey, ...]
+
+
+class KeyAttribute(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of an attribute that a client has set, its value as text."""
+
+    name: str
+    index: int
+    value: str
+
+
+class Key(Answer, frozen=True, kw_only=True):
+    """A key's KMIP attributes at key server ``kms``; dates in Unix seconds of its clock.
+
+    ``names`` by which people know it. ``attributes`` are the others that have no field here.
+    """
+
+    kms: NodeName
+    key_id: KeyId
+    state: KmipState
+    algorithm: str
+    length: int
+    usage_mask: int
+    initial_date: float
+    activation_date: float | None
+    deactivation_date: float | None
+    compromise_date: float | None
+    destroy_date: float | None
+    last_change_date: float
+    names: tuple[str, ...] = ()
+    attributes: tuple[KeyAttribute, ...] = ()
+
+
+class KeyBackup(Answer, frozen=True, kw_only=True):
+    """A backup that was taken of these key servers, or restored to them; all of them run."""
+
+    backup: str
+    kms: tuple[NodeName, ...]
+
+
+class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
+
+    ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].
+    ``rejects``: what it refuses clients because its administrator says so, and how often it has.
+    ``root`` seals its keys, ``kek`` is the number of the KEK under which they are wrapped, and
+    ``rewrapping`` of them still are under an older one, None when no rotation goes on.
+    """
+
+    kms: NodeName
+    machine: MachineState
+    keys: int | None = None
+    states: dict[KmipState, int] = {}
+    peer: str = ""
+    rejects: str = ""
+    root: RootKind | None = None
+    kek: int | None = None
+    rewrapping: int | None = None
+
+
+class KeyServerList(Answer, frozen=True, kw_only=True):
+    """Key servers in order of the topology."""
+
+    items: tuple[KeyServer, ...]
+
+
+class AuditList(Answer, frozen=True, kw_only=True):
+    """A key server's audit rows, oldest first."""
+
+    items: tuple[AuditRow, ...]

@@ -1,0 +1,189 @@
+"""The lab itself: nodes, links, vCenter's events, a status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from lab.schema.answers.base import Answer, KeyRef, MachineState
+from protocol.events import EventTypeId
+from protocol.messages.agent import RuleCount, TpmBackend
+from protocol.messages.vcenter import TaskInfoState
+from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node and its machine.
+
+    While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
+    lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
+    last life ended, and ``ended_before`` the one before this life, as far as that was seen.
+    ``screen``: why it halted; ``rules``: link rules on what it sends.
+    """
+
+    node: NodeName
+    role: Role
+    site: str
+    cluster: ClusterName
+    state: MachineState
+    boot: int
+    screen: str = ""
+    ended: str = ""
+    ended_before: str = ""
+    tpm: TpmBackend = TpmBackend.NONE
+    counters: dict[str, int] = {}
+    rules: tuple[RuleCount, ...] = ()
+
+
+class NodeList(Answer, frozen=True, kw_only=True):
+    """All nodes in order of the topology, also those whose process does not answer."""
+
+    items: tuple[Node, ...]
+
+
+class LinkState(StrEnum):
+    """``faulty``: messages pass, but late, twice or not all."""
+
+    UP = "up"
+    FAULTY = "faulty"
+    CUT = "cut"
+
+
+class RuleOnLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule on a link: ``id`` is its fault's, ``kind`` is cut, loss, delay, duplicate, reset or
+    stall.
+
+    ``share`` of the messages is lost or sent twice; each is held for ``base_s`` lab seconds and
+    up to ``jitter_s`` more. What its kind does not have is left out.
+    """
+
+    kind: str
+    id: str
+    share: float = 0.0
+    base_s: float = 0.0
+    jitter_s: float = 0.0
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
+
+    src: NodeName
+    dst: NodeName
+    state: LinkState
+    rules: tuple[RuleOnLink, ...] = ()
+    link: str  # ``src->dst``
+
+
+class LinkList(Answer, frozen=True, kw_only=True):
+    """Each link twice: once in each direction."""
+
+    items: tuple[Link, ...]
+
+
+class LoggedEvent(Answer, frozen=True, kw_only=True):
+    """An entry of vCenter's event log; ``at`` in Unix seconds of the lab."""
+
+    sequence: int
+    at: float
+    event: EventTypeId
+    text: str
+    host: NodeName | None = None
+    vm: VmName | None = None
+    provider: ProviderId | None = None
+    keys: tuple[KeyRef, ...] = ()
+
+
+class EventList(Answer, frozen=True, kw_only=True):
+    """Events, oldest first."""
+
+    items: tuple[LoggedEvent, ...]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of vCenter (vim25 TaskInfo); times in Unix seconds of the lab.
+
+    ``user`` gave it. ``error`` is the product's fault that it ended with, ``reason`` its text.
+    """
+
+    task: str
+    name: str
+    entity: str
+    user: str
+    state: TaskInfoState
+    start_time: float
+    complete_time: float | None = None
+    error: str = ""
+    reason: str = ""
+
+
+class TaskList(Answer, frozen=True, kw_only=True):
+    """Tasks in the order in which they began, those of vCenter's present life."""
+
+    items: tuple[Task, ...]
+
+
+class LogLine(Answer, frozen=True, kw_only=True):
+    """A line of a node's log: at (lab seconds since the lab began), ``what`` happened, to whom."""
+
+    at: float
+    node: NodeName
+    boot: int
+    level: str
+    what: str
+    fields: dict[str, Any]
+
+
+class VmCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """VMs by state, as vCenter sees them."""
+
+    on: int
+    off: int
+    locked: int
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the lab."""
+
+    pid: int
+    name: str
+
+
+class LoopStood(msgspec.Struct, frozen=True, kw_only=True):
+    """The event loop of a process has stood still for over a second, ``times`` times since it was
+    started. ``process`` is ``supervisor``, or the first node of an agent; ``longest_s`` in real
+    seconds, ``where`` in its code, as far as that is known."""
+
+    process: str
+    times: int
+    longest_s: float
+    where: str = ""
+
+
+class LabStatus(Answer, frozen=True, kw_only=True):
+    """The lab in short.
+
+    ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second.
+    ``tpms``: hosts by what lies under them. ``vcenter`` is its machine's state, ``vms`` None while
+    it does not answer. ``folder``, ``supervisor`` (a pid) and ``pids`` are those of a lab of real
+    processes. ``missing`` tells of each node that does not run, and how it is instead;
+    ``warnings`` are the last things that went wrong with the lab itself, ``stood`` the processes
+    whose event loop has stood still.
+    """
+
+    name: str
+    mode: str
+    pace: float
+    lab_time: float
+    nodes: dict[MachineState, int]
+    tpms: dict[TpmBackend, int] = {}
+    faults: tuple[str, ...]
+    vcenter: MachineState
+    vms: VmCounts | None = None
+    folder: str = ""
+    supervisor: int = 0
+    pids: tuple[Process, ...] = ()
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stood: tuple[LoopStood, ...] = ()

@@ -1,0 +1,1 @@
+"""Explanations of errors, by subject: ``arrays``, ``brokers``, ``load``, ``machines``."""

@@ -1,0 +1,48 @@
+"""What seals the keys of key servers, as their administrator has it changed."""
+
+from __future__ import annotations
+
+from lab.schema import commands
+from lab.schema.answers import KeyServer
+from lab.schema.errors import KeysteadError
+from lab.serve.look import key_server
+from lab.serve.session import Session
+from protocol.crypto.transfer import closed
+from protocol.errors import InvalidArgument, InvalidState
+from protocol.messages.kms import ChangeRoot, OpenRootTransfer, QueryCustody, RotateKek
+from protocol.secret import KeyMaterial
+from protocol.terms import NodeName, RootKind
+
+
+async def rotate(session: Session, command: commands.KmsRotateKek) -> KeyServer:
+    """See ``KmsRotateKek``."""
+    server = _server(session, command.kms)
+    now = await session.ask(server, QueryCustody())
+    await session.ask(server, RotateKek(after=now.kek))
+    return await key_server(session, server)
+
+
+async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
+    """See ``KmsSetRoot``."""
+    server, box = _server(session, command.kms), b""
+    if command.root is RootKind.PASSPHRASE:
+        passphrase = KeyMaterial(session.files.secret(command.passphrase_file).encode())
+        public = (await session.ask(server, OpenRootTransfer())).public_key
+        box = closed(public, passphrase, "passphrase")
+    try:
+        await session.ask(server, ChangeRoot(root=command.root, passphrase=box))
+    except InvalidArgument as error:
+        text = f"{command.passphrase_file}: {error}"
+        raise KeysteadError("KS-USE-003", text, "put another one into its first line") from None
+    except InvalidState as error:
+        fix = f"keystead get kms {server} -o wide says which it has"
+        raise KeysteadError("KS-PRODUCT-001", f"{server}: {error}", fix) from None
+    return await key_server(session, server)
+
+
+def _server(session: Session, name: str) -> NodeName:
+    """KS-USE-002 when it is no key server."""
+    server = session.node(name)
+    if server not in session.key_servers():
+        raise KeysteadError("KS-USE-002", f"no key server: {server}")
+    return server

@@ -1,0 +1,171 @@
+"""Faults by hand: cut links, list what is in force, heal, cure.
+
+Every fault goes through the keeper: its bite is checked when it begins, and it leaves the list
+only when it was seen gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos import keeper
+from chaos.faults import make_fault
+from lab.schema import commands
+from lab.schema.answers import ActiveFault, Fault, FaultLeft, FaultList, HealReport
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+
+# ---- beginning ---------------------------------------------------------------------------
+
+
+async def begin(
+    session: Session,
+    kind: str,
+    values: dict[str, Any],
+    *,
+    fault_id: str = "",
+    lease_s: float | None = None,
+    seed: int = 0,
+) -> Fault:
+    """Begin a fault and see it bite; it lasts until it is healed, or ``lease_s`` lab seconds.
+
+    Raises ``ChaosError`` as ``chaos.faults.make_fault`` and ``FaultKeeper.inject`` do.
+    """
+    session.report(f"{kind}: begin and check that it bites", 1, 1)
+    made = make_fault(
+        kind, fault_id or _free_id(session, kind), values, session.lab.directory(), seed
+    )
+    return Fault(fault=_active(await session.keeper.inject(made, lease_s)))
+
+
+def _free_id(session: Session, kind: str) -> str:
+    """``link-cut-1``, or the next number that is free."""
+    taken = {f.fault.id for f in session.keeper.active()}
+    stem = kind.replace(".", "-").replace("_", "-")
+    return next(i for i in (f"{stem}-{n}" for n in range(1, 10_000)) if i not in taken)
+
+
+def _active(fault: keeper.ActiveFault) -> ActiveFault:
+    return ActiveFault(
+        id=fault.fault.id,
+        kind=fault.kind,
+        summary=fault.summary,
+        since=round(fault.since, 3),
+        until=round(fault.until, 3),
+        state=fault.state.value,
+        seen=fault.seen,
+        cure=fault.cure,
+        found=fault.found,
+    )
+
+
+async def inject(session: Session, command: commands.FaultInject) -> Fault:
+    """See ``FaultInject``."""
+    return await begin(
+        session,
+        command.kind,
+        command.values,
+        fault_id=command.id,
+        lease_s=command.lease_s,
+        seed=command.seed,
+    )
+
+
+def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
+    return {"between": [a, b], "dir": "to" if one_way else "both"}
+
+
+async def cut(session: Session, command: commands.LinkCut) -> Fault:
+    """See ``LinkCut``."""
+    values = _ends(command.a, command.b, command.one_way)
+    return await begin(session, "link.cut", values, lease_s=command.lease_s)
+
+
+async def reset(session: Session, command: commands.LinkReset) -> Fault:
+    """See ``LinkReset``."""
+    values = _ends(command.a, command.b, command.one_way)
+    return await begin(session, "link.reset", values, lease_s=command.lease_s)
+
+
+async def stall(session: Session, command: commands.LinkStall) -> Fault:
+    """See ``LinkStall``."""
+    values = _ends(command.a, command.b, command.one_way)
+    return await begin(session, "link.stall", values, lease_s=command.lease_s)
+
+
+async def delay(session: Session, command: commands.LinkDelay) -> Fault:
+    """See ``LinkDelay``."""
+    values = _ends(command.a, command.b, command.one_way)
+    values |= {"base": _milliseconds(command.delay_s), "jitter": _milliseconds(command.jitter_s)}
+    return await begin(session, "link.delay", values, lease_s=command.lease_s)
+
+
+def _milliseconds(seconds: float) -> str:
+    """A time as experiment files write it."""
+    return f"{seconds * 1000:.6f}ms"
+
+
+async def loss(session: Session, command: commands.LinkLoss) -> Fault:
+    """See ``LinkLoss``."""
+    values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
+    return await begin(session, "link.loss", values, lease_s=command.lease_s)
+
+
+async def dup(session: Session, command: commands.LinkDup) -> Fault:
+    """See ``LinkDup``."""
+    values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
+    return await begin(session, "link.dup", values, lease_s=command.lease_s)
+
+
+async def tpm_clear(session: Session, command: commands.TpmClear) -> Fault:
+    """See ``TpmClear``."""
+    return await begin(session, "tpm.clear", {"on": session.host(command.host)})
+
+
+async def tpm_swap(session: Session, command: commands.TpmSwap) -> Fault:
+    """See ``TpmSwap``."""
+    return await begin(session, "tpm.swap", {"on": session.host(command.host)})
+
+
+# ---- looking and healing -----------------------------------------------------------------
+
+
+async def faults(session: Session, command: commands.GetFaults) -> FaultList:
+    """See ``GetFaults``."""
+    return FaultList(items=tuple(_active(f) for f in session.keeper.active()))
+
+
+async def heal(session: Session, command: commands.Heal) -> HealReport:
+    """See ``Heal``."""
+    if command.all:
+        return _report([await session.keeper.heal_all(with_cure=command.with_cure)])
+    return await _healed(session, command.ids, command.with_cure)
+
+
+async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
+    """See ``LinkHeal``."""
+    ends = {session.node(command.a), session.node(command.b)}
+    ids = tuple(
+        f.fault.id
+        for f in session.keeper.active()
+        if f.kind.startswith("link.") and set(f.fault.touches()) == ends
+    )
+    if not ids:
+        text = f"no link fault between {command.a} and {command.b} is in force"
+        raise KeysteadError("KS-USE-002", text)
+    return await _healed(session, ids, False)
+
+
+async def _healed(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
+    return _report([await session.keeper.heal(i, with_cure=with_cure) for i in ids])
+
+
+def _report(reports: list[keeper.HealReport]) -> HealReport:
+    return HealReport(
+        healed=tuple(fault for report in reports for fault in report.healed),
+        left=tuple(
+            FaultLeft(id=s.id, kind=s.kind, reversible=s.reversible, seen=s.seen, cure=s.cure)
+            for report in reports
+            for s in report.left
+        ),
+    )

@@ -1,0 +1,248 @@
+"""Hosts: power in all its ways, esxcli at the console, the TPM."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import groupby
+
+from chaos.faults.base import names
+from chaos.installs import install_anew
+from chaos.observe.listing import all_hosts, all_vms
+from lab.schema import commands
+from lab.schema.answers import (
+    EsxcliResult,
+    Host,
+    HostPaused,
+    HostPauseList,
+    HostPower,
+    HostPowerList,
+    Pcrs,
+    Tpm,
+)
+from lab.serve.look import tpm_of, vcenter_up
+from lab.serve.machines import seen
+from lab.serve.session import Session
+from lab.serve.views import host_view, power_view
+from protocol.errors import ProductError
+from protocol.messages.agent import NodeStatus, TpmAct
+from protocol.messages.host import Esxcli, QueryHost
+from protocol.messages.vcenter import ClearTpmRecord
+from protocol.terms import HostConnectionState, NodeName
+from services.runtime.each import try_each
+
+SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
+Act = Callable[[NodeName], Awaitable[NodeStatus]]
+ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
+
+# ---- power -------------------------------------------------------------------------------
+
+
+async def power_on(session: Session, command: commands.HostPowerOn) -> HostPowerList:
+    """See ``HostPowerOn``."""
+    return await _started(session, command.hosts, command.options)
+
+
+async def reboot(session: Session, command: commands.HostReboot) -> HostPowerList:
+    """See ``HostReboot``."""
+
+    async def again(node: NodeName) -> NodeStatus:
+        await session.lab.check_room(node)
+        await session.lab.power_off(node, "stop")
+        return await session.lab.power_on(node, {})
+
+    nodes = session.nodes(command.hosts)
+    done = await one_by_one(session, nodes, "reboot", again)
+    await settled(session, nodes)
+    return done
+
+
+async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
+    """See ``HostPowerOff``."""
+    nodes = session.nodes(command.hosts)
+    return await one_by_one(session, nodes, "shut down", _by(session, "stop"))
+
+
+async def reinstall(session: Session, command: commands.HostReinstall) -> HostPowerList:
+    """See ``HostReinstall``."""
+    hosts = tuple(session.host(node) for node in session.nodes(command.hosts))
+    done = await one_by_one(
+        session,
+        hosts,
+        "install",
+        lambda host: install_anew(session.lab, host, leftover=command.leftover),
+    )
+    await settled(session, hosts)
+    return done
+
+
+async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
+    """See ``HostCrash``."""
+    return await _at_once(session, session.nodes(command.hosts), "crash", _by(session, "crash"))
+
+
+async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostPowerList:
+    """See ``HostPowerLoss``."""
+    nodes, cut = session.nodes(command.hosts), _by(session, "power_loss")
+    lost = await _at_once(session, nodes, "cut the power of", cut)
+    if command.stay_off:
+        return lost
+    back = await _at_once(session, nodes, "power on", lambda n: session.lab.power_on(n, {}))
+    await settled(session, nodes)
+    return back
+
+
+async def _started(
+    session: Session, hosts: tuple[str, ...], options: dict[str, str]
+) -> HostPowerList:
+    """Nodes of one role that follow each other together, as a storm; roles in the order given,
+    which is that in which nodes need each other when they are selected at once."""
+    nodes = session.nodes(hosts)
+    items: list[HostPower] = []
+    for _, wave in groupby(nodes, lambda node: session.lab.spec(node).role):
+        started = await _at_once(
+            session, tuple(wave), "power on", lambda node: session.lab.power_on(node, options)
+        )
+        items += started.items
+    await settled(session, nodes)
+    return HostPowerList(items=tuple(items))
+
+
+def _by(session: Session, way: str) -> Act:
+    return lambda node: session.lab.power_off(node, way)
+
+
+async def _at_once(
+    session: Session, nodes: tuple[NodeName, ...], text: str, act: Act
+) -> HostPowerList:
+    """All of them together, as a feed takes all that hangs on it; the first refusal is raised
+    when all have been tried."""
+    session.report(f"{text} {names(nodes)}", len(nodes), len(nodes))
+    items: list[HostPower] = []
+    for outcome in await try_each(nodes, act):
+        if isinstance(outcome, Exception):
+            raise outcome
+        items.append(power_view(outcome))
+    return HostPowerList(items=tuple(items))
+
+
+async def one_by_one(
+    session: Session,
+    nodes: tuple[NodeName, ...],
+    text: str,
+    act: Act,
+) -> HostPowerList:
+    """One after another, in the order of the selectors."""
+    items: list[HostPower] = []
+    for number, node in enumerate(nodes, 1):
+        session.report(f"{text} {node}", number, len(nodes))
+        items.append(power_view(await act(node)))
+    return HostPowerList(items=tuple(items))
+
+
+async def settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
+    """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
+    is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
+    most, since a look may always be a moment old."""
+    lab = session.lab
+    hosts = [node for node in nodes if node in lab.hosts()]
+    for vcenter in dict.fromkeys(session.vcenter_of(host) for host in hosts):
+        mine = [host for host in hosts if session.vcenter_of(host) == vcenter]
+        await _settled_at(session, vcenter, mine)
+
+
+async def _settled_at(session: Session, vcenter: NodeName, hosts: list[NodeName]) -> None:
+    lab = session.lab
+    away = {n for r in lab.rules() if vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
+    waiting = [n for n in hosts if n not in away - {vcenter}]
+    until = lab.monotonic() + SETTLE_S
+    while waiting and lab.monotonic() < until and await vcenter_up(session, vcenter):
+        try:
+            seen = {v.vm: v for v in await all_vms(session, vcenter)}
+            heard = {
+                h.host: h.boot
+                for h in await all_hosts(session, vcenter)
+                if h.connection is not HostConnectionState.DISCONNECTED
+            }
+            own = {n: (await session.ask(n, QueryHost())).summary for n in waiting}
+        except ProductError:
+            return  # it halted, or went down again
+        waiting = [
+            n
+            for n in waiting
+            if n in heard
+            and not (
+                heard[n] == own[n].boot
+                and all(
+                    (v.power, v.crypto) == (seen[v.vm].power, seen[v.vm].crypto)
+                    for v in own[n].vms
+                    if v.vm in seen
+                )
+            )
+        ]
+        if waiting:
+            await lab.sleep(1.0)
+
+
+# ---- processes ---------------------------------------------------------------------------
+
+
+async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
+    """See ``HostPause``."""
+    nodes = session.nodes(command.hosts)
+    for node in nodes:
+        await session.lab.pause(node)
+    return await _paused(session, nodes)
+
+
+async def resume(session: Session, command: commands.HostResume) -> HostPauseList:
+    """See ``HostResume``."""
+    nodes = session.nodes(command.hosts)
+    for node in nodes:
+        await session.lab.resume(node)
+    return await _paused(session, nodes)
+
+
+async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
+    items = [HostPaused(host=node, paused=await session.lab.paused(node)) for node in nodes]
+    return HostPauseList(items=tuple(items))
+
+
+async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
+    """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
+    lab, name = session.lab, session.host(command.host)
+    vcenter = session.vcenter_of(name)
+    await session.ask(vcenter, ClearTpmRecord(host=name))
+    until = lab.monotonic() + ATTEST_S
+    while True:
+        listed = next(h for h in await all_hosts(session, vcenter) if h.host == name)
+        if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
+            return host_view(listed, await seen(session, name))
+        await lab.sleep(0.5)
+
+
+# ---- console and TPM ---------------------------------------------------------------------
+
+
+async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
+    """See ``Esx``."""
+    host = session.host(command.host)
+    result = await session.ask(host, Esxcli(arguments=command.arguments))
+    return EsxcliResult(exit_code=result.exit_code, output=result.output)
+
+
+async def tpm_inspect(session: Session, command: commands.TpmInspect) -> Tpm:
+    """See ``TpmInspect``."""
+    return await tpm_of(session, session.host(command.host))
+
+
+async def tpm_pcrs(session: Session, command: commands.TpmPcrs) -> Pcrs:
+    """See ``TpmPcrs``."""
+    tpm = await tpm_of(session, session.host(command.host))
+    return Pcrs(host=tpm.host, pcrs=tpm.pcrs)
+
+
+async def tpm_lockout(session: Session, command: commands.TpmLockout) -> Tpm:
+    """See ``TpmLockout``."""
+    host = session.host(command.host)
+    await session.lab.tpm(host, TpmAct.LOCKOUT)
+    return await tpm_of(session, host)

@@ -1,0 +1,110 @@
+"""What the lab knows of each node's machine, also of one that cannot be asked just now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lab.schema.answers import MachineState, Node
+from lab.serve.session import Session
+from lab.serve.several_machines import lost_machine
+from protocol.errors import NotConnected, ProductError
+from protocol.messages.agent import NodeStatus
+from protocol.terms import NodeName
+
+DISK_REFUSED = "the disk refused"
+NAMED_AT_MOST = 10  # nodes of one command that a person reads or types
+CURES = {
+    MachineState.PAUSED: "keystead host resume {node}",
+    MachineState.OFF: "keystead host power-on {node}",
+    MachineState.HALTED: "`keystead describe host {node}` says why it stands at its screen",
+    MachineState.BOOTING: "wait until it has booted: keystead get nodes",
+    MachineState.GONE: "wait until its process is back: keystead get nodes",
+}
+"""What helps when a node that is asked something is in this state (``cure_of``)."""
+
+
+def cure_of(session: Session, node: NodeName, state: MachineState) -> str:
+    """What helps when ``node``, which is in this state, is asked something; else empty."""
+    lost = lost_machine(session, node) if state is MachineState.GONE else None
+    return CURES.get(state, "").format(node=node) if lost is None else lost.cure(node)
+
+
+async def seen(session: Session, node: NodeName) -> Node:
+    """A node as its agent tells, or as it told last; ``NotFound`` for one that is not there."""
+    lab = session.lab
+    paused = await lab.paused(node)
+    if not paused:
+        try:
+            return node_view(await lab.status(node))
+        except NotConnected:
+            pass
+    return node_view(lab.known(node), MachineState.PAUSED if paused else MachineState.GONE)
+
+
+async def all_seen(session: Session) -> tuple[Node, ...]:
+    """Every node in order of the topology, as ``seen``."""
+    lab = session.lab
+    heard = {status.node: status for status in await lab.nodes()}
+    items = []
+    for entry in lab.directory().nodes:
+        paused = await lab.paused(entry.node)
+        away = MachineState.PAUSED if paused else MachineState.GONE
+        state = away if paused or entry.node not in heard else None
+        items.append(node_view(heard.get(entry.node, lab.known(entry.node)), state))
+    return tuple(items)
+
+
+def missing_of(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """Nodes that do not run, each with what it is instead: ``esxi-001: halted (its screen)``."""
+    missing: list[str] = []
+    for node in nodes:
+        if node.state is not MachineState.RUNNING:
+            lines = [line for line in (node.screen or node.ended).splitlines() if line.strip()]
+            more = f" ({lines[0]})" if lines else ""
+            missing.append(f"{node.node}: {node.state.value}{more}")
+    return tuple(missing)
+
+
+def what_starts(missing: Iterable[str], lab: str) -> str:
+    """The one command after which no node of ``missing`` (as ``missing_of``) is off, in the order
+    in which nodes need each other; empty when none is off."""
+    states = [line.partition(": ") for line in missing]
+    off = [node for node, _, state in states if state.split(" ")[0] == MachineState.OFF]
+    again = "" if lab == "default" else f" --name {lab}"
+    if len(off) > NAMED_AT_MOST:
+        return f"`keystead down{again} && keystead up{again}` starts all nodes, state is kept"
+    command = f"`keystead host power-on {' '.join(off)}{again}`"
+    if any(DISK_REFUSED in state for _, _, state in states):
+        return (
+            f"put what its disk refused back from a copy, then {command}; `keystead down --purge"
+            f"{again}` removes a lab that cannot be mended"
+        )
+    return f"{command} starts what is off" if off else ""
+
+
+def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:
+    """A node's status for people; ``state`` in place of what the status says."""
+    return Node(
+        node=status.node,
+        role=status.role,
+        site=status.site,
+        cluster=status.cluster,
+        state=MachineState(status.state.value) if state is None else state,
+        boot=status.boot,
+        screen=status.screen,
+        ended=status.ended,
+        ended_before=status.ended_before,
+        tpm=status.tpm,
+        counters=status.counters,
+        rules=status.rules,
+    )
+
+
+async def way_out(session: Session, error: ProductError) -> str:
+    """What helps against ``error`` when it says that a node cannot be asked; else empty."""
+    first = str(error).split(" ", 1)[0]
+    known = [entry.node for entry in session.lab.directory().nodes]
+    if not isinstance(error, NotConnected) or first not in known:
+        return ""
+    node = NodeName(first)
+    return cure_of(session, node, (await seen(session, node)).state)

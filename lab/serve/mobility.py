@@ -1,0 +1,42 @@
+"""VMs that move between hosts, asked of vCenter as a vSphere client would."""
+
+from __future__ import annotations
+
+from lab.schema import commands
+from lab.schema.answers import Migration, Vm
+from lab.serve.session import Session
+from lab.serve.views import vm_view
+from lab.serve.whereabouts import at_vm
+from protocol.messages.vcenter import (
+    MigrateVm,
+    ReconfigVm,
+    RelocateVm,
+    ServiceLocator,
+    VmRelocated,
+)
+
+TASK_S = 120.0  # lab seconds for a task that has two hosts in it
+
+
+async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
+    """See ``VmMigrate``."""
+    vm, host = session.vm(command.vm), session.host(command.host)
+    message: MigrateVm | RelocateVm = MigrateVm(vm=vm, host=host)
+    if command.to_vcenter:
+        service = ServiceLocator(
+            vcenter=session.at(command.to_vcenter).vcenter, user=command.to_user
+        )
+        message = RelocateVm(vm=vm, service=service, host=host)
+    vcenter = (await at_vm(session, vm)).vcenter
+    done: VmRelocated = await session.ask(vcenter, message, within_s=TASK_S)
+    return Migration(
+        vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size, encrypted=done.encrypted
+    )
+
+
+async def set_stream(session: Session, command: commands.VmSetMigrateEncryption) -> Vm:
+    """See ``VmSetMigrateEncryption``."""
+    vm = session.vm(command.vm)
+    message = ReconfigVm(vm=vm, migrate_encryption=command.policy)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)

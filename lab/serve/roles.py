@@ -1,0 +1,101 @@
+"""Roles and users, asked of vCenter."""
+
+from __future__ import annotations
+
+from lab.schema import commands
+from lab.schema.answers import Role, RoleList, User, UserList
+from lab.schema.errors import KeysteadError
+from lab.serve.session import Session
+from protocol.authorization import Privilege
+from protocol.messages.vcenter import (
+    AddAuthorizationRole,
+    AuthorizationState,
+    QueryAuthorization,
+    RemoveAuthorizationRole,
+    RemoveEntityPermission,
+    SetEntityPermissions,
+    UpdateAuthorizationRole,
+)
+
+
+async def _state(session: Session) -> AuthorizationState:
+    return await session.ask(session.vcenter, QueryAuthorization())
+
+
+def _roles(state: AuthorizationState) -> RoleList:
+    return RoleList(
+        items=tuple(
+            Role(
+                role=role.role,
+                system=role.system,
+                privileges=role.privileges,
+                without=tuple(one for one in Privilege if one not in role.privileges),
+            )
+            for role in state.roles
+        )
+    )
+
+
+def _users(state: AuthorizationState) -> UserList:
+    return UserList(
+        items=tuple(
+            User(user=one.principal, role=one.role, trusted_admin=one.trusted_admin)
+            for one in state.permissions
+        )
+    )
+
+
+async def roles(session: Session, command: commands.GetRoles) -> RoleList:
+    """See ``GetRoles``."""
+    return _roles(await _state(session))
+
+
+async def users(session: Session, command: commands.GetUsers) -> UserList:
+    """See ``GetUsers``."""
+    return _users(await _state(session))
+
+
+async def create(session: Session, command: commands.RoleCreate) -> RoleList:
+    """See ``RoleCreate``."""
+    privileges = await _privileges(session, command, command.like)
+    message = AddAuthorizationRole(role=command.role, privileges=privileges)
+    await session.ask(session.vcenter, message)
+    return _roles(await _state(session))
+
+
+async def update(session: Session, command: commands.RoleUpdate) -> RoleList:
+    """See ``RoleUpdate``."""
+    privileges = await _privileges(session, command, command.like or command.role)
+    message = UpdateAuthorizationRole(role=command.role, privileges=privileges)
+    await session.ask(session.vcenter, message)
+    return _roles(await _state(session))
+
+
+async def _privileges(
+    session: Session, command: commands.RoleCreate | commands.RoleUpdate, like: str
+) -> tuple[Privilege, ...]:
+    """What the role shall have; KS-USE-002 when there is none of the name ``like``."""
+    there = {role.role: role.privileges for role in (await _state(session)).roles}
+    if like and like not in there:
+        raise KeysteadError("KS-USE-002", f"there is no role {like}; there are {', '.join(there)}")
+    wanted = {*there.get(like, ()), *command.add} - {*command.without}
+    return tuple(one for one in Privilege if one in wanted)
+
+
+async def delete(session: Session, command: commands.RoleDelete) -> RoleList:
+    """See ``RoleDelete``."""
+    await session.ask(session.vcenter, RemoveAuthorizationRole(role=command.role))
+    return _roles(await _state(session))
+
+
+async def set_user(session: Session, command: commands.UserSet) -> UserList:
+    """See ``UserSet``."""
+    message = SetEntityPermissions(principal=command.user, role=command.role)
+    await session.ask(session.vcenter, message)
+    return _users(await _state(session))
+
+
+async def delete_user(session: Session, command: commands.UserDelete) -> UserList:
+    """See ``UserDelete``."""
+    await session.ask(session.vcenter, RemoveEntityPermission(principal=command.user))
+    return _users(await _state(session))

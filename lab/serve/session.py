@@ -1,0 +1,198 @@
+"""What a command is given: a lab that can be commanded."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaos.draws import Draws
+from chaos.keeper import FaultKeeper
+from chaos.lab import Directory
+from chaos.selectors import select_nodes, select_vms
+from lab.building.course import Report
+from lab.core import LabCore
+from lab.schema.errors import KeysteadError
+from lab.serve.files import Files
+from protocol import names
+from protocol.messages.agent import BootBanks, NodeSpec
+from protocol.messages.base import Reply, Request
+from protocol.printable import told
+from protocol.terms import ClusterName, NodeName, Role, VmName
+from services.runtime.stands import Stands
+
+if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
+    from lab.machines.roster import Roster
+
+N = TypeVar("N", bound=str)
+R = TypeVar("R", bound=Reply)
+WARNINGS_KEPT = 20
+
+
+def _unheard(text: str, step: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def _not_kept(spec: NodeSpec) -> None:
+    """The lab ends with this session."""
+
+
+def _not_dropped(node: NodeName) -> None:
+    """It was not kept either."""
+
+
+def _not_noted(node: NodeName, banks: BootBanks) -> None:
+    """The lab ends with this session."""
+
+
+@dataclass
+class Session:
+    """A lab, its faults, and who hears of both.
+
+    ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
+    administrator).
+    ``host_added`` is called for each host that a command is about to add, ``host_dropped`` when it
+    was not, and ``installed`` for the releases that one leaves on a host, so that a lab which
+    outlives its processes knows of it the next time.
+    ``files`` are those of one command.
+    ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
+    ``warnings`` are the last things that went wrong with the lab itself, oldest first; ``stands``
+    counts how often the event loop of this process stood still.
+    """
+
+    lab: LabCore
+    keeper: FaultKeeper
+    report: Report = _unheard
+    host_added: Callable[[NodeSpec], None] = _not_kept
+    host_dropped: Callable[[NodeName], None] = _not_dropped
+    installed: Callable[[NodeName, BootBanks], None] = _not_noted
+    folder: Path | None = None
+    roster: Roster | None = None
+    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
+    stands: Stands = field(default_factory=Stands)
+    growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
+    playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
+    chosen: NodeName | None = None
+    user: str = ""
+    files: Files = field(default_factory=Files)
+
+    def beside(self, files: Files | None) -> Session:
+        """This session for one command, with the ``files`` that it names; itself without any."""
+        return self if files is None else replace(self, files=files)
+
+    def by(self, user: str) -> Session:
+        """This session for one command that ``user`` gives; itself when it names nobody."""
+        if not user:
+            return self
+        if fault := names.PRINCIPAL.fault(user):
+            raise KeysteadError("KS-USE-003", fault)
+        return replace(self, user=user)
+
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
+        """As ``LabCore.ask``: a vCenter is asked by the user of this command, a host or a key
+        server by its own administrator."""
+        user = self.user if node in self.lab.topology.vcenters else ""
+        return await self.lab.ask(node, message, within_s=within_s, user=user)
+
+    def at(self, vcenter: str) -> Session:
+        """This session for one command that is to go to ``vcenter``; itself when it names none."""
+        if not vcenter:
+            return self
+        known = NodeName(_known("vCenter", vcenter, self.lab.topology.vcenters))
+        return replace(self, chosen=known)
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The vCenter that this command goes to: the chosen one, else the first of the lab."""
+        return self.chosen or self.lab.vcenter
+
+    def vcenter_of(self, host: NodeName | None) -> NodeName:
+        """The chosen vCenter, else that of the host's cluster; the lab's first for None."""
+        if self.chosen is not None or host is None:
+            return self.vcenter
+        return self.lab.vcenter_of(host)
+
+    def told(self, vcenter: NodeName) -> NodeName | None:
+        """What an item of a list says of its vCenter: nothing where there is no choice."""
+        return vcenter if len(self.vcenters()) > 1 else None
+
+    def at_host(self, host: NodeName | None) -> Session:
+        """This session for a command about ``host``."""
+        return replace(self, chosen=self.vcenter_of(host))
+
+    def at_cluster(self, cluster: str) -> Session:
+        """This session for a command about a cluster: at the vCenter that has it."""
+        hosts = self.lab.hosts()
+        first = next((host for host in hosts if self.lab.spec(host).cluster == cluster), None)
+        return self.at_host(first)
+
+    def vcenters(self) -> tuple[NodeName, ...]:
+        """Those whose lists are shown: the chosen one, else all that have clusters."""
+        if self.chosen is not None:
+            return (self.chosen,)
+        with_hosts = {self.lab.vcenter_of(host) for host in self.lab.hosts()}
+        there = tuple(v for v in self.lab.topology.vcenters if v in with_hosts)
+        return there or (self.lab.vcenter,)
+
+    def host(self, name: str) -> NodeName:
+        """``name`` as a host; KS-USE-002 with the nearest name otherwise."""
+        return NodeName(_known("host", name, self.lab.hosts()))
+
+    def node(self, name: str) -> NodeName:
+        """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
+        return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
+
+    def cluster(self, name: str, host: NodeName | None) -> ClusterName:
+        """The cluster meant: ``name``, else that of ``host``, else the first that has a host."""
+        hosts = self.lab.hosts() if host is None else (host,)
+        first = next((self.lab.spec(h).cluster for h in hosts), "")
+        return ClusterName(name or first)
+
+    def vm(self, name: str) -> VmName:
+        """``name`` as a VM; KS-USE-002 with the nearest name otherwise."""
+        return VmName(_known("VM", name, self.lab.directory().vms))
+
+    def nodes(self, selectors: Iterable[str]) -> tuple[NodeName, ...]:
+        """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
+        found: dict[NodeName, None] = {}
+        for text in selectors:
+            plain = _is_name(text, [str(e.node) for e in self.lab.directory().nodes])
+            chosen = (self.node(text),) if plain else self._select(select_nodes, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def vms(self, selectors: Iterable[str]) -> tuple[VmName, ...]:
+        """VMs by name or selector (``vm-[01-04]``, ``all``), each once."""
+        found: dict[VmName, None] = {}
+        for text in selectors:
+            plain = _is_name(text, self.lab.directory().vms)
+            chosen = (self.vm(text),) if plain else self._select(select_vms, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def _select(
+        self, select: Callable[[object, Directory, Draws], tuple[N, ...]], text: str
+    ) -> tuple[N, ...]:
+        return select(text, self.lab.directory(), Draws(0, f"command/{text}"))
+
+    def key_servers(self) -> tuple[NodeName, ...]:
+        """The key servers of the lab, in order of the topology."""
+        return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
+
+
+def _is_name(text: str, known: Iterable[str]) -> bool:
+    """A name that is there, or a word that has nothing of a selector."""
+    return text in known or (text != "all" and not set(text) & set("[]:% "))
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name[:100], known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise KeysteadError("KS-USE-002", f"there is no {what} {told(name)}{hint}")

@@ -1,0 +1,298 @@
+"""Trust Authority: each step, asked of the vCenter that it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chaos import installs
+from lab.building.kmip_trust import asked_by_kmip, trust_nodes
+from lab.building.trust import TASK_S, enabling, image_of, primary_key, set_up
+from lab.schema import commands
+from lab.schema.answers import (
+    Key,
+    Provider,
+    TrustAdminList,
+    TrustAdmins,
+    TrustAuthority,
+    TrustedHostList,
+    TrustedHostState,
+    TrustFile,
+)
+from lab.schema.errors import KeysteadError
+from lab.serve.keys import show
+from lab.serve.session import Session
+from lab.serve.views import provider_view
+from lab.topology.plan import TrustPlan
+from protocol.messages import vcenter as m
+from protocol.messages.base import Request
+from protocol.messages.host import ExportTpmEndorsement
+from protocol.secret import KeyMaterial
+from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
+from protocol.trust import (
+    BaseImage,
+    TpmCaCertificate,
+    TpmSettings,
+    TrustAttestationStatus,
+    TrustedEndorsementKey,
+    TrustedPrincipal,
+)
+
+
+class TrustItemFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file of an export holds: exactly one of these."""
+
+    principal: TrustedPrincipal | None = None
+    endorsement_key: TrustedEndorsementKey | None = None
+    ca_certificate: TpmCaCertificate | None = None
+    base_image: BaseImage | None = None
+    services: m.ServicesInformation | None = None
+
+
+def _plan(session: Session) -> TrustPlan:
+    found = session.lab.topology.trust
+    if found is None:
+        raise KeysteadError("KS-USE-002", "the lab file has no section trust_authority")
+    return found
+
+
+def _authority(session: Session) -> NodeName:
+    return session.chosen or _plan(session).vcenter
+
+
+def _workload(session: Session) -> NodeName:
+    return session.chosen or _plan(session).workload
+
+
+async def _ask_authority(
+    session: Session, message: Request[m.TrustAuthorityState]
+) -> TrustAuthority:
+    state = await session.ask(_authority(session), message, within_s=TASK_S)
+    return TrustAuthority(
+        cluster=state.cluster,
+        group=state.group,
+        require_endorsement_keys=state.settings.require_endorsement_keys,
+        require_certificate_validation=state.settings.require_certificate_validation,
+        warnings=state.warnings,
+        silent=state.silent,
+        items=state.items,
+    )
+
+
+async def _ask_workload(session: Session, message: Request[m.TrustedClusters]) -> TrustedHostList:
+    state = await session.ask(_workload(session), message, within_s=TASK_S)
+    return TrustedHostList(
+        clusters=state.clusters,
+        stale_principal=state.stale_principal,
+        items=tuple(
+            TrustedHostState(
+                host=host.host,
+                cluster=host.cluster,
+                health=host.health,
+                attestation=_attestation(host),
+                details=host.details,
+                reports=host.reports,
+            )
+            for host in sorted(state.hosts, key=lambda host: (host.cluster, host.host))
+        ),
+    )
+
+
+def _attestation(host: m.TrustedHost) -> str:
+    """Passed when one service attested it, failed when none did and one refused (TA-11)."""
+    there = {report.status for report in host.reports}
+    for status in (TrustAttestationStatus.ATTESTED, TrustAttestationStatus.NOT_ATTESTED):
+        if status in there:
+            return status.value
+    return TrustAttestationStatus.UNKNOWN.value
+
+
+# ---- the steps ---------------------------------------------------------------------------
+
+
+async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminList:
+    """See ``TrustAdmin``."""
+    plan = _plan(session)
+    vcenters = (session.chosen,) if session.chosen else (plan.vcenter, plan.workload)
+    items = []
+    for vcenter in vcenters:
+        message = m.SetTrustedAdmin(member=command.member, remove=command.remove)
+        members = (await session.ask(vcenter, message)).members
+        items.append(TrustAdmins(vcenter=vcenter, members=members))
+    return TrustAdminList(items=tuple(items))
+
+
+async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthority:
+    """See ``TrustEnable``."""
+    return await _ask_authority(session, enabling(_plan(session)))
+
+
+async def export(session: Session, command: commands.TrustExport) -> TrustFile:
+    """See ``TrustExport``."""
+    found, of = await _exported(session, command)
+    session.files.write(command.file, KeyMaterial(msgspec.json.encode(found)))
+    return TrustFile(item=command.item, of=of, file=command.file)
+
+
+async def _exported(session: Session, command: commands.TrustExport) -> tuple[TrustItemFile, str]:
+    lab = session.lab
+    match command.item:
+        case "principal":
+            vcenter = _workload(session)
+            told = await session.ask(vcenter, m.ExportPrincipal())
+            return TrustItemFile(principal=told.principal), vcenter
+        case "services-information":
+            vcenter = _authority(session)
+            message = m.ExportServicesInformation()
+            services = await session.ask(vcenter, message, within_s=TASK_S)
+            return TrustItemFile(services=services), vcenter
+        case "base-image":
+            host = session.host(command.host)
+            return TrustItemFile(base_image=await image_of(lab, host)), host
+        case _:
+            return await _endorsement(session, command)
+
+
+async def _endorsement(
+    session: Session, command: commands.TrustExport
+) -> tuple[TrustItemFile, str]:
+    host = session.host(command.host)
+    found = await session.ask(host, ExportTpmEndorsement())
+    if command.item == "ca-certificate":
+        if not found.ca_chain:
+            text = (
+                f"{host}: its TPM carries no certificate of its maker; export its endorsement key"
+            )
+            raise KeysteadError("KS-PRODUCT-001", text)
+        chain = TpmCaCertificate(name=f"{host}-ca", chain=found.ca_chain)
+        return TrustItemFile(ca_certificate=chain), host
+    key = TrustedEndorsementKey(name=host, public_area=found.public_area)
+    return TrustItemFile(endorsement_key=key), host
+
+
+async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
+    """See ``TrustImport``."""
+    found = _read(command.file, session.files.content(command.file).reveal())
+    if found.services is not None:
+        message = m.ImportServicesInformation(services=found.services)
+        await session.ask(_workload(session), message, within_s=TASK_S)
+        return TrustFile(item="services", of=_workload(session), file=command.file)
+    (field,) = [name for name in found.__struct_fields__ if getattr(found, name) is not None]
+    item: Any = getattr(found, field)
+    importing = m.ImportToTrustAuthority(**{field: item})
+    await session.ask(_authority(session), importing, within_s=TASK_S)
+    name = getattr(item, "version", "") or item.name
+    return TrustFile(item=field.replace("_", "-"), of=str(name), file=command.file)
+
+
+def _read(path: str, raw: bytes) -> TrustItemFile:
+    try:
+        found = msgspec.json.decode(raw, type=TrustItemFile)
+        if sum(getattr(found, name) is not None for name in found.__struct_fields__) != 1:
+            raise ValueError("it holds not exactly one item")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise KeysteadError("KS-USE-003", f"{path}: it is no export: {error}") from None
+    return found
+
+
+async def settings(session: Session, command: commands.TrustSettings) -> TrustAuthority:
+    """See ``TrustSettings``."""
+    wanted = TpmSettings(
+        require_endorsement_keys=command.require_endorsement_keys,
+        require_certificate_validation=command.require_certificate_validation,
+    )
+    return await _ask_authority(session, m.SetTpmSettings(settings=wanted))
+
+
+async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
+    """See ``TrustKeyProvider``."""
+    servers = tuple(session.node(server) for server in command.servers)
+    message = m.CreateTrustedKeyProvider(
+        provider=ProviderId(command.provider),
+        primary_key_id=KeyId(command.primary_key),
+        servers=servers,
+        by_kmip=asked_by_kmip(session.lab, servers),
+    )
+    made = await _ask_authority(session, message)
+    services = [service for _, service in _plan(session).services]
+    await trust_nodes(session.lab, services, message.by_kmip)
+    return made
+
+
+async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:
+    """See ``TrustServers``."""
+    provider = ProviderId(command.provider)
+    return await _ask_authority(session, m.TrustKeyServers(provider=provider))
+
+
+async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHostList:
+    """See ``TrustCluster``."""
+    message = m.SetTrustedState(cluster=ClusterName(command.cluster), trusted=not command.off)
+    return await _ask_workload(session, message)
+
+
+async def register(session: Session, command: commands.TrustRegister) -> Provider:
+    """See ``TrustRegister``."""
+    message = m.RegisterKmsCluster(
+        provider=ProviderId(command.provider),
+        management_type=ManagementType.TRUST_AUTHORITY,
+        servers=(),
+        make_default=command.default,
+    )
+    state = await session.ask(_workload(session), message, within_s=TASK_S)
+    return provider_view(state.provider)
+
+
+async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:
+    """See ``TrustSetup``."""
+    topology = session.lab.topology
+    await set_up(session.lab, _plan(session), topology.providers, session.report)
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+# ---- afterwards --------------------------------------------------------------------------
+
+
+async def remove(session: Session, command: commands.TrustRemove) -> TrustAuthority:
+    """See ``TrustRemove``."""
+    message = m.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
+    return await _ask_authority(session, message)
+
+
+async def remediate(session: Session, command: commands.TrustRemediate) -> TrustedHostList:
+    """See ``TrustRemediate``."""
+    message = m.RemediateTrustedCluster(cluster=ClusterName(command.cluster), delete=command.delete)
+    return await _ask_workload(session, message)
+
+
+async def renew(session: Session, command: commands.TrustRenewCertificate) -> TrustedHostList:
+    """See ``TrustRenewCertificate``."""
+    message = m.RenewStsCertificate()
+    await session.ask(_workload(session), message, within_s=TASK_S)
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def renew_services(session: Session, command: commands.TrustRenewServices) -> TrustAuthority:
+    """See ``TrustRenewServices``."""
+    await installs.renew_services(session.lab, session.nodes(command.services))
+    return await _ask_authority(session, m.QueryTrustAuthority())
+
+
+async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:
+    """See ``GetTrustAuthority``."""
+    return await _ask_authority(session, m.QueryTrustAuthority())
+
+
+async def trusted_hosts(session: Session, command: commands.GetTrustedHosts) -> TrustedHostList:
+    """See ``GetTrustedHosts``."""
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def key_create(session: Session, command: commands.KmsKeyCreate) -> Key:
+    """See ``KmsKeyCreate``."""
+    server = session.node(command.kms)
+    if server not in session.key_servers():
+        raise KeysteadError("KS-USE-002", f"{server} is no key server")
+    made = await primary_key(session.lab, server, session.lab.operation_id())
+    return await show(session, commands.KmsKeyShow(made, server))

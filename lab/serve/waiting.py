@@ -1,0 +1,125 @@
+"""Waiting until a lab is as somebody wants it: ``vm.running=all``, ``fault.active=none``.
+
+A condition is ``NOUN.STATE=HOW_MANY``: ``all``, ``none``, a number, or names with commas between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.schema.answers import Host, Vm
+from lab.schema.commands import Command, GetFaults, GetHosts, GetVms
+from lab.schema.errors import KeysteadError
+from lab.serve.following import Do
+from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
+
+
+def _vm_runs(vm: Vm) -> bool:
+    return vm.power is PowerState.ON and vm.crypto is not VmCryptoState.LOCKED and not vm.stale
+
+
+def _safe(host: Host) -> bool:
+    return host.crypto_state is HostCryptoState.SAFE and not host.stale
+
+
+_States = dict[str, Callable[[Any], bool]]
+_NOUNS: dict[str, tuple[Command[Any], str, _States]] = {
+    "vm": (
+        GetVms(),
+        "vm",
+        {
+            "running": _vm_runs,
+            "off": lambda vm: vm.power is PowerState.OFF,
+            "locked": lambda vm: vm.crypto is VmCryptoState.LOCKED,
+            "unlocked": lambda vm: vm.crypto is VmCryptoState.UNLOCKED,
+        },
+    ),
+    "host": (
+        GetHosts(),
+        "host",
+        {
+            "connected": lambda host: host.connection is HostConnectionState.CONNECTED,
+            "running": lambda host: host.machine == "running",
+            "off": lambda host: host.machine == "off",
+            "halted": lambda host: host.machine == "halted",
+            "safe": _safe,
+        },
+    ),
+    "fault": (GetFaults(), "id", {"active": lambda fault: True}),
+}
+STATES = tuple(f"{noun}.{state}" for noun, (_, _, states) in _NOUNS.items() for state in states)
+# What is refused while vCenter is down; it may come back while one waits.
+_AWAY = ("KS-PRODUCT-001", "KS-USE-002")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, read by ``condition``."""
+
+    text: str
+    noun: str
+    state: str
+    wanted: str
+
+    async def missing(self, do: Do) -> str:
+        """What is not as it should be yet; empty when the condition holds."""
+        command, key, states = _NOUNS[self.noun]
+        items = (await do(command)).items
+        there = [str(getattr(item, key)) for item in items]
+        are = [name for name, item in zip(there, items, strict=True) if states[self.state](item)]
+        match self.wanted:
+            case "all":
+                lacking = [name for name in there if name not in are]
+                return f"not {self.state}: {', '.join(lacking)}" if lacking or not there else ""
+            case "none":
+                return f"{self.state}: {', '.join(are)}" if are else ""
+            case number if number.isdecimal():
+                return "" if len(are) == int(number) else f"{len(are)} {self.state}"
+            case names:
+                lacking = [name for name in names.split(",") if name not in are]
+                return f"not {self.state}: {', '.join(lacking)}" if lacking else ""
+
+
+def condition(text: str) -> Condition:
+    """``text`` as a condition; KS-USE-003 names what there is."""
+    what, sign, wanted = text.partition("=")
+    if what not in STATES:
+        raise KeysteadError(
+            "KS-USE-003", f"--for {text}: {what or 'nothing'} is none of {', '.join(STATES)}"
+        )
+    if not sign or not wanted:
+        raise KeysteadError(
+            "KS-USE-003", f"--for {text}: write {what}=all, =none, a number, or names"
+        )
+    noun, _, state = what.partition(".")
+    return Condition(text, noun, state, wanted)
+
+
+async def wait_for(
+    do: Do,
+    pause: Callable[[], Awaitable[None]],
+    conditions: Sequence[Condition],
+    over: Callable[[], bool],
+) -> None:
+    """Return when all conditions hold in one look; KS-WAIT-001 says what does not when ``over``.
+
+    ``pause`` is between two looks.
+    """
+    while True:
+        missing = []
+        for one in conditions:
+            try:
+                lacking = await one.missing(do)
+            except KeysteadError as error:
+                if error.id not in _AWAY:
+                    raise
+                lacking = str(error)
+            if lacking:
+                missing.append(f"{one.text}: {lacking}")
+        if not missing:
+            return
+        if over():
+            raise KeysteadError("KS-WAIT-001", "; ".join(missing))
+        await pause()
