@@ -16,7 +16,7 @@ from chaos.experiment.random_runs import Stream, random_plan
 from chaos.faults import make_fault
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from lab.fuzz.world import QUICK
-from lab.runs.play import simulate_plan
+from lab.play.play import simulate_plan
 from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import QueryHostClaims
 from protocol.messages.kms import Destroy, Revoke
