@@ -30,7 +30,8 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--slow | --sweeps | --mutants | --breakage N | --again |
+Usage: ./keystead test [--slow | --sweeps | --mutants | --kills N |
+                       --breakage N | --again |
                        ARGUMENTS OF PYTEST]
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
@@ -38,6 +39,8 @@ the start about how long it takes, and names the ten slowest tests at the end.
 
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
     --sweeps   kills at every step, every file damaged in every way
+    --kills N [--seed S] [--labs A,B]
+               N rounds of kill -9 on real labs; all that was acknowledged is read back
     --mutants  one changed place at a time, in the files that decide or bind
     --breakage N [--seed S] [--tests] [--minutes M] [--keep]
                N one-line bugs, and who notices each of them: docs/breakage.md

@@ -8,7 +8,7 @@ An operation is an ``invoke`` record with the server as its node and ``n`` in it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,14 +87,18 @@ class Acts:
     acts: list[Act] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     apart: list[tuple[frozenset[str], float, float]] = field(default_factory=list)
+    _separated: dict[frozenset[str], list[tuple[float, float]]] = field(default_factory=dict)
 
-    def separated(self, one: str, other: str) -> Iterable[tuple[float, float]]:
-        """When the two could not reach each other."""
-        pair = {one, other}
-        return [(begin, end) for nodes, begin, end in self.apart if _parts(nodes, pair)]
+    def separated(self, one: str, other: str) -> Sequence[tuple[float, float]]:
+        """When the two could not reach each other; asked for when the history was read whole."""
+        pair = frozenset({one, other})
+        if pair not in self._separated:
+            spans = [(begin, end) for nodes, begin, end in self.apart if _parts(nodes, pair)]
+            self._separated[pair] = sorted(spans)
+        return self._separated[pair]
 
 
-def _parts(nodes: frozenset[str], pair: set[str]) -> bool:
+def _parts(nodes: frozenset[str], pair: frozenset[str]) -> bool:
     """Of one node: it was down. Of several: the links between these were cut."""
     return pair >= nodes if len(nodes) == 1 else nodes >= pair
 

@@ -12,8 +12,9 @@ from protocol.attributes import Attribute, ObjectName
 from protocol.errors import ProductError
 from protocol.messages import kms as m
 from protocol.messages.base import Request, Sealed
+from protocol.messages.vcenter import GenerateKey, KeyGenerated
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, NodeName, RevocationReason
+from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason
 
 Ask = Callable[[str, NodeName, Request[Any]], Awaitable[Any]]
 """Hands a client's message to a server; ``ProductError`` when it is refused, or not answered."""
@@ -35,6 +36,12 @@ class Clients:
         """Create, Activate if asked, and Get; the key's id."""
         message = m.CreateKey(operation_id=operation, activate=activate, get=True)
         asked = {"operation": operation, "activate": activate}
+        return _uid(await self._do(acts.CREATE, client, server, message, asked))
+
+    async def generate(self, client: str, server: NodeName, operation: str) -> str | None:
+        """A key that vCenter has a key server make: ``server``, or another one of its group."""
+        message = GenerateKey(operation_id=operation)
+        asked = {"operation": operation, "through": "vcenter"}
         return _uid(await self._do(acts.CREATE, client, server, message, asked))
 
     async def register(
@@ -120,6 +127,8 @@ class Clients:
                 held = answer.material.keys if answer.material is not None else ()
                 value = {"value": self._number(held[0])} if held else {}
                 return {"uid": str(answer.key_id), "state": answer.state.value, **value}
+            case KeyGenerated(key=CryptoKeyId(key_id=uid)):
+                return {"uid": str(uid), "state": KmipState.PRE_ACTIVE.value}
             case m.KeyValues():
                 [found] = answer.values
                 state = "" if found.state is None else found.state.value

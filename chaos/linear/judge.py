@@ -180,7 +180,10 @@ def _group_of(found: Acts, server: str) -> Group:
 
 
 def _home(group: Group, act: Act) -> str:
-    """Where ``act`` takes effect first; empty when nobody knows."""
+    """Where ``act`` takes effect first; empty when nobody knows, as of what was asked ``through``
+    somebody who chooses one of the servers."""
+    if "through" in act.asked and len(group.servers) > 1:
+        return ""
     handed_on = group.mode == _FORWARD and act.op not in _READS
     return group.active if handed_on else act.server
 

@@ -374,10 +374,6 @@ def main() -> None:
         raise
 
 
-if __name__ == "__main__":
-    main()
-
-
 # ---- health --------------------------------------------------------------------------------------
 # How a lab is, as its supervisor says to ``keystead healthcheck``.
 
@@ -402,3 +398,7 @@ async def _being_built(name: str, lab: ProcessLab) -> Health:
     joins = lab.roster is not None and await lab.roster.door.lets_in()
     told = "is being built, and lets machines join" if joins else "lets nobody join yet"
     return Health(well=joins, text=f"the lab {name} {told}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """``./keystead test``: linters, types and contracts beside pytest, and one verdict.
 
-Also the other runs: ``--slow``, ``--sweeps``, ``--mutants``, ``--breakage``, and ``--again`` for
-what failed last.
+Also the other runs: ``--slow``, ``--sweeps``, ``--mutants``, ``--kills``, ``--breakage``, and
+``--again`` for what failed last.
 Everything else goes to pytest as it is.
 """
 
@@ -132,6 +132,8 @@ def main(arguments: Sequence[str]) -> int:
             command = (*_PYTEST, "--lf", "--lfnf=none", "--name-flaky")
         case ["--mutants", *patterns]:
             command = (sys.executable, "-m", "tests.mutations.mutants", *patterns)
+        case ["--kills", *options]:
+            command = (sys.executable, "-m", "tests.kills", *options)
         case ["--breakage", *options]:
             command = (sys.executable, "-m", "tests.breakage", *options)
         case _:

@@ -81,6 +81,23 @@ def functions_are_short(source: Source) -> list[str]:
     return found
 
 
+def starts_at_the_end(source: Source) -> list[str]:
+    """A module that is run begins when all of it is defined: nothing follows its start."""
+    if not source.python:
+        return []
+    body = source.tree().body
+    starts = [node for node in body if isinstance(node, ast.If) and _is_main(node.test)]
+    return [
+        source.at(node.lineno, "what follows is not defined when the module is run")
+        for node in starts
+        if node is not body[-1]
+    ]
+
+
+def _is_main(test: ast.expr) -> bool:
+    return ast.unparse(test) == "__name__ == '__main__'"
+
+
 def named_for_a_noun(source: Source) -> list[str]:
     """No module or folder for what found no place."""
     path = PurePosixPath(source.path)
@@ -163,6 +180,7 @@ RULES: tuple[Rule, ...] = (
     file_is_short,
     lines_are_narrow,
     functions_are_short,
+    starts_at_the_end,
     named_for_a_noun,
     module_says_what_it_is,
     package_is_mapped,

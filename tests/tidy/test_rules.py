@@ -16,6 +16,7 @@ from tests.tidy.rules import (
     module_says_what_it_is,
     named_for_a_noun,
     package_is_mapped,
+    starts_at_the_end,
     words_belong_here,
 )
 from tests.tidy.tree import PACKAGES, Source, package_sources, sources
@@ -64,6 +65,11 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (functions_are_short, "lab/deep.py", "def deep() -> None:\n" + "    x = 1\n" * 60),
         (functions_are_short, "lab/deep.py", "async def deep() -> None:\n" + "    x = 1\n" * 60),
         (functions_are_short, "lab/deep.py", "class A:\n  def deep():\n" + "    x = 1\n" * 60),
+        (
+            starts_at_the_end,
+            "lab/supervise/supervisor.py",
+            'if __name__ == "__main__":\n    main()\n\n\ndef main() -> None: ...\n',
+        ),
         (named_for_a_noun, "services/kms/utils.py", DOC),
         (named_for_a_noun, "lab/common/paths.py", DOC),
         (named_for_a_noun, "tests/lab/helpers.py", DOC),
