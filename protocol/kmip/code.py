@@ -17,14 +17,32 @@ _SPELLED: Final = frozenset(
 )
 """Words that are written in capitals; all others have one capital (``SymmetricKey``)."""
 
+_TITLES: Final = {
+    "CESSATION_OF_OPERATION": "Cessation of Operation",
+    "INDEX_OUTOF_BOUNDS": "Index Out of Bounds",
+    "OPERATION_CANCELED_BY_REQUESTER": "Operation Canceled by Requester",
+    "PRE_ACTIVE": "Pre-Active",
+    "RE_CERTIFY": "Re-certify",
+    "RE_KEY": "Re-key",
+    "RE_KEY_KEY_PAIR": "Re-key Key Pair",
+    "USERNAME_AND_PASSWORD": "Username and Password",
+    "X_500_DISTINGUISHED_NAME": "X.500 Distinguished Name",
+}
+"""Titles that do not follow from the names of members."""
+
 EXTENSIONS: Final = range(0x8000_0000, 0x1_0000_0000)
 """Values that a vendor may give a meaning of its own (KMIP 1.4 section 9.1.3)."""
 
 
 class Code(IntEnum):
-    """A member of an enumeration; ``label`` is its name in KMIP's XML encoding."""
+    """A member of an enumeration.
+
+    ``label`` is its name in KMIP's XML encoding, and ``title`` its name in the tables of the
+    specification (KMIP 1.4 section 9.1.3).
+    """
 
     label: str
+    title: str
 
     def __new__(cls, value: int, label: str = "") -> Self:
         """``label`` is given where it does not follow from the member's own name."""
@@ -35,6 +53,7 @@ class Code(IntEnum):
 
     def __init__(self, value: int, label: str = "") -> None:
         self.label = label or spelled(self._name_)
+        self.title = _TITLES.get(self._name_) or " ".join(map(_word, self._name_.split("_")))
 
     @classmethod
     def labelled(cls, label: str) -> Self | None:
@@ -46,6 +65,10 @@ def spelled(name: str) -> str:
     """A member's name as KMIP's XML has it: ``SHA_256`` stays, ``RE_KEY`` is ``ReKey``."""
     text = ""
     for word in name.split("_"):
-        written = word if word in _SPELLED else word.capitalize()
+        written = _word(word)
         text += f"_{written}" if text and word[0].isdigit() else written
     return text
+
+
+def _word(word: str) -> str:
+    return word if word in _SPELLED else word.capitalize()

@@ -241,7 +241,7 @@ def _payload(asked: RequestItem, item: ResponseItem) -> Fields:
 
 
 def _label(code: int | None) -> str:
-    """Its name, or its number when it has none; empty without one."""
+    """Its title, or its number when it has none; empty without one."""
     if code is None:
         return ""
-    return code.label if isinstance(code, Code) else f"code {code}"
+    return code.title if isinstance(code, Code) else f"code {code}"

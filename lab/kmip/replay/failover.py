@@ -89,11 +89,10 @@ class Failover:
         journal.check(kind.check, server.name)
         late = False
         while True:
-            failed = await self._missing(server, key)
+            failed, gone = await self._missing(server, key)
             waited = journal.now() - begun
             if failed is None:
                 break
-            gone = f"{ResultReason.ITEM_NOT_FOUND.label}" in failed.error
             if not gone or waited >= self._visible_s:
                 seen = failed.error + (f", after {waited:.1f} s" if gone else "")
                 journal.fail(kind, server.name, [Failed(failed.step, seen)])
@@ -108,14 +107,17 @@ class Failover:
         else:
             played.measures.setdefault(measure, 0.0)
 
-    async def _missing(self, server: Server, key: Key) -> Failed | None:
-        """Why a key cannot be fetched there; None when it can."""
+    async def _missing(self, server: Server, key: Key) -> tuple[Failed | None, bool]:
+        """Why a key cannot be fetched there, None when it can, and whether the server has none."""
         with failures() as failed:
             try:
                 await server.vcenter.use(key.uid, activate=False)
             except (ProductError, OperationFailed) as error:
-                return failed[0] if failed else Failed(_STEP, f"{type(error).__name__}: {error}")
-        return None
+                gone = getattr(error, "reason", None) == ResultReason.ITEM_NOT_FOUND
+                if not failed:
+                    failed.append(Failed(_STEP, f"{type(error).__name__}: {error}"))
+                return failed[0], gone
+        return None, False
 
     async def _new(self, server: Server) -> Key | None:
         key = await self._flow.create(server, VIRTUAL_MACHINE)

@@ -224,7 +224,7 @@ class Flow:
 
 
 def _state(state: State | None) -> str:
-    return state.label if state else "none that KMIP has"
+    return state.title if state else "none that KMIP has"
 
 
 def use_tags(component: str, name: str) -> Tags:

@@ -28,18 +28,23 @@ LISTENS_S: Final = 1.0
 
 
 class Offer(StrEnum):
-    """What a client offers of TLS: as vCenter; TLS 1.0 and 1.1 only; TLS 1.2 with suites that have
-    no forward secrecy, no authentication or a broken cipher."""
+    """What a client offers of TLS: as vCenter; TLS 1.0 and 1.1 only; TLS 1.2 with suites that lack
+    forward secrecy, authentication of the server, or authenticated encryption."""
 
     USUAL = "usual"
     OLD = "old"
     WEAK = "weak"
 
 
+_NO_SOUND: Final = ":".join(
+    f"-{exchange}+{cipher}"
+    for exchange in ("ECDHE", "DHE")
+    for cipher in ("AESGCM", "AESCCM", "CHACHA20", "ARIAGCM")
+)
 _SUITES: Final = {
     Offer.USUAL: "DEFAULT",
     Offer.OLD: "ALL:@SECLEVEL=0",  # OpenSSL does not use them unless it is asked to
-    Offer.WEAK: "kRSA:3DES:RC4:aNULL:eNULL:@SECLEVEL=0",
+    Offer.WEAK: f"ALL:COMPLEMENTOFALL:{_NO_SOUND}:@SECLEVEL=0",
 }
 
 
@@ -122,7 +127,7 @@ class Door(Attempts):
         try:
             return await self._asked(reader, writer, uid, listens=listens)
         finally:
-            writer.close()
+            await _end(writer)
 
     async def _asked(
         self,
@@ -209,6 +214,14 @@ def _file(held: bytes | Path) -> Iterator[str]:
         yield f"/proc/self/fd/{number}"
     finally:
         os.close(number)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Tell the server that this is the end, do not wait for its word, and close the connection."""
+    writer.close()
+    writer.transport.abort()
+    with suppress(OSError):  # how the connection ended does not matter any more
+        await writer.wait_closed()
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -64,7 +64,7 @@ class Isolation:
                 pass
             try:
                 state = await other.state(key.uid)
-                named = "no State" if state is None else f"State {state.label}"
+                named = "no State" if state is None else f"State {state.title}"
                 seen = f"the other client was told of key {key.uid}: {named}"
                 step = "Get Attributes (State)"
                 journal.find(kinds.FOREIGN_KEY_DESCRIBED, server.name, step, seen)

@@ -151,7 +151,7 @@ async def test_a_new_key_that_cannot_be_activated_is_not_active(
     server: ScriptedServer, servers: KeyServers, get: bool
 ) -> None:
     server.refuses["Activate"] = PERMISSION
-    with pytest.raises(WrongKeyLifecycleState, match=r"Pre-Active.*PermissionDenied"):
+    with pytest.raises(WrongKeyLifecycleState, match=r"Pre-Active.*Permission Denied"):
         await servers.request(TO, create(activate=True, get=get), within_s=5)
 
 
@@ -219,7 +219,7 @@ async def test_a_refusal_is_an_error_of_the_lab(
     error: type[ProductError],
 ) -> None:
     server.refuses["Create"] = reason
-    with pytest.raises(error, match=reason.label):
+    with pytest.raises(error, match=reason.title):
         await servers.request(TO, create(), within_s=5)
 
 
@@ -251,7 +251,7 @@ async def test_a_refused_key_is_no_refused_client(
     server.keys["a"] = State.ACTIVE
     server.refuses |= {"Get": reason, "State": reason}
     for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
-        with pytest.raises(error, match=reason.label):
+        with pytest.raises(error, match=reason.title):
             await servers.request(TO, cast(Any, asked), within_s=5)
 
 

@@ -94,7 +94,7 @@ def request_of(item: RequestItem, minor: int) -> Request[Any]:
 
 def _named(operation: Operation | int | None) -> str:
     return (
-        operation.label if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
+        operation.title if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
     )
 
 

@@ -26,18 +26,6 @@ C = TypeVar("C", bound=Code)
 _SPELLED: Final[dict[type[Code], dict[str, str]]] = {
     CryptographicAlgorithm: {"DES3": "3DES"},
     HashingAlgorithm: {f"SHA_{size}": f"SHA-{size}" for size in (1, 224, 256, 384, 512)},
-    State: {"PRE_ACTIVE": "Pre-Active"},
-    RevocationReasonCode: {
-        "CA_COMPROMISE": "CA Compromise",
-        "CESSATION_OF_OPERATION": "Cessation of Operation",
-    },
-    NameType: {"URI": "URI"},
-    AlternativeNameType: {
-        "URI": "URI",
-        "DNS_NAME": "DNS Name",
-        "X_500_DISTINGUISHED_NAME": "X.500 Distinguished Name",
-        "IP_ADDRESS": "IP Address",
-    },
 }
 _APART: Final = (
     ObjectType,
@@ -47,19 +35,14 @@ _APART: Final = (
     NameType,
     AlternativeNameType,
 )
-"""Enumerations whose words stand apart; those of cryptography are spelled as in XML."""
+"""Enumerations whose words are titles; those of cryptography are spelled as in XML."""
 
 
 @cache
 def _names(cls: type[Code]) -> dict[int, str]:
     spelled = _SPELLED.get(cls, {})
     apart = cls in _APART
-    return {
-        int(code): spelled.get(
-            code.name, code.name.replace("_", " ").title() if apart else code.label
-        )
-        for code in cls
-    }
+    return {int(code): spelled.get(code.name, code.title if apart else code.label) for code in cls}
 
 
 @cache

@@ -323,7 +323,7 @@ async def test_keys_that_cannot_be_destroyed_are_told_with_the_reason() -> None:
     server = ScriptedServer(refuses={"Destroy": NO})
     journal = await played(server, plan=Plan(keys=1, cleanup=True))
     assert found(journal) == []
-    assert {key.left for key in journal.keys} == {"Destroy: PermissionDenied"}
+    assert {key.left for key in journal.keys} == {"Destroy: Permission Denied"}
     assert journal.phases[Phase.CLEANUP].measures["left"] == len(journal.keys)
 
 

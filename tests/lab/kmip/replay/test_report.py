@@ -97,7 +97,7 @@ async def test_each_check_is_a_case_for_pipelines() -> None:
     [failure] = found["kmip.replay.flow: keys are tagged [kms-1:5696]"]
     assert (failure.tag, failure.get("type")) == ("failure", "notice")
     assert "tag-failed" in (failure.get("message") or "")
-    assert "PermissionDenied" in (failure.text or "") and "fix: " in (failure.text or "")
+    assert "Permission Denied" in (failure.text or "") and "fix: " in (failure.text or "")
     [why] = found["kmip.replay: failover"]
     assert (why.tag, "--server" in (why.get("message") or "")) == ("skipped", True)
     assert len(found["kmip.replay.flow: keys are made [kms-1:5696]"]) == 0

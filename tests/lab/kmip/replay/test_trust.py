@@ -66,9 +66,6 @@ WRONG: dict[str, Callable[[], Tls]] = {
     "client-certificate-optional": lambda: Good(asks=OPTIONAL, gives=is_vcenter),
     "unknown-client-served": lambda: Good(admits=lambda certificate: True),
     "expired-client-served": lambda: Good(admits=has_ended),
-    "old-tls": lambda: Good(
-        versions=(SSL.TLS1_VERSION, SSL.TLS1_3_VERSION), ciphers=b"ALL:@SECLEVEL=0"
-    ),
     "weak-cipher": lambda: Good(
         versions=(SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION), ciphers=b"ECDHE-ECDSA-AES256-SHA384"
     ),
@@ -123,6 +120,12 @@ async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) ->
     assert found(await played(WRONG[kind]())) == [(kind, "127.0.0.1")]
 
 
+async def test_a_server_of_old_versions_has_their_suites_too() -> None:
+    old = Good(versions=(SSL.TLS1_VERSION, SSL.TLS1_3_VERSION), ciphers=b"ALL:@SECLEVEL=0")
+    kinds = {kind for kind, _ in found(await played(old))}
+    assert kinds == {"old-tls", "weak-cipher"}
+
+
 async def test_a_server_that_also_takes_weak_suites_is_told_of_them() -> None:
     """It chooses a good one as long as it is offered one."""
     key = rsa.generate_private_key(65_537, 2048)
@@ -140,6 +143,25 @@ async def test_a_server_that_also_takes_weak_suites_is_told_of_them() -> None:
     journal = await played(Tls(party, (AUTHORITY,), ciphers=suites))
     assert found(journal) == [("weak-cipher", "127.0.0.1")]
     assert journal.findings[0].seen == "it accepts AES256-GCM-SHA384"
+
+
+@pytest.mark.parametrize(
+    ("also", "seen"),
+    [
+        (b"", []),
+        (b":ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-CCM", []),
+        (b":ECDHE-ECDSA-AES128-SHA", ["it accepts ECDHE-ECDSA-AES128-SHA"]),
+        (b":ECDHE-ECDSA-NULL-SHA", ["it accepts ECDHE-ECDSA-NULL-SHA"]),
+    ],
+)
+async def test_every_suite_is_tried_that_does_not_authenticate_what_it_encrypts(
+    also: bytes, seen: list[str]
+) -> None:
+    suites = b"ECDHE-ECDSA-AES256-GCM-SHA384" + also + b":@SECLEVEL=0"
+    journal = await played(Good(versions=(SSL.TLS1_2_VERSION, 0), ciphers=suites))
+    assert [(one.kind.id, one.seen) for one in journal.findings] == [
+        ("weak-cipher", text) for text in seen
+    ]
 
 
 async def test_a_client_is_told_that_its_own_certificate_ends_soon() -> None:

@@ -39,15 +39,14 @@ class Tls:
     admits: Callable[[bytes], bool] = nobody
     gives: Callable[[bytes], bool] = lambda certificate: True
     versions: tuple[int, int] = (SSL.TLS1_2_VERSION, 0)
-    ciphers: bytes = b""
+    ciphers: bytes = b"ECDHE+AESGCM:ECDHE+CHACHA20"
     scripted: ScriptedServer = field(default_factory=ScriptedServer)
 
     def context(self) -> SSL.Context:
         made = SSL.Context(SSL.TLS_METHOD)
         made.set_min_proto_version(self.versions[0])
         made.set_max_proto_version(self.versions[1])
-        if self.ciphers:
-            made.set_cipher_list(self.ciphers)
+        made.set_cipher_list(self.ciphers)
         made.use_certificate(x509.load_der_x509_certificate(self.party.certificate))
         made.use_privatekey(load_der_private_key(self.party.key.reveal(), None))  # type: ignore[arg-type]
         made.set_verify(self.asks, self._judge)
