@@ -10,9 +10,8 @@
 - ``keeper``       active faults, leases, heal; the list of them as bytes
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
-- ``engine``       plays a plan and its actions; ``cues`` when its entries begin, ``intervals``
-                   its faults, ``workload`` its operations, ``verdict`` its exit codes
-- ``hypotheses``   probes, what they are held against, and when they are measured
+- ``playing``      a plan is played on a lab; ``verdict`` what comes of it, ``workload`` operations
+- ``hypotheses``   probes, and what they are held against
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table
 - ``matrix``       the truth table, played: stagings, letters from evidence, comparison

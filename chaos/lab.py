@@ -25,8 +25,12 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
+from protocol.tpm.errors import TpmError
 
 R = TypeVar("R", bound=Reply)
+
+REFUSALS = (ProductError, TpmError)
+"""What a command of the lab raises when it is refused."""
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):

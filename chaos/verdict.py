@@ -8,11 +8,12 @@ from enum import IntEnum
 import msgspec
 
 from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.experiment.requirements import REQUIRES
 from chaos.keeper import StillThere
 from chaos.selectors import in_short
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
+
+REQUIRES = "requires"  # the name under which a lab that does not fit a plan is judged
 
 
 class Exit(IntEnum):

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from protocol.errors import InvalidName
-from protocol.printable import quoted
+from protocol.printable import quote
 from protocol.terms import NodeName
 
 
@@ -33,10 +33,10 @@ class NameRule(msgspec.Struct, frozen=True):
     def fault(self, text: str) -> str:
         """What is wrong with ``text`` as a name, in one sentence; empty when nothing is."""
         if text in self.taken:
-            return f"{quoted(text)} is a word of its own, so it is no {self.what}"
+            return f"{quote(text)} is a word of its own, so it is no {self.what}"
         if len(text) <= self.longest and self.pattern.fullmatch(text):
             return ""
-        return f"{quoted(text)} is no {self.what}: {self.rule}"
+        return f"{quote(text)} is no {self.what}: {self.rule}"
 
     @property
     def rule(self) -> str:

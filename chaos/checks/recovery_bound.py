@@ -47,13 +47,13 @@ class _Run:
 
     def take(self, record: Record) -> None:
         """Follow one record."""
-        owed = self.active.owed()
+        owed = self.active.ids_to_heal()
         self.active.take(record)
         if record.type == "fault":
             self.healed = None
             self.back.clear()
         elif record.type == "heal":
-            if owed and owed != (left := self.active.owed()):
+            if owed and owed != (left := self.active.ids_to_heal()):
                 self.healed = None if left else record
         elif record.op in _POWER and record.type in ("invoke", "ok", "fail", "info"):
             if record.type != "ok":

@@ -49,7 +49,7 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     trusted = any(
         found["type"] == ManagementType.TRUST_AUTHORITY
         for r in records
-        if r.op == "staging"
+        if r.type == "state" and r.op == "staging"
         for found in r.data.get("providers", ())
     )
     wrong = [

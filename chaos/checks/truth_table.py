@@ -48,6 +48,7 @@ def truth_table(records: Sequence[Record]) -> Finding:
 
 def _not_reasoned(records: Sequence[Record]) -> list[str]:
     """The knobs of the lab that the oracle knows at their defaults only, and are not there."""
-    staged = next((one.data for one in records if one.op == "staging"), {})
+    stagings = (one for one in records if one.type == "state" and one.op == "staging")
+    staged = next((one.data for one in stagings), {})
     knobs: Mapping[str, Any] = staged.get("knobs", {})
     return [name for name, usual in NOT_REASONED.items() if knobs.get(name, usual) != usual]

@@ -6,7 +6,6 @@ entries of its schedule · ``skeleton`` a new file · ``control`` what a planted
 ``sections`` as models, the ``parameters`` put in, ``lint_schedule``
 the entries · ``plan`` what a run does, resolved · ``resolve`` makes it: ``timeline`` when and on
 whom entries are played, ``fits`` whether that is within limits ·
-``requirements`` what the file requires of a lab and this one is not,
 ``headings`` what a file says of itself, for lists · ``schema`` for editors ·
 ``generate`` random schedules · ``random_runs`` whole random runs · ``unusual`` faults of some ·
 ``shrink`` a failing plan to a small one · ``written`` a plan as a file

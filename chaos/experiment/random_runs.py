@@ -91,7 +91,7 @@ def random_plan(
     """A whole run of random faults beside a workload, judged by every check that always judges."""
     arrivals = _arrivals(workload, mix.until_s, directory, seed)
     moments = [arrival.at for arrival in arrivals if arrival.op not in _READS]
-    unattended = _unattended(mix, seed)
+    unattended = _draw_absence(mix, seed)
     return Plan(
         name=f"fuzz-{seed}",
         title=f"Random faults of seed {seed}",
@@ -235,7 +235,7 @@ def _with_longer(
     return tuple(found)
 
 
-def _unattended(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
+def _draw_absence(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
     """When the controller is away, if it is, as (from, until)."""
     draws = Draws(seed, "run/unattended")
     away, where = draws.unit() < _AWAY, draws.unit()

@@ -104,12 +104,12 @@ def _interval(
 def _at_times(kind: str) -> Callable[[Mix, Directory, Draws], Schedule]:
     """One interval of a kind that draws its own fields."""
 
-    def drawn(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
+    def draw_interval(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
         values = fault_type(kind).draw_fields(draws, directory)
         begin = _moment(mix, draws, 0.0, 0.8)
         return () if values is None else _interval(kind, mix, directory, draws, begin, values)
 
-    return drawn
+    return draw_interval
 
 
 def _moment(mix: Mix, draws: Draws, first: float, last: float) -> float:
@@ -118,7 +118,7 @@ def _moment(mix: Mix, draws: Draws, first: float, last: float) -> float:
     return round(mix.from_s + part * (mix.until_s - mix.from_s), 3)
 
 
-def _refused(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
+def _draw_refusals(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
     """Storage calls of up to three nodes are refused, should they be made."""
     found: list[PlannedFault] = []
     for number in range(1 + draws.below(3)):
@@ -152,7 +152,7 @@ def _refused(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
 
 _KINDS: Final[Mapping[str, Callable[[Mix, Directory, Draws], Schedule]]] = {
     "kms.reject": _at_times("kms.reject"),
-    "point.fail": _refused,
+    "point.fail": _draw_refusals,
 }
 _LOST: Final = "its cure is an older database, and no check follows which keys that loses"
 UNDRAWN: Final[Mapping[str, str]] = {

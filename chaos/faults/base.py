@@ -15,21 +15,17 @@ from pydantic import BaseModel, ConfigDict
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.lab import Directory, Lab
+from chaos.lab import REFUSALS, Directory, Lab
 from chaos.selectors import select_nodes, select_vms
-from protocol.errors import NotFound, ProductError
+from protocol.errors import NotFound
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.terms import NodeName, ProviderId, Role, VmName
-from protocol.tpm.errors import TpmError
 from services.runtime.each import try_each
 
 Notes = dict[str, Any]
 """Plain values that bite check, heal and cure need; kept in the lab's state."""
 
 T = TypeVar("T", bound=str)
-
-REFUSALS = (ProductError, TpmError)
-"""What a command of the lab raises when it is refused."""
 
 
 class Params(BaseModel):

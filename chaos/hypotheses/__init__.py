@@ -2,5 +2,4 @@
 
 - ``probes``     what can be measured, each by observation only
 - ``tolerance``  what a measurement is held against: ``">= 1"``, ``"< 250ms"``
-- ``measure``    probes of a plan measured: once, again and again, or until they hold
 """

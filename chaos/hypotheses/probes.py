@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from chaos.faults.base import REFUSALS
 from chaos.hypotheses.tolerance import Unit
+from chaos.lab import REFUSALS
 from chaos.observe import vsan
 from chaos.observe.guests import Guests
 from chaos.observe.look import WITHIN_S, Look
 from chaos.observe.recoveries import Recoveries
+from chaos.workload.base import Operations
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import DecryptDump, ListDumps
 from protocol.terms import (
@@ -41,15 +42,6 @@ class Measured:
 
     value: float
     detail: str = ""
-
-
-@dataclass
-class Operations:
-    """Outcomes of the workload by operation: ok, fail, info, and seconds of the ok ones."""
-
-    ok: dict[str, int] = field(default_factory=dict)
-    other: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

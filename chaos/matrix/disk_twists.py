@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.backups import back_up
-from chaos.faults.base import REFUSALS
 from chaos.faults.link_cut import LinkCut
+from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.beside import Beside
 from chaos.matrix.faults import StagedFault

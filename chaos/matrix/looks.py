@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from chaos.faults.base import REFUSALS, status_of
+from chaos.faults.base import status_of
+from chaos.lab import REFUSALS
 from chaos.matrix.book import Trail
 from chaos.matrix.evidence import Answered, EventSeen, HostSeen, Outcome, VmSeen, VmView, Works
 from chaos.matrix.scene import DUMP, Scene, event_of

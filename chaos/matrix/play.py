@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.backups import back_up
 from chaos.errors import ChaosError
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from chaos.matrix import clock, native, setup
 from chaos.matrix.account import Account, Witness
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of

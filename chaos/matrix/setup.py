@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from chaos.matrix import native
 from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.dumps import write_dump

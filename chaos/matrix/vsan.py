@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from chaos.matrix.evidence import GroupsSeen, Works
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import OnVsan, Scene, Void, cluster_of

@@ -6,8 +6,7 @@ import asyncio
 import re
 from typing import Final
 
-from chaos.faults.base import REFUSALS
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.kms import AuditRow, AuditRows, QueryAudit
 from protocol.terms import NodeName, Role

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
-from chaos.faults.base import REFUSALS
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.alarms import look_at_alarms, may_have_rung
 from chaos.observe.guests import Guests
 from chaos.observe.listing import all_vms
@@ -151,7 +150,7 @@ def _is_ordered(event: EventTypeId) -> bool:
 
 async def _guests(look: Look, guests: Guests, history: History) -> None:
     seen = await look.vms()
-    for vm in guests.planted():
+    for vm in guests.list_planted():
         if vm not in seen or seen[vm][1].power is not PowerState.ON:
             continue
         asked = await guests.read_back(vm, seen[vm][0])

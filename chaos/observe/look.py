@@ -6,8 +6,7 @@ absent, never guessed.
 
 from __future__ import annotations
 
-from chaos.faults.base import REFUSALS
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
 from protocol.messages.agent import NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos.faults.base import REFUSALS
 from chaos.history import History
-from chaos.lab import Directory, Lab
+from chaos.lab import REFUSALS, Directory, Lab
 from chaos.observe.listing import INVENTED, all_providers
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.vcenters import leaders
@@ -79,14 +78,14 @@ class States:
     async def _providers(self) -> list[dict[str, Any]]:
         """What each vCenter lists; which one it is, where several lead hosts."""
         if len(leaders(self._lab)) < 2:
-            return [_told(found) for found in await Look(self._lab).providers() or ()]
+            return [_provider_fields(found) for found in await Look(self._lab).providers() or ()]
         told: list[dict[str, Any]] = []
         for vcenter in leaders(self._lab):
             try:
                 listed = await all_providers(self._lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 continue
-            told += [_told(found) | {"vcenter": str(vcenter)} for found in listed]
+            told += [_provider_fields(found) | {"vcenter": str(vcenter)} for found in listed]
         return told
 
     def _leads(self) -> dict[str, Any]:
@@ -196,7 +195,7 @@ def _services(there: Directory, attestation: Sequence[NodeName]) -> dict[str, An
     return {"services": services}
 
 
-def _told(provider: ProviderInfo) -> dict[str, Any]:
+def _provider_fields(provider: ProviderInfo) -> dict[str, Any]:
     """What decides who has its keys."""
     told = {
         "name": str(provider.provider),

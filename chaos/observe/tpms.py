@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chaos.faults.base import REFUSALS
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.look import Look
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct, TpmActed, TpmBackend
 from protocol.terms import NodeName, ProtectionMode, Role

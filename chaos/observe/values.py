@@ -66,7 +66,7 @@ class Values:
             self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
         given_up = {str(r.data["gone"]) for r in self._history.records if "gone" in r.data}
         for host, keys in held.items() if end and given_up else ():
-            self._history.add("state", host, op=HELD, **_left(keys, given_up))
+            self._history.add("state", host, op=HELD, **_find_left(keys, given_up))
 
     async def _ask(self, role: Role) -> dict[NodeName, list[KeyFingerprint]]:
         """What the nodes of this role have that tell all of it, page by page."""
@@ -102,7 +102,7 @@ class Values:
             self._history.add("state", node, op=OP, place=place, keys=new)
 
 
-def _left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:
+def _find_left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:
     """Where the keys are that were given up."""
     found: dict[str, list[str]] = {"asked": sorted(given_up), "cache": [], "store": []}
     for key in keys:

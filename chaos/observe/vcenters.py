@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults.base import REFUSALS
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.listing import all_vms
 from chaos.observe.look import nodes_of
 from protocol.errors import NotFound

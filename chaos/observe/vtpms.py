@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chaos.draws import Draws
-from chaos.faults.base import REFUSALS
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from protocol.guest_tpm import SECRET_SIZE, flaw_of, secret_of
 from protocol.messages.host import GuestTpmChallenge, GuestTpmSeal
 from protocol.secret import KeyMaterial

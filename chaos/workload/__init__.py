@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.history import History
-from chaos.hypotheses.probes import Operations
 from chaos.workload import guests, hosts, keys, moves, power
 from chaos.workload.base import (
     ARRIVALS_LIMIT,
@@ -19,6 +18,7 @@ from chaos.workload.base import (
     Arrival,
     Means,
     Operation,
+    Operations,
     Outcome,
     draw_arrivals,
     load_name,

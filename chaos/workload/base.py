@@ -113,3 +113,12 @@ class Operation:
     about: str
     doc: str
     run: Callable[[Means, Arrival], Awaitable[Outcome]]
+
+
+@dataclass
+class Operations:
+    """Outcomes of the workload by operation: ok, fail, info, and seconds of the ok ones."""
+
+    ok: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)

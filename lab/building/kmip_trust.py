@@ -17,7 +17,7 @@ from protocol.messages.kms import QueryIdentities, TrustIdentity
 from protocol.terms import ClusterName, NodeName, ProviderId, Role
 
 
-def asked_by_kmip(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
+def list_kmip_servers(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
     """Those of these key servers that the lab's file has asked so."""
     return tuple(node for node in nodes if lab.spec(node).config.get("door") == "kmip")
 
@@ -51,7 +51,7 @@ class Shown(NamedTuple):
     scope: str = ""
 
 
-async def shown(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
+async def fetch_certificate(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
     """Of a node that asks by itself; it makes a certificate when it has none, or if ``renew``.
 
     KS-USE-002 for a node of another kind.
@@ -76,10 +76,10 @@ async def trust_nodes(lab: LabCore, nodes: Iterable[NodeName], servers: Iterable
     is down is left out: ``kms trust --node`` makes up for it.
     """
     servers, nodes = tuple(servers), tuple(nodes)
-    known = {server: await _known(lab, server) for server in servers if nodes}
+    known = {server: await _fetch_known_clients(lab, server) for server in servers if nodes}
     for node in nodes if servers else ():
         try:
-            certificate, role, scope = await shown(lab, node)
+            certificate, role, scope = await fetch_certificate(lab, node)
         except NotConnected:
             continue
         for server in servers:
@@ -88,7 +88,7 @@ async def trust_nodes(lab: LabCore, nodes: Iterable[NodeName], servers: Iterable
                 await lab.ask(server, message)
 
 
-async def _known(lab: LabCore, server: NodeName) -> frozenset[str]:
+async def _fetch_known_clients(lab: LabCore, server: NodeName) -> frozenset[str]:
     """Digests of the clients that the server knows, refused ones too."""
     found = await lab.ask(server, QueryIdentities())
     return frozenset(one.digest for one in found.clients)

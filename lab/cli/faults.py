@@ -26,7 +26,7 @@ from lab.schema.commands import (
 )
 
 if TYPE_CHECKING:
-    from lab.schema.answers import Fault, HealReport
+    from lab.schema.answers import Fault, FaultLeft, HealReport
 
 FAULTS = (
     field("id"),
@@ -166,7 +166,7 @@ def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
     keystead link heal vcenter kms
     keystead link heal vcenter esxi-001 -o json
     """
-    return _healed(call(options, LinkHeal(a, b)), options)
+    return _report_heal(call(options, LinkHeal(a, b)), options)
 
 
 def get_links(*links: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
@@ -219,29 +219,32 @@ def heal(
         keystead heal --all
         keystead heal tpm-clear-1 --with-cure
 
-    Exit code 0: all that can be taken back was seen gone.
+    Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
     """
-    return _healed(call(options, Heal(ids, all_, with_cure)), options)
+    return _report_heal(call(options, Heal(ids, all_, with_cure)), options)
 
 
-def _healed(report: HealReport, options: Options) -> int:
+def _report_heal(report: HealReport, options: Options) -> int:
     if is_document(options.output):
         document(report, options.output)
     else:
         rows = [{"id": i, "outcome": "healed"} for i in report.healed]
-        rows += [
-            {"id": r.id, "outcome": "NOT HEALED" if r.reversible else "stays: it has no undo"}
-            for r in report.left
-        ]
+        rows += [{"id": r.id, "outcome": _outcome(r, report.with_cure)} for r in report.left]
         if rows:
             show({"items": rows}, options.output, (field("id"), field("outcome")), key="id")
         else:
             say("no fault is in force")
     for row in report.left:
-        if row.reversible:
+        if row in report.stuck:
             say(f"keystead: error KS-CHAOS-103: {row.id}: {row.seen}")
-        else:
+        if not row.reversible:
             say(f"{row.id}: cure: {row.cure}")
     if report.left and not report.stuck:
         say("`keystead heal --all --with-cure` performs the cures")
     return 1 if report.stuck else 0
+
+
+def _outcome(left: FaultLeft, with_cure: bool) -> str:
+    if left.reversible:
+        return "NOT HEALED"
+    return "NOT CURED" if with_cure else "stays: it has no undo"

@@ -132,7 +132,7 @@ COMMANDS: Mapping[str, str] = {
     "kms revoke": "kmip_trust:revoke",
     "kms scope": "kmip_trust:scope",
     "kms renew-certificate": "kmip_trust:renew_server",
-    "provider trust": "kmip_trust:trusted",
+    "provider trust": "kmip_trust:show_provider_trust",
     "provider trust-servers": "kmip_trust:trust_servers",
     "provider renew-certificate": "kmip_trust:renew_client",
     "provider signing-request": "kmip_trust:signing_request",

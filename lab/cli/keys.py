@@ -11,7 +11,7 @@ from lab.cli.connect import call
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
+from lab.cli.output import Row, document, field, fields_of, is_document, moment, say, show, show_one
 from lab.schema.commands import (
     Command,
     GetAudit,
@@ -43,12 +43,20 @@ ATTRIBUTES = (
     "ATTRIBUTES",
     lambda row: [f"{one.name}: {one.value}" for one in row.attributes],
 )
+
+
+def provider_status(provider: Row) -> str:
+    """Its health where it has one, else how its key servers answer."""
+    health: ProviderHealth = provider.health
+    return str(provider.status if health is ProviderHealth.NONE else health)
+
+
 PROVIDERS = (
     field("provider"),
     field("management_type", "TYPE"),
     field("servers"),
     field("default"),
-    ("STATUS", lambda r: r.status if r.health is ProviderHealth.NONE else r.health),
+    ("STATUS", lambda r: provider_status(r)),
 )
 KMS = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
 CUSTODY = (
@@ -179,7 +187,7 @@ def kms_backup(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -
     keystead kms backup before-the-change
     keystead kms backup nightly --kms kms-1
     """
-    _copied(KmsBackup(backup, kms), "backup {} of {}", options)
+    _call_and_report(KmsBackup(backup, kms), "backup {} of {}", options)
 
 
 def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -> None:
@@ -188,10 +196,10 @@ def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) 
     keystead kms restore before-the-change
     keystead kms restore nightly --kms kms-1
     """
-    _copied(KmsRestore(backup, kms), "restored {} to {}", options)
+    _call_and_report(KmsRestore(backup, kms), "restored {} to {}", options)
 
 
-def _copied(command: Command[KeyBackup], said: str, options: Options) -> None:
+def _call_and_report(command: Command[KeyBackup], said: str, options: Options) -> None:
     answer = call(options, command)
     if is_document(options.output):
         document(answer, options.output)

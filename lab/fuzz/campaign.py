@@ -26,10 +26,10 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.lab import Directory
-from chaos.recording import pack, packed
+from chaos.recording import pack, read_packed
 from lab.fuzz.coverage import Coverage
 from lab.fuzz.finding import LEAK, Failure, failures, of_exception
-from lab.fuzz.labs import by_lab, drawn, number_of
+from lab.fuzz.labs import by_lab, draw_lab, number_of
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
@@ -147,7 +147,7 @@ class Campaign:
 
     def world_of(self, seed: int) -> World:
         """The lab of a seed, and what its faults are drawn from."""
-        return drawn(self.world, number_of(seed)) if self.world.drawn else self.world
+        return draw_lab(self.world, number_of(seed)) if self.world.drawn else self.world
 
     def _worlds(self, wanted: list[int]) -> Iterator[tuple[World, list[int]]]:
         """The seeds by their labs."""
@@ -155,16 +155,16 @@ class Campaign:
             yield self.world, wanted
             return
         for number, some in by_lab(wanted):
-            yield drawn(self.world, number), some
+            yield draw_lab(self.world, number), some
 
     def _in_one_lab(self, world: World, wanted: list[int], until: float) -> Iterator[Seed]:
         with (
             Snapshot(world.origin()) as snapshot,
             Snapshot(world.origin(ledger=True)) as again,
         ):
-            yield from self._ended((snapshot, again), world, wanted, until)
+            yield from self._play_seeds((snapshot, again), world, wanted, until)
 
-    def _ended(
+    def _play_seeds(
         self, snapshots: Twice, world: World, wanted: list[int], until: float
     ) -> Iterator[Seed]:
         """As many at once as there are jobs, none begun after ``until``."""
@@ -200,14 +200,14 @@ class Campaign:
         except ForkFailed:  # there is no lab to play in: no seed could be played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
-            return Seed(seed=number, failures=(of_exception(error),), lab=world.told())
+            return Seed(seed=number, failures=(of_exception(error),), lab=world.describe_lab())
         return Seed(
             seed=number,
             failures=failed,
             trace=played.verdict.trace_hash,
             cpu_s=round(played.cpu_s, 4),
             twice=twice,
-            lab=world.told(),
+            lab=world.describe_lab(),
             coverage=played.coverage,
         )
 
@@ -264,7 +264,7 @@ def read_seeds(path: Path) -> Iterator[Seed]:
     whole = 0
     with path.open("rb") as file:
         try:
-            for raw in packed(file):
+            for raw in read_packed(file):
                 yield msgspec.msgpack.decode(raw, type=Seed)
                 whole += len(raw)
         except (ChaosError, msgspec.DecodeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-from chaos.load import outcome
+from chaos.playing import outcome
 
 OK: Final = 0
 """The number of the outcome of an operation that went well."""

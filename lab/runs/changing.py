@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chaos.load.coming import Coming, Unchangeable
+from chaos.playing.coming import Coming, Unchangeable
 from lab.runs.door import Changed, door
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chaos.conversation import BusRecording
-from chaos.engine import Scan
-from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
+from chaos.playing.engine import Scan
+from chaos.playing.engine import run as play_plan
 from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
@@ -37,7 +37,7 @@ async def play_on(
     owner's work. ``scan`` makes the search for keys that the run ends with, out of its recording
     and how often the tap lost its link. ``doubts``: why nothing of it counts, asked at its end."""
     recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
-    async with lab.tapped(recording.hear) as gaps:
+    async with lab.tap(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
         try:
             verdict = await play_plan(

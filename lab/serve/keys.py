@@ -6,16 +6,16 @@ from typing import Final
 
 from chaos import backups
 from chaos.observe.listing import all_providers
-from lab.building.kmip_trust import asked_by_kmip, trust_each_other
+from lab.building.kmip_trust import list_kmip_servers, trust_each_other
 from lab.schema import commands
 from lab.schema.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
 from lab.schema.commands.keys import BUS, KMIP
 from lab.schema.errors import KeysteadError
-from lab.serve.entries import entered, passwords
+from lab.serve.entries import apply_entry, passwords
 from lab.serve.faults import begin
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.attributes import GRANTED_SCOPE, ObjectName, shown
+from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.errors import InvalidArgument
 from protocol.messages.kms import (
     Activate,
@@ -68,15 +68,15 @@ async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
 async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
     """See ``KmsKeyRevoke``."""
     state = "compromise" if command.compromised else "deactivate"
-    return await _changed(session, command.key, state)
+    return await _begin_key_state(session, command.key, state)
 
 
 async def destroy(session: Session, command: commands.KmsKeyDestroy) -> Fault:
     """See ``KmsKeyDestroy``."""
-    return await _changed(session, command.key, "destroy")
+    return await _begin_key_state(session, command.key, "destroy")
 
 
-async def _changed(session: Session, key: str, state: str) -> Fault:
+async def _begin_key_state(session: Session, key: str, state: str) -> Fault:
     """A key that is unknown is a wrong name, not a fault that could not act."""
     _, found = await _find(session, key, "")
     return await begin(session, "kms.key_state", {"keys": [found.key_id], "state": state})
@@ -139,7 +139,7 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
         last_change_date=found.last_change_date,
         names=tuple(names),
         attributes=tuple(
-            [KeyAttribute(name=o.name, index=o.index, value=shown(o.value)) for o in others]
+            [KeyAttribute(name=o.name, index=o.index, value=format_value(o.value)) for o in others]
         ),
     )
 
@@ -183,7 +183,9 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
-    servers = tuple(entered(_meant(session, one), command.entry) for one in command.servers)
+    servers = tuple(
+        apply_entry(_parse_server(session, one), command.entry) for one in command.servers
+    )
     message = RegisterKmsCluster(
         provider=name,
         servers=servers,
@@ -199,16 +201,16 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
     return provider_view(next(one for one in listed if one.provider == name))
 
 
-def _meant(session: Session, text: str) -> KmipServer:
+def _parse_server(session: Session, text: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
     if not text.startswith(KMIP):
         node = session.node(text.removeprefix(BUS))
-        if text.startswith(BUS) and asked_by_kmip(session.lab, (node,)):
+        if text.startswith(BUS) and list_kmip_servers(session.lab, (node,)):
             raise KeysteadError(
                 "KS-USE-003",
                 f"--server {text}: {node} takes clients by KMIP alone: --server {node}",
             )
-        address = f"{KMIP}{node}" if asked_by_kmip(session.lab, (node,)) else ""
+        address = f"{KMIP}{node}" if list_kmip_servers(session.lab, (node,)) else ""
         return KmipServer(name=node, node=node, address=address)
     try:
         to = parse(text)

@@ -6,9 +6,13 @@ is the headline. What is not observed (None) gives no reason.
 
 from __future__ import annotations
 
+from typing import Final
+
 from lab.schema.answers import Reason
 from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
-from lab.serve.missing_keys import not_granted, of_key, of_keys, unattested_cure
+from lab.serve.missing_keys import cure_for_unattested, not_granted, of_key, of_keys
+from protocol.messages.vcenter import ProviderInfo
+from protocol.terms import ManagementType, ProviderHealth
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
@@ -57,7 +61,7 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
         )
     ]
     if keys and all(key.native for key in keys):
-        return [*found, _derived(host, keys)]
+        return [*found, _explain_derived_keys(host, keys)]
     if host.boot > 1 and keys and not any(key.native for key in keys):
         found += _came(host, keys)
     found += _without_provider(keys)
@@ -110,7 +114,7 @@ def _came(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     return [Reason(f"After boot {host.boot} of {host.host} vCenter brought the key.", "STD-14")]
 
 
-def _derived(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason:
+def _explain_derived_keys(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason:
     """What a boot does to the keys of native providers."""
     gone = sorted({key.provider for key in keys} - {*host.derives})
     if gone:
@@ -154,7 +158,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
-    return [*found, *_unmounted(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
+    return [*found, *_explain_unmounted_groups(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
 
 
 def _persistence(host: HostFacts) -> list[Reason]:
@@ -179,7 +183,7 @@ def _persistence(host: HostFacts) -> list[Reason]:
     return []
 
 
-def _unmounted(host: HostFacts) -> list[Reason]:
+def _explain_unmounted_groups(host: HostFacts) -> list[Reason]:
     """Disk groups that stayed behind; what lies on them is absent for the whole cluster."""
     return [
         Reason(
@@ -210,6 +214,52 @@ def _in_vcenter(host: HostFacts) -> list[Reason]:
     return found
 
 
+_DETAILS: Final = (
+    (
+        "keyProviderNotBackedUpAfterUpdate",
+        "It was updated and not backed up since: its last backup restores the key before.",
+        "NKP-03",
+        "keystead provider export {}",
+    ),
+    (
+        "keyProviderNotBackedUp",
+        "It has no backup, and makes no key before its first one.",
+        "NKP-05",
+        "keystead provider export {}",
+    ),
+    (
+        "keyProviderNotAvailable",
+        "vCenter cannot read its derivation key.",
+        "NKP-04",
+        "keystead provider import FILE, with its backup",
+    ),
+    (
+        "keyProviderNotOnAllHosts",
+        "Not every host that is connected has its derivation key.",
+        "NKP-02",
+        "keystead get hosts; a host gets it when it is connected",
+    ),
+)
+"""Ends of the ids of what is wrong with a native provider, with sentence, rule and cure."""
+
+
+def of_provider(provider: ProviderInfo) -> list[Reason]:
+    """What its health says, of a provider that has one on hosts or services."""
+    if provider.health not in (ProviderHealth.WARNING, ProviderHealth.ERROR):
+        return []
+    if provider.management_type is ManagementType.TRUST_AUTHORITY:
+        text = "Not every Key Provider Service gives it"
+        what = f": {', '.join(provider.details)}" if provider.details else ""
+        cure = "keystead get trust-authority; keystead get trusted-hosts"
+        return [Reason(f"{text}{what}.", "HLT-06", cure)]
+    return [
+        Reason(text, rule, cure.format(provider.provider))
+        for detail in provider.details
+        for end, text, rule, cure in _DETAILS
+        if detail.endswith(end)
+    ]
+
+
 def _derives(host: HostFacts) -> bool:
     """Whether key persistence would add nothing to its keys (KP-05)."""
     return bool(host.derives) or (host.host_key is not None and host.host_key.native)
@@ -225,7 +275,7 @@ def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
                 "It is prepared but not safe: a trusted host asks for its host key itself, and "
                 f"{host.unattested or 'no Key Provider Service has given it'}."
             )
-            cure = unattested_cure(host) if host.unattested else "keystead heal --all"
+            cure = cure_for_unattested(host) if host.unattested else "keystead heal --all"
             return [Reason(text, "ATT-02", cure)]
         case "prepared":
             text = "It is prepared but not safe: it rebooted without own means to get its host key"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chaos import installs
-from lab.building.kmip_trust import asked_by_kmip, trust_nodes
+from lab.building.kmip_trust import list_kmip_servers, trust_nodes
 from lab.building.trust import TASK_S, enabling, image_of, primary_key, set_up
 from lab.schema import commands
 from lab.schema.answers import (
@@ -25,9 +25,11 @@ from lab.serve.keys import show
 from lab.serve.session import Session
 from lab.serve.views import provider_view
 from lab.topology.plan import TrustPlan
+from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
@@ -37,6 +39,7 @@ from protocol.trust import (
     TrustAttestationStatus,
     TrustedEndorsementKey,
     TrustedPrincipal,
+    TrustItem,
 )
 
 
@@ -130,12 +133,14 @@ async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthor
 
 async def export(session: Session, command: commands.TrustExport) -> TrustFile:
     """See ``TrustExport``."""
-    found, of = await _exported(session, command)
+    found, of = await _export_item(session, command)
     session.files.write(command.file, KeyMaterial(msgspec.json.encode(found)))
     return TrustFile(item=command.item, of=of, file=command.file)
 
 
-async def _exported(session: Session, command: commands.TrustExport) -> tuple[TrustItemFile, str]:
+async def _export_item(
+    session: Session, command: commands.TrustExport
+) -> tuple[TrustItemFile, str]:
     lab = session.lab
     match command.item:
         case "principal":
@@ -212,7 +217,7 @@ async def key_provider(session: Session, command: commands.TrustKeyProvider) -> 
         provider=ProviderId(command.provider),
         primary_key_id=KeyId(command.primary_key),
         servers=servers,
-        by_kmip=asked_by_kmip(session.lab, servers),
+        by_kmip=list_kmip_servers(session.lab, servers),
     )
     made = await _ask_authority(session, message)
     services = [service for _, service in _plan(session).services]
@@ -234,6 +239,7 @@ async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHo
 
 async def register(session: Session, command: commands.TrustRegister) -> Provider:
     """See ``TrustRegister``."""
+    await _check_made(session, command.provider)
     message = m.RegisterKmsCluster(
         provider=ProviderId(command.provider),
         management_type=ManagementType.TRUST_AUTHORITY,
@@ -242,6 +248,23 @@ async def register(session: Session, command: commands.TrustRegister) -> Provide
     )
     state = await session.ask(_workload(session), message, within_s=TASK_S)
     return provider_view(state.provider)
+
+
+async def _check_made(session: Session, provider: str) -> None:
+    """KS-USE-002 for a provider that the Trust Authority does not have. The two vCenters do not ask
+    each other: nothing is checked while the Trust Authority's does not answer, or answers this
+    user nothing."""
+    try:
+        state = await session.ask(_plan(session).vcenter, m.QueryTrustAuthority(), within_s=TASK_S)
+    except ProductError:
+        return
+    made = [item.name for item in state.items if item.kind == TrustItem.PROVIDER]
+    if provider not in made:
+        there = ", ".join(made) or "none"
+        text = (
+            f"the Trust Authority has no key provider {quote_if_needed(provider)}; it has {there}"
+        )
+        raise KeysteadError("KS-USE-002", text)
 
 
 async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:
@@ -284,7 +307,9 @@ async def authority(session: Session, command: commands.GetTrustAuthority) -> Tr
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
-async def trusted_hosts(session: Session, command: commands.GetTrustedHosts) -> TrustedHostList:
+async def list_trusted_hosts(
+    session: Session, command: commands.GetTrustedHosts
+) -> TrustedHostList:
     """See ``GetTrustedHosts``."""
     return await _ask_workload(session, m.QueryTrustedClusters())
 

@@ -9,9 +9,9 @@ from lab.topology.machine_plan import (
     MachinePlan,
     PoolPlan,
     SharedArray,
+    list_shared_here,
     machine_plan,
     pool_plan,
-    shared_here,
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
@@ -123,7 +123,7 @@ def plan(file: LabFile) -> Topology:
         names, pack = [spec.node for spec in hosts], cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
         whole = names[: len(names) - cluster.hosts.without_tpm]
-        vms.extend(planned_vms(cluster, whole, len(vms)))
+        vms.extend(plan_vms(cluster, whole, len(vms)))
         persistent.extend(whole if cluster.hosts.key_persistence else ())
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
     doors = {server.name: server.door for server in file.kms}
@@ -159,7 +159,7 @@ def plan(file: LabFile) -> Topology:
         machines=tuple(machine_plan(m, file, specs, groups) for m in file.machines if not m.pool),
         pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
-        shared=shared_here(file),
+        shared=list_shared_here(file),
         gates=bool(file.machines) and "kmip" in doors.values(),
     )
 
@@ -329,7 +329,7 @@ def _vtpm(file: LabFile, cluster: ClusterModel) -> TpmBackend:
     return TpmBackend.LIBTPMS if TpmBackend.LIBTPMS in others else TpmBackend.MODEL
 
 
-def planned_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
+def plan_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
     """The VMs of these hosts of a cluster; ``before``: how many others the lab has."""
     named = None if cluster.vms.provider is None else ProviderId(cluster.vms.provider)
     return [

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.codec import encoded_size
+from protocol.codec import size_on_wire
 from protocol.errors import InvalidState, NotAvailable, NotFound
 from protocol.messages.host import (
     ClaimedVm,
@@ -113,7 +113,7 @@ class Host:
         """The host encryption mode in force; ``crypto_mode`` says what may follow."""
         return self.archive.now.crypto_state
 
-    def stored(self, key: CryptoKeyId) -> StoredKey | None:
+    def find_stored_key(self, key: CryptoKeyId) -> StoredKey | None:
         """The entry of the persisted store, used or not."""
         return self.archive.now.store.get(key)
 
@@ -165,7 +165,7 @@ class Host:
         cached = key in self.keys
         return KeyFacts(
             cached=cached,
-            stored=not cached and now.persistence and self.stored(key) is not None,
+            stored=not cached and now.persistence and self.find_stored_key(key) is not None,
             persistence=now.persistence,
             provider=self.management_type(key),
             has_kdk=self.kdk(key.provider_id) is not None and key not in self.disproved,
@@ -287,7 +287,7 @@ class Host:
         if self.archive.now.maintenance:
             raise InvalidState(f"{self.node.name} is in maintenance mode")
 
-    def registered(self, name: VmName) -> RegisteredVm:
+    def require_vm(self, name: VmName) -> RegisteredVm:
         """The VM of that name; ``NotFound`` when it is not registered here."""
         vm = self.vms.get(name)
         if vm is None:
@@ -302,8 +302,8 @@ class Host:
 def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
     """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
     left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
-    beside = encoded_size(view.providers) + encoded_size(view.kdks)
+    beside = size_on_wire(view.providers) + size_on_wire(view.kdks)
     if view.trusted is not msgspec.UNSET:
-        beside += encoded_size(view.trusted)
+        beside += size_on_wire(view.trusted)
     listed = first_page(left, budget=PAGE_BUDGET - beside)
     return msgspec.structs.replace(view, vms=listed, more_vms=len(listed) < len(left))

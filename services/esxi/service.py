@@ -96,7 +96,7 @@ class VtpmDoor(Service):
     @serves(m.QueryVmConfig)
     async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
         """What its files say."""
-        self.host.registered(message.vm)
+        self.host.require_vm(message.vm)
         config = await read_config(self.host.datastore, message.vm)
         vtpm = config.vtpm
         return m.VmConfigState(
@@ -129,7 +129,7 @@ class VtpmDoor(Service):
         return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
 
     def _vtpm(self, name: VmName) -> Vtpm:
-        vm = self.host.registered(name)
+        vm = self.host.require_vm(name)
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         if vm.guest.vtpm is None:
@@ -361,7 +361,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
         """The list of key providers that vCenter keeps equal on all hosts (STD-10)."""
-        given = native.given_kdks(message.kdks, message.material)
+        given = native.kdks_by_provider(message.kdks, message.material)
         await crypto_manager.set_providers(self.host, message.providers, given)
         return m.Done()
 
@@ -376,7 +376,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create``."""
-        vm = await registration.created(self.host, message)
+        vm = await registration.create_from_message(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
@@ -455,7 +455,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
     def _guest(self, name: VmName) -> Guest:
-        vm = self.host.registered(name)
+        vm = self.host.require_vm(name)
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         return vm.guest

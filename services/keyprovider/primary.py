@@ -128,7 +128,7 @@ class PrimaryKeys:
         """The key, and the state in which the server has it."""
         to = address_of(server.node, server.address)
         if isinstance(to, Kmip):
-            await self._own.shown()
+            await self._own.ensure_certificate()
         answer = await self._own.asking(server).request(
             to, GetKeys(key_ids=(key_id,)), within_s=self._node.knobs.primary_key_timeout_s
         )

@@ -130,7 +130,7 @@ class KeyServers:
         if known is not None:
             known.close()
         made = Dialogue(
-            lambda: self._connected(streams, to, within_s),
+            lambda: self._connect(streams, to, within_s),
             self._clock,
             within_s=within_s,
             login=login,
@@ -140,7 +140,7 @@ class KeyServers:
         self._dialogues[key] = login, made
         return made
 
-    async def _connected(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
+    async def _connect(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
         """What is wrong at this end is no answer of the server: ``NotSent``."""
         try:
             return await streams.connect(to.to, self._identity(), within_s=within_s)

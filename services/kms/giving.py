@@ -13,7 +13,7 @@ from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import GotKey, Operation
 
 
-def given(
+def build_got_key(
     row: KeyRow,
     material: KeyMaterial | None,
     under: KeyMaterial | None = None,

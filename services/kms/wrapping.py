@@ -35,7 +35,7 @@ def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -
             if (wanted.format or attributes.format_of(leaving)) != RAW:
                 raise InvalidField("Encoding Option: a structure is no bytes without an encoding")
             keywrap.check_size(len(secret))
-        usage.encrypted(work, row, len(secret))
+        usage.charge_encrypt(work, row, len(secret))
         material = work.material(row)
     except ProductError as error:
         raise work.refusal(error, row) from None

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from chaos.checks.result import CheckOutcome
-from chaos.engine import hurts
 from chaos.experiment.lint import BadExperiment
 from chaos.faults import make_fault
 from chaos.hypotheses.probes import PROBES
+from chaos.playing.engine import hurts
 from protocol.terms import NodeName
 from tests.chaos.test_engine import all_well, planned, play, result_of
 from tests.chaos.worlds import World

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from chaos.checks.result import CheckOutcome
-from chaos.engine import run
 from chaos.experiment.lint import check_experiment, read_experiment
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.experiment.resolve import plan
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
+from chaos.playing.engine import run
 from chaos.verdict import Verdict
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState

@@ -14,14 +14,12 @@ from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
-from chaos.engine import run
 from chaos.experiment.lint import BadExperiment, check_experiment
 from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.experiment.resolve import plan
 from chaos.faults import make_fault
 from chaos.history import History
-from chaos.hypotheses.measure import Hypotheses
-from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
 from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
@@ -29,8 +27,11 @@ from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
 from chaos.observe.remains import Remains
 from chaos.observe.states import States
+from chaos.playing.engine import run
+from chaos.playing.measure import Hypotheses
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
+from chaos.workload.base import Operations
 from lab.forensics.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,

@@ -14,10 +14,11 @@ import pytest
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Needs, Plan, PlannedProbe
 from chaos.history import History
-from chaos.hypotheses.measure import Hypotheses
-from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
 from chaos.observe.look import Look
+from chaos.playing.measure import Hypotheses
+from chaos.workload.base import Operations
 from protocol.terms import NodeName, VmName
 
 NAN, INF = math.nan, math.inf
@@ -137,7 +138,7 @@ def test_a_measurement_is_judged_and_written_into_the_history(
     look = Look(lab)
     found = asyncio.run(hypotheses.measure(probe, look))
     assert script.asked == [(0.0, probe.scope(), bench.sources, look)]
-    assert hypotheses.judged(probe, found) == result(*judged)
+    assert hypotheses.judge(probe, found) == result(*judged)
     [record] = bench.history.records
     assert (record.type, record.node, record.op) == ("probe", "", "vm.running")
     told = {"when": "during", "value": written, "holds": holds, "detail": detail}

@@ -11,10 +11,10 @@ from chaos.checks import CHECKS
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.history import History, Record
-from chaos.hypotheses.probes import Operations
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.workload import Arrival, Means, perform
+from chaos.workload.base import Operations
 from protocol.errors import DatastoreFault
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, PowerState, VmName

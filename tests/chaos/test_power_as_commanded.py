@@ -9,10 +9,10 @@ import pytest
 from chaos.checks import judge
 from chaos.checks.power_as_commanded import LATE_S, SLACK_S, power_as_commanded
 from chaos.checks.result import CheckOutcome
-from chaos.engine import run
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.resolve import plan
 from chaos.history import History, Record
+from chaos.playing.engine import run
 from services.esxi.vms import power
 from tests.chaos.worlds import World
 

@@ -15,10 +15,11 @@ import pytest
 from chaos.draws import Draws
 from chaos.faults import make_fault
 from chaos.history import History
-from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries, Recovery
+from chaos.workload.base import Operations
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.engine import run
 from chaos.experiment.plan import Plan
 from chaos.history import History, as_written, records_of
+from chaos.playing.engine import run
 from chaos.progress import Phases, Step, quiet
 from chaos.verdict import Verdict
 from tests.chaos.test_engine import CUT, all_well, planned, play

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.experiment.requirements import REQUIRES
-from chaos.verdict import Exit, exit_of, hosts_by_tpm, reasons_of, tpm_text
+from chaos.verdict import REQUIRES, Exit, exit_of, hosts_by_tpm, reasons_of, tpm_text
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 

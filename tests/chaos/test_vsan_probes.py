@@ -11,10 +11,11 @@ import pytest
 
 from chaos.draws import Draws
 from chaos.history import History
-from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
+from chaos.workload.base import Operations
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from protocol.messages.vcenter import (
     CreateVm,
     EnterMaintenanceMode,

@@ -17,10 +17,11 @@ BIN = Path(sys.executable).parent
 PLANTED = {
     "Dependencies point downwards": ("protocol/secret.py", "import services.runtime.ports"),
     "The folders of lab are layers": ("lab/topology/plan.py", "import lab.brokers.server"),
+    "The folders of chaos are layers": ("chaos/observe/look.py", "import chaos.faults.base"),
     "Services never import each other": ("services/kms/core.py", "import services.esxi.keys"),
     "Services know nothing of chaos": ("services/runtime/bus.py", "import chaos.selectors"),
     "The runtime knows no service": ("services/runtime/node.py", "import services.catalog"),
-    "Of services, chaos imports": ("chaos/engine.py", "import services.vcenter.locks"),
+    "Of services, chaos imports": ("chaos/playing/engine.py", "import services.vcenter.locks"),
     "The oracle has its own mind": ("chaos/oracle/table.py", "import protocol.messages.host"),
     "The model does not look": ("chaos/oracle/judgement.py", "import chaos.oracle.table"),
     "protocol imports nothing above": ("protocol/terms.py", "import lab.schema.errors"),

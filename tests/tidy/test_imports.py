@@ -22,7 +22,7 @@ BUDGET = {
     "lab.processes.agent": (
         *_PEOPLE,
         "chaos.faults",
-        "chaos.engine",
+        "chaos.playing.engine",
         "lab.cli",
         "lab.supervise.supervisor",
         "lab.topology.lab_file",

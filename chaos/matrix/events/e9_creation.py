@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from chaos.faults.base import REFUSALS
+from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.evidence import Answered, Judged, Kept
 from chaos.matrix.letters import of_vtpm, unclear

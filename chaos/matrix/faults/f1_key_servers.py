@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from chaos.faults.base import REFUSALS
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.lab import REFUSALS
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, Scene
 from chaos.matrix.terms import Variant

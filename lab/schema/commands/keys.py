@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from lab.schema.commands.base import Command, absolute, named, wrong
+from lab.schema.commands.base import Command, absolute, check_names, wrong
 from protocol import names
 from protocol.terms import RootKind
 
@@ -85,7 +85,7 @@ class _Backup(Command["KeyBackup"], frozen=True):
     def __post_init__(self) -> None:
         if not self.backup:
             raise wrong("a backup has a name")
-        named(names.BACKUP, self.backup)
+        check_names(names.BACKUP, self.backup)
 
 
 class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
@@ -165,8 +165,8 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     def __post_init__(self) -> None:
         if not self.provider:
             raise wrong("a key provider has a name")
-        named(names.PROVIDER, self.provider)
-        named(
+        check_names(names.PROVIDER, self.provider)
+        check_names(
             names.NODE, *(one.removeprefix(BUS) for one in self.servers if not one.startswith(KMIP))
         )
         if not all(self.servers) or not self.servers:
@@ -206,7 +206,7 @@ class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
     def __post_init__(self) -> None:
         if not self.provider:
             raise wrong("a key provider has a name")
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):

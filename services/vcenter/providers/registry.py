@@ -104,7 +104,7 @@ class Providers:
                     found[row.name] = self.native.kdk(row)
         return found
 
-    def asked(self, provider: ProviderId) -> KeyProvider:
+    def require_provider(self, provider: ProviderId) -> KeyProvider:
         """The provider as vCenter asks it for keys.
 
         ``NotFound`` when there is none of that name, ``NotAvailable`` when vCenter has nothing to
@@ -120,7 +120,7 @@ class Providers:
             self.forget(provider)
             keyservers = self._keyservers(provider)
             made = _Made(row, keyservers, self._standard(row, keyservers))
-        elif _shown(made.row) != _shown(row):
+        elif _credentials_of(made.row) != _credentials_of(row):
             made.keyservers.close()  # whoever showed something else, or believed it, is over
             made = made._replace(row=row)
         self._made[provider] = made
@@ -196,7 +196,7 @@ class Providers:
         self, provider: ProviderId, operation_id: str, use: KeyUse | None = None
     ) -> CreatedKey:
         """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
-        asked = self.asked(provider)
+        asked = self.require_provider(provider)
         made = await asked.create_key(operation_id, use)
         if self._is_current(provider, asked):
             self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
@@ -237,7 +237,7 @@ class Providers:
         if not keys:
             return Bundle((), {})
         try:
-            found = self.asked(provider)
+            found = self.require_provider(provider)
         except NotFound:
             return _all(keys, KeyUnavailableReason.CLUSTER_INVALID)
         kept = self._kept.among(keys)
@@ -276,7 +276,7 @@ class Providers:
         )
 
 
-def _shown(row: ProviderRow) -> tuple[object, ...]:
+def _credentials_of(row: ProviderRow) -> tuple[object, ...]:
     """What servers are shown and told of this end, and what it believes of theirs."""
     return row.client, row.trusted, row.passwords
 

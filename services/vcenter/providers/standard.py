@@ -291,22 +291,22 @@ class StandardProvider:
                 self._addresses[server.name],
                 message,
                 within_s=self._limit_s(server),
-                login=self._logged_in(server),
+                login=self._find_login(server),
                 tags=tags,
             )
         except NO_ANSWER as error:
             self._check_in_use()
-            await self._contacts.failed(self._name, server.name, str(error))
+            await self._contacts.record_failure(self._name, server.name, str(error))
             raise
         except ProductError:
-            await self._worked(server)
+            await self._record_answer(server)
             raise
-        await self._worked(server)
+        await self._record_answer(server)
         return reply
 
-    async def _worked(self, server: KmipServer) -> None:
+    async def _record_answer(self, server: KmipServer) -> None:
         if not self._retired:
-            await self._contacts.worked(self._name, server.name)
+            await self._contacts.record_answer(self._name, server.name)
 
     def _check_in_use(self) -> None:
         """``KeyProviderUnreachable`` once this provider was retired."""
@@ -320,7 +320,7 @@ class StandardProvider:
             return self._within_s
         return float(server.timeout)
 
-    def _logged_in(self, server: KmipServer) -> Login | None:
+    def _find_login(self, server: KmipServer) -> Login | None:
         """What is wrong at this end is no answer of the server: ``NotSent``."""
         try:
             return self._login(server)

@@ -43,9 +43,9 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import put
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
 from services.vcenter.tasks.departure import (
-    asked_of_peer,
-    begun_after,
-    ended_there,
+    ask_peer,
+    carry_over,
+    end_at_peer,
     not_relocated,
     settle,
     tell_stayed,
@@ -63,7 +63,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         raise InvalidArgument(f"service: {peer} has the VM; without a service it moves within it")
     if peer not in vc.config.vcenters:
         raise NotFound(f"there is no vCenter {peer}")
-    there = await _moved_before(vc, message)
+    there = await _find_earlier_move(vc, message)
     if there is not None:
         return VmRelocated(vm=there)
     row = vc.vm(message.vm)
@@ -77,7 +77,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         )
     where = await source.ask(CheckRelocate(vm=row.name))
     stream, key = new_stream(vc, row) if row.power is PowerState.ON else (None, None)
-    leaving = begun_after(
+    leaving = carry_over(
         vc.inventory.relocations.get(row.name),
         RelocationRow(
             name=row.name,
@@ -118,7 +118,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
     )
 
 
-async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
+async def _find_earlier_move(vc: VCenter, message: RelocateVm) -> VmInfo | None:
     """The VM at the other vCenter, if it has moved there by an earlier task, which is settled."""
     before = vc.inventory.relocations.get(message.vm)
     if before is None:
@@ -136,7 +136,7 @@ async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
     if before.state is Relocation.LEAVING:
         ended = await settle(vc, before)
     elif before.state is Relocation.LEFT and message.vm not in vc.inventory.vms:
-        ended = await ended_there(vc, before)
+        ended = await end_at_peer(vc, before)
     else:
         return None
     here = message.vm in vc.inventory.vms or before.peer != message.service.vcenter
@@ -152,7 +152,7 @@ async def _have_it_prepared(
 ) -> None:
     """Step 2. A refusal leaves nothing at either end but its event here."""
     try:
-        await asked_of_peer(vc, leaving, prepare)
+        await ask_peer(vc, leaving, prepare)
     except ProductError as error:
         if error.definite:
             await vc.inventory.commit(undone(leaving), events=[not_relocated(leaving, error)])

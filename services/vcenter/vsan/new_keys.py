@@ -16,7 +16,7 @@ from services.runtime.each import for_each
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.conditions import cluster_row, named_provider
+from services.vcenter.vsan.conditions import cluster_row, require_provider
 from services.vcenter.vsan.row_edits import vsan_edit
 from services.vcenter.vsan.rows import VsanGroupKey, VsanKeys, VsanRow
 
@@ -70,7 +70,7 @@ async def cover(vc: VCenter, cluster: ClusterName, host: NodeName, groups: Seque
     lacking = [(host, group) for group in groups if not row.keys.covers(host, group)]
     if not lacking:
         return
-    provider = named_provider(vc, row.keys.provider)
+    provider = require_provider(vc, row.keys.provider)
     more = await _group_keks(vc, cluster, provider, row.operation, lacking)
     keys = msgspec.structs.replace(row.keys, group_keks=(*row.keys.group_keks, *more))
     await vc.inventory.commit(vsan_edit(cluster, keys=keys))
@@ -108,7 +108,7 @@ async def _make(
         check_backed_up(provider)
         key = vc.providers.native.new_key(provider)
         return key, vc.providers.native.check(provider, key)
-    asked = vc.providers.asked(provider.name)
+    asked = vc.providers.require_provider(provider.name)
     key_id = await asked.make_key(f"{vc.node.name}/vsan/{operation}")
     await asked.grant_key(key_id, scopes.of_vsan(vc.node.name, cluster))
     return CryptoKeyId(key_id, provider.name), ""

@@ -18,7 +18,7 @@ from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS
 from lab.fuzz import campaign as campaigns
 from lab.fuzz.campaign import AGAIN_EVERY, Campaign, Seed, differs, read_seeds
-from lab.fuzz.coverage import Coverage, covered
+from lab.fuzz.coverage import Coverage, collect_coverage
 from lab.fuzz.finding import Failure, failures, of_exception
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
@@ -198,7 +198,7 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
     def record(type: str, op: str, **data: object) -> Record:
         return Record(seq=1, t=0.0, node="", type=type, op=op, data=data)
 
-    one = covered(
+    one = collect_coverage(
         [
             record("ok", "key.create"),
             record("fault", "link.cut", id="a"),
@@ -219,7 +219,7 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
     whole.add(one)
     whole.add(one)
     assert whole.faults == {"link.cut": 2}
-    untried = whole.untried()
+    untried = whole.list_untried()
     assert "link.cut" not in untried["faults"] and "host.reboot" in untried["faults"]
     tried = {"key.create", "vm.encrypt"}
     assert untried["operations"] == tuple(op for op in OPERATIONS if op not in tried)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import Measured
+from chaos.playing.measure import Hypotheses
 from tests.mutations.bugs.planting import plant
 
 
@@ -19,4 +19,4 @@ def _sure(original: Any) -> Any:
     return judged
 
 
-plant(Hypotheses, "judged", _sure)
+plant(Hypotheses, "judge", _sure)

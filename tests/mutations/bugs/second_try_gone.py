@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-import chaos.intervals as intervals
+import chaos.playing.intervals as intervals
 from tests.mutations.bugs.planting import plant
 
 

@@ -316,7 +316,7 @@ def test_what_two_servers_have_given_is_counted_once_each(
 
 def joined(mine: Stamped, theirs: Stamped) -> Stamped:
     latest, other = sorted((mine, theirs), key=lambda one: one.at, reverse=True)
-    return usage.joined(latest, other)
+    return usage.join_limits(latest, other)
 
 
 def test_a_pair_that_was_apart_knows_together_what_is_left() -> None:

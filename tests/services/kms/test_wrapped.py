@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from protocol.attributes import Attribute, UsageLimits, Value
-from protocol.crypto.keywrap import wrapped
+from protocol.crypto.keywrap import wrap_key
 from protocol.errors import InvalidField
 from protocol.kmip import payloads as p
 from protocol.kmip import structures as s
@@ -40,10 +40,10 @@ NO_ENCODING = EncodingOption.NO_ENCODING
 
 def test_the_vector_of_the_standard() -> None:
     """RFC 3394 section 4.1."""
-    assert wrapped(KeyMaterial(KEK), KeyMaterial(DATA)) == WRAPPED
+    assert wrap_key(KeyMaterial(KEK), KeyMaterial(DATA)) == WRAPPED
     for size in (0, 8, 10, 17):
         with pytest.raises(InvalidField):
-            wrapped(KeyMaterial(KEK), KeyMaterial(bytes(size)))
+            wrap_key(KeyMaterial(KEK), KeyMaterial(bytes(size)))
 
 
 async def kek(server: Server, mask: int = WRAP_KEY, *attributes: Attribute) -> KeyId:

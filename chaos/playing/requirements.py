@@ -20,7 +20,6 @@ TYPES = {
     "native": ManagementType.NATIVE_PROVIDER,
 }
 SHOWN = 3
-REQUIRES = "requires"  # the name under which a misfit is judged
 
 
 async def unmet(needs: Needs, lab: Lab) -> list[str]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chaos.experiment.plan import Begun, Cue, Ended, Plan, Planned, Seen
-from chaos.faults.base import REFUSALS
 from chaos.history import History, Record
-from chaos.lab import Lab
+from chaos.lab import REFUSALS, Lab
 from chaos.observe.listing import all_events
 from chaos.observe.look import Look, nodes_of
 from chaos.points import Strike, Strikes
@@ -116,7 +115,7 @@ class Cues:
         begin = came + cue.delay_s
         return begin, begin + (cue.lasts_s or 0.0)
 
-    def ended(self, planned: Planned) -> None:
+    def mark_ended(self, planned: Planned) -> None:
         """It is over; what follows it may begin."""
         self._ended[planned.id].come(self.now())
 

@@ -88,7 +88,7 @@ class Watch:
                 task.cancel()
         return result
 
-    async def recovered(self) -> None:
+    async def end_recoveries(self) -> None:
         """The looks that end the watch over recoveries."""
         await self._see()
         await self.states.look()
