@@ -47,7 +47,7 @@ class _Grant(Command["Key"], frozen=True):
     def __post_init__(self) -> None:
         if not self.scope:
             raise wrong("to whom: give a scope; that of a vCenter is its name")
-        named(names.SCOPE, self.scope)
+        check_names(names.SCOPE, self.scope)
 
 
 class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):

@@ -17,7 +17,7 @@ from services.keyservers.address import Address, Kmip
 from services.keyservers.client import KeyServers
 from services.runtime.ports import Ports
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.grants import delivered_by_vcenter
+from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
@@ -205,9 +205,9 @@ class Providers:
     async def grant(self, keys: Iterable[CryptoKeyId], scope: str) -> None:
         """Let another scope of their key servers get these keys, as far as the servers allow it:
         whoever needs them there finds out."""
-        for key in delivered_by_vcenter(keys, self._inventory.lock_types()):
+        for key in keys_from_vcenter(keys, self._inventory.lock_types()):
             try:
-                await self.asked(key.provider_id).grant_key(key.key_id, scope)
+                await self.require_provider(key.provider_id).grant_key(key.key_id, scope)
             except ProductError as error:
                 self._node.record(
                     "keys.not_granted", level="warning", key=str(key), reason=str(error)
