@@ -55,7 +55,7 @@ def intruder(mix: Mix, directory: Directory, seed: int, others: Sequence[Planned
     draws = Draws(seed, "run/intruder")
     if draws.unit() >= _INTRUDED or mix.until_s - mix.from_s < 4 * _MEAN_S:
         return ()
-    values = HostHostile.drawn(draws, directory)
+    values = HostHostile.draw_fields(draws, directory)
     begin = _moment(mix, draws, 0.0, 0.7)
     if values is None:
         return ()

@@ -41,7 +41,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
-    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
@@ -90,7 +90,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
             if await _is_up(lab, node):
                 await lab.ask(node, HostClaim())
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
         """No host claims anything, and every vCenter has lost the invented VMs: whoever runs the
         lab unregisters them."""
         for node in self.nodes:
