@@ -41,6 +41,9 @@ from services.runtime.forking.connection import ForkFailed
 AGAIN_EVERY: Final = 50
 """One seed in so many is played twice: it must give the same run. The second one is in a lab that
 keeps the ledger of keys, and ends with a search for them (S1)."""
+VOIDS_IN_A_ROW: Final = 3
+"""So many seeds one after the other for which no process could be had end the campaign."""
+
 Tell = Callable[[str, int, int], None]
 Twice = tuple[Snapshot, Snapshot]
 """In which a seed is played, and in which it is played again."""
@@ -69,12 +72,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass
 class Campaign:
     """``folder`` is its own. ``stop`` may be set from any thread, and ``enough`` while it plays:
-    no further seed begins, and those that run are ended."""
+    no further seed begins, and those that run are ended. ``void`` are seeds for which no process
+    could be had, each with why: they are not written down, and are played the next time."""
 
     folder: Path
     world: World
     jobs: int = 1
     played: dict[int, Seed] = field(default_factory=dict)
+    void: dict[int, str] = field(default_factory=dict, init=False)
     _lock: int | None = field(default=None, init=False)
     stop: threading.Event = field(default_factory=threading.Event)
     enough: bool = False
@@ -130,7 +135,7 @@ class Campaign:
         """Play those of ``seeds`` that were not played yet until ``until`` (monotonic seconds).
 
         Each is written down before it is given; the order is that in which they end. KS-LAB-005
-        when there is no room to write one down.
+        when there is no room to write one down; ``ForkFailed`` after ``VOIDS_IN_A_ROW``.
         """
         wanted = [seed for seed in seeds if seed not in self.played]
         done = 0
@@ -171,17 +176,29 @@ class Campaign:
         directory = world.directory()
         waiting = iter(wanted)
         with ThreadPoolExecutor(self.jobs, thread_name_prefix="fuzz") as pool:
-            going: set[Future[Seed]] = set()
+            going: dict[Future[Seed], int] = {}
+            in_a_row = 0
             while True:
                 while len(going) < self.jobs and not self._over(until):
                     seed = next(waiting, None)
                     if seed is None:
                         break
-                    going.add(pool.submit(self._one, snapshots, world, directory, seed))
+                    going[pool.submit(self._one, snapshots, world, directory, seed)] = seed
                 if not going:
                     return
-                ended, going = wait(going, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    number = going.pop(future)
+                    try:
+                        played = future.result()
+                    except ForkFailed as error:
+                        self.void[number] = str(error)
+                        in_a_row += 1
+                        if in_a_row >= VOIDS_IN_A_ROW:
+                            raise
+                        continue
+                    in_a_row = 0
+                    self.void.pop(number, None)
+                    yield played
 
     def _over(self, until: float) -> bool:
         return self.enough or self.stop.is_set() or time.monotonic() >= until
@@ -197,7 +214,7 @@ class Campaign:
                 more, searched = differs(again, plan, played)
                 failed = (*failed, *more)
                 played.coverage.checks.update(searched)
-        except ForkFailed:  # there is no lab to play in: no seed could be played
+        except ForkFailed:  # nothing of it was played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
             return Seed(seed=number, failures=(of_exception(error),), lab=world.describe_lab())
@@ -229,7 +246,8 @@ class Campaign:
 
     def _line(self) -> str:
         red = sum(bool(seed.failures) for seed in self.played.values())
-        return f"{len(self.played)} seeds, {red} with findings"
+        void = f", {len(self.void)} void" if self.void else ""
+        return f"{len(self.played)} seeds, {red} with findings{void}"
 
 
 def _write(log: RawIOBase, line: bytes) -> None:

@@ -142,7 +142,7 @@ async def _run_agent(
     finally:
         gate.close()
         arrays.close()
-        agents.close()
+        await agents.close()
     say(f"{name} has ended, and its processes with it")
 
 
@@ -188,7 +188,7 @@ async def _until(
     loop, refused = asyncio.get_running_loop(), holding.refused
 
     async def again() -> None:
-        agents.close()
+        await agents.close()
         await agents.start(FORK_SERVER_S)
 
     def record_loss(error: KeysteadError) -> None:

@@ -354,7 +354,7 @@ class ProcessLab(LabFiles, LabGrowth):
         """Return when it is there, started again if it is not; False when the lab is lost."""
 
         async def again() -> None:
-            self.agents.close()
+            await self.agents.close()
             await self.agents.start()
 
         async with self._forking:
@@ -410,8 +410,8 @@ class ProcessLab(LabFiles, LabGrowth):
                     await self._client.close()
                     self._client = None
             finally:
-                self.agents.close()
                 try:
+                    await self.agents.close()
                     await self.data.stop()
                     await self.control.stop()
                 finally:
