@@ -13,7 +13,6 @@ import msgspec
 
 from chaos.active_faults import fault_id
 from chaos.draws import Draws
-from chaos.faults.host_hostile import HostHostile
 from chaos.history import History, Record
 from chaos.lab import Lab
 from chaos.observe.look import WITHIN_S, nodes_of
@@ -30,6 +29,7 @@ HELD: Final = "held"
 """Of the ``state`` record of each host at the end: the keys ``asked`` for, which were given up in
 this run, and which of them are in its ``cache`` and its ``store``."""
 EVERY_S: Final = 150.0
+_HOSTILE: Final = "host.hostile"  # the fault by which an intruder controls hosts
 
 
 class Values:
@@ -46,7 +46,7 @@ class Values:
         history.watchers.append(self._follow)
 
     def _follow(self, record: Record) -> None:
-        if record.type == "fault" and record.op == HostHostile.kind:
+        if record.type == "fault" and record.op == _HOSTILE:
             self._intruders.add(fault_id(record))
         elif record.type == "heal":
             self._intruders.discard(fault_id(record))
