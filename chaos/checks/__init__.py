@@ -35,6 +35,7 @@ from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.session_in_force import session_in_force
+from chaos.checks.shown_as_it_is import shown_as_it_is
 from chaos.checks.told_in_order import told_in_order
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
@@ -85,6 +86,7 @@ _CHECKS: Final = (
     Check(lock_told),
     Check(told_in_order),
     Check(alarms_have_causes),
+    Check(shown_as_it_is),
     Check(lock_given_back),
     Check(session_in_force),
     Check(guests_read_back),
@@ -102,7 +104,7 @@ ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)
 OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy)
 
 
-def excused(*, faulted: bool) -> frozenset[str]:
+def checks_excused(*, faulted: bool) -> frozenset[str]:
     """What may be unknown without making a run so; ``faulted``: faults were planned in it."""
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
 

@@ -74,7 +74,7 @@ class _Keys:
         if record.op in (_BACKUP, _RESTORE):
             self._of_backup(record)
         if record.op == _ADDED and record.type == "invoke":
-            self._added(str(data.get("provider")), data.get("servers", ()))
+            self._add_servers(str(data.get("provider")), data.get("servers", ()))
         match record.type:
             case "state":
                 self._state(record)
@@ -91,7 +91,7 @@ class _Keys:
             for found in record.data.get("providers", ()):
                 self.servers[str(found["name"])] = frozenset(map(str, found["servers"]))
 
-    def _added(self, provider: str, servers: Sequence[str]) -> None:
+    def _add_servers(self, provider: str, servers: Sequence[str]) -> None:
         """It is there, or may be, under its name."""
         self.servers[provider] = frozenset(map(str, servers))
         self.deleted = {by: name for by, name in self.deleted.items() if name != provider}
@@ -124,9 +124,9 @@ class _Keys:
         elif record.op == "ending" and record.data.get("cure"):
             self._curing.add(id)
         elif record.type == "heal" and fault is not None:
-            self._ended(id, fault, record)
+            self._end_fault(id, fault, record)
 
-    def _ended(self, id: str, fault: Record, heal: Record) -> None:
+    def _end_fault(self, id: str, fault: Record, heal: Record) -> None:
         """Of a restore that did not go well nobody knows how far it went, unless it was refused."""
         if fault.op == _DELETED and heal.data.get("verified"):
             self.deleted.pop(f"{id}{fault.seq}", None)
@@ -144,7 +144,7 @@ class _Keys:
         """Whether somebody revoked or destroyed it, and did not put it back."""
         return any(key in keys for keys in self.struck.values())
 
-    def told(self, key: str) -> str:
+    def explain_loss(self, key: str) -> str:
         """Why its loss is what somebody wanted, or was told of; empty when it is not."""
         seq, provider = self.acked[key]
         if self.is_struck(key):
@@ -175,9 +175,9 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     for record in records:
         keys.take(record)
     gone = [key for key in keys.acked if key not in keys.available]
-    told = {key: why for key in gone if (why := keys.told(key))}
+    told = {key: why for key in gone if (why := keys.explain_loss(key))}
     kept = [key for key in keys.acked if key not in told and not keys.is_struck(key)]
-    excused = _excused([*told.values()])
+    excused = _format_excused([*told.values()])
     lost = [key for key in kept if key in keys.asked and key not in keys.available]
     silent = [key for key in kept if key not in keys.asked]
     if lost:
@@ -195,7 +195,7 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"{text}{excused}")
 
 
-def _excused(reasons: Sequence[str]) -> str:
+def _format_excused(reasons: Sequence[str]) -> str:
     """How many are gone for which reason, as the end of a sentence."""
     counted = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return "".join(f"; {count} gone as told: {why}" for why, count in counted.items())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import judged
+from chaos.checks.states import judge_states
 from chaos.history import Record
 
 NOT_REASONED: Final[Mapping[str, Any]] = {
@@ -29,7 +29,7 @@ def truth_table(records: Sequence[Record]) -> Finding:
     if other := _not_reasoned(records):
         text = f"the oracle does not reason about {', '.join(other)} at another value than usual"
         return Finding(CheckOutcome.UNKNOWN, text)
-    found = judged(records)
+    found = judge_states(records)
     if found.breaches:
         text = "; ".join(str(breach) for breach in found.breaches[:5])
         more = len(found.breaches) - 5

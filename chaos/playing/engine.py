@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from chaos.actions.base import Acting, Action
-from chaos.checks import excused, judge
+from chaos.checks import checks_excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, Planned, PlannedAction, PlannedFault, PlannedProbe
@@ -346,7 +346,7 @@ class _Run:
             steady=self.steady,
             judged=self.judged,
             recovery=self.recovery,
-            excused=excused(faulted=self.plan.surely_faulty()),
+            excused=checks_excused(faulted=self.plan.surely_faulty()),
         )
         return Verdict(
             verdict=WORDS[code],

@@ -131,20 +131,22 @@ class _Rows:
     def _state(self, name: str) -> str:
         fold = self.fold
         if name in fold.hosts:
-            return (fold.seen_host(name) or UNKNOWN) if name in fold.nodes else ""
+            return (fold.observe_host(name) or UNKNOWN) if name in fold.nodes else ""
         host = fold.vms[name].host
         if host not in fold.nodes:
             return ""
-        return fold.seen_vm(name) or (UNKNOWN if fold.nodes[host].state == RUNNING else DOWN)
+        return fold.observe_vm(name) or (UNKNOWN if fold.nodes[host].state == RUNNING else DOWN)
 
     def note_allowed(self, t: float) -> None:
         """What a look is held against."""
         fold = self.fold
         for name in fold.hosts:
             if name in fold.nodes:
-                self._note_allowed_of(name, t, fold.allowed_host(name))
+                self._note_allowed_of(name, t, fold.host_allowance(name))
         for name in fold.vms:
-            self._note_allowed_of(name, t, fold.allowed_vm(name) if fold.seen_vm(name) else None)
+            self._note_allowed_of(
+                name, t, fold.vm_allowance(name) if fold.observe_vm(name) else None
+            )
 
     def _note_allowed_of(self, name: str, t: float, found: Allowed | None) -> None:
         strip = self.expected.setdefault(name, _Strip())

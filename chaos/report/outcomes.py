@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chaos.checks import CHECKS, excused
+from chaos.checks import CHECKS, checks_excused
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import Scene, scene_of
 from chaos.history import Record
@@ -70,5 +70,5 @@ def _outcome(result: CheckResult, story: Story) -> Outcome:
         statement="" if check is None else check.statement,
         scene=scene_of(result, story.records),
         reproduce=story.reproduce if result.result is CheckOutcome.FAIL else "",
-        excused=result.name in excused(faulted=story.plan.surely_faulty()),
+        excused=result.name in checks_excused(faulted=story.plan.surely_faulty()),
     )

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.checks import CHECKS, excused, judge
+from chaos.checks import CHECKS, checks_excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import scene_of
 from chaos.errors import ChaosError
@@ -99,7 +99,7 @@ def _build_check(result: CheckResult, records: Sequence[Record], record: RunReco
 
 def _verdict(results: Sequence[CheckResult], plan: Plan) -> CheckOutcome:
     """The worst that counts, as the verdict of a run has it."""
-    may_be = excused(faulted=plan.surely_faulty())
+    may_be = checks_excused(faulted=plan.surely_faulty())
     if any(r.result is CheckOutcome.FAIL for r in results):
         return CheckOutcome.FAIL
     if any(r.result is CheckOutcome.UNKNOWN and r.name not in may_be for r in results):

@@ -48,6 +48,7 @@ from protocol.errors import (
     InvalidField,
     ItemNotFound,
     PermissionDenied,
+    ProductError,
 )
 from protocol.terms import KmipState
 from services.kms import implied
@@ -300,7 +301,7 @@ def modify_attribute(
 ) -> tuple[KeyRow, Attribute]:
     """The row with another value in an instance that it has, and that instance."""
     name = attribute.name
-    rule = _rule(row, name, at)
+    rule = _rule(row, name, at, unknown=InvalidField)
     value = _check_value(rule, name, attribute.value)
     there = _instances(row, unpack(row.attributes), name)
     if not there:
@@ -317,7 +318,7 @@ def delete_attribute(
     row: KeyRow, name: str, index: int, at: float, by: str
 ) -> tuple[KeyRow, Attribute]:
     """The row without an instance, and what that was."""
-    rule = _rule(row, name, at)
+    rule = _rule(row, name, at, unknown=ItemNotFound)
     there = _instances(row, unpack(row.attributes), name)
     gone = _instance(there, name, index)
     if not rule.deletable:
@@ -332,17 +333,22 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
     raise ItemNotFound(f"the key has no {name} with index {index}")
 
 
-def _rule(row: KeyRow, name: str, at: float) -> Rule:
-    """The rule of an attribute that may be set at this time; else its refusal."""
+def _rule(
+    row: KeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
+) -> Rule:
+    """The rule of an attribute that may be set at this time; else its refusal.
+
+    ``unknown``: for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
+    """
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
             raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
         return CUSTOM_RULE
     rule = RULES.get(name)
     if rule is None:
-        read_only = name in READ_ONLY or name.startswith("y-")
-        why = "is set by the server only" if read_only else "is no attribute of a key here"
-        raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
+        if name in READ_ONLY or name.startswith("y-"):
+            raise PermissionDenied(f"{name[:NAME_LIMIT]} is set by the server only")
+        raise unknown(f"{name[:NAME_LIMIT]} is no attribute of a key here")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
     held = single(row, name) if name == LIMITS else None
