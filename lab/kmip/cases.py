@@ -40,10 +40,12 @@ ASTRAY: Final = {
     ),
     "TC_142_11_Key_Wrapping_using_AES_Key_Wrap_with_Attributes": _UNENCODED,
     "TC_142_12_Key_Wrapping_using_AES_Key_Wrap_with_Attributes": _UNENCODED,
-    "CS-BC-M-6-13": "its ciphertext is not that of its key and plaintext",
+    "CS-BC-M-6-13": (
+        "its ciphertext is not that of its key and plaintext (FIPS 197, as CS-BC-M-6-14 has it)"
+    ),
     "TC-CS-CORVAL-1-14": "it makes a key without a usage mask (KMIP 1.4 section 4.1)",
     "SKFF_O_6_11_SymmetricKeyOptional_6": (
-        "it expects the Object Group of a key that nobody has put into one"
+        "it expects the Object Group of a key that nobody has put into one (KMIP 1.1 section 3.33)"
     ),
 }
 """Conversations whose answers a key server gives that is not by the standard, and why."""
@@ -57,7 +59,7 @@ NOT_KEPT: Final = frozenset(
         "Operation Policy Name",
     }
 )
-"""Attributes that no key here has."""
+"""Attributes that no key here has, or that have no effect here: policies are not enforced."""
 
 _MAKING: Final = {
     Operation.CREATE,

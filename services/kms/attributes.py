@@ -25,7 +25,9 @@ from typing import Final
 
 import msgspec
 
+from protocol import names as name_rules
 from protocol.attributes import (
+    GRANTED_SCOPE,
     INTEGERS,
     RAW,
     AlternativeName,
@@ -48,6 +50,7 @@ from protocol.errors import (
     InvalidField,
     ItemNotFound,
     PermissionDenied,
+    ProductError,
 )
 from protocol.terms import KmipState
 from services.kms import implied
@@ -127,6 +130,7 @@ READ_ONLY: Final = (
     REVOCATION,
 )
 _FRESH: Final = implied.FRESH.encode()
+_GRANTED: Final = GRANTED_SCOPE.encode()
 _DIGEST: Final = implied.DIGEST.encode()
 _INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
 """Of those, what stands in the index all the same."""
@@ -188,6 +192,17 @@ def single(row: KeyRow, name: str) -> Value | None:
     """The value of an attribute that has one instance; None when it is not there."""
     found = _instances(row, unpack(row.attributes), name)
     return found[0].value if found else None
+
+
+def granted_scopes(row: KeyRow) -> frozenset[str]:
+    """The scopes to which the key was granted, beside its own."""
+    return _granted_scopes(row.attributes) if _GRANTED in row.attributes else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _granted_scopes(packed: bytes) -> frozenset[str]:
+    held = unpack(packed).get(GRANTED_SCOPE)
+    return frozenset(str(value) for _, value in held.instances) if held else frozenset()
 
 
 def protect_stop(row: KeyRow) -> float | None:
@@ -300,7 +315,7 @@ def modify_attribute(
 ) -> tuple[KeyRow, Attribute]:
     """The row with another value in an instance that it has, and that instance."""
     name = attribute.name
-    rule = _rule(row, name, at)
+    rule = _rule(row, name, at, unknown=InvalidField)
     value = _check_value(rule, name, attribute.value)
     there = _instances(row, unpack(row.attributes), name)
     if not there:
@@ -317,7 +332,7 @@ def delete_attribute(
     row: KeyRow, name: str, index: int, at: float, by: str
 ) -> tuple[KeyRow, Attribute]:
     """The row without an instance, and what that was."""
-    rule = _rule(row, name, at)
+    rule = _rule(row, name, at, unknown=ItemNotFound)
     there = _instances(row, unpack(row.attributes), name)
     gone = _instance(there, name, index)
     if not rule.deletable:
@@ -332,17 +347,22 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
     raise ItemNotFound(f"the key has no {name} with index {index}")
 
 
-def _rule(row: KeyRow, name: str, at: float) -> Rule:
-    """The rule of an attribute that may be set at this time; else its refusal."""
+def _rule(
+    row: KeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
+) -> Rule:
+    """The rule of an attribute that may be set at this time; else its refusal.
+
+    ``unknown``: for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
+    """
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
             raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
         return CUSTOM_RULE
     rule = RULES.get(name)
     if rule is None:
-        read_only = name in READ_ONLY or name.startswith("y-")
-        why = "is set by the server only" if read_only else "is no attribute of a key here"
-        raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
+        if name in READ_ONLY or name.startswith("y-"):
+            raise PermissionDenied(f"{name[:NAME_LIMIT]} is set by the server only")
+        raise unknown(f"{name[:NAME_LIMIT]} is no attribute of a key here")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
     held = single(row, name) if name == LIMITS else None
@@ -361,6 +381,8 @@ def _date(row: KeyRow, name: str) -> float | None:
 def _check_value(rule: Rule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
+    if name == GRANTED_SCOPE and (not isinstance(value, str) or name_rules.SCOPE.fault(value)):
+        raise InvalidField(f"{name}: that is no name of a scope")
     if rule.kinds != _DATE or not isinstance(value, int | float):
         if not _fits(value):
             raise InvalidField(f"{name}: that is no value of its type")

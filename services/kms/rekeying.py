@@ -17,8 +17,14 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.attributes import Attribute, ObjectLink, UsageLimits
-from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, ProductError
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectLink, UsageLimits
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    ItemNotFound,
+    ProductError,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState
 from services.kms import attributes, describing, kinds, states, store
@@ -86,6 +92,8 @@ def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[
     if request.offset is not None:
         if not named.isdisjoint(_DATES):
             raise InvalidMessage("an Offset or dates, not both")
+        if had is None and any(attributes.single(old, name) is not None for name in _DATES):
+            raise IllegalOperation("an Offset moves no dates of a key without an Activation Date")
         yield Attribute(name=attributes.ACTIVATION, value=at + request.offset)
         shift = at + request.offset - had if isinstance(had, float) else 0.0
     for name in _DATES:
@@ -99,8 +107,8 @@ def _attributes_to_keep(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
     """Rules 2 and 3."""
     for one in attributes.of(old):
         settable = one.name in attributes.RULES or one.name.startswith("x-")
-        if not settable or one.name in _DATES:
-            continue
+        if not settable or one.name in _DATES or one.name == GRANTED_SCOPE:
+            continue  # what was granted is the old key
         if one.name in named and one.name != attributes.NAME:
             continue
         if attributes.RULES.get(one.name, attributes.CUSTOM_RULE).once:

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from protocol.attributes import Stamped, UsageLimits, Value
-from protocol.errors import InvalidField, PermissionDenied, ProductError
+from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied, states
 from services.kms.keyrow import KeyRow
@@ -74,13 +74,13 @@ def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
         if request.count <= 0:
             raise InvalidField("Usage Limits Count: 1 or more")
         if of(row) is None:
-            raise PermissionDenied("the key has no Usage Limits")
+            raise IllegalOperation("the key has no Usage Limits")
         if not row.usage_mask & ~_PROCESSING:
-            raise PermissionDenied("the usage mask of the key has nothing that protects")
+            raise IllegalOperation("the usage mask of the key has nothing that protects")
         if not states.protects(row.state, attributes.protect_stop(row), work.at):
             past = " and past its Protect Stop Date" if row.state is KmipState.ACTIVE else ""
             text = f"nothing is allocated of a key that is {row.state}{past}"
-            raise PermissionDenied(text)
+            raise IllegalOperation(text)
         changed = charge(row, request.count, work)
     except ProductError as error:
         raise work.refusal(error, row) from None

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from protocol import attributes as core
 from protocol.crypto import keywrap
 from protocol.errors import (
+    EncodingOptionError,
     FeatureNotSupported,
     InvalidField,
     InvalidMessage,
@@ -160,7 +161,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.Wrapping:
     if asked.mac_signature_key_information is not None:
         raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
     if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
-        raise InvalidField("Encoding Option: bytes alone have no attributes")
+        raise EncodingOptionError("bytes alone have no attributes")
     given_ = under.cryptographic_parameters
     return o.Wrapping(
         key_id=KeyId(under.unique_identifier),

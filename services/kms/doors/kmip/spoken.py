@@ -20,7 +20,7 @@ from protocol.errors import (
     ResponseTooLarge,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.attributes import SINCE
+from protocol.kmip.attributes import ATTRIBUTES, SINCE
 from protocol.kmip.enums import ObjectGroupMember, Operation
 from protocol.kmip.fields import Fields
 from protocol.kmip.structures import ProtocolVersion
@@ -209,7 +209,11 @@ def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
 
 
 def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
-    """A date that is asked for once is all of its second; twice, it ends with one."""
+    """A date that is asked for once is all of its second; twice, it ends with one. ``InvalidField``
+    for a name that KMIP does not have (KMIP 1.4 section 11.10)."""
+    for name in [one.attribute_name for one in payload.attribute]:
+        if name not in ATTRIBUTES and not name.startswith(("x-", "y-")):
+            raise InvalidField(f"Locate: KMIP has no attribute {name[:64]}")
     found = [values.read(one) for one in payload.attribute]
     for name in dict.fromkeys(one.name for one in found if one.name in values.DATES):
         dates = sorted([float(one.value) for one in found if one.name == name])  # type: ignore[arg-type]
