@@ -19,6 +19,10 @@ RAW: Final = "Raw"
 """The format of key material that is its bytes (KMIP 1.4 section 9.1.3.2.3)."""
 
 
+GRANTED_SCOPE: Final = "x-keystead-granted-scope"
+"""A custom attribute of a key: another scope that may get the key. A key has one for each scope."""
+
+
 class ItemType(StrEnum):
     """Types of a custom attribute beyond text, integer and truth value (KMIP 1.4 9.1.1.2)."""
 

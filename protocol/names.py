@@ -87,7 +87,7 @@ TRUST_ITEM: Final = NameRule("name of an item of a Trust Authority", _ANY_CASE_T
 BACKUP: Final = NameRule("name of a backup", _ANY_CASE_TEXT, _ANY_CASE, 80)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)
-SCOPE: Final = NameRule("scope of keys", _ANY_CASE_TEXT, _ANY_CASE, 80)
+SCOPE: Final = NameRule("scope of keys", _ANY_CASE_TEXT, _ANY_CASE, 160)
 RUN: Final = NameRule("name of a run", _ANY_CASE_TEXT, _ANY_CASE, 120)
 
 

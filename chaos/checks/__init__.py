@@ -30,6 +30,7 @@ from chaos.checks.one_effect import one_effect
 from chaos.checks.one_host_per_vm import one_host_per_vm
 from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.one_vcenter_per_vm import one_vcenter_per_vm
+from chaos.checks.only_given_keys import only_given_keys
 from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.replicas_agree import replicas_agree
@@ -75,6 +76,7 @@ _CHECKS: Final = (
     Check(power_as_commanded, "S10"),
     Check(one_host_per_vm),
     Check(one_vcenter_per_vm),
+    Check(only_given_keys),
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),

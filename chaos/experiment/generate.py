@@ -30,8 +30,8 @@ OF_A_CLUSTERED_BUS: Final = ("broker.down", "broker.route_cut")
 OF_AN_ACTIVE_SERVER: Final = ("kms.failover",)
 """Kinds that are drawn where one key server of several takes the changes, beside all others."""
 _NO_LAB: Final = (*OF_AN_ACTIVE_SERVER, *OF_A_CLUSTERED_BUS, *OF_KMIP)
-_ON_REQUEST: Final = ("kms.reject",)
-"""Drawn when they are named, and as an unusual kind of a run (``unusual``)."""
+_ON_REQUEST: Final = ("kms.reject", "host.hostile")
+"""Drawn when they are named, and in some runs beside the swarm (``unusual``)."""
 RANDOM: Final = tuple(
     f.kind
     for f in FAULTS

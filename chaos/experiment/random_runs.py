@@ -25,7 +25,7 @@ from chaos.experiment.generate import (
     schedule,
 )
 from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
-from chaos.experiment.unusual import CALLS, plus, unusual
+from chaos.experiment.unusual import CALLS, intruder, plus, unusual
 from chaos.faults import to_plain
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
@@ -210,6 +210,7 @@ def _faults(
     if mix.rare:
         faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)
         faults += unusual(mix, directory, seed, faults)
+        faults += intruder(mix, directory, seed, faults)
     for begin, end in unattended:
         there = [
             f for f in faults if f.at <= begin + SHORT_LEASE_S / 2 and begin < (f.until or 0.0)

@@ -120,6 +120,8 @@ COMMANDS: Mapping[str, str] = {
     "tpm swap": "hosts:swap",
     "kms key show": "keys:key_show",
     "kms key activate": "keys:key_activate",
+    "kms key grant": "keys:key_grant",
+    "kms key ungrant": "keys:key_ungrant",
     "kms key revoke": "keys:key_revoke",
     "kms key destroy": "keys:key_destroy",
     "kms backup": "keys:kms_backup",

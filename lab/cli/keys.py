@@ -21,8 +21,10 @@ from lab.schema.commands import (
     KmsBackup,
     KmsKeyActivate,
     KmsKeyDestroy,
+    KmsKeyGrant,
     KmsKeyRevoke,
     KmsKeyShow,
+    KmsKeyUngrant,
     KmsRestore,
     ProviderAdd,
     ProviderDefault,
@@ -122,6 +124,24 @@ def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> 
     keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
     """
     _show_key(call(options, KmsKeyActivate(key, kms)), options)
+
+
+def key_grant(key: str, scope: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """Let the clients of another scope get this key, a vCenter's scope being its name.
+
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b --kms kms -o json
+    """
+    _show_key(call(options, KmsKeyGrant(key, scope, kms)), options)
+
+
+def key_ungrant(key: str, scope: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """Let the clients of that scope get the key no more.
+
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b -o json
+    """
+    _show_key(call(options, KmsKeyUngrant(key, scope, kms)), options)
 
 
 def _show_key(answer: Key, options: Options) -> None:

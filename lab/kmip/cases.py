@@ -59,7 +59,7 @@ NOT_KEPT: Final = frozenset(
         "Operation Policy Name",
     }
 )
-"""Attributes that no key here has."""
+"""Attributes that no key here has, or that have no effect here: policies are not enforced."""
 
 _MAKING: Final = {
     Operation.CREATE,

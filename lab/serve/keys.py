@@ -15,9 +15,16 @@ from lab.serve.entries import apply_entry, passwords
 from lab.serve.faults import begin
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.attributes import ObjectName, format_value
+from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.errors import InvalidArgument
-from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
+from protocol.messages.kms import (
+    Activate,
+    AddAttribute,
+    DeleteAttribute,
+    GetAttributes,
+    GetKeyAttributes,
+    KeyAttributes,
+)
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId
 from services.keyservers.address import Kmip, parse
@@ -35,6 +42,27 @@ async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     server, found = await _find(session, command.key, command.kms)
     await session.ask(server, Activate(key_id=found.key_id))
     return await _key(session, *await _find(session, found.key_id, server))
+
+
+async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
+    """See ``KmsKeyGrant``."""
+    having = await _having(session, command.key, command.kms)
+    for server, found in having:
+        message = AddAttribute(key_id=found.key_id, name=GRANTED_SCOPE, value=command.scope)
+        await session.ask(server, message)
+    return await _key(session, *having[0])
+
+
+async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
+    """See ``KmsKeyUngrant``."""
+    having = await _having(session, command.key, command.kms)
+    for server, found in having:
+        asked = GetKeyAttributes(key_id=found.key_id, names=(GRANTED_SCOPE,))
+        for one in (await session.ask(server, asked)).attributes:
+            if one.value == command.scope:
+                message = DeleteAttribute(key_id=found.key_id, name=one.name, index=one.index)
+                await session.ask(server, message)
+    return await _key(session, *having[0])
 
 
 async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
@@ -79,6 +107,17 @@ async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttr
         if found:
             return server, found[0]
     raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
+
+
+async def _having(session: Session, key: str, kms: str) -> list[tuple[NodeName, KeyAttributes]]:
+    """All servers that have the key, or ``kms`` alone; KS-USE-002 when none has it."""
+    first = await _find(session, key, kms)
+    others = [] if kms else [server for server in session.key_servers() if server != first[0]]
+    having = [first]
+    for server in others:
+        found = (await session.ask(server, GetAttributes(key_ids=(first[1].key_id,)))).keys
+        having += [(server, one) for one in found]
+    return having
 
 
 async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:

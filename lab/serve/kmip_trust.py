@@ -48,9 +48,10 @@ async def identities(session: Session, command: commands.KmsIdentities) -> KmsId
 async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
-    certificate, role = command.certificate, command.role
+    certificate, role, scope = command.certificate, command.role, command.scope
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
+        scope = scope or await _if_new(session, server, certificate, session.vcenter)
     like = ""
     if command.node:
         node = session.node(command.node)
@@ -58,8 +59,16 @@ async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList
             like = key_digest((await fetch_certificate(session.lab, node)).certificate).hex()
         own = await fetch_certificate(session.lab, node, renew=command.renew)
         certificate, role = own.certificate, command.role or own.role
-    message = m.TrustIdentity(certificate=certificate, role=role, scope=command.scope, like=like)
+        scope = scope or ("" if like else await _if_new(session, server, certificate, own.scope))
+    message = m.TrustIdentity(certificate=certificate, role=role, scope=scope, like=like)
     return _build_identity_list(server, await session.ask(server, message))
+
+
+async def _if_new(session: Session, server: NodeName, certificate: bytes, scope: str) -> str:
+    """The scope of a client that the server does not know; empty for one that it knows."""
+    known = (await session.ask(server, m.QueryIdentities())).clients
+    digest = key_digest(certificate).hex()
+    return "" if any(one.digest == digest for one in known) else scope
 
 
 async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:

@@ -170,6 +170,14 @@ def _why_not_from_the_server(key: KeyFacts) -> Reason:
             "LOCK-01",
             "restore the key server's data that has this key",
         )
+    if key.state == "Active" and key.not_served_to:
+        key_id = key.key.rpartition("/")[2]
+        return Reason(
+            f"The key server does not give {key.key} to {key.not_served_to}: the key is another "
+            "client's.",
+            "C28",
+            f"at the key server: keystead kms key grant {key_id} {key.not_served_to}",
+        )
     if key.state in ("Destroyed", "Destroyed Compromised"):
         return Reason(
             f"{key.key} was destroyed at the key server.",

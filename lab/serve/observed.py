@@ -18,12 +18,13 @@ from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, TrustView
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, QueryCryptoKeyStatus, VmInfo
 from protocol.releases import FEATURES, Feature, format_release, has, release_of
 from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,
     HostCryptoState,
+    KeyUnavailableReason,
     ManagementType,
     NodeName,
     ProviderId,
@@ -207,7 +208,20 @@ async def key_facts(
         loaded=at_host.loaded if at_host else None,
         kind=mine.management_type if mine else _kind(session, key.provider_id, own),
         not_granted=of.vm if of is not None and key in (of.not_granted or ()) else "",
+        not_served_to=session.vcenter if state and await _is_not_served(session, key, of) else "",
     )
+
+
+async def _is_not_served(session: Session, key: CryptoKeyId, of: VmInfo | None) -> bool:
+    """Whether key servers tell vCenter that they do not have the key of this locked VM."""
+    if of is None or of.lock_event is None:
+        return False
+    try:
+        asked = QueryCryptoKeyStatus(keys=(key,))
+        [told] = (await session.lab.ask(session.vcenter, asked)).keys
+    except ProductError:
+        return False
+    return told.reason is KeyUnavailableReason.MISSING_IN_KMS
 
 
 def _kind(session: Session, provider: ProviderId, own: HostSummary | None) -> ManagementType:

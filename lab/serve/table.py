@@ -186,6 +186,8 @@ _SERVED = (
     _changes(commands.VsanMount, answers.Vsan, vsan.mount),
     _looks(commands.KmsKeyShow, answers.Key, keys.show),
     _changes(commands.KmsKeyActivate, answers.Key, keys.activate),
+    _changes(commands.KmsKeyGrant, answers.Key, keys.grant),
+    _changes(commands.KmsKeyUngrant, answers.Key, keys.ungrant),
     _changes(commands.KmsKeyRevoke, answers.Fault, keys.revoke),
     _changes(commands.KmsKeyDestroy, answers.Fault, keys.destroy),
     _changes(commands.KmsBackup, answers.KeyBackup, keys.backup),

@@ -17,6 +17,7 @@ from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
+from protocol import scopes
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
 
@@ -205,7 +206,10 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
         peer = {other: {"role": "peer"} for other in group if other != server.name}
         if server.door == "kmip":
             return peer
-        clients = {v.name: {"role": "client"} for v in file.vcenters}
+        clients = {
+            v.name: {"role": "client", "scope": scopes.of_vcenter(NodeName(v.name))}
+            for v in file.vcenters
+        }
         kps: dict[str, dict[str, str]] = {
             str(service): {"role": "kps"} for _, service in pairs_of_services(file)
         }
@@ -262,14 +266,17 @@ def _other_vcenters(file: LabFile, name: str) -> dict[str, list[str]]:
 
 
 def _vsan_hosts(file: LabFile) -> dict[str, dict[str, str]]:
-    """Hosts of clusters with vSAN: they ask key servers themselves, in a role of their own."""
+    """Hosts of clusters with vSAN: they ask key servers themselves, in a role and a scope of their
+    own."""
     found: dict[str, dict[str, str]] = {}
     first = 1
     for cluster in file.clusters:
         numbers = range(first, first + cluster.hosts.count)
         first += cluster.hosts.count
         if cluster.vsan is not None:
-            found.update({host_name(number): {"role": "vsan"} for number in numbers})
+            scope = scopes.of_vsan(NodeName(cluster.vcenter), ClusterName(cluster.name))
+            grant = {"role": "vsan", "scope": scope}
+            found.update({host_name(number): grant for number in numbers})
     return found
 
 

@@ -11,7 +11,13 @@ import msgspec
 
 from protocol.codec import size_on_wire
 from protocol.errors import InvalidState, NotAvailable, NotFound
-from protocol.messages.host import HaConfiguration, HostSummary, ProviderRef, VmSummary
+from protocol.messages.host import (
+    ClaimedVm,
+    HaConfiguration,
+    HostSummary,
+    ProviderRef,
+    VmSummary,
+)
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial
@@ -25,6 +31,7 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
+from services.esxi.claims import with_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section
@@ -77,6 +84,7 @@ class Host:
         self.problems = Problems()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
+        self.claims: tuple[ClaimedVm, ...] = ()
         self._view: HostSummary | None = None
         self._views = 0  # how many that differ from the one before
 
@@ -253,14 +261,20 @@ class Host:
 
     def view(self) -> HostSummary:
         """The host's own view of itself, whole, with its VMs by name."""
-        view = self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
+        return self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
+
+    def told_view(self) -> HostSummary:
+        """The view that vCenter gets: the host's own, with what it claims."""
+        view = self.view()
+        if self.claims:
+            view = with_claims(view, self.claims, lambda key: key in self.keys)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view
 
     @property
     def version(self) -> str:
-        """Of the latest ``view``. Every other view has another one, in this life and in others.
+        """Of the latest ``told_view``. Each other view has another one, in this life and in others.
 
         Nobody has to say that something changed: views are compared, whoever asks for them.
         """

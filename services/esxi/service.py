@@ -34,6 +34,7 @@ from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import Host, page
+from services.esxi.intruder_door import IntruderDoor
 from services.esxi.keys import status
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
@@ -210,7 +211,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
+class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -267,7 +268,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
         """vCenter's heartbeat: the host's view, unless the version says that it is known."""
         await self.host.look_at_locks()
-        view, version = self.host.view(), self.host.version
+        view, version = self.host.told_view(), self.host.version
         if message.version == version:
             return m.UpdateSet(version=version)
         return m.UpdateSet(version=version, summary=page(view))
@@ -275,8 +276,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
         await self.host.look_at_locks()
-        view = self.host.view()
-        return view if peer.local else page(view, after)
+        return self.host.view() if peer.local else page(self.host.told_view(), after)
 
     # ---- TPM --------------------------------------------------------------------------------
 

@@ -122,6 +122,14 @@ class Dialogue:
             return False
         return True
 
+    async def set_text(self, uid: str, name: str, value: str) -> None:
+        """Add a custom attribute of text to a key, unless the key has that value already."""
+        async with self._session() as session:
+            asked = dialect.get_tag(uid, name)
+            found = await session.ask(f"Get Attributes ({name})", asked, GetAttributesResponse)
+            if value not in (one.attribute_value for one in found.attribute):
+                await session.all("Add Attribute", dialect.add_tags(uid, ((name, value),)))
+
     async def use(self, uid: str, *, activate: bool = True) -> Used:
         """The value of a key, which is activated if it is Pre-Active, unless its state alone is
         wanted."""

@@ -25,7 +25,9 @@ from typing import Final
 
 import msgspec
 
+from protocol import names as name_rules
 from protocol.attributes import (
+    GRANTED_SCOPE,
     INTEGERS,
     RAW,
     AlternativeName,
@@ -128,6 +130,7 @@ READ_ONLY: Final = (
     REVOCATION,
 )
 _FRESH: Final = implied.FRESH.encode()
+_GRANTED: Final = GRANTED_SCOPE.encode()
 _DIGEST: Final = implied.DIGEST.encode()
 _INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
 """Of those, what stands in the index all the same."""
@@ -189,6 +192,17 @@ def single(row: KeyRow, name: str) -> Value | None:
     """The value of an attribute that has one instance; None when it is not there."""
     found = _instances(row, unpack(row.attributes), name)
     return found[0].value if found else None
+
+
+def granted_scopes(row: KeyRow) -> frozenset[str]:
+    """The scopes to which the key was granted, beside its own."""
+    return _granted_scopes(row.attributes) if _GRANTED in row.attributes else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _granted_scopes(packed: bytes) -> frozenset[str]:
+    held = unpack(packed).get(GRANTED_SCOPE)
+    return frozenset(str(value) for _, value in held.instances) if held else frozenset()
 
 
 def protect_stop(row: KeyRow) -> float | None:
@@ -367,6 +381,8 @@ def _date(row: KeyRow, name: str) -> float | None:
 def _check_value(rule: Rule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
+    if name == GRANTED_SCOPE and (not isinstance(value, str) or name_rules.SCOPE.fault(value)):
+        raise InvalidField(f"{name}: that is no name of a scope")
     if rule.kinds != _DATE or not isinstance(value, int | float):
         if not _fits(value):
             raise InvalidField(f"{name}: that is no value of its type")

@@ -150,7 +150,7 @@ def judge_requests(work: Work, asked: Sequence[Asked]) -> Done[None]:
         key_id = (work.placeholder or None) if one.placeholder else one.key_id
         row = None if key_id is None else work.find_stored(key_id)
         if row is not None:
-            passed = access.refuse_key(work.caller, one.role or operation, row.scope)
+            passed = access.refuse_key(work.caller, one.role or operation, row)
         else:
             passed = access.refuse(work.caller, one.role or operation)
         if passed or (row is None and key_id is not None):

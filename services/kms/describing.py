@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from protocol.attributes import Attribute, ObjectName
-from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectName
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    PermissionDenied,
+    ProductError,
+)
 from protocol.terms import KeyId, ResultReason
 from services.kms import attributes, dating, locating, operations, shared_names, store
 from services.kms.access import absent
@@ -38,7 +44,7 @@ def get_attributes(work: Work, request: operations.GetAttributes) -> operations.
 
 def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
     """Whether the caller sees it; ``Refusal`` when the server rejects that."""
-    if not work.caller.sees(row.scope):
+    if not work.caller.sees(row):
         return False
     try:
         work.judge(Operation.GET_ATTRIBUTES, row, listed=listed)
@@ -76,6 +82,8 @@ def add_attribute(work: Work, request: AddAttribute) -> AttributeChanged:
     """See ``AddAttribute``."""
     row = work.object(request)
     try:
+        if not work.caller.owns(row) and request.attribute.name != GRANTED_SCOPE:
+            raise PermissionDenied(f"the key was granted to {work.caller.who}, not to change")
         if request.indexed:
             raise InvalidField("the index of a new attribute is the server's")
         there = attributes.like(row, request.attribute) if request.repeat else None

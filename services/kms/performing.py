@@ -116,7 +116,7 @@ def _got(
     work: Work, key_id: KeyId, wanted: operations.Wrapping | None, *, listed: bool
 ) -> operations.GotKey:
     row = work.find(key_id)
-    if row is None or not work.caller.sees(row.scope):
+    if row is None or not work.caller.sees(row):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
     try:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.attributes import Attribute, ObjectLink, UsageLimits
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectLink, UsageLimits
 from protocol.errors import (
     IllegalOperation,
     InvalidField,
@@ -107,8 +107,8 @@ def _attributes_to_keep(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
     """Rules 2 and 3."""
     for one in attributes.of(old):
         settable = one.name in attributes.RULES or one.name.startswith("x-")
-        if not settable or one.name in _DATES:
-            continue
+        if not settable or one.name in _DATES or one.name == GRANTED_SCOPE:
+            continue  # what was granted is the old key
         if one.name in named and one.name != attributes.NAME:
             continue
         if attributes.RULES.get(one.name, attributes.CUSTOM_RULE).once:

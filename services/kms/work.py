@@ -199,7 +199,7 @@ class Work:
         row = self.find(self.placeholder if named is None else named)
         if row is None:
             raise Refusal(access.absent(self.caller), self.caller.scope)
-        refused = access.refuse_key(self.caller, request.operation, row.scope)
+        refused = access.refuse_key(self.caller, request.operation, row)
         if refused is not None:
             raise self.refusal(refused, row)
         self.judge(request.operation, row)
@@ -223,7 +223,7 @@ class Work:
 
     def refusal(self, error: ProductError, row: KeyRow) -> Refusal:
         """The refusal of what was asked about this key."""
-        return Refusal(error, row.scope if self.caller.sees(row.scope) else self.caller.scope)
+        return Refusal(error, row.scope if self.caller.sees(row) else self.caller.scope)
 
     def drafts(self) -> Mapping[KeyId, KeyRow]:
         """Keys that this message has made or changed, as they will be written."""

@@ -26,7 +26,7 @@ def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -
     """The material of the key that wraps ``secret``, which is that of ``leaving``; ``Refusal``,
     also when that can not be wrapped as it is wanted: then nothing leaves."""
     row = work.find(wanted.key_id)
-    if row is None or not work.caller.sees(row.scope):
+    if row is None or not work.caller.owns(row):
         raise Refusal(access.absent(work.caller), work.caller.scope)
     work.judge(Operation.ENCRYPT, row)
     try:

@@ -16,6 +16,7 @@ from chaos.checks.result import CheckOutcome, Finding
 from protocol.events import EventTypeId as Id
 from tests.chaos import test_checks as known
 from tests.chaos.acked_cases import ENDING, INJECT, KEYS, heal, state
+from tests.chaos.given_cases import HELD
 from tests.chaos.replica_rows import replicas
 from tests.chaos.test_checks import Row, counted, fell, held, lies, log, made, on, records, told
 
@@ -622,6 +623,7 @@ CASES: list[tuple[str, list[Row], Finding]] = [
     *TRUST,
     *VIEWS,
     *MORE,
+    *HELD,
 ]
 
 

@@ -36,6 +36,30 @@ class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
     kms: str = ""
 
 
+class _Grant(Command["Key"], frozen=True):
+    """``key`` is its id; ``scope`` is another one than its own. ``kms``: one key server; empty: all
+    of the lab that have the key."""
+
+    key: str
+    scope: str
+    kms: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.scope:
+            raise wrong("to whom: give a scope; that of a vCenter is its name")
+        check_names(names.SCOPE, self.scope)
+
+
+class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):
+    """Let the clients of another scope get this key, and no other one of its scope. KS-USE-002 when
+    no server has it."""
+
+
+class KmsKeyUngrant(_Grant, frozen=True, tag="kms.key.ungrant"):
+    """Let the clients of that scope get the key no more; those that have it keep it. KS-USE-002
+    when no server has it."""
+
+
 class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
     """KMIP Revoke: Active becomes Deactivated, or Compromised when ``compromised`` [STD-19].
 

@@ -24,7 +24,8 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
 
     ``node``: a host of vSAN, or a Key Provider Service; ``renew``: it shows another certificate
     from now on. What is empty of ``role`` and ``scope`` stays as the server has it of that client;
-    one that is new gets the role of such a node, else client, and the scope ``default``.
+    one that is new gets the role of such a node, else client, and the scope of its vCenter or of
+    its vSAN, else ``default``.
     """
 
     kms: str

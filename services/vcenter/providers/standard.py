@@ -14,6 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from msgspec import UNSET
 
+from protocol.attributes import GRANTED_SCOPE
 from protocol.errors import (
     Busy,
     CryptographicFailure,
@@ -37,6 +38,7 @@ from protocol.messages.base import Request
 from protocol.messages.kms import (
     KEY_ATTRIBUTES_BYTES,
     Activate,
+    AddAttribute,
     CreateKey,
     DiscoverVersions,
     GetAttributes,
@@ -137,6 +139,9 @@ class StandardProvider:
                 f"{server.name}: the key made for this operation is now {made.state.value}"
             )
         return made.key_id
+
+    async def grant_key(self, key_id: KeyId, scope: str) -> None:
+        await self._ask(AddAttribute(key_id=key_id, name=GRANTED_SCOPE, value=scope))
 
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         material: dict[KeyId, KeyMaterial] = {}

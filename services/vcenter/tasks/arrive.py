@@ -181,7 +181,11 @@ async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
 
 
 def _arrival_reply(vc: VCenter, row: RelocationRow) -> RelocationEnded:
-    here = row.name in vc.inventory.vms
+    """It has come; every host of its cluster gets its keys soon (STD-12)."""
+    here = vc.inventory.vms.get(row.name)
+    if here is not None and here.keys:
+        for host in vc.inventory.hosts_of(here.cluster):
+            vc.gathered.want(host.name)
     return RelocationEnded(arrived=True, vm=vc.vm_info(row.name) if here else None)
 
 
@@ -231,6 +235,3 @@ async def _take_in(
         *grant_keys(made.name, made.cluster, row.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],
     )
-    if made.keys:
-        for host in vc.inventory.hosts_of(made.cluster):
-            vc.gathered.want(host.name)

@@ -1,7 +1,8 @@
 """A VM that leaves for another vCenter (MOB-07), as the one tells it that has the VM; ``arrive`` is
 the other end, ``departure`` how it ends here.
 
-1. that it may leave is recorded, durably   2. the other vCenter judges the VM, brings keys to its
+1. that it may leave is recorded, durably; the key servers are told to let the other vCenter have
+its keys   2. the other vCenter judges the VM, brings keys to its
 host, records that the VM may come   3. a VM that runs goes from host to host as in ``migrate``; one
 that is off leaves the registrations of its host   4. the other vCenter takes it in   5. here it
 leaves the inventory, and its keys the hosts of its cluster (STD-17)
@@ -14,6 +15,7 @@ as orphaned here meanwhile, and nobody else has it.
 
 from __future__ import annotations
 
+from protocol import scopes
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -100,6 +102,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         material=None if key is None else Sealed.of(key),
     )
     await vc.inventory.commit(put(Table.RELOCATION, row.name, leaving))
+    await vc.providers.grant(row.keys, scopes.of_vcenter(peer))
     await _have_it_prepared(vc, leaving, prepare)
     failure, done = await _let_go(vc, source, leaving, message, stream, key)
     departed = True if failure is None else None

@@ -75,6 +75,7 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
     change = VsanChange.PROVIDER if now.encryption_enabled else VsanChange.ENABLE
     target = await new_keys(
         vc,
+        message.cluster,
         provider,
         message.operation_id,
         now,
@@ -104,6 +105,7 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
         await _check_room(vc, message, row.vsan)
     target = await new_keys(
         vc,
+        message.cluster,
         provider,
         message.operation_id,
         now,

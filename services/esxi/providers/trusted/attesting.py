@@ -118,13 +118,22 @@ async def _attest_in(host: Host, group: str) -> Outcome:
         try:
             judged = await _ask_for_judgement(host, record, now.voucher)
         except ProductError as error:
-            _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
+            if _is_listed(host, record):
+                _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
             continue
+        if not _is_listed(host, record):
+            continue  # another configuration came meanwhile: what this service says does not count
         if _keep(host, record, judged, started):
             return Outcome.ATTESTED
         refused = True
         host.trust.tokens.pop(group, None)
     return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+
+
+def _is_listed(host: Host, record: ServiceRecord) -> bool:
+    """Whether the configuration of now has that service."""
+    now = host.archive.now.trusted
+    return now is not None and record in now.attestation_services
 
 
 def _in_turn(host: Host, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
