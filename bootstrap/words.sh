@@ -30,13 +30,15 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--slow | --sweeps | --mutants | --kills N |
-                       --breakage N | --again |
-                       ARGUMENTS OF PYTEST]
+Usage: ./keystead test [--all | --changed | --map | --slow | --sweeps | --mutants | --again |
+                        --kills N | --breakage N | ARGUMENTS OF PYTEST]
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
 
+    --all      the same with the slow tests among the others, as continuous integration does
+    --changed  tests that use what has changed since the last --map, and new ones
+    --map      all tests, noting which functions and files each of them uses
     --slow     planted bugs, each of which must turn its test red, and the whole truth table
     --sweeps   kills at every step, every file damaged in every way
     --kills N [--seed S] [--labs A,B]

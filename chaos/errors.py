@@ -208,7 +208,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Raise `guards.max_duration` or shorten the schedule.",
     ),
     "KS-CHAOS-204": Explanation(
-        "The history is not what was written",
+        "The history, or the recording of the bus, is not what was written",
         "A record was changed, removed or put elsewhere, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
     ),

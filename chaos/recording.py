@@ -41,7 +41,8 @@ def packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
         except msgpack.OutOfData:
             continue
         except (ValueError, msgpack.UnpackException) as error:
-            raise broken(number, f"no record: {error}") from None
+            why = str(error) or "these bytes are no msgpack"
+            raise broken(number, f"no record: {why}") from None
     if pending and whole:
         raise broken(number, "it is cut off")
 

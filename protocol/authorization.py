@@ -30,6 +30,7 @@ class Privilege(StrEnum):
     REGISTER_HOST = "Cryptographer.RegisterHost"
     REGISTER_VM = "Cryptographer.RegisterVM"
 
+    ADMINISTER_CERTIFICATES = "CertificateManagement.Administer"
     ALARM_ACKNOWLEDGE = "Alarm.Acknowledge"
     MODIFY_PERMISSIONS = "Authorization.ModifyPermissions"
     MODIFY_ROLES = "Authorization.ModifyRoles"

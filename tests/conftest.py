@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,9 @@ pytest_plugins = ("tests.runner.plugin",)
 
 ALLOCATIONS = 20_000
 """Between two looks of the garbage collector; what a simulated lab holds is alive until its end."""
+
+_WARM = ("tests/e2e/", "tests/lab/", "tests/conformance/", "tests/docs/", "tests/scan/")
+"""Tests that do not look at how a fork server is started, or at what it costs."""
 
 _UNREACHED = pytest.StashKey[list[str]]()
 
@@ -70,6 +74,32 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(ALLOCATIONS, 20, 20)
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Workers share the process from which commands are forked: it is there before them."""
+    option = session.config.option
+    if option.workers == "0" or option.collectonly or option.map:
+        return  # each worker has its own when it notes what its tests use
+    if any(item.get_closest_marker("lab") is not None for item in session.items):
+        from tests.lab.cli import warm
+
+        warm.process()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fork servers of these tests come from that process, where it is there."""
+    if "tests.lab.cli.warm" not in sys.modules:
+        return
+    from tests.lab.cli import warm, warm_servers
+
+    there = warm.running()
+    if there is not None and item.nodeid.startswith(_WARM):
+        warm_servers.use(there.address)
+    else:
+        warm_servers.use_none()
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.cli.connect import call
 from lab.cli.hosts import attestation
+from lab.cli.keys import provider_status
 from lab.cli.names import HostName, VmName
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import (
@@ -155,7 +156,8 @@ def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
             ("type", listed.management_type if listed else None),
             ("servers", listed.servers if listed else ()),
             ("default", listed.default if listed else None),
-            ("status", listed.status if listed else None),
+            ("status", provider_status(listed) if listed else None),
+            ("health details", listed.details if listed else ()),
         ]
     )
     if answer.servers:

@@ -26,7 +26,7 @@ from lab.schema.commands import (
 )
 
 if TYPE_CHECKING:
-    from lab.schema.answers import Fault, HealReport
+    from lab.schema.answers import Fault, FaultLeft, HealReport
 
 FAULTS = (
     field("id"),
@@ -219,7 +219,7 @@ def heal(
         keystead heal --all
         keystead heal tpm-clear-1 --with-cure
 
-    Exit code 0: all that can be taken back was seen gone.
+    Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
     """
     return _healed(call(options, Heal(ids, all_, with_cure)), options)
 
@@ -229,19 +229,22 @@ def _healed(report: HealReport, options: Options) -> int:
         document(report, options.output)
     else:
         rows = [{"id": i, "outcome": "healed"} for i in report.healed]
-        rows += [
-            {"id": r.id, "outcome": "NOT HEALED" if r.reversible else "stays: it has no undo"}
-            for r in report.left
-        ]
+        rows += [{"id": r.id, "outcome": _outcome(r, report.with_cure)} for r in report.left]
         if rows:
             show({"items": rows}, options.output, (field("id"), field("outcome")), key="id")
         else:
             say("no fault is in force")
     for row in report.left:
-        if row.reversible:
+        if row in report.stuck:
             say(f"keystead: error KS-CHAOS-103: {row.id}: {row.seen}")
-        else:
+        if not row.reversible:
             say(f"{row.id}: cure: {row.cure}")
     if report.left and not report.stuck:
         say("`keystead heal --all --with-cure` performs the cures")
     return 1 if report.stuck else 0
+
+
+def _outcome(left: FaultLeft, with_cure: bool) -> str:
+    if left.reversible:
+        return "NOT HEALED"
+    return "NOT CURED" if with_cure else "stays: it has no undo"

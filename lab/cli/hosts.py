@@ -117,7 +117,7 @@ def power(options: Options, command: Command[HostPowerList]) -> int:
     for row in halted:
         say(f"keystead: error KS-PRODUCT-001: {row.host} shows: {row.screen}")
     if halted:
-        say(f"  fix: keystead describe host {halted[0].host} says why, and what cures it")
+        say(f"  fix: {halted[0].cure}")
     return 1 if halted else 0
 
 

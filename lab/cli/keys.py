@@ -11,7 +11,7 @@ from lab.cli.connect import call
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
+from lab.cli.output import Row, document, field, fields_of, is_document, moment, say, show, show_one
 from lab.schema.commands import (
     Command,
     GetAudit,
@@ -41,12 +41,20 @@ ATTRIBUTES = (
     "ATTRIBUTES",
     lambda row: [f"{one.name}: {one.value}" for one in row.attributes],
 )
+
+
+def provider_status(provider: Row) -> str:
+    """Its health where it has one, else how its key servers answer."""
+    health: ProviderHealth = provider.health
+    return str(provider.status if health is ProviderHealth.NONE else health)
+
+
 PROVIDERS = (
     field("provider"),
     field("management_type", "TYPE"),
     field("servers"),
     field("default"),
-    ("STATUS", lambda r: r.status if r.health is ProviderHealth.NONE else r.health),
+    ("STATUS", lambda r: provider_status(r)),
 )
 KMS = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
 CUSTODY = (

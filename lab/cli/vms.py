@@ -74,11 +74,17 @@ DISKS = (
 POWER = (field("vm"), field("host"), field("power"), field("error", "REFUSED"))
 
 
+UUID_LENGTH = 36
+
+
 def _short(key: str | None) -> str | None:
-    """``provider/1234abcd…``: enough to tell keys apart in a table."""
+    """``provider/1234abcd…``: enough to tell keys apart in a table. The id of a trusted provider's
+    key is a ciphertext; all begin alike, so its end is shown: ``provider/…9f3kQ2xA``."""
     if not key or "/" not in key:
         return key
     provider, _, rest = key.rpartition("/")
+    if len(rest) > UUID_LENGTH:
+        return f"{provider}/…{rest.rstrip('=')[-8:]}"
     return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
 
 

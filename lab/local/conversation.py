@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from protocol.messages.base import registry
+from protocol.printable import told as printed
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
     """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
 
     KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
-    nobody says; KS-CHAOS-204 where the recording was changed or cut off.
+    nobody says, and at the end for a node that never spoke or heard; KS-CHAOS-204 where the
+    recording was changed or cut off.
     """
     if wanted.message and wanted.message not in registry():
         raise KeysteadError("KS-USE-002", f"no message is called {wanted.message}")
@@ -40,13 +43,21 @@ def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
 
 def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
+    nodes: set[str] = set()
     try:
         with folder.bus.open("rb") as file:
             for one in conversation(file):
+                if isinstance(one, Said):
+                    nodes |= {one.src, one.dst} - {""}
                 if isinstance(one, End) or _fits(one, wanted, asked):
                     yield one
     except ChaosError as error:
         raise refusal(error) from None
+    if wanted.node and wanted.node not in nodes:
+        near = difflib.get_close_matches(wanted.node[:100], sorted(nodes), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        text = f"no node {printed(wanted.node)} spoke or heard in this run{hint}"
+        raise KeysteadError("KS-USE-002", text)
 
 
 def _fits(one: Said, wanted: Wanted, asked: set[tuple[str, str, int]]) -> bool:

@@ -142,7 +142,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-LAB-009": Explanation(
         "The lab is up, but not all of it",
         "Nodes are off, halted or without their process, or hosts are not connected.",
-        "`keystead describe host NAME` says why; `keystead host power-on NAME` starts one",
+        "`keystead get nodes -o wide` shows their screens, `keystead describe host NAME` says why "
+        "of a host; `keystead host power-on NAME` starts what is off",
     ),
     "KS-LAB-013": Explanation(
         "The lab runs elsewhere",

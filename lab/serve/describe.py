@@ -31,7 +31,7 @@ from lab.serve.observed import (
     keys_on,
     provider_in_vcenter,
 )
-from lab.serve.reasons import of_host, of_vm
+from lab.serve.reasons import of_host, of_provider, of_vm
 from lab.serve.replication import peers_text
 from lab.serve.session import Session
 from lab.serve.views import (
@@ -172,7 +172,9 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
             reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
         peer = await peers_text(session, server) if state is MachineState.RUNNING else ""
         rows.append(_row(at, contact, state, peer))
-    if listed is None:
+    if listed is not None:
+        reasons += of_provider(listed)
+    else:
         reasons.append(
             Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
         )

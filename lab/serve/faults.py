@@ -138,7 +138,8 @@ async def faults(session: Session, command: commands.GetFaults) -> FaultList:
 async def heal(session: Session, command: commands.Heal) -> HealReport:
     """See ``Heal``."""
     if command.all:
-        return _report([await session.keeper.heal_all(with_cure=command.with_cure)])
+        healed = await session.keeper.heal_all(with_cure=command.with_cure)
+        return _report([healed], command.with_cure)
     return await _healed(session, command.ids, command.with_cure)
 
 
@@ -157,11 +158,13 @@ async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
 
 
 async def _healed(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
-    return _report([await session.keeper.heal(i, with_cure=with_cure) for i in ids])
+    healed = [await session.keeper.heal(id, with_cure=with_cure) for id in ids]
+    return _report(healed, with_cure)
 
 
-def _report(reports: list[keeper.HealReport]) -> HealReport:
+def _report(reports: list[keeper.HealReport], with_cure: bool) -> HealReport:
     return HealReport(
+        with_cure=with_cure,
         healed=tuple(fault for report in reports for fault in report.healed),
         left=tuple(
             FaultLeft(id=s.id, kind=s.kind, reversible=s.reversible, seen=s.seen, cure=s.cure)

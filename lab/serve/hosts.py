@@ -16,6 +16,7 @@ from lab.schema.answers import (
     HostPauseList,
     HostPower,
     HostPowerList,
+    MachineState,
     Pcrs,
     Tpm,
 )
@@ -23,7 +24,7 @@ from lab.serve.look import tpm_of, vcenter_up
 from lab.serve.machines import seen
 from lab.serve.session import Session
 from lab.serve.views import host_view, power_view
-from protocol.errors import ProductError
+from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
 from protocol.messages.vcenter import ClearTpmRecord
@@ -96,15 +97,32 @@ async def _started(
 ) -> HostPowerList:
     """Nodes of one role that follow each other together, as a storm; roles in the order given,
     which is that in which nodes need each other when they are selected at once."""
+
+    async def start(node: NodeName) -> NodeStatus:
+        if options:
+            await _at_its_loader(session, node)
+        return await session.lab.power_on(node, options)
+
     nodes = session.nodes(hosts)
     items: list[HostPower] = []
     for _, wave in groupby(nodes, lambda node: session.lab.spec(node).role):
-        started = await _at_once(
-            session, tuple(wave), "power on", lambda node: session.lab.power_on(node, options)
-        )
+        started = await _at_once(session, tuple(wave), "power on", start)
         items += started.items
     await settled(session, nodes)
     return HostPowerList(items=tuple(items))
+
+
+async def _at_its_loader(session: Session, node: NodeName) -> None:
+    """Boot options are typed before a boot: a machine that has halted is restarted for them, and
+    one that boots or runs is not (``InvalidState``)."""
+    state = (await seen(session, node)).state
+    if state is MachineState.HALTED:
+        await session.lab.power_off(node, "stop")
+    elif state in (MachineState.BOOTING, MachineState.RUNNING):
+        raise InvalidState(
+            f"{node} is {state.value}: boot options are typed at its next start, after `keystead "
+            f"host power-off {node}`"
+        )
 
 
 def _by(session: Session, way: str) -> Act:

@@ -146,7 +146,10 @@ def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
     if like is None:
         raise KeysteadError("KS-USE-002", f"there is no cluster {command.cluster} with a host")
     name = command.host or f"esxi-{len(lab.hosts()) + 1:03d}"
-    return msgspec.structs.replace(like, node=NodeName(name))
+    # Of several versions in the Lab file the last is that of all hosts that follow.
+    last = [lab.spec(h) for h in lab.hosts() if lab.spec(h).cluster == like.cluster][-1]
+    config = {**like.config, "version": last.config["version"]}
+    return msgspec.structs.replace(like, node=NodeName(name), config=config)
 
 
 async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRemovalList:

@@ -16,7 +16,7 @@ NAMED_AT_MOST = 10  # nodes of one command that a person reads or types
 CURES = {
     MachineState.PAUSED: "keystead host resume {node}",
     MachineState.OFF: "keystead host power-on {node}",
-    MachineState.HALTED: "`keystead describe host {node}` says why it stands at its screen",
+    MachineState.HALTED: "`keystead get nodes {node} -o wide` shows the screen it stands at",
     MachineState.BOOTING: "wait until it has booted: keystead get nodes",
     MachineState.GONE: "wait until its process is back: keystead get nodes",
 }

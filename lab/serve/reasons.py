@@ -6,9 +6,13 @@ is the headline. What is not observed (None) gives no reason.
 
 from __future__ import annotations
 
+from typing import Final
+
 from lab.schema.answers import Reason
 from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
 from lab.serve.missing_keys import not_granted, of_key, of_keys, unattested_cure
+from protocol.messages.vcenter import ProviderInfo
+from protocol.terms import ManagementType, ProviderHealth
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
@@ -208,6 +212,52 @@ def _in_vcenter(host: HostFacts) -> list[Reason]:
         cure = "keystead heal --all" if host.link_cut else "keystead get nodes; keystead get links"
         found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", cure))
     return found
+
+
+_DETAILS: Final = (
+    (
+        "keyProviderNotBackedUpAfterUpdate",
+        "It was updated and not backed up since: its last backup restores the key before.",
+        "NKP-03",
+        "keystead provider export {}",
+    ),
+    (
+        "keyProviderNotBackedUp",
+        "It has no backup, and makes no key before its first one.",
+        "NKP-05",
+        "keystead provider export {}",
+    ),
+    (
+        "keyProviderNotAvailable",
+        "vCenter cannot read its derivation key.",
+        "NKP-04",
+        "keystead provider import FILE, with its backup",
+    ),
+    (
+        "keyProviderNotOnAllHosts",
+        "Not every host that is connected has its derivation key.",
+        "NKP-02",
+        "keystead get hosts; a host gets it when it is connected",
+    ),
+)
+"""Ends of the ids of what is wrong with a native provider, with sentence, rule and cure."""
+
+
+def of_provider(provider: ProviderInfo) -> list[Reason]:
+    """What its health says, of a provider that has one on hosts or services."""
+    if provider.health not in (ProviderHealth.WARNING, ProviderHealth.ERROR):
+        return []
+    if provider.management_type is ManagementType.TRUST_AUTHORITY:
+        text = "Not every Key Provider Service gives it"
+        what = f": {', '.join(provider.details)}" if provider.details else ""
+        cure = "keystead get trust-authority; keystead get trusted-hosts"
+        return [Reason(f"{text}{what}.", "HLT-06", cure)]
+    return [
+        Reason(text, rule, cure.format(provider.provider))
+        for detail in provider.details
+        for end, text, rule, cure in _DETAILS
+        if detail.endswith(end)
+    ]
 
 
 def _derives(host: HostFacts) -> bool:

@@ -25,9 +25,11 @@ from lab.serve.keys import show
 from lab.serve.session import Session
 from lab.serve.views import provider_view
 from lab.topology.plan import TrustPlan
+from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
+from protocol.printable import told
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
@@ -37,6 +39,7 @@ from protocol.trust import (
     TrustAttestationStatus,
     TrustedEndorsementKey,
     TrustedPrincipal,
+    TrustItem,
 )
 
 
@@ -234,6 +237,7 @@ async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHo
 
 async def register(session: Session, command: commands.TrustRegister) -> Provider:
     """See ``TrustRegister``."""
+    await _check_made(session, command.provider)
     message = m.RegisterKmsCluster(
         provider=ProviderId(command.provider),
         management_type=ManagementType.TRUST_AUTHORITY,
@@ -242,6 +246,21 @@ async def register(session: Session, command: commands.TrustRegister) -> Provide
     )
     state = await session.ask(_workload(session), message, within_s=TASK_S)
     return provider_view(state.provider)
+
+
+async def _check_made(session: Session, provider: str) -> None:
+    """KS-USE-002 for a provider that the Trust Authority does not have. The two vCenters do not ask
+    each other: nothing is checked while the Trust Authority's does not answer, or answers this
+    user nothing."""
+    try:
+        state = await session.ask(_plan(session).vcenter, m.QueryTrustAuthority(), within_s=TASK_S)
+    except ProductError:
+        return
+    made = [item.name for item in state.items if item.kind == TrustItem.PROVIDER]
+    if provider not in made:
+        there = ", ".join(made) or "none"
+        text = f"the Trust Authority has no key provider {told(provider)}; it has {there}"
+        raise KeysteadError("KS-USE-002", text)
 
 
 async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:

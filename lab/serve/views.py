@@ -49,7 +49,7 @@ from protocol.messages.vcenter import (
     VcEvent,
     VmInfo,
 )
-from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName
+from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName, Role
 
 
 def key_ref(key: CryptoKeyId) -> KeyRef:
@@ -137,9 +137,14 @@ def _attestation(seen: TpmAttestation | None) -> Attestation | None:
 
 def power_view(status: NodeStatus) -> HostPower:
     """A node's machine after a power command."""
+    machine = MachineState(status.state.value)
+    halted = "its screen says what it needs"
+    if status.role is Role.ESXI:
+        halted = f"keystead describe host {status.node} says why, and what cures it"
     return HostPower(
         host=status.node,
-        machine=MachineState(status.state.value),
+        machine=machine,
+        cure=halted if machine is MachineState.HALTED else "",
         boot=status.boot,
         screen=status.screen,
         ended=status.ended,

@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from lab.schema import commands
 from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
+from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from lab.serve.session import Session
 from lab.serve.views import disk_views, vm_view
@@ -68,9 +69,14 @@ async def _chosen(
     names = set(session.vms(command.vms))
     if command.on_host and host is not None:
         return [(session.vcenter_of(host), v, host) for v in sorted(names)]
+    listed = await listed_vms(session)
+    spelled = names & {*command.vms}  # a selector chooses among the host's VMs, a name is meant
+    elsewhere = [f"{v.vm} is on {v.host}" for _, v in listed if v.vm in spelled and v.host != host]
+    if host is not None and elsewhere:
+        raise KeysteadError("KS-USE-002", f"not on {host}: {', '.join(elsewhere)}")
     return [
         (vcenter, v.vm, v.host)
-        for vcenter, v in await listed_vms(session)
+        for vcenter, v in listed
         if (not names or v.vm in names) and (host is None or v.host == host)
     ]
 

@@ -5,6 +5,7 @@ A condition is ``NOUN.STATE=HOW_MANY``: ``all``, ``none``, a number, or names wi
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from lab.schema.answers import Host, Vm
 from lab.schema.commands import Command, GetFaults, GetHosts, GetVms
 from lab.schema.errors import KeysteadError
 from lab.serve.following import Do
+from protocol.printable import told
 from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
 
 
@@ -78,8 +80,18 @@ class Condition:
             case number if number.isdecimal():
                 return "" if len(are) == int(number) else f"{len(are)} {self.state}"
             case names:
+                self._check_there(names.split(","), there)
                 lacking = [name for name in names.split(",") if name not in are]
                 return f"not {self.state}: {', '.join(lacking)}" if lacking else ""
+
+    def _check_there(self, wanted: Sequence[str], there: Sequence[str]) -> None:
+        """KS-USE-003 for a VM or host that is not there; a fault may still come."""
+        for name in wanted if self.noun != "fault" else ():
+            if name not in there:
+                near = difflib.get_close_matches(name[:100], there, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                text = f"--for {self.text}: there is no {self.noun} {told(name)}{hint}"
+                raise KeysteadError("KS-USE-003", text)
 
 
 def condition(text: str) -> Condition:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.bootstrap.machine import ROOT, Machine, Outcome, end, outcome_of
 
-WHOLE, SLOW, AGAIN = "tests", "tests --slow", "tests --again"
+ALL, AGAIN = "tests --all", "tests --again"
 """What the stand-in for ``tests.runner`` says when it runs."""
 
 ALL_PACKAGES = "libtpms0 libtss2-dev libc6-dev"
@@ -365,17 +365,14 @@ def test_the_runner_of_the_tests_gets_all_arguments_and_its_end_is_the_scripts(
 @pytest.mark.parametrize(
     ("trouble", "calls", "code"),
     [
-        pytest.param({}, [SLOW, WHOLE], 0, id="none"),
-        pytest.param({"RED": " --slow"}, [SLOW, AGAIN, WHOLE], 0, id="flaky slow"),
-        pytest.param({"RED": " --slow", "STILL": " --again"}, [SLOW, AGAIN, WHOLE], 1, id="slow"),
-        pytest.param({"RED": ""}, [SLOW, WHOLE, AGAIN], 0, id="flaky"),
-        pytest.param({"RED": "", "STILL": " --again"}, [SLOW, WHOLE, AGAIN], 1, id="red"),
-        pytest.param({"RED": " --slow", "STILL": ""}, [SLOW, AGAIN, WHOLE, AGAIN], 0, id="both"),
-        pytest.param({"RED": "", "FAILED": "mypy"}, [SLOW, WHOLE], 1, id="types"),
-        pytest.param({"RED": "", "FAILED": "mypy pytest"}, [SLOW, WHOLE], 1, id="types and tests"),
+        pytest.param({}, [ALL], 0, id="none"),
+        pytest.param({"RED": " --all"}, [ALL, AGAIN], 0, id="flaky"),
+        pytest.param({"RED": " --all", "STILL": " --again"}, [ALL, AGAIN], 1, id="red"),
+        pytest.param({"RED": " --all", "FAILED": "mypy"}, [ALL], 1, id="types"),
+        pytest.param({"RED": " --all", "FAILED": "mypy pytest"}, [ALL], 1, id="types and tests"),
     ],
 )
-def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(
+def test_ci_builds_runs_all_tests_and_does_not_ask(
     machine: Machine, trouble: dict[str, str], calls: list[str], code: int
 ) -> None:
     """What fails of the tests runs once more; linters get no second look."""

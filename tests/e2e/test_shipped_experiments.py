@@ -6,7 +6,6 @@ The catalogue of failure scenarios has 50 ids; each has its file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +15,11 @@ from chaos.checks.result import CheckOutcome
 from chaos.experiment.control import unlike
 from chaos.experiment.headings import Told, told
 from chaos.experiment.lint import check_experiment
-from chaos.verdict import Exit
+from chaos.verdict import Exit, Verdict
 from lab.local.experiment_files import experiments
 from lab.play.prepare import shipped
-from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
-from tests.mutations.play import run_experiment, server
+from tests.mutations.play import run_experiment, shared_server
 
 SCENARIOS: Final = tuple(f"SC-{number:02}" for number in range(1, 51))
 BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-without-persistence"})
@@ -33,11 +31,8 @@ _RULE: Final = re.compile(r"\b[A-Z]{2,5}-\d\d[a-z]?\b")
 _NUMBERED: Final = re.compile(r"sc-(?P<number>\d\d)(?:-[a-z0-9]+)+")
 
 
-@pytest.fixture(scope="module")
-def workers() -> Iterator[ForkServer]:
-    made = server()
-    yield made
-    made.close()
+def played(name: str, *, bug: str = "", seed: int | None = None) -> Verdict:
+    return run_in_worker(run_experiment, bug, name, seed, {}, server=shared_server())
 
 
 # ---- the catalogue -------------------------------------------------------------------------------
@@ -84,8 +79,8 @@ def test_a_file_that_tells_nothing_is_found() -> None:
 
 @pytest.mark.sim
 @pytest.mark.parametrize("name", FILES)
-def test_it_passes(name: str, workers: ForkServer) -> None:
-    verdict = run_in_worker(run_experiment, "", name, None, {}, server=workers)
+def test_it_passes(name: str) -> None:
+    verdict = played(name)
     red = {c.name: c.text for c in verdict.checks if c.result is CheckOutcome.FAIL}
     left = [fault for fault in verdict.left if fault.reversible]  # what has no undo may stay
     assert (verdict.exit_code, red, verdict.reasons, left) == (Exit.PASS, {}, (), [])
@@ -93,8 +88,8 @@ def test_it_passes(name: str, workers: ForkServer) -> None:
 
 @pytest.mark.sim
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("load-")])
-def test_a_load_passes_whatever_its_seed_draws(name: str, workers: ForkServer) -> None:
-    verdict = run_in_worker(run_experiment, "", name, 11, {}, server=workers)
+def test_a_load_passes_whatever_its_seed_draws(name: str) -> None:
+    verdict = played(name, seed=11)
     red = {c.name: c.text for c in verdict.checks if c.result is CheckOutcome.FAIL}
     assert (verdict.exit_code, red) == (Exit.PASS, {})
 
@@ -102,10 +97,10 @@ def test_a_load_passes_whatever_its_seed_draws(name: str, workers: ForkServer) -
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*FILES} - BY_CHANGES))
-def test_with_its_planted_bug_it_fails_as_it_says(name: str, workers: ForkServer) -> None:
+def test_with_its_planted_bug_it_fails_as_it_says(name: str) -> None:
     control = check_experiment(FILES[name].read_text(encoding="utf-8"), name).control
     assert control is not None
-    verdict = run_in_worker(run_experiment, control.bug, name, None, {}, server=workers)
+    verdict = played(name, bug=control.bug)
     assert unlike(verdict, control.expect) == ""
 
 

@@ -6,6 +6,8 @@ process that judges, and the code under test is the one that the whole suite tes
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
 import os
 from typing import Any
@@ -51,6 +53,14 @@ def server(hash_seed: str = "0") -> ForkServer:
     """A fork server with the rigs of the suites imported; close it after use."""
     env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": hash_seed}
     return ForkServer(PRELOAD, env=env)
+
+
+@functools.cache
+def shared_server() -> ForkServer:
+    """The one of this process, until it ends: tests that use it are not bound to one worker."""
+    made = server()
+    atexit.register(made.close)
+    return made
 
 
 def plant(mutation: str) -> None:

@@ -1,6 +1,6 @@
 """pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
 
-A whole run is one over all tests that are neither slow nor sweeps: no path, no ``-k``, no ``--lf``.
+A whole run is ``./keystead test``, with or without ``--all``: no path, no ``-k``, no ``--lf``.
 Of one in which tests have failed it is told all the same: what they would have reached stands there
 too.
 Workers of xdist are processes like any other and judge nothing.
@@ -16,9 +16,9 @@ import pytest
 
 from tests.reached import registries
 from tests.reached.site import sitecustomize
+from tests.runner.__main__ import ALL, QUICK
 
 _SITE = Path(__file__).parent / "site"
-_MARK = "not slow and not sweep"  # as ``./keystead test`` gives it
 
 
 def begin(config: pytest.Config) -> None:
@@ -52,6 +52,7 @@ def _whole(session: pytest.Session) -> bool:
     return (
         config.args_source is pytest.Config.ArgsSource.TESTPATHS
         and not config.option.keyword
-        and config.option.markexpr == _MARK
+        and config.option.markexpr in (QUICK, ALL)
         and not config.option.lf
+        and not config.option.changed
     )

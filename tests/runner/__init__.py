@@ -6,6 +6,8 @@
 - ``worker``     a forked process that runs what it is handed
 - ``units``      what is handed out: tests that share fixtures stay together
 - ``durations``  how long tests took before, for the order and the forecast
+- ``reach``      which test uses which function and file; what to run after a change
+- ``sources``    what a change of the tree changes
 - ``leftovers``  processes that outlive their test are ended with the run
 
 There are two kinds of workers: as many as cores for tests that compute, and three times as many for

@@ -1,8 +1,9 @@
 """``./keystead test``: linters, types and contracts beside pytest, and one verdict.
 
-Also the other runs: ``--slow``, ``--sweeps``, ``--mutants``, ``--kills``, ``--breakage``, and
-``--again`` for what failed last.
-Everything else goes to pytest as it is.
+``--all`` does the same with the slow tests among the others. The other runs have tests only:
+``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
+``--kills``, ``--breakage``, and ``--again`` for what failed last. Everything else goes to pytest as
+it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Command = Sequence[str]
 _PYTEST = (sys.executable, "-m", "pytest")
 _SHARED = ("--workers", "auto")
 QUICK = "not slow and not sweep"
-"""The tests of a whole run; ``tests.reached`` compares what they reach with the registries."""
+ALL = "not sweep"
+"""The tests of the two whole runs; ``tests.reached`` compares what they reach with the registries.
+"""
 CHECKS: Mapping[str, Command] = {
     "ruff-check": (sys.executable, "-m", "ruff", "check", "."),
     "ruff-format": (sys.executable, "-m", "ruff", "format", "--check", "."),
@@ -121,13 +124,17 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command: Command
     match arguments:
-        case []:
+        case [] | ["--all"]:
             say(f"{', '.join(CHECKS)} and pytest")
-            return whole(CHECKS, (*_PYTEST, *_SHARED, "-m", QUICK))
+            return whole(CHECKS, (*_PYTEST, *_SHARED, "-m", ALL if arguments else QUICK))
         case ["--slow"]:
             command = (*_PYTEST, *_SHARED, "-m", "slow")
         case ["--sweeps"]:
             command = (*_PYTEST, *_SHARED, "-m", "sweep")
+        case ["--map"]:
+            command = (*_PYTEST, *_SHARED, "-m", QUICK, "--map")
+        case ["--changed"]:
+            command = (*_PYTEST, *_SHARED, "-m", QUICK, "--changed")
         case ["--again"]:
             command = (*_PYTEST, "--lf", "--lfnf=none", "--name-flaky")
         case ["--mutants", *patterns]:

@@ -9,16 +9,24 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.reached.site import tracing
+from tests.runner import reach
 from tests.runner.durations import CACHE_KEY, Durations, stored
 from tests.runner.pool import Pool
-from tests.runner.units import Kind, forecast, units_of
+from tests.runner.units import Kind, forecast, module_of, shares_fixtures, units_of
 
 WAITING_PER_CORE = 3
 SLOWEST = 10
+NO_MAP = (
+    "there is no map of what each test uses in this checkout; `./keystead test --map` runs the"
+    " tests and makes one, `./keystead test` runs all without"
+)
 _KNOWN = 0.5
 """The part of the tests that was measured before, below which no forecast is made."""
 
@@ -33,6 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " that mostly wait for real processes; `auto`: N is the number of cores",
     )
     group.addoption(
+        "--map",
+        action="store_true",
+        help="note which functions and files each test uses, for --changed; it takes longer",
+    )
+    group.addoption(
+        "--changed",
+        action="store_true",
+        help="run tests that use what has changed since the map was made, and new ones",
+    )
+    group.addoption(
         "--name-flaky",
         action="store_true",
         help="name each test that passes as flaky: it has failed before, with the same code",
@@ -40,8 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they began
+    signal.signal(signal.SIGTERM, _interrupted)
     config.pluginmanager.register(Runner(config), "keystead-runner")
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """Fixtures end what they began, as at Ctrl-C."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 class Runner:
@@ -54,10 +77,14 @@ class Runner:
         self._collected: list[str] = []
         self._pool: Pool | None = None
         self._failed: set[str] = set()
+        self._chosen: reach.Selection | None = None
         self._began = time.monotonic()
         self._cache: pytest.Cache | None = getattr(config, "cache", None)  # no:cacheprovider
         measured = self._cache.get(CACHE_KEY, {}) if self._cache is not None else {}
         self._durations = Durations(measured, stored())
+        self._map = reach.new() if config.getoption("--map") else None
+        if self._map is not None:
+            tracing.begin()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -71,9 +98,44 @@ class Runner:
         units = units_of(session.items, self._durations.expected)
         self._say_forecast(forecast(units, workers))
         self._prepare(session)
-        self._pool = Pool(session, units, workers)
+        mapped = self._map
+        self._pool = Pool(session, units, workers, mapped)
         self._pool.run()
+        if mapped is not None and self._cache is not None:
+            shared = {module_of(item.nodeid) for item in session.items if shares_fixtures(item)}
+            mapped.finish(shared, self._failed)
+            mapped.write(self._map_file(self._cache))
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        if self._map is None or not isinstance(collector, pytest.Module):
+            return (yield)
+        self._map.note_collection("", tracing.take())
+        try:
+            return (yield)
+        finally:
+            self._map.note_collection(module_of(collector.nodeid), tracing.take())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        if not config.getoption("--changed"):
+            return
+        known = None if self._cache is None else reach.read(self._map_file(self._cache))
+        if known is None:
+            raise pytest.UsageError(NO_MAP)
+        chosen = reach.selection(known)
+        dropped = [item for item in items if not chosen.wants(item.nodeid)]
+        items[:] = [item for item in items if chosen.wants(item.nodeid)]
+        config.hook.pytest_deselected(items=dropped)
+        self._chosen = chosen
+
+    def _map_file(self, cache: pytest.Cache) -> Path:
+        return cache.mkdir("keystead-reach") / reach.NAME
 
     def _prepare(self, session: pytest.Session) -> None:
         """What all workers share is there before the first of them."""
@@ -95,6 +157,17 @@ class Runner:
             text = f"{what}, about {spoken(seconds)}"
         self._terminal().write_line(f"keystead: {text}")
 
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """What a run of changes is about."""
+        chosen = self._chosen
+        if chosen is None:
+            return []
+        if chosen.everything:
+            return [f"keystead: all tests: {chosen.everything}"]
+        files = len(chosen.change.paths)
+        functions = len(chosen.change.functions)
+        return [f"keystead: since the map was made, {functions} functions in {files} files changed"]
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._spent[report.nodeid] += report.duration
         if report.failed:
@@ -107,6 +180,11 @@ class Runner:
         if self._cache is not None and self._spent:
             renewed = self._durations.renewed(self._spent, self._config.rootpath)
             self._cache.set(CACHE_KEY, renewed)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if excinfo.type is KeyboardInterrupt:
+            said = str(excinfo.value) or "Ctrl-C"
+            self._terminal().write_line(f"\nkeystead: interrupted by {said}", red=True)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         write = terminalreporter.write_line

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.runner import leftovers
+from tests.runner.reach import Reach
 from tests.runner.units import Kind, Unit, longest_first
 from tests.runner.worker import COMPUTE_NICE, live
 
@@ -45,18 +46,22 @@ class _Worker:
 
 
 class Pool:
-    """The workers of one run. Use ``run`` once.
+    """The workers of one run. Use ``run`` once. ``reach`` gets what tests use.
 
     ``outputs``: what plugins in the workers leave for the summary. ``complaints``: what went wrong
     outside of any test. ``leftovers``: processes that had outlived their tests.
     """
 
     def __init__(
-        self, session: pytest.Session, units: Sequence[Unit], workers: dict[Kind, int]
+        self,
+        session: pytest.Session,
+        units: Sequence[Unit],
+        workers: dict[Kind, int],
+        reach: Reach | None = None,
     ) -> None:
         self._session, self._config = session, session.config
         self._queues = {kind: [u for u in longest_first(units) if u.kind is kind] for kind in Kind}
-        self._counts = workers
+        self._counts, self._reach = workers, reach
         self._workers: list[_Worker] = []
         self._codes: dict[int, int] = {}
         self.outputs: list[dict[str, Any]] = []
@@ -88,7 +93,7 @@ class Pool:
             for line in (ours, *(worker.line for worker in self._workers)):
                 line.close()
             nice = COMPUTE_NICE if kind is Kind.COMPUTE else 0
-            live(self._session, theirs, number, nice=nice)
+            live(self._session, theirs, number, nice=nice, traced=self._reach is not None)
         theirs.close()
         worker = _Worker(number, kind, pid, ours, os.pidfd_open(pid))
         self._workers.append(worker)
@@ -143,8 +148,12 @@ class Pool:
         elif word == "report":
             report = hook.pytest_report_from_serializable(config=self._config, data=told)
             hook.pytest_runtest_logreport(report=report)
+            if report.when == "teardown":
+                self._finish(worker)
         elif word == "warning":
             self._warn(*told)
+        elif word == "used" and self._reach is not None:
+            self._reach.note(self._session.items[told[0]].nodeid, told[1])
         elif word == "idle":
             self._finish(worker)
             self._hand_out(worker)

@@ -43,7 +43,7 @@ class Suite:
         for name, text in modules.items():
             (folder / f"{name}.py").write_text(dedent(text))
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, path: tuple[Path, ...] = (ROOT,)) -> subprocess.Popen[str]:
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -52,14 +52,15 @@ class Suite:
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *_OPTIONS, *arguments],
             cwd=self.folder,
-            env={**environment, "PYTHONPATH": str(ROOT)},
+            env={**environment, "PYTHONPATH": os.pathsep.join(map(str, path))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *arguments: str) -> Ended:
-        process = self.begin(*arguments)
+    def run(self, *arguments: str, path: tuple[Path, ...] = (ROOT,)) -> Ended:
+        """``path``: folders from which Python imports."""
+        process = self.begin(*arguments, path=path)
         out, _ = process.communicate(timeout=100)
         return Ended(process.returncode, out)

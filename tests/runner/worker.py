@@ -3,6 +3,7 @@
 It says what pytest's hooks say, as pairs of a word and its argument:
 
 ``start`` place of a test · ``report`` a serialised report · ``warning`` text and place ·
+``used`` place of a test, and what it used, in a run that maps that
 ``idle`` all that was handed out is done · ``end`` what it leaves for the summary
 ``broken`` why it cannot go on
 """
@@ -13,12 +14,15 @@ import atexit
 import os
 import signal
 import traceback
+from collections.abc import Generator
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from tests.reached.site import tracing
 from tests.runner.leftovers import end_with_parent
 
 COMPUTE_NICE = 5
@@ -53,14 +57,52 @@ class _Telling:
         self._line.send(("warning", (text, when, nodeid, location)))
 
 
-def live(session: pytest.Session, line: Connection, number: int, *, nice: int) -> NoReturn:
+class _Tracing:
+    """What this worker and the processes that it starts use; they write into ``log``."""
+
+    def __init__(self, log: Path) -> None:
+        log.touch()
+        os.environ[tracing.LOG] = str(log)
+        self._log = log.open()
+        self._taken: set[str] = set()
+        tracing.begin()
+
+    def take(self) -> set[str]:
+        """What was used since the last time."""
+        self._collect()
+        taken, self._taken = self._taken, set()
+        return taken
+
+    def _collect(self, prefix: str = "") -> None:
+        used = tracing.take() | set(self._log.read().splitlines())
+        self._taken |= {key if key.startswith(tracing.BY) else prefix + key for key in used}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        """What lives as long as the session is made for the first test that asks, and for all."""
+        if fixturedef.scope != "session":
+            return (yield)
+        self._collect()
+        try:
+            return (yield)
+        finally:
+            self._collect(tracing.ALWAYS)
+
+
+def live(
+    session: pytest.Session, line: Connection, number: int, *, nice: int, traced: bool
+) -> NoReturn:
     """Be a worker until the other end says so or is gone; never returns to the forked stack."""
     code = 1
     try:
         _settle(session, number, nice)
         session.config.pluginmanager.register(_Telling(session.config, line))
+        factory: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        used = _Tracing(factory.getbasetemp() / "used") if traced else None
+        if used is not None:
+            session.config.pluginmanager.register(used)
         try:
-            _serve(session, line)
+            _serve(session, line, used)
         except (EOFError, BrokenPipeError):
             pass  # who hands out tests has ended
         except KeyboardInterrupt:
@@ -109,13 +151,15 @@ def _be_silent(config: Any) -> None:
     capture.suspend_global_capture()
 
 
-def _serve(session: pytest.Session, line: Connection) -> None:
+def _serve(session: pytest.Session, line: Connection, used: _Tracing | None) -> None:
     between: Any = _Between(session)
     while (order := line.recv()) is not None:
         items = [session.items[place] for place in order]
         for place, item, after in zip(order, items, [*items[1:], between], strict=True):
             line.send(("start", place))
             item.ihook.pytest_runtest_protocol(item=item, nextitem=after)
+            if used is not None:
+                line.send(("used", (place, used.take())))
             if session.shouldstop or session.shouldfail:
                 break
         line.send(("idle", None))

@@ -51,15 +51,19 @@ class FaultLeft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealReport(Answer, frozen=True, kw_only=True):
-    """Ids of the faults that were seen gone, in order, and those that are still listed."""
+    """Ids of the faults that were seen gone, in order, and those that are still listed.
+
+    ``with_cure``: those that have no undo were to be cured.
+    """
 
     healed: tuple[str, ...] = ()
     left: tuple[FaultLeft, ...] = ()
+    with_cure: bool = False
 
     @property
     def stuck(self) -> tuple[FaultLeft, ...]:
-        """Those that can be taken back, and were not seen gone."""
-        return tuple(fault for fault in self.left if fault.reversible)
+        """Those that were to be taken back, or cured, and were not seen gone."""
+        return tuple(fault for fault in self.left if fault.reversible or self.with_cure)
 
 
 class RunStopped(Answer, frozen=True, kw_only=True):

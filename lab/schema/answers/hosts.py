@@ -12,13 +12,15 @@ from protocol.terms import NodeName
 
 
 class HostPower(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's machine now: ``ended`` says how its last life ended, ``screen`` why it halted."""
+    """A node's machine now: ``ended`` says how its last life ended, ``screen`` why it halted and
+    ``cure`` what to do about that."""
 
     host: NodeName
     machine: MachineState
     boot: int
     screen: str = ""
     ended: str = ""
+    cure: str = ""
 
 
 class HostPowerList(Answer, frozen=True, kw_only=True):

@@ -165,7 +165,8 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     m.QueryTrustedClusters: Needs((P.READ_TRUSTED_HOSTS,)),
     m.ExportPrincipal: Needs((P.READ_STS_INFO,)),
     m.ExportServicesInformation: Needs((P.READ_TRUSTED_HOSTS,)),
-    m.RenewStsCertificate: Needs((P.MANAGE_ATTESTING_SSO,)),
+    # its own signing certificate: no item of a Trust Authority
+    m.RenewStsCertificate: Needs((P.ADMINISTER_CERTIFICATES,)),
     m.ImportServicesInformation: Needs((P.MANAGE_TRUSTED_HOSTS,)),
     m.SetTrustedState: Needs((P.MANAGE_TRUSTED_HOSTS,)),
     m.RemediateTrustedCluster: Needs((P.MANAGE_TRUSTED_HOSTS,)),

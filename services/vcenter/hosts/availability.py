@@ -39,7 +39,11 @@ class HaConfigurations:
             await self._tell(session, wanted)
 
     async def take_back(self, session: HostSession) -> None:
-        """The host is about to leave its cluster: its agent shall rest. Best effort."""
+        """Tell the agent of a host that is about to leave its cluster to rest.
+
+        What the host refuses is recorded. Raises when it does not answer: what runs there is not
+        known then, so the host stays until vCenter has it as not responding.
+        """
         if session.host in self._told:
             await self._tell(session, None)
 

@@ -109,7 +109,8 @@ async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
 
 
 async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
-    """Take a host and its VMs out of the inventory; refused while VMs run on it.
+    """Take a host and its VMs out of the inventory; refused while VMs run on it, and while it is
+    connected but does not answer.
 
     Nothing is deleted on the host, on the datastore or at key servers (KEY-03).
     """

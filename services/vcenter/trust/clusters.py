@@ -162,6 +162,8 @@ class Trust:
         if self.row.clusters and (lost := _nodes(self.row.services) - _nodes(services)):
             raise ResourceInUse(f"trusted clusters use {', '.join(sorted(lost))}")
         await self.signer()
+        if services == self.row.services and self._fingerprint() == self.row.principal:
+            return self.state()  # imported already: hosts have what is desired
         await self._inventory.commit(
             self.edit(
                 services=services,

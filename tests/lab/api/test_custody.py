@@ -15,7 +15,6 @@ from lab.schema.commands import (
     GetAudit,
     GetKms,
     HostPowerLoss,
-    HostPowerOff,
     HostPowerOn,
     HostReboot,
     KmsRotateKek,
@@ -105,9 +104,10 @@ async def test_another_root_by_a_command(lab: Lab, words: Path) -> None:
     assert told.root is RootKind.PASSPHRASE
     (down,) = (await lab.do(HostPowerLoss(kms))).items
     assert down.machine.value == "halted" and "kmsPassphrase=-" in down.screen
-    await lab.do(HostPowerOff(kms))
     (back,) = (await lab.do(HostPowerOn(kms, {"kmsPassphrase": WORDS}))).items
-    assert back.machine.value == "running"
+    assert back.machine.value == "running" and back.boot == down.boot + 1, "it was restarted"
+    late = await refused(lab, HostPowerOn(kms, {"kmsPassphrase": WORDS}))
+    assert "kms-3 is running: boot options are typed at its next start" in str(late)
     assert (await lab.do(KmsSetRoot("kms-3", RootKind.KEYFILE))).root is RootKind.KEYFILE
     await lab.do(HostReboot(kms))
     assert await custody(lab, "kms-3") == ["Change Root", "Change Root"]

@@ -172,6 +172,21 @@ async def test_a_host_is_added_to_the_cluster_named_under_the_next_number(lab: L
     assert caught.value.id == "KS-USE-002"
 
 
+async def test_a_host_that_is_added_has_the_last_of_several_versions() -> None:
+    hosts = {"count": 2, "versions": ["7.0U3", "8.0U2"]}
+    file = {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "vcenters": [{"name": "vcenter"}],
+        "kms": [{"name": "kms"}],
+        "providers": [{"name": "kms-provider", "servers": ["kms"]}],
+        "clusters": [{"name": "cluster-a", "hosts": hosts}],
+    }
+    async with Lab(topology=file, seed=3) as lab:
+        await lab.do(HostAdd())
+        assert [host.version for host in await lab.hosts()] == ["7.0U3", "8.0U2", "8.0U2"]
+
+
 async def test_a_vm_is_made_where_and_as_it_is_asked_for(lab: Lab) -> None:
     await lab.do(ProviderAdd("second", ("kms-2",)))
     for number, host in enumerate((OTHER, OTHER, HOST, HOST)):  # not what balance would choose

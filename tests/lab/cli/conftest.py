@@ -21,6 +21,7 @@ from lab.supervise.launching import ROOT
 from services.runtime.forking.withheld import TRACEABLE
 from tests.lab.cli import warm
 from tests.reached.site.sitecustomize import REACHED
+from tests.reached.site.tracing import LOG
 
 GONE_WITHIN = 5.0
 # In the environment of what a test starts, and of all that comes from it: of another run of the
@@ -54,7 +55,7 @@ class Cli:
             **{
                 name: value
                 for name, value in os.environ.items()
-                if not name.startswith("KEYSTEAD_") or name == REACHED
+                if not name.startswith("KEYSTEAD_") or name in (REACHED, LOG)
             },
             "KEYSTEAD_STATE_HOME": str(home),
             TRACEABLE: "1",  # its processes are found by their environment

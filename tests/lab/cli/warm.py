@@ -29,9 +29,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab.supervise.launching import ROOT
+from tests.lab.cli.posing import ROOM
 
 LIMIT_S = 100.0
 _LARGEST = 1 << 20  # bytes of an order
+_ADDRESS: list[str] = []  # in that process, where it is reached
 
 
 class Warm:
@@ -39,14 +41,14 @@ class Warm:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="keystead-warm-")
-        self._address = str(Path(self._folder.name) / "socket")
+        self.address = str(Path(self._folder.name) / "socket")
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listening.bind(self._address)
+        listening.bind(self.address)
         listening.listen(16)
         ours, theirs = socket.socketpair()
         self._life = ours
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listening.fileno()), str(theirs.fileno())],
+            [sys.executable, "-m", __name__, *(str(s.fileno()) for s in (listening, theirs)), ROOM],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             pass_fds=(listening.fileno(), theirs.fileno()),
@@ -65,7 +67,7 @@ class Warm:
         ):
             line.settimeout(LIMIT_S)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST)
-            line.connect(self._address)
+            line.connect(self.address)
             socket.send_fds(line, [order], [out.fileno(), err.fileno()])
             answer = line.recv(64)
             assert answer, "the process that is forked for commands has ended"
@@ -84,6 +86,11 @@ def process() -> Warm:
     made = Warm()
     atexit.register(made.close)
     return made
+
+
+def running() -> Warm | None:
+    """The same, if it is there."""
+    return process() if process.cache_info().currsize else None
 
 
 def _serve(listening: socket.socket, life: socket.socket) -> None:
@@ -129,15 +136,26 @@ def _forked(line: socket.socket, others: tuple[socket.socket, ...]) -> int:
     if pid == 0:
         for other in (line, *others):
             other.close()
-        _live(json.loads(order), *streams)
+        made = json.loads(order)
+        if "fork_server" in made:
+            from tests.lab.cli.warm_servers import serve
+
+            serve(made["fork_server"], *streams)
+        _live(made, *streams)
     for fd in streams:
         os.close(fd)
+    if order.startswith(b'{"fork_server"'):
+        with suppress(OSError):
+            line.send(str(pid).encode())
     return pid
 
 
 def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
     """The child: what ``python -m lab.cli.main`` does, and nothing of its parent's at the end."""
     from lab.cli.main import main
+    from lab.supervise.launching import Start
+    from tests.lab.cli import warm_servers
+    from tests.lab.cli.warm_labs import spawned
 
     code: object = 70
     try:
@@ -149,6 +167,8 @@ def _live(order: dict[str, object], out: int, err: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[call-overload]
         sys.argv = ["keystead", *order["arguments"]]  # type: ignore[misc]
+        Start._spawn = spawned  # type: ignore[assignment,method-assign]
+        warm_servers.use(_ADDRESS[0])
         try:
             main()
         except SystemExit as left:
@@ -170,9 +190,12 @@ def _main() -> None:
         package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{name}."):
             importlib.import_module(found.name)
+    importlib.import_module("tests.lab.cli.warm_servers").load()
+    importlib.import_module("tests.lab.cli.warm_labs")
     gc.collect()
     gc.freeze()
-    listening, life = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:])
+    listening, life = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:3])
+    _ADDRESS.append(listening.getsockname())
     _serve(listening, life)
 
 

@@ -86,6 +86,9 @@ def test_what_cannot_be_told_is_refused(run: RunFolder) -> None:
     with pytest.raises(KeysteadError) as caught:
         told("no-such-run", Wanted())
     assert caught.value.id == "KS-RUN-001"
+    with pytest.raises(KeysteadError, match=r"no node kmz spoke .* did you mean kms\?") as caught:
+        tap(run.run, node="kmz")
+    assert caught.value.id == "KS-USE-002"
     with pytest.raises(KeysteadError, match="a time needs a unit"):
         tap(run.run, after="5")
 
@@ -103,6 +106,9 @@ def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFix
         told_of = capsys.readouterr().err
         assert "3 messages at its end" in told_of
         assert "lost its link 2 times" in told_of
+        run.bus.write_bytes(b"\xc1" + whole)
+        with pytest.raises(KeysteadError, match="record 1: no record: these bytes are no msgpack"):
+            tap(run.run)
         run.bus.write_bytes(whole.removesuffix(mine))
         with pytest.raises(KeysteadError, match="the end is missing"):
             tap(run.run)

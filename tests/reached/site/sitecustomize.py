@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import sys
 from importlib.abc import Loader
@@ -151,3 +152,5 @@ def install() -> None:
 
 if REACHED in os.environ:
     install()
+if "KEYSTEAD_TRACE" in os.environ:  # what reaches what is mapped, see tests.runner.reach
+    importlib.import_module("tracing")  # beside this file; it begins by itself

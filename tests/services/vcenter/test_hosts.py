@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.errors import HostUnreachable, InvalidState, NotAvailable, NotFound
+from protocol.errors import HostUnreachable, InvalidState, NotAvailable, NotFound, TimedOut
 from protocol.events import EventTypeId as E
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
@@ -155,6 +155,19 @@ def test_a_host_whose_vm_was_started_while_it_was_removed_stays(rig: Rig) -> Non
     assert isinstance(error, InvalidState)
     assert f"runs {VM}" in str(error)
     assert rig.vm_info().power is PowerState.ON
+
+
+def test_a_connected_host_that_does_not_answer_stays_until_it_is_not_responding(rig: Rig) -> None:
+    """Whether VMs run there is not known before."""
+    rig.up(A, B)
+    rig.do(ReconfigureComputeResource(cluster=CLUSTER, das_enabled=True))
+    rig.cut((VCENTER, A))
+    assert isinstance(rig.refused(RemoveHost(host=A)), TimedOut)
+    assert [host.host for host in rig.do(ListHosts()).hosts] == [A, B]
+    rig.sleep(120)
+    assert rig.host_info(A).connection is S.NOT_RESPONDING
+    rig.do(RemoveHost(host=A))
+    assert [host.host for host in rig.do(ListHosts()).hosts] == [B]
 
 
 def test_a_removed_host_takes_its_vms_and_its_marks_with_it(rig: Rig) -> None:
