@@ -15,6 +15,8 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from services.runtime.sql import check_whole
+
 _NUMBER = 8  # bytes, and four of a check
 
 
@@ -30,9 +32,7 @@ class CommitLedger:
 
     def check(self, connection: sqlite3.Connection, database: str) -> None:
         """``OSError`` if ``database``, behind ``connection``, is damaged or has lost commits."""
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise OSError(errno.EIO, f"the database is damaged ({found})", database)
+        check_whole(connection, database)
         (has,) = connection.execute("PRAGMA user_version").fetchone()
         told = self._read_count()
         if has < told:
