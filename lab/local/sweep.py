@@ -111,6 +111,7 @@ def _effects(struck: Sequence[Struck]) -> tuple[SweptEffect, ...]:
             old=found(group, "old"),
             new=found(group, "new"),
             between=found(group, "between"),
+            refused=found(group, "refused"),
             wrong=sum(bool(each.played.violations) for each in group),
         )
         for (store, effect), group in sorted(groups.items())

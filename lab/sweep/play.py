@@ -10,6 +10,7 @@ acknowledged, and never silently: the node refuses to serve and says why, or all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -27,9 +28,9 @@ _TRIES: Final = 3
 _AFTERWARDS_S: Final = 2.0  # lab seconds in which what a step has set going belongs to it
 _RECORDS: Final = 12
 _REFUSED: Final = "refused"
-_TELLING: Final = ("damaged", "altered", "malformed", "not as it was written")
-"""Words of which one is in what a node says of a database that is not as it was written."""
 _RECORDED: Final = ("node.internal_error", "node.background_failed", "node.start_failed")
+_TELLING: Final = re.compile(r"halted .*does not serve: |damaged|malformed")
+"""What a node says of a database that is not as it was written."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +216,7 @@ class Play:
     def _refuses(self, why: str) -> None:
         """The node does not do its work after a boot: right if its device has a flaw, which it
         tells, and wrong otherwise."""
-        if self._flawed() and any(word in why for word in _TELLING):
+        if self._flawed() and _TELLING.search(why):
             self._found = _REFUSED
         else:
             self._violations.append(why)
@@ -226,7 +227,8 @@ class Play:
             await self._still_gone(new)
 
     async def _still_gone(self, now: State) -> None:
-        if self._gone is not None:
+        """No device can be asked for what it did not write over, and said that it did."""
+        if self._gone is not None and not self._flawed():
             self._violations += await self._story.left(self._scene, self._gone, now)
 
     # ---- the end ----------------------------------------------------------------------------

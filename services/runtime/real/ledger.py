@@ -15,8 +15,6 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from services.runtime.sql import check_whole
-
 _NUMBER = 8  # bytes, and four of a check
 
 
@@ -31,8 +29,7 @@ class CommitLedger:
         self._fd = -1
 
     def check(self, connection: sqlite3.Connection, database: str) -> None:
-        """``OSError`` if ``database``, behind ``connection``, is damaged or has lost commits."""
-        check_whole(connection, database)
+        """``OSError`` if ``database``, behind ``connection``, has lost commits."""
         (has,) = connection.execute("PRAGMA user_version").fetchone()
         told = self._read_count()
         if has < told:

@@ -232,8 +232,7 @@ class SimDisk(Disk):
         found = self._databases.get(name)
         if found is None:
             drive = self._store.drives[name]
-            if ledger:
-                check_whole(drive.connection, name)
+            check_whole(drive.connection, name)
             found = SimDatabase(name, self.life, drive, self._store, self._store.charge)
             self._databases[name] = found
         try:
